@@ -1,0 +1,76 @@
+"""One exception per way to be wrong; every message says what happened, what is allowed, what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class ReasonmechError(Exception):
+    """Base of every error that a caller can cause.
+
+    Args:
+        happened: what went wrong, with the offending values.
+        allowed: what would have been accepted (empty when nothing helps).
+        do: what the caller can do now.
+    """
+
+    def __init__(self, happened: str, *, allowed: str = "", do: str = "") -> None:
+        self.happened, self.allowed, self.do = happened, allowed, do
+        parts = [happened]
+        if allowed:
+            parts.append(f"Allowed: {allowed}")
+        if do:
+            parts.append(f"Do: {do}")
+        super().__init__("\n  ".join(parts))
+
+
+class UnknownNameError(ReasonmechError):
+    """A pair, task, site, kind or key that does not exist; the message lists the valid ones."""
+
+    def __init__(self, what: str, name: str, valid: Iterable[str], *, do: str = "") -> None:
+        listed = ", ".join(valid) or "(none registered)"
+        super().__init__(f"unknown {what} {name!r}", allowed=listed, do=do)
+
+
+class DuplicateNameError(ReasonmechError):
+    """A second class registered under a kind that is taken."""
+
+
+class ConfigError(ReasonmechError):
+    """A configuration file that does not validate; the message names the file and the key."""
+
+
+class MismatchError(ReasonmechError):
+    """Two things that must belong together do not: tokenizers, widths, weights and their coder."""
+
+
+class BindError(ReasonmechError):
+    """A plan that cannot run on this host: a gate that reads too late, a direction that is not unit norm."""
+
+
+class NeverFiredError(ReasonmechError):
+    """An intervention whose mask matched no token in the whole run; results are on `.result`."""
+
+    def __init__(self, happened: str, *, allowed: str = "", do: str = "", result: object = None) -> None:
+        super().__init__(happened, allowed=allowed, do=do)
+        self.result = result
+
+
+class NonFiniteError(ReasonmechError):
+    """NaN or infinite numbers where finite ones are needed; the message says which site and problem."""
+
+
+class CorruptFileError(ReasonmechError):
+    """A truncated or damaged safetensors, parquet, JSON or YAML file."""
+
+
+class PickleRefusedError(ReasonmechError):
+    """A pickled checkpoint: loading one executes code, so it is refused."""
+
+
+class OutputError(ReasonmechError):
+    """An output directory that exists already, is partial, or cannot be written."""
+
+
+class DataError(ReasonmechError):
+    """Data that cannot answer the question asked: no positive label, no opportunity, too few problems."""

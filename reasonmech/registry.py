@@ -1,0 +1,64 @@
+"""Open registries: kind -> class. A plug-in adds a kind without editing this package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from reasonmech.errors import DuplicateNameError, UnknownNameError
+
+T = TypeVar("T")
+ENTRY_POINT_GROUP = "reasonmech"
+_loaded_plugins: set[str] = set()
+
+
+def load_plugins() -> None:
+    """Import every module that an installed package names in the entry point group `reasonmech`, once."""
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        if point.value not in _loaded_plugins:
+            _loaded_plugins.add(point.value)
+            point.load()
+
+
+class Registry(Generic[T]):
+    """Kind -> value, filled by a decorator.
+
+    >>> scores = Registry("score")
+    >>> @scores.register("auroc")
+    ... def auroc(): ...
+
+    Raises:
+        DuplicateNameError: a kind is registered twice.
+        UnknownNameError: a kind is looked up that nobody registered; the valid ones are listed.
+    """
+
+    def __init__(self, noun: str) -> None:
+        self.noun = noun
+        self._entries: dict[str, T] = {}
+
+    def register(self, kind: str) -> Callable[[T], T]:
+        def add(value: T) -> T:
+            if kind in self._entries:
+                raise DuplicateNameError(
+                    f"{self.noun} {kind!r} is registered already, by {self._entries[kind]!r}",
+                    do="choose another kind; kinds are global",
+                )
+            self._entries[kind] = value
+            return value
+
+        return add
+
+    def get(self, kind: str) -> T:
+        if kind not in self._entries:
+            load_plugins()
+        if kind not in self._entries:
+            raise UnknownNameError(self.noun, kind, self.kinds())
+        return self._entries[kind]
+
+    def kinds(self) -> list[str]:
+        load_plugins()
+        return sorted(self._entries)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.kinds())
