@@ -1,0 +1,34 @@
+# `make demo`, `make test`: each does all set-up on a fresh machine (Python 3.11, make).
+# PIP_FLAGS='--extra-index-url https://download.pytorch.org/whl/cpu' gives a CPU torch where PyPI's default is CUDA.
+PYTHON ?= python3.11
+PIP_FLAGS ?=
+BIN := .venv/bin
+STAMP := .venv/.installed
+RUN ?= runs/demo
+
+.PHONY: demo test test-slow lint types bench install
+install: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q $(PIP_FLAGS) -c constraints.txt -e '.[dev]'
+	touch $@
+
+demo: $(STAMP)
+	$(BIN)/reasonmech demo --out $(RUN)
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(STAMP)
+	$(BIN)/python -m pytest -m slow
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(STAMP)
+	$(BIN)/pyright
+
+bench: $(STAMP)
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
