@@ -1,0 +1,158 @@
+"""Host: one language model under study, kept exactly as Hugging Face loaded it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from reasonmech.errors import MismatchError, UnknownNameError
+from reasonmech.hosts.architecture import architecture_of
+from reasonmech.hosts.hookpoint import HookPoint
+from reasonmech.site import KINDS, Site
+
+if TYPE_CHECKING:
+    from reasonmech.hosts.lens import TransformerBridge
+
+
+@final
+class Host:
+    """A model, its tokenizer and the map from sites to modules.
+
+    The model is never wrapped, subclassed or cast. Hooks that the library adds are removed when its call returns,
+    so between calls `host.model` is bit-exactly the model that was given. Read it and run it freely.
+
+    Attributes:
+        name: how results name it.
+        model: the untouched Hugging Face model, in eval mode.
+        tokenizer: encodes prompts and decodes what was generated.
+        n_layers, d_model: depth, and width of the residual stream.
+        vocab_size: rows of the unembedding (may exceed the tokenizer's vocabulary).
+        layers: the model's blocks, in order.
+        eos_id: token that ends a generation, None where the tokenizer has none.
+        pad_id: token used to fill up a batch; always masked, so any id is right.
+    """
+
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
+        """Use `load_host`, which also checks the files and the tokenizer.
+
+        Raises:
+            MismatchError: the architecture is unknown, or the tokenizer has ids that the model has no row for.
+        """
+        self._architecture = architecture_of(model.config.model_type)
+        self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
+        self.layers: list[nn.Module] = list(model.get_submodule(self._architecture.layers).children())
+        self.n_layers = len(self.layers)
+        self.vocab_size, self.d_model = self.unembedding().shape
+        largest = max(tokenizer.get_vocab().values())
+        if largest >= self.vocab_size:
+            raise MismatchError(
+                f"the tokenizer of {name!r} has id {largest}, the model has {self.vocab_size} rows",
+                allowed=f"ids below {self.vocab_size}",
+                do="load the tokenizer that belongs to this model",
+            )
+        self.eos_id: int | None = tokenizer.eos_token_id
+        self.pad_id: int = next(i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None)
+
+    @property
+    def device(self) -> torch.device:
+        """Where token ids go (with a device_map: the device of the embedding)."""
+        return self.model.get_input_embeddings().weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.model.dtype
+
+    @cached_property
+    def weight_hash(self) -> str:
+        """SHA-256 over name, dtype, shape and bytes of every tensor of the state dict, in name order.
+
+        Computed when first asked for, then kept: a coder recorded with it belongs to exactly these weights.
+        """
+        digest = hashlib.sha256()
+        for key, tensor in sorted(self.model.state_dict().items()):
+            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
+        return digest.hexdigest()
+
+    @property
+    def fingerprint(self) -> str:
+        """Same as `weight_hash`."""
+        return self.weight_hash
+
+    @cached_property
+    def lens(self) -> TransformerBridge:
+        """A TransformerBridge over the same parameters, on a twin: `host.model` stays untouched.
+
+        Raw weights, nothing folded or centred, eager attention. Built when first asked for.
+        """
+        from reasonmech.hosts.lens import build_lens
+
+        return build_lens(self.model, self.tokenizer, name=self.name)
+
+    def check_site(self, site: Site | str) -> Site:
+        """Parse a site and check that this host has it.
+
+        Raises:
+            UnknownNameError: it has not; the valid range is listed.
+        """
+        valid = [f"{kind}.0 .. {kind}.{self.n_layers - 1}" for kind in KINDS]
+        try:
+            parsed = Site.parse(site)
+        except UnknownNameError as error:
+            raise UnknownNameError("site", str(site), valid) from error
+        if parsed.kind not in KINDS or not 0 <= parsed.layer < self.n_layers:
+            raise UnknownNameError(
+                "site", str(site), valid, do=f"choose a layer below {self.n_layers}: {self.name!r} has no more"
+            )
+        return parsed
+
+    def hook_point(self, site: Site | str) -> HookPoint:
+        """The module side at which a site's tensor [batch, pos, d_model] passes. Raises UnknownNameError."""
+        kind, layer = self.check_site(site)
+        block = self.layers[layer]
+        if kind == "resid_pre":
+            return HookPoint(block, "input")
+        if kind == "resid_post":
+            return HookPoint(block, "output")
+        half = self._architecture.attention if kind == "attn_out" else self._architecture.mlp
+        return HookPoint(block.get_submodule(half), "output")
+
+    @property
+    def norm(self) -> nn.Module:
+        """The norm between the last block and the unembedding."""
+        return self.model.get_submodule(self._architecture.norm)
+
+    def unembedding(self) -> Float[Tensor, "vocab d_model"]:
+        """The unembedding matrix, one row per token (the parameter itself, not a copy)."""
+        return self.model.get_output_embeddings().weight
+
+    def logits_of(self, resid: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes vocab"]:
+        """Logits that the model's own head gives a residual stream: softcap(unembed(norm(resid))).
+
+        Applied to `resid_post` of the last layer these are the model's logits; to an earlier layer, the logit lens.
+        """
+        norm, head = self.norm, self.model.get_output_embeddings()
+        normed = norm(resid.to(device=norm.weight.device, dtype=norm.weight.dtype))
+        logits = head(normed.to(head.weight.device))
+        cap = self.model.config.to_dict().get("final_logit_softcapping")
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids of a text, with what the tokenizer puts in front (a BOS that the text has is not doubled)."""
+        bos = self.tokenizer.bos_token
+        has_bos = bos is not None and text.startswith(bos)
+        return list(self.tokenizer.encode(text, add_special_tokens=not has_bos))
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids, special tokens included, spacing untouched."""
+        return self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+
+    def __repr__(self) -> str:
+        return f"Host({self.name!r}, {self.n_layers} layers, d_model {self.d_model}, {self.dtype}, {self.device})"

@@ -1,0 +1,84 @@
+"""Where shipped files live, and directories that appear only when they are complete."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from reasonmech.errors import OutputError, UnknownNameError
+
+_PACKAGE: Final = Path(__file__).resolve().parent
+ORGANISM_PREFIX: Final = "organism:"
+
+
+def config_dir() -> Path:
+    """Directory of the shipped configurations: `sae_configs/` of a checkout, else the copy inside the wheel."""
+    in_checkout, in_wheel = _PACKAGE.parent / "sae_configs", _PACKAGE / "_sae_configs"
+    return in_checkout if in_checkout.is_dir() else in_wheel
+
+
+def organism_dir() -> Path:
+    """Directory of the shipped organisms' weights."""
+    return _PACKAGE / "organisms" / "weights"
+
+
+def resolve(path: str | Path) -> Path | None:
+    """A local path: "organism:tiny-when/base" points at shipped weights, "~" at home. None where nothing is there.
+
+    Raises:
+        UnknownNameError: no such organism is shipped; those that are shipped are listed.
+    """
+    text = str(path)
+    if text.startswith(ORGANISM_PREFIX):
+        found = organism_dir() / text.removeprefix(ORGANISM_PREFIX)
+        if not found.exists():
+            shipped = sorted(p.relative_to(organism_dir()).as_posix() for p in organism_dir().glob("*/*") if p.is_dir())
+            raise UnknownNameError("organism", text, [ORGANISM_PREFIX + name for name in shipped])
+        return found
+    local = Path(text).expanduser()
+    return local if local.exists() else None
+
+
+def partial_of(path: Path) -> Path:
+    """Where the unfinished form of a file or directory is written."""
+    return path.with_name(path.name + ".partial")
+
+
+def check_new(path: str | Path) -> Path:
+    """An output path at which nothing exists yet and whose parent can be written (it is created).
+
+    Raises:
+        OutputError: it exists, or its parent cannot be created or written.
+    """
+    path = Path(path).expanduser()
+    if path.exists():
+        raise OutputError(f"{path} exists already", do="choose another path, or delete it first")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{path.parent} cannot be created: {error}", do="choose a directory you can write") from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(f"{path.parent} cannot be written", do="choose a directory you can write")
+    return path
+
+
+@contextmanager
+def new_directory(path: str | Path) -> Iterator[Path]:
+    """Write into `<path>.partial`, which is renamed to `path` when the block ends without an exception.
+
+    What a killed run left under the partial name is removed first: nothing ever reads it.
+
+    Raises:
+        OutputError: `path` exists, or cannot be written.
+    """
+    path = check_new(path)
+    partial = partial_of(path)
+    if partial.exists():
+        shutil.rmtree(partial)
+    partial.mkdir()
+    yield partial
+    partial.rename(path)
