@@ -1,0 +1,1 @@
+"""The loops that run models: forward passes, generation, capture, receipts."""
