@@ -1,0 +1,299 @@
+"""Intervals and tests whose unit is the problem: paired bootstrap, exact tests, equivalence, multiplicity.
+
+Thin over scipy. Values are reduced to one number per problem first; then whole problems are resampled. Rollouts are not
+resampled again inside a problem: the spread between problem means already contains theirs, and a second stage counts it
+twice (Davison and Hinkley 1997, section 3.8). A test shows the coverage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats as scipy_stats
+
+from reasonmech.errors import DataError, NonFiniteError
+
+DRAWS = 10_000
+LEVEL = 0.95
+MAX_CLUSTERS = 1024  # of an AUROC's bootstrap: beyond it, problems are pooled at random into this many clusters
+MIN_PROBLEMS = 5  # fewer problems with a positive (or a negative) row carry no interval
+
+
+class Interval(NamedTuple):
+    """An estimate with its two-sided interval at `level`."""
+
+    estimate: float
+    low: float
+    high: float
+    level: float = LEVEL
+
+    def covers(self, value: float) -> bool:
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
+
+
+class Recovery(NamedTuple):
+    """Share of the gap (thinking - base) that an arm recovers: signed, never clipped.
+
+    Attributes:
+        low, high: paired bootstrap interval; -inf and inf when `unbounded`.
+        gap: interval of thinking - base, in the metric's unit.
+        unbounded: the gap's interval covers 0, so the ratio has no finite interval.
+        weak: the gap is at most 4 standard errors: print the gap, not the recovery.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    level: float
+    gap: Interval
+    unbounded: bool
+    weak: bool
+
+    def __str__(self) -> str:
+        interval = "unbounded" if self.unbounded else f"{self.low:.1%}, {self.high:.1%}"
+        return f"{self.estimate:.1%} [{interval}]"
+
+
+class McNemar(NamedTuple):
+    """Discordant pairs and the exact two-sided p-value of their symmetry."""
+
+    only_a: int
+    only_b: int
+    p: float
+
+
+class Equivalence(NamedTuple):
+    """Two one-sided t-tests: `equivalent` when the (1 - 2 alpha) interval of the difference lies inside +-margin."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+    equivalent: bool
+
+
+def by_problem(values: ArrayLike, problems: ArrayLike | None = None) -> np.ndarray:
+    """One mean per problem, in the order of the sorted problem ids.
+
+    Args:
+        values: [problem], [problem, sample], or [row] together with `problems`.
+        problems: [row] problem id of every row.
+
+    Raises:
+        DataError: no value, or lengths that differ.
+        NonFiniteError: a value is NaN or infinite (a skipped problem is a wrong answer, not a NaN).
+    """
+    array = np.asarray(values, dtype=np.float64)
+    if array.size == 0:
+        raise DataError("no values to average", do="check that the arm was run on these problems")
+    if not np.isfinite(array).all():
+        raise NonFiniteError(
+            f"{int((~np.isfinite(array)).sum())} of {array.size} values are not finite",
+            do="score a skipped or truncated problem as wrong instead of leaving it out",
+        )
+    if problems is None:
+        return array if array.ndim == 1 else array.reshape(len(array), -1).mean(1)
+    ids, code = np.unique(np.asarray(problems), return_inverse=True)
+    if array.shape != code.shape:
+        raise DataError(f"{array.shape} values for {code.shape} problem ids", do="give one problem id per value")
+    return np.bincount(code, array, len(ids)) / np.bincount(code, minlength=len(ids))
+
+
+def bootstrap_weights(n: int, draws: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each of n problems is drawn: chunks [draw, problem] that sum to n along the second axis."""
+    rng = np.random.default_rng(seed)
+    chunk = max(1, 4_000_000 // n)
+    for start in range(0, draws, chunk):
+        rows = min(chunk, draws - start)
+        drawn = rng.integers(0, n, (rows, n)) + n * np.arange(rows)[:, None]
+        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+
+
+def ratio_interval(
+    numerator: ArrayLike, denominator: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+) -> Interval:
+    """Percentile bootstrap of sum(numerator) / sum(denominator) over problems, both [problem].
+
+    With row counts as denominator this is a mean over rows whose unit of resampling is the problem.
+    """
+    pair = np.stack([by_problem(numerator), by_problem(denominator)], axis=1)
+    sums = np.concatenate([weights @ pair for weights in bootstrap_weights(len(pair), draws, seed)])
+    low, high = np.quantile(sums[:, 0] / sums[:, 1], _tails(level))
+    return Interval(float(pair[:, 0].sum() / pair[:, 1].sum()), float(low), float(high), level)
+
+
+def mean_interval(
+    values: ArrayLike, problems: ArrayLike | None = None, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+) -> Interval:
+    """Mean over problems. Exact (Clopper-Pearson) when every problem is one 0 or 1, else the bootstrap by problem."""
+    means = by_problem(values, problems)
+    if np.asarray(values).size == len(means) and np.isin(means, (0.0, 1.0)).all():
+        return clopper_pearson(int(means.sum()), len(means), level=level)
+    return ratio_interval(means, np.ones_like(means), draws=draws, seed=seed, level=level)
+
+
+def paired_bootstrap(
+    a: ArrayLike, b: ArrayLike, problems: ArrayLike | None = None, *, draws: int = DRAWS, seed: int = 0
+) -> Interval:
+    """Mean of a - b over problems, at 95 %. An interval of width 0 says that every problem differed by the same amount.
+
+    Args:
+        a, b: the two arms on the same problems: [problem], [problem, sample], or [row] together with `problems`.
+    """
+    first, second = _same_problems(a, b, problems)
+    return ratio_interval(first - second, np.ones_like(first), draws=draws, seed=seed)
+
+
+def recovery(
+    base: ArrayLike, thinking: ArrayLike, arm: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+) -> Recovery:
+    """(arm - base) / (thinking - base), problems resampled jointly; each arm is [problem] or [problem, sample].
+
+    Signed and never clipped: an arm below the base is negative, one above the thinking model exceeds 1.
+    """
+    low_arm, high_arm = _same_problems(base, thinking)
+    low_arm, middle = _same_problems(low_arm, arm)
+    gain, gap = middle - low_arm, high_arm - low_arm
+    pair = np.stack([gain, gap], axis=1)
+    means = np.concatenate([w @ pair for w in bootstrap_weights(len(pair), draws, seed)]) / len(pair)
+    gap_low, gap_high = np.quantile(means[:, 1], _tails(level))
+    interval = Interval(float(gap.mean()), float(gap_low), float(gap_high), level)
+    unbounded = interval.covers(0.0)
+    low, high = (-np.inf, np.inf) if unbounded else np.quantile(means[:, 0] / means[:, 1], _tails(level))
+    estimate = float(gain.mean() / gap.mean()) if gap.mean() != 0 else float("nan")
+    weak = bool(abs(gap.mean()) <= 4 * gap.std(ddof=1) / np.sqrt(len(gap))) if len(gap) > 1 else True
+    return Recovery(estimate, float(low), float(high), level, interval, unbounded, weak)
+
+
+def fieller(numerator: ArrayLike, denominator: ArrayLike, *, level: float = LEVEL) -> Interval:
+    """Fieller's interval of mean(numerator) / mean(denominator), paired by problem; (-inf, inf) when unbounded."""
+    top, bottom = _same_problems(numerator, denominator)
+    n = len(top)
+    t2 = scipy_stats.t.ppf((1 + level) / 2, n - 1) ** 2
+    cov = np.cov(top, bottom) / n
+    mean_top, mean_bottom = top.mean(), bottom.mean()
+    a = mean_bottom**2 - t2 * cov[1, 1]
+    if a <= 0:
+        return Interval(float(mean_top / mean_bottom) if mean_bottom else float("nan"), -np.inf, np.inf, level)
+    b = mean_top * mean_bottom - t2 * cov[0, 1]
+    half = np.sqrt(max(b**2 - a * (mean_top**2 - t2 * cov[0, 0]), 0.0))
+    return Interval(float(mean_top / mean_bottom), float((b - half) / a), float((b + half) / a), level)
+
+
+def clopper_pearson(successes: int, n: int, *, level: float = LEVEL) -> Interval:
+    """Exact binomial interval of a share."""
+    found = scipy_stats.binomtest(successes, n).proportion_ci(level, method="exact")
+    return Interval(successes / n, float(found.low), float(found.high), level)
+
+
+def mcnemar(a: ArrayLike, b: ArrayLike) -> McNemar:
+    """Exact test that two arms are right equally often, one rollout per problem: a, b are [problem] of 0 and 1."""
+    first, second = (np.asarray(x).astype(bool) for x in (a, b))
+    only_a, only_b = int((first & ~second).sum()), int((second & ~first).sum())
+    p = scipy_stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
+    return McNemar(only_a, only_b, float(p))
+
+
+def tost(
+    a: ArrayLike, b: ArrayLike, *, margin: float, problems: ArrayLike | None = None, alpha: float = 0.05
+) -> Equivalence:
+    """Is a - b within +-margin? Two one-sided paired t-tests over problems: no difference found is not yet an answer."""
+    first, second = _same_problems(a, b, problems)
+    difference = first - second
+    mean, error = float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
+    if error == 0:
+        p, half = float(abs(mean) >= margin), 0.0
+    else:
+        student = scipy_stats.t(len(difference) - 1)
+        p = float(max(student.sf((mean + margin) / error), student.cdf((mean - margin) / error)))
+        half = float(student.ppf(1 - alpha)) * error
+    return Equivalence(mean, mean - half, mean + half, p, p < alpha)
+
+
+def bh(p: ArrayLike) -> np.ndarray:
+    """Benjamini-Hochberg adjusted p-values [test]: for discovery."""
+    return scipy_stats.false_discovery_control(np.asarray(p, dtype=np.float64))
+
+
+def holm(p: ArrayLike) -> np.ndarray:
+    """Holm adjusted p-values [test]: for confirmation."""
+    values = np.asarray(p, dtype=np.float64)
+    order = np.argsort(values)
+    stepped = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)).clip(max=1.0)
+    adjusted = np.empty_like(stepped)
+    adjusted[order] = stepped
+    return adjusted
+
+
+def max_t(observed: ArrayLike, null: ArrayLike) -> np.ndarray:
+    """Single-step max-T p-values (Westfall and Young 1993): observed [test] against null [draw, test], two-sided."""
+    highest = np.sort(np.abs(np.asarray(null, dtype=np.float64)).max(1))
+    exceeding = len(highest) - np.searchsorted(highest, np.abs(np.asarray(observed, dtype=np.float64)), side="left")
+    return (1 + exceeding) / (1 + len(highest))
+
+
+def auroc(
+    scores: ArrayLike, positive: ArrayLike, problems: ArrayLike, *, draws: int = DRAWS, seed: int = 0
+) -> Interval:
+    """P(score of a positive > score of a negative), ties counting half, with its 95 % bootstrap over problems.
+
+    A draw with problem weights w has the value w'Cw / (w'm)(w'n): C[p, q] counts the wins of p's positives over q's
+    negatives, m and n the positives and negatives of each problem. So no draw ranks anything again.
+
+    Args:
+        scores, positive, problems: [row].
+
+    Raises:
+        DataError: fewer than 5 problems hold a positive, or a negative, row.
+    """
+    values, label = np.asarray(scores, dtype=np.float64), np.asarray(positive).astype(bool)
+    _, problem = np.unique(np.asarray(problems), return_inverse=True)
+    for name, rows in (("positive", label), ("negative", ~label)):
+        if (found := len(np.unique(problem[rows]))) < MIN_PROBLEMS:
+            raise DataError(
+                f"{found} problems hold a {name} row", allowed=f"at least {MIN_PROBLEMS}", do="use more problems"
+            )
+    n = int(problem.max()) + 1
+    if n > MAX_CLUSTERS:
+        problem = np.random.default_rng(seed).permutation(n)[problem] % MAX_CLUSTERS
+        n = MAX_CLUSTERS
+    wins, m, k = _wins(values, label, problem, n)
+    drawn = [
+        np.einsum("dp,dp->d", w @ wins, w) / np.maximum((w @ m) * (w @ k), 1e-12)
+        for w in bootstrap_weights(n, draws, seed)
+    ]
+    low, high = np.quantile(np.concatenate(drawn), _tails(LEVEL))
+    return Interval(float(wins.sum() / (m.sum() * k.sum())), float(low), float(high))
+
+
+def _wins(
+    values: np.ndarray, positive: np.ndarray, problem: np.ndarray, n: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Wins [problem, problem] of positives over negatives, and the counts [problem] of both."""
+    levels, level = np.unique(values, return_inverse=True)
+    cell = level * n + problem
+    up, down = (
+        np.bincount(cell[rows], minlength=len(levels) * n).reshape(len(levels), n).astype(np.float32)
+        for rows in (positive, ~positive)
+    )
+    beaten = np.cumsum(down, axis=0) - 0.5 * down
+    return (up.T @ beaten).astype(np.float64), up.sum(0).astype(np.float64), down.sum(0).astype(np.float64)
+
+
+def _same_problems(a: ArrayLike, b: ArrayLike, problems: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
+    first, second = by_problem(a, problems), by_problem(b, problems)
+    if len(first) != len(second):
+        raise DataError(
+            f"{len(first)} problems against {len(second)}", do="score both arms on the same problems, in one order"
+        )
+    return first, second
+
+
+def _tails(level: float) -> tuple[float, float]:
+    return (1 - level) / 2, (1 + level) / 2
