@@ -1,4 +1,4 @@
-"""Where shipped files live, and directories that appear only when they are complete."""
+"""Files: where shipped ones live, how a config is read, directories that appear only when complete."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
-from reasonmech.errors import OutputError, UnknownNameError
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from reasonmech.errors import ConfigError, OutputError, UnknownNameError
+
+M = TypeVar("M", bound=BaseModel)
 
 _PACKAGE: Final = Path(__file__).resolve().parent
 ORGANISM_PREFIX: Final = "organism:"
@@ -41,6 +46,23 @@ def resolve(path: str | Path) -> Path | None:
         return found
     local = Path(text).expanduser()
     return local if local.exists() else None
+
+
+def read_config(path: Path, model: type[M]) -> M:
+    """Read a YAML file into a pydantic model.
+
+    Raises:
+        ConfigError: not YAML, or keys that the model does not have or accept; the file and every key are named.
+    """
+    try:
+        return model.model_validate(yaml.safe_load(path.read_text()))
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not YAML: {error}") from error
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{path}: {wrong}", allowed=f"keys {', '.join(model.model_fields)}") from error
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error
 
 
 def partial_of(path: Path) -> Path:

@@ -1,7 +1,26 @@
 """Models under study: an untouched Hugging Face model with named sites, and pairs of them."""
 
 from reasonmech.hosts.architecture import Architecture, architectures
+from reasonmech.hosts.catalogue import PairConfig, load_pair, pair_config, pair_names, register_pair_path
+from reasonmech.hosts.difference import Difference
 from reasonmech.hosts.hookpoint import HookPoint, read_hidden, replace_hidden
 from reasonmech.hosts.host import Host
+from reasonmech.hosts.load import load_host
+from reasonmech.hosts.pair import ModelPair
 
-__all__ = ["Architecture", "Host", "HookPoint", "architectures", "read_hidden", "replace_hidden"]
+__all__ = [
+    "Architecture",
+    "architectures",
+    "Difference",
+    "Host",
+    "HookPoint",
+    "load_host",
+    "load_pair",
+    "ModelPair",
+    "pair_config",
+    "pair_names",
+    "PairConfig",
+    "read_hidden",
+    "register_pair_path",
+    "replace_hidden",
+]

@@ -7,14 +7,15 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 if TYPE_CHECKING:
-    from transformer_lens.model_bridge import TransformerBridge
+    from transformer_lens.model_bridge import TransformerBridge  # noqa: TID251 - this is the adapter
 
-_WRAPPED = "._original_component"
+_WRAPPED: Final = "._original_component"
 
 
 @contextmanager
@@ -44,17 +45,49 @@ def build_lens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, na
 
     transformer_lens reloads a tokenizer that has a BOS token through AutoTokenizer, which turns some tokenizers
     into ones that encode every text to nothing; a copy marked `add_bos_token` is kept as it is.
-
-    Raises:
-        MismatchError: the bridge does not encode as the host's tokenizer does.
     """
     with _quiet_import():
-        from transformer_lens.model_bridge import TransformerBridge
+        from transformer_lens.model_bridge import TransformerBridge  # noqa: TID251 - this is the adapter
 
-    kept = copy.deepcopy(tokenizer)
+    twin, kept = twin_of(model), copy.deepcopy(tokenizer)
+    if twin.config.architectures is None:
+        twin.config.architectures = [type(model).__name__]
     if kept.bos_token is not None:
-        kept.init_kwargs |= {"name_or_path": kept.init_kwargs.get("name_or_path", name), "add_bos_token": True}
+        kept.init_kwargs |= {"name_or_path": name, "add_bos_token": True}
     device = model.get_input_embeddings().weight.device
     return TransformerBridge.boot_transformers(
-        name, hf_model=twin_of(model), tokenizer=kept, device=str(device), dtype=model.dtype
+        name, hf_model=twin, tokenizer=kept, device=str(device), dtype=model.dtype
     )
+
+
+def is_bridge(source: object) -> bool:
+    """Whether this is a TransformerBridge, without importing transformer_lens to find out."""
+    return any(base.__module__.startswith("transformer_lens") for base in type(source).__mro__)
+
+
+def model_of_bridge(bridge: TransformerBridge) -> PreTrainedModel:
+    """A plain Hugging Face model over the parameters of a TransformerBridge, which is left as it is.
+
+    A bridge renames what it wraps (`attn._original_component.q_proj`) and adds split copies of fused matrices;
+    the names without the infix are the original ones.
+
+    Raises:
+        MismatchError: the bridge has folded or centred its weights, so its activations are no longer the model's.
+    """
+    if bridge._weights_processed:
+        raise MismatchError(
+            "this TransformerBridge has folded and centred its weights: its activations are not the model's",
+            allowed="a bridge with raw weights",
+            do="boot it again without enable_compatibility_mode(), or with no_processing=True",
+        )
+    wrapped = bridge.original_model
+    with torch.device("meta"):
+        model = type(wrapped)(copy.deepcopy(wrapped.config))
+    state = {key.replace(_WRAPPED, ""): tensor for key, tensor in wrapped.state_dict(keep_vars=True).items()}
+    model.load_state_dict({key: state[key] for key in model.state_dict()}, assign=True)
+    model.tie_weights()
+    buffers = {key.replace(_WRAPPED, ""): buffer for key, buffer in wrapped.named_buffers()}
+    for key, _ in list(model.named_buffers()):
+        owner, _, leaf = key.rpartition(".")
+        model.get_submodule(owner).register_buffer(leaf, buffers[key], persistent=False)
+    return model.eval()

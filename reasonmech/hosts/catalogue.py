@@ -1,0 +1,125 @@
+"""Pairs by name: shipped configs, registered paths, and load_pair, which turns one into a ModelPair."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+
+from reasonmech.errors import ConfigError, UnknownNameError
+from reasonmech.hosts.host import Host
+from reasonmech.hosts.load import DeviceMap, Source, load_host
+from reasonmech.hosts.pair import ModelPair
+from reasonmech.paths import config_dir, read_config
+from reasonmech.registry import Registry
+
+pair_paths: Registry[Path] = Registry("pair")
+
+
+class PairConfig(BaseModel):
+    """A file of `sae_configs/pairs`: which two models, and what is known about steering them."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(description="name of the pair, the same as the file's")
+    base: str = Field(description="directory, organism:NAME/base, or Hub name of the base model")
+    thinking: str = Field(description="the same for its thinking sibling")
+    task: str | None = Field(default=None, description="task on which the pair is compared")
+    steering_layer: int | None = Field(default=None, ge=0, description="layer whose output is steered in the base")
+    sae_layer: int | None = Field(default=None, ge=0, description="layer of the thinking model's sentence taxonomy")
+    n_categories: int | None = Field(default=None, ge=1, description="number of behaviours in that taxonomy")
+    accept: tuple[str, ...] = Field(default=(), description="kinds of tokenizer difference known and wanted")
+    note: str = Field(default="", description="what a user should know, such as public SAEs")
+    source: str = Field(default="", description="where the numbers come from")
+
+
+def register_pair_path(name: str, path: str | Path) -> None:
+    """Make `load_pair(name)` find a pair file, or a directory that holds `pair.yaml` or `base/` and `thinking/`.
+
+    Raises:
+        DuplicateNameError: the name is taken.
+    """
+    pair_paths.register(name)(Path(path))
+
+
+def pair_names() -> list[str]:
+    """Names that `load_pair` knows, shipped and registered."""
+    return sorted({path.stem for path in (config_dir() / "pairs").glob("*.yaml")} | set(pair_paths.kinds()))
+
+
+def pair_config(source: str | Path) -> PairConfig:
+    """The config of a shipped or registered name, of a YAML file, or of a pair directory.
+
+    Raises:
+        UnknownNameError: none of these; the known names are listed.
+        ConfigError: the file does not validate.
+    """
+    shipped = config_dir() / "pairs" / f"{source}.yaml"
+    if isinstance(source, str) and source in pair_paths.kinds():
+        path = pair_paths.get(source)
+    elif isinstance(source, str) and "/" not in source and shipped.is_file():
+        path = shipped
+    else:
+        path = Path(source).expanduser()
+    if path.is_dir():
+        if (path / "pair.yaml").is_file():
+            path = path / "pair.yaml"
+        elif (path / "base").is_dir() and (path / "thinking").is_dir():
+            return PairConfig(name=path.name, base=str(path / "base"), thinking=str(path / "thinking"))
+        else:
+            raise ConfigError(f"{path} is no pair directory", allowed="pair.yaml, or base/ and thinking/, inside it")
+    if not path.is_file():
+        raise UnknownNameError("pair", str(source), pair_names(), do="or give a pair file, or base= and thinking=")
+    config = read_config(path, PairConfig)
+    beside = {side: str(path.parent / named) for side, named in (("base", config.base), ("thinking", config.thinking))}
+    return config.model_copy(update={side: found for side, found in beside.items() if Path(found).is_dir()})
+
+
+def load_pair(
+    source: str | Path | None = None,
+    *,
+    base: Host | Source | None = None,
+    thinking: Host | Source | None = None,
+    accept: Collection[str] = (),
+    dtype: torch.dtype | None = None,
+    device_map: DeviceMap | None = None,
+    device: str | torch.device | None = None,
+) -> ModelPair:
+    """Load a base model and its thinking sibling, and check that they are siblings.
+
+    Args:
+        source: a shipped or registered name, a pair file or a pair directory; None with `base` and `thinking`.
+        base, thinking: hosts, models or paths, in place of those that the config names.
+        accept: kinds of difference that are known and wanted: special_tokens, added_tokens, encoding.
+        dtype, device_map, device: as in `load_host`, for the models that are loaded here.
+
+    Raises:
+        UnknownNameError: no such pair; the known ones are listed.
+        MismatchError: the models differ; every difference is spelt out.
+    """
+    if source is not None:
+        config = pair_config(source)
+    elif base is not None and thinking is not None:
+        config = PairConfig(name="pair", base="", thinking="")
+    else:
+        raise UnknownNameError("pair", "None", pair_names(), do="give a name, or both base= and thinking=")
+    hosts = []
+    for side, given, named in (("base", base, config.base), ("thinking", thinking, config.thinking)):
+        if isinstance(given, Host):
+            hosts.append(given)
+            continue
+        name = f"{config.name}/{side}"
+        hosts.append(load_host(given or named, dtype=dtype, device_map=device_map, device=device, name=name))
+    return ModelPair(
+        config.name,
+        *hosts,
+        config.task,
+        config.steering_layer,
+        sae_layer=config.sae_layer,
+        n_categories=config.n_categories,
+        note=config.note,
+        source=config.source,
+        accept=tuple({*config.accept, *accept}),
+    )

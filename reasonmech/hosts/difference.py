@@ -1,0 +1,69 @@
+"""What differs between two hosts that should be siblings."""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from transformers import PreTrainedTokenizerBase
+
+from reasonmech.hosts.host import Host
+
+ACCEPTABLE: Final = ("special_tokens", "added_tokens", "encoding")
+PROBE: Final = "So 12 + 34 = 46.\n\nWait, let me check: 3.14 > 2, isn't it? </think> Yes."
+
+
+class Difference(NamedTuple):
+    """One way in which two hosts differ.
+
+    Attributes:
+        kind: "layers", "width", "logits", "vocabulary" (never accepted), "special_tokens", "added_tokens",
+            "encoding" (accepted on request), "chat_template" (only reported).
+        what: the two values, base first.
+    """
+
+    kind: str
+    what: str
+
+
+def differences_of(base: Host, thinking: Host) -> list[Difference]:
+    """Every difference that decides whether one host can read what the other wrote."""
+    sizes = (
+        ("layers", base.n_layers, thinking.n_layers),
+        ("width", base.d_model, thinking.d_model),
+        ("logits", base.vocab_size, thinking.vocab_size),
+    )
+    found = [Difference(kind, f"{a} in base, {b} in thinking") for kind, a, b in sizes if a != b]
+    return [*found, *_vocabulary(base.tokenizer, thinking.tokenizer), *_habits(base, thinking)]
+
+
+def _vocabulary(base: PreTrainedTokenizerBase, thinking: PreTrainedTokenizerBase) -> list[Difference]:
+    ours, theirs = base.get_vocab(), thinking.get_vocab()
+    added = base.get_added_vocab().keys() | thinking.get_added_vocab().keys()
+    differing = sorted(token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token))
+    found = []
+    for kind, tokens in (
+        ("vocabulary", [t for t in differing if t not in added]),
+        ("added_tokens", [t for t in differing if t in added]),
+    ):
+        if tokens:
+            shown = ", ".join(f"{t!r} is {ours.get(t)} in base, {theirs.get(t)} in thinking" for t in tokens[:4])
+            found.append(Difference(kind, f"{len(tokens)} tokens have other ids ({shown})"))
+    return found
+
+
+def _habits(base: Host, thinking: Host) -> list[Difference]:
+    """Special tokens, what is put in front of a text, how a text is cut, and the chat template."""
+    ours, theirs = base.tokenizer, thinking.tokenizer
+    special = (
+        ("bos", ours.bos_token, theirs.bos_token),
+        ("eos", ours.eos_token, theirs.eos_token),
+        ("pad", ours.pad_token, theirs.pad_token),
+        ("prefix", ours.encode(""), theirs.encode("")),
+    )
+    found = [Difference("special_tokens", f"{n} {a!r} in base, {b!r} in thinking") for n, a, b in special if a != b]
+    cuts = [tokenizer.encode(PROBE, add_special_tokens=False) for tokenizer in (ours, theirs)]
+    if cuts[0] != cuts[1]:
+        found.append(Difference("encoding", f"{PROBE!r} is {cuts[0][:12]}... in base, {cuts[1][:12]}... in thinking"))
+    if ours.chat_template != theirs.chat_template:
+        found.append(Difference("chat_template", "the chat templates are not the same text"))
+    return found

@@ -1,0 +1,131 @@
+"""load_host: a directory, a Hub name, a Hugging Face model or a TransformerBridge becomes a Host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from reasonmech.errors import CorruptFileError, MismatchError, NonFiniteError, UnknownNameError
+from reasonmech.hosts.checkpoint import check_checkpoint
+from reasonmech.hosts.host import Host
+from reasonmech.hosts.lens import is_bridge, model_of_bridge
+from reasonmech.hosts.vocabulary import check_round_trip
+from reasonmech.paths import ORGANISM_PREFIX, resolve
+
+if TYPE_CHECKING:
+    from reasonmech.hosts.lens import TransformerBridge
+
+DeviceMap = str | dict[str, int | str]
+Source: TypeAlias = "str | Path | PreTrainedModel | TransformerBridge"
+
+
+def load_host(
+    source: Source,
+    *,
+    tokenizer: PreTrainedTokenizerBase | str | Path | None = None,
+    dtype: torch.dtype | None = None,
+    device_map: DeviceMap | None = None,
+    device: str | torch.device | None = None,
+    name: str | None = None,
+) -> Host:
+    """Load a model under study, and check that its files, weights and tokenizer are what they seem to be.
+
+    Args:
+        source: a directory written by `save_pretrained`, "organism:NAME/base", a Hub name, or a model you already
+            have (which is used as it is; a TransformerBridge shares its parameters with the host).
+        tokenizer: a tokenizer, or where to load it from. None: from the model's own directory.
+        dtype: dtype of the weights. None: the checkpoint's.
+        device_map: passed on to Hugging Face (several GPUs); with it, no `device`.
+        device: where the whole model goes. None: the CPU.
+        name: how results name the host. None: the directory's or Hub name.
+
+    Raises:
+        UnknownNameError: neither a directory nor a model of the Hub.
+        PickleRefusedError, CorruptFileError: weights are pickled; or missing, truncated or incomplete.
+        NonFiniteError: a weight is NaN or infinite.
+        MismatchError: the tokenizer loses text or does not fit; the architecture is unknown.
+    """
+    if device is not None and device_map is not None:
+        raise MismatchError("device and device_map are both given", allowed="one of them")
+    if isinstance(source, str | Path):
+        model, origin = _from_checkpoint(source, dtype=dtype, device_map=device_map), str(source)
+        model = model if device is None else model.to(torch.device(device))
+    else:
+        if not (dtype is None and device_map is None and device is None):
+            raise MismatchError(
+                "dtype, device and device_map belong to loading; this model is loaded already",
+                do="cast or move it yourself before handing it over",
+            )
+        model, origin = _from_object(source)
+        if tokenizer is None and is_bridge(source):
+            tokenizer = source.tokenizer
+    name = name or origin.removeprefix(ORGANISM_PREFIX) or type(model).__name__
+    _check_finite(model, name=name)
+    words = _tokenizer(tokenizer if tokenizer is not None else origin, name=name)
+    check_round_trip(words, name=name)
+    return Host(model, words, name=name)
+
+
+def _from_checkpoint(source: str | Path, *, dtype: torch.dtype | None, device_map: DeviceMap | None) -> PreTrainedModel:
+    where = _where(source)
+    options: dict[str, Any] = {"dtype": dtype or "auto", "device_map": device_map}
+    try:
+        model, report = AutoModelForCausalLM.from_pretrained(
+            where, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
+        )
+    except OSError as error:
+        raise UnknownNameError("model", str(source), ["an existing directory", "owner/name on the Hub"]) from error
+    absent = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
+    if absent:
+        raise CorruptFileError(
+            f"{source} lacks {len(absent)} weights that its config needs, such as {', '.join(absent[:3])}",
+            do="use a complete checkpoint: Hugging Face would fill the gaps with random numbers",
+        )
+    return model
+
+
+def _where(source: str | Path) -> str:
+    """What to hand to Hugging Face: a checked local directory, or a Hub name."""
+    local = resolve(source)
+    if local is not None:
+        check_checkpoint(local)
+        return str(local)
+    text = str(source)
+    if isinstance(source, Path) or text.startswith(("/", ".", "~")) or text.count("/") > 1:
+        raise UnknownNameError("model", text, ["an existing directory", "owner/name on the Hub"])
+    return text
+
+
+def _from_object(source: PreTrainedModel | TransformerBridge) -> tuple[PreTrainedModel, str]:
+    if isinstance(source, PreTrainedModel):
+        return source, source.name_or_path
+    if is_bridge(source):
+        return model_of_bridge(source), str(source.cfg.model_name)
+    raise MismatchError(
+        f"a {type(source).__name__} is no model that can be studied",
+        allowed="a path, a Hub name, a transformers PreTrainedModel, a TransformerBridge",
+    )
+
+
+def _tokenizer(given: PreTrainedTokenizerBase | str | Path, *, name: str) -> PreTrainedTokenizerBase:
+    if isinstance(given, PreTrainedTokenizerBase):
+        return given
+    if not str(given):
+        raise MismatchError(f"the model {name!r} does not say where it came from", do="pass tokenizer=")
+    local = resolve(given)
+    try:
+        return AutoTokenizer.from_pretrained(str(local or given), trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise MismatchError(f"no tokenizer for {name!r} in {given}: {error}", do="pass tokenizer=") from error
+
+
+def _check_finite(model: PreTrainedModel, *, name: str) -> None:
+    bad = [key for key, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())]
+    if bad:
+        raise NonFiniteError(
+            f"{len(bad)} weights of {name!r} hold NaN or infinity, the first is {bad[0]}",
+            do="load the checkpoint in the dtype it was trained in, or use another one",
+        )

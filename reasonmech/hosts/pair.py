@@ -1,0 +1,75 @@
+"""ModelPair: a base model and its thinking sibling, checked once to be comparable token for token."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Final, final
+
+from reasonmech.errors import MismatchError
+from reasonmech.hosts.difference import ACCEPTABLE, Difference, differences_of
+from reasonmech.hosts.host import Host
+
+THINK_TAGS: Final = ("<think>", "</think>")
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ModelPair:
+    """Two hosts with the same depth, width and vocabulary: whatever one writes, the other can read.
+
+    Attributes:
+        name: how results name the pair.
+        base, thinking: the two hosts.
+        task: task they are compared on, None where there is none.
+        steering_layer: layer at which the base is steered, None where it has not been chosen.
+        sae_layer: layer of the thinking model at which sentences are told apart.
+        n_categories: how many behaviours its taxonomy holds.
+        accept: kinds of difference that are known and wanted.
+        differences: what does differ (only kinds in `accept`, and chat templates, which no prompt here uses).
+        think_tags: opening and closing tag, where both are single tokens of the vocabulary; None otherwise.
+
+    Raises:
+        MismatchError: the hosts differ in a way that is not in `accept`; every difference is spelt out.
+    """
+
+    name: str
+    base: Host
+    thinking: Host
+    task: str | None = None
+    steering_layer: int | None = None
+    _: KW_ONLY
+    sae_layer: int | None = None
+    n_categories: int | None = None
+    note: str = ""
+    source: str = ""
+    accept: Collection[str] = ()
+    differences: tuple[Difference, ...] = field(init=False)
+    think_tags: tuple[str, str] | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.accept) - set(ACCEPTABLE))
+        if unknown:
+            raise MismatchError(f"cannot accept {unknown}", allowed=", ".join(ACCEPTABLE))
+        found = differences_of(self.base, self.thinking)
+        refused = [d for d in found if d.kind not in (*self.accept, "chat_template")]
+        if refused:
+            acceptable = sorted({d.kind for d in refused} & set(ACCEPTABLE))
+            raise MismatchError(
+                f"the models of pair {self.name!r} differ: " + "; ".join(f"{d.kind}: {d.what}" for d in refused),
+                allowed="the same layers, width, logits and ordinary vocabulary",
+                do=f"if this is known and wanted, pass accept={acceptable}"
+                if acceptable and all(d.kind in ACCEPTABLE for d in refused)
+                else "choose a thinking model that was trained from this base",
+            )
+        object.__setattr__(self, "differences", tuple(found))
+        vocabulary = self.thinking.tokenizer.get_vocab()
+        tags = THINK_TAGS if all(tag in vocabulary for tag in THINK_TAGS) else None
+        object.__setattr__(self, "think_tags", tags)
+        if self.steering_layer is not None:
+            self.base.check_site(f"resid_post.{self.steering_layer}")
+        if self.sae_layer is not None:
+            self.thinking.check_site(f"resid_post.{self.sae_layer}")
+
+    def __repr__(self) -> str:
+        return f"ModelPair({self.name!r}, base={self.base!r}, thinking={self.thinking!r})"
