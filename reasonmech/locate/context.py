@@ -1,0 +1,133 @@
+"""Context: what is known at a labelled row without any feature (covariates of the hazard, the model's own ceiling)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from reasonmech.errors import DataError
+from reasonmech.labels import Labels
+from reasonmech.rollout import Rollout, Trace
+from reasonmech.site import Site
+
+if TYPE_CHECKING:
+    from reasonmech.hosts import Host
+    from reasonmech.runtime.capture import Activations
+
+MAX_LEVELS = 12  # most frequent values of a categorical covariate that get a column of their own
+BINS = 10  # of a numeric covariate, at its quantiles: an onset model need not be linear in position
+ROWS_PER_HEAD = 4096  # rows whose full-vocabulary logits are in memory at once
+
+
+@dataclass(frozen=True, eq=False)
+class Context:
+    """What a search knows besides activations, one entry per labelled row, in the order of the labels.
+
+    Attributes:
+        covariates: numeric columns enter an onset model linearly and by tenths, others as indicators. None: only what
+            labels and activations tell by themselves (position, boundary number, token read).
+        ceiling: [row] probability that the model itself gives the onset. No feature read from the same stream should
+            be expected to anticipate better; None when not computed.
+    """
+
+    covariates: pd.DataFrame | None = None
+    ceiling: np.ndarray | None = None
+
+    def check(self, labels: Labels) -> None:
+        """Raises DataError when something is not one entry per labelled row."""
+        for name, value in (("covariates", self.covariates), ("ceiling", self.ceiling)):
+            if value is not None and len(value) != len(labels):
+                raise DataError(f"{len(value)} rows of {name} for {len(labels)} labelled rows", do="give one per row")
+
+
+def next_token(
+    host: Host,
+    rollouts: Sequence[Rollout],
+    labels: Labels,
+    onset_ids: Collection[int],
+    *,
+    acts: Activations | None = None,
+) -> pd.DataFrame:
+    """What the host predicts after each labelled position: probability of an onset token, and entropy.
+
+    Args:
+        onset_ids: token ids that begin the behaviour; their probabilities are added.
+        acts: activations of this host that hold the last layer's `resid_post`; captured here when None.
+
+    Returns:
+        Columns `onset_probability` and `entropy` (nats), one row per labelled row.
+    """
+    from reasonmech.runtime.capture import capture
+
+    if not onset_ids:
+        raise DataError(f"no onset token for behaviour {labels.behaviour!r}", do="give the ids of its first word")
+    last = Site("resid_post", host.n_layers - 1)
+    if acts is None:
+        acts = capture(host, rollouts, [last], progress=False)
+    stream, onset = acts.rows(last, labels), torch.tensor(sorted(onset_ids))
+    found = []
+    with torch.no_grad():
+        for rows in stream.split(ROWS_PER_HEAD):
+            log_p = host.logits_of(rows).float().log_softmax(-1).cpu()
+            found.append(torch.stack([log_p[:, onset].exp().sum(-1), -(log_p.exp() * log_p).nansum(-1)], dim=1))
+    return pd.DataFrame(torch.cat(found).numpy(), columns=["onset_probability", "entropy"])
+
+
+def onset_probability(
+    host: Host, rollouts: Sequence[Rollout], labels: Labels, onset_ids: Collection[int]
+) -> np.ndarray:
+    """[row] probability that the host itself begins the behaviour next: the ceiling of anticipation."""
+    return next_token(host, rollouts, labels, onset_ids)["onset_probability"].to_numpy()
+
+
+def previous_kinds(labels: Labels, traces: Sequence[Trace]) -> np.ndarray:
+    """[row] kind of the sentence that holds the labelled position; "prompt" before the first generated token."""
+    kinds = np.full(len(labels), "prompt", dtype=object)
+    for row, (r, position) in enumerate(zip(labels.rollout, labels.position, strict=True)):
+        trace = traces[r]
+        offset = int(position) - len(trace.rollout.prompt_ids)
+        if offset >= 0:
+            kinds[row] = next((s.kind for s in trace.sentences if s.start <= offset < s.stop), "other")
+    return kinds
+
+
+def known_covariates(acts: Activations, labels: Labels) -> pd.DataFrame:
+    """Position, boundary number within the rollout, and the token read: all known before the onset."""
+    tokens = acts.index.set_index(["rollout", "position"])["token"]
+    keys = pd.MultiIndex.from_arrays([labels.rollout, labels.position])
+    boundary = pd.Series(labels.position).groupby(labels.rollout).rank(method="first").to_numpy()
+    delimiter = tokens.loc[keys].astype(str).to_numpy()
+    return pd.DataFrame({"position": labels.position.astype(float), "boundary": boundary, "delimiter": delimiter})
+
+
+def design_matrix(covariates: pd.DataFrame, train: np.ndarray) -> np.ndarray:
+    """[row, column]: intercept, each number standardised and by tenths of its range, indicators of each category.
+
+    Means, deviations, quantiles and category levels come from the rows where `train` is True. Columns without
+    variation there are left out.
+
+    Raises:
+        DataError: a number is missing or infinite.
+    """
+    columns = []
+    for name in covariates:
+        values = covariates[name]
+        if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+            number = values.to_numpy(np.float64)
+            if not np.isfinite(number).all():
+                missing = int((~np.isfinite(number)).sum())
+                raise DataError(f"covariate {name!r} has {missing} missing or infinite values")
+            edges = np.unique(np.quantile(number[train], np.linspace(0, 1, BINS + 1)[1:-1]))
+            columns += [(number - number[train].mean()) / (number[train].std() or 1.0)]
+            columns += [(np.searchsorted(edges, number) == i).astype(np.float64) for i in range(1, len(edges) + 1)]
+        else:
+            text = values.astype(str)
+            levels = text[train].value_counts().index[1 : MAX_LEVELS + 1]
+            columns += [(text == level).to_numpy(np.float64) for level in levels]
+    kept = [c for c in columns if c[train].std() > 1e-9]
+    return np.column_stack([np.ones(len(covariates)), *kept])

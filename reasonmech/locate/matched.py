@@ -1,0 +1,106 @@
+"""Matched features: random SAE features that resemble the chosen ones in everything but what they encode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from reasonmech.errors import DataError
+from reasonmech.locate.codes import encode_rows, firing
+
+if TYPE_CHECKING:
+    from reasonmech.coders import SparseCoder
+    from reasonmech.interventions import Features
+
+ATTEMPTS = 200  # random sets tried per set asked for
+
+
+class Tolerance(NamedTuple):
+    """Largest relative difference from the target: |candidate / target - 1|.
+
+    Attributes:
+        rate: of the firing rate on the same text.
+        effect: of decoder norm x mean activation, the size of what the feature usually adds to the stream.
+    """
+
+    rate: float = 0.2
+    effect: float = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureStats:
+    """How often, and how strongly, each feature of a coder writes on some text.
+
+    Attributes:
+        rate: [feature] share of tokens on which it fires.
+        mean_active: [feature] mean activation where it fires, in activation units.
+        effect: [feature] decoder norm x mean_active, in residual-norm units.
+    """
+
+    rate: np.ndarray
+    mean_active: np.ndarray
+    effect: np.ndarray
+
+
+def feature_stats(coder: SparseCoder, x: Tensor) -> FeatureStats:
+    """Statistics of every feature on activations x [token, d_model]."""
+    rate, mean_active = firing(encode_rows(coder, x))
+    with torch.no_grad():
+        norms = coder.rows(torch.arange(coder.d_sae)).norm(dim=-1).float().cpu().numpy()
+    return FeatureStats(rate, mean_active, norms * mean_active)
+
+
+def matched_features(
+    stats: FeatureStats, targets: Sequence[int] | Features, *, n: int, seed: int = 0, tolerance: Tolerance | None = None
+) -> list[tuple[int, ...]]:
+    """n different random sets of features, the i-th member of each matched to the i-th target; none is a target.
+
+    Args:
+        stats: from `feature_stats`, on the text on which the arms will be compared.
+        targets: the chosen features.
+        n: sets wanted.
+        tolerance: how like is like; None: within 20 % in rate and 10 % in effect.
+
+    Raises:
+        DataError: a target never fires, has no match (the nearest one is named), or there are fewer than n sets.
+    """
+    wanted = tuple(targets if isinstance(targets, Sequence) else targets.indices)
+    tolerance = tolerance or Tolerance()
+    pools = [_pool(stats, target, wanted, tolerance) for target in wanted]
+    rng = np.random.default_rng(seed)
+    found: dict[tuple[int, ...], None] = {}
+    for _ in range(ATTEMPTS * n):
+        drawn = tuple(int(rng.choice(pool)) for pool in pools)
+        if len(set(drawn)) == len(drawn):
+            found[drawn] = None
+        if len(found) == n:
+            return list(found)
+    raise DataError(
+        f"{len(found)} different matched sets of {len(wanted)} features exist, {n} were asked for "
+        f"(candidates per target: {', '.join(str(len(pool)) for pool in pools)})",
+        do="ask for fewer, or widen the tolerance and say so beside the result",
+    )
+
+
+def _pool(stats: FeatureStats, target: int, taken: Sequence[int], tolerance: Tolerance) -> np.ndarray:
+    if stats.rate[target] == 0:
+        raise DataError(f"feature {target} never fires on this text", do="match on text on which it does")
+    off_rate = np.abs(stats.rate / stats.rate[target] - 1)
+    off_effect = np.abs(stats.effect / stats.effect[target] - 1)
+    worst = np.maximum(off_rate / tolerance.rate, off_effect / tolerance.effect)
+    worst[list(taken)] = np.inf
+    pool = np.flatnonzero(worst <= 1)
+    if len(pool) == 0:
+        near = int(np.argmin(worst))
+        raise DataError(
+            f"no feature matches feature {target}; the nearest, {near}, is {off_rate[near]:.0%} off in firing rate and "
+            f"{off_effect[near]:.0%} in decoder norm x mean activation",
+            allowed=f"within {tolerance.rate:.0%} and {tolerance.effect:.0%}",
+            do="widen the tolerance and say so beside the result, or train a wider coder",
+        )
+    return pool

@@ -1,0 +1,138 @@
+"""FeatureTable: what a search found, one detector per row, baselines beside the features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import pandas as pd
+
+from reasonmech.errors import CorruptFileError, DataError
+from reasonmech.interventions import Features
+from reasonmech.stats import bh
+
+if TYPE_CHECKING:
+    from reasonmech.coders import SparseCoder
+
+COLUMNS: Final = {
+    "behaviour": "what is detected",
+    "mode": "anticipates (read strictly before the span) or recognises (inside it)",
+    "site": "where activations were read",
+    "kind": "feature, or a baseline: diff_mean, probe, ceiling",
+    "feature": "index in the coder, -1 for a baseline",
+    "score": "auroc or hazard",
+    "unit": "of value, low, high and train_value",
+    "value": "on held-out problems; NaN for a feature outside the top of the training split",
+    "low": "lower end of the 95 % interval of value, by problem",
+    "high": "its upper end",
+    "train_value": "on the problems it was chosen on, so optimistic; what select() ranks by; NaN for a baseline",
+    "sign": "1 where the behaviour goes with activity, -1 where with silence",
+    "p": "two-sided, clustered by problem, on the training split",
+    "p_adjusted": "Benjamini-Hochberg over all features of the table",
+    "rate": "share of labelled rows on which it fires",
+    "mean_active": "mean activation where it fires, in the coder's activation units",
+    "n_pos": "positive rows held out",
+    "n_neg": "negative rows held out",
+    "n_problems": "problems held out",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureTable:
+    """A search's result.
+
+    Attributes:
+        frame: one row per detector with the columns of `COLUMNS`.
+    """
+
+    frame: pd.DataFrame
+
+    def __post_init__(self) -> None:
+        if missing := [name for name in COLUMNS if name not in self.frame]:
+            raise DataError(f"a feature table without {', '.join(missing)}", allowed=", ".join(COLUMNS))
+
+    def __len__(self) -> int:
+        return len(self.frame)
+
+    @classmethod
+    def concat(cls, tables: Sequence[FeatureTable]) -> FeatureTable:
+        """One table of several sites or behaviours; p-values are corrected again, over all features of all of them."""
+        if not tables:
+            raise DataError("no feature tables to join", do="give at least one")
+        return cls(with_adjusted(pd.concat([table.frame for table in tables], ignore_index=True)))
+
+    def top(self, k: int = 5, *, behaviour: str | None = None) -> FeatureTable:
+        """The k best features of each behaviour, mode and site by training value, with every baseline beside them."""
+        frame = self.frame if behaviour is None else self.of(behaviour).frame
+        groups = frame.groupby(["behaviour", "mode", "site", "kind"], sort=False)
+        rank = groups["train_value"].rank(method="first", ascending=False)
+        kept = frame[(frame.kind != "feature") | ((rank <= k) & frame.value.notna())]
+        return FeatureTable(kept.sort_values(["behaviour", "mode", "site", "value"], ascending=[True] * 3 + [False]))
+
+    def of(self, behaviour: str) -> FeatureTable:
+        """Rows of one behaviour. Raises DataError when it was not searched for."""
+        kept = self.frame[self.frame.behaviour == behaviour]
+        if kept.empty:
+            known = ", ".join(sorted(self.frame.behaviour.unique()))
+            raise DataError(f"no row of behaviour {behaviour!r} in this table", allowed=known)
+        return FeatureTable(kept)
+
+    def save(self, path: str | Path) -> None:
+        """Write parquet, to a temporary name first."""
+        path = Path(path)
+        partial = path.with_name(path.name + ".partial")
+        self.frame.to_parquet(partial, index=False)
+        partial.replace(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> FeatureTable:
+        """Read what `save` wrote. Raises CorruptFileError when the file is damaged."""
+        try:
+            return cls(pd.read_parquet(path))
+        except (OSError, ValueError) as error:
+            if isinstance(error, FileNotFoundError):
+                raise
+            raise CorruptFileError(f"{path} is not a feature table: {error}", do="locate again") from error
+
+    def _repr_html_(self) -> str:
+        return self.top().frame.drop(columns=["unit", "p"]).to_html(index=False, float_format="%.3g")
+
+
+def with_adjusted(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with `p_adjusted` over all its feature rows (baselines are not part of the search)."""
+    searched = frame.kind.eq("feature").to_numpy()
+    adjusted = np.full(len(frame), np.nan)
+    adjusted[searched] = bh(frame.p.to_numpy(np.float64)[searched])
+    return frame.assign(p_adjusted=adjusted)
+
+
+def select(
+    table: FeatureTable, k: int, *, coder: SparseCoder, behaviour: str | None = None, alpha: float = 0.05
+) -> Features:
+    """The k features that best go *with* a behaviour on the training split, at the coder's site.
+
+    Held-out values play no part, so what they say of the chosen group stays honest.
+
+    Args:
+        behaviour: which one, where the table holds several.
+        alpha: false-discovery rate that a chosen feature has to pass.
+
+    Raises:
+        DataError: the table holds several behaviours and none is named, or fewer than k features pass.
+    """
+    frame = table.frame if behaviour is None else table.of(behaviour).frame
+    if frame[["behaviour", "mode"]].drop_duplicates().shape[0] > 1:
+        found = ", ".join(sorted({f"{b} ({m})" for b, m in zip(frame.behaviour, frame["mode"], strict=True)}))
+        raise DataError(f"the table holds several searches: {found}", do="name one behaviour")
+    here = frame[(frame.kind == "feature") & (frame.site == str(coder.site))]
+    passing = here[(here.sign > 0) & (here.p_adjusted <= alpha)].sort_values("train_value", ascending=False)
+    if len(passing) < k:
+        raise DataError(
+            f"{len(passing)} of {len(here)} features at {coder.site} go with the behaviour at a false-discovery rate "
+            f"of {alpha:g}; {k} were asked for",
+            do="ask for fewer, use more problems, or search another site",
+        )
+    return Features(coder, tuple(int(i) for i in passing.feature[:k]))

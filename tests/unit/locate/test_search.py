@@ -1,0 +1,208 @@
+"""The search finds what was planted, corrects for what it looked at, and values it on problems it never saw."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy import sparse
+
+from reasonmech.errors import CorruptFileError, DataError, MismatchError, NonFiniteError, UnknownNameError
+from reasonmech.locate import Auroc, Context, FeatureTable, Sample, Search, auroc_columns, direction, locate, select
+from reasonmech.locate.hazard import Hazard
+from reasonmech.locate.logistic import fit_logistic, log_likelihood
+from reasonmech.locate.sample import split_by_problem
+
+
+@pytest.fixture(scope="module")
+def table(world, coder) -> FeatureTable:
+    return locate(world.acts, world.labels, coder, context=Context(ceiling=world.true_hazard))
+
+
+def _row(table: FeatureTable, kind: str, feature: int = -1) -> dict:
+    rows = table.frame[(table.frame.kind == kind) & (table.frame.feature == feature)]
+    assert len(rows) == 1
+    return rows.iloc[0].to_dict()
+
+
+@pytest.mark.parametrize("negatives", [False, True])
+def test_sparse_auroc_equals_every_pair_compared(negatives: bool) -> None:
+    rng = np.random.default_rng(0)
+    dense = np.round(rng.normal(size=(90, 12)), 1) * (rng.random((90, 12)) < 0.3)
+    dense = dense if negatives else np.abs(dense)
+    dense[:, 3] = 0.0
+    positive = rng.random(90) < 0.4
+    wins = dense[positive][:, None] - dense[~positive][None]
+    expected = ((wins > 0) + 0.5 * (wins == 0)).mean((0, 1))
+    assert np.ptp(expected) > 0.1
+    assert np.allclose(auroc_columns(sparse.csc_array(dense), positive), expected)
+
+
+def test_column_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    codes = sparse.csc_array(rng.random((50, 30)) * (rng.random((50, 30)) < 0.4))
+    positive = rng.random(50) < 0.5
+    whole = auroc_columns(codes, positive)
+    monkeypatch.setattr(sys.modules["reasonmech.locate.auroc"], "ENTRIES", 40)
+    assert np.array_equal(auroc_columns(codes, positive), whole)
+
+
+@pytest.mark.parametrize("score", [Auroc, Hazard])
+def test_p_values_hold_their_level_when_rows_of_a_problem_belong_together(score: type) -> None:
+    """Labels and features both cluster by problem and are independent: 5 % of p-values may lie below 0.05."""
+    rng, small, total = np.random.default_rng(2), 0, 0
+    for _ in range(40):
+        problem = np.repeat(np.arange(60), 10)
+        positive = rng.random(600) < np.repeat(rng.beta(0.8, 0.8, 60), 10)
+        on = rng.random((600, 50)) < np.repeat(rng.beta(0.5, 1.0, (60, 50)), 10, axis=0)
+        sample = Sample(positive, problem, np.ones((600, 1)))
+        found = score().discover(sparse.csc_array(on * rng.random((600, 50))), sample)
+        small, total = small + int((found.p < 0.05).sum()), total + 50
+    assert 0.03 < small / total < 0.085  # clustered normal approximation at 60 problems; rows taken as units give 0.4
+
+
+def test_rao_gain_predicts_the_refit(make_world) -> None:
+    world = make_world(strength=0.3, n_problems=300)
+    positive = world.labels.positive
+    design = np.c_[np.ones(len(positive)), world.labels.position / 50 - 1]
+    sample = Sample(positive, world.labels.rollout, design)
+    codes = sparse.csc_array(torch.relu(world.acts.x).numpy().astype(np.float64))
+    found = Hazard().discover(codes, sample)
+    before = log_likelihood(design, positive, fit_logistic(design, positive, l2=1e-6)).mean()
+    for feature in (world.signal, world.position_bound, 40):
+        x = np.c_[design, codes[:, [feature]].toarray()]
+        gain = log_likelihood(x, positive, fit_logistic(x, positive, l2=1e-6)).mean() - before
+        assert found.value[feature] == pytest.approx(gain, rel=0.05, abs=2e-5)  # second order in a small effect
+    assert np.argmax(found.value) == world.signal
+
+
+def test_planted_feature_is_found_on_held_out_problems(world, table: FeatureTable) -> None:
+    features = table.frame[table.frame.kind == "feature"]
+    assert len(features) == 64
+    best = features.sort_values("train_value").iloc[-1]
+    assert best.feature == world.signal
+    row = _row(table, "feature", world.signal)
+    assert row["p_adjusted"] < 1e-6
+    assert 0.6 < row["low"] < row["value"] < row["high"] < 0.8
+    assert row["rate"] == pytest.approx(0.3, abs=0.03)
+    assert row["mean_active"] == pytest.approx(1.5, abs=0.05)
+    assert (row["n_pos"] + row["n_neg"], row["n_problems"]) == (48 * 20, 48)
+    assert features.value.notna().sum() == Search().top
+
+
+def test_false_discoveries_are_corrected_for(table: FeatureTable, world) -> None:
+    features = table.frame[table.frame.kind == "feature"].set_index("feature")
+    chance = features.drop([world.signal, world.position_bound])
+    assert (chance.p < 0.05).any()  # some look good by chance
+    assert (chance.p_adjusted < 0.05).sum() == 0
+
+
+def test_baselines_stand_in_the_same_table_and_the_ceiling_is_the_ceiling(table: FeatureTable, world) -> None:
+    values = {kind: _row(table, kind)["value"] for kind in ("diff_mean", "probe", "ceiling")}
+    assert values["probe"] > _row(table, "feature", world.signal)["value"]
+    assert values["ceiling"] >= max(values.values()) - 0.01
+    assert np.isnan(_row(table, "probe")["p_adjusted"])
+
+
+def test_hazard_discounts_what_position_knows_already(world, coder) -> None:
+    found = locate(world.acts, world.labels, coder, score="hazard", context=Context(ceiling=world.true_hazard))
+    assert _row(found, "feature", world.signal)["low"] > 0.02
+    followed = _row(found, "feature", world.position_bound)
+    assert followed["value"] < 0.01  # AUROC calls it a detector all the same
+    assert auroc_columns(sparse.csc_array(torch.relu(world.acts.x).numpy()), world.labels.positive)[11] > 0.6
+    assert _row(found, "ceiling")["value"] > _row(found, "feature", world.signal)["value"]
+    assert set(found.frame.unit) == {"nats per boundary"}
+
+
+def test_extra_covariates_take_their_share(world, coder) -> None:
+    hidden = (world.acts.x[:, world.signal] > 0).numpy()
+    context = Context(covariates=pd.DataFrame({"previous": np.where(hidden, "step", "plan")}))
+    alone = _row(locate(world.acts, world.labels, coder, score="hazard"), "feature", world.signal)
+    known = locate(world.acts, world.labels, coder, score="hazard", context=context)
+    assert alone["value"] > 0.02
+    left = known.frame[(known.frame.feature == world.signal)].iloc[0]
+    assert not left["p_adjusted"] < 0.05
+
+
+def test_split_keeps_problems_whole(world) -> None:
+    held = split_by_problem(world.labels, Search(test=0.4, seed=3))
+    problems = [set(world.labels.problem[rows]) for rows in (held, ~held)]
+    assert not problems[0] & problems[1]
+    assert len(problems[0]) == 48
+    assert not np.array_equal(held, split_by_problem(world.labels, Search(test=0.4, seed=4)))
+    assert np.array_equal(held, split_by_problem(world.labels, Search(test=0.4, seed=3)))
+
+
+def test_select_ranks_on_the_training_split_only(world, table: FeatureTable, coder) -> None:
+    assert select(table, 1, coder=coder).indices == (world.signal,)
+    upside_down = FeatureTable(table.frame.assign(value=-table.frame.value))
+    assert select(upside_down, 2, coder=coder).indices == select(table, 2, coder=coder).indices
+    with pytest.raises(DataError, match=r"features at resid_post\.2 go with the behaviour"):
+        select(table, 30, coder=coder)
+    other = FeatureTable(table.frame.assign(behaviour="wait"))
+    both = FeatureTable.concat([table, other])
+    with pytest.raises(DataError, match="several searches"):
+        select(both, 1, coder=coder)
+    assert select(both, 1, coder=coder, behaviour="wait").indices == (world.signal,)
+
+
+def test_concat_corrects_over_the_whole_family(table: FeatureTable) -> None:
+    joined = FeatureTable.concat([table] * 3)
+    weakest = table.frame.p_adjusted.max()
+    assert len(joined) == 3 * len(table)
+    assert np.nanmax(joined.frame.p_adjusted) == pytest.approx(weakest)
+    searched = table.frame.kind == "feature"
+    diluted = FeatureTable.concat([table, FeatureTable(table.frame.assign(p=1.0))]).frame[: len(table)]
+    assert (diluted.p_adjusted[searched] >= table.frame.p_adjusted[searched]).all()
+    assert not np.allclose(diluted.p_adjusted[searched], table.frame.p_adjusted[searched])
+
+
+def test_table_round_trips_and_refuses_what_is_none(table: FeatureTable, tmp_path) -> None:
+    table.save(tmp_path / "features.parquet")
+    assert FeatureTable.load(tmp_path / "features.parquet").frame.equals(table.frame)
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "features.parquet").read_bytes()[:200])
+    with pytest.raises(CorruptFileError, match=r"cut\.parquet"):
+        FeatureTable.load(tmp_path / "cut.parquet")
+    with pytest.raises(DataError, match="without"):
+        FeatureTable(table.frame.drop(columns="low"))
+    assert "probe" in table._repr_html_()
+    assert len(table.top(3).frame) == 3 + 3
+
+
+def test_bad_input_is_named(world, coder, make_coder) -> None:
+    with pytest.raises(UnknownNameError, match="auroc, hazard"):
+        locate(world.acts, world.labels, coder, score="aurok")
+    with pytest.raises(MismatchError, match="host-b"):
+        locate(world.acts, world.labels, make_coder(model_hash="host-b"))
+    broken = replace(world.acts, x=world.acts.x.clone())
+    broken.x[21, 5] = float("nan")
+    with pytest.raises(NonFiniteError, match=r"resid_post\.2.*'p1' at position 17"):
+        locate(broken, world.labels, coder)
+    with pytest.raises(DataError, match="0 training problems hold a positive row"):
+        locate(world.acts, replace(world.labels, positive=np.zeros(len(world.labels), bool)), coder)
+    with pytest.raises(DataError, match="2 rows of ceiling"):
+        locate(world.acts, world.labels, coder, context=Context(ceiling=np.ones(2)))
+
+
+@pytest.mark.parametrize("method", ["diff_mean", "probe"])
+def test_direction_is_unit_and_points_at_the_signal(world, method: str) -> None:
+    found = direction(world.acts, world.labels, site="resid_post.2", method=method)
+    vector = torch.as_tensor(found.vector)
+    assert vector.norm().item() == pytest.approx(1.0, abs=1e-6)
+    assert vector.abs().argmax() in (world.signal, world.position_bound)
+    assert vector[world.signal] > 0.3
+    flipped = direction(
+        world.acts, replace(world.labels, positive=~world.labels.positive), site="resid_post.2", method=method
+    )
+    assert torch.allclose(vector, -torch.as_tensor(flipped.vector), atol=1e-3)
+
+
+def test_direction_needs_both_kinds_of_row(world) -> None:
+    with pytest.raises(DataError, match="0 of 2400 rows"):
+        direction(world.acts, replace(world.labels, positive=np.zeros(2400, bool)), site="resid_post.2")
+    with pytest.raises(UnknownNameError, match="diff_mean, probe"):
+        direction(world.acts, world.labels, site="resid_post.2", method="pca")
