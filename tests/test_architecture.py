@@ -21,7 +21,7 @@ LAYERS = (
     {"hybrid", "organisms"},
     {"experiments"},
     {"viz"},
-    {"report"},
+    {"report", "doctor"},
     {"cli"},
 )
 LAYER = {name: depth for depth, names in enumerate(LAYERS) for name in names}

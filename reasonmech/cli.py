@@ -1,0 +1,235 @@
+"""The command `reasonmech`: every verb of the main path, with errors a person can act on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reasonmech.errors import OutputError, ReasonmechError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from reasonmech.experiments import Experiment, Run
+
+app = typer.Typer(
+    name="reasonmech",
+    help="Which reasoning features a base model already carries, and what firing them at the right moment does.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+organisms_app = typer.Typer(no_args_is_help=True, help="Small base/thinking pairs whose truth is known.")
+app.add_typer(organisms_app, name="organisms")
+
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override one key, a.b=3")]
+Out = Annotated[Path | None, typer.Option("--out", help="directory to create")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars")]
+
+
+def main() -> None:
+    """Run the command; a caller's mistake ends it with code 2 and a message, Ctrl-C with 130."""
+    try:
+        app(standalone_mode=False)
+    except ReasonmechError as error:
+        _complain(f"{type(error).__name__}: {error}")
+        raise SystemExit(2) from None
+    except (KeyboardInterrupt, typer.Abort):
+        _complain("interrupted: what was finished is kept, and the same command resumes there")
+        raise SystemExit(130) from None
+    except typer.Exit as end:
+        raise SystemExit(end.exit_code) from None
+    except Exception as error:
+        click_error = _usage(error)
+        if click_error is None:
+            raise
+        raise SystemExit(click_error) from None
+
+
+def _usage(error: Exception) -> int | None:
+    """Exit code of an error of the command line itself, shown as click shows it; None for any other error."""
+    from click import ClickException
+
+    if not isinstance(error, ClickException):
+        return None
+    error.show()
+    return error.exit_code
+
+
+def _complain(message: str) -> None:
+    print(message, file=sys.stderr)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+@app.command()
+def demo(out: Out = None, quiet: Quiet = False) -> None:
+    """The whole path on the embedded pair, offline, in minutes: pair, features, causes, hybrid, report."""
+    from reasonmech.experiments import default_path, load_experiment, load_run
+
+    experiment = load_experiment("demo")
+    target = out or default_path(experiment)
+    if target.is_dir():
+        _console().print(f"{target} is complete already; showing it")
+        _show(load_run(target))
+        return
+    _carry_out(experiment, target, quiet=quiet)
+
+
+@app.command("run")
+def run_command(
+    config: Annotated[str, typer.Argument(help="YAML file, or name of a shipped experiment")],
+    out: Out = None,
+    overrides: Overrides = None,
+    quiet: Quiet = False,
+) -> None:
+    """Carry out an experiment; started again after an interruption, it resumes."""
+    from reasonmech.experiments import default_path, load_experiment
+
+    experiment = load_experiment(config, overrides or ())
+    _carry_out(experiment, out or default_path(experiment), quiet=quiet)
+
+
+def _carry_out(experiment: Experiment, target: Path, *, quiet: bool) -> None:
+    from reasonmech.experiments import run
+    from reasonmech.report import report
+
+    finished = run(experiment, out=target, progress=not quiet)
+    report(finished)
+    _show(finished)
+
+
+def _show(finished: Run) -> None:
+    from reasonmech.report import report, summary
+
+    page = finished.path / "report.html"
+    if not page.exists():
+        report(finished)
+    console = _console()
+    console.print(summary(finished))
+    console.print(f"computing time: {finished.record['seconds']:.0f} s")
+    console.print(f"run:    {finished.path}")
+    console.print(f"report: {page.resolve()}")
+
+
+@app.command()
+def check(
+    config: Annotated[str, typer.Argument(help="YAML file, or shipped name")], overrides: Overrides = None
+) -> None:
+    """Validate a configuration without running it, and print it with every default filled in."""
+    import json
+
+    import yaml
+
+    from reasonmech.experiments import default_path, load_experiment
+
+    experiment = load_experiment(config, overrides or ())
+    print(yaml.safe_dump(json.loads(experiment.canonical()), sort_keys=False).rstrip())
+    print(f"# valid; would be written to {default_path(experiment)}")
+
+
+@app.command()
+def show(path: Annotated[Path, typer.Argument(metavar="RUN", help="directory of a finished run")]) -> None:
+    """Print what a finished run found, and where its report is."""
+    from reasonmech.experiments import load_run
+
+    _show(load_run(path))
+
+
+@app.command()
+def pairs() -> None:
+    """List the known base/thinking pairs and whether their weights are on this machine."""
+    from rich.table import Table
+
+    from reasonmech.hosts import pair_config, pair_names
+    from reasonmech.paths import resolve
+
+    table = Table("pair", "base", "thinking", "task", "weights", header_style="bold")
+    for config in map(pair_config, pair_names()):
+        here = all(resolve(path) is not None for path in (config.base, config.thinking))
+        table.add_row(config.name, config.base, config.thinking, config.task or "", "here" if here else "to download")
+    _console().print(table)
+
+
+@organisms_app.command("build")
+def organisms_build(
+    name: Annotated[str, typer.Argument(help="organism, such as tiny-when")],
+    seed: Annotated[int, typer.Option(help="of data and training")] = 0,
+    out: Out = None,
+    quiet: Quiet = False,
+) -> None:
+    """Build an organism from scratch; killed and started again, it goes on where it was."""
+    from reasonmech.organisms import build
+
+    target = out or Path("organisms") / f"{name}-seed{seed}"
+    print(build(name, seed=seed, out=target, progress=not quiet))
+
+
+@app.command("train-coder")
+def train_coder_command(
+    pair: Annotated[str, typer.Argument(help="pair whose base is read")],
+    config: Annotated[str, typer.Argument(help="YAML of a coder, or shipped name such as topk")],
+    site: Annotated[str, typer.Option(help="where to read, such as resid_post.2")],
+    out: Annotated[Path, typer.Option(help="directory to create, in SAELens layout")],
+    problems: Annotated[int, typer.Option(help="problems whose rollouts are read")] = 500,
+    quiet: Quiet = False,
+) -> None:
+    """Train a sparse coder on a base model that reads its own and the thinking model's rollouts."""
+    from reasonmech.coders import load_coder_config, train_coder
+    from reasonmech.errors import DataError
+    from reasonmech.hosts import load_pair
+    from reasonmech.rollout import Rollouts
+    from reasonmech.runtime import Decode, capture, generate
+    from reasonmech.tasks import load_task
+
+    settings = load_coder_config(config)
+    if out.exists():
+        raise OutputError(f"{out} exists already", do="choose another directory, or delete it")
+    loaded = load_pair(pair)
+    if loaded.task is None:
+        raise DataError(f"pair {pair!r} names no task to read", do="add `task:` to its YAML")
+    asked = load_task(loaded.task, n=problems, split="train")
+    decode = Decode(temperature=1.0)
+    texts = [generate(host, asked, decode=decode, progress=not quiet) for host in (loaded.base, loaded.thinking)]
+    read = capture(
+        loaded.base, Rollouts([r for some in texts for r in some], task=asked.task), [site], progress=not quiet
+    )
+    coder = train_coder(read, settings, site=site, host=loaded.base, progress=not quiet)
+    coder.save(out)
+    print(f"{coder.d_sae} features at {coder.site} of {loaded.base.name}: {out}")
+
+
+@app.command()
+def steer(
+    model: Annotated[str, typer.Argument(help="directory or hub name of a model, or organism:tiny-when/base")],
+    prompt: Annotated[str, typer.Argument(help="text to continue")],
+    coder: Annotated[str | None, typer.Option(help="coder directory or release/id")] = None,
+    features: Annotated[str, typer.Option(help="features of it, comma-separated")] = "",
+    vector: Annotated[Path | None, typer.Option(help="safetensors file with one vector, with --site")] = None,
+    site: Annotated[str, typer.Option(help="where the vector is added")] = "",
+    amount: Annotated[float, typer.Option(help="activation units (features), residual-norm units (vector)")] = 1.0,
+    tokens: Annotated[int, typer.Option(help="how many to write")] = 64,
+) -> None:
+    """Continue a prompt with and without an intervention, side by side, coloured where they part."""
+    from reasonmech.report.sidebyside import Push, side_by_side
+
+    push = Push(coder=coder, features=features, vector=vector, site=site, amount=amount)
+    _console().print(side_by_side(model, prompt, push, tokens=tokens))
+
+
+@app.command()
+def doctor() -> None:
+    """Name the versions in this environment, and combinations that are known to break."""
+    from reasonmech.doctor import diagnose
+
+    diagnosis = diagnose()
+    _console().print(diagnosis.table())
+    raise typer.Exit(0 if diagnosis.healthy else 1)

@@ -1,0 +1,23 @@
+"""Experiments: a configuration in, a run directory out."""
+
+from reasonmech.experiments.config import Experiment, load_experiment, shipped_experiments
+from reasonmech.experiments.loaded import Run, load_run
+from reasonmech.experiments.run import default_path, run
+from reasonmech.experiments.stage import Settings, Stage, StageContext, stages
+from reasonmech.experiments.tables import Condition, Counts
+
+__all__ = [
+    "Condition",
+    "Counts",
+    "Experiment",
+    "Run",
+    "Settings",
+    "Stage",
+    "StageContext",
+    "default_path",
+    "load_experiment",
+    "load_run",
+    "run",
+    "shipped_experiments",
+    "stages",
+]

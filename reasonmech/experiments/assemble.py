@@ -1,0 +1,94 @@
+"""From the folders of finished stages to the files of a run: the tables, the generations, the record."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from reasonmech.errors import ConfigError
+from reasonmech.experiments.config import Experiment
+from reasonmech.experiments.record import code_state
+from reasonmech.experiments.store import RunStore, write_text
+from reasonmech.experiments.tables import finish_results, read_json, read_table, write_table
+from reasonmech.hosts import Host, ModelPair
+
+
+def assemble(store: RunStore, experiment: Experiment, pair: ModelPair) -> None:
+    """Write every file of the run into the partial directory. Doing it twice gives the same files."""
+    folders = [store.stage_path(stage.kind) for stage in experiment.stages]
+    name, top = store.out.name, store.partial
+    results = [read_table(path) for folder in folders if (path := folder / "results.parquet").exists()]
+    write_table(
+        finish_results(results, run=name, experiment=experiment.name, seed=experiment.seed), top / "results.parquet"
+    )
+    features = [read_table(path) for folder in folders if (path := folder / "features.parquet").exists()]
+    if features:
+        write_table(pd.concat(features, ignore_index=True), top / "features.parquet")
+    generations = [path.read_text() for folder in folders if (path := folder / "generations.jsonl").exists()]
+    write_text(top / "generations.jsonl", "".join(generations))
+    _merge_tensors(folders, top / "tensors.safetensors")
+    for folder in folders:
+        if (folder / "keep").exists():
+            shutil.copytree(folder / "keep", top, dirs_exist_ok=True)
+    write_text(top / "config.yaml", yaml.safe_dump(json.loads(experiment.canonical()), sort_keys=False))
+    write_text(top / "record.json", json.dumps(_record(store, experiment, pair, folders), indent=1))
+
+
+def _merge_tensors(folders: Sequence[Path], path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    merged: dict[str, Any] = {}
+    for folder in folders:
+        if (folder / "tensors.safetensors").exists():
+            merged |= load_file(folder / "tensors.safetensors")
+    unfinished = path.with_name(path.name + ".unfinished")
+    save_file(merged, unfinished)
+    unfinished.replace(path)
+
+
+def _record(store: RunStore, experiment: Experiment, pair: ModelPair, folders: Sequence[Path]) -> dict[str, Any]:
+    stamps = {stage.kind: store.stamp(stage.kind) for stage in experiment.stages}
+    conditions = [c for folder in folders if (p := folder / "conditions.json").exists() for c in read_json(p)]
+    names = [condition["name"] for condition in conditions]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"conditions named in two stages: {', '.join(twice)}", do="give each a name of its own")
+    receipts = {k: v for folder in folders if (p := folder / "receipts.json").exists() for k, v in read_json(p).items()}
+    return {
+        "run": store.out.name,
+        "experiment": experiment.name,
+        "question": experiment.question,
+        "config_sha256": experiment.fingerprint(),
+        **code_state(),
+        "pair": {"name": pair.name, "base": _host(pair.base), "thinking": _host(pair.thinking)},
+        "data": {
+            "task": experiment.task.model_dump(mode="json"),
+            "split_note": "every arm is scored on these problems; what failed or was cut off counts as wrong",
+        },
+        "seed": experiment.seed,
+        "stages": stamps,
+        "seconds": sum(float(str(stamp["seconds"])) for stamp in stamps.values()),
+        "started": min(str(stamp["started"]) for stamp in stamps.values()),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "conditions": conditions,
+        "receipts": receipts,
+    }
+
+
+def _host(host: Host) -> dict[str, Any]:
+    return {
+        "name": host.name,
+        "weights_sha256": host.weight_hash,
+        "layers": host.n_layers,
+        "width": host.d_model,
+        "vocabulary": host.vocab_size,
+        "dtype": str(host.dtype).removeprefix("torch."),
+        "device": str(host.device),
+    }

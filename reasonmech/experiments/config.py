@@ -1,0 +1,124 @@
+"""The configuration of an experiment: YAML in, one frozen object out, which is also what runs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
+
+from reasonmech.errors import ConfigError, CorruptFileError, ReasonmechError, UnknownNameError
+from reasonmech.experiments.stage import Settings, Stage, build_stage, check_order
+from reasonmech.paths import config_dir
+from reasonmech.runtime.decode import Decode
+from reasonmech.tasks import Split
+
+
+class TaskSettings(Settings):
+    """The evaluation problems: every arm of the experiment is scored on these."""
+
+    kind: str = Field(description="registered task")
+    n: int = Field(gt=0, description="how many problems")
+    seed: int = Field(0, description="seed of the problems and of their environment")
+    split: Split = Field("test", description="which of the task's disjoint splits")
+
+
+class Experiment(Settings):
+    """What a run does, from the pair to the arms."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]+$", description="names the run directory")
+    question: str = Field("", description="what the run is to answer, printed on its report")
+    pair: str = Field(description="shipped pair, or path of a pair's YAML")
+    task: TaskSettings
+    decode: Decode = Field(default_factory=Decode, description="how every arm decodes")
+    seed: int = Field(0, description="of everything random that is not a problem")
+    stages: tuple[SerializeAsAny[Annotated[Stage, BeforeValidator(build_stage)]], ...] = Field(min_length=1)
+
+    def canonical(self) -> str:
+        """JSON with every default filled in and keys sorted: equal text, equal run."""
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.canonical().encode()).hexdigest()
+
+
+def load_experiment(source: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read an experiment from a YAML file, or from the shipped one of that name.
+
+    Args:
+        overrides: "a.b=3" each; list items are addressed by number or, for stages, by kind ("stages.study.n=8").
+
+    Raises:
+        ConfigError: the file is missing, an override names no key, or the result does not validate; with file and key.
+    """
+    path = find_experiment(source)
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        raise CorruptFileError(f"{path} is not YAML: {error}", do="mend the file") from error
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path} holds no mapping", allowed=", ".join(Experiment.model_fields))
+    for override in overrides:
+        _apply(raw, override)
+    try:
+        experiment = Experiment.model_validate(raw)
+        check_order(experiment.stages)
+    except ValidationError as error:
+        raise ConfigError(f"{path} does not validate:\n{_explain(error)}", do="correct these keys") from error
+    except ReasonmechError as error:
+        raise ConfigError(f"{path}: {error.happened}", allowed=error.allowed, do=error.do) from error
+    return experiment
+
+
+def shipped_experiments() -> dict[str, Path]:
+    """Name -> file of the experiments that come with the package."""
+    return {path.stem: path for path in sorted((config_dir() / "experiments").glob("*.yaml"))}
+
+
+def find_experiment(source: str | Path) -> Path:
+    """A path as given, or the shipped experiment of that name. Raises UnknownNameError, listing the shipped ones."""
+    path = Path(source)
+    if path.is_file():
+        return path
+    shipped = shipped_experiments()
+    if str(source) not in shipped:
+        raise UnknownNameError("experiment", str(source), shipped, do="give one of these, or the path of a YAML file")
+    return shipped[str(source)]
+
+
+def _apply(raw: dict[str, Any], override: str) -> None:
+    """Set one dotted key of the raw mapping; whether the key exists is the validation's business."""
+    dotted, equals, text = override.partition("=")
+    if not equals:
+        raise ConfigError(f"override {override!r} sets nothing", allowed="key.key=value")
+    *parents, last = dotted.split(".")
+    here: Any = raw
+    for part in parents:
+        here = _enter(here, part, override)
+    if not isinstance(here, dict):
+        raise ConfigError(f"override {override!r} names no mapping", do="address a key inside a mapping")
+    here[last] = yaml.safe_load(text)
+
+
+def _enter(here: Any, part: str, override: str) -> Any:
+    if isinstance(here, dict):
+        return here.setdefault(part, {})
+    if isinstance(here, list):
+        named = {str(i): item for i, item in enumerate(here)}
+        named |= {item["kind"]: item for item in here if isinstance(item, dict) and "kind" in item}
+        if part in named:
+            return named[part]
+        raise ConfigError(f"override {override!r} names no item {part!r}", allowed=", ".join(named))
+    raise ConfigError(f"override {override!r} goes below the value {here!r}")
+
+
+def _explain(error: ValidationError) -> str:
+    lines = []
+    for problem in error.errors(include_url=False):
+        where = ".".join(str(part) for part in problem["loc"])
+        lines.append(f"    {where or '(top)'}: {problem['msg']} (given {problem['input']!r:.80})")
+    return "\n".join(lines)

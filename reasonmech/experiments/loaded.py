@@ -1,0 +1,92 @@
+"""A finished run, read back: tidy tables and the record, from any machine, without the models."""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any, final
+
+import pandas as pd
+import yaml
+
+from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
+from reasonmech.experiments.tables import read_json, read_table
+from reasonmech.paths import partial_of
+
+
+@final
+class Run:
+    """The files of one run. Everything is read on first use and nothing is computed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @cached_property
+    def results(self) -> pd.DataFrame:
+        """Long table: one number per row (see `reasonmech.experiments.tables.COLUMNS`)."""
+        return read_table(self.path / "results.parquet")
+
+    @cached_property
+    def features(self) -> pd.DataFrame:
+        """Located features, empty when the experiment located none."""
+        path = self.path / "features.parquet"
+        return read_table(path) if path.exists() else pd.DataFrame()
+
+    @cached_property
+    def generations(self) -> list[dict[str, Any]]:
+        """Texts that models wrote, with their spans. Raises CorruptFileError on a damaged line."""
+        path = self.path / "generations.jsonl"
+        try:
+            return [json.loads(line) for line in path.read_text().splitlines()]
+        except (OSError, ValueError) as error:
+            raise CorruptFileError(f"{path} cannot be read: {error}", do="run the experiment again") from error
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        return read_json(self.path / "record.json")
+
+    @cached_property
+    def config(self) -> dict[str, Any]:
+        return yaml.safe_load((self.path / "config.yaml").read_text())
+
+    def tensors(self) -> dict[str, Any]:
+        """Vectors and activations, by name."""
+        from safetensors.torch import load_file
+
+        return load_file(self.path / "tensors.safetensors")
+
+    def value(self, metric: str, condition: str) -> float:
+        """The one number of a condition as a whole. Raises UnknownNameError, listing what was measured."""
+        rows = self.results[(self.results.metric == metric) & (self.results.problem == "")]
+        found = rows[rows.condition == condition].value
+        if len(found) != 1:
+            raise UnknownNameError(f"{metric} of condition", condition, sorted(set(rows.condition)))
+        return float(found.iloc[0])
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {len(self.results)} numbers)"
+
+
+def load_run(path: str | Path) -> Run:
+    """Open a finished run.
+
+    Raises:
+        OutputError: nothing is there, or the run is only partial.
+        CorruptFileError: a file of it is missing or damaged.
+    """
+    path = Path(path)
+    if not path.is_dir() or path.name.endswith(".partial"):
+        partial = path if path.name.endswith(".partial") else partial_of(path)
+        if partial.is_dir():
+            stages = ", ".join(sorted(p.name for p in (partial / "stages").glob("*/stamp.json") for p in [p.parent]))
+            raise OutputError(
+                f"{partial} is a run that was not finished (complete stages: {stages or 'none'})",
+                do="start it again with the same configuration and output directory: it resumes",
+            )
+        raise OutputError(f"{path} is no run directory", do="give the directory that `reasonmech run` printed")
+    run = Run(path)
+    for name in ("results.parquet", "record.json", "config.yaml", "generations.jsonl"):
+        if not (path / name).exists():
+            raise CorruptFileError(f"{path} lacks {name}", do="run the experiment again")
+    return run

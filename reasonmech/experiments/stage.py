@@ -1,0 +1,125 @@
+"""A stage of an experiment: settings that are its configuration, and a body that writes the files a restart reads."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import pandas as pd
+from pydantic import BaseModel, ConfigDict
+
+from reasonmech.errors import ConfigError
+from reasonmech.experiments.store import write_text
+from reasonmech.experiments.tables import Condition, write_conditions, write_table
+from reasonmech.hosts import ModelPair
+from reasonmech.problem import ProblemSet
+from reasonmech.registry import Registry
+from reasonmech.runtime.decode import Decode
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Settings(BaseModel):
+    """Base of every configuration value: frozen, closed to unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage may use.
+
+    Attributes:
+        pair: the two hosts, checked.
+        problems: the evaluation problems that all arms of the experiment share.
+        decode: how every arm of the experiment decodes.
+        seed: of everything random in the stage.
+        out: this stage's own folder; empty when the stage starts.
+        progress: whether to draw progress bars.
+    """
+
+    pair: ModelPair
+    problems: ProblemSet
+    decode: Decode
+    seed: int
+    out: Path
+    progress: bool
+    finished: Mapping[str, Path] = field(default_factory=dict)
+
+    def of(self, kind: str) -> Path:
+        """Folder of an earlier stage that this one needs."""
+        return self.finished[kind]
+
+    def write_results(self, tables: Sequence[pd.DataFrame]) -> None:
+        """Rows of the run's long table, from `Condition.rows`."""
+        write_table(pd.concat(tables, ignore_index=True), self.out / "results.parquet")
+
+    def write_features(self, table: pd.DataFrame) -> None:
+        write_table(table, self.out / "features.parquet")
+
+    def write_conditions(self, conditions: Sequence[Condition]) -> None:
+        """What each condition of the results is; lands in the run's record."""
+        write_conditions(conditions, self.out / "conditions.json")
+
+    def write_receipts(self, receipts: Mapping[str, object]) -> None:
+        """Condition -> what its interventions really did, JSON values."""
+        write_text(self.out / "receipts.json", json.dumps(receipts))
+
+    def write_generations(self, rows: Sequence[Mapping[str, object]]) -> None:
+        write_text(self.out / "generations.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+    def write_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        from safetensors.torch import save_file
+
+        save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+            self.out / "tensors.safetensors",
+        )
+
+
+class Stage(Settings, ABC):
+    """One step of an experiment. A subclass is registered under its kind and is a new file; nothing else changes.
+
+    Attributes:
+        needs: kinds of the earlier stages whose files it reads.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    kind: str
+
+    @abstractmethod
+    def run(self, context: StageContext) -> None:
+        """Write this stage's files into `context.out`."""
+
+
+stages: Registry[type[Stage]] = Registry("stage")
+
+
+def build_stage(value: object) -> object:
+    """A mapping with a `kind` becomes the registered stage. Raises UnknownNameError, listing the kinds."""
+    if isinstance(value, Stage):
+        return value
+    if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
+        raise ConfigError(f"a stage is a mapping with a kind, not {value!r}", allowed=", ".join(stages.kinds()))
+    return stages.get(value["kind"]).model_validate(value)
+
+
+def check_order(chosen: Sequence[Stage]) -> None:
+    """Raises ConfigError when a stage stands before one that it needs, or twice."""
+    seen: list[str] = []
+    for stage in chosen:
+        missing = [kind for kind in stage.needs if kind not in seen]
+        if missing:
+            raise ConfigError(
+                f"stage {stage.kind!r} needs {', '.join(missing)} before it",
+                do="add these stages above it, in this order",
+            )
+        if stage.kind in seen:
+            raise ConfigError(f"stage {stage.kind!r} stands twice", do="keep one")
+        seen.append(stage.kind)

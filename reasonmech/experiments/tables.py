@@ -1,0 +1,140 @@
+"""The tables of a run: one number per row, beside what it was measured on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow
+
+from reasonmech.errors import ConfigError, CorruptFileError
+
+COLUMNS: Final = (
+    "run",
+    "experiment",
+    "host",
+    "condition",
+    "control_for",
+    "fingerprint",
+    "problem",
+    "sample",
+    "seed",
+    "metric",
+    "value",
+    "unit",
+    "n_tokens",
+    "n_masked",
+    "n_fired",
+)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Tokens an intervention saw, those its mask named, and those where its gate opened."""
+
+    n_tokens: int
+    n_masked: int
+    n_fired: int
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What was done to which host.
+
+    Attributes:
+        name: unique in a run ("full", "clamp check 2.0").
+        host: "base", "thinking" or "hybrid".
+        fingerprint: identity of the plan or hybrid ("" for an untouched host).
+        control_for: the condition whose control this is.
+        control: the condition that controls this one.
+        no_control: why it has none.
+        tags: coordinates for figures: verb, behaviour, dose, group, ...
+    """
+
+    name: str
+    host: str
+    fingerprint: str = ""
+    control_for: str = ""
+    control: str = ""
+    no_control: str = ""
+    tags: Mapping[str, str | float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.fingerprint and not (self.control or self.control_for or self.no_control):
+            raise ConfigError(
+                f"condition {self.name!r} names no control",
+                allowed="control, control_for, or no_control with a reason",
+                do="an effect is printed beside its control only",
+            )
+
+    def rows(
+        self,
+        metric: str,
+        values: Sequence[float] | np.ndarray,
+        *,
+        unit: str,
+        problems: Sequence[str] | np.ndarray = (),
+        samples: Sequence[int] = (),
+        counts: Counts | None = None,
+    ) -> pd.DataFrame:
+        """Rows of `results.parquet`: one per value; without `problems` the value is of the condition as a whole."""
+        n = len(values)
+        return pd.DataFrame(
+            {
+                "host": self.host,
+                "condition": self.name,
+                "control_for": self.control_for,
+                "fingerprint": self.fingerprint,
+                "problem": list(problems) if len(problems) else [""] * n,
+                "sample": pd.array(list(samples) if len(samples) else [pd.NA] * n, dtype="Int32"),
+                "metric": metric,
+                "value": np.asarray(values, dtype=float),
+                "unit": unit,
+                "n_tokens": pd.array([counts.n_tokens if counts else pd.NA] * n, dtype="Int64"),
+                "n_masked": pd.array([counts.n_masked if counts else pd.NA] * n, dtype="Int64"),
+                "n_fired": pd.array([counts.n_fired if counts else pd.NA] * n, dtype="Int64"),
+            }
+        )
+
+
+def write_conditions(conditions: Sequence[Condition], path: Path) -> None:
+    """Write what each condition is. Raises ConfigError when two bear one name."""
+    names = [condition.name for condition in conditions]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"conditions named twice: {', '.join(twice)}", do="every condition has a name of its own")
+    path.write_text(json.dumps([asdict(condition) for condition in conditions]))
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write parquet in one rename."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    table.to_parquet(unfinished, index=False)
+    unfinished.replace(path)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Read parquet. Raises CorruptFileError when it is missing, truncated or damaged."""
+    try:
+        return pd.read_parquet(path)
+    except (OSError, pyarrow.ArrowException, ValueError) as error:
+        raise CorruptFileError(f"{path} cannot be read: {error}", do="run the experiment again") from error
+
+
+def read_json(path: Path) -> Any:
+    """Read JSON. Raises CorruptFileError when it is missing or damaged."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise CorruptFileError(f"{path} cannot be read: {error}", do="run the experiment again") from error
+
+
+def finish_results(parts: Sequence[pd.DataFrame], *, run: str, experiment: str, seed: int) -> pd.DataFrame:
+    """All stages' rows as the one long table, columns in their fixed order."""
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+    return table.assign(run=run, experiment=experiment, seed=seed)[list(COLUMNS)]

@@ -1,0 +1,78 @@
+"""The answer of a run in one sentence, from its table; what was not measured is not said."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from reasonmech.experiments import Run
+from reasonmech.report.frames import arms
+from reasonmech.report.html import interval, percent
+
+
+class Tile(NamedTuple):
+    """One headline number. `tone`: "good" for the hybrid, "control" for what must fail, "" else."""
+
+    label: str
+    number: str
+    detail: str
+    tone: str = ""
+
+
+class Answer(NamedTuple):
+    """The headline of a page."""
+
+    sentence: str
+    notes: tuple[str, ...]
+    tiles: tuple[Tile, ...]
+
+
+def answer(run: Run) -> Answer:
+    """What the hybrid recovered, beside its best control; the located features only, when no hybrid was run."""
+    table = arms(run)
+    if table.empty or not {"base", "thinking"} <= set(table.condition):
+        return _without_hybrid(run)
+    by_name = table.set_index("condition")
+    base, thinking = by_name.loc["base"], by_name.loc["thinking"]
+    n = run.config["task"]["n"]
+    gap = f"from {percent(base.accuracy)} (base) to {percent(thinking.accuracy)} (thinking) on {n} problems"
+    tiles = [
+        Tile("base", percent(base.accuracy), interval(base["accuracy.low"], base["accuracy.high"])),
+        Tile("thinking", percent(thinking.accuracy), interval(thinking["accuracy.low"], thinking["accuracy.high"])),
+    ]
+    if "full" not in by_name.index:
+        return Answer(f"The accuracy gap runs {gap}; no hybrid was run.", (), tuple(tiles))
+    full = by_name.loc["full"]
+    recovered = f"{percent(full.recovery)} {interval(full['recovery.low'], full['recovery.high'])}"
+    sentence = (
+        f"Firing the base model's own reasoning at the thinking model's moments recovers {recovered} of the gap {gap}, "
+        f"steering {percent(full.percent_steered)} of the tokens it chooses."
+    )
+    tiles.append(Tile("hybrid", percent(full.accuracy), interval(full["accuracy.low"], full["accuracy.high"]), "good"))
+    tiles.append(
+        Tile("gap recovered", percent(full.recovery), interval(full["recovery.low"], full["recovery.high"]), "good")
+    )
+    tiles.append(Tile("tokens steered", percent(full.percent_steered), "of those the model chose"))
+    notes = [_controls(table, tiles)]
+    return Answer(sentence, tuple(note for note in notes if note), tuple(tiles))
+
+
+def _controls(table: pd.DataFrame, tiles: list[Tile]) -> str:
+    controls = table[(table.control_for == "full") & table.recovery.notna()]
+    if controls.empty:
+        return "No control was run beside it: read the number with that in mind."
+    best = controls.loc[controls.recovery.idxmax()]
+    name = best.condition.replace("_", " ")
+    spread = interval(best["recovery.low"], best["recovery.high"])
+    tiles.append(Tile("best control", percent(best.recovery), f"{name} {spread}", "control"))
+    return f"The best of {len(controls)} controls, {name}, recovers {percent(best.recovery)} {spread}."
+
+
+def _without_hybrid(run: Run) -> Answer:
+    table = run.features
+    if table.empty:
+        return Answer(f"{len(run.results)} numbers were measured; no hybrid was run.", (), ())
+    found = table[table["selected"]] if "selected" in table else table
+    behaviours = ", ".join(sorted(set(found.behaviour)))
+    return Answer(f"{len(found)} features of the base model were located for {behaviours}; no hybrid was run.", (), ())

@@ -1,0 +1,60 @@
+"""report: one self-contained HTML file from the files of a run."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment
+from markupsafe import Markup
+from plotly.offline import get_plotlyjs
+
+from reasonmech.experiments import Run, load_run
+from reasonmech.experiments.store import write_text
+from reasonmech.report.answer import answer
+from reasonmech.report.html import script_json
+from reasonmech.report.sections import sections
+
+
+def report(run: Run | str | Path, *, out: str | Path | None = None) -> Path:
+    """Write the report of a finished run and return its path.
+
+    The file holds its figures, its styles and the plotting library: it opens without a network and asks for nothing.
+    Text that a model wrote is escaped. Nothing is computed here: every number is in the run's tables.
+
+    Args:
+        out: where to write it; without it `report.html` in the run's directory.
+
+    Raises:
+        OutputError: the run is partial or absent.
+        CorruptFileError: a file of the run is damaged.
+    """
+    loaded = run if isinstance(run, Run) else load_run(run)
+    path = Path(out) if out is not None else loaded.path / "report.html"
+    write_text(path, render(loaded))
+    return path
+
+
+def render(run: Run) -> str:
+    """The page as text."""
+    parts = sections(run)
+    figures = {f.id: json.loads(f.figure.to_json()) for section in parts for f in section.figures}
+    template = Environment(autoescape=True).from_string(_asset("report.html.j2"))
+    return template.render(
+        title=run.record["experiment"],
+        run=run.record["run"],
+        finished=run.record["finished"],
+        question=run.record["question"],
+        answer=answer(run),
+        contents=[(section.id, section.heading) for section in parts],
+        sections=parts,
+        figures_json=script_json(figures),
+        plotly=Markup(get_plotlyjs()) if figures else "",
+        css=Markup(_asset("report.css")),
+        js=Markup(_asset("report.js")),
+    )
+
+
+def _asset(name: str) -> str:
+    return (files("reasonmech.report") / "assets" / name).read_text()

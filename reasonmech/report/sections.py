@@ -1,0 +1,193 @@
+"""The parts of a report, each from the files of a run; a part whose data the run lacks is left out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+import pandas as pd
+import yaml
+
+from reasonmech.experiments import Run
+from reasonmech.report.frames import arms, doses
+from reasonmech.report.html import Column, Figure, Section, folded, heading, interval, number, percent, table
+from reasonmech.report.traces import trace_blocks
+from reasonmech.viz.figures import dose_curves, feature_table, recovery_by_arm
+
+TOP_FEATURES: Final = 8  # rows of a behaviour's table; all of them are in features.parquet
+
+
+def recovery_section(run: Run) -> Section | None:
+    """Accuracy and recovered share of every arm, beside its control."""
+    frame = arms(run)
+    if frame.empty:
+        return None
+    shown = frame.assign(
+        accuracy_interval=[interval(*pair) for pair in zip(frame["accuracy.low"], frame["accuracy.high"], strict=True)],
+        recovery_interval=[interval(*pair) for pair in zip(frame["recovery.low"], frame["recovery.high"], strict=True)],
+        beside=[f"control for {c}" if c else w for c, w in zip(frame.control_for, frame.no_control, strict=True)],
+    )
+    columns = (
+        Column("condition", "arm"),
+        Column("accuracy", "accuracy", percent),
+        Column("accuracy_interval", "95 % interval"),
+        Column("recovery", "gap recovered", percent),
+        Column("recovery_interval", "95 % interval"),
+        Column("percent_steered", "tokens steered", percent),
+        Column("mean_length", "tokens", number),
+        Column("beside", "role"),
+    )
+    lead = (
+        "Every arm answers the same problems with the same decoding. Recovery is signed and never clipped: "
+        "(arm - base) / (thinking - base), with a paired bootstrap interval over problems. A control must fail."
+    )
+    figure = Figure("recovery", recovery_by_arm(frame), "Share of the base-to-thinking gap that each arm recovers.")
+    return Section("recovery-by-arm", "Recovery by arm", lead, [figure], [table(shown, columns)])
+
+
+def dose_section(run: Run) -> Section | None:
+    """What clamping and ablating the located features does, beside matched random features."""
+    frame = doses(run)
+    if frame.empty:
+        return None
+    figures = [
+        Figure(
+            f"dose-{i}",
+            dose_curves(part),
+            f"{behaviour}: probability that the next sentence begins it, against the dose, in multiples of the "
+            "features' mean activation. Grey: random features of the same coder, matched in firing rate and strength.",
+        )
+        for i, (behaviour, part) in enumerate(frame.groupby("behaviour", sort=False))
+    ]
+    columns = (
+        Column("behaviour", "behaviour"),
+        Column("host", "host"),
+        Column("verb", "verb"),
+        Column("where", "at"),
+        Column("group", "features"),
+        Column("dose", "dose", number),
+        Column("value", "P(onset)", number),
+        Column("low", "low", number),
+        Column("high", "high", number),
+        Column("kl", "KL, nats", number),
+    )
+    lead = (
+        "A cause, not a correlation: the located features are written, and the behaviour moves or does not. "
+        "KL is between the next-token distributions with and without the intervention, in nats a token."
+    )
+    return Section("doses", "What the features do", lead, figures, [table(frame, columns)])
+
+
+def feature_section(run: Run) -> Section | None:
+    """The located features of each behaviour beside the baselines that need no coder."""
+    frame = run.features
+    if frame.empty:
+        return None
+    columns = (
+        Column("kind", "detector"),
+        Column("feature", "feature"),
+        Column("site", "site"),
+        Column("source", "text"),
+        Column("mode", "mode"),
+        Column("score", "score"),
+        Column("value", "value", number),
+        Column("low", "low", number),
+        Column("high", "high", number),
+        Column("rate", "firing rate", percent),
+    )
+    figures, blocks = [], []
+    for i, (behaviour, part) in enumerate(frame.groupby("behaviour", sort=False)):
+        best = _best(part)
+        figures.append(
+            Figure(f"features-{i}", feature_table(best), f"{behaviour}: the best features and the baselines.")
+        )
+        blocks += [heading(str(behaviour)), table(best, columns, _row_class)]
+    lead = (
+        "A detector must tell, from tokens strictly before it, whether a behaviour is about to begin (anticipates), or "
+        "whether a token lies inside it (recognises). Beside every feature stand the difference of means, a logistic "
+        "probe, and the ceiling: the base model's own next-token probability."
+    )
+    return Section("features", "Features of the base model", lead, figures, blocks)
+
+
+def _best(part: pd.DataFrame) -> pd.DataFrame:
+    """The strongest features of a behaviour, the selected ones first, then all of its baselines."""
+    features = part[part.kind == "feature"].sort_values(["selected", "value"], ascending=False).head(TOP_FEATURES)
+    return pd.concat([features, part[part.kind != "feature"].sort_values("value", ascending=False).head(TOP_FEATURES)])
+
+
+def _row_class(row: pd.Series) -> str:
+    kind = "feature" if row["kind"] == "feature" else "baseline"
+    return f"{kind} selected" if row["selected"] else kind
+
+
+def trace_section(run: Run) -> Section | None:
+    """The same problem answered by several arms, word by word."""
+    blocks = trace_blocks(run)
+    lead = "The same problem, answered by each model. What colours a word is the activation of a located feature on it."
+    return Section("traces", "Traces", lead, (), blocks) if blocks else None
+
+
+def receipt_section(run: Run) -> Section | None:
+    """What each intervention really did, as measured while it ran."""
+    receipts = run.record["receipts"]
+    if not receipts:
+        return None
+    rows = [{"condition": name, **line} for name, lines in receipts.items() for line in lines]
+    frame = pd.DataFrame(rows)
+    columns = [Column(key, key.replace("_", " "), number if frame[key].dtype.kind in "if" else None) for key in frame]
+    lead = "Tokens seen, named by the mask, and changed; the size of the change against the stream it changed."
+    return Section("receipts", "Receipts", lead, (), [table(frame, columns)])
+
+
+def provenance_section(run: Run) -> Section:
+    """What one would need to doubt the run."""
+    record = run.record
+    facts = [
+        ("run", record["run"]),
+        (
+            "version",
+            f"reasonmech {record['packages']['reasonmech']}, commit {record['git']['commit'] or 'of no checkout'}",
+        ),
+        (
+            "checkout",
+            {True: "with uncommitted changes", False: "clean", None: "installed package"}[record["git"]["dirty"]],
+        ),
+        ("command", " ".join(record["command"])),
+        ("pair", record["pair"]["name"]),
+        ("base weights", record["pair"]["base"]["weights_sha256"]),
+        ("thinking weights", record["pair"]["thinking"]["weights_sha256"]),
+        (
+            "machine",
+            f"{record['machine']['platform']}, {record['machine']['device']}, Python {record['machine']['python']}",
+        ),
+        ("started", record["started"]),
+        ("finished", record["finished"]),
+        ("computing time", f"{record['seconds']:.0f} s"),
+    ]
+    frame = pd.DataFrame(facts, columns=["what", "value"])
+    without = {key: value for key, value in record.items() if key not in ("conditions", "receipts")}
+    blocks = [
+        table(frame, (Column("what", ""), Column("value", ""))),
+        folded("Configuration, every default filled in", yaml.safe_dump(run.config, sort_keys=False)),
+        folded("Conditions and their fingerprints", json.dumps(record["conditions"], indent=1)),
+        folded("Record", json.dumps(without, indent=1)),
+    ]
+    return Section("provenance", "Provenance", "Enough to run it again, and to doubt it.", (), blocks)
+
+
+SECTIONS: Final[tuple[Callable[[Run], Section | None], ...]] = (
+    recovery_section,
+    dose_section,
+    feature_section,
+    trace_section,
+    receipt_section,
+    provenance_section,
+)
+
+
+def sections(run: Run) -> list[Section]:
+    """All parts that this run has data for, in reading order."""
+    built = [build(run) for build in SECTIONS]
+    return [section for section in built if section is not None]

@@ -1,0 +1,63 @@
+"""The summary of a run for a terminal."""
+
+from __future__ import annotations
+
+import pandas as pd
+from rich.console import Group
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from reasonmech.experiments import Run
+from reasonmech.report.answer import answer
+from reasonmech.report.frames import arms, doses
+from reasonmech.report.html import interval, number, percent
+
+
+def summary(run: Run) -> Group:
+    """The answer, the arms, and what the located features do, as rich renderables."""
+    said = answer(run)
+    lines = Text("\n".join([said.sentence, *said.notes]))
+    parts: list[Panel | Table] = [Panel(lines, title=escape(run.record["run"]), border_style="cyan")]
+    table = arms(run)
+    if not table.empty:
+        parts.append(_arms(table))
+    curve = doses(run)
+    if not curve.empty:
+        parts.append(_doses(curve))
+    return Group(*parts)
+
+
+def _arms(frame: pd.DataFrame) -> Table:
+    table = Table(title="arms", title_justify="left", header_style="bold")
+    for name in ("arm", "accuracy", "95 %", "gap recovered", "95 %", "steered", "role"):
+        table.add_column(name, justify="left" if name in ("arm", "role") else "right")
+    for _, row in frame.iterrows():
+        role = f"control for {row.control_for}" if row.control_for else ""
+        table.add_row(
+            escape(row.condition),
+            percent(row.accuracy),
+            interval(row["accuracy.low"], row["accuracy.high"]),
+            percent(row.recovery),
+            interval(row["recovery.low"], row["recovery.high"]),
+            percent(row.percent_steered),
+            role,
+        )
+    return table
+
+
+def _doses(frame: pd.DataFrame) -> Table:
+    """The strongest effect of each curve; the whole curves are in the report."""
+    table = Table(title="what the located features do: P(onset)", title_justify="left", header_style="bold")
+    for name in ("behaviour", "host", "verb", "at", "features", "untouched", "dose", "P(onset)", "KL"):
+        table.add_column(name, justify="left" if name in ("behaviour", "host", "verb", "at", "features") else "right")
+    keys = ["behaviour", "host", "verb", "where", "group"]
+    untouched = frame[frame.verb == "none"].set_index(["behaviour", "host", "where"]).value
+    for key, part in frame[frame.verb != "none"].groupby(keys, sort=False):
+        labels = dict(zip(keys, map(str, key), strict=True))
+        clean = float(untouched.loc[(labels["behaviour"], labels["host"], labels["where"])])
+        best = part.loc[(part.value - clean).abs().idxmax()]
+        cells = [*labels.values(), number(clean), number(best.dose), number(best.value), number(best.kl)]
+        table.add_row(*map(escape, cells))
+    return table
