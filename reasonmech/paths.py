@@ -11,8 +11,9 @@ from typing import Final, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from safetensors import SafetensorError, safe_open
 
-from reasonmech.errors import ConfigError, OutputError, UnknownNameError
+from reasonmech.errors import ConfigError, CorruptFileError, OutputError, UnknownNameError
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -63,6 +64,17 @@ def read_config(path: Path, model: type[M]) -> M:
         raise ConfigError(f"{path}: {wrong}", allowed=f"keys {', '.join(model.model_fields)}") from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def check_safetensors(path: Path) -> None:
+    """Check header and length. Raises CorruptFileError when the file is truncated or damaged."""
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise CorruptFileError(
+            f"{path} is truncated or damaged: {error}", do="copy, download or write it again"
+        ) from error
 
 
 def partial_of(path: Path) -> Path:

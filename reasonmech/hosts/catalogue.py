@@ -105,16 +105,17 @@ def load_pair(
         config = PairConfig(name="pair", base="", thinking="")
     else:
         raise UnknownNameError("pair", "None", pair_names(), do="give a name, or both base= and thinking=")
-    hosts = []
-    for side, given, named in (("base", base, config.base), ("thinking", thinking, config.thinking)):
+
+    def host(side: str, given: Host | Source | None, named: str) -> Host:
         if isinstance(given, Host):
-            hosts.append(given)
-            continue
-        name = f"{config.name}/{side}"
-        hosts.append(load_host(given or named, dtype=dtype, device_map=device_map, device=device, name=name))
+            return given
+        source = named if given is None else given
+        return load_host(source, dtype=dtype, device_map=device_map, device=device, name=f"{config.name}/{side}")
+
     return ModelPair(
         config.name,
-        *hosts,
+        host("base", base, config.base),
+        host("thinking", thinking, config.thinking),
         config.task,
         config.steering_layer,
         sae_layer=config.sae_layer,

@@ -6,9 +6,8 @@ import json
 from pathlib import Path
 from typing import Final
 
-from safetensors import SafetensorError, safe_open
-
 from reasonmech.errors import CorruptFileError, PickleRefusedError
+from reasonmech.paths import check_safetensors
 
 PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 
@@ -43,17 +42,6 @@ def check_checkpoint(directory: Path) -> None:
             raise CorruptFileError(f"{directory} lacks {', '.join(missing)}", do="copy or download it again")
     for shard in shards:
         check_safetensors(shard)
-
-
-def check_safetensors(path: Path) -> None:
-    """Check header and length. Raises CorruptFileError when the file is truncated or damaged."""
-    try:
-        with safe_open(path, framework="pt"):
-            pass
-    except (SafetensorError, OSError) as error:
-        raise CorruptFileError(
-            f"{path} is truncated or damaged: {error}", do="copy, download or write it again"
-        ) from error
 
 
 def _read_json(path: Path) -> dict[str, dict[str, str]]:

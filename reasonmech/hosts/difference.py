@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
-
-from transformers import PreTrainedTokenizerBase
+from typing import Any, Final, NamedTuple
 
 from reasonmech.hosts.host import Host
 
@@ -36,7 +34,7 @@ def differences_of(base: Host, thinking: Host) -> list[Difference]:
     return [*found, *_vocabulary(base.tokenizer, thinking.tokenizer), *_habits(base, thinking)]
 
 
-def _vocabulary(base: PreTrainedTokenizerBase, thinking: PreTrainedTokenizerBase) -> list[Difference]:
+def _vocabulary(base: Any, thinking: Any) -> list[Difference]:
     ours, theirs = base.get_vocab(), thinking.get_vocab()
     added = base.get_added_vocab().keys() | thinking.get_added_vocab().keys()
     differing = sorted(token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token))
@@ -53,7 +51,8 @@ def _vocabulary(base: PreTrainedTokenizerBase, thinking: PreTrainedTokenizerBase
 
 def _habits(base: Host, thinking: Host) -> list[Difference]:
     """Special tokens, what is put in front of a text, how a text is cut, and the chat template."""
-    ours, theirs = base.tokenizer, thinking.tokenizer
+    ours: Any = base.tokenizer  # transformers types a special token as anything a config may hold
+    theirs: Any = thinking.tokenizer
     special = (
         ("bos", ours.bos_token, theirs.bos_token),
         ("eos", ours.eos_token, theirs.eos_token),

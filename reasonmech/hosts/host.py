@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reasonmech.digest import hash_tensors
 from reasonmech.errors import MismatchError, UnknownNameError
 from reasonmech.hosts.architecture import architecture_of
 from reasonmech.hosts.hookpoint import HookPoint
+from reasonmech.hosts.vocabulary import decode
 from reasonmech.site import KINDS, Site
 
 if TYPE_CHECKING:
@@ -57,13 +58,14 @@ class Host:
                 allowed=f"ids below {self.vocab_size}",
                 do="load the tokenizer that belongs to this model",
             )
-        self.eos_id: int | None = tokenizer.eos_token_id
-        self.pad_id: int = next(i for i in (tokenizer.pad_token_id, tokenizer.eos_token_id, 0) if i is not None)
+        special: Any = tokenizer  # transformers types a special token as anything a config may hold
+        self.eos_id: int | None = special.eos_token_id
+        self.pad_id: int = next(i for i in (special.pad_token_id, special.eos_token_id, 0) if i is not None)
 
     @property
     def device(self) -> torch.device:
         """Where token ids go (with a device_map: the device of the embedding)."""
-        return self.model.get_input_embeddings().weight.device
+        return self.model.get_input_embeddings().get_parameter("weight").device
 
     @property
     def dtype(self) -> torch.dtype:
@@ -75,11 +77,7 @@ class Host:
 
         Computed when first asked for, then kept: a coder recorded with it belongs to exactly these weights.
         """
-        digest = hashlib.sha256()
-        for key, tensor in sorted(self.model.state_dict().items()):
-            digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return hash_tensors(self.model.state_dict())
 
     @property
     def fingerprint(self) -> str:
@@ -131,28 +129,34 @@ class Host:
 
     def unembedding(self) -> Float[Tensor, "vocab d_model"]:
         """The unembedding matrix, one row per token (the parameter itself, not a copy)."""
-        return self.model.get_output_embeddings().weight
+        return self._head.get_parameter("weight")
+
+    @property
+    def _head(self) -> nn.Module:
+        head = self.model.get_output_embeddings()
+        assert head is not None, "a causal language model has a head"
+        return head
 
     def logits_of(self, resid: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes vocab"]:
         """Logits that the model's own head gives a residual stream: softcap(unembed(norm(resid))).
 
         Applied to `resid_post` of the last layer these are the model's logits; to an earlier layer, the logit lens.
         """
-        norm, head = self.norm, self.model.get_output_embeddings()
-        normed = norm(resid.to(device=norm.weight.device, dtype=norm.weight.dtype))
-        logits = head(normed.to(head.weight.device))
+        scale, rows = self.norm.get_parameter("weight"), self.unembedding()
+        normed = self.norm(resid.to(device=scale.device, dtype=scale.dtype))
+        logits = self._head(normed.to(rows.device))
         cap = self.model.config.to_dict().get("final_logit_softcapping")
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text, with what the tokenizer puts in front (a BOS that the text has is not doubled)."""
         bos = self.tokenizer.bos_token
-        has_bos = bos is not None and text.startswith(bos)
+        has_bos = isinstance(bos, str) and text.startswith(bos)
         return list(self.tokenizer.encode(text, add_special_tokens=not has_bos))
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, special tokens included, spacing untouched."""
-        return self.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        return decode(self.tokenizer, ids)
 
     def __repr__(self) -> str:
         return f"Host({self.name!r}, {self.n_layers} layers, d_model {self.d_model}, {self.dtype}, {self.device})"

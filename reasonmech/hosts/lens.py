@@ -7,10 +7,12 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from reasonmech.errors import MismatchError
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge  # noqa: TID251 - this is the adapter
@@ -21,13 +23,13 @@ _WRAPPED: Final = "._original_component"
 @contextmanager
 def _quiet_import() -> Iterator[None]:
     """Importing transformer_lens 3.9 silences the whole `transformers` logger and adds a warning filter: undo both."""
-    logger, filters = logging.getLogger("transformers"), warnings.filters[:]
+    logger = logging.getLogger("transformers")
     level = logger.level
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-        warnings.filters[:] = filters
+    with warnings.catch_warnings():
+        try:
+            yield
+        finally:
+            logger.setLevel(level)
 
 
 def twin_of(model: PreTrainedModel) -> PreTrainedModel:
@@ -80,9 +82,9 @@ def model_of_bridge(bridge: TransformerBridge) -> PreTrainedModel:
             allowed="a bridge with raw weights",
             do="boot it again without enable_compatibility_mode(), or with no_processing=True",
         )
-    wrapped = bridge.original_model
+    wrapped: Any = bridge.original_model
     with torch.device("meta"):
-        model = type(wrapped)(copy.deepcopy(wrapped.config))
+        model: PreTrainedModel = type(wrapped)(copy.deepcopy(wrapped.config))
     state = {key.replace(_WRAPPED, ""): tensor for key, tensor in wrapped.state_dict(keep_vars=True).items()}
     model.load_state_dict({key: state[key] for key in model.state_dict()}, assign=True)
     model.tie_weights()
@@ -90,4 +92,5 @@ def model_of_bridge(bridge: TransformerBridge) -> PreTrainedModel:
     for key, _ in list(model.named_buffers()):
         owner, _, leaf = key.rpartition(".")
         model.get_submodule(owner).register_buffer(leaf, buffers[key], persistent=False)
-    return model.eval()
+    model.eval()
+    return model

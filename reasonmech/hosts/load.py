@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, cast
 
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from reasonmech.errors import CorruptFileError, MismatchError, NonFiniteError, UnknownNameError
@@ -52,7 +53,8 @@ def load_host(
         raise MismatchError("device and device_map are both given", allowed="one of them")
     if isinstance(source, str | Path):
         model, origin = _from_checkpoint(source, dtype=dtype, device_map=device_map), str(source)
-        model = model if device is None else model.to(torch.device(device))
+        if device is not None:
+            nn.Module.to(model, device)
     else:
         if not (dtype is None and device_map is None and device is None):
             raise MismatchError(
@@ -60,8 +62,8 @@ def load_host(
                 do="cast or move it yourself before handing it over",
             )
         model, origin = _from_object(source)
-        if tokenizer is None and is_bridge(source):
-            tokenizer = source.tokenizer
+        if tokenizer is None and not isinstance(source, PreTrainedModel):
+            tokenizer = cast(PreTrainedTokenizerBase, source.tokenizer)
     name = name or origin.removeprefix(ORGANISM_PREFIX) or type(model).__name__
     _check_finite(model, name=name)
     words = _tokenizer(tokenizer if tokenizer is not None else origin, name=name)
@@ -71,10 +73,15 @@ def load_host(
 
 def _from_checkpoint(source: str | Path, *, dtype: torch.dtype | None, device_map: DeviceMap | None) -> PreTrainedModel:
     where = _where(source)
-    options: dict[str, Any] = {"dtype": dtype or "auto", "device_map": device_map}
+    read: Any = AutoModelForCausalLM.from_pretrained  # with output_loading_info it returns a pair
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            where, use_safetensors=True, trust_remote_code=False, output_loading_info=True, **options
+        model, report = read(
+            where,
+            dtype=dtype or "auto",
+            device_map=device_map,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
     except OSError as error:
         raise UnknownNameError("model", str(source), ["an existing directory", "owner/name on the Hub"]) from error
@@ -101,7 +108,7 @@ def _where(source: str | Path) -> str:
 
 def _from_object(source: PreTrainedModel | TransformerBridge) -> tuple[PreTrainedModel, str]:
     if isinstance(source, PreTrainedModel):
-        return source, source.name_or_path
+        return source, source.name_or_path or ""
     if is_bridge(source):
         return model_of_bridge(source), str(source.cfg.model_name)
     raise MismatchError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from transformers import PreTrainedTokenizerBase
@@ -9,6 +10,11 @@ from transformers import PreTrainedTokenizerBase
 from reasonmech.errors import MismatchError
 
 N_PROBES: Final = 64
+
+
+def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
+    """Text of token ids, special tokens included, spacing untouched."""
+    return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
 def check_round_trip(tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
@@ -23,18 +29,18 @@ def check_round_trip(tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
     special = set(tokenizer.all_special_ids)
     ordinary = sorted(set(tokenizer.get_vocab().values()) - special)
     step = max(1, len(ordinary) // N_PROBES)
-    words = [tokenizer.decode([i]).strip() for i in ordinary[::step]]
+    words = [decode(tokenizer, [i]).strip() for i in ordinary[::step]]
     words = [word for word in words if word and "�" not in word]
     lost = [word for word in words if _round_trip(tokenizer, word) != word]
     if not words or 2 * len(lost) > len(words):
         shown = ", ".join(f"{w!r} -> {tokenizer.encode(w, add_special_tokens=False)}" for w in lost[:3])
         raise MismatchError(
-            f"the tokenizer of {name!r} ({type(tokenizer).__name__}) loses {len(lost)} of {len(words)} of its own words "
-            f"({shown or 'it has none that decode to text'}): it silently encodes text to nothing, or to other text",
+            f"the tokenizer of {name!r} ({type(tokenizer).__name__}) loses {len(lost)} of {len(words)} of its own "
+            f"words ({shown or 'none decodes to text'}): it silently encodes text to nothing, or to other text",
             allowed="a tokenizer that decodes what it encoded",
             do="pass tokenizer=PreTrainedTokenizerFast.from_pretrained(directory), which keeps to tokenizer.json",
         )
 
 
 def _round_trip(tokenizer: PreTrainedTokenizerBase, word: str) -> str:
-    return tokenizer.decode(tokenizer.encode(word, add_special_tokens=False)).strip()
+    return decode(tokenizer, tokenizer.encode(word, add_special_tokens=False)).strip()
