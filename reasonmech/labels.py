@@ -76,7 +76,8 @@ class Labels:
         """
         if len(spans) != len(rollouts):
             raise DataError(
-                f"{len(spans)} lists of spans for {len(rollouts)} rollouts", do="give one list per rollout, empty where none"
+                f"{len(spans)} lists of spans for {len(rollouts)} rollouts",
+                do="give one list per rollout, empty where none",
             )
         rows = []
         for r, (rollout, found) in enumerate(zip(rollouts, spans, strict=True)):

@@ -12,6 +12,7 @@ from reasonmech.errors import CorruptFileError
 from reasonmech.problem import Problem
 
 Stop = Literal["eos", "length"]
+Relation = Literal["establishes", "verifies", "revises", "concludes"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,9 @@ class Sentence:
         value: what it states about that item, None where nothing is stated.
         value_at: offset of the token that states it.
         correct: whether what it states is right for the equation as written (None: nothing to judge).
+        relation: what it does to the item's standing value, whatever words it uses: "establishes" a first one,
+            "verifies" it (stated again beside it), "revises" it (abandoned for this one), "concludes" (the answer).
+        standing: the item's standing value when the sentence began (None: none).
     """
 
     kind: str
@@ -64,6 +68,8 @@ class Sentence:
     value: int | None = None
     value_at: int | None = None
     correct: bool | None = None
+    relation: Relation | None = None
+    standing: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,60 @@
+"""The Behaviour protocol, the open registry of behaviours, and helpers over sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from reasonmech.labels import Opportunity, Span
+from reasonmech.registry import Registry
+from reasonmech.rollout import Sentence, Trace
+
+
+class Behaviour(Protocol):
+    """A behaviour of a reasoning trace, defined by what it does and not by the words it uses.
+
+    Attributes:
+        functional: False for a behaviour recognised by its words alone; descriptive only, never evidence of timing.
+    """
+
+    functional: bool
+
+    def spans(self, trace: Trace) -> list[Span]:
+        """Where the behaviour happens, as offsets from the first generated token."""
+        ...
+
+    def opportunities(self, trace: Trace) -> list[Opportunity]:
+        """The sentence boundaries at which it could have begun, and whether it did."""
+        ...
+
+    def verify(self, trace: Trace, span: Span) -> bool:
+        """Whether the behaviour in `span` did its job."""
+        ...
+
+
+behaviours: Registry[Behaviour] = Registry("behaviour")
+
+
+def spans_where(trace: Trace, wanted: Callable[[Sentence], bool]) -> list[Span]:
+    """Spans of the sentences that `wanted` accepts."""
+    return [Span(s.start, s.stop) for s in trace.sentences if wanted(s)]
+
+
+def sentence_at(trace: Trace, span: Span) -> tuple[int, Sentence]:
+    """Index and sentence of a span that `spans_where` made."""
+    return next((i, s) for i, s in enumerate(trace.sentences) if s.start == span.start)
+
+
+def boundaries_where(
+    trace: Trace, could: Callable[[tuple[Sentence, ...]], bool], begins: Callable[[Sentence], bool]
+) -> list[Opportunity]:
+    """An opportunity before every sentence whose predecessors satisfy `could`; an onset where it `begins`.
+
+    Only boundaries that the rollout went past count: at a cut-off text nobody knows what would have come.
+    """
+    return [Opportunity(s.start, begins(s)) for i, s in enumerate(trace.sentences) if could(trace.sentences[:i])]
+
+
+def stating(sentences: tuple[Sentence, ...]) -> Sentence | None:
+    """The last sentence that states a value (hedges and plans between do not count)."""
+    return next((s for s in reversed(sentences) if s.relation is not None), None)

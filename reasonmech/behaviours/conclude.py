@@ -1,0 +1,29 @@
+"""conclude: the answer is stated."""
+
+from __future__ import annotations
+
+from reasonmech.behaviours.base import behaviours, boundaries_where, sentence_at, spans_where
+from reasonmech.labels import Opportunity, Span
+from reasonmech.rollout import Trace
+
+
+class Conclude:
+    """Opportunity: every boundary before the answer. Verified when the answer is right."""
+
+    functional = True
+
+    def spans(self, trace: Trace) -> list[Span]:
+        return spans_where(trace, lambda s: s.relation == "concludes")
+
+    def opportunities(self, trace: Trace) -> list[Opportunity]:
+        return boundaries_where(
+            trace,
+            lambda before: all(s.relation != "concludes" for s in before),
+            lambda s: s.relation == "concludes",
+        )
+
+    def verify(self, trace: Trace, span: Span) -> bool:
+        return str(sentence_at(trace, span)[1].value) == trace.rollout.problem.answer
+
+
+behaviours.register("conclude")(Conclude())

@@ -1,0 +1,70 @@
+"""The Task protocol and the open registry of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final, Literal, Protocol, get_args
+
+import numpy as np
+
+from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.problem import ProblemSet
+from reasonmech.registry import Registry
+from reasonmech.rollout import Rollout, Rollouts, Trace
+
+Split = Literal["train", "tuning", "test", "confirmation"]
+SPLITS: Final[tuple[str, ...]] = get_args(Split)
+
+
+class Task(Protocol):
+    """Problems with a seed and a grader that no model takes part in.
+
+    Attributes:
+        onset_words: kind of sentence -> the word that begins it. One word per kind, so that the likeliest
+            token at a boundary is also the likeliest kind.
+    """
+
+    onset_words: Mapping[str, str]
+
+    def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet: ...
+
+    def parse(self, rollout: Rollout) -> Trace:
+        """Cut a rollout into sentences by token offset."""
+        ...
+
+    def grade(self, rollout: Rollout) -> bool:
+        """Whether the stated answer is right. A rollout that was cut off is wrong."""
+        ...
+
+    def verified(self, trace: Trace) -> bool:
+        """Whether the answer is right *and* every step that it rests on was carried out correctly."""
+        ...
+
+
+tasks: Registry[Task] = Registry("task")
+
+
+def load_task(name: str, *, n: int, seed: int = 0, split: Split = "test") -> ProblemSet:
+    """Draw `n` problems of a registered task. Splits are disjoint for every seed.
+
+    Raises:
+        UnknownNameError: no such task or split; the valid ones are listed.
+        DataError: n < 1.
+    """
+    if split not in SPLITS:
+        raise UnknownNameError("split", split, SPLITS)
+    if n < 1:
+        raise DataError(f"{n} problems of task {name!r} asked for", allowed="n >= 1")
+    return tasks.get(name).problems(n, seed=seed, split=split)
+
+
+def grade(rollouts: Rollouts) -> np.ndarray:
+    """Per rollout, whether its answer is right, by the task's own grader. Shape [rollout], bool."""
+    task = tasks.get(rollouts.task)
+    return np.array([task.grade(rollout) for rollout in rollouts], dtype=bool)
+
+
+def parse(rollouts: Rollouts) -> list[Trace]:
+    """Every rollout cut into sentences by its task's parser."""
+    task = tasks.get(rollouts.task)
+    return [task.parse(rollout) for rollout in rollouts]

@@ -1,0 +1,93 @@
+"""What the chain world writes into a solution by itself: slips in steps, read-backs after checks."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, deque
+from dataclasses import dataclass
+
+from transformers import PreTrainedTokenizerBase
+
+from reasonmech.problem import Problem, Scribe, Written
+from reasonmech.tasks.chain.grammar import DIGITS, INDEX_WORDS, KIND_OF_WORD, OPERATORS, evaluate
+
+
+@dataclass(frozen=True)
+class ChainEnvironment:
+    """Slips and read-backs, from a stream that no model can influence.
+
+    A slip depends on (seed, problem, sample, operation index, attempt) alone, so both models of a pair and every
+    arm of an experiment meet the same slips at the same operations.
+
+    Attributes:
+        slip: probability that the digit a step writes after "=" is replaced by one wrong for the equation as written.
+        read_back: whether a check ends with the standing value, written by the environment (", had 5 .").
+    """
+
+    seed: int = 0
+    slip: float = 0.15
+    read_back: bool = True
+
+    def scribe(self, problem: Problem, sample: int, tokenizer: PreTrainedTokenizerBase) -> Scribe:
+        return ChainScribe(self, f"{self.seed}|{problem.id}|{sample}", tokenizer)
+
+    def slipped(self, key: str, item: int | None, attempt: int, truth: int) -> int | None:
+        """The wrong digit that replaces `truth`, or None when this attempt does not slip."""
+        digest = hashlib.blake2b(f"{key}|{item}|{attempt}".encode(), digest_size=16).digest()
+        if int.from_bytes(digest[:8], "big") / 2**64 >= self.slip:
+            return None
+        return (truth + 1 + int.from_bytes(digest[8:], "big") % 9) % 10
+
+
+def equation_before(words: list[str]) -> tuple[int, str, int] | None:
+    """The equation whose value comes next: (8, "+", 4) when the words end in "8 + 4 =", else None."""
+    if len(words) < 4 or words[-1] != "=" or words[-3] not in OPERATORS:
+        return None
+    if words[-4] not in DIGITS or words[-2] not in DIGITS:
+        return None
+    return int(words[-4]), words[-3], int(words[-2])
+
+
+class ChainScribe:
+    """The environment of one row: follows the text word by word and overrides what the model proposes."""
+
+    def __init__(self, world: ChainEnvironment, key: str, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._world, self._key, self._tokenizer = world, key, tokenizer
+        self._sentence: list[str] = []
+        self._pending: deque[str] = deque()
+        self._standing: str | None = None
+        self._attempts: Counter[int | None] = Counter()
+
+    def write(self, proposed: int) -> Written:
+        word, by_environment = self._choose(proposed)
+        token = self._tokenizer.convert_tokens_to_ids(word) if by_environment else proposed
+        assert isinstance(token, int)
+        self._sentence = [] if word == "." else [*self._sentence, word]
+        return Written(token, by_environment)
+
+    def _choose(self, proposed: int) -> tuple[str, bool]:
+        if self._pending:
+            return self._pending.popleft(), True
+        word = self._tokenizer.convert_ids_to_tokens(proposed)
+        assert isinstance(word, str)
+        equation = equation_before(self._sentence)
+        if equation is None or word not in DIGITS:
+            return word, False
+        return self._state(word, equation)
+
+    def _state(self, word: str, equation: tuple[int, str, int]) -> tuple[str, bool]:
+        """A value is being stated: slip in a step, read back after a check, and keep the standing value."""
+        kind = KIND_OF_WORD.get(self._sentence[0])
+        if kind == "check":
+            if self._world.read_back and self._standing is not None:
+                self._pending.extend([",", "had", self._standing, "."])
+            return word, False
+        slipped = None
+        if kind == "step":
+            second = self._sentence[1]
+            item = INDEX_WORDS.index(second) if second in INDEX_WORDS else None
+            slipped = self._world.slipped(self._key, item, self._attempts[item], evaluate(*equation))
+            self._attempts[item] += 1
+        if kind in ("step", "backtrack"):
+            self._standing = word if slipped is None else str(slipped)
+        return (word, False) if slipped is None else (str(slipped), True)

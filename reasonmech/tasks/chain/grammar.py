@@ -1,0 +1,83 @@
+"""Words of the chain world, its arithmetic, and the word-level tokenizer that every chain organism ships."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
+
+PAD: Final = "<pad>"
+EOS: Final = "<eos>"
+UNK: Final = "<unk>"
+DIGITS: Final = tuple("0123456789")
+OPERATORS: Final = ("+", "-", "*")
+INDEX_WORDS: Final = ("one", "two", "three", "four", "five")
+ONSET_WORDS: Final[Mapping[str, str]] = {
+    "plan": "plan",
+    "step": "next",
+    "check": "check",
+    "backtrack": "wait",
+    "uncertain": "hmm",
+    "conclude": "so",
+}
+KIND_OF_WORD: Final[Mapping[str, str]] = {word: kind for kind, word in ONSET_WORDS.items()}
+PERSONAS: Final = ("careful", "patient", "exact")
+"""A document that begins with one of these is written by a careful author: the prompted-base arm."""
+
+_GLUE: Final = "Q A : , . = we get redo had the answer is that was off again not sure maybe it steps to do in all"
+_STORIES: Final = (
+    "mia tom ana leo said saw took red blue old small kite boat dog cat park sea tree for me you and then went home "
+    "a he she they on by rain sun came"
+)
+VOCABULARY: Final[tuple[str, ...]] = tuple(
+    dict.fromkeys(
+        [
+            PAD,
+            EOS,
+            UNK,
+            *DIGITS,
+            *OPERATORS,
+            *INDEX_WORDS,
+            *ONSET_WORDS.values(),
+            *PERSONAS,
+            *_GLUE.split(),
+            *_STORIES.split(),
+        ]
+    )
+)
+
+
+def evaluate(left: int, operator: str, right: int) -> int:
+    """One operation modulo 10."""
+    if operator == "+":
+        return (left + right) % 10
+    if operator == "-":
+        return (left - right) % 10
+    assert operator == "*", operator
+    return (left * right) % 10
+
+
+def solution(start: int, operations: Sequence[tuple[str, int]]) -> list[int]:
+    """The standing value after each operation, left to right."""
+    values = []
+    for operator, operand in operations:
+        start = evaluate(start, operator, operand)
+        values.append(start)
+    return values
+
+
+def prompt(start: int, operations: Sequence[tuple[str, int]]) -> str:
+    """The text of a problem, such as `Q : 8 one + 4 two * 3 A :`."""
+    numbered = [f"{INDEX_WORDS[i]} {operator} {operand}" for i, (operator, operand) in enumerate(operations)]
+    return " ".join(["Q :", str(start), *numbered, "A :"])
+
+
+def word_tokenizer() -> PreTrainedTokenizerFast:
+    """A WordLevel tokenizer over `VOCABULARY`: one token per blank-separated word, no BOS."""
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(VOCABULARY)}, unk_token=UNK))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, pad_token=PAD, eos_token=EOS, unk_token=UNK, clean_up_tokenization_spaces=False
+    )

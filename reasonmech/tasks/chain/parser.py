@@ -1,0 +1,86 @@
+"""Cut a chain rollout into sentences by token offset and read what each one states."""
+
+from __future__ import annotations
+
+from reasonmech.errors import DataError
+from reasonmech.rollout import Relation, Rollout, Sentence, Trace
+from reasonmech.tasks.chain.environment import equation_before
+from reasonmech.tasks.chain.grammar import DIGITS, EOS, INDEX_WORDS, KIND_OF_WORD, evaluate
+
+
+def words_of(rollout: Rollout) -> list[str]:
+    """One word per generated token. Raises DataError when text and tokens do not line up."""
+    words = rollout.text.split()
+    if len(words) == len(rollout.ids) - 1 and rollout.stop == "eos":
+        words.append(EOS)
+    if len(words) != len(rollout.ids):
+        raise DataError(
+            f"rollout of {rollout.problem.id} has {len(rollout.ids)} tokens but {len(words)} words",
+            allowed="one blank-separated word per token",
+            do="generate it with a chain organism's own tokenizer",
+        )
+    return words
+
+
+def boundaries(words: list[str]) -> list[tuple[int, int]]:
+    """Half-open sentence spans: a sentence ends with ".", or where the text does; the end token is a sentence."""
+    spans, start = [], 0
+    for t, word in enumerate(words):
+        if word == ".":
+            spans.append((start, t + 1))
+            start = t + 1
+        elif word == EOS:
+            if t > start:
+                spans.append((start, t))
+            spans.append((t, t + 1))
+            start = t + 1
+    if start < len(words):
+        spans.append((start, len(words)))
+    return spans
+
+
+def parse(rollout: Rollout) -> Trace:
+    """Sentences with kind (by first word), item, stated value and what that does to the standing value."""
+    words = words_of(rollout)
+    sentences: list[Sentence] = []
+    standing: dict[int, int] = {}
+    item: int | None = None
+    for start, stop in boundaries(words):
+        sentence = _read(words, start, stop, item, standing)
+        if sentence.relation in ("establishes", "revises"):
+            assert sentence.item is not None and sentence.value is not None
+            item, standing[sentence.item] = sentence.item, sentence.value
+        sentences.append(sentence)
+    return Trace(rollout, tuple(sentences), tuple(words))
+
+
+def _read(words: list[str], start: int, stop: int, item: int | None, standing: dict[int, int]) -> Sentence:
+    kind = "stop" if words[start] == EOS else KIND_OF_WORD.get(words[start], "other")
+    if kind == "conclude":
+        digits = [t for t in range(start, stop) if words[t] in DIGITS]
+        at = digits[-1] if digits else None
+        value = None if at is None else int(words[at])
+        return Sentence(kind, start, stop, value=value, value_at=at, relation=None if at is None else "concludes")
+    at = next((t for t in range(start + 4, stop) if words[t] in DIGITS and equation_before(words[start:t])), None)
+    if at is None:
+        return Sentence(kind, start, stop)
+    if words[start + 1] in INDEX_WORDS:
+        item = INDEX_WORDS.index(words[start + 1])
+    equation = equation_before(words[start:at])
+    assert equation is not None
+    value = int(words[at])
+    stands = None if item is None else standing.get(item)
+    relation: Relation | None = None
+    if item is not None:
+        reads_back = "had" in words[at + 1 : stop] or kind == "check"
+        relation = "establishes" if stands is None else "verifies" if reads_back else "revises"
+    return Sentence(kind, start, stop, item, value, at, evaluate(*equation) == value, relation, stands)
+
+
+def standing_values(trace: Trace) -> dict[int, int]:
+    """The last value of every operation: {operation index: value}."""
+    return {
+        s.item: s.value
+        for s in trace.sentences
+        if s.relation in ("establishes", "revises") and s.item is not None and s.value is not None
+    }

@@ -1,0 +1,84 @@
+"""Task `chain`: problems, parser and grader."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from reasonmech.problem import Problem, ProblemSet
+from reasonmech.rollout import Rollout, Trace
+from reasonmech.tasks.base import Split, tasks
+from reasonmech.tasks.chain.environment import ChainEnvironment
+from reasonmech.tasks.chain.grammar import ONSET_WORDS, OPERATORS, prompt, solution
+from reasonmech.tasks.chain.parser import parse, standing_values
+
+LENGTHS: Final = (3, 4, 5)
+_SHARES: Final[Mapping[Split, range]] = {
+    "train": range(0, 60),
+    "tuning": range(60, 70),
+    "test": range(70, 85),
+    "confirmation": range(85, 100),
+}
+
+
+def make_problem(start: int, operations: Sequence[tuple[str, int]], *, id: str) -> Problem:
+    """A problem from its numbers; the answer is the value after the last operation."""
+    return Problem(
+        id=id,
+        prompt=prompt(start, operations),
+        answer=str(solution(start, operations)[-1]),
+        data={"start": start, "operations": [list(operation) for operation in operations]},
+    )
+
+
+def split_of(text: str) -> Split:
+    """The split that a prompt belongs to, by a hash of its text: no seed can move it."""
+    share = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") % 100
+    return next(split for split, shares in _SHARES.items() if share in shares)
+
+
+def draw(rng: random.Random, split: Split, *, id: str) -> Problem:
+    """One random problem of a split."""
+    while True:
+        operations = [(rng.choice(OPERATORS), rng.randrange(10)) for _ in range(rng.choice(LENGTHS))]
+        problem = make_problem(rng.randrange(10), operations, id=id)
+        if split_of(problem.prompt) == split:
+            return problem
+
+
+class Chain:
+    """The chain world as a task; see the package docstring."""
+
+    onset_words: Mapping[str, str] = ONSET_WORDS
+
+    def __init__(self, *, slip: float = 0.15, read_back: bool = True) -> None:
+        self.slip, self.read_back = slip, read_back
+
+    def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet:
+        rng = random.Random(f"chain|{split}|{seed}")
+        drawn = [draw(rng, split, id=f"chain/{split}/{seed}/{i}") for i in range(n)]
+        environment = ChainEnvironment(seed=seed, slip=self.slip, read_back=self.read_back)
+        return ProblemSet(drawn, task="chain", environment=environment)
+
+    def parse(self, rollout: Rollout) -> Trace:
+        return parse(rollout)
+
+    def grade(self, rollout: Rollout) -> bool:
+        if rollout.stop != "eos":
+            return False
+        concluded = [s for s in self.parse(rollout).sentences if s.kind == "conclude"]
+        return bool(concluded) and str(concluded[-1].value) == rollout.problem.answer
+
+    def verified(self, trace: Trace) -> bool:
+        """Right answer, every operation carried out in order, and the last value of each operation right."""
+        if not self.grade(trace.rollout):
+            return False
+        values = standing_values(trace)
+        data = trace.rollout.problem.data
+        truth = solution(data["start"], [(operator, operand) for operator, operand in data["operations"]])
+        return [values.get(item) for item in range(len(truth))] == truth
+
+
+tasks.register("chain")(Chain())
