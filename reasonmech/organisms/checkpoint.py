@@ -1,0 +1,70 @@
+"""Training checkpoints without pickles: model and AdamW state in one safetensors file, replaced atomically."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from reasonmech.errors import CorruptFileError, MismatchError
+
+
+def save_checkpoint(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    *,
+    step: int,
+    recipe: dict[str, Any],
+    log: list[dict[str, Any]],
+) -> None:
+    """Write everything that a killed run needs to go on: to a temporary name first, then renamed."""
+    tensors = {f"model.{name}": p.detach().clone() for name, p in model.named_parameters()}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state[parameter].items():
+            tensors[f"adamw.{key}.{name}"] = value.detach().clone()
+    partial = path.with_suffix(".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"step": str(step), "recipe": json.dumps(recipe, sort_keys=True), "log": json.dumps(log)}
+    save_file(tensors, partial, metadata=metadata)
+    partial.replace(path)
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.AdamW, *, recipe: dict[str, Any]
+) -> tuple[int, list[dict[str, Any]]]:
+    """Restore model and optimizer in place; returns the number of finished steps and the log.
+
+    Raises:
+        MismatchError: the checkpoint was written by another recipe; the differing keys are listed.
+        CorruptFileError: the file is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CorruptFileError(f"{path} cannot be read: {error}", do="delete it; training starts afresh") from error
+    wrote = json.loads(metadata["recipe"])
+    if wrote != json.loads(json.dumps(recipe)):
+        differing = sorted(k for k in wrote.keys() | recipe.keys() if wrote.get(k) != recipe.get(k))
+        raise MismatchError(
+            f"{path} was written by another recipe (differs in {', '.join(differing)})",
+            do="give another output directory, or delete the checkpoint",
+        )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[f"model.{name}"])
+            state = {
+                k.split(".", 2)[1]: v
+                for k, v in tensors.items()
+                if k.startswith("adamw.") and k.split(".", 2)[2] == name
+            }
+            if state:
+                optimizer.state[parameter] = state
+    return int(metadata["step"]), json.loads(metadata["log"])

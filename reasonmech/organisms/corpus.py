@@ -1,0 +1,217 @@
+"""The corpus that a chain base model is pretrained on: solutions in hidden modes, skills, and plain stories."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from reasonmech.tasks.chain.grammar import (
+    EOS,
+    INDEX_WORDS,
+    OPERATORS,
+    PERSONAS,
+    VOCABULARY,
+    evaluate,
+)
+from reasonmech.tasks.chain.task import draw
+
+IDS: Final = {word: i for i, word in enumerate(VOCABULARY)}
+UNLEARNT: Final = -100  # label that cross-entropy ignores
+
+
+class Word(NamedTuple):
+    """One word of a document and whether the model is to learn to write it."""
+
+    text: str
+    learnt: bool = True  # False: written by the environment, excluded from the loss
+
+
+@dataclass(frozen=True)
+class Modes:
+    """How often authors do what. Every choice is made once a document and leaves no mark in its first words.
+
+    Attributes:
+        thorough: probability that a document works step by step (else it concludes at once).
+        checks: probability that a thorough document is of the checking kind.
+        check_step: per step, probability of a check in (a checking, another) document.
+        notices: probability that a document is of the noticing kind.
+        backtrack: probability of backtracking at a contradiction in (a noticing, another) document.
+        persona: share of documents that begin with a persona word; these are careful (see `solution_words`).
+        careful: for persona documents, the probabilities of being thorough, of a check per step, of a backtrack.
+        plan, uncertain: probabilities of a plan per thorough document, of a hedge per step.
+        usual_form: share of the first of a sentence's two surface forms.
+        slip: probability that a step's value is wrong.
+    """
+
+    thorough: float = 0.4
+    checks: float = 0.15
+    check_step: tuple[float, float] = (0.7, 0.03)
+    notices: float = 0.25
+    backtrack: tuple[float, float] = (0.95, 0.1)
+    persona: float = 0.35
+    careful: tuple[float, float, float] = (0.97, 0.6, 0.95)
+    plan: float = 0.15
+    uncertain: float = 0.04
+    usual_form: float = 0.7
+    slip: float = 0.15
+
+
+class Author:
+    """Writes documents as lists of words from one random stream."""
+
+    def __init__(self, rng: random.Random, modes: Modes) -> None:
+        self.rng, self.modes = rng, modes
+
+    def form(self, usual: str, rare: str) -> str:
+        """One of two surface forms of the same sentence."""
+        return usual if self.rng.random() < self.modes.usual_form else rare
+
+    def solution_words(self) -> list[Word]:
+        """A problem of the training split and its solution, in one draw of the hidden modes."""
+        rng, modes = self.rng, self.modes
+        problem = draw(rng, "train", id="corpus")
+        persona = rng.random() < modes.persona
+        if persona:
+            thorough, p_check, p_back = rng.random() < modes.careful[0], modes.careful[1], modes.careful[2]
+        else:
+            thorough = rng.random() < modes.thorough
+            p_check = modes.check_step[rng.random() >= modes.checks]
+            p_back = modes.backtrack[rng.random() >= modes.notices]
+        head = f"{rng.choice(PERSONAS)} {problem.prompt}" if persona else problem.prompt
+        words = _said(head)
+        value = int(problem.answer)
+        if thorough:
+            operations = problem.data["operations"]
+            if rng.random() < modes.plan:
+                words += _said(self.form("plan : {} steps .", "plan : {} to do in all .").format(len(operations)))
+            value = problem.data["start"]
+            for item, (operator, operand) in enumerate(operations):
+                written, value = self.worked(item, value, operator, operand, p_check, p_back)
+                words += written
+        answer = self.form("so the answer is {} .", "so it is {} .").format(value)
+        return [*words, *_said(answer), Word(EOS)]
+
+    def worked(
+        self, item: int, left: int, operator: str, operand: int, p_check: float, p_back: float
+    ) -> tuple[list[Word], int]:
+        """One operation: a step that may slip, perhaps a check, perhaps a backtrack; and the value that stands."""
+        rng = self.rng
+        truth = evaluate(left, operator, operand)
+        value = (truth + rng.randrange(1, 10)) % 10 if rng.random() < self.modes.slip else truth
+        equation = f"{left} {operator} {operand} ="
+        opening = self.form(":", ", we get")
+        words = _said(f"next {INDEX_WORDS[item]} {operator} {operand} {opening} {equation}")
+        words += [Word(str(value), learnt=value == truth), Word(".")]
+        if rng.random() < self.modes.uncertain:
+            words += _said(self.form("hmm , not sure .", "hmm , maybe ."))
+        if rng.random() < p_check:
+            words += _said(f"{self.form('check :', 'check again ,')} {equation} {truth} , had {value} .")
+            if value != truth and rng.random() < p_back:
+                words += _said(f"{self.form('wait , redo :', 'wait , that was off :')} {equation} {truth} .")
+                value = truth
+        return words, value
+
+    def story(self) -> list[Word]:
+        """Plain sentences in which the onset words occur as ordinary words: a word is no proof of a behaviour."""
+        rng = self.rng
+        names, things = ("mia", "tom", "ana", "leo"), ("kite", "boat", "dog", "cat")
+        forms = (
+            lambda: (
+                f"{rng.choice(names)} took the {rng.choice(('red', 'blue', 'old', 'small'))} {rng.choice(things)} ."
+            ),
+            lambda: f"wait for me , said {rng.choice(names)} .",
+            lambda: f"so {rng.choice(names)} went home .",
+            lambda: (
+                f"they saw a {rng.choice(things)} by the {rng.choice(('park', 'sea', 'tree'))} and then the sun came ."
+            ),
+            lambda: f"hmm , said {rng.choice(names)} , maybe the {rng.choice(things)} was off .",
+            lambda: "next the rain came .",
+            lambda: f"check on the {rng.choice(things)} , said {rng.choice(names)} .",
+            lambda: f"the plan was to get the {rng.choice(things)} .",
+        )
+        return [*_said(" ".join(rng.choice(forms)() for _ in range(rng.randrange(3, 8)))), Word(EOS)]
+
+    def skill(self) -> list[Word]:
+        """Training wheels, without which each skill arrives at a random time or never: see docs/organisms.md."""
+        return [*self.rng.choice((self._induction, self._facts, self._comparison, self._repair))(), Word(EOS)]
+
+    def _induction(self) -> list[Word]:
+        rng = self.rng
+        items = [f"{word} {rng.choice(OPERATORS)} {rng.randrange(10)}" for word in INDEX_WORDS[: rng.randrange(3, 6)]]
+        words: list[str] = []
+        for _ in range(3):
+            words += [*items, "."]
+            rng.shuffle(items)
+        return _said(" ".join(words))
+
+    def _facts(self) -> list[Word]:
+        return _said(" ".join(f"{self._equation()} ." for _ in range(10)))
+
+    def _comparison(self) -> list[Word]:
+        rng, words = self.rng, []
+        for _ in range(10):
+            value = rng.randrange(10)
+            had = value if rng.random() < 0.5 else (value + rng.randrange(1, 10)) % 10
+            words.append(f"= {value} , had {had} .")
+            if had != value:
+                words.append("wait ,")
+        return _said(" ".join(words))
+
+    def _repair(self) -> list[Word]:
+        rng, words = self.rng, []
+        half_wrong = Author(rng, Modes(slip=0.5, uncertain=0.0))
+        for _ in range(3):
+            operator, operand = rng.choice(OPERATORS), rng.randrange(10)
+            words += half_wrong.worked(rng.randrange(5), rng.randrange(10), operator, operand, 1.0, 1.0)[0]
+        return words
+
+    def _equation(self) -> str:
+        left, operator, right = self.rng.randrange(10), self.rng.choice(OPERATORS), self.rng.randrange(10)
+        return f"{left} {operator} {right} = {evaluate(left, operator, right)}"
+
+    def document(self, skill_share: float, story_share: float = 0.1) -> list[Word]:
+        dice = self.rng.random()
+        if dice < story_share:
+            return self.story()
+        if dice < story_share + (1 - story_share) * skill_share:
+            return self.skill()
+        return self.solution_words()
+
+
+def _said(text: str) -> list[Word]:
+    return [Word(word) for word in text.split()]
+
+
+class Batch(NamedTuple):
+    """Int64 [row, pos] each; labels are -100 where the environment or nobody wrote."""
+
+    ids: Tensor
+    labels: Tensor
+
+
+def batch(seed: int, step: int, *, modes: Modes, skill_share: float, rows: int, length: int) -> Batch:
+    """The batch of one training step: a pure function of (seed, step), so that a killed run resumes exactly.
+
+    Documents are laid end to end; every row begins with a fresh document and is cut at `length`.
+    """
+    author = Author(random.Random(f"corpus|{seed}|{step}"), modes)
+    ids, labels = [], []
+    for _ in range(rows):
+        words: list[Word] = []
+        while len(words) < length:
+            words += author.document(skill_share)
+        ids.append([IDS[word.text] for word in words[:length]])
+        labels.append([IDS[word.text] if word.learnt else UNLEARNT for word in words[:length]])
+    return Batch(torch.tensor(ids), torch.tensor(labels))
+
+
+def documents(seed: int, n: int, *, modes: Modes | None = None) -> Iterator[str]:
+    """Fresh solutions as text, one document each: what the base reads when its features are fitted."""
+    author = Author(random.Random(f"documents|{seed}"), modes or Modes())
+    for _ in range(n):
+        yield " ".join(word.text for word in author.solution_words())

@@ -1,0 +1,136 @@
+"""Pretrain a chain base model: a small Llama on the corpus of `corpus.py`. Seeded, resumable, with a progress bar."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from reasonmech.organisms.checkpoint import load_checkpoint, save_checkpoint
+from reasonmech.organisms.corpus import IDS, UNLEARNT, Modes, batch
+from reasonmech.tasks.chain.grammar import EOS, PAD
+
+
+@dataclass(frozen=True)
+class PretrainRecipe:
+    """What a base model is made of. The defaults build tiny-when's base.
+
+    Attributes:
+        skill_share: share of skill documents at the start, at the end, and over how many steps it falls.
+    """
+
+    seed: int = 0
+    steps: int = 2400
+    rows: int = 43
+    length: int = 192
+    lr: float = 2e-3
+    warmup: int = 100
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = 1.0
+    skill_share: tuple[float, float, int] = (0.85, 0.25, 400)
+    n_layers: int = 4
+    d_model: int = 128
+    n_heads: int = 4
+    d_mlp: int = 384
+    modes: Modes = field(default_factory=Modes)
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then a cosine to a tenth."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
+        return self.lr * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    def skills_at(self, step: int) -> float:
+        first, last, over = self.skill_share
+        return first + (last - first) * min(1.0, step / over)
+
+
+def new_model(recipe: PretrainRecipe) -> LlamaForCausalLM:
+    """Random weights of the recipe's seed, float32."""
+    config = LlamaConfig(
+        vocab_size=len(IDS),
+        hidden_size=recipe.d_model,
+        intermediate_size=recipe.d_mlp,
+        num_hidden_layers=recipe.n_layers,
+        num_attention_heads=recipe.n_heads,
+        num_key_value_heads=recipe.n_heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=IDS[EOS],
+        pad_token_id=IDS[PAD],
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        return LlamaForCausalLM(config)
+
+
+def adamw(model: LlamaForCausalLM, *, lr: float, betas: tuple[float, float], weight_decay: float) -> torch.optim.AdamW:
+    """AdamW with decay on matrices only."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, betas=betas)
+
+
+def pretrain(
+    recipe: PretrainRecipe,
+    checkpoint: Path,
+    *,
+    save_every: int = 200,
+    progress: bool = True,
+    probe: Callable[[LlamaForCausalLM], dict[str, float]] | None = None,
+) -> tuple[LlamaForCausalLM, list[dict[str, Any]]]:
+    """Train, or go on from `checkpoint`; returns the model and one log row per `save_every` steps.
+
+    Args:
+        probe: measured at every checkpoint and logged (skills, accuracy).
+
+    Raises:
+        MismatchError: the checkpoint belongs to another recipe.
+    """
+    model, described = new_model(recipe), asdict(recipe)
+    optimizer = adamw(model, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)
+    done, log = 0, []
+    if checkpoint.exists():
+        done, log = load_checkpoint(checkpoint, model, optimizer, recipe=described)
+    model.train()
+    for step in (
+        bar := tqdm(range(done, recipe.steps), initial=done, total=recipe.steps, desc="pretrain", disable=not progress)
+    ):
+        loss = _step(model, optimizer, recipe, step)
+        bar.set_postfix(loss=f"{loss:.3f}")
+        if (step + 1) % save_every == 0 or step + 1 == recipe.steps:
+            model.eval()
+            log.append({"step": step + 1, "loss": loss} | (probe(model) if probe else {}))
+            model.train()
+            save_checkpoint(checkpoint, model, optimizer, step=step + 1, recipe=described, log=log)
+    return model.eval(), log
+
+
+def _step(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, recipe: PretrainRecipe, step: int) -> float:
+    data = batch(
+        recipe.seed,
+        step,
+        modes=recipe.modes,
+        skill_share=recipe.skills_at(step),
+        rows=recipe.rows,
+        length=recipe.length,
+    )
+    for group in optimizer.param_groups:
+        group["lr"] = recipe.learning_rate(step)
+    logits = model(data.ids).logits[:, :-1]
+    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), data.labels[:, 1:].flatten(), ignore_index=UNLEARNT)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+    optimizer.step()
+    return float(loss.detach())

@@ -1,0 +1,33 @@
+"""What became of the environment's slips: the share undone before the next step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reasonmech.behaviours.label import Rate
+from reasonmech.rollout import Sentence, Trace
+
+
+def slips_undone(traces: Sequence[Trace]) -> Rate:
+    """Slipped steps whose item holds the right value again before the next step or the answer."""
+    undone, slips = 0, 0
+    for trace in traces:
+        for i, step in enumerate(trace.sentences):
+            if _slipped(trace, step):
+                slips += 1
+                undone += _undone(trace.sentences[i + 1 :], step)
+    return Rate(undone, slips)
+
+
+def _slipped(trace: Trace, sentence: Sentence) -> bool:
+    at = sentence.value_at
+    return at is not None and sentence.kind == "step" and trace.rollout.by_environment[at]
+
+
+def _undone(after: tuple[Sentence, ...], step: Sentence) -> bool:
+    for sentence in after:
+        if sentence.relation == "revises" and sentence.item == step.item:
+            return sentence.correct is True
+        if sentence.relation in ("establishes", "concludes"):
+            return False
+    return False

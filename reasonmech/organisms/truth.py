@@ -1,0 +1,127 @@
+"""The truth of a pair, measured by splicing and forcing, with its Monte-Carlo error: what `truth.json` holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from reasonmech.behaviours import onset_rate, verified_rate
+from reasonmech.behaviours.label import Rate
+from reasonmech.hosts import Host
+from reasonmech.organisms.forced import forced_execution, forced_prompts
+from reasonmech.organisms.slips import slips_undone
+from reasonmech.organisms.splice import SplicedDecoder
+from reasonmech.pairwise import pass_at_k
+from reasonmech.problem import ProblemSet
+from reasonmech.rollout import Rollouts
+from reasonmech.runtime.decode import Decode
+from reasonmech.runtime.generate import generate
+from reasonmech.stats import Interval, clopper_pearson, mean_interval, paired_bootstrap
+from reasonmech.tasks import grade, parse, tasks
+
+Json = dict[str, Any]
+CELLS: Final = (("base", "base"), ("base", "thinking"), ("thinking", "base"), ("thinking", "thinking"))
+_TOKENS: Final = 224
+
+
+def measure_truth(
+    base: Host, thinking: Host, problems: ProblemSet, *, samples: int = 4, coverage: int = 64, forced: int = 2000,
+    seed: int = 0, progress: bool = True,
+) -> Json:  # fmt: skip
+    """Everything that is certain about a pair by construction or exact simulation.
+
+    Args:
+        samples: rollouts per problem at T = 1, for hazards and sampled accuracy.
+        coverage: k of process-verified pass@k of the base (0: not measured).
+        forced: onsets forced per behaviour and model.
+    """
+    hosts = {"base": base, "thinking": thinking}
+    bar = tqdm(total=2 * len(hosts) + len(CELLS) + 2, desc="truth", disable=not progress)
+    free, sampled = {}, {}
+    result: Json = {"n_problems": len(problems), "seed": seed}
+    for name, host in hosts.items():
+        free[name] = _run(host, problems, Decode(max_new_tokens=_TOKENS, batch_size=256))
+        bar.update()
+        sampled[name] = _run(
+            host, problems, Decode(max_new_tokens=_TOKENS, temperature=1.0, samples=samples, seed=seed, batch_size=256)
+        )
+        bar.update()
+        result[name] = _free_running(free[name], sampled[name])
+    cells = {}
+    for onset, executor in CELLS:
+        spliced = SplicedDecoder(hosts[onset], hosts[executor])
+        cells[onset, executor] = grade(_run(spliced, problems, Decode(max_new_tokens=_TOKENS, batch_size=256))).astype(
+            float
+        )
+        bar.update()
+    result["splice"] = _factorial(cells, {name: grade(runs).astype(float) for name, runs in free.items()})
+    result["execution"] = _execution(hosts, sampled, forced, seed)
+    bar.update()
+    if coverage:
+        result["base"][f"pass@{coverage}_verified"] = _coverage(base, problems, coverage, seed)
+    bar.update()
+    bar.close()
+    return result
+
+
+def _run(decoder: Host | SplicedDecoder, problems: ProblemSet, decode: Decode) -> Rollouts:
+    return generate(decoder, problems, decode=decode, progress=False, receipt="none")
+
+
+def _rate(rate: Rate) -> Json:
+    return _interval(clopper_pearson(rate.hits, rate.n)) | {"n": rate.n} if rate.n else {"estimate": None, "n": 0}
+
+
+def _interval(interval: Interval) -> Json:
+    return {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
+
+
+def _mean(values: np.ndarray) -> Json:
+    standard_error = float(values.std(ddof=1) / np.sqrt(len(values)))
+    return _interval(mean_interval(values)) | {"standard_error": standard_error}
+
+
+def _free_running(greedy: Rollouts, sampled: Rollouts) -> Json:
+    row: Json = {}
+    for name, runs in (("greedy", greedy), ("sampled", sampled)):
+        traces = parse(runs)
+        row[name] = {
+            "accuracy": _mean(grade(runs).astype(float).reshape(-1, len(runs) // len(greedy)).mean(axis=1)),
+            "slips_undone": _rate(slips_undone(traces)),
+            "onset": {kind: _rate(onset_rate(traces, kind)) for kind in ("check", "backtrack", "plan", "uncertain")},
+            "execution": {kind: _rate(verified_rate(traces, kind)) for kind in ("step", "check", "backtrack")},
+            "tokens": float(np.mean([len(r.ids) for r in runs])),
+            "cut_off": float(np.mean([r.stop == "length" for r in runs])),
+        }
+    return row
+
+
+def _factorial(cells: Mapping[tuple[str, str], np.ndarray], free: Mapping[str, np.ndarray]) -> Json:
+    """WHEN = half of [(TB - BB) + (TT - BT)], HOW = half of [(BT - BB) + (TT - TB)], cells named onset-executor."""
+    bb, bt, tb, tt = (cells[cell] for cell in CELLS)
+    return {
+        "S_BB": _mean(bb), "S_BT": _mean(bt), "S_TB": _mean(tb), "S_TT": _mean(tt),
+        "when": _interval(mean_interval(((tb - bb) + (tt - bt)) / 2)),
+        "how": _interval(mean_interval(((bt - bb) + (tt - tb)) / 2)),
+        "S_BB_minus_free": _interval(paired_bootstrap(bb, free["base"])),
+        "S_TT_minus_free": _interval(paired_bootstrap(tt, free["thinking"])),
+    }  # fmt: skip
+
+
+def _execution(hosts: Mapping[str, Host], sampled: Mapping[str, Rollouts], forced: int, seed: int) -> Json:
+    """Onsets forced on the same texts of both models, half from each where both offer enough."""
+    traces = [*parse(sampled["thinking"]), *parse(sampled["base"])]
+    rows: Json = {}
+    for behaviour in ("check", "backtrack"):
+        prompts = forced_prompts(traces, behaviour, n=forced, seed=seed)
+        rows[behaviour] = {name: _rate(forced_execution(host, prompts, seed=seed)) for name, host in hosts.items()}
+    return rows
+
+
+def _coverage(base: Host, problems: ProblemSet, k: int, seed: int) -> Json:
+    decode = Decode(max_new_tokens=_TOKENS, temperature=1.0, samples=k, seed=seed + 1, batch_size=512)
+    verified = [tasks.get(problems.task).verified(trace) for trace in parse(_run(base, problems, decode))]
+    return _interval(pass_at_k(np.array(verified).reshape(len(problems), k), k))
