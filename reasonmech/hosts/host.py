@@ -71,12 +71,16 @@ class Host:
     def dtype(self) -> torch.dtype:
         return self.model.dtype
 
-    @cached_property
+    @property
     def weight_hash(self) -> str:
         """SHA-256 over name, dtype, shape and bytes of every tensor of the state dict, in name order.
 
         Computed when first asked for, then kept: a coder recorded with it belongs to exactly these weights.
         """
+        return self._weight_hash
+
+    @cached_property
+    def _weight_hash(self) -> str:
         return hash_tensors(self.model.state_dict())
 
     @property

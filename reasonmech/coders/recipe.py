@@ -1,0 +1,21 @@
+"""Recipe: what a trainer of sparse coders needs to know, and under which key a coder records ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+RECORD: Final = "reasonmech"  # key of this library in an SAE's metadata
+
+
+class Recipe(NamedTuple):
+    """What `fit` needs to know: an architecture with its own settings, and a schedule in steps."""
+
+    architecture: str
+    settings: Mapping[str, Any]
+    steps: int
+    batch_size: int
+    lr: float
+    decay_steps: int
+    dead_after: int
+    seed: int

@@ -1,0 +1,291 @@
+"""SAELens behind the SparseCoder protocol. The only module that imports sae_lens."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import difflib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from reasonmech.coders.hookname import site_of_hook
+from reasonmech.coders.recipe import RECORD, Recipe
+from reasonmech.digest import hash_tensors
+from reasonmech.errors import ConfigError, MismatchError, NonFiniteError, UnknownNameError
+from reasonmech.paths import new_directory
+from reasonmech.site import Site
+
+if TYPE_CHECKING:
+    from sae_lens import SAE, TrainingSAE  # noqa: TID251 - this is the adapter
+
+_COLUMNWISE: Final = ("standard", "jumprelu")  # a feature's activation depends on its own column alone
+_NOT_AFFINE: Final = ("constant_norm_rescale", "layer_norm")
+_NOT_FOLDED: Final = ("expected_average_only_in", "covariance_whitening")
+
+
+class _Columns(NamedTuple):
+    """The part of an encoder that a few features need."""
+
+    weight: Tensor
+    bias: Tensor
+    threshold: Tensor
+
+
+@final
+class SAELensCoder:
+    """A SAELens SAE as a `SparseCoder`.
+
+    Attributes:
+        sae: the SAE itself, for everything that SAELens offers.
+    """
+
+    def __init__(self, sae: SAE[Any], *, name: str) -> None:
+        """Use `load_coder` or `train_coder`.
+
+        Raises:
+            MismatchError: it reads no site of the residual stream, or its activations need a scaling or a context
+                that is not in its weights.
+        """
+        self.sae, self.name = sae.eval().requires_grad_(False), name
+        self.site: Site = site_of_hook(sae.cfg.metadata.hook_name)
+        self.d_in, self.d_sae = int(sae.cfg.d_in), int(sae.cfg.d_sae)
+        self.architecture: str = sae.cfg.architecture()
+        self._columns: dict[tuple[int, ...], _Columns] = {}
+        if "transcoder" in self.architecture or self.architecture == "temporal":
+            raise MismatchError(
+                f"a {self.architecture} does not reconstruct the site it reads from that position alone",
+                allowed="autoencoders of one position: topk, jumprelu, standard, gated, ...",
+            )
+        if sae.cfg.normalize_activations in _NOT_FOLDED:
+            raise MismatchError(
+                f"{name!r} expects activations scaled by {sae.cfg.normalize_activations}, and the scale is not in it",
+                do="fold the scale into its weights (SAELens' trainer does at the end of fit) and save it again",
+            )
+
+    @property
+    def record(self) -> Mapping[str, Any]:
+        """What this library wrote into the coder's metadata; empty for a coder made elsewhere."""
+        return self.sae.cfg.metadata.to_dict().get(RECORD, {})
+
+    @property
+    def model_hash(self) -> str | None:
+        return self.record.get("model_hash")
+
+    @property
+    def device(self) -> torch.device:
+        return self.sae.W_dec.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.sae.W_dec.dtype
+
+    @property
+    def weight_hash(self) -> str:
+        return self._weight_hash
+
+    @cached_property
+    def _weight_hash(self) -> str:
+        config = self.sae.cfg.to_dict()
+        settings = {key: config[key] for key in sorted(config) if key not in ("metadata", "device", "dtype")}
+        return hash_tensors(self.sae.state_dict(), salt=repr(settings))
+
+    def encode(self, x: Float[Tensor, "*axes d_in"]) -> Float[Tensor, "*axes d_sae"]:
+        return self.sae.encode(x)
+
+    def decode(self, features: Float[Tensor, "*axes d_sae"]) -> Float[Tensor, "*axes d_in"]:
+        return self.sae.decode(features)
+
+    def read(self, x: Float[Tensor, "*axes d_in"], indices: Sequence[int]) -> Float[Tensor, "*axes k"]:
+        """Activations of k features, equal to encode(x)[..., indices].
+
+        Bit-equal where every pre-activation is computed anyway (topk and others). Where a feature needs only its
+        own encoder column (standard, jumprelu) only those columns are multiplied, which may round the last bit
+        another way.
+
+        Raises:
+            UnknownNameError: an index is not a feature.
+        """
+        wanted = self._check(indices)
+        if self.architecture in _COLUMNWISE and self.sae.cfg.normalize_activations == "none":
+            part = self._columns_of(wanted)
+            pre: Tensor = self.sae.process_sae_in(x) @ part.weight + part.bias
+            return self.sae.activation_fn(pre) * (pre > part.threshold).to(pre.dtype)
+        if self.architecture == "topk" and len(wanted) * int(self.sae.cfg.k) <= self.d_sae:
+            return self._read_topk(x, wanted)
+        return self.encode(x)[..., list(wanted)]
+
+    def _columns_of(self, wanted: tuple[int, ...]) -> _Columns:
+        if wanted not in self._columns:
+            index, state = list(wanted), self.sae.state_dict()
+            nothing = torch.full((len(index),), -torch.inf, device=self.device, dtype=self.dtype)
+            threshold = state["threshold"][index] if "threshold" in state else nothing
+            self._columns[wanted] = _Columns(state["W_enc"][:, index].contiguous(), state["b_enc"][index], threshold)
+        return self._columns[wanted]
+
+    def _read_topk(self, x: Tensor, wanted: tuple[int, ...]) -> Tensor:
+        """As SAELens' TopK, without scattering d_sae zeros per token."""
+        pre: Tensor = self.sae.process_sae_in(x) @ self.sae.W_enc + self.sae.get_parameter("b_enc")
+        if self.sae.cfg.rescale_acts_by_decoder_norm:
+            pre = pre * self.sae.W_dec.norm(dim=-1)
+        index = torch.tensor(wanted, device=pre.device)
+        top = pre.topk(int(self.sae.cfg.k), dim=-1, sorted=False).indices
+        selected = (top.unsqueeze(-2) == index.unsqueeze(-1)).any(-1)
+        values = pre[..., index].relu()
+        return torch.where(selected, values, torch.zeros_like(values))
+
+    def rows(self, indices: Sequence[int]) -> Float[Tensor, "k d_in"]:
+        """What one unit of each feature adds to the stream: decode(f) = sum_i f_i rows_i + const.
+
+        Raises:
+            MismatchError: the coder rescales each token by its own norm, so no such row exists.
+            UnknownNameError: an index is not a feature.
+        """
+        if self.sae.cfg.normalize_activations in _NOT_AFFINE:
+            raise MismatchError(
+                f"{self.name!r} normalises every token ({self.sae.cfg.normalize_activations}): what a feature adds "
+                "depends on the token, so it cannot be written as a fixed row",
+                allowed="coders with normalize_activations none",
+            )
+        rows = self.sae.W_dec[list(self._check(indices))]
+        if self.sae.cfg.to_dict().get("rescale_acts_by_decoder_norm"):
+            rows = rows * (1 / rows.norm(dim=-1, keepdim=True))
+        return rows
+
+    def _check(self, indices: Sequence[int]) -> tuple[int, ...]:
+        wanted = tuple(int(i) for i in indices)
+        for i in wanted:
+            if not 0 <= i < self.d_sae:
+                raise UnknownNameError(f"feature of {self.name!r}", str(i), [f"0 .. {self.d_sae - 1}"])
+        return wanted
+
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
+        twin = copy.deepcopy(self.sae)
+        return type(self)(twin.to(device=device or self.device, dtype=dtype or self.dtype), name=self.name)
+
+    def save(self, path: str | Path) -> None:
+        """Write a new directory in SAELens' layout; `sae_lens.SAE.load_from_disk` reads it.
+
+        Raises:
+            OutputError: it exists, or cannot be written.
+        """
+        with new_directory(path) as partial:
+            self.sae.save_model(partial)
+
+    def __repr__(self) -> str:
+        return f"SAELensCoder({self.name!r}, {self.architecture}, {self.site}, {self.d_sae} x {self.d_in})"
+
+
+def read_directory(path: Path) -> SAE[Any]:
+    """Read an SAE from a directory in SAELens' layout, whose files have been checked.
+
+    Raises:
+        UnknownNameError: SAELens has no such architecture; the ones it has are listed.
+    """
+    from sae_lens import SAE  # noqa: TID251 - this is the adapter
+    from sae_lens.registry import SAE_CLASS_REGISTRY  # noqa: TID251
+
+    architecture = json.loads((path / "cfg.json").read_text()).get("architecture", "standard")
+    if architecture not in SAE_CLASS_REGISTRY:
+        raise UnknownNameError(
+            "SAE architecture",
+            architecture,
+            sorted(SAE_CLASS_REGISTRY),
+            do="a trainer's own checkpoint is read after SAELens' save_inference_model has written it",
+        )
+    return SAE.load_from_disk(path)
+
+
+def read_release(release: str, sae_id: str) -> SAE[Any]:
+    """Download an SAE that SAELens' directory lists.
+
+    Raises:
+        UnknownNameError: no such release or id; near ones are listed.
+    """
+    from sae_lens import SAE  # noqa: TID251
+    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory  # noqa: TID251
+
+    known = get_pretrained_saes_directory()
+    if release not in known:
+        near = difflib.get_close_matches(release, known, n=8, cutoff=0.4)
+        raise UnknownNameError("coder", f"{release}/{sae_id}", near or sorted(known), do="or give a directory")
+    if sae_id not in known[release].saes_map:
+        raise UnknownNameError(f"coder of release {release!r}", sae_id, list(known[release].saes_map))
+    return SAE.from_pretrained(release, sae_id)
+
+
+def fit(
+    recipe: Recipe, batches: Iterator[Tensor], *, mean: Tensor, norm: float, metadata: Mapping[str, Any], progress: bool
+) -> SAE[Any]:
+    """Train an SAE with SAELens' SAETrainer and return its inference form.
+
+    Activations are scaled to a mean norm of sqrt(d_in), so that one learning rate suits every model, and the
+    decoder bias starts at their mean; the scale is folded into the weights at the end.
+
+    Args:
+        batches: endless activations [batch, d_in].
+        mean, norm: mean of the activations [d_in], and their mean norm.
+
+    Raises:
+        UnknownNameError: SAELens can't train such an architecture. ConfigError: it has no such setting.
+        NonFiniteError: the loss became NaN or infinite.
+    """
+    from sae_lens import SAE, SAETrainer  # noqa: TID251
+    from sae_lens.config import SAETrainerConfig  # noqa: TID251
+
+    scale, device = mean.shape[-1] ** 0.5 / norm, mean.device
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        sae = _new(recipe, d_in=mean.shape[-1], device=device, metadata=metadata)
+    sae.b_dec.data.copy_(mean * scale)
+    trainer = SAETrainer(
+        SAETrainerConfig(
+            total_training_samples=recipe.steps * recipe.batch_size,
+            train_batch_size_samples=recipe.batch_size,
+            lr=recipe.lr,
+            lr_end=recipe.lr / 10,
+            lr_decay_steps=recipe.decay_steps,
+            dead_feature_window=recipe.dead_after,
+            device=str(device),
+        ),
+        sae,
+        batches,
+    )
+    for step in (bar := tqdm(range(recipe.steps), desc=f"{recipe.architecture} SAE", disable=not progress)):
+        trainer.maybe_reset_sparsity()
+        out = trainer.step(next(batches) * scale)
+        trainer.n_training_steps += 1
+        if step % 50 == 0 or step == recipe.steps - 1:
+            loss = out.loss.item()
+            if not torch.isfinite(out.loss):
+                raise NonFiniteError(f"the loss is {loss} at step {step}", do="lower lr")
+            bar.set_postfix(loss=f"{loss:.3f}", l0=f"{(out.feature_acts != 0).sum(-1).float().mean():.1f}")
+    sae.fold_activation_norm_scaling_factor(scale)
+    trainer.set_final_sae_metadata()
+    with TemporaryDirectory() as directory:  # exactly what a saved coder will hold
+        sae.save_inference_model(directory)
+        return SAE.load_from_disk(directory, device=str(device))
+
+
+def _new(recipe: Recipe, *, d_in: int, device: torch.device, metadata: Mapping[str, Any]) -> TrainingSAE[Any]:
+    """A freshly initialised training SAE."""
+    from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY  # noqa: TID251
+    from sae_lens.saes.sae import SAEMetadata  # noqa: TID251
+
+    if recipe.architecture not in SAE_TRAINING_CLASS_REGISTRY:
+        raise UnknownNameError("SAE architecture", recipe.architecture, sorted(SAE_TRAINING_CLASS_REGISTRY))
+    sae_class, config_class = SAE_TRAINING_CLASS_REGISTRY[recipe.architecture]
+    known = {field.name for field in dataclasses.fields(config_class)}
+    unknown = sorted(set(recipe.settings) - known)
+    if unknown:
+        raise ConfigError(f"a {recipe.architecture} SAE has no setting {unknown}", allowed=", ".join(sorted(known)))
+    config = config_class(d_in=d_in, device=str(device), metadata=SAEMetadata(**metadata), **recipe.settings)
+    return sae_class(config)
