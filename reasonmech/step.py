@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -57,10 +58,15 @@ class Step:
             labels=labels or {},
         )
 
-    @property
+    @cached_property
     def positions(self) -> Int[Tensor, "batch pos"]:
         """Absolute position of every token so far, counted from the row's first real token; -1 before it."""
         return self.mask.long().cumsum(-1) - 1
+
+    @cached_property
+    def text(self) -> Tokens:
+        """`ids` with -1 on padding, which equals no token."""
+        return self.ids.masked_fill(~self.mask, -1)
 
     def computed(self, over_text: Mask) -> Mask:
         """Slice a mask over the whole text to the real tokens that this pass computes."""

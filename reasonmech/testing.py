@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import nn
 from transformers import (
     GemmaConfig,
     GemmaForCausalLM,
@@ -23,8 +28,10 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from reasonmech.coders import SparseCoder, hook_of_site, load_coder
 from reasonmech.errors import UnknownNameError
-from reasonmech.hosts.host import Host
+from reasonmech.hosts import Host, ModelPair
+from reasonmech.site import Site
 
 SPECIAL: Final = ("<pad>", "<eos>", "<unk>", ".", "<think>", "</think>")
 ARCHITECTURES: Final = ("llama", "qwen2", "qwen3", "gemma", "gpt2", "gpt_neox")
@@ -63,8 +70,58 @@ def tiny_host(
                     parameter.add_(0.3 * torch.randn(parameter.shape))
                 else:
                     parameter.mul_(BODY_GAIN)
-            model.get_output_embeddings().weight.mul_(HEAD_GAIN / BODY_GAIN)
-    return Host(model.to(dtype).eval(), tiny_tokenizer(vocab_size), name=f"tiny-{arch}-{seed}")
+            host = Host(model.eval(), tiny_tokenizer(vocab_size), name=f"tiny-{arch}-{seed}")
+            host.unembedding().mul_(HEAD_GAIN / BODY_GAIN)
+    nn.Module.to(host.model, dtype=dtype)
+    return host
+
+
+def tiny_pair(arch: str = "llama", *, seed: int = 0, change: float = 0.1) -> ModelPair:
+    """Two random siblings: the thinking host has the base's weights, each matrix moved by `change` of its own scale."""
+    base, thinking = tiny_host(arch, seed=seed), tiny_host(arch, seed=seed)
+    noise = torch.Generator().manual_seed(seed + 1)
+    with torch.no_grad():
+        for parameter in thinking.model.parameters():
+            if parameter.dim() > 1:
+                moved = torch.randn(parameter.shape, generator=noise) * parameter.std()
+                parameter.add_(change * moved)
+    return ModelPair(name=f"tiny-{arch}-{seed}", base=base, thinking=thinking)
+
+
+def tiny_coder(
+    host: Host, site: Site | str = "resid_post.1", *, d_sae: int = 64, k: int = 4, seed: int = 0
+) -> SparseCoder:
+    """A random TopK coder of a host, read back from a directory in SAELens' layout; its hash is the host's."""
+    random = torch.Generator().manual_seed(seed)
+    rows = torch.nn.functional.normalize(torch.randn(d_sae, host.d_model, generator=random), dim=-1)
+    weights = {
+        "W_enc": rows.T.contiguous(),
+        "W_dec": rows,
+        "b_enc": 0.1 * torch.randn(d_sae, generator=random),
+        "b_dec": 0.1 * torch.randn(host.d_model, generator=random),
+    }
+    config = {
+        "architecture": "topk",
+        "d_in": host.d_model,
+        "d_sae": d_sae,
+        "k": k,
+        "dtype": "float32",
+        "device": "cpu",
+        "apply_b_dec_to_input": True,
+        "normalize_activations": "none",
+        "reshape_activations": "none",
+        "rescale_acts_by_decoder_norm": False,
+        "metadata": {
+            "sae_lens_version": "6.54.12",
+            "model_name": host.name,
+            "hook_name": hook_of_site(host.check_site(site)),
+            "reasonmech": {"model_hash": host.weight_hash},
+        },
+    }
+    with TemporaryDirectory() as directory:
+        (Path(directory) / "cfg.json").write_text(json.dumps(config))
+        save_file(weights, Path(directory) / "sae_weights.safetensors")
+        return load_coder(directory, host=host)
 
 
 def _model(arch: str, *, n_layers: int, d_model: int, vocab_size: int) -> PreTrainedModel:

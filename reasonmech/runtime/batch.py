@@ -8,6 +8,7 @@ from typing import final
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+from transformers import PreTrainedTokenizerBase
 
 from reasonmech.errors import NonFiniteError
 from reasonmech.problem import ProblemSet
@@ -121,8 +122,11 @@ class Batch:
                     by_environment=tuple(self.by_environment[i, :length].tolist()),
                     steered=tuple(self.steered[i, :length].tolist()),
                     stop=stop,
-                    text=self.decoder.tokenizer.decode(
-                        ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
-                    ),
+                    text=text_of(self.decoder.tokenizer, ids),
                 ),
             )
+
+
+def text_of(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    """Text of token ids, special tokens included, spacing untouched."""
+    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))

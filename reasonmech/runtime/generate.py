@@ -5,30 +5,35 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from tqdm.auto import tqdm
 
 from reasonmech.errors import BindError, DataError
 from reasonmech.hosts.host import Host
+from reasonmech.interventions.bind import bind
+from reasonmech.interventions.intervention import Intervention
+from reasonmech.interventions.tally import Tally
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.runtime.batch import Batch
 from reasonmech.runtime.decode import Decode
 from reasonmech.runtime.decoder import Decoder, RowInfo
 from reasonmech.runtime.host_decoder import NO_LABELLERS, HostDecoder
+from reasonmech.runtime.labelling import check_labellers
 from reasonmech.runtime.noise import row_key
+from reasonmech.runtime.passes import Text
+from reasonmech.runtime.receipt import ReceiptMode, check_receipt, label_text, make_receipt
 from reasonmech.step import CausalLabeller
 
-ReceiptMode = Literal["sample", "full", "none"]
 GREEDY: Final = Decode()
 
 
 def generate(
     decoder: Host | Decoder,
     problems: ProblemSet | Sequence[str],
-    plan: Sequence[object] = (),
+    plan: Sequence[Intervention] = (),
     *,
     decode: Decode = GREEDY,
     labellers: Mapping[str, CausalLabeller] = NO_LABELLERS,
@@ -57,11 +62,37 @@ def generate(
         NeverFiredError: a mask matched no token in the whole run; the rollouts are on `.result`.
     """
     tasks = problems if isinstance(problems, ProblemSet) else as_problems(problems)
-    if len(plan):
-        raise BindError("this build runs empty plans only", do="update reasonmech")
-    runner = HostDecoder(decoder) if isinstance(decoder, Host) else decoder
+    if not isinstance(decoder, Host):
+        _refuse_plan(plan)
+        return Rollouts(_write_all(decoder, tasks, decode=decode, progress=progress), task=tasks.task)
+    if not len(plan):
+        return Rollouts(_write_all(HostDecoder(decoder), tasks, decode=decode, progress=progress), task=tasks.task)
+    bound = bind(plan, decoder)
+    check_labellers(bound, labellers)
+    tally = Tally(bound.plan, measure=receipt != "none")
+    runner = HostDecoder(decoder, bound, labellers=labellers, tally=tally)
     written = _write_all(runner, tasks, decode=decode, progress=progress)
-    return Rollouts(written, task=tasks.task)
+    wanted = runner.wanted_labellers()
+    texts = [label_text(text_of(rollout), wanted) for rollout in written] if receipt != "none" else []
+    made = make_receipt(bound, tally, texts, mode=receipt, batch_size=decode.batch_size)
+    rollouts = Rollouts(written, task=tasks.task, receipt=made)
+    check_receipt(bound, made, result=rollouts)
+    return rollouts
+
+
+def text_of(rollout: Rollout) -> Text:
+    """A rollout as one row of a replay."""
+    name = f"problem {rollout.problem.id!r}, sample {rollout.sample}"
+    return Text(rollout.all_ids, len(rollout.prompt_ids), name)
+
+
+def _refuse_plan(plan: Sequence[Intervention]) -> None:
+    if len(plan):
+        raise BindError(
+            f"a plan of {len(plan)} interventions for a decoder that is no host",
+            allowed="a plan on a Host",
+            do="give the plan to the decoder when you make it",
+        )
 
 
 def as_problems(prompts: Sequence[str]) -> ProblemSet:
@@ -103,8 +134,9 @@ def _write_all(decoder: Decoder, problems: ProblemSet, *, decode: Decode, progre
 
 
 def _encode(decoder: Decoder, problem: Problem) -> list[int]:
-    tokenizer, bos = decoder.tokenizer, decoder.tokenizer.bos_token
-    ids = tokenizer.encode(problem.prompt, add_special_tokens=bos is None or not problem.prompt.startswith(bos))
+    bos = decoder.tokenizer.bos_token  # a BOS that the prompt has is not doubled
+    has_bos = isinstance(bos, str) and problem.prompt.startswith(bos)
+    ids = decoder.tokenizer.encode(problem.prompt, add_special_tokens=not has_bos)
     if not ids:
         raise DataError(
             f"the prompt of problem {problem.id!r} encodes to no token: {problem.prompt!r}",

@@ -12,19 +12,42 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from reasonmech.hosts.host import Host
+from reasonmech.interventions.bind import Bound
+from reasonmech.interventions.hooks import Hooks
+from reasonmech.interventions.tally import Tally
 from reasonmech.runtime.decoder import RowInfo
+from reasonmech.runtime.labelling import LabelBuffer
+from reasonmech.runtime.rerun import Context
 from reasonmech.shapes import Mask, NextLogits, Tokens
-from reasonmech.step import CausalLabeller
+from reasonmech.step import CausalLabeller, Step
 
 NO_LABELLERS: Final[Mapping[str, CausalLabeller]] = MappingProxyType({})
 
 
 @final
 class HostDecoder:
-    """The plain model, with no hook installed."""
+    """One host under a bound plan.
 
-    def __init__(self, host: Host) -> None:
-        self.host = host
+    Args:
+        bound: the plan, bound to this host; None runs the plain model with no hook installed.
+        labellers: name -> causal labeller, for masks that say `labelled(name)`.
+        tally: counts what each intervention does; None counts nothing.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        bound: Bound | None = None,
+        *,
+        labellers: Mapping[str, CausalLabeller] = NO_LABELLERS,
+        tally: Tally | None = None,
+    ) -> None:
+        self.host, self.bound, self.labellers, self.tally = host, bound, labellers, tally
+
+    def wanted_labellers(self) -> dict[str, CausalLabeller]:
+        """Those that the plan's masks name; a missing one is refused by the mask itself."""
+        names = frozenset() if self.bound is None else self.bound.labels
+        return {name: self.labellers[name] for name in sorted(names & self.labellers.keys())}
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -48,7 +71,7 @@ class HostDecoder:
 
 @final
 class HostState:
-    """A batch of one host in flight: its cache, its text so far."""
+    """A batch of one host in flight: its cache, its text so far, and the resident hooks of its plan."""
 
     def __init__(self, decoder: HostDecoder, prompts: Tokens, mask: Mask, rows: list[RowInfo], room: int) -> None:
         batch, width = prompts.shape
@@ -62,10 +85,14 @@ class HostState:
         self._positions = (self._attention[:, :width].cumsum(-1) - 1).clamp_min_(0)
         self._prompt_length = torch.tensor([row.prompt_length for row in rows])
         self._rows = torch.tensor([row.index for row in rows])
+        self._labels = LabelBuffer(decoder.wanted_labellers(), batch, width + room)
+        self._hooks = Hooks(decoder.bound, tally=decoder.tally).__enter__() if decoder.bound is not None else None
 
     def next_logits(self) -> NextLogits:
         assert self._pending, "advance() before the next logits"
         self._seen += self._pending
+        if self._hooks is not None:
+            self._hooks.begin(self._step())
         out = self._model(
             input_ids=self._input,
             attention_mask=self._attention[:, : self._seen],
@@ -74,11 +101,32 @@ class HostState:
             use_cache=True,
             logits_to_keep=1,
         )
+        if self._hooks is not None:
+            self._hooks.end()
         self._pending = 0
         return out.logits[:, -1]
 
+    def _step(self) -> Step:
+        seen = self._seen
+        return Step(
+            ids=self._ids[:, :seen],
+            mask=self._mask[:, :seen],
+            prompt_length=self._prompt_length,
+            new=self._pending,
+            rows=self._rows,
+            labels=self._labels.extend(self._ids[:, :seen], self._mask[:, :seen], self._prompt_length),
+        )
+
     def steered(self) -> Bool[Tensor, " batch"]:
-        return torch.zeros(len(self._rows), dtype=torch.bool)
+        if self._hooks is None:
+            return torch.zeros(len(self._rows), dtype=torch.bool)
+        return self._hooks.fired_last()
+
+    def context(self) -> Context:
+        """The position whose logits `next_logits` returned last, and the past it sees; for `rerun`."""
+        visible = self._attention[:, : self._seen].clone()
+        visible[:, -1] = 0  # the position's own clean key and value stay in the cache, unseen
+        return Context(self._cache, visible, self._input[:, -1], self._positions[:, -1])
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
         self._ids[:, self._seen] = tokens.cpu()
@@ -92,6 +140,8 @@ class HostState:
         self._attention, self._input, self._positions = self._attention[here], self._input[here], self._positions[here]
         self._ids, self._mask = self._ids[rows], self._mask[rows]
         self._prompt_length, self._rows = self._prompt_length[rows], self._rows[rows]
+        self._labels.keep(rows)
 
     def close(self) -> None:
-        self._input = self._input[:0]
+        if self._hooks is not None:
+            self._hooks.remove()

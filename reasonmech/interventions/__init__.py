@@ -1,0 +1,51 @@
+"""Interventions: one formula, five verbs over three axes, masks and gates."""
+
+from reasonmech.interventions.axes import Axis, Direction, Features, Whole, axes
+from reasonmech.interventions.bind import Bound, bind
+from reasonmech.interventions.edits import Edit, edits
+from reasonmech.interventions.fwd_hooks import as_hooks
+from reasonmech.interventions.hooks import Hooks
+from reasonmech.interventions.intervention import Intervention, plan_fingerprint
+from reasonmech.interventions.tally import Effect, Tally
+from reasonmech.interventions.verbs import ablate, clamp, patch, scale, steer
+from reasonmech.interventions.when import Gate, above, always, below, gates, ramp
+from reasonmech.interventions.where import Where, everywhere, generated, labelled, masks, prompt
+from reasonmech.interventions.where_text import inside, sentence_starts, tokens
+
+__all__ = [
+    "Axis",
+    "Direction",
+    "Features",
+    "Whole",
+    "axes",
+    "ablate",
+    "clamp",
+    "scale",
+    "steer",
+    "patch",
+    "Intervention",
+    "plan_fingerprint",
+    "Edit",
+    "edits",
+    "Where",
+    "everywhere",
+    "prompt",
+    "generated",
+    "tokens",
+    "inside",
+    "sentence_starts",
+    "labelled",
+    "masks",
+    "Gate",
+    "always",
+    "above",
+    "below",
+    "ramp",
+    "gates",
+    "Bound",
+    "bind",
+    "Hooks",
+    "as_hooks",
+    "Tally",
+    "Effect",
+]

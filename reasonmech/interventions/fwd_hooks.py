@@ -1,0 +1,64 @@
+"""as_hooks: a plan as ordinary TransformerLens `fwd_hooks`, for everything the library does not do itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from reasonmech.coders.hookname import hook_of_site
+from reasonmech.errors import NeverFiredError, UnknownNameError
+from reasonmech.interventions.bind import Stop, bind
+from reasonmech.interventions.hooks import Hooks
+from reasonmech.interventions.intervention import Intervention
+from reasonmech.interventions.tally import Tally
+from reasonmech.step import Step
+
+if TYPE_CHECKING:
+    from reasonmech.hosts.host import Host
+
+FwdHook = tuple[str, Callable[[Tensor, object], Tensor | None]]
+
+
+def as_hooks(plan: Sequence[Intervention], host: Host, step: Step) -> list[FwdHook]:
+    """The plan as (hook name, function) pairs for `host.lens.run_with_hooks(ids, fwd_hooks=...)`.
+
+    Differentiable: gradients flow through the edits. Made for the one pass that `step` describes (`Step.of(ids)`).
+
+    Raises:
+        UnknownNameError: the TransformerBridge has no such hook (`run_with_hooks` would ignore it without a word).
+        NeverFiredError: a mask matches no token of this pass.
+        MismatchError, BindError: as in `bind`.
+    """
+    bound = bind(plan, host)
+    tally = Tally(bound.plan, measure=False)
+    hooks = Hooks(bound, tally=tally)
+    hooks.begin(step)
+    check_masked(bound.plan, [effect.n_masked for effect in tally.effects()])
+    known = host.lens.hook_dict
+    found = []
+    for stop in bound.stops:
+        name = hook_of_site(stop.site)
+        if name not in known:
+            raise UnknownNameError("TransformerBridge hook", name, sorted(known))
+        found.append((name, partial(_hook, hooks, stop)))
+    return found
+
+
+def _hook(hooks: Hooks, stop: Stop, x: Tensor, hook: object) -> Tensor | None:
+    return hooks.apply(stop, x)
+
+
+def check_masked(plan: Sequence[Intervention], n_masked: Sequence[int], *, result: object = None) -> None:
+    """Raise NeverFiredError, with the result on it, when a mask named no token of a run."""
+    for i, (intervention, n) in enumerate(zip(plan, n_masked, strict=True)):
+        if n == 0:
+            raise NeverFiredError(
+                f"{intervention.verb} at {intervention.site} (number {i} of the plan) touched nothing:"
+                f" its mask {intervention.where} matched no token of the run",
+                allowed="a mask that names at least one token",
+                do="look at the mask; what was computed is on the error's .result",
+                result=result,
+            )

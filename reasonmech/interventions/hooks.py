@@ -1,0 +1,120 @@
+"""Hooks: a bound plan at work in an untouched Hugging Face model, one resident hook per place it touches."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from reasonmech.interventions.bind import Bound, Stop
+from reasonmech.interventions.edits import Place
+from reasonmech.interventions.intervention import Intervention
+from reasonmech.interventions.tally import Tally
+from reasonmech.interventions.target import Target
+from reasonmech.shapes import Residual
+from reasonmech.step import Step
+
+
+@final
+class Hooks:
+    """Installed once per run; `begin(step)` says what the next pass computes, and without it a pass runs clean.
+
+    Use as a context manager: the model is bit-exactly itself afterwards, after an exception too.
+    """
+
+    def __init__(self, bound: Bound, *, tally: Tally | None = None) -> None:
+        self.bound, self.tally = bound, tally
+        self._handles: list[RemovableHandle] = []
+        self._targets: list[Target | None] = [None] * len(bound.plan)
+        self._weights: list[Tensor | None] = [None] * len(bound.plan)
+        self._active, self._batch = False, 0
+
+    def __enter__(self) -> Hooks:
+        try:
+            for stop in self.bound.stops:
+                self._handles.append(self.bound.host.hook_point(stop.site).attach(partial(self.apply, stop)))
+        except BaseException:
+            self.remove()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Take every hook out of the model."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles.clear()
+        self._active = False
+
+    def begin(self, step: Step) -> None:
+        """Compute all masks for the pass that comes next."""
+        self._batch = len(step.ids)
+        n_tokens = int(step.mask[:, -step.new :].sum())
+        for i, intervention in enumerate(self.bound.plan):
+            mask = step.computed(intervention.where.mask(step))
+            target = Target.of(mask, step)
+            self._targets[i], self._weights[i] = target, None
+            if self.tally is not None:
+                self.tally.saw(i, n_tokens, 0 if target is None else target.n)
+        self._active = True
+
+    def end(self) -> None:
+        """Let passes run clean again; `fired_last` still speaks of the pass before."""
+        self._active = False
+
+    def fired_last(self) -> Bool[Tensor, " batch"]:
+        """Rows in which any intervention fired at the last position of the latest pass."""
+        fired = None
+        for target, weight in zip(self._targets, self._weights, strict=True):
+            if target is not None:
+                here = target.last(weight)
+                fired = here if fired is None else fired | here
+        return torch.zeros(self._batch, dtype=torch.bool) if fired is None else fired
+
+    def apply(self, stop: Stop, x: Residual) -> Residual | None:
+        """What the hook of one place does with the stream: read gates, then edit in order; None leaves it alone."""
+        if not self._active:
+            return None
+        for i in stop.gates:
+            target, axis = self._targets[i], self.bound.plan[i].when.reads
+            if target is not None and axis is not None:
+                self._weights[i] = self.bound.plan[i].when.weight(axis.read(working(target.select(x))))
+        edited = x
+        for i in stop.edits:
+            target = self._targets[i]
+            if target is not None:
+                before = target.select(edited)
+                after = change(self.bound.plan[i], before, self._weights[i], target.place)
+                if self.tally is not None:
+                    self.tally.fired(i, before, after, self._weights[i])
+                edited = target.put(edited, after)
+        return None if edited is x else edited
+
+
+def working(x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
+    """At least float32: a bfloat16 stream is read and edited without rounding in between."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def change(
+    intervention: Intervention, x: Float[Tensor, "token d_model"], weight: Tensor | None, place: Place
+) -> Float[Tensor, "token d_model"]:
+    """x + g * W(edit(R(x)) - R(x)) for the tokens of `place`; a weight of None is 1. Never in place."""
+    axis, edit, wide = intervention.axis, intervention.edit, working(x)
+    g = None if weight is None else weight.to(wide)[:, None]
+    if axis.replaces:
+        new = edit.new(wide, axis, place)
+        if g is not None:  # where the gate is fully open the new stream is taken as it is, not rounded through x
+            new = torch.where(g == 1, new, wide + g * (new - wide))
+        return new.to(x.dtype)
+    coords = axis.read(wide) if edit.reads else wide.new_zeros(len(wide), axis.n_coords or 0)
+    delta = axis.write(edit.delta(coords, axis, place))
+    if intervention.error == "drop":
+        delta = delta + (axis.reconstruct(wide) - wide)
+    return (wide + (delta if g is None else g * delta)).to(x.dtype)

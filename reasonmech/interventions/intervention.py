@@ -1,0 +1,75 @@
+"""Intervention: one frozen value, `x <- x + where * when * W(edit(R(x)) - R(x))`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, TypeAlias, final
+
+from reasonmech.errors import BindError
+from reasonmech.interventions.axes import Axis, Features
+from reasonmech.interventions.canonical import Json, fingerprint
+from reasonmech.interventions.edits import Edit
+from reasonmech.interventions.when import ALWAYS, Gate
+from reasonmech.interventions.where import EVERYWHERE, Where
+from reasonmech.site import Site
+
+ErrorTerm: TypeAlias = Literal["keep", "drop"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Intervention:
+    """An edit of an axis at the tokens that `where` names, weighted by the gate `when`. Made by the verbs.
+
+    Attributes:
+        error: "keep" writes the difference only, so a coder's reconstruction error stays in the stream; "drop"
+            replaces the stream by the coder's reconstruction with the edit in it.
+        require_fired: tokens at which it must fire in a run; fewer is a NeverFiredError.
+
+    Raises:
+        BindError: the edit makes no sense on this axis.
+    """
+
+    axis: Axis
+    edit: Edit
+    where: Where = EVERYWHERE
+    when: Gate = ALWAYS
+    error: ErrorTerm = "keep"
+    require_fired: int = 0
+
+    def __post_init__(self) -> None:
+        self.edit.check(self.axis)
+        if self.error not in ("keep", "drop"):
+            raise BindError(f"error={self.error!r}", allowed='"keep", "drop"')
+        if self.error == "drop" and not isinstance(self.axis, Features):
+            raise BindError('error="drop" on an axis without reconstruction error', allowed="Features")
+
+    @property
+    def site(self) -> Site:
+        return self.axis.at
+
+    @property
+    def verb(self) -> str:
+        return self.edit.kind
+
+    def to_json(self) -> dict[str, Json]:
+        """Canonical form, tensors by content: equal exactly when two interventions do the same."""
+        return {
+            "axis": self.axis.to_json(),
+            "edit": self.edit.to_json(),
+            "where": self.where.to_json(),
+            "when": self.when.to_json(),
+            "error": self.error,
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the canonical form: its identity in every table and cache."""
+        return fingerprint(self.to_json())
+
+
+def plan_fingerprint(plan: Sequence[Intervention]) -> str:
+    """SHA-256 of a whole plan, order included."""
+    return fingerprint([intervention.to_json() for intervention in plan])

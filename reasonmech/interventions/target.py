@@ -1,0 +1,60 @@
+"""Target: the tokens of one pass that one mask names, and how to take them out of a stream and put them back."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from reasonmech.interventions.edits import Place
+from reasonmech.shapes import Mask, Residual
+from reasonmech.step import Step
+
+
+@final
+class Target:
+    """At least one token of a pass.
+
+    Attributes:
+        mask: [batch, new], on the CPU.
+        n: tokens it names.
+        full: it names every token of the pass.
+    """
+
+    def __init__(self, mask: Mask, step: Step, n: int) -> None:
+        self.mask, self.n, self.full = mask, n, n == mask.numel()
+        self.place = Place(step, mask)
+
+    @classmethod
+    def of(cls, mask: Mask, step: Step) -> Target | None:
+        """None when the mask names no token: then there is nothing to compute."""
+        n = int(mask.sum())
+        return cls(mask, step, n) if n else None
+
+    @cached_property
+    def _index(self) -> Int[Tensor, " token"]:
+        return self.mask.flatten().nonzero().flatten()
+
+    def select(self, x: Residual) -> Float[Tensor, "token d_model"]:
+        """The named tokens of a stream, row by row."""
+        assert x.shape[:2] == self.mask.shape, f"pass of shape {tuple(x.shape[:2])}, step of {tuple(self.mask.shape)}"
+        flat = x.reshape(-1, x.shape[-1])
+        return flat if self.full else flat.index_select(0, self._index.to(x.device))
+
+    def put(self, x: Residual, new: Float[Tensor, "token d_model"]) -> Residual:
+        """A copy of the stream with the named tokens replaced."""
+        if self.full:
+            return new.reshape(x.shape)
+        flat = x.reshape(-1, x.shape[-1])
+        return flat.index_copy(0, self._index.to(x.device), new).reshape(x.shape)
+
+    def last(self, weight: Float[Tensor, " token"] | None) -> Bool[Tensor, " batch"]:
+        """Rows whose last token of the pass is named and, with a gate, has a weight above 0 (CPU)."""
+        if weight is None:
+            return self.mask[:, -1]
+        opened = torch.zeros(self.mask.numel(), dtype=torch.bool)
+        opened[self._index] = (weight > 0).cpu()
+        return opened.reshape(self.mask.shape)[:, -1]

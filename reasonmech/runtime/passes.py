@@ -1,0 +1,106 @@
+"""Passes: uncached forward passes over whole texts, batched and left-padded, under a bound plan or none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import NamedTuple, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reasonmech.errors import DataError, NonFiniteError
+from reasonmech.hosts.host import Host
+from reasonmech.interventions.hooks import Hooks
+from reasonmech.shapes import Mask
+from reasonmech.step import Step
+
+
+@final
+@dataclass(frozen=True)
+class Text:
+    """One row of a run.
+
+    Attributes:
+        ids: prompt and answer.
+        prompt_length: tokens of the prompt.
+        name: what an error calls it.
+        labels: name -> absolute positions that carry the label.
+    """
+
+    ids: tuple[int, ...]
+    prompt_length: int
+    name: str
+    labels: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+
+class RowLogits(NamedTuple):
+    """Logits of one row, on the model's device."""
+
+    row: int
+    logits: Float[Tensor, "pos vocab"]
+
+
+def run_passes(
+    host: Host, texts: Sequence[Text], *, hooks: Hooks | None = None, batch_size: int = 64
+) -> Iterator[RowLogits]:
+    """Yield every row's logits; texts of like length share a batch, the order is by length.
+
+    Raises:
+        NonFiniteError: NaN or infinite logits; the row is named.
+        DataError: a text without tokens.
+    """
+    empty = [text.name for text in texts if not text.ids]
+    if empty:
+        raise DataError(f"{empty[0]} encodes to no token", do="give a text that this tokenizer knows")
+    by_length = sorted(range(len(texts)), key=lambda row: len(texts[row].ids))
+    with hooks or nullcontext():
+        for start in range(0, len(by_length), batch_size):
+            rows = by_length[start : start + batch_size]
+            step = _step([texts[row] for row in rows], rows, pad_id=host.pad_id)
+            if hooks is not None:
+                hooks.begin(step)
+            logits = full_logits(host, step)
+            for row, line in zip(rows, logits, strict=True):
+                own = line[-len(texts[row].ids) :]
+                if not bool(torch.isfinite(own).all()):
+                    raise NonFiniteError(
+                        f"NaN or infinite logits in {texts[row].name}",
+                        do="check the model's weights and dtype, and the size of the plan's amounts",
+                    )
+                yield RowLogits(row, own)
+
+
+def full_logits(host: Host, step: Step) -> Float[Tensor, "batch pos vocab"]:
+    """One uncached pass of the model over a whole step, with whatever hooks it carries."""
+    attention = step.mask.long().to(host.device)
+    return host.model(
+        input_ids=step.ids.to(host.device),
+        attention_mask=attention,
+        position_ids=step.positions.clamp_min(0).to(host.device),
+        use_cache=False,
+    ).logits
+
+
+def _step(texts: Sequence[Text], rows: Sequence[int], *, pad_id: int) -> Step:
+    width = max(len(text.ids) for text in texts)
+    pads = [width - len(text.ids) for text in texts]
+    names = sorted({name for text in texts for name in text.labels})
+    return Step(
+        ids=torch.tensor([[pad_id] * pad + list(text.ids) for pad, text in zip(pads, texts, strict=True)]),
+        mask=torch.arange(width) >= torch.tensor(pads)[:, None],
+        prompt_length=torch.tensor([text.prompt_length for text in texts]),
+        new=width,
+        rows=torch.tensor(rows),
+        labels={name: _marks(texts, pads, width, name) for name in names},
+    )
+
+
+def _marks(texts: Sequence[Text], pads: Sequence[int], width: int, name: str) -> Mask:
+    marks = torch.zeros(len(texts), width, dtype=torch.bool)
+    for row, (pad, text) in enumerate(zip(pads, texts, strict=True)):
+        for position in text.labels.get(name, frozenset()):
+            marks[row, pad + position] = True
+    return marks

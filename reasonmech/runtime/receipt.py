@@ -1,0 +1,169 @@
+"""Receipt: what a plan really did in a run, so that silence is never taken for "no effect"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Final, Literal, final
+from weakref import WeakKeyDictionary
+
+import pandas as pd
+import torch
+
+from reasonmech.errors import NeverFiredError
+from reasonmech.hosts.host import Host
+from reasonmech.interventions.axes import Whole
+from reasonmech.interventions.bind import Bound, bind
+from reasonmech.interventions.fwd_hooks import check_masked
+from reasonmech.interventions.hooks import Hooks
+from reasonmech.interventions.tally import Tally
+from reasonmech.interventions.verbs import steer
+from reasonmech.runtime.passes import Text, full_logits, run_passes
+from reasonmech.site import Site
+from reasonmech.step import CausalLabeller, Step
+
+ReceiptMode = Literal["sample", "full", "none"]
+SAMPLE_ROWS: Final = 16
+_parity: WeakKeyDictionary[Host, float] = WeakKeyDictionary()  # measured once per host and process
+
+
+@final
+@dataclass(frozen=True)
+class Line:
+    """One intervention of a plan in one run; counts are tokens (see `interventions.tally.Effect`)."""
+
+    fingerprint: str
+    verb: str
+    site: str
+    where: str
+    n_tokens: int
+    n_masked: int
+    n_fired: int
+    mean_relative: float
+    max_relative: float
+    reread: float | None
+
+
+@final
+@dataclass(frozen=True)
+class Receipt:
+    """What a plan did.
+
+    Attributes:
+        lines: one per intervention, in the order of the plan.
+        kl: mean over the tokens chosen in the replayed rows of KL(edited || clean) of the next-token distribution,
+            teacher-forced on the run's own text, in nats per token; None when it was not measured.
+        n_kl_rows, n_kl_tokens: how much was replayed.
+        noop_parity: largest difference of logits between the hooked model under an identity edit and plain Hugging
+            Face; 0 unless something is broken. Measured once per host; None when it was not.
+    """
+
+    lines: tuple[Line, ...]
+    kl: float | None = None
+    n_kl_rows: int = 0
+    n_kl_tokens: int = 0
+    noop_parity: float | None = None
+
+    def table(self) -> pd.DataFrame:
+        """One row per intervention."""
+        return pd.DataFrame([asdict(line) for line in self.lines])
+
+    def to_json(self) -> dict[str, object]:
+        """JSON values only."""
+        return asdict(self)
+
+    def _repr_html_(self) -> str:
+        return self.table().to_html()
+
+
+def make_receipt(
+    bound: Bound,
+    tally: Tally,
+    texts: Sequence[Text],
+    *,
+    mode: ReceiptMode,
+    batch_size: int = 64,
+) -> Receipt:
+    """Put together what was counted, and replay some rows for the KL.
+
+    Args:
+        texts: the run's own rows, answers included.
+        mode: "sample" replays 16 rows at most, evenly spread; "full" all; "none" none.
+    """
+    lines = tuple(
+        Line(
+            fingerprint=given.fingerprint,
+            verb=given.verb,
+            site=str(given.site),
+            where=str(given.where),
+            **effect._asdict(),
+        )
+        for given, effect in zip(bound.given, tally.effects(), strict=True)
+    )
+    if mode == "none" or not lines:
+        return Receipt(lines)
+    some = list(texts) if mode == "full" else _spread(texts)
+    kl, n_tokens = replay_kl(bound, some, batch_size=batch_size)
+    return Receipt(lines, kl=kl, n_kl_rows=len(some), n_kl_tokens=n_tokens, noop_parity=noop_parity(bound.host))
+
+
+def check_receipt(bound: Bound, receipt: Receipt, *, result: object) -> None:
+    """Raise NeverFiredError, the result attached, when a mask matched nothing or a required count was missed."""
+    check_masked(bound.given, [line.n_masked for line in receipt.lines], result=result)
+    for given, line in zip(bound.given, receipt.lines, strict=True):
+        if line.n_fired < given.require_fired:
+            raise NeverFiredError(
+                f"{given.verb} at {given.site} fired at {line.n_fired} of {line.n_masked} masked tokens",
+                allowed=f"at least {given.require_fired} (require_fired)",
+                do="look at the gate's threshold; what was computed is on the error's .result",
+                result=result,
+            )
+
+
+def replay_kl(bound: Bound, texts: Sequence[Text], *, batch_size: int) -> tuple[float | None, int]:
+    """KL(edited || clean) in nats per chosen token, and the number of tokens; None when no token was chosen."""
+    from_row = {row: text for row, text in enumerate(texts)}
+    total, count = 0.0, 0
+    clean = run_passes(bound.host, texts, batch_size=batch_size)
+    edited = run_passes(bound.host, texts, hooks=Hooks(bound), batch_size=batch_size)
+    with torch.no_grad():
+        clean_logits = {row: logits for row, logits in clean}
+        for row, logits in edited:
+            text = from_row[row]
+            first = 0 if text.prompt_length == len(text.ids) else text.prompt_length - 1
+            p = logits[first:].float().log_softmax(-1)
+            q = clean_logits.pop(row)[first:].float().log_softmax(-1)
+            if text.prompt_length < len(text.ids):
+                p, q = p[:-1], q[:-1]  # the last token chose nothing in this run
+            total += float((p.exp() * (p - q)).sum())
+            count += len(p)
+    return (total / count if count else None), count
+
+
+def noop_parity(host: Host) -> float:
+    """Largest |difference| of logits, hooked with an identity edit against plain Hugging Face, on fixed tokens."""
+    if host not in _parity:
+        ids = torch.arange(16).remainder(host.vocab_size)[None]
+        identity = steer(Whole(Site("resid_post", host.n_layers // 2)), torch.zeros(host.d_model))
+        step = Step.of(ids)
+        with torch.no_grad():
+            plain = host.model(ids.to(host.device), use_cache=False).logits
+            with Hooks(bind([identity], host)) as hooks:
+                hooks.begin(step)
+                ours = full_logits(host, step)
+        _parity[host] = float((ours.float() - plain.float()).abs().max())
+    return _parity[host]
+
+
+def label_text(text: Text, labellers: Mapping[str, CausalLabeller]) -> Text:
+    """The same text with the positions that causal labellers mark in it."""
+    labels = {
+        name: frozenset(i for i, mark in enumerate(labeller(text.ids, text.prompt_length)) if mark)
+        for name, labeller in labellers.items()
+    }
+    return Text(text.ids, text.prompt_length, text.name, labels)
+
+
+def _spread(texts: Sequence[Text]) -> list[Text]:
+    n = min(SAMPLE_ROWS, len(texts))
+    return [texts[i * len(texts) // n] for i in range(n)]
