@@ -26,7 +26,7 @@ def logit_lens(host: Host, axis: Direction | Features, *, k: int = 10) -> pd.Dat
         names, vectors = [axis.name or f"direction at {axis.site}"], axis.vector[None]
     else:
         names = [f"{axis.coder.name}/{i}" for i in axis.indices]
-        vectors = axis.coder.rows(torch.tensor(axis.indices))
+        vectors = axis.coder.rows(axis.indices)
     with torch.no_grad():
         logits = host.logits_of(vectors.to(host.device)).float().cpu()
     logits = logits - logits.mean(-1, keepdim=True)

@@ -51,7 +51,7 @@ def feature_stats(coder: SparseCoder, x: Tensor) -> FeatureStats:
     """Statistics of every feature on activations x [token, d_model]."""
     rate, mean_active = firing(encode_rows(coder, x))
     with torch.no_grad():
-        norms = coder.rows(torch.arange(coder.d_sae)).norm(dim=-1).float().cpu().numpy()
+        norms = coder.rows(range(coder.d_sae)).norm(dim=-1).float().cpu().numpy()
     return FeatureStats(rate, mean_active, norms * mean_active)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,8 +33,8 @@ class PlantedCoder:
     def encode(self, x: Tensor) -> Tensor:
         return torch.relu(x)
 
-    def rows(self, indices: Tensor) -> Tensor:
-        return torch.eye(self.d_sae)[indices]
+    def rows(self, indices: Sequence[int]) -> Tensor:
+        return torch.eye(self.d_sae)[list(indices)]
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,18 @@
+"""Views: hoverable tokens, traces, and figures from tidy tables. They open anywhere, offline."""
+
+from reasonmech.locate.lens import logit_lens
+from reasonmech.viz.figures import dose_curves, feature_table, recovery_by_arm, value_by_site
+from reasonmech.viz.look import look
+from reasonmech.viz.traces import traces_html
+from reasonmech.viz.view import TokenView
+
+__all__ = [
+    "TokenView",
+    "dose_curves",
+    "feature_table",
+    "logit_lens",
+    "look",
+    "recovery_by_arm",
+    "traces_html",
+    "value_by_site",
+]

@@ -1,0 +1,85 @@
+"""TokenView: tokens coloured by activation, as a page that opens anywhere, offline."""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+import numpy as np
+
+from reasonmech.errors import DataError, NonFiniteError
+
+_OPEN_DIV = 'style="margin: 15px 0;"/>'  # circuitsvis leaves its div open: all that follows would vanish into it
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TokenView:
+    """Tokens with one or more values each; hover a token to read them, click a label to colour by it.
+
+    Drawn by CircuitsVis from its local source: displaying makes no network call (its own display opens google.com) and
+    the page loads nothing. Tokens are escaped, so `<think>` is shown and `</script>` ends nothing.
+
+    Attributes:
+        title: heads the view.
+        pieces: [token] text of each token, blanks included.
+        values: [token, value] activation units (features) or residual-norm units (a direction).
+        labels: [value] what each value is.
+    """
+
+    title: str
+    pieces: tuple[str, ...]
+    values: np.ndarray
+    labels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.values.shape != (len(self.pieces), len(self.labels)) or not self.labels or not self.pieces:
+            raise DataError(
+                f"values of shape {self.values.shape} for {len(self.pieces)} tokens and {len(self.labels)} labels",
+                do="give values [token, label], at least one of each",
+            )
+        if not np.isfinite(self.values).all():
+            raise NonFiniteError("a token view with NaN or infinite values", do="check the activations")
+
+    @property
+    def fragment(self) -> str:
+        """HTML for a page that exists already: a heading and the view, its JavaScript inlined (1.3 MB)."""
+        from circuitsvis.tokens import colored_tokens, colored_tokens_multi
+
+        tokens = [html.escape(piece) for piece in self.pieces]
+        if len(self.labels) == 1:
+            rendered = colored_tokens(tokens, self.values[:, 0].tolist())
+        else:
+            import torch
+
+            rendered = colored_tokens_multi(tokens, torch.from_numpy(self.values), [_plain(x) for x in self.labels])
+        source = rendered.local_src.replace(_OPEN_DIV, _OPEN_DIV.replace("/>", "></div>"), 1)
+        caption = f"{html.escape(self.title)} · {html.escape(', '.join(self.labels))} · max {self.values.max():.3g}"
+        heading = f'<figcaption style="font: 14px sans-serif">{caption}</figcaption>'
+        return f'<figure style="margin: 0">{heading}{source}</figure>'
+
+    @property
+    def html(self) -> str:
+        """A whole page."""
+        head = f'<meta charset="utf-8"><title>{html.escape(self.title)}</title>'
+        return f'<!doctype html><html lang="en"><head>{head}</head><body>{self.fragment}</body></html>\n'
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page, to a temporary name first."""
+        path = Path(path)
+        partial = path.with_name(path.name + ".partial")
+        partial.write_text(self.html, encoding="utf-8")
+        return partial.replace(path)
+
+    def _repr_html_(self) -> str:
+        return self.fragment
+
+    def __repr__(self) -> str:
+        return f"TokenView({len(self.pieces)} tokens, {', '.join(self.labels)}; max {self.values.max():.3g})"
+
+
+def _plain(label: str) -> str:
+    """A label that can stand inside a script and is not escaped again by the page."""
+    return label.replace("<", "‹").replace(">", "›")
