@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol, runtime_checkable
+from typing import Final, NamedTuple, Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -40,21 +40,20 @@ class CoderConfig(BaseModel):
         default_factory=dict, description="further settings of the architecture, as SAELens names them"
     )
 
-    @classmethod
-    def read(cls, source: str | Path) -> CoderConfig:
-        """Read a YAML file, or a shipped one by its name ("topk").
 
-        Raises:
-            UnknownNameError: no such file; the shipped names are listed. ConfigError: it does not validate.
-        """
-        shipped = config_dir() / "coders"
-        for path in (Path(source).expanduser(), shipped / f"{source}.yaml"):
-            if path.is_file():
-                return read_config(path, cls)
-        raise UnknownNameError("coder config", str(source), sorted(p.stem for p in shipped.glob("*.yaml")))
+def load_coder_config(source: str | Path) -> CoderConfig:
+    """Read a YAML file, or a shipped one by its name ("topk").
+
+    Raises:
+        UnknownNameError: no such file; the shipped names are listed. ConfigError: it does not validate.
+    """
+    shipped = config_dir() / "coders"
+    for path in (Path(source).expanduser(), shipped / f"{source}.yaml"):
+        if path.is_file():
+            return read_config(path, CoderConfig)
+    raise UnknownNameError("coder config", str(source), sorted(p.stem for p in shipped.glob("*.yaml")))
 
 
-@runtime_checkable
 class ActivationSource(Protocol):
     """Activations of a host that may be larger than memory (runtime's Activations are one)."""
 
@@ -98,7 +97,7 @@ def train_coder(
         DataError: fewer tokens than one batch. NonFiniteError: NaN or infinity in the activations or the loss.
         UnknownNameError: no such config, architecture or site. MismatchError: a tensor without site and host.
     """
-    config = config if isinstance(config, CoderConfig) else CoderConfig.read(config)
+    config = config if isinstance(config, CoderConfig) else load_coder_config(config)
     at, origin, source = _source(acts, site=site, host=host)
     if source.n_tokens < config.batch_size:
         raise DataError(

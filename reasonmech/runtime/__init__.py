@@ -1,1 +1,10 @@
 """The loops that run models: forward passes, generation, capture, receipts."""
+
+from reasonmech.runtime.activations import Activations
+from reasonmech.runtime.capture import capture
+from reasonmech.runtime.decode import Decode
+from reasonmech.runtime.fit import FitReport, check_fit
+from reasonmech.runtime.forward import ForwardResult, forward
+from reasonmech.runtime.generate import generate
+
+__all__ = ["Activations", "capture", "check_fit", "Decode", "FitReport", "forward", "ForwardResult", "generate"]

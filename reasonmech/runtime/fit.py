@@ -1,0 +1,139 @@
+"""check_fit: whether a sparse coder fits this host on this text, before any of its features is believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from reasonmech.coders import SparseCoder, check_belongs
+from reasonmech.errors import DataError
+from reasonmech.hosts.host import Host
+from reasonmech.rollout import Rollout
+from reasonmech.runtime.capture import capture
+
+CHUNK = 8192  # tokens encoded at once
+
+
+@final
+@dataclass(frozen=True)
+class FitReport:
+    """How well a coder stands for the stream at its site.
+
+    Attributes:
+        explained_variance: 1 - sum ||x - x'||^2 / sum ||x - mean||^2 over all tokens.
+        l0: mean number of active features per token.
+        dead_share: share of features that never fire on this text.
+        ce_clean, ce_spliced, ce_zero: next-token cross-entropy in nats: untouched, with the stream replaced by its
+            reconstruction, and with the site set to zero.
+        ce_recovered: (ce_zero - ce_spliced) / (ce_zero - ce_clean).
+        n_tokens: tokens read; each but the last of a text predicts one.
+    """
+
+    site: str
+    explained_variance: float
+    l0: float
+    dead_share: float
+    ce_clean: float
+    ce_spliced: float
+    ce_zero: float
+    ce_recovered: float
+    n_tokens: int
+
+    def to_json(self) -> dict[str, float | int | str]:
+        """Plain values, for a record or a table."""
+        return asdict(self)
+
+
+def check_fit(
+    host: Host,
+    coder: SparseCoder,
+    rollouts: Sequence[Rollout] | Sequence[str],
+    *,
+    batch_size: int = 64,
+    progress: bool = True,
+) -> FitReport:
+    """Measure a coder on text: variance explained, sparsity, dead features, cross-entropy recovered.
+
+    As SAELens' evals, over every token (no special token is left out).
+
+    Raises:
+        MismatchError: the coder belongs to another model. NonFiniteError: NaN or infinity at its site.
+        DataError: no text predicts a next token, or zeroing the site changes nothing.
+    """
+    check_belongs(coder, host)
+    host.check_site(coder.site)
+    acts = capture(host, rollouts, [coder.site], batch_size=batch_size, progress=progress)
+    texts = [host.encode(text) if isinstance(text, str) else list(text.all_ids) for text in rollouts]
+    texts = [ids for ids in texts if len(ids) > 1]
+    if not texts:
+        raise DataError("no text is longer than one token", do="give longer ones")
+    variance, active, fired = _reconstruct(acts.at(coder.site), coder)
+    edits: dict[str, Callable[[Tensor], Tensor | None]] = {
+        "clean": lambda _: None,
+        "spliced": lambda x: coder.decode(coder.encode(x)).to(x.dtype),
+        "zero": torch.zeros_like,
+    }
+    ce = {}
+    for name, edit in tqdm(edits.items(), desc="cross-entropy", disable=not progress):
+        with _attached(host, coder, edit):
+            ce[name] = _cross_entropy(host, texts, batch_size=batch_size)
+    if ce["zero"] == ce["clean"]:
+        raise DataError(f"setting {coder.site} to zero changes no prediction", do="check a site that matters")
+    return FitReport(
+        site=str(coder.site),
+        explained_variance=variance,
+        l0=active,
+        dead_share=1 - fired,
+        ce_clean=ce["clean"],
+        ce_spliced=ce["spliced"],
+        ce_zero=ce["zero"],
+        ce_recovered=(ce["zero"] - ce["spliced"]) / (ce["zero"] - ce["clean"]),
+        n_tokens=len(acts),
+    )
+
+
+@torch.no_grad()
+def _reconstruct(x: Tensor, coder: SparseCoder) -> tuple[float, float, float]:
+    """Explained variance, mean active features, share of features that fire."""
+    mean = x.double().mean(0)
+    error = total = 0.0
+    active, fired = 0, torch.zeros(coder.d_sae, dtype=torch.bool)
+    for some in x.split(CHUNK):
+        here = some.to(coder.device, coder.dtype)
+        features = coder.encode(here)
+        error += (here - coder.decode(features)).double().pow(2).sum().item()
+        total += (some.double() - mean).pow(2).sum().item()
+        active += int((features != 0).sum())
+        fired |= (features != 0).any(0).cpu()
+    return 1 - error / total, active / len(x), fired.float().mean().item()
+
+
+@contextmanager
+def _attached(host: Host, coder: SparseCoder, edit: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+    handle = host.hook_point(coder.site).attach(edit)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@torch.no_grad()
+def _cross_entropy(host: Host, texts: Sequence[Sequence[int]], *, batch_size: int) -> float:
+    """Mean next-token cross-entropy in nats over every token but the first of each text."""
+    ordered = sorted(texts, key=len, reverse=True)
+    total, n = 0.0, 0
+    for start in range(0, len(ordered), batch_size):
+        some = ordered[start : start + batch_size]
+        width = len(some[0])
+        ids = torch.tensor([[*text, *[text[-1]] * (width - len(text))] for text in some], device=host.device)
+        real = torch.tensor([[i < len(text) for i in range(1, width)] for text in some], device=host.device)
+        logits = host.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[:, :-1]
+        loss = torch.nn.functional.cross_entropy(logits[real].float(), ids[:, 1:][real], reduction="sum")
+        total, n = total + loss.item(), n + int(real.sum())
+    return total / n
