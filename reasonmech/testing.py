@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -31,7 +32,11 @@ from transformers import (
 from reasonmech.coders import SparseCoder, hook_of_site, load_coder
 from reasonmech.errors import UnknownNameError
 from reasonmech.hosts import Host, ModelPair
+from reasonmech.interventions.axes import Axis, Direction
+from reasonmech.interventions.edits import Edit, Place
+from reasonmech.interventions.where import Where
 from reasonmech.site import Site
+from reasonmech.step import Step
 
 SPECIAL: Final = ("<pad>", "<eos>", "<unk>", ".", "<think>", "</think>")
 ARCHITECTURES: Final = ("llama", "qwen2", "qwen3", "gemma", "gpt2", "gpt_neox")
@@ -156,3 +161,66 @@ def _model(arch: str, *, n_layers: int, d_model: int, vocab_size: int) -> PreTra
         case "gpt_neox":
             return GPTNeoXForCausalLM(GPTNeoXConfig(**rope))
     raise UnknownNameError("architecture", arch, ARCHITECTURES)
+
+
+def tiny_step(*, batch: int = 3, width: int = 12, vocab_size: int = 64, seed: int = 0) -> Step:
+    """A left-padded batch of random texts: rows of different length, each with a prompt of its own length."""
+    random = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(2, width + 1, (batch,), generator=random)
+    lengths[0] = width
+    mask = torch.arange(width) >= (width - lengths)[:, None]
+    ids = torch.randint(1, vocab_size, (batch, width), generator=random).masked_fill(~mask, 0)
+    share = torch.rand(batch, generator=random)
+    prompt_length = (1 + share * (lengths - 1)).long()
+    return Step(ids=ids, mask=mask, prompt_length=prompt_length, new=width, rows=torch.arange(batch))
+
+
+def assert_causal(where: Where, *, tokenizer: PreTrainedTokenizerFast | None = None, seeds: int = 20) -> None:
+    """Check that a mask never changes when the text grows, and does not see padding or the other rows of a batch.
+
+    Raises:
+        AssertionError: it does; the text is in the message.
+    """
+    bound = where.resolve(tokenizer or tiny_tokenizer())
+    for seed in range(seeds):
+        step = tiny_step(seed=seed)
+        whole = bound.mask(step) & step.mask
+        for width in range(1, step.ids.shape[1] + 1):
+            shorter = replace(step, ids=step.ids[:, :width], mask=step.mask[:, :width], new=width)
+            seen = bound.mask(shorter) & shorter.mask
+            assert torch.equal(seen, whole[:, :width]), f"{where} changes its mind at column {width} of {step.ids}"
+        for row, line in enumerate(step.ids):
+            own = line[step.mask[row]][None]
+            alone = Step.of(own, prompt_length=int(step.prompt_length[row]))
+            assert torch.equal(bound.mask(alone)[0], whole[row][step.mask[row]]), f"{where} depends on padding: {line}"
+
+
+def assert_edit_laws(edit: Edit, *, axis: Axis | None = None, seeds: int = 5) -> None:
+    """Check what every edit must obey: pure, differentiable, token by token, `delta` is `new - coords`.
+
+    Args:
+        axis: on which it is tried; a random direction where none is given.
+
+    Raises:
+        AssertionError: it breaks one of them.
+    """
+    for seed in range(seeds):
+        random = torch.Generator().manual_seed(seed)
+        tried = axis or Direction.along(torch.randn(32, generator=random), "resid_post.1")
+        edit.check(tried)
+        n_coords = tried.n_coords or 32
+        step = tiny_step(seed=seed)
+        place = Place(step, step.mask)
+        coords = torch.randn(int(step.mask.sum()), n_coords, generator=random).requires_grad_()
+        before = coords.detach().clone()
+        new, delta = edit.new(coords, tried, place), edit.delta(coords, tried, place)
+        assert new.shape == coords.shape == delta.shape, f"{edit.kind} changes the shape {tuple(coords.shape)}"
+        assert torch.equal(coords.detach(), before), f"{edit.kind} edits in place"
+        assert torch.allclose(delta, new - coords, atol=1e-5), f"{edit.kind}: delta is not new - coords"
+        assert torch.equal(new, edit.new(coords, tried, place)), f"{edit.kind} is not deterministic"
+        (coords + delta).sum().backward()
+        assert coords.grad is not None and bool(torch.isfinite(coords.grad).all()), f"{edit.kind} stops the gradient"
+        first = step.mask.clone()
+        first[1:] = False
+        alone = edit.new(before[: int(first.sum())], tried, Place(step, first))
+        assert torch.allclose(alone, new[: len(alone)].detach(), atol=1e-6), f"{edit.kind} mixes tokens"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 masks: Registry[type[Where]] = Registry("mask")
 
 
+@dataclass(frozen=True)
 class Where(ABC):
     """A causal mask over tokens. Subclasses are frozen dataclasses of JSON values."""
 
@@ -42,10 +43,10 @@ class Where(ABC):
 
     def to_json(self) -> dict[str, Json]:
         """Canonical form."""
-        return {"kind": self.kind} | {field.name: _plain(self.__dict__[field.name]) for field in fields(self)}  # type: ignore[arg-type]
+        return {"kind": self.kind} | {field.name: _plain(self.__dict__[field.name]) for field in fields(self)}
 
     def __str__(self) -> str:
-        given = ((field.name, self.__dict__[field.name]) for field in fields(self))  # type: ignore[arg-type]
+        given = ((field.name, self.__dict__[field.name]) for field in fields(self))
         return f"{self.kind}({', '.join(f'{name}={value!r}' for name, value in given if value not in (None, ()))})"
 
     def __and__(self, other: Where) -> Where:

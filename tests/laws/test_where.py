@@ -1,0 +1,133 @@
+"""Masks: absolute pad-free positions, half-open windows, causal, combined with & | ~ (semantics 2 and 3)."""
+
+from dataclasses import replace
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import given, settings
+
+from reasonmech.errors import BindError, UnknownNameError
+from reasonmech.interventions import everywhere, generated, inside, labelled, prompt, sentence_starts, tokens
+from reasonmech.interventions.where import Where
+from reasonmech.step import Step
+from reasonmech.testing import assert_causal, tiny_step, tiny_tokenizer
+
+WORDS = tiny_tokenizer()
+bounds = st.none() | st.integers(-6, 12)
+windows = st.none() | st.integers(0, 12)
+leaves = st.one_of(
+    st.just(everywhere()),
+    st.builds(prompt, bounds, bounds),
+    st.builds(generated, windows, windows),
+    st.builds(lambda items: tokens(*items), st.lists(st.integers(1, 63), min_size=1, max_size=30)),
+    st.builds(inside, st.integers(1, 30), st.integers(31, 63)),
+    st.just(sentence_starts(ends=(".", "w1", "w2", "w3"))),
+)
+masks = st.recursive(
+    leaves,
+    lambda inner: st.one_of(
+        st.builds(lambda a, b: a & b, inner, inner),
+        st.builds(lambda a, b: a | b, inner, inner),
+        inner.map(lambda a: ~a),
+    ),
+    max_leaves=4,
+)
+
+
+@given(masks)
+@settings(max_examples=60, deadline=None)
+def test_masks_are_causal_and_blind_to_padding(where: Where) -> None:
+    assert_causal(where, seeds=3)
+
+
+@given(masks, masks, st.integers(0, 50))
+@settings(max_examples=60, deadline=None)
+def test_masks_form_a_boolean_algebra(a: Where, b: Where, seed: int) -> None:
+    step = tiny_step(seed=seed)
+    a, b = a.resolve(WORDS), b.resolve(WORDS)
+    x, y = step.computed(a.mask(step)), step.computed(b.mask(step))
+    assert torch.equal(step.computed((a & b).mask(step)), x & y)
+    assert torch.equal(step.computed((a | b).mask(step)), x | y)
+    assert torch.equal(step.computed((~a).mask(step)), ~x & step.mask)
+
+
+@given(st.integers(1, 9), st.integers(0, 9), bounds, bounds)
+def test_prompt_windows_are_python_slices_of_the_prompt(
+    length: int, more: int, start: int | None, stop: int | None
+) -> None:
+    step = Step.of(torch.ones(1, length + more, dtype=torch.long), prompt_length=length)
+    expected = set(range(length)[start:stop])
+    assert set(prompt(start, stop).mask(step)[0].nonzero().flatten().tolist()) == expected
+
+
+@given(st.integers(1, 5), st.integers(0, 9), windows, windows)
+def test_generated_windows_are_python_slices_of_the_answer(
+    length: int, more: int, start: int | None, stop: int | None
+) -> None:
+    step = Step.of(torch.ones(1, length + more, dtype=torch.long), prompt_length=length)
+    expected = {length + offset for offset in range(more)[start:stop]}
+    assert set(generated(start, stop).mask(step)[0].nonzero().flatten().tolist()) == expected
+
+
+@given(st.integers(0, 50), st.integers(1, 12))
+def test_only_the_computed_tail_is_returned(seed: int, new: int) -> None:
+    step = tiny_step(seed=seed)
+    tail = replace(step, new=new)
+    where = generated(start=1)
+    assert torch.equal(tail.computed(where.mask(tail)), step.computed(where.mask(step))[:, -new:])
+
+
+def step_of(text: str, prompt_words: int = 1) -> Step:
+    ids = WORDS.encode(text)
+    return Step.of(torch.tensor([ids]), prompt_length=prompt_words)
+
+
+def marks(where: Where, text: str, prompt_words: int = 1) -> str:
+    step = step_of(text, prompt_words)
+    return "".join("x" if mark else "-" for mark in where.resolve(WORDS).mask(step)[0].tolist())
+
+
+def test_masks_that_read_the_text() -> None:
+    text = "w1 w2 . w3 <think> w1 w2 </think> w4 . . w5 <think> w6"
+    assert marks(tokens("w1", "."), text) == "x-x--x---xx---"
+    assert marks(tokens("w1 w2"), text) == "-x----x-------"
+    assert marks(inside("<think>", "</think>"), text) == "----xxx-----xx"
+    assert marks(sentence_starts(), text) == "xx-x-------x--"
+    assert marks(sentence_starts(), text, prompt_words=6) == "x--x--x----x--"
+    assert marks(tokens(7) & generated(), text, prompt_words=2) == "-----x--------"
+
+
+def test_labels_come_with_the_step() -> None:
+    step = replace(tiny_step(), labels={"hot": tiny_step(seed=1).mask})
+    assert torch.equal(labelled("hot").mask(step), tiny_step(seed=1).mask)
+    with pytest.raises(UnknownNameError, match=r"label 'cold'\n.*hot"):
+        labelled("cold").mask(step)
+
+
+def test_what_cannot_be_meant_is_refused() -> None:
+    with pytest.raises(BindError, match="growing text"):
+        generated(start=-1)
+    with pytest.raises(BindError, match="without a token"):
+        tokens()
+    with pytest.raises(UnknownNameError, match="word 'unheard'"):
+        tokens("unheard").resolve(WORDS)
+    with pytest.raises(BindError, match="turns words into tokens"):
+        tokens("w1").mask(tiny_step())
+
+
+def test_a_mask_that_looks_ahead_is_caught() -> None:
+    class Ahead(Where):
+        kind = "ahead"
+
+        def mask(self, step: Step) -> torch.Tensor:
+            return step.ids == step.ids[:, -1:]
+
+    with pytest.raises(AssertionError, match="changes its mind"):
+        assert_causal(Ahead())
+
+
+def test_masks_say_what_they_are() -> None:
+    where = (generated(2) & ~tokens("w1")) | prompt(start=-1)
+    assert str(where) == "((generated(start=2) & ~tokens(items=('w1',))) | prompt(start=-1))"
+    assert where.to_json() == where.to_json() != (~where).to_json()
