@@ -1,0 +1,110 @@
+"""Hybrid: a base model in lockstep with its thinking sibling, steered at the moments that a gate picks."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from reasonmech.hosts import ModelPair
+from reasonmech.hybrid.kinds import Kinds
+from reasonmech.hybrid.parts import Executor, Gate, Moment, Selector
+from reasonmech.runtime.decode import choose
+from reasonmech.runtime.decoder import RowInfo
+from reasonmech.runtime.host_decoder import HostDecoder
+from reasonmech.shapes import Mask, NextLogits, Tokens
+
+
+@final
+class Hybrid:
+    """The base model writes; where the gate opens, the executor changes what it writes next.
+
+    Give it to `generate` like a host. Keys and values of a steered position are not kept: what follows reads a
+    clean past (position-isolated steering). Tokens flagged as steered are those the executor acted on.
+
+    Args:
+        gate: when. selector: which category. executor: what is done to the base.
+        kinds: the categories; those of the pair's task by default.
+    """
+
+    def __init__(
+        self, pair: ModelPair, *, gate: Gate, selector: Selector, executor: Executor, kinds: Kinds | None = None
+    ) -> None:
+        self.pair, self.gate, self.selector, self.executor = pair, gate, selector, executor
+        self.kinds = kinds or Kinds.of_task(pair.task or "", pair.base.tokenizer)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.pair.base.tokenizer
+
+    @property
+    def eos_id(self) -> int | None:
+        return self.pair.base.eos_id
+
+    @property
+    def pad_id(self) -> int:
+        return self.pair.base.pad_id
+
+    @property
+    def device(self) -> torch.device:
+        return self.pair.base.device
+
+    def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> HybridState:
+        return HybridState(self, prompts, mask, rows, max_new_tokens)
+
+
+@final
+class HybridState:
+    """A batch of the pair in flight: both models' caches hold the same, clean text."""
+
+    def __init__(self, hybrid: Hybrid, prompts: Tokens, mask: Mask, rows: list[RowInfo], room: int) -> None:
+        self._hybrid = hybrid
+        self._base = HostDecoder(hybrid.pair.base).start(prompts, mask, rows, room)
+        self._thinking = HostDecoder(hybrid.pair.thinking).start(prompts, mask, rows, room)
+        self._tracker = hybrid.kinds.track(len(rows))
+        self._keys = torch.tensor([row.key for row in rows])
+        self._position = torch.tensor([row.prompt_length for row in rows])
+        self._temperature = rows[0].temperature
+        self._steered = torch.zeros(len(rows), dtype=torch.bool)
+
+    def _moment(self) -> Moment:
+        base, thinking = self._base.next_logits(), self._thinking.next_logits().to(self._hybrid.device)
+        keys, position = self._keys.to(base.device), self._position.to(base.device)
+        chosen = [
+            choose(logits, temperature=self._temperature, keys=keys, position=position).tokens.cpu()
+            for logits in (base, thinking)
+        ]
+        category = self._tracker.category(chosen[1])
+        return Moment(base, thinking, chosen[0], chosen[1], category, self._keys, self._position)
+
+    def next_logits(self) -> NextLogits:
+        moment, parts = self._moment(), self._hybrid
+        category = parts.selector.select(moment)
+        self._steered = parts.gate.opens(moment) & parts.executor.covers(category)
+        rows = self._steered.nonzero()[:, 0]
+        if len(rows) == 0:
+            return moment.base
+        steered = parts.executor.execute(moment, self._base.context(), rows, category[rows])
+        return moment.base.index_copy(0, rows.to(moment.base.device), steered.to(moment.base.dtype))
+
+    def steered(self) -> Bool[Tensor, " batch"]:
+        return self._steered
+
+    def advance(self, tokens: Int[Tensor, " batch"]) -> None:
+        self._tracker.advance(tokens.cpu())
+        self._position = self._position + 1
+        self._base.advance(tokens)
+        self._thinking.advance(tokens)
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        self._tracker.keep(rows)
+        self._keys, self._position, self._steered = self._keys[rows], self._position[rows], self._steered[rows]
+        self._base.keep(rows)
+        self._thinking.keep(rows)
+
+    def close(self) -> None:
+        self._base.close()
+        self._thinking.close()

@@ -1,0 +1,98 @@
+"""Where the base would have written another token than the thinking model did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+from transformers import DynamicCache
+
+from reasonmech.errors import DataError
+from reasonmech.hosts import Host
+from reasonmech.hybrid.kinds import Kinds
+from reasonmech.rollout import Rollout
+from reasonmech.runtime.rerun import Context, cache_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Disagreements:
+    """One row per position of the thinking model's text at which the base's likeliest token is another.
+
+    Attributes:
+        rollout: [row] index of the rollout.
+        position: [row] absolute position of the token *before* the disputed one: where a steering vector acts.
+        target: [row] token that the thinking model wrote.
+        category: [row] category of that token.
+        rate: disagreements per model-chosen token, an upper bound of what a disagreement gate steers.
+    """
+
+    rollout: Int[Tensor, " row"]
+    position: Int[Tensor, " row"]
+    target: Int[Tensor, " row"]
+    category: Int[Tensor, " row"]
+    rate: float
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+
+class Clean(NamedTuple):
+    """A clean pass of the base over some rollouts: predictions at every position, and the cache."""
+
+    first: int
+    ids: Int[Tensor, "batch pos"]
+    likeliest: Int[Tensor, "batch pos"]
+    cache: DynamicCache
+
+    def context(self, rollout: Int[Tensor, " row"], position: Int[Tensor, " row"]) -> Context:
+        """The context of positions of these rollouts, numbered as in the whole list."""
+        row = rollout - self.first
+        past = torch.arange(self.ids.shape[1])[None, :] < position[:, None]
+        device = self.ids.device
+        cache = cache_rows(self.cache, row.to(device))
+        return Context(cache, past.long().to(device), self.ids[row, position], position.to(device))
+
+
+@torch.no_grad()
+def clean_passes(host: Host, rollouts: Sequence[Rollout], *, batch_size: int = 32) -> Iterator[Clean]:
+    """Teacher-forced passes of the unsteered host over the rollouts, right-padded, in order."""
+    for first in range(0, len(rollouts), batch_size):
+        some = [r.all_ids for r in rollouts[first : first + batch_size]]
+        width = max(len(ids) for ids in some)
+        ids = torch.tensor([[*row, *[host.pad_id] * (width - len(row))] for row in some], device=host.device)
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in some], device=host.device)
+        cache = DynamicCache()
+        logits = host.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True).logits
+        yield Clean(first, ids, logits.argmax(-1), cache)
+
+
+def find_disagreements(passes: Sequence[Clean], rollouts: Sequence[Rollout], kinds: Kinds) -> Disagreements:
+    """Compare the base's likeliest token with what the thinking model wrote, at tokens that it chose itself.
+
+    Raises:
+        DataError: the models agree everywhere: there is nothing to steer.
+    """
+    rows, chosen = [], 0
+    for clean in passes:
+        for i in range(len(clean.ids)):
+            r = clean.first + i
+            rollout = rollouts[r]
+            begin, n = len(rollout.prompt_ids), len(rollout.ids)
+            likeliest = clean.likeliest[i, begin - 1 : begin - 1 + n].cpu()
+            written = torch.tensor(rollout.ids)
+            category = kinds.label(written)
+            model_chosen = ~torch.tensor(rollout.by_environment)
+            chosen += int(model_chosen.sum())
+            for t in ((likeliest != written) & model_chosen).nonzero()[:, 0].tolist():
+                rows.append((r, begin + t - 1, rollout.ids[t], int(category[t])))
+    if not rows:
+        raise DataError(
+            f"base and thinking model agree on all {chosen} tokens of {len(rollouts)} rollouts",
+            do="choose a pair that differs: there is nothing to steer",
+        )
+    columns = torch.tensor(rows).T
+    return Disagreements(columns[0], columns[1], columns[2], columns[3], rate=len(rows) / chosen)

@@ -1,0 +1,115 @@
+"""Executors: category vectors, clamped features of the base's own coder, and token takeover (the ceiling)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from reasonmech.coders import SparseCoder
+from reasonmech.errors import BindError
+from reasonmech.hosts import Host
+from reasonmech.hybrid.parts import Moment, executors
+from reasonmech.runtime.rerun import Context, rerun
+from reasonmech.shapes import NextLogits
+from reasonmech.site import Site
+
+
+@executors.register("vectors")
+@final
+class Vectors:
+    """Adds one vector per category to the residual stream of the gated position.
+
+    Attributes:
+        table: [category, d_model], residual-norm units.
+        trained: categories that have a vector; the others are left alone.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        site: Site | str,
+        *,
+        table: Float[Tensor, "category d_model"],
+        trained: Bool[Tensor, " category"],
+    ) -> None:
+        self.host, self.site = host, host.check_site(site)
+        if not bool(torch.isfinite(table).all()):
+            raise BindError(f"category vectors for {self.site} are not finite", do="train them again")
+        self.table, self.trained = table.to(host.device, host.dtype), trained
+
+    def covers(self, category: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        return self.trained[category]
+
+    def execute(
+        self, moment: Moment, context: Context, rows: Int[Tensor, " kept"], category: Int[Tensor, " kept"]
+    ) -> NextLogits:
+        added = self.table[category.to(self.table.device)]
+        return rerun(self.host, context.select(rows.to(self.host.device)), self.site, lambda x: x + added)
+
+    def random(self, seed: int) -> Vectors:
+        """Norm-matched null: every vector replaced by a random direction of the same length."""
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(self.table.shape, generator=generator).to(self.table)
+        noise = noise / noise.norm(dim=-1, keepdim=True) * self.table.norm(dim=-1, keepdim=True)
+        return Vectors(self.host, self.site, table=noise, trained=self.trained)
+
+
+@executors.register("clamp")
+@final
+class ClampFeatures:
+    """Clamps features of the base's own sparse coder, per category; the coder's error is kept.
+
+    x <- x + sum_f (v_f - a_f(x)) W_dec[f], over the features f of the row's category.
+
+    Attributes:
+        features: category -> (feature indices, clamped activations in the coder's activation units).
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        coder: SparseCoder,
+        *,
+        features: Mapping[int, tuple[tuple[int, ...], tuple[float, ...]]],
+        n: int,
+    ) -> None:
+        self.host, self.coder, self.site = host, coder, host.check_site(coder.site)
+        self.indices = tuple(sorted({f for chosen, _ in features.values() for f in chosen}))
+        self._rows = coder.rows(self.indices)
+        self._value = torch.zeros(n, len(self.indices))
+        self._clamped = torch.zeros(n, len(self.indices), dtype=torch.bool)
+        for category, (chosen, values) in features.items():
+            for feature, value in zip(chosen, values, strict=True):
+                column = self.indices.index(feature)
+                self._value[category, column], self._clamped[category, column] = value, True
+
+    def covers(self, category: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        return self._clamped.any(dim=1)[category]
+
+    def execute(
+        self, moment: Moment, context: Context, rows: Int[Tensor, " kept"], category: Int[Tensor, " kept"]
+    ) -> NextLogits:
+        def edit(x: Float[Tensor, "batch d_model"]) -> Float[Tensor, "batch d_model"]:
+            value, clamped = self._value[category].to(x), self._clamped[category].to(x.device)
+            difference = torch.where(clamped, value - self.coder.read(x, self.indices), 0.0)
+            return x + difference.to(x) @ self._rows.to(x)
+
+        return rerun(self.host, context.select(rows.to(self.host.device)), self.site, edit)
+
+
+@executors.register("takeover")
+@final
+class Takeover:
+    """No steering: the thinking model's own logits stand in. With an argmax gate this is the thinking model itself."""
+
+    def covers(self, category: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        return torch.ones_like(category, dtype=torch.bool)
+
+    def execute(
+        self, moment: Moment, context: Context, rows: Int[Tensor, " kept"], category: Int[Tensor, " kept"]
+    ) -> NextLogits:
+        return moment.thinking[rows.to(moment.thinking.device)]

@@ -1,0 +1,66 @@
+"""Gates and selectors: when to steer, and towards which category."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from reasonmech.hybrid.parts import Moment, gates, selectors
+from reasonmech.runtime.noise import gumbel
+
+_GATE_SALT: Final = 0x5EED_0001
+_CATEGORY_SALT: Final = 0x5EED_0002
+
+
+@gates.register("disagree")
+@dataclass(frozen=True)
+class Disagree:
+    """Open where the two models would write different tokens."""
+
+    def opens(self, moment: Moment) -> Bool[Tensor, " batch"]:
+        return moment.base_choice != moment.thinking_choice
+
+
+@gates.register("random")
+@dataclass(frozen=True)
+class AtRandom:
+    """Null: open at positions drawn with a fixed probability, blind to both models.
+
+    Attributes:
+        rate: probability per token.
+    """
+
+    rate: float
+    seed: int = 0
+
+    def opens(self, moment: Moment) -> Bool[Tensor, " batch"]:
+        noise = gumbel(moment.keys ^ (_GATE_SALT + self.seed), moment.position, 1)[:, 0]
+        return torch.exp(-torch.exp(-noise)) < self.rate  # the Gumbel noise back to a uniform number
+
+
+@selectors.register("thinking")
+@dataclass(frozen=True)
+class OfThinking:
+    """The category of the token that the thinking model would write."""
+
+    def select(self, moment: Moment) -> Int[Tensor, " batch"]:
+        return moment.category
+
+
+@selectors.register("random")
+@dataclass(frozen=True)
+class WrongCategory:
+    """Null: a category drawn evenly from `among`, never the one of the thinking model."""
+
+    among: tuple[int, ...]
+    seed: int = 0
+
+    def select(self, moment: Moment) -> Int[Tensor, " batch"]:
+        among = torch.tensor(self.among)
+        noise = gumbel(moment.keys ^ (_CATEGORY_SALT + self.seed), moment.position, len(self.among))
+        noise[among[None, :] == moment.category[:, None]] = -torch.inf
+        return among[noise.argmax(-1)]

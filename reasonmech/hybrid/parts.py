@@ -1,0 +1,65 @@
+"""The parts of a hybrid: a gate says when, a selector says which category, an executor says what is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from reasonmech.registry import Registry
+from reasonmech.runtime.rerun import Context
+from reasonmech.shapes import NextLogits
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """One step of a base/thinking pair in lockstep over the same text: what a controller may look at.
+
+    Attributes:
+        base, thinking: next-token logits of both models, on their device.
+        base_choice, thinking_choice: the token each would write (greedy, or its draw under common noise), CPU.
+        category: category of the token that the thinking model would write, CPU.
+        keys, position: noise key of the row and absolute position of the next token, CPU: randomness of null arms
+            depends on nothing else, so it does not depend on the batch.
+    """
+
+    base: NextLogits
+    thinking: NextLogits
+    base_choice: Int[Tensor, " batch"]
+    thinking_choice: Int[Tensor, " batch"]
+    category: Int[Tensor, " batch"]
+    keys: Int[Tensor, " batch"]
+    position: Int[Tensor, " batch"]
+
+
+class Gate(Protocol):
+    """When: the rows to be steered at this moment."""
+
+    def opens(self, moment: Moment) -> Bool[Tensor, " batch"]: ...
+
+
+class Selector(Protocol):
+    """Which: a category per row."""
+
+    def select(self, moment: Moment) -> Int[Tensor, " batch"]: ...
+
+
+class Executor(Protocol):
+    """What: next-token logits of some rows of the base model, steered towards their category."""
+
+    def covers(self, category: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """Whether it can do anything for these categories; a row that it does not cover is left alone."""
+        ...
+
+    def execute(
+        self, moment: Moment, context: Context, rows: Int[Tensor, " kept"], category: Int[Tensor, " kept"]
+    ) -> NextLogits:
+        """Logits for `rows`; `context` is the clean context of the whole batch."""
+        ...
+
+
+gates: Registry[type] = Registry("gate")
+selectors: Registry[type] = Registry("selector")
+executors: Registry[type] = Registry("executor")

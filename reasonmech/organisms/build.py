@@ -1,0 +1,115 @@
+"""Build a pair from scratch: pretrain, check, reinforce, measure its truth. Resumes where it was stopped."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedModel
+
+import reasonmech
+from reasonmech.errors import OutputError
+from reasonmech.hosts import Host, load_host
+from reasonmech.organisms.grpo import grpo
+from reasonmech.organisms.pretrain import pretrain
+from reasonmech.organisms.probe import probe_skills
+from reasonmech.organisms.recipes import PairRecipe, check_base, recipes
+from reasonmech.organisms.truth import measure_truth
+from reasonmech.tasks import Split, load_task
+from reasonmech.tasks.chain import word_tokenizer
+
+Json = dict[str, Any]
+
+
+def build(
+    name: str,
+    out: str | Path,
+    *,
+    seed: int = 0,
+    recipe: PairRecipe | None = None,
+    problems: int = 500,
+    split: Split = "confirmation",
+    progress: bool = True,
+) -> Path:
+    """Build an organism into `out`: `base/` and `thinking/` (Hugging Face checkpoints), `truth.json`, `training.json`.
+
+    Works in `<out>.partial`, with a checkpoint every few steps; call it again after a kill and it goes on. The
+    directory gets its name only when everything in it is complete.
+
+    Args:
+        recipe: another recipe than the registered one (a shorter one, for a test).
+        problems, split: on which the truth is measured.
+
+    Raises:
+        UnknownNameError: no such organism.
+        OutputError: `out` exists already.
+        DataError: the base lacks skills, or the reward collapsed.
+    """
+    recipe = (recipe or recipes.get(name)).seeded(seed)
+    out = Path(out)
+    if out.exists():
+        raise OutputError(f"{out} exists already", do="choose another directory, or remove it")
+    work = out.with_name(out.name + ".partial")
+    work.mkdir(parents=True, exist_ok=True)
+    tokenizer = word_tokenizer()
+    base, base_log = pretrain(recipe.pretrain, work / "base.safetensors", progress=progress, probe=probe_skills)
+    skills = probe_skills(base)
+    check_base(skills)
+    thinking, grpo_log = grpo(base, tokenizer, recipe.grpo, work / "thinking.safetensors", progress=progress)
+    for role, model in (("base", base), ("thinking", thinking)):
+        _save(model, work / role)
+        tokenizer.save_pretrained(work / role)
+    hosts = {role: load_host(work / role, name=f"{name}/{role}") for role in ("base", "thinking")}
+    _write(
+        work / "training.json", {"recipe": asdict(recipe) | {"requirements": None}, "base": base_log, "grpo": grpo_log}
+    )
+    _write(
+        work / "truth.json", _truth(name, recipe, hosts, skills, seed=seed, n=problems, split=split, progress=progress)
+    )
+    for checkpoint in ("base.safetensors", "thinking.safetensors"):
+        (work / checkpoint).unlink()
+    work.rename(out)
+    return out
+
+
+def _truth(
+    name: str,
+    recipe: PairRecipe,
+    hosts: dict[str, Host],
+    skills: Json,
+    *,
+    seed: int,
+    n: int,
+    split: Split,
+    progress: bool,
+) -> Json:
+    """Measured on the saved checkpoints, so after rounding to the shipped dtype."""
+    measured = measure_truth(
+        hosts["base"], hosts["thinking"], load_task("chain", n=n, seed=seed, split=split), seed=seed, progress=progress
+    )
+    rows = recipe.requirements(measured)
+    return {
+        "name": name,
+        "class": recipe.truth_class,
+        "card": recipe.card,
+        "seed": seed,
+        "split": split,
+        "reasonmech": reasonmech.__version__,
+        "weights": {role: host.weight_hash for role, host in hosts.items()},
+        "requirements": [row._asdict() | {"met": row.met} for row in rows],
+        "skills": skills,
+        "measured": measured,
+    }
+
+
+def _save(model: PreTrainedModel, path: Path) -> None:
+    if path.exists():
+        shutil.rmtree(path)
+    model.save_pretrained(path)
+
+
+def _write(path: Path, content: Json) -> None:
+    path.write_text(json.dumps(content, indent=1, default=str) + "\n")

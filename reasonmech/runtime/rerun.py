@@ -1,0 +1,82 @@
+"""Recompute one position of a text under an edit, against the clean keys and values of everything before it.
+
+This is what steering a single position *is* when its keys and values are not kept: training a vector and decoding
+with it go through this one function, so they cannot differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from reasonmech.errors import BindError
+from reasonmech.hosts.host import Host
+from reasonmech.shapes import NextLogits
+from reasonmech.site import Site
+
+Edit = Callable[[Float[Tensor, "batch d_model"]], Float[Tensor, "batch d_model"]]
+
+
+class Context(NamedTuple):
+    """One position per row and the clean past that it sees.
+
+    Attributes:
+        cache: clean keys and values [row, head, past, d_head] of every layer; may hold more than `visible` shows.
+        visible: 1 where the position may look, per cache entry. The position itself is not among them.
+        tokens, positions: the token at the position, and its absolute, pad-free number.
+    """
+
+    cache: DynamicCache
+    visible: Int[Tensor, "batch past"]
+    tokens: Int[Tensor, " batch"]
+    positions: Int[Tensor, " batch"]
+
+    def select(self, rows: Int[Tensor, " kept"]) -> Context:
+        """The same for some rows, in any order, repeated or not; tensors are copied, never shared."""
+        return Context(cache_rows(self.cache, rows), self.visible[rows], self.tokens[rows], self.positions[rows])
+
+
+def cache_rows(cache: DynamicCache, rows: Int[Tensor, " kept"]) -> DynamicCache:
+    """A new cache with some rows of another, in any order, repeated or not; tensors are copied."""
+    chosen = DynamicCache()
+    for i, layer in enumerate(cache.layers):
+        assert isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None
+        chosen.update(layer.keys[rows], layer.values[rows], i)
+    return chosen
+
+
+def rerun(host: Host, context: Context, site: Site | str, edit: Edit) -> NextLogits:
+    """Next-token logits of every row when `edit` is applied to the residual stream of its position at `site`.
+
+    The pass appends to `context.cache`: give a `select`-ed copy. Differentiable with respect to what `edit` uses.
+
+    Raises:
+        BindError: the host's attention forgets (sliding window), so a clean past cannot be put before a position.
+    """
+    past = context.visible.shape[1]
+    for layer in context.cache.layers:
+        if not isinstance(layer, DynamicLayer) or layer.keys is None or layer.keys.shape[-2] != past:
+            raise BindError(
+                f"the cache of {host.name!r} does not hold all {past} past positions",
+                allowed="models with full attention in every layer",
+                do="choose a model without sliding-window attention, or a shorter text",
+            )
+    handle = host.hook_point(site).attach(lambda x: edit(x[:, 0])[:, None])
+    try:
+        out = host.model(
+            input_ids=context.tokens[:, None],
+            attention_mask=torch.cat([context.visible, torch.ones_like(context.visible[:, :1])], dim=1),
+            position_ids=context.positions[:, None],
+            past_key_values=context.cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+    finally:
+        handle.remove()
+    return out.logits[:, -1]
