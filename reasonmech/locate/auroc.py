@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 from scipy import stats as scipy_stats
 
 from reasonmech import stats
+from reasonmech.locate.codes import Codes
 from reasonmech.locate.sample import Sample, Search
 from reasonmech.locate.score import Columns, Discovered, scores
 from reasonmech.stats import MIN_PROBLEMS, Interval
@@ -20,8 +20,8 @@ class Auroc:
 
     unit = "AUROC"
 
-    def discover(self, codes: sparse.csc_array, sample: Sample) -> Discovered:
-        parts = [_discover(codes[:, columns], sample) for columns in _column_blocks(codes)]
+    def discover(self, codes: Codes, sample: Sample) -> Discovered:
+        parts = [_discover(codes.take_features(block), sample) for block in _blocks(codes)]
         return Discovered(*(np.concatenate(field) for field in zip(*parts, strict=True)))
 
     def held_out(self, columns: Columns, train: Sample, test: Sample, search: Search) -> list[Interval]:
@@ -31,37 +31,35 @@ class Auroc:
         ]
 
 
-def auroc_columns(codes: sparse.csc_array, positive: np.ndarray) -> np.ndarray:
+def auroc_columns(codes: Codes, positive: np.ndarray) -> np.ndarray:
     """AUROC [feature] of codes [row, feature] against positive [row]."""
     sample = Sample(positive, np.arange(len(positive)), np.ones((len(positive), 1)))
     return Auroc().discover(codes, sample).value
 
 
-def _column_blocks(codes: sparse.csc_array) -> list[slice]:
+def _blocks(codes: Codes) -> list[slice]:
     edges = [0]
-    for feature in range(1, codes.shape[1] + 1):
-        if codes.indptr[feature] - codes.indptr[edges[-1]] > ENTRIES and feature - 1 > edges[-1]:
+    for feature in range(1, codes.n_features + 1):
+        if codes.starts[feature] - codes.starts[edges[-1]] > ENTRIES and feature - 1 > edges[-1]:
             edges.append(feature - 1)
-    return [slice(start, stop) for start, stop in zip(edges, [*edges[1:], codes.shape[1]], strict=True)]
+    return [slice(start, stop) for start, stop in zip(edges, [*edges[1:], codes.n_features], strict=True)]
 
 
-def _discover(codes: sparse.csc_array, sample: Sample) -> Discovered:
+def _discover(codes: Codes, sample: Sample) -> Discovered:
     """AUROC with the variance of Obuchowski (1997), eq. 4: DeLong's placement values summed within problems.
 
     With placement values V10 (share of negatives that a positive beats) and V01 (share of positives that beat a
     negative), a problem's influence is psi_p = sum V10 - m_p A over M, plus sum V01 - n_p A over N, and
     var(A) = P / (P - 1) * sum psi_p^2. Only non-zero activations are sorted: all zeros of a feature tie.
     """
-    n_features = codes.shape[1]
-    counts = np.diff(codes.indptr)
-    feature = np.repeat(np.arange(n_features), counts)
-    label, problem = sample.positive[codes.indices], sample.problem[codes.indices]
+    n_features, feature = codes.n_features, codes.features
+    label, problem = sample.positive[codes.rows], sample.problem[codes.rows]
     m, n = int(sample.positive.sum()), int((~sample.positive).sum())
     zeros_pos = m - np.bincount(feature, label, n_features)
     zeros_neg = n - np.bincount(feature, ~label, n_features)
 
-    beaten_neg, beaten_pos = _below(feature, codes.data, label)
-    above = codes.data > 0
+    beaten_neg, beaten_pos = _below(feature, codes.values, label)
+    above = codes.values > 0
     beaten_neg += np.where(above, zeros_neg[feature], 0.0)
     beaten_pos += np.where(above, zeros_pos[feature], 0.0)
     negative_below = np.bincount(feature, ~above & ~label, n_features)  # activations below zero, which zeros beat
@@ -80,7 +78,7 @@ def _discover(codes: sparse.csc_array, sample: Sample) -> Discovered:
     psi = np.bincount(cell, excess, n_features * sample.n_problems).reshape(shape)
     psi += np.outer(v10_zero - value, m_p / m) + np.outer(v01_zero - value, n_p / n)
     variance = (psi**2).sum(1) * sample.n_problems / (sample.n_problems - 1)
-    touched = np.bincount(np.unique(cell) // sample.n_problems, minlength=n_features)
+    touched = codes.groups_touched(sample.problem, sample.n_problems)
     return Discovered(value, np.sign(value - 0.5), _p_values(value - 0.5, variance, touched))
 
 

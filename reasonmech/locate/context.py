@@ -13,11 +13,12 @@ import torch
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
 from reasonmech.rollout import Rollout, Trace
+from reasonmech.runtime.capture import capture
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
     from reasonmech.hosts import Host
-    from reasonmech.runtime.capture import Activations
+    from reasonmech.runtime.activations import Activations
 
 MAX_LEVELS = 12  # most frequent values of a categorical covariate that get a column of their own
 BINS = 10  # of a numeric covariate, at its quantiles: an onset model need not be linear in position
@@ -62,8 +63,6 @@ def next_token(
     Returns:
         Columns `onset_probability` and `entropy` (nats), one row per labelled row.
     """
-    from reasonmech.runtime.capture import capture
-
     if not onset_ids:
         raise DataError(f"no onset token for behaviour {labels.behaviour!r}", do="give the ids of its first word")
     last = Site("resid_post", host.n_layers - 1)
@@ -126,8 +125,8 @@ def design_matrix(covariates: pd.DataFrame, train: np.ndarray) -> np.ndarray:
             columns += [(number - number[train].mean()) / (number[train].std() or 1.0)]
             columns += [(np.searchsorted(edges, number) == i).astype(np.float64) for i in range(1, len(edges) + 1)]
         else:
-            text = values.astype(str)
-            levels = text[train].value_counts().index[1 : MAX_LEVELS + 1]
-            columns += [(text == level).to_numpy(np.float64) for level in levels]
+            text = values.astype(str).to_numpy()
+            levels = pd.Series(text[train]).value_counts().index[1 : MAX_LEVELS + 1]
+            columns += [(text == level).astype(np.float64) for level in levels]
     kept = [c for c in columns if c[train].std() > 1e-9]
     return np.column_stack([np.ones(len(covariates)), *kept])

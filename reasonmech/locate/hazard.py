@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import sparse
 from scipy import stats as scipy_stats
 from scipy.special import expit
 
+from reasonmech.locate.codes import Codes
 from reasonmech.locate.logistic import fit_logistic, log_likelihood
 from reasonmech.locate.sample import Sample, Search
 from reasonmech.locate.score import Columns, Discovered, scores
@@ -24,21 +24,23 @@ class Hazard:
 
     unit = "nats per boundary"
 
-    def discover(self, codes: sparse.csc_array, sample: Sample) -> Discovered:
+    def discover(self, codes: Codes, sample: Sample) -> Discovered:
         z = sample.design
         p = expit(z @ fit_logistic(z, sample.positive))
         residual, weight = sample.positive - p, p * (1 - p)
         information = (z * weight[:, None]).T @ z + 1e-9 * np.eye(z.shape[1])
-        cross = np.asarray(codes.T @ (z * weight[:, None])).T  # [covariate, feature]
+        cross = codes.weighted(z * weight[:, None])  # [covariate, feature]
         slopes = np.linalg.solve(information, cross)  # each feature regressed on the covariates
-        leftover = np.asarray(codes.power(2).T @ weight).ravel() - (cross * slopes).sum(0)
+        squares = np.bincount(
+            codes.features, codes.values.astype(np.float64) ** 2 * weight[codes.rows], codes.n_features
+        )
+        leftover = squares - (cross * slopes).sum(0)
 
-        entries = (residual, (sample.problem, np.arange(len(sample))))
-        member = sparse.csr_array(entries, (sample.n_problems, len(sample)))
-        per_problem = (member @ codes).toarray() - np.asarray(member @ z) @ slopes  # [problem, feature]
-        u = per_problem.sum(0)
-        spread = per_problem.var(0, ddof=1) * sample.n_problems
-        rare = _problems_touched(codes, sample) < MIN_PROBLEMS
+        explained = Codes.of(z).by_group(residual, sample.problem, sample.n_problems)  # [covariate, problem]
+        per_problem = codes.by_group(residual, sample.problem, sample.n_problems) - slopes.T @ explained
+        u = per_problem.sum(1)
+        spread = per_problem.var(1, ddof=1) * sample.n_problems
+        rare = codes.groups_touched(sample.problem, sample.n_problems) < MIN_PROBLEMS
         untestable = rare | (leftover <= 1e-9 * len(sample)) | (spread <= 0)
         gain = np.divide(u**2, 2 * len(sample) * leftover, out=np.zeros_like(u), where=~untestable)
         score = np.divide(np.abs(u), np.sqrt(spread), out=np.zeros_like(u), where=~untestable)
@@ -57,9 +59,3 @@ class Hazard:
             summed = np.bincount(test.problem, gain, test.n_problems)
             results.append(ratio_interval(summed, rows, draws=search.draws, seed=search.seed))
         return results
-
-
-def _problems_touched(codes: sparse.csc_array, sample: Sample) -> np.ndarray:
-    feature = np.repeat(np.arange(codes.shape[1]), np.diff(codes.indptr))
-    cells = np.unique(feature * sample.n_problems + sample.problem[codes.indices])
-    return np.bincount(cells // sample.n_problems, minlength=codes.shape[1])

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from reasonmech.errors import DataError
-from reasonmech.locate.codes import encode_rows, firing
+from reasonmech.locate.codes import encode_rows
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
@@ -49,10 +49,10 @@ class FeatureStats:
 
 def feature_stats(coder: SparseCoder, x: Tensor) -> FeatureStats:
     """Statistics of every feature on activations x [token, d_model]."""
-    rate, mean_active = firing(encode_rows(coder, x))
+    codes = encode_rows(coder, x)
     with torch.no_grad():
         norms = coder.rows(range(coder.d_sae)).norm(dim=-1).float().cpu().numpy()
-    return FeatureStats(rate, mean_active, norms * mean_active)
+    return FeatureStats(codes.rate, codes.mean_active, norms * codes.mean_active)
 
 
 def matched_features(

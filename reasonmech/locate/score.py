@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from scipy import sparse
 
+from reasonmech.locate.codes import Codes
 from reasonmech.locate.sample import Sample, Search
 from reasonmech.registry import Registry
 from reasonmech.stats import Interval
@@ -38,7 +38,7 @@ class Score(Protocol):
 
     unit: str
 
-    def discover(self, codes: sparse.csc_array, sample: Sample) -> Discovered:
+    def discover(self, codes: Codes, sample: Sample) -> Discovered:
         """Score every feature of codes [row, feature] at once, on the training split."""
         ...
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reasonmech.errors import MismatchError, NonFiniteError
 from reasonmech.labels import Labels
-from reasonmech.locate.codes import column, encode_rows, firing
+from reasonmech.locate.codes import encode_rows
 from reasonmech.locate.context import Context, design_matrix, known_covariates
 from reasonmech.locate.sample import Sample, Search, split_by_problem, take_rows
 from reasonmech.locate.score import Columns, Score, scores
@@ -20,7 +20,7 @@ from reasonmech.locate.vectors import fit_vector
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
-    from reasonmech.runtime.capture import Activations
+    from reasonmech.runtime.activations import Activations
 
 FITTED_BASELINES = ("diff_mean", "probe")
 Detector = tuple[str, int]  # kind, and the feature's index (-1 for a baseline)
@@ -70,15 +70,14 @@ def locate(
     split = _split(acts, labels, context, search)
     codes = encode_rows(coder, x)
 
-    found = scorer.discover(codes[np.flatnonzero(~split.held)], split.train)
+    found = scorer.discover(codes.take_rows(~split.held), split.train)
     best = np.lexsort((-found.value, found.sign <= 0))[: search.top]
-    detectors: dict[Detector, np.ndarray] = {("feature", int(i)): column(codes, int(i)) for i in best}
+    detectors: dict[Detector, np.ndarray] = {("feature", int(i)): codes.column(int(i)) for i in best}
     detectors |= _baselines(x, split, context)
 
-    rate, mean_active = firing(codes)
     features = pd.DataFrame(
-        {"kind": "feature", "feature": np.arange(codes.shape[1]), "train_value": found.value, "sign": found.sign}
-        | {"p": found.p, "rate": rate, "mean_active": mean_active}
+        {"kind": "feature", "feature": np.arange(codes.n_features), "train_value": found.value, "sign": found.sign}
+        | {"p": found.p, "rate": codes.rate, "mean_active": codes.mean_active}
     )
     frame = features.merge(_value(scorer, detectors, split, search), on=["kind", "feature"], how="outer")
     n_pos = int(split.test.positive.sum())
@@ -92,7 +91,7 @@ def locate(
         n_neg=len(split.test) - n_pos,
         n_problems=split.test.n_problems,
     )
-    return FeatureTable(frame[list(COLUMNS)])
+    return FeatureTable(frame.reindex(columns=list(COLUMNS)))
 
 
 def _checked_rows(acts: Activations, labels: Labels, coder: SparseCoder) -> Tensor:

@@ -12,6 +12,7 @@ import pandas as pd
 
 from reasonmech.errors import CorruptFileError, DataError
 from reasonmech.interventions import Features
+from reasonmech.locate.frames import rows_where
 from reasonmech.stats import bh
 
 if TYPE_CHECKING:
@@ -69,12 +70,13 @@ class FeatureTable:
         frame = self.frame if behaviour is None else self.of(behaviour).frame
         groups = frame.groupby(["behaviour", "mode", "site", "kind"], sort=False)
         rank = groups["train_value"].rank(method="first", ascending=False)
-        kept = frame[(frame.kind != "feature") | ((rank <= k) & frame.value.notna())]
-        return FeatureTable(kept.sort_values(["behaviour", "mode", "site", "value"], ascending=[True] * 3 + [False]))
+        kept = rows_where(frame, (frame["kind"] != "feature") | ((rank <= k) & frame["value"].notna()))
+        order = np.lexsort((-kept["value"], kept["site"], kept["mode"], kept["behaviour"]))
+        return FeatureTable(kept.take(order))
 
     def of(self, behaviour: str) -> FeatureTable:
         """Rows of one behaviour. Raises DataError when it was not searched for."""
-        kept = self.frame[self.frame.behaviour == behaviour]
+        kept = rows_where(self.frame, self.frame["behaviour"] == behaviour)
         if kept.empty:
             known = ", ".join(sorted(self.frame.behaviour.unique()))
             raise DataError(f"no row of behaviour {behaviour!r} in this table", allowed=known)
@@ -127,12 +129,13 @@ def select(
     if frame[["behaviour", "mode"]].drop_duplicates().shape[0] > 1:
         found = ", ".join(sorted({f"{b} ({m})" for b, m in zip(frame.behaviour, frame["mode"], strict=True)}))
         raise DataError(f"the table holds several searches: {found}", do="name one behaviour")
-    here = frame[(frame.kind == "feature") & (frame.site == str(coder.site))]
-    passing = here[(here.sign > 0) & (here.p_adjusted <= alpha)].sort_values("train_value", ascending=False)
+    here = rows_where(frame, (frame["kind"] == "feature") & (frame["site"] == str(coder.site)))
+    passing = rows_where(here, (here["sign"] > 0) & (here["p_adjusted"] <= alpha))
+    passing = passing.sort_values(by="train_value", ascending=False)
     if len(passing) < k:
         raise DataError(
             f"{len(passing)} of {len(here)} features at {coder.site} go with the behaviour at a false-discovery rate "
             f"of {alpha:g}; {k} were asked for",
             do="ask for fewer, use more problems, or search another site",
         )
-    return Features(coder, tuple(int(i) for i in passing.feature[:k]))
+    return Features(coder, tuple(int(i) for i in passing["feature"][:k]))

@@ -16,7 +16,7 @@ from reasonmech.registry import Registry
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
-    from reasonmech.runtime.capture import Activations
+    from reasonmech.runtime.activations import Activations
 
 PROBE_PENALTIES = (1.0, 30.0, 1000.0)
 

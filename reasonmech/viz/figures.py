@@ -14,6 +14,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from reasonmech.errors import DataError
+from reasonmech.locate.frames import groups, rows_where
 from reasonmech.viz.theme import CONTROL, GREY, INK, MARKS, PALE, TEMPLATE, Mark, tint
 
 KIND_MARKS = {
@@ -28,6 +29,7 @@ KIND_NAMES = {
     "ceiling": "model's own next-token probability",
 }
 NULL_VALUE = {"AUROC": 0.5}
+GUIDE = {"color": GREY, "dash": "dot", "width": 1.5}
 
 
 def recovery_by_arm(frame: pd.DataFrame) -> go.Figure:
@@ -37,16 +39,14 @@ def recovery_by_arm(frame: pd.DataFrame) -> go.Figure:
         frame: one row per arm: arm, estimate, low, high (shares; infinite where unbounded), steered (share of
             model-chosen tokens). Arms named random_... are drawn as controls, takeover as the ceiling.
     """
-    frame = _checked(frame, ("arm", "estimate", "low", "high", "steered"))[::-1]
+    frame = _checked(frame, ("arm", "estimate", "low", "high", "steered")).iloc[::-1]
     figure = go.Figure()
     for x, name in ((0.0, "base"), (1.0, "thinking")):
-        figure.add_vline(
-            x=x, line={"color": GREY, "dash": "dot", "width": 1.5}, annotation_text=name, annotation_position="top"
-        )
+        figure.add_vline(x=x, line=GUIDE, annotation_text=name, annotation_position="top")
     for role, mark in (("hybrid", MARKS[0]), ("ceiling", MARKS[2]), ("random control", CONTROL)):
-        rows = frame[[_role(arm) == role for arm in frame.arm]]
+        rows = rows_where(frame, [_role(arm) == role for arm in frame["arm"]])
         if len(rows):
-            figure.add_trace(_points(rows, rows.arm, mark, name=role))
+            figure.add_trace(_points(rows, "arm", mark, name=role))
     finite = frame[["estimate", "low", "high"]].to_numpy(np.float64)
     finite = finite[np.isfinite(finite)]
     for arm, estimate, low, high, steered in frame[["arm", "estimate", "low", "high", "steered"]].itertuples(
@@ -57,7 +57,7 @@ def recovery_by_arm(frame: pd.DataFrame) -> go.Figure:
         figure.add_annotation(x=1.01, xref="paper", y=arm, text=text, showarrow=False, xanchor="left")
     figure.update_xaxes(title="gap recovered, 95 % interval by problem", tickformat=".0%")
     figure.update_xaxes(range=[min(0.0, *finite) - 0.04, max(1.0, *finite) + 0.04])
-    figure.update_yaxes(categoryorder="array", categoryarray=list(frame.arm))
+    figure.update_yaxes(categoryorder="array", categoryarray=list(frame["arm"]))
     return _finish(figure, "Gap recovered by arm", height=230 + 40 * len(frame)).update_layout(margin_r=280)
 
 
@@ -69,7 +69,7 @@ def dose_curves(frame: pd.DataFrame) -> go.Figure:
             high (shares). Arms whose name begins with "random" are drawn as controls.
     """
     frame = _checked(frame, ("behaviour", "place", "arm", "dose", "value", "low", "high"))
-    behaviours, places = frame.behaviour.unique(), frame.place.unique()
+    behaviours, places = _appearing(frame, "behaviour"), _appearing(frame, "place")
     figure = make_subplots(
         rows=len(behaviours),
         cols=len(places),
@@ -79,13 +79,13 @@ def dose_curves(frame: pd.DataFrame) -> go.Figure:
         vertical_spacing=0.12 if len(behaviours) < 4 else 0.06,
         horizontal_spacing=0.04,
     )
-    marks = _arm_marks(frame.arm.unique())
+    marks = _arm_marks(_appearing(frame, "arm"))
     shown: set[str] = set()
-    for (behaviour, place, arm), rows in frame.groupby(["behaviour", "place", "arm"], sort=False):
-        name = "random, matched" if _is_control(str(arm)) else str(arm)
-        at = {"row": list(behaviours).index(behaviour) + 1, "col": list(places).index(place) + 1}
-        for trace in _band(rows.sort_values("dose"), marks[str(arm)], name=name, legend=name not in shown):
-            figure.add_trace(trace, **at)
+    for (behaviour, place, arm), rows in groups(frame, ["behaviour", "place", "arm"]):
+        name = "random, matched" if _is_control(arm) else arm
+        row, col = behaviours.index(behaviour) + 1, places.index(place) + 1
+        for trace in _band(rows.sort_values(by="dose"), marks[arm], name=name, legend=name not in shown):
+            figure.add_trace(trace, row=row, col=col)
         shown.add(name)
     figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
     figure.update_yaxes(title="behaviour begins", col=1)
@@ -101,7 +101,7 @@ def feature_table(frame: pd.DataFrame) -> go.Figure:
     """
     needed = ("behaviour", "mode", "site", "kind", "feature", "unit", "value", "low", "high")
     frame = _checked(frame, needed).dropna(subset=["value"])
-    panels = list(frame.groupby(["behaviour", "mode"], sort=False))
+    panels = list(groups(frame, ["behaviour", "mode"]))
     heights = [len(rows) + 1 for _, rows in panels]
     figure = make_subplots(
         rows=len(panels),
@@ -112,19 +112,20 @@ def feature_table(frame: pd.DataFrame) -> go.Figure:
     )
     shown: set[str] = set()
     for row, (_, rows) in enumerate(panels, start=1):
-        rows = rows.sort_values("value")
+        rows = rows.sort_values(by="value")
         keys = rows[["kind", "feature", "site"]].itertuples(index=False)
         rows = rows.assign(label=[_detector(*key) for key in keys])
         for kind, mark in KIND_MARKS.items():
-            some = rows[rows.kind == kind].rename(columns={"value": "estimate"})
+            some = rows_where(rows, rows["kind"] == kind).assign(estimate=lambda found: found["value"])
             if len(some):
                 name = KIND_NAMES.get(kind, "SAE feature")
-                figure.add_trace(_points(some, some.label, mark, name=name, legend=kind not in shown), row=row, col=1)
+                trace = _points(some, "label", mark, name=name, legend=kind not in shown)
+                figure.add_trace(trace, row=row, col=1)
                 shown.add(kind)
-        null = NULL_VALUE.get(str(rows.unit.iloc[0]), 0.0)
-        figure.add_vline(x=null, line={"color": GREY, "dash": "dot", "width": 1.5}, row=row, col=1)  # pyright: ignore
-        figure.update_yaxes(categoryorder="array", categoryarray=list(rows.label), row=row, col=1)
-    units = ", ".join(sorted(frame.unit.unique()))
+        null = NULL_VALUE.get(str(rows["unit"].iloc[0]), 0.0)
+        figure.add_vline(x=null, line=GUIDE, row=row, col=1)  # pyright: ignore[reportArgumentType]
+        figure.update_yaxes(categoryorder="array", categoryarray=list(rows["label"]), row=row, col=1)
+    units = ", ".join(_appearing(frame, "unit"))
     figure.update_xaxes(matches="x")
     figure.update_xaxes(title=f"{units} on held-out problems (dotted: chance)", row=len(panels), col=1)
     return _finish(figure, "What anticipates each behaviour", height=210 + 28 * sum(heights) + 30 * len(panels))
@@ -141,19 +142,19 @@ def value_by_site(frame: pd.DataFrame) -> go.Figure:
     if len(found := frame[["behaviour", "mode"]].drop_duplicates()) > 1:
         raise DataError(f"{len(found)} searches in one figure", do="filter the frame to one behaviour and mode")
     rank = frame.groupby(["site", "kind"])["train_value"].rank(ascending=False, method="first")
-    best = frame[(frame.kind != "feature") | (rank == 1)].rename(columns={"value": "estimate"})
+    best = rows_where(frame, (frame["kind"] != "feature") | (rank == 1)).assign(estimate=lambda found: found["value"])
     figure = go.Figure()
     for kind, mark in KIND_MARKS.items():
-        rows = best[best.kind == kind]
+        rows = rows_where(best, best["kind"] == kind)
         if len(rows):
             name = KIND_NAMES.get(kind, "best SAE feature")
-            trace = _points(rows, rows.site, mark, name=name, across=True)
+            trace = _points(rows, "site", mark, name=name, across=True)
             figure.add_trace(trace.update(mode="lines+markers", line={"color": mark.colour, "dash": mark.dash}))
-    unit = str(best.unit.iloc[0])
-    figure.add_hline(y=NULL_VALUE.get(unit, 0.0), line={"color": GREY, "dash": "dot", "width": 1.5})
+    unit = str(best["unit"].iloc[0])
+    figure.add_hline(y=NULL_VALUE.get(unit, 0.0), line=GUIDE)
     figure.update_yaxes(title=f"{unit}, held out")
-    figure.update_xaxes(title="site", categoryorder="array", categoryarray=list(frame.site.unique()))
-    return _finish(figure, f"{best.behaviour.iloc[0]} · {best['mode'].iloc[0]}, by site", height=420)
+    figure.update_xaxes(title="site", categoryorder="array", categoryarray=_appearing(frame, "site"))
+    return _finish(figure, f"{best['behaviour'].iloc[0]} · {best['mode'].iloc[0]}, by site", height=420)
 
 
 def _checked(frame: pd.DataFrame, needed: Sequence[str]) -> pd.DataFrame:
@@ -162,6 +163,11 @@ def _checked(frame: pd.DataFrame, needed: Sequence[str]) -> pd.DataFrame:
     if frame.empty:
         raise DataError("the figure has no rows to draw", do="check the filter that made this frame")
     return frame
+
+
+def _appearing(frame: pd.DataFrame, column: str) -> list[str]:
+    """The different values of a column, in order of appearance."""
+    return list(dict.fromkeys(frame[column].astype(str)))
 
 
 def _is_control(arm: str) -> bool:
@@ -182,14 +188,14 @@ def _detector(kind: str, feature: int, site: str) -> str:
 
 
 def _points(
-    rows: pd.DataFrame, labels: pd.Series, mark: Mark, *, name: str, legend: bool = True, across: bool = False
+    rows: pd.DataFrame, label: str, mark: Mark, *, name: str, legend: bool = True, across: bool = False
 ) -> go.Scatter:
     """Estimates with asymmetric error bars, along y (or, `across`, along x); an infinite end is drawn without a bar."""
-    ends = {side: (rows[side] - rows.estimate).abs().replace(np.inf, 0.0) for side in ("low", "high")}
+    ends = {side: (rows[side] - rows["estimate"]).abs().replace(np.inf, 0.0) for side in ("low", "high")}
     bars = {"type": "data", "array": ends["high"], "arrayminus": ends["low"], "thickness": 2, "width": 5}
     values, position = ("y", "x") if across else ("x", "y")
     return go.Scatter(
-        {values: rows.estimate, position: labels, f"error_{values}": bars | {"color": mark.colour}},
+        {values: rows["estimate"], position: list(rows[label]), f"error_{values}": bars | {"color": mark.colour}},
         mode="markers",
         marker={"symbol": mark.symbol, "size": 11, "color": mark.colour, "line": {"width": 2, "color": mark.colour}},
         name=name,

@@ -12,6 +12,7 @@ from reasonmech.errors import DataError
 from reasonmech.interventions import Direction, Features
 from reasonmech.locate.tokens import token_pieces
 from reasonmech.rollout import Rollout
+from reasonmech.runtime.capture import capture
 from reasonmech.viz.view import TokenView
 
 if TYPE_CHECKING:
@@ -43,11 +44,12 @@ def look(
         DataError: a coder without features, or an empty text.
         UnknownNameError, MismatchError: the axis does not fit this host.
     """
-    from reasonmech.runtime.capture import capture
-
     axis = _axis(axis, features)
     axis.check(host)
-    acts = capture(host, [text], [axis.at], progress=False)
+    if isinstance(text, Rollout):
+        acts = capture(host, [text], [axis.at], progress=False)
+    else:
+        acts = capture(host, [text], [axis.at], progress=False)
     x = acts.at(axis.at).float()
     if len(x) == 0:
         raise DataError("nothing to look at: the text has no tokens", do="give a text that the tokenizer knows")

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy import sparse
 
 from reasonmech.errors import CorruptFileError, DataError, MismatchError, NonFiniteError, UnknownNameError
 from reasonmech.locate import Auroc, Context, FeatureTable, Sample, Search, auroc_columns, direction, locate, select
+from reasonmech.locate.codes import Codes
 from reasonmech.locate.hazard import Hazard
 from reasonmech.locate.logistic import fit_logistic, log_likelihood
 from reasonmech.locate.sample import split_by_problem
@@ -39,12 +39,12 @@ def test_sparse_auroc_equals_every_pair_compared(negatives: bool) -> None:
     wins = dense[positive][:, None] - dense[~positive][None]
     expected = ((wins > 0) + 0.5 * (wins == 0)).mean((0, 1))
     assert np.ptp(expected) > 0.1
-    assert np.allclose(auroc_columns(sparse.csc_array(dense), positive), expected)
+    assert np.allclose(auroc_columns(Codes.of(dense), positive), expected)
 
 
 def test_column_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(1)
-    codes = sparse.csc_array(rng.random((50, 30)) * (rng.random((50, 30)) < 0.4))
+    codes = Codes.of(rng.random((50, 30)) * (rng.random((50, 30)) < 0.4))
     positive = rng.random(50) < 0.5
     whole = auroc_columns(codes, positive)
     monkeypatch.setattr(sys.modules["reasonmech.locate.auroc"], "ENTRIES", 40)
@@ -60,7 +60,7 @@ def test_p_values_hold_their_level_when_rows_of_a_problem_belong_together(score:
         positive = rng.random(600) < np.repeat(rng.beta(0.8, 0.8, 60), 10)
         on = rng.random((600, 50)) < np.repeat(rng.beta(0.5, 1.0, (60, 50)), 10, axis=0)
         sample = Sample(positive, problem, np.ones((600, 1)))
-        found = score().discover(sparse.csc_array(on * rng.random((600, 50))), sample)
+        found = score().discover(Codes.of(on * rng.random((600, 50))), sample)
         small, total = small + int((found.p < 0.05).sum()), total + 50
     assert 0.03 < small / total < 0.085  # clustered normal approximation at 60 problems; rows taken as units give 0.4
 
@@ -70,11 +70,11 @@ def test_rao_gain_predicts_the_refit(make_world) -> None:
     positive = world.labels.positive
     design = np.c_[np.ones(len(positive)), world.labels.position / 50 - 1]
     sample = Sample(positive, world.labels.rollout, design)
-    codes = sparse.csc_array(torch.relu(world.acts.x).numpy().astype(np.float64))
+    codes = Codes.of(torch.relu(world.acts.x).numpy().astype(np.float64))
     found = Hazard().discover(codes, sample)
     before = log_likelihood(design, positive, fit_logistic(design, positive, l2=1e-6)).mean()
     for feature in (world.signal, world.position_bound, 40):
-        x = np.c_[design, codes[:, [feature]].toarray()]
+        x = np.c_[design, codes.column(feature)]
         gain = log_likelihood(x, positive, fit_logistic(x, positive, l2=1e-6)).mean() - before
         assert found.value[feature] == pytest.approx(gain, rel=0.05, abs=2e-5)  # second order in a small effect
     assert np.argmax(found.value) == world.signal
@@ -113,7 +113,7 @@ def test_hazard_discounts_what_position_knows_already(world, coder) -> None:
     assert _row(found, "feature", world.signal)["low"] > 0.02
     followed = _row(found, "feature", world.position_bound)
     assert followed["value"] < 0.01  # AUROC calls it a detector all the same
-    assert auroc_columns(sparse.csc_array(torch.relu(world.acts.x).numpy()), world.labels.positive)[11] > 0.6
+    assert auroc_columns(Codes.of(torch.relu(world.acts.x).numpy()), world.labels.positive)[11] > 0.6
     assert _row(found, "ceiling")["value"] > _row(found, "feature", world.signal)["value"]
     assert set(found.frame.unit) == {"nats per boundary"}
 
