@@ -61,12 +61,13 @@ def recovery_by_arm(frame: pd.DataFrame) -> go.Figure:
     return _finish(figure, "Gap recovered by arm", height=230 + 40 * len(frame)).update_layout(margin_r=280)
 
 
-def dose_curves(frame: pd.DataFrame) -> go.Figure:
+def dose_curves(frame: pd.DataFrame, *, dose: str = "clamped to (activation units)") -> go.Figure:
     """Rate of each behaviour against the clamped value: located features beside matched random ones.
 
     Args:
-        frame: behaviour, place (panel column, such as "at opportunities"), arm, dose (activation units), value, low,
-            high (shares). Arms whose name begins with "random" are drawn as controls.
+        frame: behaviour, place (panel column, such as "at opportunities"), arm, dose, value, low, high (shares). Arms
+            whose name begins with "random" are drawn as controls.
+        dose: what the dose is, with its unit.
     """
     frame = _checked(frame, ("behaviour", "place", "arm", "dose", "value", "low", "high"))
     behaviours, places = _appearing(frame, "behaviour"), _appearing(frame, "place")
@@ -89,7 +90,7 @@ def dose_curves(frame: pd.DataFrame) -> go.Figure:
         shown.add(name)
     figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
     figure.update_yaxes(title="behaviour begins", col=1)
-    figure.update_xaxes(title="clamped to (activation units)", row=len(behaviours))
+    figure.update_xaxes(title=dose, row=len(behaviours))
     return _finish(figure, "Dose and response, 95 % intervals by problem", height=220 + 240 * len(behaviours))
 
 
@@ -98,9 +99,11 @@ def feature_table(frame: pd.DataFrame) -> go.Figure:
 
     Args:
         frame: a `FeatureTable`'s frame, best `table.top(5).frame`; rows without a held-out value are left out.
+            A column `source` (which text), where there is one, is part of the label.
     """
     needed = ("behaviour", "mode", "site", "kind", "feature", "unit", "value", "low", "high")
     frame = _checked(frame, needed).dropna(subset=["value"])
+    named = ["kind", "feature", "site"] + (["source"] if "source" in frame else [])
     panels = list(groups(frame, ["behaviour", "mode"]))
     heights = [len(rows) + 1 for _, rows in panels]
     figure = make_subplots(
@@ -113,7 +116,7 @@ def feature_table(frame: pd.DataFrame) -> go.Figure:
     shown: set[str] = set()
     for row, (_, rows) in enumerate(panels, start=1):
         rows = rows.sort_values(by="value")
-        keys = rows[["kind", "feature", "site"]].itertuples(index=False)
+        keys = rows[named].itertuples(index=False)
         rows = rows.assign(label=[_detector(*key) for key in keys])
         for kind, mark in KIND_MARKS.items():
             some = rows_where(rows, rows["kind"] == kind).assign(estimate=lambda found: found["value"])
@@ -128,7 +131,9 @@ def feature_table(frame: pd.DataFrame) -> go.Figure:
     units = ", ".join(_appearing(frame, "unit"))
     figure.update_xaxes(matches="x")
     figure.update_xaxes(title=f"{units} on held-out problems (dotted: chance)", row=len(panels), col=1)
-    return _finish(figure, "What anticipates each behaviour", height=210 + 28 * sum(heights) + 30 * len(panels))
+    behaviours = _appearing(frame, "behaviour")
+    title = f"Detectors of {behaviours[0]}" if len(behaviours) == 1 else "Detectors of each behaviour"
+    return _finish(figure, title, height=210 + 28 * sum(heights) + 30 * len(panels))
 
 
 def value_by_site(frame: pd.DataFrame) -> go.Figure:
@@ -183,8 +188,8 @@ def _arm_marks(arms: Sequence[str]) -> dict[str, Mark]:
     return {arm: CONTROL if _is_control(arm) else MARKS[own.index(arm) % len(MARKS)] for arm in arms}
 
 
-def _detector(kind: str, feature: int, site: str) -> str:
-    return f"feature {feature} · {site}" if kind == "feature" else f"{KIND_NAMES.get(kind, kind)} · {site}"
+def _detector(kind: str, feature: int, *where: str) -> str:
+    return " · ".join([f"feature {feature}" if kind == "feature" else KIND_NAMES.get(kind, kind), *where])
 
 
 def _points(

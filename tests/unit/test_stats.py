@@ -151,3 +151,19 @@ def test_auroc_pools_problems_beyond_its_limit_and_refuses_too_few() -> None:
     assert found.high - found.low < 0.05
     with pytest.raises(DataError, match="4 problems hold a positive row"):
         stats.auroc(np.arange(40), np.arange(40) < 4, np.arange(40))
+
+
+def test_auroc_interval_covers_when_rows_of_a_problem_belong_together() -> None:
+    """Scores and labels both cluster by problem; the truth is the mean over many worlds."""
+    rng, hits = np.random.default_rng(11), 0
+    problems = np.repeat(np.arange(80), 8)
+
+    def world() -> tuple[np.ndarray, np.ndarray]:
+        kind = np.repeat(rng.normal(size=80), 8)
+        positive = rng.random(640) < 1 / (1 + np.exp(-kind))
+        return positive + 0.7 * kind + rng.normal(size=640), positive
+
+    truth = np.mean([_brute_auroc(*world()) for _ in range(400)])
+    for seed in range(300):
+        hits += stats.auroc(*world(), problems, draws=600, seed=seed).covers(float(truth))
+    assert 0.93 - 0.025 <= hits / 300 <= 0.97 + 0.025  # two standard errors of 300 replicates

@@ -93,6 +93,11 @@ def test_feature_figures_leave_nothing_valued_out(found: pd.DataFrame) -> None:
     labels = {str(y): x for trace in figure.data for x, y in zip(trace.x, trace.y, strict=True)}
     assert labels["feature 4 · resid_post.1"] == 0.7
     assert labels["logistic probe · resid_post.1"] == 0.8
+    both = pd.concat([found.assign(source="base"), found.assign(source="thinking", value=found.value - 0.1)])
+    labels = {str(y): x for trace in feature_table(both).data for x, y in zip(trace.x, trace.y, strict=True)}
+    assert (labels["feature 4 · resid_post.1 · base"], labels["feature 4 · resid_post.1 · thinking"]) == pytest.approx(
+        (0.7, 0.6)
+    )
     untested = found.assign(value=found.value.where(found.feature != 9))
     assert sum(len(trace.x) for trace in feature_table(untested).data) == len(found) - 3
 
