@@ -1,0 +1,298 @@
+"""The laws are worth something only if they fail when a law is broken: each mutant must be killed by a named one."""
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from reasonmech.hosts.hookpoint import HookPoint
+from reasonmech.hosts.host import Host
+from reasonmech.interventions import fwd_hooks, hooks
+from reasonmech.interventions.hooks import Hooks
+from reasonmech.interventions.tally import Tally
+from reasonmech.interventions.target import Target
+from reasonmech.interventions.where import Generated
+from reasonmech.runtime import batch as batch_module
+from reasonmech.runtime import host_decoder, receipt
+from reasonmech.runtime.decode import Choice
+from reasonmech.runtime.host_decoder import HostState
+from reasonmech.step import Step
+
+TESTS = Path(__file__).parent.parent
+Patch = Callable[[pytest.MonkeyPatch], None]
+
+
+def load(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(path.replace("/", "_").removesuffix(".py"), TESTS / path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+RUNS, FORMULA, WHERE, GENERATE = (
+    load(path)
+    for path in ("laws/test_runs.py", "laws/test_formula.py", "laws/test_where.py", "equivalence/test_generate.py")
+)
+
+
+def off_by_one_site(m: pytest.MonkeyPatch) -> None:
+    right = Host.hook_point
+    m.setattr(Host, "hook_point", lambda self, site: right(self, site._replace(layer=min(site.layer + 1, 3))))
+
+
+def hook_that_never_fires(m: pytest.MonkeyPatch) -> None:
+    m.setattr(HookPoint, "attach", lambda self, edit: torch.nn.Identity().register_forward_hook(lambda *a: None))
+
+
+def applied_twice(m: pytest.MonkeyPatch) -> None:
+    right = Hooks.apply
+
+    def twice(self: Hooks, stop: object, x: torch.Tensor) -> torch.Tensor | None:
+        once = right(self, stop, x)
+        return None if once is None else right(self, stop, once)
+
+    m.setattr(Hooks, "apply", twice)
+
+
+def positions_count_padding(m: pytest.MonkeyPatch) -> None:
+    m.setattr(Step, "positions", property(lambda self: torch.arange(self.ids.shape[1]).expand(self.ids.shape)))
+
+
+def model_positions_count_padding(m: pytest.MonkeyPatch) -> None:
+    right = HostState.__init__
+
+    def shifted(self: HostState, *args: object) -> None:
+        right(self, *args)
+        self._positions = torch.arange(self._positions.shape[1]).expand(self._positions.shape).clone()
+
+    m.setattr(HostState, "__init__", shifted)
+
+
+def mask_of_the_first_pass_is_kept(m: pytest.MonkeyPatch) -> None:
+    right = Hooks.begin
+
+    def stale(self: Hooks, step: Step) -> None:
+        if step.new > 1:
+            right(self, step)
+            return
+        column = [None if target is None else target.mask[:, -1:] for target in self._targets]
+        right(self, step)
+        self._targets = [None if old is None else Target.of(old, step) for old in column]
+
+    m.setattr(Hooks, "begin", stale)
+
+
+def mask_sees_only_the_new_tokens(m: pytest.MonkeyPatch) -> None:
+    right = HostState._step
+
+    def only_new(self: HostState) -> Step:
+        step = right(self)
+        return replace(step, ids=step.ids[:, -step.new :], mask=step.mask[:, -step.new :])
+
+    m.setattr(HostState, "_step", only_new)
+
+
+def generated_starts_one_late(m: pytest.MonkeyPatch) -> None:
+    right = Generated.mask
+    m.setattr(Generated, "mask", lambda self, step: right(self, replace(step, prompt_length=step.prompt_length + 1)))
+
+
+def leaving_rows_keep_their_place(m: pytest.MonkeyPatch) -> None:
+    right = HostState.keep
+
+    def forgetful(self: HostState, rows: torch.Tensor) -> None:
+        lengths = self._prompt_length
+        right(self, rows)
+        self._prompt_length = lengths[: len(rows)]
+
+    m.setattr(HostState, "keep", forgetful)
+
+
+def second_edit_reads_the_unedited_stream(m: pytest.MonkeyPatch) -> None:
+    right = Hooks.apply
+
+    def unedited(self: Hooks, stop: object, x: torch.Tensor) -> torch.Tensor | None:
+        parts = [right(self, stop._replace(edits=(i,)), x) for i in stop.edits]
+        return x + sum(part - x for part in parts if part is not None)
+
+    m.setattr(Hooks, "apply", unedited)
+
+
+def gate_reads_after_the_edits(m: pytest.MonkeyPatch) -> None:
+    right = Hooks.apply
+
+    def late(self: Hooks, stop: object, x: torch.Tensor) -> torch.Tensor | None:
+        for i in stop.edits:
+            edited = right(self, stop._replace(edits=(i,), gates=tuple(g for g in stop.gates if g == i)), x)
+            x = x if edited is None else edited
+        return x
+
+    m.setattr(Hooks, "apply", late)
+
+
+def reconstruction_error_is_dropped(m: pytest.MonkeyPatch) -> None:
+    right = hooks.change
+    m.setattr(
+        hooks,
+        "change",
+        lambda intervention, x, weight, place: right(replace(intervention, error="drop"), x, weight, place),
+    )
+
+
+def silence_is_accepted(m: pytest.MonkeyPatch) -> None:
+    for module in (fwd_hooks, receipt):
+        m.setattr(module, "check_masked", lambda plan, n_masked, *, result=None: None)
+
+
+def silence_is_judged_per_batch(m: pytest.MonkeyPatch) -> None:
+    right = Tally.saw
+
+    def strict(self: Tally, i: int, n_tokens: int, n_masked: int) -> None:
+        assert n_masked, "touched nothing in this batch"
+        right(self, i, n_tokens, n_masked)
+
+    m.setattr(Tally, "saw", strict)
+
+
+def hooks_stay_after_a_run(m: pytest.MonkeyPatch) -> None:
+    m.setattr(Hooks, "remove", lambda self: None)
+
+
+def padding_is_steered_and_counted(m: pytest.MonkeyPatch) -> None:
+    m.setattr(Step, "computed", lambda self, over_text: over_text[:, -self.new :])
+
+
+def noise_follows_the_place_in_the_batch(m: pytest.MonkeyPatch) -> None:
+    right = batch_module.choose
+
+    def by_place(logits: torch.Tensor, *, temperature: float, keys: torch.Tensor, position: torch.Tensor) -> Choice:
+        return right(logits, temperature=temperature, keys=torch.arange(len(keys)), position=position)
+
+    m.setattr(batch_module, "choose", by_place)
+
+
+def labels_of_the_prompt_only(m: pytest.MonkeyPatch) -> None:
+    right = host_decoder.LabelBuffer.extend
+
+    def stuck(self: object, ids: torch.Tensor, mask: torch.Tensor, prompt_length: torch.Tensor) -> dict:
+        found = right(self, ids, mask, prompt_length)
+        offset = mask.long().cumsum(-1) - 1
+        return {name: marks & (offset < prompt_length[:, None]) for name, marks in found.items()}
+
+    m.setattr(host_decoder.LabelBuffer, "extend", stuck)
+
+
+class Mutant(NamedTuple):
+    patch: Patch
+    law: Callable[[], None]
+    named: str
+
+
+MUTANTS = [
+    Mutant(
+        off_by_one_site,
+        lambda: RUNS.test_a_plan_is_a_plain_torch_hook_at_the_named_place("llama", "resid_post.1"),
+        "a plan is a torch hook at the named place",
+    ),
+    Mutant(
+        applied_twice,
+        lambda: RUNS.test_a_plan_is_a_plain_torch_hook_at_the_named_place("llama", "mlp_out.0"),
+        "a plan is a torch hook at the named place",
+    ),
+    Mutant(
+        hook_that_never_fires,
+        lambda: RUNS.test_cached_and_batched_equals_uncached_single_rows("steer_everywhere"),
+        "an edit changes something",
+    ),
+    Mutant(
+        positions_count_padding,
+        lambda: WHERE.assert_causal(WHERE.prompt(1)),
+        "masks are blind to padding",
+    ),
+    Mutant(
+        model_positions_count_padding,
+        lambda: GENERATE.test_greedy_batch_equals_hugging_face_row_by_row("gpt2"),
+        "a batch equals its rows",
+    ),
+    Mutant(
+        mask_of_the_first_pass_is_kept,
+        lambda: RUNS.test_cached_and_batched_equals_uncached_single_rows("window"),
+        "cached equals uncached",
+    ),
+    Mutant(
+        mask_sees_only_the_new_tokens,
+        lambda: RUNS.test_cached_and_batched_equals_uncached_single_rows("clamp_sentence_starts"),
+        "cached equals uncached",
+    ),
+    Mutant(
+        generated_starts_one_late,
+        RUNS.test_generated_cannot_change_the_first_token_and_the_prompts_end_can,
+        "generated() is every generated token",
+    ),
+    Mutant(
+        leaving_rows_keep_their_place,
+        RUNS.test_rows_that_leave_the_batch_do_not_disturb_the_masks_of_the_others,
+        "rows that leave do not disturb the others",
+    ),
+    Mutant(
+        second_edit_reads_the_unedited_stream,
+        RUNS.test_a_list_applies_in_order_at_one_site_and_reads_the_edited_stream,
+        "a list applies in order",
+    ),
+    Mutant(
+        gate_reads_after_the_edits,
+        RUNS.test_a_gate_reads_its_site_before_any_edit_of_the_plan,
+        "a gate reads before any edit of the plan",
+    ),
+    Mutant(
+        reconstruction_error_is_dropped,
+        FORMULA.test_features_are_read_together_and_written_jointly,
+        "the reconstruction error is kept",
+    ),
+    Mutant(
+        silence_is_accepted,
+        RUNS.test_a_mask_that_matched_nothing_in_the_whole_run_is_an_error_with_the_result,
+        "nothing matched is an error",
+    ),
+    Mutant(
+        silence_is_judged_per_batch,
+        RUNS.test_one_row_that_matches_is_enough_whatever_the_batch,
+        "silence is judged over the whole run",
+    ),
+    Mutant(
+        hooks_stay_after_a_run,
+        RUNS.test_the_host_is_itself_after_a_run_and_after_an_exception,
+        "the host is itself afterwards",
+    ),
+    Mutant(
+        padding_is_steered_and_counted,
+        RUNS.test_a_gate_that_never_opened_is_a_finding_unless_firing_is_required,
+        "the receipt counts real tokens",
+    ),
+    Mutant(
+        noise_follows_the_place_in_the_batch,
+        lambda: GENERATE.test_samples_do_not_depend_on_the_batch(2),
+        "samples do not depend on the batch",
+    ),
+    Mutant(
+        labels_of_the_prompt_only,
+        RUNS.test_labels_are_given_in_forward_and_made_causally_in_generation,
+        "labels grow with the text",
+    ),
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.patch.__name__)
+def test_the_named_law_kills_the_mutant(mutant: Mutant) -> None:
+    mutant.law()
+    with pytest.MonkeyPatch.context() as broken:
+        mutant.patch(broken)
+        with pytest.raises((AssertionError, pytest.fail.Exception)):
+            mutant.law()
+    mutant.law()
