@@ -22,6 +22,7 @@ from reasonmech.coders.recipe import RECORD, Recipe
 from reasonmech.digest import hash_tensors
 from reasonmech.errors import ConfigError, MismatchError, NonFiniteError, UnknownNameError
 from reasonmech.paths import new_directory
+from reasonmech.quiet import quiet_import
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
@@ -184,24 +185,30 @@ class SAELensCoder:
         return f"SAELensCoder({self.name!r}, {self.architecture}, {self.site}, {self.d_sae} x {self.d_in})"
 
 
+def _library() -> Any:
+    """sae_lens, imported when first needed: it takes seconds and touches logging."""
+    with quiet_import():
+        import sae_lens  # noqa: TID251 - this is the adapter
+    return sae_lens
+
+
 def read_directory(path: Path) -> SAE[Any]:
     """Read an SAE from a directory in SAELens' layout, whose files have been checked.
 
     Raises:
         UnknownNameError: SAELens has no such architecture; the ones it has are listed.
     """
-    from sae_lens import SAE  # noqa: TID251 - this is the adapter
-    from sae_lens.registry import SAE_CLASS_REGISTRY  # noqa: TID251
-
+    library = _library()
     architecture = json.loads((path / "cfg.json").read_text()).get("architecture", "standard")
-    if architecture not in SAE_CLASS_REGISTRY:
+    known = library.registry.SAE_CLASS_REGISTRY
+    if architecture not in known:
         raise UnknownNameError(
             "SAE architecture",
             architecture,
-            sorted(SAE_CLASS_REGISTRY),
+            sorted(known),
             do="a trainer's own checkpoint is read after SAELens' save_inference_model has written it",
         )
-    return SAE.load_from_disk(path)
+    return library.SAE.load_from_disk(path)
 
 
 def read_release(release: str, sae_id: str) -> SAE[Any]:
@@ -210,16 +217,14 @@ def read_release(release: str, sae_id: str) -> SAE[Any]:
     Raises:
         UnknownNameError: no such release or id; near ones are listed.
     """
-    from sae_lens import SAE  # noqa: TID251
-    from sae_lens.loading.pretrained_saes_directory import get_pretrained_saes_directory  # noqa: TID251
-
-    known = get_pretrained_saes_directory()
+    library = _library()
+    known = library.loading.pretrained_saes_directory.get_pretrained_saes_directory()
     if release not in known:
         near = difflib.get_close_matches(release, known, n=8, cutoff=0.4)
         raise UnknownNameError("coder", f"{release}/{sae_id}", near or sorted(known), do="or give a directory")
     if sae_id not in known[release].saes_map:
         raise UnknownNameError(f"coder of release {release!r}", sae_id, list(known[release].saes_map))
-    return SAE.from_pretrained(release, sae_id)
+    return library.SAE.from_pretrained(release, sae_id)
 
 
 def fit(
@@ -238,16 +243,14 @@ def fit(
         UnknownNameError: SAELens can't train such an architecture. ConfigError: it has no such setting.
         NonFiniteError: the loss became NaN or infinite.
     """
-    from sae_lens import SAE, SAETrainer  # noqa: TID251
-    from sae_lens.config import SAETrainerConfig  # noqa: TID251
-
+    library = _library()
     scale, device = mean.shape[-1] ** 0.5 / norm, mean.device
     with torch.random.fork_rng():
         torch.manual_seed(recipe.seed)
         sae = _new(recipe, d_in=mean.shape[-1], device=device, metadata=metadata)
     sae.b_dec.data.copy_(mean * scale)
-    trainer = SAETrainer(
-        SAETrainerConfig(
+    trainer = library.SAETrainer(
+        library.config.SAETrainerConfig(
             total_training_samples=recipe.steps * recipe.batch_size,
             train_batch_size_samples=recipe.batch_size,
             lr=recipe.lr,
@@ -272,20 +275,21 @@ def fit(
     trainer.set_final_sae_metadata()
     with TemporaryDirectory() as directory:  # exactly what a saved coder will hold
         sae.save_inference_model(directory)
-        return SAE.load_from_disk(directory, device=str(device))
+        return library.SAE.load_from_disk(directory, device=str(device))
 
 
 def _new(recipe: Recipe, *, d_in: int, device: torch.device, metadata: Mapping[str, Any]) -> TrainingSAE[Any]:
     """A freshly initialised training SAE."""
-    from sae_lens.registry import SAE_TRAINING_CLASS_REGISTRY  # noqa: TID251
-    from sae_lens.saes.sae import SAEMetadata  # noqa: TID251
-
-    if recipe.architecture not in SAE_TRAINING_CLASS_REGISTRY:
-        raise UnknownNameError("SAE architecture", recipe.architecture, sorted(SAE_TRAINING_CLASS_REGISTRY))
-    sae_class, config_class = SAE_TRAINING_CLASS_REGISTRY[recipe.architecture]
+    library = _library()
+    trainable = library.registry.SAE_TRAINING_CLASS_REGISTRY
+    if recipe.architecture not in trainable:
+        raise UnknownNameError("SAE architecture", recipe.architecture, sorted(trainable))
+    sae_class, config_class = trainable[recipe.architecture]
     known = {field.name for field in dataclasses.fields(config_class)}
     unknown = sorted(set(recipe.settings) - known)
     if unknown:
         raise ConfigError(f"a {recipe.architecture} SAE has no setting {unknown}", allowed=", ".join(sorted(known)))
-    config = config_class(d_in=d_in, device=str(device), metadata=SAEMetadata(**metadata), **recipe.settings)
+    config = config_class(
+        d_in=d_in, device=str(device), metadata=library.saes.sae.SAEMetadata(**metadata), **recipe.settings
+    )
     return sae_class(config)

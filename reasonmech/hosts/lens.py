@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import copy
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reasonmech.errors import MismatchError
+from reasonmech.quiet import quiet_import
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge  # noqa: TID251 - this is the adapter
 
 _WRAPPED: Final = "._original_component"
-
-
-@contextmanager
-def _quiet_import() -> Iterator[None]:
-    """Importing transformer_lens 3.9 silences the whole `transformers` logger and adds a warning filter: undo both."""
-    logger = logging.getLogger("transformers")
-    level = logger.level
-    with warnings.catch_warnings():
-        try:
-            yield
-        finally:
-            logger.setLevel(level)
 
 
 def twin_of(model: PreTrainedModel) -> PreTrainedModel:
@@ -48,7 +33,7 @@ def build_lens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, na
     transformer_lens reloads a tokenizer that has a BOS token through AutoTokenizer, which turns some tokenizers
     into ones that encode every text to nothing; a copy marked `add_bos_token` is kept as it is.
     """
-    with _quiet_import():
+    with quiet_import():
         from transformer_lens.model_bridge import TransformerBridge  # noqa: TID251 - this is the adapter
 
     twin, kept = twin_of(model), copy.deepcopy(tokenizer)

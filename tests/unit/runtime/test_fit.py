@@ -1,0 +1,65 @@
+"""check_fit: a perfect coder recovers everything, a useless one nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from reasonmech.coders import SparseCoder, load_coder
+from reasonmech.errors import DataError, MismatchError
+from reasonmech.hosts import Host
+from reasonmech.runtime import check_fit
+from reasonmech.testing import tiny_coder, tiny_host
+
+TEXTS = [" ".join(f"w{(7 * i + 3 * j) % 50}" for j in range(2 + (5 * i) % 13)) for i in range(30)]
+
+
+def signed_identity(host: Host, path: Path) -> SparseCoder:
+    """relu(x) and relu(-x) as features: an exact dictionary of any stream."""
+    tiny_coder(host).save(path)
+    config = json.loads((path / "cfg.json").read_text()) | {"architecture": "standard", "apply_b_dec_to_input": False}
+    (path / "cfg.json").write_text(json.dumps(config))
+    eye = torch.eye(host.d_model)
+    both = torch.cat([eye, -eye])
+    zeros = {"b_enc": torch.zeros(2 * host.d_model), "b_dec": torch.zeros(host.d_model)}
+    save_file({"W_enc": both.T.contiguous(), "W_dec": both, **zeros}, path / "sae_weights.safetensors")
+    return load_coder(path, host=host)
+
+
+def test_an_exact_coder_recovers_everything(tmp_path: Path) -> None:
+    host = tiny_host()
+    report = check_fit(host, signed_identity(host, tmp_path / "c"), TEXTS, progress=False)
+    assert report.ce_recovered == pytest.approx(1.0, abs=1e-6)
+    assert report.explained_variance == pytest.approx(1.0, abs=1e-6)
+    assert report.ce_zero != report.ce_clean
+    assert (report.l0, report.dead_share) == (32, 0)
+
+
+def test_cross_entropy_is_that_of_the_rows_alone(tmp_path: Path) -> None:
+    host = tiny_host()
+    report = check_fit(host, tiny_coder(host), TEXTS, batch_size=7, progress=False)
+    losses: list[torch.Tensor] = []
+    for text in TEXTS:
+        ids = torch.tensor([host.encode(text)])
+        with torch.no_grad():
+            logits = host.model(ids).logits[0, :-1]
+        losses.append(torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="none"))
+    assert report.ce_clean == pytest.approx(torch.cat(losses).mean().item(), rel=1e-5)
+    assert report.n_tokens == sum(len(text.split()) for text in TEXTS)
+    assert report.ce_spliced != report.ce_clean and report.l0 <= 4 and 0 < report.dead_share < 1
+    assert report.explained_variance < 1
+
+
+def test_a_coder_of_another_model_is_refused() -> None:
+    with pytest.raises(MismatchError, match="trained on a model"):
+        check_fit(tiny_host(), tiny_coder(tiny_host(seed=1)), TEXTS)
+
+
+def test_texts_must_predict_something() -> None:
+    host = tiny_host()
+    with pytest.raises(DataError, match="longer than one token"):
+        check_fit(host, tiny_coder(host), ["w1", "w2"], progress=False)

@@ -1,0 +1,48 @@
+"""Output directories appear complete or not at all; configs say what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reasonmech.errors import OutputError
+from reasonmech.paths import check_new, config_dir, new_directory, partial_of
+
+
+def test_a_directory_appears_when_its_block_ends(tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "out"
+    with new_directory(out) as partial:
+        (partial / "a").write_text("1")
+        assert not out.exists()
+    assert (out / "a").read_text() == "1" and not partial_of(out).exists()
+
+
+def test_an_exception_leaves_nothing_that_looks_complete(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt), new_directory(out) as partial:
+        (partial / "a").write_text("1")
+        raise KeyboardInterrupt
+    assert not out.exists() and partial_of(out).exists()
+    with new_directory(out) as partial:
+        assert not list(partial.iterdir())
+    assert out.exists()
+
+
+def test_what_exists_is_never_overwritten(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="exists already"):
+        check_new(tmp_path)
+
+
+def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(OutputError, match="cannot be created"):
+        check_new(file / "out")
+    with pytest.raises(OutputError, match="cannot be"):
+        check_new("/proc/nothing/out")
+
+
+def test_the_shipped_configs_are_found() -> None:
+    assert (config_dir() / "pairs" / "tiny-when.yaml").is_file()
+    assert (config_dir() / "coders" / "topk.yaml").is_file()
