@@ -203,7 +203,7 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> McNemar:
 def tost(
     a: ArrayLike, b: ArrayLike, *, margin: float, problems: ArrayLike | None = None, alpha: float = 0.05
 ) -> Equivalence:
-    """Is a - b within +-margin? Two one-sided paired t-tests over problems: no difference found is not yet an answer."""
+    """Is a - b within +-margin? Two one-sided paired t-tests over problems: a mere null result says nothing."""
     first, second = _same_problems(a, b, problems)
     difference = first - second
     mean, error = float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))

@@ -80,18 +80,8 @@ def locate(
         | {"p": found.p, "rate": codes.rate, "mean_active": codes.mean_active}
     )
     frame = features.merge(_value(scorer, detectors, split, search), on=["kind", "feature"], how="outer")
-    n_pos = int(split.test.positive.sum())
-    frame = with_adjusted(frame).assign(
-        behaviour=labels.behaviour,
-        mode=labels.mode,
-        site=str(coder.site),
-        score=score,
-        unit=scorer.unit,
-        n_pos=n_pos,
-        n_neg=len(split.test) - n_pos,
-        n_problems=split.test.n_problems,
-    )
-    return FeatureTable(frame.reindex(columns=list(COLUMNS)))
+    frame = frame.assign(site=str(coder.site), score=score, unit=scorer.unit)
+    return _table(with_adjusted(frame), labels, split.test)
 
 
 def _checked_rows(acts: Activations, labels: Labels, coder: SparseCoder) -> Tensor:
@@ -135,6 +125,13 @@ def _baselines(x: Tensor, split: _Split, context: Context) -> dict[Detector, np.
     if context.ceiling is not None:
         found["ceiling", -1] = _log_odds(np.asarray(context.ceiling, dtype=np.float64))
     return found
+
+
+def _table(frame: pd.DataFrame, labels: Labels, test: Sample) -> FeatureTable:
+    n_pos = int(test.positive.sum())
+    counts = {"n_pos": n_pos, "n_neg": len(test) - n_pos, "n_problems": test.n_problems}
+    frame = frame.assign(behaviour=labels.behaviour, mode=labels.mode, **counts)
+    return FeatureTable(frame.reindex(columns=list(COLUMNS)))
 
 
 def _log_odds(p: np.ndarray) -> np.ndarray:
