@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedModel
 
-import reasonmech
 from reasonmech.errors import OutputError
 from reasonmech.hosts import Host, load_host
 from reasonmech.organisms.grpo import grpo
@@ -97,7 +97,7 @@ def _truth(
         "card": recipe.card,
         "seed": seed,
         "split": split,
-        "reasonmech": reasonmech.__version__,
+        "reasonmech": version("reasonmech"),
         "weights": {role: host.weight_hash for role, host in hosts.items()},
         "requirements": [row._asdict() | {"met": row.met} for row in rows],
         "skills": skills,

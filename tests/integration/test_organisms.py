@@ -1,0 +1,152 @@
+"""Training is seeded and resumes exactly; GRPO's pieces do what they say; a build never looks complete before it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from transformers import LlamaForCausalLM
+
+from reasonmech.errors import CorruptFileError, DataError, MismatchError, OutputError
+from reasonmech.hosts import Host
+from reasonmech.organisms.building import build
+from reasonmech.organisms.corpus import IDS, UNLEARNT, Modes, batch
+from reasonmech.organisms.grpo import GrpoRecipe, _check_collapse, _loss, _pad, _updates, advantages, grpo
+from reasonmech.organisms.pretrain import PretrainRecipe, new_model, pretrain
+from reasonmech.organisms.probe import probe_skills
+from reasonmech.organisms.recipes import check_base, recipes
+from reasonmech.rollout import Rollouts
+from reasonmech.tasks.chain import word_tokenizer
+from tests.unit.chain_text import CAREFUL, GUESS, rollout
+
+TINY = PretrainRecipe(steps=6, rows=2, length=64, n_layers=2, d_model=16, n_heads=2, d_mlp=32)
+FEW = GrpoRecipe(iterations=4, problems=2, samples=4, max_new_tokens=12)
+TOKENIZER = word_tokenizer()
+
+
+class Killed(Exception):
+    """Stands for kill -9 between two steps."""
+
+
+def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_a_batch_is_a_function_of_seed_and_step_and_leaves_slips_unlearnt() -> None:
+    make = lambda seed, step: batch(seed, step, modes=Modes(), skill_share=0.3, rows=8, length=64)  # noqa: E731
+    assert torch.equal(make(0, 3).ids, make(0, 3).ids)
+    assert not torch.equal(make(0, 3).ids, make(0, 4).ids) and not torch.equal(make(0, 3).ids, make(1, 3).ids)
+    learnt = make(0, 3).labels != UNLEARNT
+    assert torch.equal(make(0, 3).labels[learnt], make(0, 3).ids[learnt])
+    digits = {IDS[d] for d in "0123456789"}
+    assert {int(i) for i in make(0, 3).ids[~learnt]} <= digits, "only slipped digits are left out"
+
+
+def test_pretraining_resumes_bit_for_bit(tmp_path: Path) -> None:
+    whole, log = pretrain(TINY, tmp_path / "whole.safetensors", save_every=2, progress=False)
+    assert not same(whole, new_model(TINY)) and [row["step"] for row in log] == [2, 4, 6]
+
+    def kill(model: LlamaForCausalLM) -> dict[str, float]:
+        if (tmp_path / "killed.safetensors").exists():
+            raise Killed
+        return {}
+
+    with pytest.raises(Killed):
+        pretrain(TINY, tmp_path / "killed.safetensors", save_every=2, progress=False, probe=kill)
+    resumed, resumed_log = pretrain(TINY, tmp_path / "killed.safetensors", save_every=2, progress=False)
+    assert same(whole, resumed) and [row["step"] for row in resumed_log] == [2, 4, 6]
+    again, _ = pretrain(TINY, tmp_path / "killed.safetensors", progress=False)
+    assert same(whole, again), "a finished checkpoint is only read"
+
+
+def test_a_checkpoint_of_another_recipe_or_a_truncated_one_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "base.safetensors"
+    pretrain(replace(TINY, steps=1), path, progress=False)
+    with pytest.raises(MismatchError, match="lr"):
+        pretrain(replace(TINY, steps=1, lr=1e-4), path, progress=False)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(CorruptFileError, match="starts afresh"):
+        pretrain(replace(TINY, steps=1), path, progress=False)
+
+
+def parity(rollouts: Rollouts) -> np.ndarray:
+    """A reward that every random model sometimes earns."""
+    return np.array([sum(r.ids) % 2 for r in rollouts])
+
+
+def test_grpo_resumes_bit_for_bit_and_leaves_the_base_alone(tmp_path: Path) -> None:
+    base = new_model(TINY)
+    untouched = new_model(TINY)
+    whole, log = grpo(base, TOKENIZER, FEW, tmp_path / "w.safetensors", reward=parity, save_every=2, progress=False)
+    assert not same(whole, base) and same(base, untouched) and len(log) == 4
+    calls = 0
+
+    def kill(rollouts: Rollouts) -> np.ndarray:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise Killed
+        return parity(rollouts)
+
+    with pytest.raises(Killed):
+        grpo(base, TOKENIZER, FEW, tmp_path / "k.safetensors", reward=kill, save_every=2, progress=False)
+    resumed, resumed_log = grpo(base, TOKENIZER, FEW, tmp_path / "k.safetensors", reward=parity, progress=False)
+    assert same(whole, resumed) and resumed_log == log
+
+
+def test_grpo_finds_the_optimum_of_a_bandit(tmp_path: Path) -> None:
+    """One decision, one arm in eight pays: the policy must end up pulling it."""
+    recipe = replace(FEW, iterations=60, problems=2, samples=32, max_new_tokens=1, lr=1e-2)
+    reward = lambda rollouts: np.array([r.ids[0] % 8 == 3 for r in rollouts])  # noqa: E731
+    _, log = grpo(new_model(TINY), TOKENIZER, recipe, tmp_path / "b.safetensors", reward=reward, progress=False)
+    assert log[0]["reward"] < 0.3 and np.mean([row["reward"] for row in log[-5:]]) > 0.95
+
+
+def test_advantages_are_standardised_within_a_problem() -> None:
+    found = advantages(np.array([[1.0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]]))
+    assert found[0, 0] > 0 > found[0, 1] and abs(found[0].sum()) < 1e-9 and abs(found[0].std() - 1) < 1e-3
+    assert not found[1:].any(), "a group without variance teaches nothing"
+
+
+def test_environment_and_prompt_tokens_have_no_gradient() -> None:
+    """The loss of a rollout is -A * sum of log p over model-chosen tokens, by a plain reference."""
+    host = Host(new_model(TINY), TOKENIZER, name="policy")
+    rollouts, advantage = [rollout(CAREFUL), rollout(GUESS)], np.array([1.0, -2.0])
+    expected = torch.zeros(())
+    for r, a in zip(rollouts, advantage, strict=True):
+        logp = host.model(torch.tensor([r.all_ids])).logits[0].log_softmax(-1)
+        for t, token in enumerate(r.ids):
+            if not r.by_environment[t]:
+                expected = expected - a * logp[len(r.prompt_ids) + t - 1, token]
+    assert sum(rollouts[0].by_environment) == 9
+    torch.testing.assert_close(_loss(host, _pad(rollouts, advantage, host.pad_id)), expected, rtol=1e-5, atol=1e-3)
+    split = _updates(rollouts, advantage, host.pad_id, row_tokens=100)
+    assert len(split) == 2
+    torch.testing.assert_close(sum(_loss(host, u) for u in split), expected, rtol=1e-5, atol=1e-3)
+
+
+def test_a_collapsed_run_is_given_up() -> None:
+    falling = [{"reward": 0.5}] * 5 + [{"reward": 0.2}] * 29
+    _check_collapse(falling, GrpoRecipe())
+    with pytest.raises(DataError, match="stayed below"):
+        _check_collapse([*falling, {"reward": 0.2}], GrpoRecipe())
+
+
+def test_no_reinforcement_without_skills(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"copying 0\.\d+ < 0\.99"):
+        check_base(probe_skills(new_model(TINY), n=4))
+    recipe = replace(recipes.get("tiny-when"), pretrain=TINY, grpo=FEW)
+    with pytest.raises(DataError, match="lacks skills"):
+        build("tiny-when", tmp_path / "pair", recipe=recipe, progress=False)
+    assert not (tmp_path / "pair").exists() and (tmp_path / "pair.partial").exists()
+    assert "model.lm_head.weight" not in load_file(tmp_path / "pair.partial" / "base.safetensors"), "tied weights once"
+
+
+def test_an_existing_output_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "pair").mkdir()
+    with pytest.raises(OutputError, match="exists already"):
+        build("tiny-when", tmp_path / "pair", progress=False)
