@@ -3,7 +3,7 @@
 from reasonmech.experiments.config import Experiment, load_experiment, shipped_experiments
 from reasonmech.experiments.loaded import Run, load_run
 from reasonmech.experiments.run import default_path, run
-from reasonmech.experiments.stage import Settings, Stage, StageContext, stages
+from reasonmech.experiments.stages import Settings, Stage, StageContext
 from reasonmech.experiments.tables import Condition, Counts
 
 __all__ = [
@@ -19,5 +19,4 @@ __all__ = [
     "load_run",
     "run",
     "shipped_experiments",
-    "stages",
 ]

@@ -79,6 +79,7 @@ def _record(store: RunStore, experiment: Experiment, pair: ModelPair, folders: S
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "conditions": conditions,
         "receipts": receipts,
+        "notes": [n for folder in folders if (p := folder / "notes.json").exists() for n in read_json(p)],
     }
 
 

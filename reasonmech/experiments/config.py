@@ -12,7 +12,7 @@ import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
 
 from reasonmech.errors import ConfigError, CorruptFileError, ReasonmechError, UnknownNameError
-from reasonmech.experiments.stage import Settings, Stage, build_stage, check_order
+from reasonmech.experiments.stages import Settings, Stage, build_stage, check_order
 from reasonmech.paths import config_dir
 from reasonmech.runtime.decode import Decode
 from reasonmech.tasks import Split

@@ -34,6 +34,12 @@ class Run:
         return read_table(path) if path.exists() else pd.DataFrame()
 
     @cached_property
+    def traces(self) -> pd.DataFrame:
+        """Some texts token by token with feature activations, empty when the experiment showed none."""
+        path = self.path / "traces.parquet"
+        return read_table(path) if path.exists() else pd.DataFrame()
+
+    @cached_property
     def generations(self) -> list[dict[str, Any]]:
         """Texts that models wrote, with their spans. Raises CorruptFileError on a damaged line."""
         path = self.path / "generations.jsonl"
@@ -58,11 +64,11 @@ class Run:
 
     def value(self, metric: str, condition: str) -> float:
         """The one number of a condition as a whole. Raises UnknownNameError, listing what was measured."""
-        rows = self.results[(self.results.metric == metric) & (self.results.problem == "")]
-        found = rows[rows.condition == condition].value
+        rows = self.results.loc[(self.results.metric == metric) & (self.results.problem == "")]
+        found = rows.loc[rows.condition == condition, "value"].tolist()
         if len(found) != 1:
             raise UnknownNameError(f"{metric} of condition", condition, sorted(set(rows.condition)))
-        return float(found.iloc[0])
+        return float(found[0])
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {len(self.results)} numbers)"

@@ -13,7 +13,7 @@ from reasonmech.experiments.assemble import assemble
 from reasonmech.experiments.config import Experiment, load_experiment
 from reasonmech.experiments.loaded import Run, load_run
 from reasonmech.experiments.record import code_hash
-from reasonmech.experiments.stage import Stage, StageContext
+from reasonmech.experiments.stages.base import Stage, StageContext
 from reasonmech.experiments.store import RunStore, open_store
 from reasonmech.hosts import ModelPair, load_pair
 from reasonmech.tasks import load_task

@@ -137,4 +137,4 @@ def read_json(path: Path) -> Any:
 def finish_results(parts: Sequence[pd.DataFrame], *, run: str, experiment: str, seed: int) -> pd.DataFrame:
     """All stages' rows as the one long table, columns in their fixed order."""
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
-    return table.assign(run=run, experiment=experiment, seed=seed)[list(COLUMNS)]
+    return table.assign(run=run, experiment=experiment, seed=seed).loc[:, list(COLUMNS)]

@@ -8,7 +8,7 @@ import pandas as pd
 
 from reasonmech.experiments import Run
 from reasonmech.report.frames import arms
-from reasonmech.report.html import interval, percent
+from reasonmech.report.html import interval, percent, records
 
 
 class Tile(NamedTuple):
@@ -33,40 +33,42 @@ def answer(run: Run) -> Answer:
     table = arms(run)
     if table.empty or not {"base", "thinking"} <= set(table.condition):
         return _without_hybrid(run)
-    by_name = table.set_index("condition")
-    base, thinking = by_name.loc["base"], by_name.loc["thinking"]
+    by_name = {row["condition"]: row for row in records(table)}
+    base, thinking = by_name["base"], by_name["thinking"]
     n = run.config["task"]["n"]
-    gap = f"from {percent(base.accuracy)} (base) to {percent(thinking.accuracy)} (thinking) on {n} problems"
+    gap = f"from {percent(base['accuracy'])} (base) to {percent(thinking['accuracy'])} (thinking) on {n} problems"
     tiles = [
-        Tile("base", percent(base.accuracy), interval(base["accuracy.low"], base["accuracy.high"])),
-        Tile("thinking", percent(thinking.accuracy), interval(thinking["accuracy.low"], thinking["accuracy.high"])),
+        Tile("base", percent(base["accuracy"]), interval(base["accuracy.low"], base["accuracy.high"])),
+        Tile("thinking", percent(thinking["accuracy"]), interval(thinking["accuracy.low"], thinking["accuracy.high"])),
     ]
-    if "full" not in by_name.index:
+    if "full" not in by_name:
         return Answer(f"The accuracy gap runs {gap}; no hybrid was run.", (), tuple(tiles))
-    full = by_name.loc["full"]
-    recovered = f"{percent(full.recovery)} {interval(full['recovery.low'], full['recovery.high'])}"
+    full = by_name["full"]
+    recovered = f"{percent(full['recovery'])} {interval(full['recovery.low'], full['recovery.high'])}"
     sentence = (
         f"Firing the base model's own reasoning at the thinking model's moments recovers {recovered} of the gap {gap}, "
-        f"steering {percent(full.percent_steered)} of the tokens it chooses."
+        f"steering {percent(full['percent_steered'])} of the tokens it chooses."
     )
-    tiles.append(Tile("hybrid", percent(full.accuracy), interval(full["accuracy.low"], full["accuracy.high"]), "good"))
     tiles.append(
-        Tile("gap recovered", percent(full.recovery), interval(full["recovery.low"], full["recovery.high"]), "good")
+        Tile("hybrid", percent(full["accuracy"]), interval(full["accuracy.low"], full["accuracy.high"]), "good")
     )
-    tiles.append(Tile("tokens steered", percent(full.percent_steered), "of those the model chose"))
+    tiles.append(
+        Tile("gap recovered", percent(full["recovery"]), interval(full["recovery.low"], full["recovery.high"]), "good")
+    )
+    tiles.append(Tile("tokens steered", percent(full["percent_steered"]), "of those the model chose"))
     notes = [_controls(table, tiles)]
     return Answer(sentence, tuple(note for note in notes if note), tuple(tiles))
 
 
 def _controls(table: pd.DataFrame, tiles: list[Tile]) -> str:
-    controls = table[(table.control_for == "full") & table.recovery.notna()]
-    if controls.empty:
+    controls = [row for row in records(table) if row["control_for"] == "full" and not pd.isna(row["recovery"])]
+    if not controls:
         return "No control was run beside it: read the number with that in mind."
-    best = controls.loc[controls.recovery.idxmax()]
-    name = best.condition.replace("_", " ")
+    best = max(controls, key=lambda row: row["recovery"])
+    name = best["condition"].replace("_", " ")
     spread = interval(best["recovery.low"], best["recovery.high"])
-    tiles.append(Tile("best control", percent(best.recovery), f"{name} {spread}", "control"))
-    return f"The best of {len(controls)} controls, {name}, recovers {percent(best.recovery)} {spread}."
+    tiles.append(Tile("best control", percent(best["recovery"]), f"{name} {spread}", "control"))
+    return f"The best of {len(controls)} controls, {name}, recovers {percent(best['recovery'])} {spread}."
 
 
 def _without_hybrid(run: Run) -> Answer:

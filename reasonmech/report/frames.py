@@ -29,27 +29,41 @@ def wholes(run: Run) -> pd.DataFrame:
 def conditions(run: Run) -> pd.DataFrame:
     """One row per condition: name, host, control_for, no_control, and its tags as columns."""
     listed = [{**c["tags"], **{k: v for k, v in c.items() if k != "tags"}} for c in run.record["conditions"]]
-    return pd.DataFrame(listed) if listed else pd.DataFrame(columns=["name", "host", "control_for", "no_control"])
+    columns = ["name", "host", "control_for", "no_control", "study"]
+    return pd.DataFrame(listed).reindex(columns=list(dict.fromkeys([*columns, *(k for c in listed for k in c)])))
 
 
 def arms(run: Run) -> pd.DataFrame:
     """One row per arm of the hybrid study, in the order of the run, with `ARM_METRICS` as columns."""
+    described = _of_study(run, "arms")
+    table = wholes(run).reindex(index=described.index, columns=list(ARM_METRICS))
+    return table.join(described[["control_for", "no_control"]]).reset_index(names="condition")
+
+
+def _of_study(run: Run, study: str) -> pd.DataFrame:
+    """Conditions of one study, by name."""
     described = conditions(run)
-    if "arm" not in described:
-        return pd.DataFrame(columns=["condition", *ARM_METRICS])
-    names = described[described.arm.notna()].set_index("name")
-    table = wholes(run).reindex(index=names.index, columns=list(ARM_METRICS))
-    return table.assign(arm=names.arm, control_for=names.control_for, no_control=names.no_control).reset_index(
-        names="condition"
+    return described.loc[described.study == study].set_index("name")
+
+
+def recovery_frame(run: Run) -> pd.DataFrame:
+    """Arms that have a recovery, as `recovery_by_arm` draws them."""
+    frame = arms(run)
+    renamed = frame.assign(arm=frame.condition).rename(
+        columns={"recovery": "estimate", "recovery.low": "low", "recovery.high": "high", "percent_steered": "steered"}
     )
+    return renamed.loc[renamed.estimate.notna() & ~renamed.arm.isin(["base", "thinking"])]
 
 
 def doses(run: Run) -> pd.DataFrame:
-    """One row per point of a dose curve: behaviour, host, where, group, draw, dose, value, low, high, kl."""
-    described = conditions(run)
-    if "dose" not in described:
+    """One row per point of a dose curve, as `dose_curves` draws them.
+
+    Columns: behaviour, host, verb, place ("at opportunities"), arm ("located", "random 0"), dose (multiples of each
+    feature's mean activation; NaN for an ablation), value, low, high (shares), kl (nats per token), condition.
+    """
+    named = _of_study(run, "doses")
+    if named.empty:
         return pd.DataFrame()
-    named = described[described.dose.notna()].set_index("name")
     metrics = ["onset_probability", "onset_probability.low", "onset_probability.high", "kl"]
     table = wholes(run).reindex(index=named.index, columns=metrics)
     table.columns = pd.Index(["value", "low", "high", "kl"])

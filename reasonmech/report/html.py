@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 from markupsafe import Markup
 
+Row = dict[str, Any]
+
 
 class Figure(NamedTuple):
     """A plotly figure with the id of its place and a sentence on how to read it."""
@@ -38,6 +40,11 @@ class Column(NamedTuple):
     write: Callable[[Any], str] | None = None
 
 
+def records(frame: pd.DataFrame) -> list[Row]:
+    """The rows of a frame as plain mappings."""
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
+
+
 def percent(value: float) -> str:
     """0.983 -> "98.3 %"."""
     return "–" if pd.isna(value) else f"{100 * value:.1f} %"
@@ -62,23 +69,21 @@ def text(value: object) -> str:
     return "" if value is None or (isinstance(value, float) and pd.isna(value)) else str(value)
 
 
-def table(
-    frame: pd.DataFrame, columns: Sequence[Column], row_class: Callable[[pd.Series], str] | None = None
-) -> Markup:
+def table(frame: pd.DataFrame, columns: Sequence[Column], row_class: Callable[[Row], str] | None = None) -> Markup:
     """A frame as an HTML table, every cell escaped."""
     head = Markup("").join(
         Markup('<th class="{}">{}</th>').format("num" if column.write else "", column.heading) for column in columns
     )
     body = Markup("").join(
         Markup('<tr class="{}">{}</tr>').format(row_class(row) if row_class else "", _cells(row, columns))
-        for _, row in frame.iterrows()
+        for row in records(frame)
     )
     return Markup('<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>').format(
         head, body
     )
 
 
-def _cells(row: pd.Series, columns: Sequence[Column]) -> Markup:
+def _cells(row: Row, columns: Sequence[Column]) -> Markup:
     return Markup("").join(
         Markup('<td class="{}">{}</td>').format(
             "num" if column.write else "wide", column.write(row[column.key]) if column.write else text(row[column.key])

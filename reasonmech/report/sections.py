@@ -7,14 +7,22 @@ from collections.abc import Callable
 from typing import Final
 
 import pandas as pd
+import plotly.graph_objects as go
 import yaml
+from markupsafe import Markup
 
 from reasonmech.experiments import Run
-from reasonmech.report.frames import arms, doses
-from reasonmech.report.html import Column, Figure, Section, folded, heading, interval, number, percent, table
-from reasonmech.report.traces import trace_blocks
+from reasonmech.locate.tokens import TOKEN_COLUMNS
+from reasonmech.report.frames import arms, doses, recovery_frame
+from reasonmech.report.html import Column, Figure, Row, Section, folded, heading, interval, number, percent, table
 from reasonmech.viz.figures import dose_curves, feature_table, recovery_by_arm
+from reasonmech.viz.traces import traces_html
 
+DOSE_AXIS: Final = "clamped to, in multiples of the feature's mean activation"
+DOSE_CAPTION: Final = (
+    "Probability that the base begins the behaviour next, teacher-forced on its own text, when the located features "
+    "are clamped there. Grey: random features of the same coder, matched in firing rate and in strength."
+)
 TOP_FEATURES: Final = 8  # rows of a behaviour's table; all of them are in features.parquet
 
 
@@ -42,7 +50,9 @@ def recovery_section(run: Run) -> Section | None:
         "Every arm answers the same problems with the same decoding. Recovery is signed and never clipped: "
         "(arm - base) / (thinking - base), with a paired bootstrap interval over problems. A control must fail."
     )
-    figure = Figure("recovery", recovery_by_arm(frame), "Share of the base-to-thinking gap that each arm recovers.")
+    figure = Figure(
+        "recovery", recovery_by_arm(recovery_frame(run)), "Share of the base-to-thinking gap that each arm recovers."
+    )
     return Section("recovery-by-arm", "Recovery by arm", lead, [figure], [table(shown, columns)])
 
 
@@ -51,21 +61,14 @@ def dose_section(run: Run) -> Section | None:
     frame = doses(run)
     if frame.empty:
         return None
-    figures = [
-        Figure(
-            f"dose-{i}",
-            dose_curves(part),
-            f"{behaviour}: probability that the next sentence begins it, against the dose, in multiples of the "
-            "features' mean activation. Grey: random features of the same coder, matched in firing rate and strength.",
-        )
-        for i, (behaviour, part) in enumerate(frame.groupby("behaviour", sort=False))
-    ]
+    curves = frame.loc[(frame.verb == "clamp") & (frame.host == "base")]
+    figures = [Figure("doses-figure", _dosed(dose_curves(curves)), DOSE_CAPTION)] if len(curves) else []
     columns = (
         Column("behaviour", "behaviour"),
         Column("host", "host"),
         Column("verb", "verb"),
-        Column("where", "at"),
-        Column("group", "features"),
+        Column("place", "where"),
+        Column("arm", "features"),
         Column("dose", "dose", number),
         Column("value", "P(onset)", number),
         Column("low", "low", number),
@@ -111,22 +114,31 @@ def feature_section(run: Run) -> Section | None:
     return Section("features", "Features of the base model", lead, figures, blocks)
 
 
+def _dosed(figure: go.Figure) -> go.Figure:
+    """The doses of a run are multiples of each feature's own mean activation, so that random features compare."""
+    return figure.for_each_xaxis(lambda axis: axis.title.text and axis.update(title=DOSE_AXIS))
+
+
 def _best(part: pd.DataFrame) -> pd.DataFrame:
     """The strongest features of a behaviour, the selected ones first, then all of its baselines."""
-    features = part[part.kind == "feature"].sort_values(["selected", "value"], ascending=False).head(TOP_FEATURES)
-    return pd.concat([features, part[part.kind != "feature"].sort_values("value", ascending=False).head(TOP_FEATURES)])
+    ranked = part.sort_values(["selected", "value"], ascending=[False, False])
+    features, baselines = ranked.loc[ranked.kind == "feature"], ranked.loc[ranked.kind != "feature"]
+    return pd.concat([features.head(TOP_FEATURES), baselines.head(TOP_FEATURES)])
 
 
-def _row_class(row: pd.Series) -> str:
+def _row_class(row: Row) -> str:
     kind = "feature" if row["kind"] == "feature" else "baseline"
     return f"{kind} selected" if row["selected"] else kind
 
 
 def trace_section(run: Run) -> Section | None:
     """The same problem answered by several arms, word by word."""
-    blocks = trace_blocks(run)
-    lead = "The same problem, answered by each model. What colours a word is the activation of a located feature on it."
-    return Section("traces", "Traces", lead, (), blocks) if blocks else None
+    frame = run.traces
+    if frame.empty:
+        return None
+    features = [str(column) for column in frame if column not in TOKEN_COLUMNS]
+    lead = "The same problems, answered by each model. What shades a word is the activation of a located feature there."
+    return Section("traces", "Traces", lead, (), [Markup(traces_html(frame, features))])
 
 
 def receipt_section(run: Run) -> Section | None:
@@ -177,12 +189,23 @@ def provenance_section(run: Run) -> Section:
     return Section("provenance", "Provenance", "Enough to run it again, and to doubt it.", (), blocks)
 
 
+def note_section(run: Run) -> Section | None:
+    """What could not be measured, and why."""
+    notes = run.record["notes"]
+    if not notes:
+        return None
+    lead = "Nothing is left out in silence: what was asked for and could not be measured, with the reason."
+    frame = pd.DataFrame({"note": notes})
+    return Section("notes", "Not measured", lead, (), [table(frame, (Column("note", ""),))])
+
+
 SECTIONS: Final[tuple[Callable[[Run], Section | None], ...]] = (
     recovery_section,
     dose_section,
     feature_section,
     trace_section,
     receipt_section,
+    note_section,
     provenance_section,
 )
 

@@ -12,7 +12,7 @@ from rich.text import Text
 from reasonmech.experiments import Run
 from reasonmech.report.answer import answer
 from reasonmech.report.frames import arms, doses
-from reasonmech.report.html import interval, number, percent
+from reasonmech.report.html import Row, interval, number, percent, records
 
 
 def summary(run: Run) -> Group:
@@ -33,15 +33,15 @@ def _arms(frame: pd.DataFrame) -> Table:
     table = Table(title="arms", title_justify="left", header_style="bold")
     for name in ("arm", "accuracy", "95 %", "gap recovered", "95 %", "steered", "role"):
         table.add_column(name, justify="left" if name in ("arm", "role") else "right")
-    for _, row in frame.iterrows():
-        role = f"control for {row.control_for}" if row.control_for else ""
+    for row in records(frame):
+        role = f"control for {row['control_for']}" if row["control_for"] else ""
         table.add_row(
-            escape(row.condition),
-            percent(row.accuracy),
+            escape(row["condition"]),
+            percent(row["accuracy"]),
             interval(row["accuracy.low"], row["accuracy.high"]),
-            percent(row.recovery),
+            percent(row["recovery"]),
             interval(row["recovery.low"], row["recovery.high"]),
-            percent(row.percent_steered),
+            percent(row["percent_steered"]),
             role,
         )
     return table
@@ -52,12 +52,14 @@ def _doses(frame: pd.DataFrame) -> Table:
     table = Table(title="what the located features do: P(onset)", title_justify="left", header_style="bold")
     for name in ("behaviour", "host", "verb", "at", "features", "untouched", "dose", "P(onset)", "KL"):
         table.add_column(name, justify="left" if name in ("behaviour", "host", "verb", "at", "features") else "right")
-    keys = ["behaviour", "host", "verb", "where", "group"]
-    untouched = frame[frame.verb == "none"].set_index(["behaviour", "host", "where"]).value
-    for key, part in frame[frame.verb != "none"].groupby(keys, sort=False):
-        labels = dict(zip(keys, map(str, key), strict=True))
-        clean = float(untouched.loc[(labels["behaviour"], labels["host"], labels["where"])])
-        best = part.loc[(part.value - clean).abs().idxmax()]
-        cells = [*labels.values(), number(clean), number(best.dose), number(best.value), number(best.kl)]
-        table.add_row(*map(escape, cells))
+    untouched = {(r["behaviour"], r["host"], r["place"]): r["value"] for r in records(frame) if r["verb"] == "none"}
+    strongest: dict[tuple[str, ...], Row] = {}
+    for row in records(frame.loc[frame.verb != "none"]):
+        key = tuple(row[name] for name in ("behaviour", "host", "verb", "place", "arm"))
+        clean = untouched[row["behaviour"], row["host"], row["place"]]
+        if key not in strongest or abs(row["value"] - clean) > abs(strongest[key]["value"] - clean):
+            strongest[key] = row
+    for key, row in strongest.items():
+        clean = untouched[row["behaviour"], row["host"], row["place"]]
+        table.add_row(*map(escape, key), number(clean), number(row["dose"]), number(row["value"]), number(row["kl"]))
     return table

@@ -21,7 +21,8 @@ STAGES = textwrap.dedent(
     """
     import os, time
     from typing import Literal
-    from reasonmech.experiments import Condition, Stage, stages
+    from reasonmech.experiments import Condition, Stage
+    from reasonmech.experiments.stages import stages
 
     @stages.register("quick")
     class Quick(Stage):
@@ -78,7 +79,7 @@ def project(tmp_path: Path) -> Path:
 @pytest.fixture
 def fake_stages(project: Path, monkeypatch: pytest.MonkeyPatch):
     """The same two stages in this process, forgotten afterwards."""
-    from reasonmech.experiments import stages
+    from reasonmech.experiments.stages import stages
 
     monkeypatch.setattr(stages, "_entries", dict(stages._entries))
     monkeypatch.syspath_prepend(project)

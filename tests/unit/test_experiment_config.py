@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from reasonmech.errors import ConfigError, CorruptFileError, UnknownNameError
-from reasonmech.experiments import Condition, load_experiment, stages
-from reasonmech.experiments.stage import Stage
+from reasonmech.experiments import Condition, Stage, load_experiment
+from reasonmech.experiments.stages import stages
 
 MINIMAL = {"name": "trial", "pair": "tiny-when", "task": {"kind": "chain", "n": 4}, "stages": [{"kind": "noop"}]}
 

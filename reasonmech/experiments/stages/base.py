@@ -70,6 +70,10 @@ class StageContext:
         """Condition -> what its interventions really did, JSON values."""
         write_text(self.out / "receipts.json", json.dumps(receipts))
 
+    def write_notes(self, notes: Sequence[str]) -> None:
+        """What could not be measured, and why: printed on the report, never left out in silence."""
+        write_text(self.out / "notes.json", json.dumps(list(notes)))
+
     def write_generations(self, rows: Sequence[Mapping[str, object]]) -> None:
         write_text(self.out / "generations.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 

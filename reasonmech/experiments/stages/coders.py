@@ -1,0 +1,92 @@
+"""Stage `coders`: sparse coders of the base model, trained on what it reads, and how well they fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from reasonmech.coders import SparseCoder, load_coder, load_coder_config, train_coder
+from reasonmech.experiments.stages.base import Stage, StageContext, stages
+from reasonmech.experiments.stages.corpora import corpora
+from reasonmech.experiments.stages.rollouts import read_rollouts
+from reasonmech.experiments.tables import Condition
+from reasonmech.hosts import Host
+from reasonmech.rollout import Rollouts
+from reasonmech.runtime import capture, check_fit
+
+FIT_ROLLOUTS = 200  # rollouts of either model that the fit is checked on, none of which the coder was trained on
+
+
+def coder_paths(context: StageContext) -> list[Path]:
+    """Directories of the trained coders, in the order of training."""
+    return sorted((context.of("coders") / "keep" / "coders").glob("*/*"))
+
+
+def read_coders(context: StageContext) -> dict[str, SparseCoder]:
+    """Coder by name ("topk/resid_post.2"), checked against the base."""
+    return {f"{p.parent.name}/{p.name}": load_coder(p, host=context.pair.base) for p in coder_paths(context)}
+
+
+def all_sites(host: Host) -> tuple[str, ...]:
+    """The residual stream after every layer."""
+    return tuple(f"resid_post.{layer}" for layer in range(host.n_layers))
+
+
+@stages.register("coders")
+class TrainCoders(Stage):
+    """Capture every layer of the base on corpus text, its own rollouts and thinking rollouts; train coders there."""
+
+    needs = ("rollouts",)
+
+    kind: Literal["coders"] = "coders"
+    configs: tuple[str, ...] = Field(("topk", "batchtopk"), min_length=1, description="coder YAMLs or shipped names")
+    steps: int | None = Field(None, gt=0, description="training steps in place of the config's")
+    sites: tuple[str, ...] = Field((), description="where to read; empty: after every layer")
+    corpus: str = Field("none", description="registered corpus that the base reads as well")
+    documents: int = Field(1000, ge=0, description="how many of its documents")
+
+    def run(self, context: StageContext) -> None:
+        host = context.pair.base
+        sites = self.sites or all_sites(host)
+        read = self._activations(context, host, sites)
+        held = [read_rollouts(context, name)[:FIT_ROLLOUTS] for name in ("study_base", "study_thinking")]
+        text = Rollouts([rollout for some in held for rollout in some])
+        tables, conditions = [], []
+        for source in self.configs:
+            config = load_coder_config(source)
+            if self.steps is not None:
+                config = config.model_copy(update={"steps": self.steps})
+            for site in sites:
+                coder = train_coder(read[site], config, site=site, host=host, progress=context.progress)
+                name = f"{Path(source).stem}/{site}"
+                target = context.out / "keep" / "coders" / name
+                target.parent.mkdir(parents=True, exist_ok=True)
+                coder.save(target)
+                condition = Condition(f"coder {name}", "base", tags={"study": "fit", "coder": name, "site": site})
+                conditions.append(condition)
+                tables.append(self._fit(condition, host, coder, text))
+        context.write_conditions(conditions)
+        context.write_results(tables)
+
+    def _activations(self, context: StageContext, host: Host, sites: tuple[str, ...]) -> dict[str, Tensor]:
+        """Site -> activations [token, d_model] of everything that the base reads."""
+        texts = corpora.get(self.corpus)(self.documents, context.seed)
+        parts = [capture(host, texts, sites, progress=context.progress)] if texts else []
+        for source in ("base", "thinking"):
+            parts.append(capture(host, read_rollouts(context, source), sites, progress=context.progress))
+        return {site: torch.cat([part.at(site) for part in parts]) for site in sites}
+
+    def _fit(self, condition: Condition, host: Host, coder: SparseCoder, text: Rollouts) -> pd.DataFrame:
+        found = check_fit(host, coder, text, progress=False)
+        measured = {
+            "explained_variance": (found.explained_variance, "share"),
+            "l0": (found.l0, "features"),
+            "ce_recovered": (found.ce_recovered, "share"),
+            "dead_share": (found.dead_share, "share"),
+        }
+        return pd.concat([condition.rows(metric, [value], unit=unit) for metric, (value, unit) in measured.items()])

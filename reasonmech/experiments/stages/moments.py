@@ -1,0 +1,112 @@
+"""Moments: the positions of rollouts at which a behaviour could begin, or something else could, and what comes next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from reasonmech.behaviours import behaviours
+from reasonmech.errors import DataError
+from reasonmech.hosts import Host
+from reasonmech.interventions import Intervention
+from reasonmech.rollout import Rollout, Trace
+from reasonmech.runtime import forward
+from reasonmech.stats import Interval, mean_interval
+from reasonmech.tasks import tasks
+
+HERE = "here"  # label of the moments in a plan: where=labelled(HERE)
+DRAWS = 2000  # bootstrap draws per point of a curve
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Positions [prompt included] whose next token is read, per rollout; rollouts without any are left out."""
+
+    behaviour: str
+    place: str
+    rollouts: tuple[Rollout, ...]
+    positions: tuple[tuple[int, ...], ...]
+
+    @property
+    def problems(self) -> np.ndarray:
+        """[moment] problem id."""
+        return np.array([r.problem.id for r, found in zip(self.rollouts, self.positions, strict=True) for _ in found])
+
+    def __len__(self) -> int:
+        return sum(map(len, self.positions))
+
+
+def at_opportunities(traces: Sequence[Trace], behaviour: str, *, limit: int) -> Moments:
+    """Where the behaviour could begin; evenly thinned to at most `limit` rollouts."""
+    found = behaviours.get(behaviour)
+    offsets = [{o.offset for o in found.opportunities(trace)} for trace in traces]
+    return _moments(traces, offsets, behaviour, "at opportunities", limit)
+
+
+def elsewhere(traces: Sequence[Trace], behaviour: str, *, limit: int) -> Moments:
+    """Sentence boundaries at which the behaviour could not begin, the start of the answer included."""
+    found = behaviours.get(behaviour)
+    offsets = [
+        {s.start for s in trace.sentences if s.kind != "stop"} - {o.offset for o in found.opportunities(trace)}
+        for trace in traces
+    ]
+    return _moments(traces, offsets, behaviour, "elsewhere", limit)
+
+
+def _moments(traces: Sequence[Trace], offsets: list[set[int]], behaviour: str, place: str, limit: int) -> Moments:
+    chosen = [(trace.rollout, sorted(found)) for trace, found in zip(traces, offsets, strict=True) if found]
+    if not chosen:
+        raise DataError(f"no moment {place} of {behaviour!r} in {len(traces)} rollouts", do="use more rollouts")
+    some = [chosen[i * len(chosen) // min(limit, len(chosen))] for i in range(min(limit, len(chosen)))]
+    positions = tuple(tuple(len(rollout.prompt_ids) + offset - 1 for offset in found) for rollout, found in some)
+    return Moments(behaviour, place, tuple(rollout for rollout, _ in some), positions)
+
+
+def onset_id(host: Host, task: str, behaviour: str) -> int:
+    """Token that begins a behaviour. Raises DataError when its first word is no single token."""
+    word = tasks.get(task).onset_words[behaviour]
+    ids = host.encode(word)
+    if len(ids) != 1:
+        raise DataError(
+            f"{word!r} begins {behaviour!r} and is {len(ids)} tokens", do="use a task with one-token onsets"
+        )
+    return ids[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Response:
+    """What a plan did to the probability of an onset.
+
+    Attributes:
+        value: [moment] probability that the next token begins the behaviour.
+        interval: its mean over problems.
+        kl: nats per token between edited and clean next-token distributions; None for an empty plan.
+        lines: the receipt's lines, JSON values.
+    """
+
+    value: np.ndarray
+    interval: Interval
+    kl: float | None
+    lines: list[dict[str, object]]
+
+
+def respond(host: Host, moments: Moments, plan: Sequence[Intervention], *, onset: int) -> Response:
+    """Teacher-forced: every text is read as it was written, the plan acts where its masks say."""
+    marks = {HERE: moments.positions} if plan else {}
+    result = forward(host, moments.rollouts, plan, labels=marks, batch_size=128)
+    value = np.concatenate(
+        [
+            logits[list(found)].float().softmax(-1)[:, onset].numpy()
+            for logits, found in zip(result.logits, moments.positions, strict=True)
+        ]
+    )
+    receipt = result.receipt
+    lines = [] if receipt is None else list(receipt.table().to_dict("records"))
+    return Response(
+        value,
+        mean_interval(value, moments.problems, draws=DRAWS),
+        None if receipt is None else receipt.kl,
+        [{str(key): cell for key, cell in line.items()} for line in lines],
+    )

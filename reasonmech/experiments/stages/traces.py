@@ -1,0 +1,61 @@
+"""Stage `traces`: a few problems, answered by several arms, token by token with the located features' activations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from reasonmech.experiments.stages.base import Stage, StageContext, stages
+from reasonmech.experiments.stages.coders import read_coders
+from reasonmech.experiments.stages.groups import read_groups
+from reasonmech.experiments.tables import write_table
+from reasonmech.locate.tokens import token_frame
+from reasonmech.rollout import Rollouts
+from reasonmech.runtime import capture
+from reasonmech.tasks import grade, parse
+
+
+@stages.register("traces")
+class ShowTraces(Stage):
+    """Problems on which the arms differ most, read by the base, with what the located features hold on every word."""
+
+    needs = ("coders", "groups", "arms")
+
+    kind: Literal["traces"] = "traces"
+    arms: tuple[str, ...] = Field(("base", "thinking", "full"), min_length=1, description="arms of the stage `arms`")
+    n: int = Field(3, gt=0, description="problems")
+
+    def run(self, context: StageContext) -> None:
+        answers = {name: Rollouts.load(context.of("arms") / f"{name}.jsonl") for name in self.arms}
+        frames = []
+        for i in _telling(answers)[: self.n]:
+            for name, rollouts in answers.items():
+                frames.append(self._frame(context, name, Rollouts([rollouts[i]], task=rollouts.task)))
+        (context.out / "keep").mkdir()
+        write_table(pd.concat(frames, ignore_index=True), context.out / "keep" / "traces.parquet")
+
+    def _frame(self, context: StageContext, name: str, one: Rollouts) -> pd.DataFrame:
+        host, coders = context.pair.base, read_coders(context)
+        groups = read_groups(context)
+        acts = capture(host, one, [group.site for group in groups], progress=False)
+        rollout = one[0]
+        columns: dict[str, np.ndarray] = {}
+        for group in groups:
+            values = coders[group.coder].read(acts.at(group.site).float(), group.indices).detach().numpy()
+            for i, index in enumerate(group.indices):
+                columns[f"{group.behaviour}: feature {index} at {group.site}"] = values[len(rollout.prompt_ids) :, i]
+        verdict = "right" if grade(one)[0] else "wrong"
+        heading = f"{name} · {verdict} · {rollout.problem.prompt} · {rollout.problem.id}"
+        return token_frame(heading, parse(one)[0], host, columns)
+
+
+def _telling(answers: dict[str, Rollouts]) -> Sequence[int]:
+    """Rows whose arms differ in their grade first, those with most of the environment's tokens at the front."""
+    grades = np.array([grade(rollouts) for rollouts in answers.values()])
+    differ = grades.any(0) & ~grades.all(0)
+    written = np.max([[sum(r.by_environment) for r in rollouts] for rollouts in answers.values()], axis=0)
+    return np.lexsort((np.arange(len(written)), -written, ~differ)).tolist()

@@ -1,0 +1,103 @@
+"""Before and after: one prompt continued with and without an intervention, coloured where the two part."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from reasonmech.coders import load_coder
+from reasonmech.errors import ConfigError, CorruptFileError
+from reasonmech.hosts import Host, load_host
+from reasonmech.interventions import Direction, Features, Intervention, generated, prompt, steer
+from reasonmech.rollout import Rollout
+from reasonmech.runtime import Decode, generate
+from reasonmech.site import Site
+
+
+@dataclass(frozen=True)
+class Push:
+    """What the command line says about an intervention: features of a coder, or a vector at a site.
+
+    Attributes:
+        amount: added at every generated token, and at the last token of the prompt; activation units of a feature, or
+            residual-norm units along the vector.
+    """
+
+    coder: str | None
+    features: str
+    vector: Path | None
+    site: str
+    amount: float
+
+    def intervention(self, host: Host) -> Intervention:
+        """Raises ConfigError when it names neither features of a coder nor a vector with its site."""
+        where = prompt(start=-1) | generated()
+        if self.coder is not None and self.features and self.vector is None:
+            return steer(Features(load_coder(self.coder, host=host), self._indices()), self.amount, where=where)
+        if self.vector is not None and self.site and self.coder is None:
+            return steer(load_direction(self.vector, self.site), self.amount, where=where)
+        raise ConfigError(
+            "nothing to steer with",
+            allowed="--coder with --features, or --vector with --site",
+            do="reasonmech steer MODEL PROMPT --coder DIR --features 14,53 --amount 8",
+        )
+
+    def _indices(self) -> tuple[int, ...]:
+        parts = [part.strip() for part in self.features.split(",") if part.strip()]
+        if not all(part.isdecimal() for part in parts):
+            raise ConfigError(f"features {self.features!r} are no numbers", allowed="comma-separated indices: 14,53")
+        return tuple(map(int, parts))
+
+
+def load_direction(path: Path, site: str) -> Direction:
+    """The one vector of a safetensors file, scaled to unit norm, as a direction at `site`.
+
+    Raises:
+        CorruptFileError: the file is damaged.
+        ConfigError: it holds several tensors, or one that is no vector.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise CorruptFileError(f"{path} cannot be read: {error}", do="give a safetensors file") from error
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    vectors = [tensor.float() for tensor in tensors.values() if tensor.dim() == 1]
+    if len(shapes) != 1 or len(vectors) != 1:
+        raise ConfigError(f"{path} holds {shapes}", allowed="one tensor of shape [d_model]")
+    return Direction(vectors[0] / vectors[0].norm(), Site.parse(site), name=path.stem)
+
+
+def side_by_side(model: str, text: str, push: Push, *, tokens: int) -> Group:
+    """Both continuations and the receipt, greedy, as rich renderables."""
+    host = load_host(model)
+    plan = [push.intervention(host)]
+    decode = Decode(max_new_tokens=tokens)
+    before = generate(host, [text], decode=decode, progress=False)[0]
+    steered = generate(host, [text], plan, decode=decode, progress=False, receipt="full")
+    table = Table("untouched", "steered", header_style="bold", expand=True, show_lines=True)
+    table.add_row(*_coloured(host, before, steered[0]))
+    receipt = Table(*map(str, steered.receipt.table().columns), header_style="bold", title="receipt")
+    for row in steered.receipt.table().itertuples(index=False):
+        receipt.add_row(*(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row))
+    return Group(Text(text, style="dim"), table, receipt)
+
+
+def _coloured(host: Host, before: Rollout, after: Rollout) -> tuple[Text, Text]:
+    """Words in common plain; from the first that differs on, red before and green after."""
+    pairs = zip(before.ids, after.ids, strict=False)
+    shared = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(before.ids), len(after.ids)))
+    return _two_tone(host, before.ids, shared, "red"), _two_tone(host, after.ids, shared, "green")
+
+
+def _two_tone(host: Host, ids: Sequence[int], shared: int, colour: str) -> Text:
+    common, whole = host.decode(list(ids[:shared])), host.decode(list(ids))
+    assert whole.startswith(common), (common, whole)
+    return Text.assemble(common, (whole.removeprefix(common), colour))

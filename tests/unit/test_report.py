@@ -1,0 +1,106 @@
+"""The report of a run: complete, escaped, self-contained."""
+
+from __future__ import annotations
+
+import io
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from reasonmech.errors import CorruptFileError, OutputError
+from reasonmech.experiments import Run, load_run
+from reasonmech.report import render, report, summary
+from tests.made_run import NASTY, make_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return make_run(tmp_path_factory.mktemp("runs") / "made")
+
+
+@pytest.fixture(scope="module")
+def page(run: Run) -> str:
+    return render(run)
+
+
+class Words(HTMLParser):
+    """Text of every word of a trace, and the elements of the page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: list[str] = []
+        self.tags: list[str] = []
+        self.links: list[str] = []
+        self._in_word = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        values = dict(attrs)
+        self._in_word = tag == "span" and "data-v" in values
+        self.links += [values[key] or "" for key in ("src", "href") if key in values]
+
+    def handle_data(self, data: str) -> None:
+        if self._in_word:
+            self.words.append(data)
+            self._in_word = False
+
+
+def parsed(page: str) -> Words:
+    words = Words()
+    words.feed(page)
+    return words
+
+
+def test_every_word_is_shown_as_it_was_written(page: str) -> None:
+    assert parsed(page).words == [*NASTY]
+
+
+def test_nothing_that_a_model_wrote_is_markup(page: str) -> None:
+    tags = parsed(page).tags
+    assert tags.count("script") == 3  # the plotting library, the figures, the page's own
+    assert "think" not in tags and "alert(1)</script>" not in page
+
+
+def test_the_page_asks_for_nothing(page: str) -> None:
+    assert all(link.startswith(("#", "data:")) for link in parsed(page).links)
+    assert "@import" not in page and "default-src 'none'" in page
+
+
+def test_the_answer_stands_with_its_interval_and_its_control(page: str) -> None:
+    heading = re.search(r'<h1 id="answer">(.*?)</h1>', page, re.S)
+    assert heading is not None
+    assert "98.7 % [95.7, 101.7]" in heading[1] and "18.0 %" in heading[1] and "300 problems" in heading[1]
+    assert "random vectors, recovers 3.0 % [0.0, 6.0]" in page
+
+
+def test_every_part_is_there(page: str) -> None:
+    for part in ("recovery-by-arm", "doses", "features", "traces", "receipts", "notes", "provenance"):
+        assert f'<section id="{part}">' in page
+    for word in ("t steered", "t env", "slip", ">check<"):
+        assert word in page
+
+
+def test_report_writes_beside_the_tables_and_summary_prints(run: Run) -> None:
+    from rich.console import Console
+
+    path = report(run)
+    assert path == run.path / "report.html" and path.stat().st_size > 1e6
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(summary(run))
+    text = console.export_text()
+    assert "random_vectors" in text and "98.7 %" in text and "clamp" in text
+
+
+def test_a_damaged_or_absent_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="no run directory"):
+        report(tmp_path / "nothing")
+    broken = make_run(tmp_path / "broken")
+    table = broken.path / "results.parquet"
+    table.write_bytes(table.read_bytes()[:100])
+    with pytest.raises(CorruptFileError, match=r"results\.parquet"):
+        report(broken.path)
+    (broken.path / "record.json").unlink()
+    with pytest.raises(CorruptFileError, match=r"record\.json"):
+        load_run(broken.path)
