@@ -216,8 +216,8 @@ def assert_edit_laws(edit: Edit, *, axis: Axis | None = None, seeds: int = 5) ->
         new, delta = edit.new(coords, tried, place), edit.delta(coords, tried, place)
         assert new.shape == coords.shape == delta.shape, f"{edit.kind} changes the shape {tuple(coords.shape)}"
         assert torch.equal(coords.detach(), before), f"{edit.kind} edits in place"
-        assert torch.allclose(delta, new - coords, atol=1e-5), f"{edit.kind}: delta is not new - coords"
         assert torch.equal(new, edit.new(coords, tried, place)), f"{edit.kind} is not deterministic"
+        assert torch.allclose(delta, new - coords, atol=1e-5), f"{edit.kind}: delta is not new - coords"
         (coords + delta).sum().backward()
         assert coords.grad is not None and bool(torch.isfinite(coords.grad).all()), f"{edit.kind} stops the gradient"
         first = step.mask.clone()

@@ -56,6 +56,8 @@ def bind(plan: Sequence[Intervention], host: Host) -> Bound:
         MismatchError: a width, or the weights that a coder was trained on, are another model's.
         BindError: a gate reads a later site than its edit, or something that is no intervention is in the plan.
     """
+    if isinstance(plan, Intervention):
+        raise BindError("a single intervention as a plan", allowed="a list of interventions", do="write [intervention]")
     ready = tuple(_ready(intervention, host) for intervention in plan)
     places: dict[tuple[int, int], tuple[Site, list[int], list[int]]] = {}
     for i, intervention in enumerate(ready):

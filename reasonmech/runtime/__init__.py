@@ -3,8 +3,25 @@
 from reasonmech.runtime.activations import Activations
 from reasonmech.runtime.capture import capture
 from reasonmech.runtime.decode import Decode
+from reasonmech.runtime.decoder import Decoder, DecoderState, RowInfo
 from reasonmech.runtime.fit import FitReport, check_fit
 from reasonmech.runtime.forward import ForwardResult, forward
 from reasonmech.runtime.generate import generate
+from reasonmech.runtime.host_decoder import HostDecoder
+from reasonmech.runtime.receipt import Receipt
 
-__all__ = ["Activations", "capture", "check_fit", "Decode", "FitReport", "forward", "ForwardResult", "generate"]
+__all__ = [
+    "Activations",
+    "capture",
+    "check_fit",
+    "Decode",
+    "Decoder",
+    "DecoderState",
+    "FitReport",
+    "forward",
+    "ForwardResult",
+    "generate",
+    "HostDecoder",
+    "Receipt",
+    "RowInfo",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import final
 
 import torch
@@ -46,7 +46,7 @@ class Batch:
             None if world is None else [world.scribe(row.problem, row.sample, decoder.tokenizer) for row in self.rows]
         )
 
-    def run(self) -> Iterator[tuple[int, Rollout]]:
+    def run(self) -> Generator[tuple[int, Rollout], None, None]:
         """Yield (row index, rollout) as rows end."""
         prompts, mask = self._padded()
         state = self.decoder.start(prompts, mask, self.rows, self.decode.max_new_tokens)

@@ -39,6 +39,7 @@ def choose(
     """argmax(logits) at temperature 0, else argmax(logits / T + gumbel(key, position))."""
     scores = logits.float()
     if temperature > 0:
-        scores = torch.add(gumbel(keys, position, scores.shape[-1]), scores, alpha=1 / temperature)
+        noise = gumbel(keys.to(scores.device), position.to(scores.device), scores.shape[-1])
+        scores = torch.add(noise, scores, alpha=1 / temperature)
     best = scores.max(dim=-1)
     return Choice(best.indices, best.values)

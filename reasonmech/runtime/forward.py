@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TypeAlias, final
 
@@ -67,16 +68,15 @@ def forward(
     if len(texts) == 0:
         raise DataError("no text to read", do="give at least one")
     rows = _texts(host, texts, labels or {})
-    bound = bind(plan, host) if len(plan) else None
-    tally = None if bound is None else Tally(bound.plan, measure=receipt != "none")
-    hooks = None if bound is None else Hooks(bound, tally=tally)
+    bound = bind(plan, host)
+    tally = Tally(bound.plan, measure=receipt != "none")
+    hooks = Hooks(bound, tally=tally) if bound.plan else None
     found: dict[int, Tensor] = {}
-    with torch.no_grad():
-        done = run_passes(host, rows, hooks=hooks, batch_size=batch_size)
+    with torch.no_grad(), closing(run_passes(host, rows, hooks=hooks, batch_size=batch_size)) as done:
         for row, logits in tqdm(done, total=len(rows), desc="forward", unit="row", delay=1.0, disable=not progress):
             found[row] = logits.cpu()
     ordered = tuple(found[row] for row in range(len(rows)))
-    if bound is None or tally is None:
+    if not bound.plan:
         return ForwardResult(ordered, None)
     result = ForwardResult(ordered, make_receipt(bound, tally, rows, mode=receipt, batch_size=batch_size))
     assert result.receipt is not None

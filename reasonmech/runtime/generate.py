@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from typing import Final
 
 import torch
@@ -65,9 +66,9 @@ def generate(
     if not isinstance(decoder, Host):
         _refuse_plan(plan)
         return Rollouts(_write_all(decoder, tasks, decode=decode, progress=progress), task=tasks.task)
-    if not len(plan):
-        return Rollouts(_write_all(HostDecoder(decoder), tasks, decode=decode, progress=progress), task=tasks.task)
     bound = bind(plan, decoder)
+    if not bound.plan:
+        return Rollouts(_write_all(HostDecoder(decoder), tasks, decode=decode, progress=progress), task=tasks.task)
     check_labellers(bound, labellers)
     tally = Tally(bound.plan, measure=receipt != "none")
     runner = HostDecoder(decoder, bound, labellers=labellers, tally=tally)
@@ -127,9 +128,10 @@ def _write_all(decoder: Decoder, problems: ProblemSet, *, decode: Decode, progre
         by_length = sorted(rows, key=lambda row: row.prompt_length)  # little padding; results do not depend on it
         for start in range(0, len(rows), decode.batch_size):
             some = by_length[start : start + decode.batch_size]
-            for index, rollout in Batch(decoder, some, prompts, decode=decode, problems=problems).run():
-                done[index] = rollout
-                bar.update()
+            with closing(Batch(decoder, some, prompts, decode=decode, problems=problems).run()) as written:
+                for index, rollout in written:
+                    done[index] = rollout
+                    bar.update()
     return [done[i] for i in range(len(rows))]
 
 

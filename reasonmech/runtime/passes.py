@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import NamedTuple, final
@@ -45,7 +45,7 @@ class RowLogits(NamedTuple):
 
 def run_passes(
     host: Host, texts: Sequence[Text], *, hooks: Hooks | None = None, batch_size: int = 64
-) -> Iterator[RowLogits]:
+) -> Generator[RowLogits, None, None]:
     """Yield every row's logits; texts of like length share a batch, the order is by length.
 
     Raises:

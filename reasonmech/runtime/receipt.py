@@ -24,6 +24,7 @@ from reasonmech.step import CausalLabeller, Step
 
 ReceiptMode = Literal["sample", "full", "none"]
 SAMPLE_ROWS: Final = 16
+MAX_LOGITS: Final = 2**26  # numbers held for one pass of a replay
 _parity: WeakKeyDictionary[Host, float] = WeakKeyDictionary()  # measured once per host and process
 
 
@@ -121,23 +122,28 @@ def check_receipt(bound: Bound, receipt: Receipt, *, result: object) -> None:
 
 
 def replay_kl(bound: Bound, texts: Sequence[Text], *, batch_size: int) -> tuple[float | None, int]:
-    """KL(edited || clean) in nats per chosen token, and the number of tokens; None when no token was chosen."""
-    from_row = {row: text for row, text in enumerate(texts)}
+    """KL(edited || clean) in nats per chosen token, and the number of tokens; None when no token was chosen.
+
+    Of a text that is all prompt every position counts; of a rollout those that chose its tokens.
+    """
+    longest = max((len(text.ids) for text in texts), default=1)
+    together = max(1, min(batch_size, MAX_LOGITS // (longest * bound.host.vocab_size)))
     total, count = 0.0, 0
-    clean = run_passes(bound.host, texts, batch_size=batch_size)
-    edited = run_passes(bound.host, texts, hooks=Hooks(bound), batch_size=batch_size)
     with torch.no_grad():
-        clean_logits = {row: logits for row, logits in clean}
-        for row, logits in edited:
-            text = from_row[row]
-            first = 0 if text.prompt_length == len(text.ids) else text.prompt_length - 1
-            p = logits[first:].float().log_softmax(-1)
-            q = clean_logits.pop(row)[first:].float().log_softmax(-1)
-            if text.prompt_length < len(text.ids):
-                p, q = p[:-1], q[:-1]  # the last token chose nothing in this run
-            total += float((p.exp() * (p - q)).sum())
-            count += len(p)
+        for start in range(0, len(texts), together):
+            some = texts[start : start + together]
+            clean = dict(run_passes(bound.host, some, batch_size=together))
+            for row, logits in run_passes(bound.host, some, hooks=Hooks(bound), batch_size=together):
+                chosen = _choosing(some[row])
+                p, q = (x[chosen].float().log_softmax(-1) for x in (logits, clean.pop(row)))
+                total += float((p.exp() * (p - q)).sum())
+                count += len(p)
     return (total / count if count else None), count
+
+
+def _choosing(text: Text) -> slice:
+    """Positions whose logits chose the answer's tokens."""
+    return slice(None) if text.prompt_length == len(text.ids) else slice(text.prompt_length - 1, len(text.ids) - 1)
 
 
 def noop_parity(host: Host) -> float:

@@ -1,10 +1,7 @@
 """The laws are worth something only if they fail when a law is broken: each mutant must be killed by a named one."""
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from types import ModuleType
 from typing import NamedTuple
 
 import pytest
@@ -22,23 +19,14 @@ from reasonmech.runtime import host_decoder, receipt
 from reasonmech.runtime.decode import Choice
 from reasonmech.runtime.host_decoder import HostState
 from reasonmech.step import Step
+from tests.equivalence import test_generate as generating
+from tests.laws import test_formula as formula
+from tests.laws import test_identities as identities
+from tests.laws import test_receipts as receipts
+from tests.laws import test_where as where
+from tests.laws import test_whole_runs as runs
 
-TESTS = Path(__file__).parent.parent
 Patch = Callable[[pytest.MonkeyPatch], None]
-
-
-def load(path: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.replace("/", "_").removesuffix(".py"), TESTS / path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-RUNS, FORMULA, WHERE, GENERATE = (
-    load(path)
-    for path in ("laws/test_runs.py", "laws/test_formula.py", "laws/test_where.py", "equivalence/test_generate.py")
-)
 
 
 def off_by_one_site(m: pytest.MonkeyPatch) -> None:
@@ -197,92 +185,92 @@ class Mutant(NamedTuple):
 MUTANTS = [
     Mutant(
         off_by_one_site,
-        lambda: RUNS.test_a_plan_is_a_plain_torch_hook_at_the_named_place("llama", "resid_post.1"),
+        lambda: runs.test_a_plan_is_a_plain_torch_hook_at_the_named_place("llama", "resid_post.1"),
         "a plan is a torch hook at the named place",
     ),
     Mutant(
         applied_twice,
-        lambda: RUNS.test_a_plan_is_a_plain_torch_hook_at_the_named_place("llama", "mlp_out.0"),
+        lambda: runs.test_a_plan_is_a_plain_torch_hook_at_the_named_place("llama", "mlp_out.0"),
         "a plan is a torch hook at the named place",
     ),
     Mutant(
         hook_that_never_fires,
-        lambda: RUNS.test_cached_and_batched_equals_uncached_single_rows("steer_everywhere"),
+        lambda: runs.test_cached_and_batched_equals_uncached_single_rows("steer_everywhere"),
         "an edit changes something",
     ),
     Mutant(
         positions_count_padding,
-        lambda: WHERE.assert_causal(WHERE.prompt(1)),
+        lambda: where.assert_causal(where.prompt(1)),
         "masks are blind to padding",
     ),
     Mutant(
         model_positions_count_padding,
-        lambda: GENERATE.test_greedy_batch_equals_hugging_face_row_by_row("gpt2"),
+        lambda: generating.test_greedy_batch_equals_hugging_face_row_by_row("gpt2"),
         "a batch equals its rows",
     ),
     Mutant(
         mask_of_the_first_pass_is_kept,
-        lambda: RUNS.test_cached_and_batched_equals_uncached_single_rows("window"),
+        lambda: runs.test_cached_and_batched_equals_uncached_single_rows("window"),
         "cached equals uncached",
     ),
     Mutant(
         mask_sees_only_the_new_tokens,
-        lambda: RUNS.test_cached_and_batched_equals_uncached_single_rows("clamp_sentence_starts"),
+        lambda: runs.test_cached_and_batched_equals_uncached_single_rows("clamp_sentence_starts"),
         "cached equals uncached",
     ),
     Mutant(
         generated_starts_one_late,
-        RUNS.test_generated_cannot_change_the_first_token_and_the_prompts_end_can,
+        runs.test_generated_cannot_change_the_first_token_and_the_prompts_end_can,
         "generated() is every generated token",
     ),
     Mutant(
         leaving_rows_keep_their_place,
-        RUNS.test_rows_that_leave_the_batch_do_not_disturb_the_masks_of_the_others,
+        runs.test_rows_that_leave_the_batch_do_not_disturb_the_masks_of_the_others,
         "rows that leave do not disturb the others",
     ),
     Mutant(
         second_edit_reads_the_unedited_stream,
-        RUNS.test_a_list_applies_in_order_at_one_site_and_reads_the_edited_stream,
+        runs.test_a_list_applies_in_order_at_one_site_and_reads_the_edited_stream,
         "a list applies in order",
     ),
     Mutant(
         gate_reads_after_the_edits,
-        RUNS.test_a_gate_reads_its_site_before_any_edit_of_the_plan,
+        runs.test_a_gate_reads_its_site_before_any_edit_of_the_plan,
         "a gate reads before any edit of the plan",
     ),
     Mutant(
         reconstruction_error_is_dropped,
-        FORMULA.test_features_are_read_together_and_written_jointly,
+        formula.test_features_are_read_together_and_written_jointly,
         "the reconstruction error is kept",
     ),
     Mutant(
         silence_is_accepted,
-        RUNS.test_a_mask_that_matched_nothing_in_the_whole_run_is_an_error_with_the_result,
+        receipts.test_a_mask_that_matched_nothing_in_the_whole_run_is_an_error_with_the_result,
         "nothing matched is an error",
     ),
     Mutant(
         silence_is_judged_per_batch,
-        RUNS.test_one_row_that_matches_is_enough_whatever_the_batch,
+        receipts.test_one_row_that_matches_is_enough_whatever_the_batch,
         "silence is judged over the whole run",
     ),
     Mutant(
         hooks_stay_after_a_run,
-        RUNS.test_the_host_is_itself_after_a_run_and_after_an_exception,
+        identities.test_the_host_is_itself_after_a_run_and_after_an_exception,
         "the host is itself afterwards",
     ),
     Mutant(
         padding_is_steered_and_counted,
-        RUNS.test_a_gate_that_never_opened_is_a_finding_unless_firing_is_required,
+        receipts.test_a_gate_that_never_opened_is_a_finding_unless_firing_is_required,
         "the receipt counts real tokens",
     ),
     Mutant(
         noise_follows_the_place_in_the_batch,
-        lambda: GENERATE.test_samples_do_not_depend_on_the_batch(2),
+        lambda: generating.test_samples_do_not_depend_on_the_batch(2),
         "samples do not depend on the batch",
     ),
     Mutant(
         labels_of_the_prompt_only,
-        RUNS.test_labels_are_given_in_forward_and_made_causally_in_generation,
+        runs.test_labels_are_given_in_forward_and_made_causally_in_generation,
         "labels grow with the text",
     ),
 ]

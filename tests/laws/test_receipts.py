@@ -1,0 +1,104 @@
+"""Silence is an error, and the receipt says what was done (semantics 7 and 8)."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from reasonmech.errors import NeverFiredError
+from reasonmech.hosts.host import Host
+from reasonmech.interventions import (
+    Features,
+    above,
+    clamp,
+    generated,
+    prompt,
+    steer,
+    tokens,
+)
+from reasonmech.runtime.forward import forward
+from reasonmech.runtime.generate import generate
+from tests.laws.plans import CODER, DECODE, HOST, PROMPTS, direction, ids_of
+
+
+def test_a_mask_that_matched_nothing_in_the_whole_run_is_an_error_with_the_result() -> None:
+    with pytest.raises(NeverFiredError, match=r"steer at resid_post\.1.*touched nothing.*w50") as caught:
+        forward(HOST, PROMPTS, [steer(direction(0), 1.0, where=tokens("w50"))])
+    assert len(caught.value.result.logits) == len(PROMPTS)
+    with pytest.raises(NeverFiredError, match="generated") as caught:
+        generate(HOST, PROMPTS, [steer(direction(0), 1.0, where=generated(500))], decode=DECODE)
+    assert ids_of(caught.value.result) == ids_of(generate(HOST, PROMPTS, decode=DECODE))
+
+
+def test_one_row_that_matches_is_enough_whatever_the_batch() -> None:
+    plan = [steer(direction(0), 1.0, where=tokens("w40") & prompt())]
+    for batch_size in (1, 64):
+        receipt = forward(HOST, PROMPTS, plan, batch_size=batch_size).receipt
+        assert receipt.lines[0].n_masked == receipt.lines[0].n_fired == 1
+
+
+def test_a_gate_that_never_opened_is_a_finding_unless_firing_is_required() -> None:
+    shut = {"where": prompt(), "when": above(direction(0), 1e6)}
+    out = generate(HOST, PROMPTS, [steer(direction(0), 1.0, **shut)], decode=DECODE)
+    [line] = out.receipt.lines
+    assert line.n_masked == sum(len(r.prompt_ids) for r in out) and line.n_fired == 0 and line.mean_relative == 0
+    with pytest.raises(NeverFiredError, match=f"fired at 0 of {line.n_masked} masked tokens") as caught:
+        generate(HOST, PROMPTS, [steer(direction(0), 1.0, require_fired=1, **shut)], decode=DECODE)
+    assert len(caught.value.result) == len(PROMPTS)
+
+
+def stream_at(host: Host, ids: tuple[int, ...], layer: int) -> Tensor:
+    seen = []
+    handle = host.layers[layer].register_forward_hook(
+        lambda m, a, out: seen.append(out if torch.is_tensor(out) else out[0])
+    )
+    with torch.no_grad():
+        host.model(torch.tensor([ids]))
+    handle.remove()
+    return seen[0][0]
+
+
+def test_the_receipt_counts_what_a_recount_finds() -> None:
+    v, a = direction(0), 2.0
+    plan = [steer(v, a, where=generated(), when=above(v, 0.3))]
+    out = generate(HOST, PROMPTS, plan, decode=DECODE, receipt="full")
+    masked = fired = 0
+    relative, kls = [], []
+    for r in out:
+        n, x = len(r.prompt_ids), stream_at(HOST, r.all_ids, 1)  # generated() leaves the prompt, and layer 1 reads 0..1
+        clean = HOST.model(torch.tensor([r.all_ids])).logits[0].log_softmax(-1)
+        edited = forward(HOST, [r], plan, receipt="none").logits[0].log_softmax(-1)
+        kls += (edited.exp() * (edited - clean)).sum(-1)[n - 1 : -1].tolist()
+        opened = (x @ v.vector > 0.3)[n:-1]  # the last token is never fed back
+        masked, fired = masked + len(opened), fired + int(opened.sum())
+        relative += (a / x[n:-1][opened].norm(dim=-1)).tolist()
+        assert list(r.steered[1:]) == opened.tolist() and not r.steered[0]
+    [line] = out.receipt.lines
+    assert (line.n_masked, line.n_fired) == (masked, fired) and 0 < fired < masked
+    assert line.n_tokens == sum(len(r.all_ids) - 1 for r in out)
+    assert line.mean_relative == pytest.approx(sum(relative) / len(relative), rel=1e-4)
+    assert line.max_relative == pytest.approx(max(relative), rel=1e-4)
+    assert out.receipt.kl == pytest.approx(sum(kls) / len(kls), rel=1e-3) and out.receipt.kl > 0
+    assert out.receipt.n_kl_tokens == len(kls) and out.receipt.noop_parity == 0
+    assert (line.verb, line.site, line.where) == ("steer", "resid_post.1", "generated()")
+    assert line.fingerprint == plan[0].fingerprint and len(out.receipt.table()) == 1
+
+
+def test_a_clamp_prints_what_a_second_reading_finds() -> None:
+    features, ids = Features(CODER, (3, 5)), tuple(HOST.encode(PROMPTS[2]))
+    receipt = forward(HOST, [ids], [clamp(features, 4.0)]).receipt
+    x = stream_at(HOST, ids, 1)
+    f = CODER.encode(x)
+    edited = x + (4.0 - f[:, [3, 5]]) @ CODER.rows((3, 5))
+    again = CODER.encode(edited)[:, [3, 5]].mean()
+    assert receipt.lines[0].reread == pytest.approx(float(again), rel=1e-4)
+    assert abs(receipt.lines[0].reread - 4.0) > 1e-3  # decoder rows overlap: not the clamped value
+
+
+def test_receipt_modes_and_json() -> None:
+    plan = [steer(direction(0), 1.0)]
+    many = [f"w{i}" for i in range(20)]
+    assert forward(HOST, many, plan).receipt.n_kl_rows == 16
+    assert forward(HOST, many, plan, receipt="full").receipt.n_kl_rows == 20
+    none = forward(HOST, many, plan, receipt="none").receipt
+    assert none.kl is None and none.lines[0].n_fired == 20
+    assert set(none.to_json()) >= {"lines", "kl", "noop_parity"}
