@@ -85,6 +85,11 @@ def _from_checkpoint(source: str | Path, *, dtype: torch.dtype | None, device_ma
         )
     except OSError as error:
         raise UnknownNameError("model", str(source), ["an existing directory", "owner/name on the Hub"]) from error
+    except ValueError as error:
+        raise MismatchError(
+            f"transformers cannot build {source}: {error}",
+            allowed="architectures that transformers itself has; code shipped beside weights is never run",
+        ) from error
     absent = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
     if absent:
         raise CorruptFileError(

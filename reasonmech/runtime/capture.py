@@ -151,7 +151,7 @@ def _reading(host: Host, sites: Sequence[Site]) -> Iterator[_Read]:
                     raise _Enough
 
             handles.append(host.hook_point(site).attach(keep))
-        with torch.inference_mode():
+        with torch.no_grad():  # not inference_mode: some rotary embeddings cache what they compute in the model
             yield read
     finally:
         for handle in handles:

@@ -112,6 +112,13 @@ def test_a_damaged_config_is_refused(checkpoint: Path) -> None:
         load_host(checkpoint)
 
 
+def test_an_architecture_that_transformers_lacks_is_refused(checkpoint: Path) -> None:
+    config = checkpoint / "config.json"
+    config.write_text(config.read_text().replace('"model_type": "llama"', '"model_type": "lama"'))
+    with pytest.raises(MismatchError, match="transformers cannot build"):
+        load_host(checkpoint)
+
+
 def test_a_directory_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="an existing directory"):
         load_host(tmp_path / "nowhere")
