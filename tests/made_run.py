@@ -118,6 +118,7 @@ def _features() -> pd.DataFrame:
         "rate": [0.1, 0.2, np.nan, np.nan, np.nan],
         "source": "base",
         "coder": "topk",
+        "among": "opportunities",
         "selected": [True, False, False, False, False],
     }
     return pd.DataFrame(base)

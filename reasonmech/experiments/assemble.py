@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import yaml
 
 from reasonmech.errors import ConfigError
@@ -30,7 +29,7 @@ def assemble(store: RunStore, experiment: Experiment, pair: ModelPair) -> None:
     )
     features = [read_table(path) for folder in folders if (path := folder / "features.parquet").exists()]
     if features:
-        write_table(pd.concat(features, ignore_index=True), top / "features.parquet")
+        write_table(features[-1], top / "features.parquet")
     generations = [path.read_text() for folder in folders if (path := folder / "generations.jsonl").exists()]
     write_text(top / "generations.jsonl", "".join(generations))
     _merge_tensors(folders, top / "tensors.safetensors")

@@ -7,6 +7,7 @@ from typing import Final
 import pandas as pd
 
 from reasonmech.experiments import Run
+from reasonmech.report.html import interval, percent, records
 
 ARM_METRICS: Final = (
     "accuracy",
@@ -68,3 +69,29 @@ def doses(run: Run) -> pd.DataFrame:
     table = wholes(run).reindex(index=named.index, columns=metrics)
     table.columns = pd.Index(["value", "low", "high", "kl"])
     return table.join(named).reset_index(names="condition")
+
+
+def effects(run: Run) -> pd.DataFrame:
+    """One row per curve or ablation: untouched, the located features at their strongest dose, the range of the random.
+
+    Columns: behaviour, host, verb, place, untouched, dose, located, interval, random, kl.
+    """
+    frame = doses(run)
+    if frame.empty:
+        return frame
+    keys = ["behaviour", "host", "verb", "place"]
+    clean = frame.loc[frame.verb == "none"].set_index(["behaviour", "host", "place"]).value.to_dict()
+    rows = []
+    for _, part in frame.loc[frame.verb != "none"].groupby(keys, sort=False):
+        listed = records(part)
+        before = clean[listed[0]["behaviour"], listed[0]["host"], listed[0]["place"]]
+        located = [row for row in listed if row["arm"] == "located"]
+        strongest = max(located, key=lambda row: abs(row["value"] - before))
+        drawn = [r["value"] for r in listed if r["arm"] != "located" and str(r["dose"]) == str(strongest["dose"])]
+        rows.append(
+            {key: strongest[key] for key in (*keys, "dose", "kl")}
+            | {"untouched": before, "located": strongest["value"]}
+            | {"interval": interval(strongest["low"], strongest["high"])}
+            | {"random": f"{percent(min(drawn))} to {percent(max(drawn))}" if drawn else ""}
+        )
+    return pd.DataFrame(rows)

@@ -97,9 +97,10 @@ def heading(title: str) -> Markup:
     return Markup("<h3>{}</h3>").format(title)
 
 
-def folded(title: str, content: str) -> Markup:
-    """Preformatted text behind a heading that opens it."""
-    return Markup("<details><summary>{}</summary><pre>{}</pre></details>").format(title, content)
+def folded(title: str, content: str | Markup) -> Markup:
+    """Preformatted text, or a table, behind a heading that opens it."""
+    inside = content if isinstance(content, Markup) else Markup("<pre>{}</pre>").format(content)
+    return Markup("<details><summary>{}</summary>{}</details>").format(title, inside)
 
 
 def script_json(value: object) -> Markup:

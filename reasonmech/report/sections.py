@@ -10,11 +10,13 @@ import pandas as pd
 import plotly.graph_objects as go
 import yaml
 from markupsafe import Markup
+from pandas.api.types import is_numeric_dtype
 
 from reasonmech.experiments import Run
 from reasonmech.locate.tokens import TOKEN_COLUMNS
-from reasonmech.report.frames import arms, doses, recovery_frame
-from reasonmech.report.html import Column, Figure, Row, Section, folded, heading, interval, number, percent, table
+from reasonmech.report.detectors import SEARCHES, best_detectors, side_by_side
+from reasonmech.report.frames import arms, doses, effects, recovery_frame
+from reasonmech.report.html import Column, Figure, Row, Section, folded, heading, interval, number, percent, table, text
 from reasonmech.viz.figures import dose_curves, feature_table, recovery_by_arm
 from reasonmech.viz.traces import traces_html
 
@@ -23,7 +25,7 @@ DOSE_CAPTION: Final = (
     "Probability that the base begins the behaviour next, teacher-forced on its own text, when the located features "
     "are clamped there. Grey: random features of the same coder, matched in firing rate and in strength."
 )
-TOP_FEATURES: Final = 8  # rows of a behaviour's table; all of them are in features.parquet
+EVERY_DOSE: Final = ("behaviour", "host", "verb", "place", "arm", "dose", "value", "low", "high", "kl")
 
 
 def recovery_section(run: Run) -> Section | None:
@@ -68,18 +70,20 @@ def dose_section(run: Run) -> Section | None:
         Column("host", "host"),
         Column("verb", "verb"),
         Column("place", "where"),
-        Column("arm", "features"),
+        Column("untouched", "untouched", percent),
         Column("dose", "dose", number),
-        Column("value", "P(onset)", number),
-        Column("low", "low", number),
-        Column("high", "high", number),
+        Column("located", "located", percent),
+        Column("interval", "95 % interval"),
+        Column("random", "random, matched", text),
         Column("kl", "KL, nats", number),
     )
+    every = [Column(key, key, number if is_numeric_dtype(frame[key]) else None) for key in EVERY_DOSE]
     lead = (
         "A cause, not a correlation: the located features are written, and the behaviour moves or does not. "
         "KL is between the next-token distributions with and without the intervention, in nats a token."
     )
-    return Section("doses", "What the features do", lead, figures, [table(frame, columns)])
+    blocks = [table(effects(run), columns), folded("Every dose and every control", table(frame, every))]
+    return Section("doses", "What the features do", lead, figures, blocks)
 
 
 def feature_section(run: Run) -> Section | None:
@@ -88,24 +92,19 @@ def feature_section(run: Run) -> Section | None:
     if frame.empty:
         return None
     columns = (
-        Column("kind", "detector"),
-        Column("feature", "feature"),
+        Column("detector", "detector"),
         Column("site", "site"),
-        Column("source", "text"),
-        Column("mode", "mode"),
-        Column("score", "score"),
-        Column("value", "value", number),
-        Column("low", "low", number),
-        Column("high", "high", number),
         Column("rate", "firing rate", percent),
+        *(Column(key, heading) for key, heading in SEARCHES.items()),
     )
     figures, blocks = [], []
     for i, (behaviour, part) in enumerate(frame.groupby("behaviour", sort=False)):
-        best = _best(part)
-        figures.append(
-            Figure(f"features-{i}", feature_table(best), f"{behaviour}: the best features and the baselines.")
-        )
-        blocks += [heading(str(behaviour)), table(best, columns, _row_class)]
+        best = best_detectors(part)
+        drawn = best.loc[(best.among == "opportunities") & (best.score == "auroc") & (best.source == "base")]
+        if drawn.value.notna().any():
+            caption = f"{behaviour}: AUROC among the moments at which it could begin, on the base's own text, held out."
+            figures.append(Figure(f"features-{i}", feature_table(drawn), caption))
+        blocks += [heading(str(behaviour)), table(side_by_side(best), columns, _row_class)]
     lead = (
         "A detector must tell, from tokens strictly before it, whether a behaviour is about to begin (anticipates), or "
         "whether a token lies inside it (recognises). Beside every feature stand the difference of means, a logistic "
@@ -117,13 +116,6 @@ def feature_section(run: Run) -> Section | None:
 def _dosed(figure: go.Figure) -> go.Figure:
     """The doses of a run are multiples of each feature's own mean activation, so that random features compare."""
     return figure.for_each_xaxis(lambda axis: axis.title.text and axis.update(title=DOSE_AXIS))
-
-
-def _best(part: pd.DataFrame) -> pd.DataFrame:
-    """The strongest features of a behaviour, the selected ones first, then all of its baselines."""
-    ranked = part.sort_values(["selected", "value"], ascending=[False, False])
-    features, baselines = ranked.loc[ranked.kind == "feature"], ranked.loc[ranked.kind != "feature"]
-    return pd.concat([features.head(TOP_FEATURES), baselines.head(TOP_FEATURES)])
 
 
 def _row_class(row: Row) -> str:
@@ -148,7 +140,7 @@ def receipt_section(run: Run) -> Section | None:
         return None
     rows = [{"condition": name, **line} for name, lines in receipts.items() for line in lines]
     frame = pd.DataFrame(rows)
-    columns = [Column(key, key.replace("_", " "), number if frame[key].dtype.kind in "if" else None) for key in frame]
+    columns = [Column(key, key.replace("_", " "), number if is_numeric_dtype(frame[key]) else None) for key in frame]
     lead = "Tokens seen, named by the mask, and changed; the size of the change against the stream it changed."
     return Section("receipts", "Receipts", lead, (), [table(frame, columns)])
 

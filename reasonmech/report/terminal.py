@@ -11,8 +11,8 @@ from rich.text import Text
 
 from reasonmech.experiments import Run
 from reasonmech.report.answer import answer
-from reasonmech.report.frames import arms, doses
-from reasonmech.report.html import Row, interval, number, percent, records
+from reasonmech.report.frames import arms, effects
+from reasonmech.report.html import interval, number, percent, records
 
 
 def summary(run: Run) -> Group:
@@ -23,9 +23,9 @@ def summary(run: Run) -> Group:
     table = arms(run)
     if not table.empty:
         parts.append(_arms(table))
-    curve = doses(run)
-    if not curve.empty:
-        parts.append(_doses(curve))
+    written = effects(run)
+    if not written.empty:
+        parts.append(_effects(written))
     return Group(*parts)
 
 
@@ -38,28 +38,22 @@ def _arms(frame: pd.DataFrame) -> Table:
         table.add_row(
             escape(row["condition"]),
             percent(row["accuracy"]),
-            interval(row["accuracy.low"], row["accuracy.high"]),
+            escape(interval(row["accuracy.low"], row["accuracy.high"])),
             percent(row["recovery"]),
-            interval(row["recovery.low"], row["recovery.high"]),
+            escape(interval(row["recovery.low"], row["recovery.high"])),
             percent(row["percent_steered"]),
             role,
         )
     return table
 
 
-def _doses(frame: pd.DataFrame) -> Table:
+def _effects(frame: pd.DataFrame) -> Table:
     """The strongest effect of each curve; the whole curves are in the report."""
     table = Table(title="what the located features do: P(onset)", title_justify="left", header_style="bold")
-    for name in ("behaviour", "host", "verb", "at", "features", "untouched", "dose", "P(onset)", "KL"):
-        table.add_column(name, justify="left" if name in ("behaviour", "host", "verb", "at", "features") else "right")
-    untouched = {(r["behaviour"], r["host"], r["place"]): r["value"] for r in records(frame) if r["verb"] == "none"}
-    strongest: dict[tuple[str, ...], Row] = {}
-    for row in records(frame.loc[frame.verb != "none"]):
-        key = tuple(row[name] for name in ("behaviour", "host", "verb", "place", "arm"))
-        clean = untouched[row["behaviour"], row["host"], row["place"]]
-        if key not in strongest or abs(row["value"] - clean) > abs(strongest[key]["value"] - clean):
-            strongest[key] = row
-    for key, row in strongest.items():
-        clean = untouched[row["behaviour"], row["host"], row["place"]]
-        table.add_row(*map(escape, key), number(clean), number(row["dose"]), number(row["value"]), number(row["kl"]))
+    for name in ("behaviour", "host", "verb", "where", "untouched", "dose", "located", "95 %", "random, matched", "KL"):
+        table.add_column(name, justify="left" if name in ("behaviour", "host", "verb", "where") else "right")
+    for row in records(frame):
+        numbers = (percent(row["untouched"]), number(row["dose"]), percent(row["located"]), row["interval"])
+        names = (row["behaviour"], row["host"], row["verb"], row["place"])
+        table.add_row(*map(escape, names), *map(escape, (*numbers, row["random"], number(row["kl"]))))
     return table

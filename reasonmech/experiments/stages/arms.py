@@ -134,9 +134,12 @@ def _steering_site(context: StageContext) -> str:
 
 def _clamp(context: StageContext, kinds: Kinds) -> ClampFeatures:
     """Clamped features in place of vectors: the one coder whose groups, over all behaviours, do most."""
+    best: dict[tuple[str, str], Group] = {}
+    for group in sorted(read_candidates(context), key=lambda group: group.effect):
+        best[group.coder, group.behaviour] = group
     by_coder: dict[str, list[Group]] = {}
-    for group in read_candidates(context):
-        by_coder.setdefault(group.coder, []).append(group)
+    for (coder, _), group in best.items():
+        by_coder.setdefault(coder, []).append(group)
     if not by_coder:
         raise DataError("no located group to clamp", do="look at the notes of stages `locate` and `groups`")
     name = max(by_coder, key=lambda coder: sum(group.effect for group in by_coder[coder]))

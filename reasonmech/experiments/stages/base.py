@@ -60,6 +60,7 @@ class StageContext:
         write_table(pd.concat(tables, ignore_index=True), self.out / "results.parquet")
 
     def write_features(self, table: pd.DataFrame) -> None:
+        """The run's table of features; the last stage that writes one has the last word."""
         write_table(table, self.out / "features.parquet")
 
     def write_conditions(self, conditions: Sequence[Condition]) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Literal
+from functools import cached_property
+from itertools import product
+from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float
@@ -15,7 +18,7 @@ from torch import Tensor
 
 from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError
-from reasonmech.experiments.stages.base import Stage, StageContext, stages
+from reasonmech.experiments.stages.base import Settings, Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
 from reasonmech.experiments.stages.locate import read_table
 from reasonmech.experiments.stages.moments import HERE, Moments, at_opportunities, onset_id, respond
@@ -23,16 +26,32 @@ from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.experiments.store import write_text
 from reasonmech.experiments.tables import read_json
 from reasonmech.interventions import Features, Intervention, clamp, labelled
-from reasonmech.locate import FeatureTable, select
+from reasonmech.locate import FeatureTable, feature_stats, select
+from reasonmech.runtime import capture
 from reasonmech.tasks import parse
+
+STATS_ROLLOUTS = 400  # of the base, on which mean activations are measured
+ALPHA = 0.05  # false-discovery rate that a feature of a group passes
+
+
+class Ranking(Settings):
+    """By which search the features of a group are ranked."""
+
+    source: Literal["base", "thinking"] = Field(description="text that the base reads")
+    among: Literal["opportunities", "boundaries"] = Field(
+        description="where the behaviour could begin; or all sentence boundaries, so that telling an opportunity counts"
+    )
 
 
 @dataclass(frozen=True)
 class Group:
-    """Features of one coder that go with a behaviour.
+    """Features of one coder that go with a behaviour, the best first.
 
     Attributes:
-        mean_active: mean activation of each where it fires at opportunities, in activation units: dose 1.
+        source, among: the search that ranked them.
+        indices: features that are clamped.
+        mean_active: mean activation of each where it fires on the base's own text, in activation units: dose 1.
+        wider: features that are ablated, `indices` among them.
         dose: the dose with the strongest effect on the fitting problems.
         effect: mean P(onset) at that dose minus untouched, on the fitting problems.
     """
@@ -40,13 +59,13 @@ class Group:
     behaviour: str
     coder: str
     site: str
+    source: str
+    among: str
     indices: tuple[int, ...]
     mean_active: tuple[float, ...]
-    dose: float
-    effect: float
-
-    def features(self, coders: dict[str, SparseCoder], *, transfer: bool = False) -> Features:
-        return Features(coders[self.coder], self.indices, transfer=transfer)
+    wider: tuple[int, ...]
+    dose: float = 0.0
+    effect: float = 0.0
 
     def amounts(self, dose: float) -> Float[Tensor, " coord"]:
         """What each feature is clamped to at a dose, in activation units."""
@@ -68,6 +87,14 @@ def _parse(rows: list[dict[str, object]]) -> list[Group]:
     return [Group(**row) for row in pairs]  # pyright: ignore[reportArgumentType]
 
 
+class _Named(NamedTuple):
+    """A coder with its name and the mean activation [feature] of each feature where it fires."""
+
+    name: str
+    coder: SparseCoder
+    mean_active: np.ndarray
+
+
 @stages.register("groups")
 class ChooseGroups(Stage):
     """Per behaviour and coder the features that best anticipate it; then the coder where clamping them does most.
@@ -79,75 +106,87 @@ class ChooseGroups(Stage):
     needs = ("rollouts", "coders", "locate")
 
     kind: Literal["groups"] = "groups"
-    sizes: dict[str, int] = Field({"step": 3, "check": 3, "backtrack": 1}, description="features per behaviour")
-    source: Literal["base", "thinking"] = Field("base", description="text on which they must anticipate")
-    score: str = Field("auroc", description="score that ranks them")
+    sizes: dict[str, int] = Field(
+        {"step": 3, "check": 3, "backtrack": 1}, description="behaviour -> features clamped, at most"
+    )
+    wider: int = Field(12, gt=0, description="features ablated together, at most: removal must leave no copy behind")
+    rankings: tuple[Ranking, ...] = Field(
+        (Ranking(source="base", among="opportunities"), Ranking(source="thinking", among="boundaries")), min_length=1
+    )
+    last_layer: bool = Field(False, description="allow the last layer, where a feature is hardly more than a logit")
     doses: tuple[float, ...] = Field((1.0, 2.0, 4.0), min_length=1, description="multiples of the mean activation")
     rollouts: int = Field(200, gt=0, description="fitting rollouts on which clamping is tried")
 
     def run(self, context: StageContext) -> None:
-        coders, table = read_coders(context), read_table(context)
+        table, notes = read_table(context), []
+        coders = self._coders(context)
         traces = parse(read_rollouts(context, "base"))
-        candidates, notes = [], []
+        candidates = []
         for behaviour in self.sizes:
             moments = at_opportunities(traces, behaviour, limit=self.rollouts)
-            for name, coder in coders.items():
+            trial = _Trial(context, moments, self.doses)
+            for named, ranking in product(coders, self.rankings):
                 try:
-                    candidates.append(self._group(context, table, behaviour, name, coder, moments))
+                    candidates.append(trial.tried(self._group(table, behaviour, named, ranking), named.coder))
                 except DataError as error:
-                    notes.append(f"group of {behaviour} in {name}: {error.happened}")
+                    what = f"{behaviour} in {named.name}, ranked among {ranking.among} of {ranking.source} text"
+                    notes.append(f"group of {what}: {error.happened}")
         best = [max(some, key=lambda g: g.effect) for some in _by_behaviour(candidates, tuple(self.sizes))]
         written = {"best": [asdict(g) for g in best], "candidates": [asdict(g) for g in candidates]}
         write_text(context.out / "groups.json", json.dumps(written))
         context.write_notes(notes)
         context.write_features(_marked(table.frame, best))
 
-    def _group(
-        self,
-        context: StageContext,
-        table: FeatureTable,
-        behaviour: str,
-        name: str,
-        coder: SparseCoder,
-        moments: Moments,
-    ) -> Group:
+    def _coders(self, context: StageContext) -> list[_Named]:
+        host, found = context.pair.base, read_coders(context)
+        last = f"resid_post.{host.n_layers - 1}"
+        kept = {name: coder for name, coder in found.items() if self.last_layer or str(coder.site) != last}
+        sites = list(dict.fromkeys(coder.site for coder in kept.values()))
+        acts = capture(host, read_rollouts(context, "base")[:STATS_ROLLOUTS], sites, progress=False)
+        return [_Named(name, c, feature_stats(c, acts.at(c.site)).mean_active) for name, c in kept.items()]
+
+    def _group(self, table: FeatureTable, behaviour: str, named: _Named, ranking: Ranking) -> Group:
+        name, coder, means = named
         frame = table.frame
         rows = frame.loc[
             (frame.behaviour == behaviour)
-            & (frame["mode"] == "anticipates")
-            & (frame.score == self.score)
-            & (frame.source == self.source)
+            & (frame.among == ranking.among)
+            & (frame.score == "auroc")
+            & (frame.source == ranking.source)
             & (frame.coder == name)
         ]
         if rows.empty:
-            raise DataError("no search of this behaviour succeeded")
-        chosen = select(FeatureTable(rows), self.sizes[behaviour], coder=coder)
-        active = rows.loc[rows.kind == "feature"].set_index("feature").mean_active
-        group = Group(
-            behaviour,
-            name,
-            str(coder.site),
-            chosen.indices,
-            tuple(float(active.loc[i]) for i in chosen.indices),
-            0.0,
-            0.0,
-        )
-        return self._tried(context, group, chosen, moments)
+            raise DataError("no such search succeeded")
+        passing = int(((rows.kind == "feature") & (rows.sign > 0) & (rows.p_adjusted <= ALPHA)).sum())
+        wider = select(FeatureTable(rows), max(1, min(self.wider, passing)), coder=coder, alpha=ALPHA).indices
+        clamped = wider[: self.sizes[behaviour]]
+        mean_active = tuple(float(means[i]) for i in clamped)
+        return Group(behaviour, name, str(coder.site), ranking.source, ranking.among, clamped, mean_active, wider)
 
-    def _tried(self, context: StageContext, group: Group, chosen: Features, moments: Moments) -> Group:
+
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """Clamping tried on fitting problems."""
+
+    context: StageContext
+    moments: Moments
+    doses: Sequence[float]
+
+    def tried(self, group: Group, coder: SparseCoder) -> Group:
         """The group with the dose that raises the behaviour most."""
-        host = context.pair.base
-        onset = onset_id(host, context.problems.task, group.behaviour)
-
-        def mean(plan: Sequence[Intervention]) -> float:
-            return respond(host, moments, plan, onset=onset).interval.estimate
-
-        clean = mean(())
-        effects = {
-            dose: mean([clamp(chosen, group.amounts(dose), where=labelled(HERE))]) - clean for dose in self.doses
-        }
+        axis = Features(coder, group.indices)
+        effects = {dose: self._mean([clamp(axis, group.amounts(dose), where=labelled(HERE))]) for dose in self.doses}
         dose = max(effects, key=lambda d: effects[d])
-        return replace(group, dose=dose, effect=effects[dose])
+        return replace(group, dose=dose, effect=effects[dose] - self.clean)
+
+    @cached_property
+    def clean(self) -> float:
+        return self._mean(())
+
+    def _mean(self, plan: Sequence[Intervention]) -> float:
+        host = self.context.pair.base
+        onset = onset_id(host, self.context.problems.task, self.moments.behaviour)
+        return respond(host, self.moments, plan, onset=onset, receipt="none").interval.estimate
 
 
 def _by_behaviour(groups: Sequence[Group], wanted: Sequence[str]) -> list[list[Group]]:

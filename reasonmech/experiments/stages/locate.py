@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import Literal
 
 import numpy as np
@@ -11,19 +12,20 @@ import pandas as pd
 from pydantic import Field
 from tqdm.auto import tqdm
 
-from reasonmech.behaviours import label
+from reasonmech.behaviours import behaviours, label
 from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import all_sites, read_coders
 from reasonmech.experiments.stages.moments import onset_id
 from reasonmech.experiments.stages.rollouts import Source, read_rollouts
-from reasonmech.labels import Labels, Mode
+from reasonmech.labels import Labels, Opportunity
 from reasonmech.locate import Context, FeatureTable, Search, locate, next_token, previous_kinds
 from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime import Activations, capture
 from reasonmech.tasks import parse
 
+Among = Literal["opportunities", "boundaries", "tokens"]
 RECOGNISED_ROWS = 20_000  # tokens of a recognition search: every generated token is a row, so they are thinned
 
 
@@ -62,7 +64,7 @@ class LocateFeatures(Stage):
                 notes.append(f"{one}: {error.happened}")
         if not found:
             raise DataError("no behaviour could be searched for:\n  " + "\n  ".join(notes), do="use more rollouts")
-        context.write_features(pd.concat(found, ignore_index=True))
+        context.write_features(pd.concat(found, ignore_index=True).assign(selected=False))
         context.write_notes(list(dict.fromkeys(notes)))
 
     def _read(self, context: StageContext, source: Source) -> Text:
@@ -70,19 +72,22 @@ class LocateFeatures(Stage):
         sites = dict.fromkeys([*(str(c.site) for c in read_coders(context).values()), all_sites(host)[-1]])
         return Text(source, rollouts, parse(rollouts), capture(host, rollouts, list(sites), progress=context.progress))
 
+    def _scopes(self) -> list[tuple[Among, tuple[str, ...]]]:
+        """Rows of a search, and the scores that rank features on them."""
+        return [("opportunities", self.scores), ("boundaries", ("auroc",)), ("tokens", ("auroc",))]
+
     def _searches(
         self, context: StageContext, texts: Sequence[Text], coders: Mapping[str, SparseCoder]
     ) -> Iterator[_Search]:
         for text in texts:
             for behaviour in self.behaviours:
-                plans: list[tuple[Mode, str]] = [("anticipates", score) for score in self.scores]
-                for mode, score in [*plans, ("recognises", "auroc")]:
-                    labels = _labels(text, behaviour, mode)
+                for among, scores in self._scopes():
+                    labels = _labels(text, behaviour, among)
                     if labels is None:
                         continue
-                    known = _known(context, text, labels) if mode == "anticipates" else Context()
-                    for name, coder in coders.items():
-                        yield _Search(text, labels, known, score, name, coder)
+                    known = _known(context, text, labels) if labels.mode == "anticipates" else Context()
+                    for score, (name, coder) in product(scores, coders.items()):
+                        yield _Search(text, labels, known, score, among, name, coder)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,25 +96,28 @@ class _Search:
     labels: Labels
     context: Context
     score: str
+    among: Among
     name: str
     coder: SparseCoder
 
     def run(self, search: Search) -> pd.DataFrame:
         table = locate(self.text.acts, self.labels, self.coder, score=self.score, context=self.context, search=search)
         valued = table.frame.value.notna() | (table.frame.train_value.rank(ascending=False) <= search.top)
-        return table.frame.loc[valued].assign(coder=self.name, source=self.text.source)
+        return table.frame.loc[valued].assign(coder=self.name, source=self.text.source, among=self.among)
 
     def __str__(self) -> str:
-        return f"{self.score} of {self.labels.behaviour} ({self.labels.mode}) on {self.text.source} text"
+        return f"{self.score} of {self.labels.behaviour} among {self.among} of {self.text.source} text"
 
 
-def _labels(text: Text, behaviour: str, mode: Mode) -> Labels | None:
+def _labels(text: Text, behaviour: str, among: Among) -> Labels | None:
     """None where the text holds no row of the behaviour: the search would have nothing to say."""
     try:
-        labels = label(text.traces, behaviour, mode=mode)
+        if among == "boundaries":
+            return _at_boundaries(text, behaviour)
+        labels = label(text.traces, behaviour, mode="recognises" if among == "tokens" else "anticipates")
     except DataError:
         return None
-    if mode == "anticipates" or len(labels) <= RECOGNISED_ROWS:
+    if among == "opportunities" or len(labels) <= RECOGNISED_ROWS:
         return labels
     kept = np.arange(0, len(labels), -(-len(labels) // RECOGNISED_ROWS))
     return replace(
@@ -119,6 +127,16 @@ def _labels(text: Text, behaviour: str, mode: Mode) -> Labels | None:
         positive=labels.positive[kept],
         problem=labels.problem[kept],
     )
+
+
+def _at_boundaries(text: Text, behaviour: str) -> Labels:
+    """Every sentence boundary is a row: what tells an opportunity from any other moment counts as well."""
+    begins = [{o.offset for o in behaviours.get(behaviour).opportunities(t) if o.onset} for t in text.traces]
+    every = [
+        [Opportunity(s.start, s.start in onsets) for s in trace.sentences]
+        for trace, onsets in zip(text.traces, begins, strict=True)
+    ]
+    return Labels.from_opportunities(behaviour, [trace.rollout for trace in text.traces], every)
 
 
 def _known(context: StageContext, text: Text, labels: Labels) -> Context:

@@ -13,6 +13,7 @@ from reasonmech.hosts import Host
 from reasonmech.interventions import Intervention
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.runtime import forward
+from reasonmech.runtime.receipt import ReceiptMode
 from reasonmech.stats import Interval, mean_interval
 from reasonmech.tasks import tasks
 
@@ -92,21 +93,23 @@ class Response:
     lines: list[dict[str, object]]
 
 
-def respond(host: Host, moments: Moments, plan: Sequence[Intervention], *, onset: int) -> Response:
+def respond(
+    host: Host, moments: Moments, plan: Sequence[Intervention], *, onset: int, receipt: ReceiptMode = "sample"
+) -> Response:
     """Teacher-forced: every text is read as it was written, the plan acts where its masks say."""
     marks = {HERE: moments.positions} if plan else {}
-    result = forward(host, moments.rollouts, plan, labels=marks, batch_size=128)
+    result = forward(host, moments.rollouts, plan, labels=marks, batch_size=128, receipt=receipt)
     value = np.concatenate(
         [
             logits[list(found)].float().softmax(-1)[:, onset].numpy()
             for logits, found in zip(result.logits, moments.positions, strict=True)
         ]
     )
-    receipt = result.receipt
-    lines = [] if receipt is None else list(receipt.table().to_dict("records"))
+    made = result.receipt
+    lines = [] if made is None else list(made.table().to_dict("records"))
     return Response(
         value,
         mean_interval(value, moments.problems, draws=DRAWS),
-        None if receipt is None else receipt.kl,
+        None if made is None else made.kl,
         [{str(key): cell for key, cell in line.items()} for line in lines],
     )

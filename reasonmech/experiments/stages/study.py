@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,7 +28,7 @@ from reasonmech.experiments.stages.moments import (
     onset_id,
     respond,
 )
-from reasonmech.experiments.stages.rollouts import read_rollouts
+from reasonmech.experiments.stages.rollouts import Source, read_rollouts
 from reasonmech.experiments.tables import Condition, Counts
 from reasonmech.hosts import Host
 from reasonmech.interventions import Features, Intervention, ablate, clamp, everywhere, labelled, plan_fingerprint
@@ -35,6 +37,7 @@ from reasonmech.runtime import capture
 from reasonmech.stats import by_problem
 from reasonmech.tasks import parse
 
+STUDIED: Final[dict[str, Source]] = {"base": "study_base", "thinking": "study_thinking"}
 NAMED_CONTROL = "random features matched in firing rate and strength"
 
 
@@ -55,9 +58,6 @@ class Arm:
     name: str
     features: Features
     mean_active: tuple[float, ...]
-
-    def clamped(self, dose: float) -> Intervention:
-        return clamp(self.features, dose * torch.tensor(self.mean_active), where=labelled(HERE))
 
 
 @stages.register("study")
@@ -99,51 +99,60 @@ class StudyFeatures(Stage):
         self, context: StageContext, group: Group, coders: dict[str, SparseCoder], notes: list[str]
     ) -> Iterator[Trial]:
         pair, behaviour = context.pair, group.behaviour
-        texts = {
-            "base": parse(read_rollouts(context, "study_base")),
-            "thinking": parse(read_rollouts(context, "study_thinking")),
-        }
-        arms = self._arms(context, group, coders, notes)
+        texts = {side: parse(read_rollouts(context, source)) for side, source in STUDIED.items()}
+        draw = _Controls(context, self.controls, self.tolerances, coders[group.coder], notes)
+        arms = draw.arms(behaviour, group.indices)
         for choose in (at_opportunities, elsewhere):
             moments = choose(texts["base"], behaviour, limit=self.rollouts)
             yield _untouched(pair.base, "base", moments)
-            for arm in arms:
-                for dose in self.doses:
-                    yield _trial("clamp", arm, pair.base, "base", moments, [arm.clamped(dose)], dose)
+            for arm, dose in product(arms, self.doses):
+                clamped = clamp(arm.features, dose * torch.tensor(arm.mean_active), where=labelled(HERE))
+                yield _trial("clamp", arm, pair.base, "base", moments, [clamped], dose)
+        removed = draw.arms(behaviour, group.wider)
         for host, side in ((pair.thinking, "thinking"), (pair.base, "base")):
             moments = at_opportunities(texts[side], behaviour, limit=self.rollouts)
             if side == "thinking":
                 yield _untouched(host, side, moments)
-            for arm in arms:
-                removed = Features(arm.features.coder, arm.features.indices, transfer=side == "thinking")
-                plan = [ablate(removed, where=everywhere())]
+            for arm in removed:
+                plan = [ablate(replace(arm.features, transfer=side == "thinking"), where=everywhere())]
                 yield _trial("ablate", arm, host, side, moments, plan, float("nan"))
 
-    def _arms(self, context: StageContext, group: Group, coders: dict[str, SparseCoder], notes: list[str]) -> list[Arm]:
-        """The located group first, then random ones matched on the text on which all of them are compared."""
-        coder = coders[group.coder]
-        text = read_rollouts(context, "study_base")
-        stats = feature_stats(coder, capture(context.pair.base, text, [coder.site], progress=False).at(coder.site))
-        arms = [Arm("located", group.features(coders), group.mean_active)]
-        for i, drawn in enumerate(self._matched(context, group, stats, notes)):
-            active = tuple(float(value) for value in stats.mean_active[np.array(drawn)])
-            arms.append(Arm(f"random {i}", Features(coder, drawn), active))
-        return arms
 
-    def _matched(
-        self, context: StageContext, group: Group, stats: FeatureStats, notes: list[str]
-    ) -> list[tuple[int, ...]]:
+@dataclass(frozen=True, eq=False)
+class _Controls:
+    """Random features of a coder that are like the located ones on the text on which all of them are compared."""
+
+    context: StageContext
+    n: int
+    tolerances: Sequence[tuple[float, float]]
+    coder: SparseCoder
+    notes: list[str]
+
+    @cached_property
+    def stats(self) -> FeatureStats:
+        host, site = self.context.pair.base, self.coder.site
+        acts = capture(host, read_rollouts(self.context, "study_base"), [site], progress=False)
+        return feature_stats(self.coder, acts.at(site))
+
+    def arms(self, behaviour: str, indices: tuple[int, ...]) -> list[Arm]:
+        """The located features first, then `n` random sets matched to them one by one."""
+        drawn = {"located": indices} | {f"random {i}": some for i, some in enumerate(self._matched(behaviour, indices))}
+        return [
+            Arm(name, Features(self.coder, some), tuple(self.stats.mean_active[list(some)].tolist()))
+            for name, some in drawn.items()
+        ]
+
+    def _matched(self, behaviour: str, indices: tuple[int, ...]) -> list[tuple[int, ...]]:
         for rate, effect in self.tolerances:
             try:
-                drawn = matched_features(
-                    stats, group.indices, n=self.controls, seed=context.seed, tolerance=Tolerance(rate, effect)
+                return matched_features(
+                    self.stats, indices, n=self.n, seed=self.context.seed, tolerance=Tolerance(rate, effect)
                 )
             except DataError as error:
-                notes.append(f"controls of {group.behaviour} within {rate:.0%} and {effect:.0%}: {error.happened}")
-                continue
-            return drawn
+                what = f"controls of {len(indices)} {behaviour} features within {rate:.0%} and {effect:.0%}"
+                self.notes.append(f"{what}: {error.happened}")
         raise DataError(
-            f"no random features match the group of {group.behaviour!r}", do="widen `tolerances`, or train wider coders"
+            f"no random features match the group of {behaviour!r}", do="widen `tolerances`, or train wider coders"
         )
 
 

@@ -1,0 +1,54 @@
+"""The detectors of a behaviour that are worth a reader's time, with every search that valued them side by side."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pandas as pd
+
+TOP: Final = 6  # features of a behaviour shown besides the chosen ones; all of them are in features.parquet
+SEARCHES: Final = {
+    "auroc opportunities base": "AUROC, base text",
+    "hazard opportunities base": "gain, nats",
+    "auroc opportunities thinking": "AUROC, thinking text",
+    "auroc boundaries thinking": "AUROC, all boundaries",
+    "auroc tokens base": "AUROC, inside",
+}
+NAMES: Final = {"diff_mean": "difference of means", "probe": "logistic probe", "ceiling": "base's own probability"}
+
+
+def best_detectors(part: pd.DataFrame) -> pd.DataFrame:
+    """Rows of one behaviour: the chosen features, the best others on the base's own text, baselines of their sites."""
+    features = part.loc[part.kind == "feature"]
+    chosen = features.loc[features.selected, ["coder", "feature"]].drop_duplicates()
+    ranked = features.loc[
+        (features.among == "opportunities") & (features.source == "base") & (features.score == "auroc")
+    ]
+    best = ranked.sort_values("train_value", ascending=False).head(TOP)[["coder", "feature"]]
+    wanted = pd.concat([chosen, best]).drop_duplicates()
+    baselines = part.loc[(part.kind != "feature") & part.coder.isin(wanted.coder), ["coder", "kind", "feature"]]
+    kept = pd.concat([wanted.assign(kind="feature"), baselines]).drop_duplicates()
+    return part.merge(kept, on=["coder", "kind", "feature"])
+
+
+def side_by_side(best: pd.DataFrame) -> pd.DataFrame:
+    """One row per detector, one column per search ("0.912 [0.88, 0.94]"), the chosen features first."""
+    keyed = best.assign(
+        detector=[_name(kind, feature) for kind, feature in zip(best.kind, best.feature, strict=True)],
+        search=best.score + " " + best.among + " " + best.source,
+        said=[_said(*cells) for cells in zip(best.value, best.low, best.high, strict=True)],
+    )
+    keys = ["kind", "coder", "detector", "site", "selected"]
+    wide = keyed.pivot_table(index=keys, columns="search", values="said", aggfunc="first", sort=False)
+    rates = keyed.groupby(keys, sort=False).rate.first()
+    table = wide.reindex(columns=list(SEARCHES)).astype(object).fillna("\u2013").join(rates).reset_index()
+    order = table.kind.map({"feature": 0}).fillna(1)
+    return table.assign(order=order).sort_values(["selected", "order"], ascending=[False, True], kind="stable")
+
+
+def _name(kind: str, feature: int) -> str:
+    return f"feature {feature}" if kind == "feature" else NAMES[kind]
+
+
+def _said(value: float, low: float, high: float) -> str:
+    return "\u2013" if pd.isna(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
