@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from reasonmech.shapes import Mask, Tokens
 
 
+@runtime_checkable
 class CausalLabeller(Protocol):
     """Marks positions of a text that is still growing. A longer text must never change an earlier mark."""
 
@@ -68,6 +69,6 @@ class Step:
         """`ids` with -1 on padding, which equals no token."""
         return self.ids.masked_fill(~self.mask, -1)
 
-    def computed(self, over_text: Mask) -> Mask:
+    def computed(self, over_text: Mask) -> Bool[Tensor, "batch new"]:
         """Slice a mask over the whole text to the real tokens that this pass computes."""
         return (over_text & self.mask)[:, -self.new :]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int
@@ -31,6 +31,7 @@ class RowInfo(NamedTuple):
     temperature: float
 
 
+@runtime_checkable
 class DecoderState(Protocol):
     """A batch in flight. One round: next_logits, steered, then advance, then perhaps keep."""
 
@@ -55,6 +56,7 @@ class DecoderState(Protocol):
         ...
 
 
+@runtime_checkable
 class Decoder(Protocol):
     """Anything that turns a batch of prompts into next-token logits, row by row independent of the batch."""
 
