@@ -3,11 +3,22 @@
 import subprocess
 import sys
 
-CHECKED = (
-    "step runtime.noise runtime.decode runtime.batch runtime.host_decoder runtime.passes runtime.labelling "
-    "interventions.edits interventions.target interventions.when interventions.where interventions.where_text "
-    "interventions.tally interventions.hooks"
-).split()
+CHECKED = [
+    "step",
+    "runtime.noise",
+    "runtime.decode",
+    "runtime.batch",
+    "runtime.host_decoder",
+    "runtime.passes",
+    "runtime.labelling",
+    "interventions.edits",
+    "interventions.target",
+    "interventions.when",
+    "interventions.where",
+    "interventions.where_text",
+    "interventions.tally",
+    "interventions.hooks",
+]
 LAWS = ["tests/laws/test_whole_runs.py", "tests/laws/test_receipts.py"]
 SCRIPT = """
 import sys
