@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, overload
+from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
 
 from transformers import PreTrainedTokenizerBase
 
@@ -33,6 +33,7 @@ class Written(NamedTuple):
     by_environment: bool
 
 
+@runtime_checkable
 class Scribe(Protocol):
     """The environment of one row of a batch: it sees every token and may write some itself."""
 
@@ -41,6 +42,7 @@ class Scribe(Protocol):
         ...
 
 
+@runtime_checkable
 class Environment(Protocol):
     """Tokens that the task, not the model, writes (slips, read-backs). Stateless: state lives in scribes."""
 

@@ -89,6 +89,14 @@ def _wrong_category(given: Ingredients) -> Hybrid:
     return _hybrid(given, selector=WrongCategory(among, seed=given.seed))
 
 
+def _random_positions(given: Ingredients) -> Hybrid:
+    return _hybrid(
+        given,
+        gate=AtRandom(given.rate, given.seed),
+        selector=OfThinking(given.trained_categories(), given.seed),
+    )
+
+
 for name, arm in {
     "base": Arm(lambda given: given.pair.base, "", "reference"),
     "thinking": Arm(lambda given: given.pair.thinking, "", "reference"),
@@ -97,7 +105,7 @@ for name, arm in {
     "takeover": Arm(lambda given: _hybrid(given, executor=Takeover()), "", "the ceiling"),
     "random_category": Arm(_wrong_category, "full", ""),
     "random_vectors": Arm(lambda given: _hybrid(given, executor=given.vectors.random(given.seed)), "full", ""),
-    "random_positions": Arm(lambda given: _hybrid(given, gate=AtRandom(given.rate, given.seed)), "full", ""),
+    "random_positions": Arm(_random_positions, "full", ""),
 }.items():
     arms.register(name)(arm)
 

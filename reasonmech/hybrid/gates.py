@@ -45,10 +45,22 @@ class AtRandom:
 @selectors.register("thinking")
 @dataclass(frozen=True)
 class OfThinking:
-    """The category of the token that the thinking model would write."""
+    """The category of the token that the thinking model would write.
+
+    Attributes:
+        among: where this is given and does not hold that category, one of these is drawn instead. A null with random
+            positions needs it: most positions belong to categories without a vector, and a gate that opens there in
+            vain would steer less than it claims.
+    """
+
+    among: tuple[int, ...] = ()
+    seed: int = 0
 
     def select(self, moment: Moment) -> Int[Tensor, " batch"]:
-        return moment.category
+        if not self.among:
+            return moment.category
+        drawn = _draw(moment, self.among, self.seed, avoid=None)
+        return torch.where(torch.isin(moment.category, torch.tensor(self.among)), moment.category, drawn)
 
 
 @selectors.register("random")
@@ -60,7 +72,15 @@ class WrongCategory:
     seed: int = 0
 
     def select(self, moment: Moment) -> Int[Tensor, " batch"]:
-        among = torch.tensor(self.among)
-        noise = gumbel(moment.keys ^ (_CATEGORY_SALT + self.seed), moment.position, len(self.among))
-        noise[among[None, :] == moment.category[:, None]] = -torch.inf
-        return among[noise.argmax(-1)]
+        return _draw(moment, self.among, self.seed, avoid=moment.category)
+
+
+def _draw(
+    moment: Moment, among: tuple[int, ...], seed: int, *, avoid: Int[Tensor, " batch"] | None
+) -> Int[Tensor, " batch"]:
+    """One category per row, drawn evenly, keyed by the row and its position."""
+    choices = torch.tensor(among)
+    noise = gumbel(moment.keys ^ (_CATEGORY_SALT + seed), moment.position, len(among))
+    if avoid is not None:
+        noise[choices[None, :] == avoid[:, None]] = -torch.inf
+    return choices[noise.argmax(-1)]

@@ -42,7 +42,7 @@ class GrpoRecipe:
     """
 
     seed: int = 0
-    iterations: int = 160
+    iterations: int = 120
     problems: int = 24
     samples: int = 8
     lr: float = 3e-4
