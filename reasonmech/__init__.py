@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from reasonmech.behaviours import label
     from reasonmech.coders import CoderConfig, SparseCoder, load_coder, train_coder
     from reasonmech.experiments import Run, load_run, run
-    from reasonmech.hosts import Host, ModelPair, load_host, load_pair, register_pair_path
-    from reasonmech.hybrid import Hybrid
+    from reasonmech.hosts import Host, ModelPair, load_host, load_pair, pair_names, register_pair_path
+    from reasonmech.hybrid import Hybrid, Kinds, VectorConfig, train_vectors
     from reasonmech.interventions import (
         Direction,
         Features,
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         always,
         as_hooks,
         below,
+        bind,
         clamp,
         everywhere,
         generated,
@@ -38,42 +39,40 @@ if TYPE_CHECKING:
         steer,
         tokens,
     )
-    from reasonmech.labels import Labels
-    from reasonmech.locate import direction, locate, matched_features, select
+    from reasonmech.labels import Labels, Opportunity, Span
+    from reasonmech.locate import FeatureTable, direction, feature_stats, locate, logit_lens, matched_features, select
     from reasonmech.problem import Problem, ProblemSet
     from reasonmech.registry import Registry
     from reasonmech.report import report
-    from reasonmech.rollout import Rollout, Rollouts
-    from reasonmech.runtime import Decode, capture, check_fit, forward, generate
+    from reasonmech.rollout import Rollout, Rollouts, Sentence, Trace
+    from reasonmech.runtime import Activations, Decode, capture, check_fit, forward, generate
     from reasonmech.site import Site
-    from reasonmech.tasks import load_task
-    from reasonmech.viz import logit_lens, look
+    from reasonmech.tasks import grade, load_task, parse
+    from reasonmech.viz import look
 
 __version__ = "0.1.0"
 
 # Where each public name lives, in the order of the work.
 _EXPORTS = {
-    "hosts": ("load_pair", "load_host", "register_pair_path", "ModelPair", "Host"),
-    "problem": ("Problem", "ProblemSet"),
-    "tasks": ("load_task",),
-    "runtime": ("generate", "Decode", "forward", "capture", "check_fit"),
-    "rollout": ("Rollout", "Rollouts"),
-    "site": ("Site",),
-    "coders": ("train_coder", "load_coder", "CoderConfig", "SparseCoder"),
-    "behaviours": ("label",),
-    "labels": ("Labels",),
-    "locate": ("locate", "select", "direction", "matched_features"),
-    "interventions": (
-        "ablate clamp scale steer patch Features Direction Whole everywhere prompt generated tokens inside "
-        "sentence_starts labelled always above below ramp as_hooks"
-    ).split(),
-    "hybrid": ("Hybrid",),
-    "experiments": ("run", "load_run", "Run"),
-    "report": ("report",),
-    "viz": ("look", "logit_lens"),
-    "registry": ("Registry",),
+    "hosts": "load_pair load_host register_pair_path pair_names ModelPair Host",
+    "problem": "Problem ProblemSet",
+    "tasks": "load_task grade parse",
+    "runtime": "generate Decode forward capture Activations check_fit",
+    "rollout": "Rollout Rollouts Sentence Trace",
+    "site": "Site",
+    "coders": "train_coder load_coder CoderConfig SparseCoder",
+    "behaviours": "label",
+    "labels": "Labels Opportunity Span",
+    "locate": "locate select direction matched_features feature_stats FeatureTable logit_lens",
+    "interventions": "ablate clamp scale steer patch Features Direction Whole everywhere prompt generated tokens "
+    "inside sentence_starts labelled always above below ramp bind as_hooks",
+    "hybrid": "Hybrid Kinds train_vectors VectorConfig",
+    "experiments": "run load_run Run",
+    "report": "report",
+    "viz": "look",
+    "registry": "Registry",
 }
-_HOME = {name: f"{__name__}.{module}" for module, names in _EXPORTS.items() for name in names}
+_HOME = {name: f"{__name__}.{module}" for module, names in _EXPORTS.items() for name in names.split()}
 __all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
 
 

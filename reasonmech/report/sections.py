@@ -20,7 +20,7 @@ from reasonmech.report.html import Column, Figure, Row, Section, folded, heading
 from reasonmech.viz.figures import dose_curves, feature_table, recovery_by_arm
 from reasonmech.viz.traces import traces_html
 
-DOSE_AXIS: Final = "clamped to, in multiples of the feature's mean activation"
+DOSE_AXIS: Final = "dose, × mean activation"
 DOSE_CAPTION: Final = (
     "Probability that the base begins the behaviour next, teacher-forced on its own text, when the located features "
     "are clamped there. Grey: random features of the same coder, matched in firing rate and in strength."

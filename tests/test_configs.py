@@ -1,0 +1,50 @@
+"""Every shipped configuration validates, and comes with the wheel."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from reasonmech.coders.train import load_coder_config
+from reasonmech.experiments import load_experiment, shipped_experiments
+from reasonmech.hosts import pair_config, pair_names
+from reasonmech.paths import config_dir
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize("name", sorted(shipped_experiments()))
+def test_experiments_validate_and_are_named_after_their_file(name: str) -> None:
+    experiment = load_experiment(name)
+    assert experiment.name == name
+    assert experiment.question, "a reader of the report wants to know what was asked"
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in (config_dir() / "coders").glob("*.yaml")))
+def test_coders_validate(name: str) -> None:
+    assert load_coder_config(name).steps > 0
+
+
+@pytest.mark.parametrize("name", pair_names())
+def test_pairs_validate(name: str) -> None:
+    assert pair_config(name).name == name
+
+
+def test_there_is_something_to_check() -> None:
+    assert "demo" in shipped_experiments() and "tiny-when" in pair_names()
+
+
+def test_the_wheel_holds_configs_weights_and_templates(tmp_path: Path) -> None:
+    from hatchling.builders.wheel import WheelBuilder
+
+    (wheel,) = WheelBuilder(str(ROOT)).build(directory=str(tmp_path), versions=["standard"])
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {f"reasonmech/_sae_configs/experiments/{name}.yaml" for name in shipped_experiments()} <= names
+    assert "reasonmech/_sae_configs/pairs/tiny-when.yaml" in names
+    assert "reasonmech/report/assets/report.html.j2" in names
+    assert {
+        f"reasonmech/organisms/weights/tiny-when/{side}/model.safetensors" for side in ("base", "thinking")
+    } <= names
+    assert not [name for name in names if name.startswith("tests/")]
