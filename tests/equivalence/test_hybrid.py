@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
-from transformers import LlamaForCausalLM
 
 from reasonmech.errors import BindError, DataError
 from reasonmech.hosts import Host, ModelPair
@@ -26,39 +23,21 @@ from reasonmech.hybrid import (
 from reasonmech.hybrid.disagreements import clean_passes, find_disagreements
 from reasonmech.hybrid.executors import ClampFeatures
 from reasonmech.hybrid.train import VectorConfig, _rows, _steer, train_vectors
-from reasonmech.organisms.pretrain import PretrainRecipe, new_model
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decode import Decode
 from reasonmech.runtime.generate import generate
 from reasonmech.runtime.rerun import rerun
 from reasonmech.tasks import load_task
-from reasonmech.tasks.chain import word_tokenizer
+from tests.chain_models import random_pair
 from tests.unit.chain_text import CAREFUL, TOKENIZER, rollout, trace
 
 SITE = "resid_post.1"
-SMALL = PretrainRecipe(n_layers=4, d_model=32, n_heads=2, d_mlp=64)
-
-
-def model(seed: int) -> LlamaForCausalLM:
-    """Random weights with margins wide enough that no tolerance can flip a token."""
-    made = new_model(replace(SMALL, seed=seed))
-    with torch.no_grad():
-        made.model.embed_tokens.weight.mul_(20)
-        for parameter in made.model.layers.parameters():
-            if parameter.ndim > 1:
-                parameter.mul_(8)
-    return made
 
 
 @pytest.fixture(scope="module")
 def pair() -> ModelPair:
-    base = model(0)
-    thinking = model(0)
-    with torch.no_grad():  # a sibling: mostly of one opinion with the base
-        thinking.model.layers[2].mlp.down_proj.weight.mul_(2)
-    tokenizer = word_tokenizer()
-    return ModelPair("random", Host(base, tokenizer, name="base"), Host(thinking, tokenizer, name="thinking"), "chain")
+    return random_pair()
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +195,12 @@ def test_null_gates_and_selectors_are_blind_and_keyed_by_the_row(
     drawn = run(hybrid(pair, vectors, gate=AtRandom(0.3)), load_task("chain", n=40, seed=2))
     share = percent_steered(drawn).share
     assert abs(share - 0.3) < 4 * (0.21 / percent_steered(drawn).chosen) ** 0.5
+    some = torch.zeros_like(vectors.trained)
+    some[:2] = True
+    few = Vectors(pair.base, SITE, table=vectors.table, trained=some)
+    given = Ingredients(pair, Kinds.of_task("chain", pair.base.tokenizer), few, clamp=None, rate=0.3)  # type: ignore[arg-type]
+    null = run(arms.get("random_positions").decoder(given), load_task("chain", n=40, seed=2))  # type: ignore[arg-type]
+    assert abs(percent_steered(null).share - 0.3) < 4 * (0.21 / percent_steered(null).chosen) ** 0.5, "full dose"
     again = run(hybrid(pair, vectors, gate=AtRandom(0.3)), load_task("chain", n=40, seed=2), batch_size=3)
     assert [r.steered for r in drawn] == [r.steered for r in again]
     kinds = Kinds.of_task("chain", pair.base.tokenizer)

@@ -1,0 +1,94 @@
+"""Splicing equals a loop of ten lines: decisions by one model, every other token by the other."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from reasonmech.errors import DataError
+from reasonmech.hosts import ModelPair
+from reasonmech.organisms.forced import forced_execution, forced_prompts, stated_equation
+from reasonmech.organisms.splice import SplicedDecoder
+from reasonmech.pairwise import cover_at_tau, pass_at_k
+from reasonmech.runtime.decode import Decode
+from reasonmech.runtime.generate import generate
+from reasonmech.tasks import load_task
+from reasonmech.tasks.chain.grammar import EOS, ONSET_WORDS
+from tests.chain_models import random_pair
+from tests.unit.chain_text import CAREFUL, CARELESS, GUESS, trace
+
+DECODE = Decode(max_new_tokens=20, batch_size=4)
+
+
+@pytest.fixture(scope="module")
+def pair() -> ModelPair:
+    return random_pair()
+
+
+@torch.no_grad()
+def slow(pair: ModelPair, prompt: str) -> list[int]:
+    """Thinking decides, base writes; no environment."""
+    vocabulary = pair.base.tokenizer.get_vocab()
+    kinds = torch.tensor([vocabulary[word] for word in (*ONSET_WORDS.values(), EOS)])
+    ids = pair.base.encode(prompt)
+    begin, boundary = len(ids), True
+    for _ in range(20):
+        logits = (pair.thinking if boundary else pair.base).model(torch.tensor([ids])).logits[0, -1]
+        ids.append(int(kinds[logits[kinds].argmax()] if boundary else logits.argmax()))
+        boundary = ids[-1] == vocabulary["."]
+        if ids[-1] == vocabulary[EOS]:
+            break
+    return ids[begin:]
+
+
+def test_spliced_text_equals_the_slow_loop(pair: ModelPair) -> None:
+    prompts = [p.prompt for p in load_task("chain", n=8, seed=0)] + ["Q : 1 A : so it is 4 .", "mia said ."]
+    spliced = generate(SplicedDecoder(pair.thinking, pair.base), prompts, decode=DECODE, progress=False)
+    free = generate(pair.base, prompts, decode=DECODE, progress=False)
+    assert [r.ids for r in spliced] != [r.ids for r in free], "a decision was taken over"
+    assert [list(r.ids) for r in spliced] == [slow(pair, prompt) for prompt in prompts]
+
+
+def test_a_model_spliced_with_itself_only_has_its_decisions_restricted(pair: ModelPair) -> None:
+    prompts = [p.prompt for p in load_task("chain", n=8, seed=0)]
+    both = generate(SplicedDecoder(pair.base, pair.base), prompts, decode=DECODE, progress=False)
+    names = {pair.base.tokenizer.get_vocab()[w] for w in (*ONSET_WORDS.values(), EOS)}
+    assert all(r.ids[0] in names for r in both)
+
+
+def test_forced_prompts_end_in_the_onset_word_and_know_what_is_due() -> None:
+    checks = forced_prompts([trace(CAREFUL), trace(CARELESS)], "check", n=100)
+    assert all(p.prompt.endswith(" check") for p in checks)
+    due = sorted(p.answer for p in checks)
+    assert due.count("8 + 4 = 2") == 2, "both texts, first operation"
+    assert "5 * 3 = 5" in due and "2 * 3 = 6" in due, "what is due follows the value that stands, slipped or not"
+    backs = forced_prompts([trace(CAREFUL)], "backtrack", n=100)
+    assert [p.answer for p in backs] == ["8 + 4 = 2"] and backs[0].prompt.endswith("had 5 . wait")
+    with pytest.raises(DataError, match="no opportunity"):
+        forced_prompts([trace(GUESS)], "check", n=1)
+
+
+def test_stated_equation() -> None:
+    assert stated_equation(["again", ",", "8", "+", "4", "=", "2", ",", "had", "5", "."]) == "8 + 4 = 2"
+    assert stated_equation(["again", ",", "8", "+", "4"]) is None
+
+
+def test_a_random_model_does_not_execute(pair: ModelPair) -> None:
+    rate = forced_execution(pair.base, forced_prompts([trace(CAREFUL)], "check", n=10))
+    assert rate.n == 3 and rate.hits < 3
+
+
+def test_pass_at_k_equals_enumeration_and_cover_counts() -> None:
+    correct = np.array([[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 0, 0]], dtype=bool)
+    assert pass_at_k(correct, 1).estimate == pytest.approx(correct.mean())
+    from itertools import combinations
+
+    every = [np.mean([row[list(c)].any() for c in combinations(range(4), 2)]) for row in correct]
+    assert pass_at_k(correct, 2).estimate == pytest.approx(np.mean(every))
+    assert pass_at_k(correct, 4).estimate == pytest.approx(0.75)
+    assert cover_at_tau(correct, 0.5).estimate == 0.5
+    with pytest.raises(DataError, match="1 <= k <= 4"):
+        pass_at_k(correct, 5)
+    with pytest.raises(DataError, match="0 < tau"):
+        cover_at_tau(correct, 0.0)
