@@ -18,9 +18,9 @@ from torch import Tensor
 
 from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError
-from reasonmech.experiments.stages.base import Settings, Stage, StageContext, stages
+from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
-from reasonmech.experiments.stages.locate import read_table
+from reasonmech.experiments.stages.locate import Where, read_table
 from reasonmech.experiments.stages.moments import HERE, Moments, at_opportunities, onset_id, respond
 from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.experiments.store import write_text
@@ -32,15 +32,6 @@ from reasonmech.tasks import parse
 
 STATS_ROLLOUTS = 400  # of the base, on which mean activations are measured
 ALPHA = 0.05  # false-discovery rate that a feature of a group passes
-
-
-class Ranking(Settings):
-    """By which search the features of a group are ranked."""
-
-    source: Literal["base", "thinking"] = Field(description="text that the base reads")
-    among: Literal["opportunities", "boundaries"] = Field(
-        description="where the behaviour could begin; or all sentence boundaries, so that telling an opportunity counts"
-    )
 
 
 @dataclass(frozen=True)
@@ -110,8 +101,10 @@ class ChooseGroups(Stage):
         {"step": 3, "check": 3, "backtrack": 1}, description="behaviour -> features clamped, at most"
     )
     wider: int = Field(12, gt=0, description="features ablated together, at most: removal must leave no copy behind")
-    rankings: tuple[Ranking, ...] = Field(
-        (Ranking(source="base", among="opportunities"), Ranking(source="thinking", among="boundaries")), min_length=1
+    rankings: tuple[Where, ...] = Field(
+        (Where(), Where(source="thinking", among="boundaries")),
+        min_length=1,
+        description="searches of stage `locate`, by AUROC, that rank the features",
     )
     last_layer: bool = Field(False, description="allow the last layer, where a feature is hardly more than a logit")
     doses: tuple[float, ...] = Field((1.0, 2.0, 4.0), min_length=1, description="multiples of the mean activation")
@@ -145,7 +138,7 @@ class ChooseGroups(Stage):
         acts = capture(host, read_rollouts(context, "base")[:STATS_ROLLOUTS], sites, progress=False)
         return [_Named(name, c, feature_stats(c, acts.at(c.site)).mean_active) for name, c in kept.items()]
 
-    def _group(self, table: FeatureTable, behaviour: str, named: _Named, ranking: Ranking) -> Group:
+    def _group(self, table: FeatureTable, behaviour: str, named: _Named, ranking: Where) -> Group:
         name, coder, means = named
         frame = table.frame
         rows = frame.loc[

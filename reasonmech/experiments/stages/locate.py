@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Literal
@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from reasonmech.behaviours import behaviours, label
 from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError
-from reasonmech.experiments.stages.base import Stage, StageContext, stages
+from reasonmech.experiments.stages.base import Settings, Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import all_sites, read_coders
 from reasonmech.experiments.stages.moments import onset_id
 from reasonmech.experiments.stages.rollouts import Source, read_rollouts
@@ -26,7 +26,6 @@ from reasonmech.runtime import Activations, capture
 from reasonmech.tasks import parse
 
 Among = Literal["opportunities", "boundaries", "tokens"]
-RECOGNISED_ROWS = 20_000  # tokens of a recognition search: every generated token is a row, so they are thinned
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +38,23 @@ class Text:
     acts: Activations
 
 
+class Where(Settings):
+    """On which text, and among which of its positions, detectors are searched for."""
+
+    source: Literal["base", "thinking"] = Field(default="base", description="whose rollouts the base reads")
+    among: Among = Field(
+        default="opportunities",
+        description="opportunities: where the behaviour could begin; boundaries: all sentence boundaries, so that "
+        "telling an opportunity counts as well; tokens: every token, inside the behaviour or not (recognition)",
+    )
+
+
+class Wanted(Where):
+    """One search per behaviour and coder."""
+
+    score: str = Field(default="auroc", description="registered score")
+
+
 @stages.register("locate")
 class LocateFeatures(Stage):
     """Score every feature of every coder for every behaviour, on the base's own text and on thinking rollouts."""
@@ -47,79 +63,63 @@ class LocateFeatures(Stage):
 
     kind: Literal["locate"] = "locate"
     behaviours: tuple[str, ...] = Field(("step", "check", "backtrack"), min_length=1)
-    scores: tuple[str, ...] = Field(("auroc", "hazard"), min_length=1, description="registered scores, anticipating")
-    sources: tuple[Literal["base", "thinking"], ...] = Field(("base", "thinking"), min_length=1)
+    searches: tuple[Wanted, ...] = Field(
+        (
+            Wanted(),
+            Wanted(score="hazard"),
+            Wanted(source="thinking"),
+            Wanted(source="thinking", among="boundaries"),
+            Wanted(among="tokens"),
+        ),
+        min_length=1,
+    )
+    rows: int = Field(6000, gt=0, description="most rows of a search among boundaries or tokens; evenly thinned beyond")
     top: int = Field(16, gt=0, description="features of a search that get a held-out value and an interval")
     draws: int = Field(1000, gt=0, description="bootstrap draws per interval")
 
     def run(self, context: StageContext) -> None:
-        coders = read_coders(context)
-        texts = [self._read(context, source) for source in self.sources]
+        coders, search = read_coders(context), Search(top=self.top, draws=self.draws, seed=context.seed)
+        sources: set[Source] = {wanted.source for wanted in self.searches}
+        texts = {source: _read(context, source, coders) for source in sorted(sources)}
         found, notes = [], []
-        searches = list(self._searches(context, texts, coders))
-        for one in tqdm(searches, desc="locate", disable=not context.progress):
+        plans = list(product(self.searches, self.behaviours))
+        for wanted, behaviour in tqdm(plans, desc="locate", disable=not context.progress):
+            text = texts[wanted.source]
             try:
-                found.append(one.run(Search(top=self.top, draws=self.draws, seed=context.seed)))
+                labels = _labels(text, behaviour, wanted.among, rows=self.rows)
+                known = _known(context, text, labels) if labels.mode == "anticipates" else Context()
+                for name, coder in coders.items():
+                    table = locate(text.acts, labels, coder, score=wanted.score, context=known, search=search)
+                    kept = _worth_keeping(table.frame, self.top)
+                    found.append(kept.assign(coder=name, source=wanted.source, among=wanted.among, selected=False))
             except DataError as error:
-                notes.append(f"{one}: {error.happened}")
+                what = f"{wanted.score} of {behaviour} among {wanted.among} of {wanted.source} text"
+                notes.append(f"{what}: {error.happened}")
         if not found:
             raise DataError("no behaviour could be searched for:\n  " + "\n  ".join(notes), do="use more rollouts")
-        context.write_features(pd.concat(found, ignore_index=True).assign(selected=False))
-        context.write_notes(list(dict.fromkeys(notes)))
-
-    def _read(self, context: StageContext, source: Source) -> Text:
-        rollouts, host = read_rollouts(context, source), context.pair.base
-        sites = dict.fromkeys([*(str(c.site) for c in read_coders(context).values()), all_sites(host)[-1]])
-        return Text(source, rollouts, parse(rollouts), capture(host, rollouts, list(sites), progress=context.progress))
-
-    def _scopes(self) -> list[tuple[Among, tuple[str, ...]]]:
-        """Rows of a search, and the scores that rank features on them."""
-        return [("opportunities", self.scores), ("boundaries", ("auroc",)), ("tokens", ("auroc",))]
-
-    def _searches(
-        self, context: StageContext, texts: Sequence[Text], coders: Mapping[str, SparseCoder]
-    ) -> Iterator[_Search]:
-        for text in texts:
-            for behaviour in self.behaviours:
-                for among, scores in self._scopes():
-                    labels = _labels(text, behaviour, among)
-                    if labels is None:
-                        continue
-                    known = _known(context, text, labels) if labels.mode == "anticipates" else Context()
-                    for score, (name, coder) in product(scores, coders.items()):
-                        yield _Search(text, labels, known, score, among, name, coder)
+        context.write_features(pd.concat(found, ignore_index=True))
+        context.write_notes(notes)
 
 
-@dataclass(frozen=True, eq=False)
-class _Search:
-    text: Text
-    labels: Labels
-    context: Context
-    score: str
-    among: Among
-    name: str
-    coder: SparseCoder
-
-    def run(self, search: Search) -> pd.DataFrame:
-        table = locate(self.text.acts, self.labels, self.coder, score=self.score, context=self.context, search=search)
-        valued = table.frame.value.notna() | (table.frame.train_value.rank(ascending=False) <= search.top)
-        return table.frame.loc[valued].assign(coder=self.name, source=self.text.source, among=self.among)
-
-    def __str__(self) -> str:
-        return f"{self.score} of {self.labels.behaviour} among {self.among} of {self.text.source} text"
+def _read(context: StageContext, source: Source, coders: Mapping[str, SparseCoder]) -> Text:
+    rollouts, host = read_rollouts(context, source), context.pair.base
+    sites = dict.fromkeys([*(str(coder.site) for coder in coders.values()), all_sites(host)[-1]])
+    return Text(source, rollouts, parse(rollouts), capture(host, rollouts, list(sites), progress=context.progress))
 
 
-def _labels(text: Text, behaviour: str, among: Among) -> Labels | None:
-    """None where the text holds no row of the behaviour: the search would have nothing to say."""
-    try:
-        if among == "boundaries":
-            return _at_boundaries(text, behaviour)
+def _worth_keeping(frame: pd.DataFrame, top: int) -> pd.DataFrame:
+    """What has a held-out value, and the best of the training split."""
+    return frame.loc[frame.value.notna() | (frame.train_value.rank(ascending=False) <= top)]
+
+
+def _labels(text: Text, behaviour: str, among: Among, *, rows: int) -> Labels:
+    if among == "boundaries":
+        labels = _at_boundaries(text, behaviour)
+    else:
         labels = label(text.traces, behaviour, mode="recognises" if among == "tokens" else "anticipates")
-    except DataError:
-        return None
-    if among == "opportunities" or len(labels) <= RECOGNISED_ROWS:
+    if among == "opportunities" or len(labels) <= rows:
         return labels
-    kept = np.arange(0, len(labels), -(-len(labels) // RECOGNISED_ROWS))
+    kept = np.arange(0, len(labels), -(-len(labels) // rows))
     return replace(
         labels,
         rollout=labels.rollout[kept],
