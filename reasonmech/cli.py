@@ -170,7 +170,8 @@ def organisms_build(
     from reasonmech.organisms import build
 
     target = out or Path("organisms") / f"{name}-seed{seed}"
-    print(build(name, seed=seed, out=target, progress=not quiet))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    print(build(name, target, seed=seed, progress=not quiet))
 
 
 @app.command("train-coder")

@@ -1,0 +1,1 @@
+"""One of each thing that reasonmech lets others add."""

@@ -1,0 +1,61 @@
+"""A task, a behaviour, a corpus, a pair and an organism."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from reasonmech.behaviours import behaviours
+from reasonmech.experiments.stages import corpora
+from reasonmech.hosts import register_pair_path
+from reasonmech.labels import Opportunity, Span
+from reasonmech.organisms.recipes import recipes
+from reasonmech.problem import Problem, ProblemSet
+from reasonmech.rollout import Rollout, Trace
+from reasonmech.tasks import Split, tasks
+
+
+class Counting:
+    """Count on: w1 w2 w3 ..."""
+
+    onset_words = {"count": "w1"}
+
+    def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet:
+        drawn = [Problem(f"counting/{split}/{seed}/{i}", f"w{i % 9} w{i % 9 + 1}", f"w{i % 9 + 2}") for i in range(n)]
+        return ProblemSet(drawn, task="counting")
+
+    def parse(self, rollout: Rollout) -> Trace:
+        return Trace(rollout, (), tuple(rollout.text.split()))
+
+    def grade(self, rollout: Rollout) -> bool:
+        return rollout.text.startswith(rollout.problem.answer)
+
+    def verified(self, trace: Trace) -> bool:
+        return self.grade(trace.rollout)
+
+
+class Count:
+    """Every token counts."""
+
+    functional = False
+
+    def spans(self, trace: Trace) -> list[Span]:
+        return [Span(t, t + 1) for t in range(len(trace.words))]
+
+    def opportunities(self, trace: Trace) -> list[Opportunity]:
+        return [Opportunity(t, True) for t in range(len(trace.words))]
+
+    def verify(self, trace: Trace, span: Span) -> bool:
+        return True
+
+
+tasks.register("counting")(Counting())
+behaviours.register("count")(Count())
+register_pair_path("counting-pair", Path("counting-pair"))
+recipes.register("tiny-counting")(replace(recipes.get("tiny-when"), truth_class="neither"))
+
+
+@corpora.register("counting")
+def counting(n: int, seed: int) -> list[str]:
+    """The same sentence n times."""
+    return ["w1 w2 w3 ."] * n

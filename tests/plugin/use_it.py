@@ -1,0 +1,60 @@
+"""Run with the plug-in installed and never imported: every kind is found, and does its work."""
+
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+
+import reasonmech as rm
+from reasonmech import hybrid
+from reasonmech.behaviours import behaviours
+from reasonmech.experiments.stages import corpora, stages
+from reasonmech.interventions import Direction, Intervention, edits, gates, masks
+from reasonmech.locate import scores
+from reasonmech.locate.vectors import methods
+from reasonmech.organisms import recipes
+from reasonmech.testing import assert_causal, assert_edit_laws, tiny_host
+
+assert not any(name.startswith("counting_plugin") for name in sys.modules)
+
+problems = rm.load_task("counting", n=3)
+assert [p.answer for p in problems] == ["w2", "w3", "w4"]
+for registry, kind in (
+    (behaviours, "count"),
+    (corpora, "counting"),
+    (scores, "mean_gap"),
+    (methods, "first_axis"),
+    (edits, "flip"),
+    (masks, "even"),
+    (gates, "half"),
+    (hybrid.gates, "never"),
+    (hybrid.selectors, "first"),
+    (hybrid.executors, "my_takeover"),
+    (hybrid.arms, "never"),
+    (stages, "hello"),
+    (recipes, "tiny-counting"),
+):
+    assert kind in registry.kinds() and registry.get(kind) is not None, (registry.noun, kind)
+assert "counting-pair" in rm.pair_names()
+
+assert_edit_laws(edits.get("flip")())
+assert_causal(masks.get("even")())
+host = tiny_host()
+plan = [
+    Intervention(
+        Direction.along(torch.ones(32), "resid_post.1"), edits.get("flip")(), masks.get("even")(), gates.get("half")()
+    )
+]
+plain, edited = rm.generate(host, problems, progress=False), rm.generate(host, problems, plan, progress=False)
+assert [r.ids for r in plain] != [r.ids for r in edited]
+assert edited.receipt.lines[0].n_fired > 0
+
+for side in ("base", "thinking"):
+    host.model.save_pretrained(Path("counting-pair") / side)
+    host.tokenizer.save_pretrained(Path("counting-pair") / side)
+config = {"name": "trial", "pair": "counting-pair", "task": {"kind": "counting", "n": 3}, "stages": [{"kind": "hello"}]}
+Path("trial.yaml").write_text(yaml.safe_dump(config))
+run = rm.run("trial.yaml", out="out", progress=False)
+assert run.value("hello", "base") == 3
+print("every kind works")
