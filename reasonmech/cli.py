@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reasonmech.errors import OutputError, ReasonmechError
+from reasonmech.errors import OutputError, ReasonmechError, UnknownNameError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +26,8 @@ app = typer.Typer(
 organisms_app = typer.Typer(no_args_is_help=True, help="Small base/thinking pairs whose truth is known.")
 app.add_typer(organisms_app, name="organisms")
 
+INTERRUPTED = 130  # exit code that typer gives Ctrl-C
+
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override one key, a.b=3")]
 Out = Annotated[Path | None, typer.Option("--out", help="directory to create")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars")]
@@ -34,30 +36,14 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars")]
 def main() -> None:
     """Run the command; a caller's mistake ends it with code 2 and a message, Ctrl-C with 130."""
     try:
-        app(standalone_mode=False)
+        app()
     except ReasonmechError as error:
         _complain(f"{type(error).__name__}: {error}")
         raise SystemExit(2) from None
-    except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted: what was finished is kept, and the same command resumes there")
-        raise SystemExit(130) from None
-    except typer.Exit as end:
-        raise SystemExit(end.exit_code) from None
-    except Exception as error:
-        click_error = _usage(error)
-        if click_error is None:
-            raise
-        raise SystemExit(click_error) from None
-
-
-def _usage(error: Exception) -> int | None:
-    """Exit code of an error of the command line itself, shown as click shows it; None for any other error."""
-    from click import ClickException
-
-    if not isinstance(error, ClickException):
-        return None
-    error.show()
-    return error.exit_code
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            _complain("interrupted: what was finished is kept, and the same command resumes there")
+        raise
 
 
 def _complain(message: str) -> None:
@@ -150,13 +136,21 @@ def pairs() -> None:
     from rich.table import Table
 
     from reasonmech.hosts import pair_config, pair_names
-    from reasonmech.paths import resolve
 
     table = Table("pair", "base", "thinking", "task", "weights", header_style="bold")
     for config in map(pair_config, pair_names()):
-        here = all(resolve(path) is not None for path in (config.base, config.thinking))
+        here = all(_is_here(path) for path in (config.base, config.thinking))
         table.add_row(config.name, config.base, config.thinking, config.task or "", "here" if here else "to download")
     _console().print(table)
+
+
+def _is_here(path: str) -> bool:
+    from reasonmech.paths import resolve
+
+    try:
+        return resolve(path) is not None
+    except UnknownNameError:  # an organism that this installation does not ship
+        return False
 
 
 @organisms_app.command("build")

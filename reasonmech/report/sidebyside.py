@@ -16,6 +16,7 @@ from reasonmech.hosts import Host, load_host
 from reasonmech.interventions import Direction, Features, Intervention, generated, prompt, steer
 from reasonmech.rollout import Rollout
 from reasonmech.runtime import Decode, generate
+from reasonmech.runtime.receipt import Line
 from reasonmech.site import Site
 
 
@@ -84,10 +85,16 @@ def side_by_side(model: str, text: str, push: Push, *, tokens: int) -> Group:
     steered = generate(host, [text], plan, decode=decode, progress=False, receipt="full")
     table = Table("untouched", "steered", header_style="bold", expand=True, show_lines=True)
     table.add_row(*_coloured(host, before, steered[0]))
-    receipt = Table(*map(str, steered.receipt.table().columns), header_style="bold", title="receipt")
-    for row in steered.receipt.table().itertuples(index=False):
-        receipt.add_row(*(f"{cell:.3g}" if isinstance(cell, float) else str(cell) for cell in row))
-    return Group(Text(text, style="dim"), table, receipt)
+    return Group(Text(text, style="dim"), table, *(_said(line, steered.receipt.kl) for line in steered.receipt.lines))
+
+
+def _said(line: Line, kl: float) -> Text:
+    """The receipt of one intervention as a line of text."""
+    return Text(
+        f"{line.verb} at {line.site}, {line.where}: fired at {line.n_fired} of {line.n_tokens} tokens, "
+        f"mean change {line.mean_relative:.1%} of the stream, KL {kl:.3g} nats per token",
+        style="dim",
+    )
 
 
 def _coloured(host: Host, before: Rollout, after: Rollout) -> tuple[Text, Text]:

@@ -43,9 +43,7 @@ def test_show_prints_the_answer_and_the_report(
     assert (run.path / "report.html").exists()
 
 
-def test_pairs_says_whose_weights_are_here(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_pairs_says_whose_weights_are_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert command(monkeypatch, "pairs") == 0
     text = capsys.readouterr().out
     assert "tiny-when" in text and "to download" in text
@@ -112,4 +110,4 @@ def test_steer_shows_before_and_after(
     options = ("--vector", str(tmp_path / "v.safetensors"), "--site", "resid_post.1", "--amount", "9", "--tokens", "8")
     assert command(monkeypatch, "steer", str(tmp_path / "model"), "w1 w2", *options) == 0
     text = capsys.readouterr().out
-    assert "untouched" in text and "steered" in text and "n_fired" in text
+    assert "untouched" in text and "fired at 8 of" in text and "KL" in text

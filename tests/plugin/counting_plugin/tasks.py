@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 from reasonmech.behaviours import behaviours
 from reasonmech.experiments.stages import corpora
@@ -18,7 +20,7 @@ from reasonmech.tasks import Split, tasks
 class Counting:
     """Count on: w1 w2 w3 ..."""
 
-    onset_words = {"count": "w1"}
+    onset_words: Mapping[str, str] = MappingProxyType({"count": "w1"})
 
     def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet:
         drawn = [Problem(f"counting/{split}/{seed}/{i}", f"w{i % 9} w{i % 9 + 1}", f"w{i % 9 + 2}") for i in range(n)]
