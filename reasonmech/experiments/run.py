@@ -78,7 +78,7 @@ def _carry_out(
 ) -> None:
     task = experiment.task
     note: dict[str, object] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
-    begun = time.perf_counter()
+    begun, worked = time.perf_counter(), time.process_time()
     with store.writing(stage.kind, hashes[stage.kind], note) as folder:
         stage.run(
             StageContext(
@@ -92,3 +92,4 @@ def _carry_out(
             )
         )
         note["seconds"] = round(time.perf_counter() - begun, 2)
+        note["cpu_seconds"] = round(time.process_time() - worked, 2)

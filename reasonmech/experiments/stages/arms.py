@@ -83,7 +83,7 @@ class RunArms(Stage):
         trained = train_vectors(
             pair.base,
             self.site or _steering_site(context),
-            read_rollouts(context, "greedy"),
+            read_rollouts(context, "thinking"),
             kinds=kinds,
             config=self.vectors,
             progress=context.progress,
@@ -102,8 +102,11 @@ class RunArms(Stage):
         context.write_tensors({"category_vectors": trained.vectors.table})
 
     def _answer(self, context: StageContext, name: str, given: Ingredients) -> Outcome:
-        decoder = arms.get(name).decoder(given)
-        rollouts = generate(decoder, context.problems, decode=context.decode, progress=context.progress)
+        if name == "thinking":  # it has answered already, decoding as every arm does
+            rollouts = read_rollouts(context, "study_thinking")
+        else:
+            decoder = arms.get(name).decoder(given)
+            rollouts = generate(decoder, context.problems, decode=context.decode, progress=context.progress)
         correct = grade(rollouts).reshape(len(context.problems), -1).mean(1)
         return Outcome(self._condition(name, given), rollouts, correct)
 

@@ -44,20 +44,23 @@ class TrainCoders(Stage):
     needs = ("rollouts",)
 
     kind: Literal["coders"] = "coders"
-    configs: tuple[str, ...] = Field(("topk", "batchtopk"), min_length=1, description="coder YAMLs or shipped names")
+    configs: dict[str, tuple[str, ...]] = Field(
+        {"topk": (), "batchtopk": ()},
+        min_length=1,
+        description="coder YAML or shipped name -> sites; empty: every layer",
+    )
     steps: int | None = Field(None, gt=0, description="training steps in place of the config's")
-    sites: tuple[str, ...] = Field((), description="where to read; empty: after every layer")
     corpus: str = Field("none", description="registered corpus that the base reads as well")
     documents: int = Field(1000, ge=0, description="how many of its documents")
 
     def run(self, context: StageContext) -> None:
         host = context.pair.base
-        sites = self.sites or all_sites(host)
-        read = self._activations(context, host, sites)
+        chosen = {source: sites or all_sites(host) for source, sites in self.configs.items()}
+        read = self._activations(context, host, tuple({site for sites in chosen.values() for site in sites}))
         held = [read_rollouts(context, name)[:FIT_ROLLOUTS] for name in ("study_base", "study_thinking")]
         text = Rollouts([rollout for some in held for rollout in some])
         tables, conditions = [], []
-        for source in self.configs:
+        for source, sites in chosen.items():
             config = load_coder_config(source)
             if self.steps is not None:
                 config = config.model_copy(update={"steps": self.steps})

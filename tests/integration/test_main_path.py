@@ -1,0 +1,70 @@
+"""The main path end to end on the shipped pair, at a size that only proves that every stage does its work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reasonmech.coders import load_coder
+from reasonmech.experiments import Run, run
+from reasonmech.hybrid import ORDER
+from reasonmech.report import render
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run("smoke", out=tmp_path_factory.mktemp("runs") / "smoke", progress=False)
+
+
+def test_every_arm_answers_every_problem(finished: Run) -> None:
+    rows = finished.results.query("metric == 'accuracy' and problem != ''")
+    assert set(rows.condition) == set(ORDER)
+    assert (rows.groupby("condition").problem.nunique() == 40).all()
+    assert rows.value.isin([0.0, 1.0]).all()
+
+
+def test_the_ceiling_is_the_thinking_model(finished: Run) -> None:
+    texts = {
+        name: [row["ids"] for row in finished.generations if row["condition"] == name]
+        for name in ("base", "thinking", "takeover")
+    }
+    assert texts["takeover"] == texts["thinking"] != texts["base"]
+    assert finished.value("recovery", "takeover") == 1.0
+
+
+def test_every_number_has_its_unit_and_every_effect_its_control(finished: Run) -> None:
+    assert finished.results.unit.str.len().gt(0).all()
+    assert not finished.results.drop(columns=["sample", "n_tokens", "n_masked", "n_fired"]).isna().any(axis=None)
+    for condition in finished.record["conditions"]:
+        if condition["fingerprint"]:
+            assert condition["control"] or condition["control_for"] or condition["no_control"], condition["name"]
+    measured = set(finished.results.condition)
+    assert measured == {condition["name"] for condition in finished.record["conditions"]}
+
+
+def test_a_clamp_changes_what_the_base_does_and_says_so(finished: Run) -> None:
+    doses = finished.results.query("metric == 'onset_probability' and problem == ''").set_index("condition").value
+    clamped = [name for name in doses.index if name.startswith("clamp") and "located" in name]
+    assert clamped
+    for name in clamped:
+        untouched = "base " + name.split()[1] + " at opportunities" if "at opp" in name else None
+        assert untouched is None or doses[name] != doses[untouched]
+        (line,) = finished.record["receipts"][name]
+        assert line["n_fired"] == line["n_masked"] > 0
+
+
+def test_coders_of_the_run_load_and_remember_their_model(finished: Run) -> None:
+    coder = load_coder(finished.path / "coders" / "topk" / "resid_post.1")
+    assert coder.model_hash == finished.record["pair"]["base"]["weights_sha256"]
+
+
+def test_a_report_comes_out_of_it(finished: Run) -> None:
+    page = render(finished)
+    for part in ("recovery-by-arm", "doses", "features", "traces", "receipts", "provenance"):
+        assert f'<section id="{part}">' in page
+
+
+def test_the_same_configuration_gives_the_same_numbers(finished: Run, tmp_path: Path) -> None:
+    again = run("smoke", out=tmp_path / "again", progress=False)
+    assert finished.results.drop(columns="run").equals(again.results.drop(columns="run"))
