@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from transformers import PreTrainedModel
+from transformers import LlamaForCausalLM, PreTrainedModel
 
-from reasonmech.errors import OutputError
+from reasonmech.errors import DataError, OutputError
 from reasonmech.hosts import Host, load_host
 from reasonmech.organisms.grpo import grpo
 from reasonmech.organisms.pretrain import pretrain
 from reasonmech.organisms.probe import probe_skills
-from reasonmech.organisms.recipes import PairRecipe, check_base, recipes
+from reasonmech.organisms.recipes import PairRecipe, check_base, check_progress, recipes
 from reasonmech.organisms.truth import measure_truth
 from reasonmech.tasks import Split, load_task
 from reasonmech.tasks.chain import word_tokenizer
 
 Json = dict[str, Any]
+ATTEMPTS: Final = 4  # initialisations tried: induction over two tokens arrives late in some, and in some not at all
 
 
 def build(
@@ -46,7 +47,7 @@ def build(
     Raises:
         UnknownNameError: no such organism.
         OutputError: `out` exists already.
-        DataError: the base lacks skills, or the reward collapsed.
+        DataError: no initialisation got every skill, or the reward collapsed.
     """
     recipe = (recipe or recipes.get(name)).seeded(seed)
     out = Path(out)
@@ -55,9 +56,8 @@ def build(
     work = out.with_name(out.name + ".partial")
     work.mkdir(parents=True, exist_ok=True)
     tokenizer = word_tokenizer()
-    base, base_log = pretrain(recipe.pretrain, work / "base.safetensors", progress=progress, probe=probe_skills)
+    base, base_log = _base(recipe, work, progress)
     skills = probe_skills(base)
-    check_base(skills)
     thinking, grpo_log = grpo(base, tokenizer, recipe.grpo, work / "thinking.safetensors", progress=progress)
     for role, model in (("base", base), ("thinking", thinking)):
         _save(model, work / role)
@@ -69,10 +69,36 @@ def build(
     _write(
         work / "truth.json", _truth(name, recipe, hosts, skills, seed=seed, n=problems, split=split, progress=progress)
     )
-    for checkpoint in ("base.safetensors", "thinking.safetensors"):
-        (work / checkpoint).unlink()
+    for checkpoint in [*work.glob("base-*"), work / "thinking.safetensors"]:
+        checkpoint.unlink()
     work.rename(out)
     return out
+
+
+def _base(recipe: PairRecipe, work: Path, progress: bool) -> tuple[LlamaForCausalLM, list[Json]]:
+    """A base with every skill, from the first initialisation that gets there. Failures are kept beside their reason."""
+    for attempt in range(ATTEMPTS):
+        failed = work / f"base-{attempt}.failed"
+        if failed.exists():
+            continue
+        pretraining = replace(recipe.pretrain, seed=recipe.pretrain.seed + 1000 * attempt)
+        try:
+            base, log = pretrain(
+                pretraining,
+                work / f"base-{attempt}.safetensors",
+                progress=progress,
+                probe=probe_skills,
+                watch=check_progress,
+            )
+            check_base(probe_skills(base))
+            return base, log
+        except DataError as error:
+            failed.write_text(str(error))
+    reasons = "; ".join(path.read_text().splitlines()[0] for path in sorted(work.glob("base-*.failed")))
+    raise DataError(
+        f"none of {ATTEMPTS} initialisations became a base with every skill: {reasons}",
+        do="pretrain longer, or from another seed: reinforcement learning on such a base collapses to guessing",
+    )
 
 
 def _truth(

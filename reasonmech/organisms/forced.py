@@ -24,7 +24,8 @@ _ENOUGH: Final = 14  # tokens from any onset word to the digit it states, with r
 def forced_prompts(traces: Sequence[Trace], behaviour: str, *, n: int, seed: int = 0) -> ProblemSet:
     """Up to `n` texts cut at opportunities of `behaviour`, each continued by the behaviour's onset word.
 
-    The answer of each is the equation that the sentence ought to state, "8 + 4 = 2", from the problem itself.
+    The answer of each is the equation that the sentence ought to state: the one that stands, as it was written, with
+    its true value ("8 + 4 = 2").
 
     Raises:
         DataError: no opportunity in these traces.
@@ -33,10 +34,9 @@ def forced_prompts(traces: Sequence[Trace], behaviour: str, *, n: int, seed: int
     problems = []
     for trace in traces:
         for o in found.opportunities(trace):
-            due = _due(trace, o.offset)
-            if due is not None:
-                text = " ".join([trace.rollout.problem.prompt, *trace.words[: o.offset], word])
-                problems.append(Problem(f"{trace.rollout.problem.id}#{trace.rollout.sample}@{o.offset}", text, due))
+            text = " ".join([trace.rollout.problem.prompt, *trace.words[: o.offset], word])
+            name = f"{trace.rollout.problem.id}#{trace.rollout.sample}@{o.offset}"
+            problems.append(Problem(name, text, _due(trace, o.offset)))
     if not problems:
         raise DataError(
             f"no opportunity for {behaviour!r} in {len(traces)} traces", do="use rollouts that work step by step"
@@ -45,23 +45,19 @@ def forced_prompts(traces: Sequence[Trace], behaviour: str, *, n: int, seed: int
     return ProblemSet(problems[:n], task="")
 
 
-def _due(trace: Trace, offset: int) -> str | None:
-    """The equation of the item that stands at `offset`, with its true value; None where an operation was skipped."""
-    before = [s for s in trace.sentences if s.start < offset and s.item is not None]
-    item, data = before[-1].item, trace.rollout.problem.data
-    assert item is not None
-    earlier = [data["start"]] if item == 0 else []
-    earlier += [s.value for s in before if s.item == item - 1 and s.relation in ("establishes", "revises")]
-    if item >= len(data["operations"]) or not earlier:
-        return None
-    operator, operand = data["operations"][item]
-    left = earlier[-1]
-    return f"{left} {operator} {operand} = {evaluate(left, operator, operand)}"
+def _due(trace: Trace, offset: int) -> str:
+    """The last equation stated before `offset`, as it was written, with its true value."""
+    stated = [s for s in trace.sentences if s.start < offset and s.item is not None][-1]
+    assert stated.value_at is not None
+    equation = equation_before(list(trace.words[stated.start : stated.value_at]))
+    assert equation is not None
+    left, operator, right = equation
+    return f"{left} {operator} {right} = {evaluate(left, operator, right)}"
 
 
-def forced_execution(host: Host, prompts: ProblemSet, *, seed: int = 0) -> Rate:
+def forced_execution(host: Host, prompts: ProblemSet, *, samples: int = 1, seed: int = 0) -> Rate:
     """Sampled at T = 1 after the forced onset: how often the first equation stated is the due one, with its value."""
-    decode = Decode(max_new_tokens=_ENOUGH, temperature=1.0, seed=seed, batch_size=256)
+    decode = Decode(max_new_tokens=_ENOUGH, temperature=1.0, samples=samples, seed=seed, batch_size=256)
     rollouts = generate(host, prompts, decode=decode, progress=False, receipt="none")
     return Rate(sum(stated_equation(r.text.split()) == r.problem.answer for r in rollouts), len(rollouts))
 

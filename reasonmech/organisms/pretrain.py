@@ -88,11 +88,14 @@ def pretrain(
     save_every: int = 200,
     progress: bool = True,
     probe: Callable[[LlamaForCausalLM], dict[str, float]] | None = None,
+    watch: Callable[[float, dict[str, float]], None] | None = None,
 ) -> tuple[LlamaForCausalLM, list[dict[str, Any]]]:
     """Train, or go on from `checkpoint`; returns the model and one log row per `save_every` steps.
 
     Args:
         probe: measured at every checkpoint and logged (skills, accuracy).
+        watch: called at every checkpoint with the share of steps done and what `probe` found; ends a hopeless training
+            by raising.
 
     Raises:
         MismatchError: the checkpoint belongs to another recipe.
@@ -113,6 +116,8 @@ def pretrain(
             log.append({"step": step + 1, "loss": loss} | (probe(model) if probe else {}))
             model.train()
             save_checkpoint(checkpoint, model, optimizer, step=step + 1, recipe=described, log=log)
+            if watch:
+                watch((step + 1) / recipe.steps, log[-1])
     return model.eval(), log
 
 

@@ -28,7 +28,7 @@ def probe_skills(model: PreTrainedModel, *, n: int = 64, seed: int = 12345) -> d
 
     Returns:
         copying: how often the likeliest token after "next two" is the operator, and then the operand, of the problem.
-        step, check, backtrack: how often the likeliest digit after "=" is right.
+        facts, check, backtrack: how often the likeliest digit after "=" is right, in steps, checks, backtracks.
         p_check: mean probability of "check" after a step; p_thorough: of "next" or "plan" at the start.
         p_wait_contradiction, p_wait_confirmation: mean probability of "wait" after a check that disagrees, agrees.
     """
@@ -59,7 +59,7 @@ def _read(words: list[Word], probabilities: torch.Tensor, found: dict[str, list[
         if kind == "step" and t in (opening + 1, opening + 2):
             found["copying"].append(float(likeliest[t] == IDS[said[t + 1]]))
         if kind is not None and said[t] == "=" and words[t + 1].learnt:
-            found[kind].append(float(likeliest[t] == IDS[said[t + 1]]))
+            found["facts" if kind == "step" else kind].append(float(likeliest[t] == IDS[said[t + 1]]))
 
 
 def _boundary(said: list[str], t: int, probability: torch.Tensor, found: dict[str, list[float]]) -> None:

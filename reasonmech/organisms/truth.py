@@ -36,7 +36,7 @@ def measure_truth(
     Args:
         samples: rollouts per problem at T = 1, for hazards and sampled accuracy.
         coverage: k of process-verified pass@k of the base (0: not measured).
-        forced: onsets forced per behaviour and model.
+        forced: onsets forced per behaviour and model, at least.
     """
     hosts = {"base": base, "thinking": thinking}
     bar = tqdm(total=2 * len(hosts) + len(CELLS) + 2, desc="truth", disable=not progress)
@@ -112,12 +112,16 @@ def _factorial(cells: Mapping[tuple[str, str], np.ndarray], free: Mapping[str, n
 
 
 def _execution(hosts: Mapping[str, Host], sampled: Mapping[str, Rollouts], forced: int, seed: int) -> Json:
-    """Onsets forced on the same texts of both models, half from each where both offer enough."""
+    """At least `forced` onsets, on the same texts of both models, each text sampled as often as that takes."""
     traces = [*parse(sampled["thinking"]), *parse(sampled["base"])]
     rows: Json = {}
     for behaviour in ("check", "backtrack"):
         prompts = forced_prompts(traces, behaviour, n=forced, seed=seed)
-        rows[behaviour] = {name: _rate(forced_execution(host, prompts, seed=seed)) for name, host in hosts.items()}
+        samples = -(-forced // len(prompts))
+        rows[behaviour] = {
+            name: _rate(forced_execution(host, prompts, samples=samples, seed=seed)) | {"n_texts": len(prompts)}
+            for name, host in hosts.items()
+        }
     return rows
 
 

@@ -140,10 +140,16 @@ def test_no_reinforcement_without_skills(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"copying 0\.\d+ < 0\.99"):
         check_base(probe_skills(new_model(TINY), n=4))
     recipe = replace(recipes.get("tiny-when"), pretrain=TINY, grpo=FEW)
-    with pytest.raises(DataError, match="lacks skills"):
+    with pytest.raises(DataError, match="none of 4 initialisations"):
         build("tiny-when", tmp_path / "pair", recipe=recipe, progress=False)
     assert not (tmp_path / "pair").exists() and (tmp_path / "pair.partial").exists()
-    assert "model.lm_head.weight" not in load_file(tmp_path / "pair.partial" / "base.safetensors"), "tied weights once"
+    assert "model.lm_head.weight" not in load_file(tmp_path / "pair.partial" / "base-0.safetensors"), (
+        "tied weights once"
+    )
+    failed = sorted((tmp_path / "pair.partial").glob("*.failed"))
+    assert len(failed) == 4 and all("copies operands" in path.read_text() for path in failed)
+    with pytest.raises(DataError, match="none of 4"):  # a restart reads the failures, and trains nothing again
+        build("tiny-when", tmp_path / "pair", recipe=recipe, progress=False)
 
 
 def test_an_existing_output_is_not_overwritten(tmp_path: Path) -> None:
