@@ -62,7 +62,7 @@ def test_forced_prompts_end_in_the_onset_word_and_know_what_is_due() -> None:
     assert all(p.prompt.endswith(" check") for p in checks)
     due = sorted(p.answer for p in checks)
     assert due.count("8 + 4 = 2") == 2, "both texts, first operation"
-    assert "5 * 3 = 5" in due and "2 * 3 = 6" in due, "what is due follows the value that stands, slipped or not"
+    assert "5 * 3 = 5" in due and "2 * 3 = 6" in due, "what is due is the equation as written"
     backs = forced_prompts([trace(CAREFUL)], "backtrack", n=100)
     assert [p.answer for p in backs] == ["8 + 4 = 2"] and backs[0].prompt.endswith("had 5 . wait")
     with pytest.raises(DataError, match="no opportunity"):
