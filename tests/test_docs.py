@@ -67,7 +67,7 @@ def test_a_block_keeps_its_line_and_no_run_is_left_alone(tmp_path: Path) -> None
     assert caught.traceback[-1].lineno + 1 == 12
 
 
-def tests_of(path: Path) -> set[str]:
+def functions_of(path: Path) -> set[str]:
     return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
 
 
@@ -76,7 +76,7 @@ def test_named_tests_and_links_exist(page: Path) -> None:
     text = page.read_text()
     for file, test in TEST.findall(text):
         assert (ROOT / file).is_file(), f"{name_of(page)} names {file}"
-        assert not test or test in tests_of(ROOT / file), f"{name_of(page)} names {file}::{test}"
+        assert not test or test in functions_of(ROOT / file), f"{name_of(page)} names {file}::{test}"
     for target in LINK.findall(text):
         assert (page.parent / target).exists(), f"{name_of(page)} links to {target}"
 
