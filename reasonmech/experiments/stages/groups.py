@@ -90,8 +90,8 @@ class _Named(NamedTuple):
 class ChooseGroups(Stage):
     """Per behaviour and coder the features that best anticipate it; then the coder where clamping them does most.
 
-    Where a behaviour is told and where it is decided may differ, so every site is tried. Evaluation problems play no
-    part.
+    Where a behaviour is told and where it is decided may differ, so every site is tried; the last layer counts only
+    for a behaviour that no earlier one moves by `enough`, and a note says so. Evaluation problems play no part.
     """
 
     needs = ("rollouts", "coders", "locate")
@@ -106,7 +106,12 @@ class ChooseGroups(Stage):
         min_length=1,
         description="searches of stage `locate`, by AUROC, that rank the features",
     )
-    last_layer: bool = Field(False, description="allow the last layer, where a feature is hardly more than a logit")
+    enough: float = Field(
+        0.3,
+        ge=0,
+        description="effect below which a behaviour's group may come from the last layer, where a feature is hardly "
+        "more than a logit",
+    )
     doses: tuple[float, ...] = Field((1.0, 2.0, 4.0), min_length=1, description="multiples of the mean activation")
     rollouts: int = Field(200, gt=0, description="fitting rollouts on which clamping is tried")
 
@@ -124,7 +129,8 @@ class ChooseGroups(Stage):
                 except DataError as error:
                     what = f"{behaviour} in {named.name}, ranked among {ranking.among} of {ranking.source} text"
                     notes.append(f"group of {what}: {error.happened}")
-        best = [max(some, key=lambda g: g.effect) for some in _by_behaviour(candidates, tuple(self.sizes))]
+        last = f"resid_post.{context.pair.base.n_layers - 1}"
+        best = [self._best(some, last, notes) for some in _by_behaviour(candidates, tuple(self.sizes))]
         written = {"best": [asdict(g) for g in best], "candidates": [asdict(g) for g in candidates]}
         write_text(context.out / "groups.json", json.dumps(written))
         context.write_notes(notes)
@@ -132,11 +138,27 @@ class ChooseGroups(Stage):
 
     def _coders(self, context: StageContext) -> list[_Named]:
         host, found = context.pair.base, read_coders(context)
-        last = f"resid_post.{host.n_layers - 1}"
-        kept = {name: coder for name, coder in found.items() if self.last_layer or str(coder.site) != last}
-        sites = list(dict.fromkeys(coder.site for coder in kept.values()))
+        sites = list(dict.fromkeys(coder.site for coder in found.values()))
         acts = capture(host, read_rollouts(context, "base")[:STATS_ROLLOUTS], sites, progress=False)
-        return [_Named(name, c, feature_stats(c, acts.at(c.site)).mean_active) for name, c in kept.items()]
+        return [_Named(name, c, feature_stats(c, acts.at(c.site)).mean_active) for name, c in found.items()]
+
+    def _best(self, groups: Sequence[Group], last: str, notes: list[str]) -> Group:
+        earlier = max((g for g in groups if g.site != last), key=lambda g: g.effect, default=None)
+        if earlier is not None and earlier.effect >= self.enough:
+            return earlier
+        best = max(groups, key=lambda g: g.effect)
+        if best.site == last:
+            moved = (
+                "none passes the search"
+                if earlier is None
+                else f"the best adds {earlier.effect:+.2f} at {earlier.site}"
+            )
+            notes.append(
+                f"group of {best.behaviour}: no group before the last layer moves it by {self.enough:.2f} "
+                f"(best: {moved}); the last layer's is used ({best.effect:+.2f}), where a feature is hardly more than "
+                "a logit"
+            )
+        return best
 
     def _group(self, table: FeatureTable, behaviour: str, named: _Named, ranking: Where) -> Group:
         name, coder, means = named
