@@ -66,7 +66,7 @@ class Labels:
     def from_spans(
         cls, behaviour: str, rollouts: Sequence[Rollout], spans: Sequence[Sequence[Span | tuple[int, int]]]
     ) -> Labels:
-        """Recognition labels for your own spans: every generated token is a row, positive inside a span.
+        """Recognition labels for your own spans: every token that the model chose is a row, positive inside a span.
 
         Args:
             spans: per rollout, half-open token offsets from its first generated token.
@@ -90,7 +90,8 @@ class Labels:
                     )
                 inside[start:stop] = True
             first = len(rollout.prompt_ids)
-            rows += [(r, first + t, bool(inside[t]), rollout.problem.id) for t in range(len(rollout.ids))]
+            chosen = [t for t, environment in enumerate(rollout.by_environment) if not environment]
+            rows += [(r, first + t, bool(inside[t]), rollout.problem.id) for t in chosen]
         return cls._build(behaviour, "recognises", rows)
 
     @classmethod

@@ -59,6 +59,7 @@ class Sentence:
         relation: what it does to the item's standing value, whatever words it uses: "establishes" a first one,
             "verifies" it (stated again beside it), "revises" it (abandoned for this one), "concludes" (the answer).
         standing: the item's standing value when the sentence began (None: none).
+        equation: what the value was computed from, as written ("8 + 4"); None where nothing is computed.
     """
 
     kind: str
@@ -70,6 +71,7 @@ class Sentence:
     correct: bool | None = None
     relation: Relation | None = None
     standing: int | None = None
+    equation: str | None = None
 
 
 @dataclass(frozen=True)

@@ -50,9 +50,12 @@ def boundaries_where(
 ) -> list[Opportunity]:
     """An opportunity before every sentence whose predecessors satisfy `could`; an onset where it `begins`.
 
-    Only boundaries that the rollout went past count: at a cut-off text nobody knows what would have come.
+    Only boundaries that the rollout went past count: of a cut-off text nobody knows what its last sentence became.
     """
-    return [Opportunity(s.start, begins(s)) for i, s in enumerate(trace.sentences) if could(trace.sentences[:i])]
+    whole = trace.sentences
+    if trace.rollout.stop != "eos" and whole and trace.words[whole[-1].stop - 1] != ".":
+        whole = whole[:-1]
+    return [Opportunity(s.start, begins(s)) for i, s in enumerate(whole) if could(whole[:i])]
 
 
 def stating(sentences: tuple[Sentence, ...]) -> Sentence | None:

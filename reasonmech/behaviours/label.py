@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from reasonmech.behaviours.base import behaviours
-from reasonmech.labels import Labels, Mode
+from reasonmech.behaviours.base import behaviours, sentence_at
+from reasonmech.labels import Labels, Mode, Span
 from reasonmech.rollout import Trace
 
 
@@ -41,7 +41,14 @@ def onset_rate(traces: Sequence[Trace], behaviour: str) -> Rate:
 
 
 def verified_rate(traces: Sequence[Trace], behaviour: str) -> Rate:
-    """Execution success: spans that did their job, of all spans."""
+    """Execution success: spans that did their job, of those whose value the model itself stated."""
     found = behaviours.get(behaviour)
-    seen = [found.verify(trace, span) for trace in traces for span in found.spans(trace)]
+    seen = [
+        found.verify(trace, span) for trace in traces for span in found.spans(trace) if not _by_environment(trace, span)
+    ]
     return Rate(sum(seen), len(seen))
+
+
+def _by_environment(trace: Trace, span: Span) -> bool:
+    at = sentence_at(trace, span)[1].value_at
+    return at is not None and trace.rollout.by_environment[at]

@@ -25,7 +25,8 @@ class Ingredients:
     Attributes:
         vectors: trained category vectors of the base.
         clamp: clamped features of the base's coder.
-        rate: share of model-chosen tokens that the full arm steered: the rate of random positions.
+        rate: probability per token at which random positions open. Steered tokens of the full arm per token that the
+            *base* chooses gives both the same number of steered tokens per problem, whatever the length of their texts.
         seed: of the nulls' randomness.
     """
 

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid.kinds import Kinds
 from reasonmech.hybrid.parts import Executor, Gate, Moment, Selector
@@ -34,7 +35,9 @@ class Hybrid:
         self, pair: ModelPair, *, gate: Gate, selector: Selector, executor: Executor, kinds: Kinds | None = None
     ) -> None:
         self.pair, self.gate, self.selector, self.executor = pair, gate, selector, executor
-        self.kinds = kinds or Kinds.of_task(pair.task or "", pair.base.tokenizer)
+        if kinds is None and pair.task is None:
+            raise DataError(f"pair {pair.name!r} names no task", do="pass kinds=, or add `task:` to the pair's YAML")
+        self.kinds = kinds or Kinds.of_task(str(pair.task), pair.base.tokenizer)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:

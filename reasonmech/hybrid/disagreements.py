@@ -27,7 +27,8 @@ class Disagreements:
         position: [row] absolute position of the token *before* the disputed one: where a steering vector acts.
         target: [row] token that the thinking model wrote.
         category: [row] category of that token.
-        rate: disagreements per model-chosen token, an upper bound of what a disagreement gate steers.
+        rate: disagreements per model-chosen token of this text. A hybrid that follows the thinking model word for word
+            steers at this rate; one that strays meets other disagreements.
     """
 
     rollout: Int[Tensor, " row"]

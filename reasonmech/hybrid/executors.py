@@ -13,6 +13,8 @@ from reasonmech.coders import SparseCoder
 from reasonmech.errors import BindError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.parts import Moment, executors
+from reasonmech.interventions import Features
+from reasonmech.interventions.hooks import working
 from reasonmech.runtime.rerun import Context, rerun
 from reasonmech.shapes import NextLogits
 from reasonmech.site import Site
@@ -39,6 +41,8 @@ class Vectors:
         self.host, self.site = host, host.check_site(site)
         if not bool(torch.isfinite(table).all()):
             raise BindError(f"category vectors for {self.site} are not finite", do="train them again")
+        if not bool(trained.any()):
+            raise BindError("no category has a vector: the arm would be the base", do="lower VectorConfig.min_count")
         self.table, self.trained = table.to(host.device, host.dtype), trained
 
     def covers(self, category: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
@@ -67,6 +71,9 @@ class ClampFeatures:
 
     Attributes:
         features: category -> (feature indices, clamped activations in the coder's activation units).
+
+    Raises:
+        BindError: nothing to clamp. MismatchError: the coder belongs to another model.
     """
 
     def __init__(
@@ -79,7 +86,10 @@ class ClampFeatures:
     ) -> None:
         self.host, self.coder, self.site = host, coder, host.check_site(coder.site)
         self.indices = tuple(sorted({f for chosen, _ in features.values() for f in chosen}))
-        self._rows = coder.rows(self.indices)
+        if not self.indices:
+            raise BindError("no feature to clamp for any category", do="locate features first, or leave this arm out")
+        self._axis = Features(coder, self.indices)
+        self._axis.check(host)
         self._value = torch.zeros(n, len(self.indices))
         self._clamped = torch.zeros(n, len(self.indices), dtype=torch.bool)
         for category, (chosen, values) in features.items():
@@ -94,9 +104,10 @@ class ClampFeatures:
         self, moment: Moment, context: Context, rows: Int[Tensor, " kept"], category: Int[Tensor, " kept"]
     ) -> NextLogits:
         def edit(x: Float[Tensor, "batch d_model"]) -> Float[Tensor, "batch d_model"]:
-            value, clamped = self._value[category].to(x), self._clamped[category].to(x.device)
-            difference = torch.where(clamped, value - self.coder.read(x, self.indices), 0.0)
-            return x + difference.to(x) @ self._rows.to(x)
+            wide = working(x)
+            value, clamped = self._value[category].to(wide), self._clamped[category].to(x.device)
+            difference = torch.where(clamped, value - self._axis.read(wide), 0.0)
+            return (wide + self._axis.write(difference)).to(x.dtype)
 
         return rerun(self.host, context.select(rows.to(self.host.device)), self.site, edit)
 

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from reasonmech.errors import DataError
 from reasonmech.tasks import tasks
 
 OTHER = "other"
@@ -26,9 +27,16 @@ class Kinds:
 
     def __init__(self, onset_words: Mapping[str, str], tokenizer: PreTrainedTokenizerBase) -> None:
         vocabulary = tokenizer.get_vocab()
+        missing = [word for word in (*onset_words.values(), ".") if word not in vocabulary]
+        if missing or tokenizer.eos_token is None:
+            raise DataError(
+                f"the tokenizer has no single token for {', '.join(map(repr, missing)) or 'the end of a text'}",
+                allowed="one token for every onset word, the full stop and the end",
+                do="use a task whose kinds begin with one token of this tokenizer",
+            )
         self.names: tuple[str, ...] = (*onset_words, STOP, OTHER)
         self.other = len(self.names) - 1
-        self.of_token = torch.full((max(vocabulary.values()) + 1,), self.other)
+        self.of_token = torch.full((max(vocabulary.values()) + 2,), self.other)  # the last stands for padded rows
         for kind, word in onset_words.items():
             self.of_token[vocabulary[word]] = self.names.index(kind)
         self.of_token[vocabulary[str(tokenizer.eos_token)]] = self.names.index(STOP)
@@ -36,7 +44,11 @@ class Kinds:
 
     @classmethod
     def of_task(cls, task: str, tokenizer: PreTrainedTokenizerBase) -> Kinds:
-        """The kinds of a registered task. Raises UnknownNameError."""
+        """The kinds of a registered task.
+
+        Raises:
+            UnknownNameError: no such task. DataError: its onset words are no single tokens here.
+        """
         return cls(tasks.get(task).onset_words, tokenizer)
 
     def track(self, batch: int) -> KindTracker:
@@ -62,7 +74,8 @@ class KindTracker:
 
     def category(self, proposed: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         """Category of the next token if it were `proposed` (CPU tensors)."""
-        return torch.where(self.boundary, self._kinds.of_token[proposed], self._current)
+        known = proposed.clamp(max=len(self._kinds.of_token) - 1)
+        return torch.where(self.boundary, self._kinds.of_token[known], self._current)
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
         self._current = self.category(tokens)

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
-from reasonmech.errors import NonFiniteError
+from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.disagreements import Clean, Disagreements, clean_passes, find_disagreements
 from reasonmech.hybrid.executors import Vectors
@@ -35,8 +35,9 @@ class VectorConfig(BaseModel):
     steps: int = Field(default=300, ge=1, description="Adam steps, each on the disagreements of one batch of rollouts")
     lr: float = Field(default=0.03, gt=0, description="Adam learning rate, residual-norm units")
     batch_rollouts: int = Field(default=16, ge=1, description="rollouts per step")
+    max_rows: int = Field(default=512, ge=1, description="disagreements per step, at most; bounds memory")
     min_count: int = Field(default=8, ge=1, description="disagreements below which a category gets no vector")
-    held_out: float = Field(default=0.2, gt=0, lt=1, description="share of the rollouts kept for the agreement report")
+    held_out: float = Field(default=0.2, gt=0, lt=1, description="share of the problems kept for the agreement report")
     seed: int = Field(default=0, description="of the order of batches")
 
 
@@ -64,17 +65,19 @@ def train_vectors(
     config: VectorConfig | None = None,
     progress: bool = True,
 ) -> TrainedVectors:
-    """Fit category vectors for the base `host` on greedy rollouts of its thinking sibling.
+    """Fit category vectors for the base `host` on rollouts of its thinking sibling (greedy ones, where it will be too).
+
+    The clean keys and values of all rollouts are kept, for they are used again and again: memory grows with their
+    number of tokens.
 
     Raises:
-        DataError: the models agree on every token.
+        DataError: the models agree on every token, or there are fewer than two problems.
         NonFiniteError: the optimisation diverged.
     """
     config = config or VectorConfig()
-    passes = list(clean_passes(host, rollouts, batch_size=config.batch_rollouts))
-    n_held = max(1, round(config.held_out * len(passes)))
-    held_passes, passes = passes[:n_held], passes[n_held:] or passes
-    found = find_disagreements(passes, rollouts, kinds)
+    fitted, kept = _split(rollouts, config.held_out)
+    passes = list(clean_passes(host, fitted, batch_size=config.batch_rollouts))
+    found = find_disagreements(passes, fitted, kinds)
     counts = torch.bincount(found.category, minlength=len(kinds.names))
     table = torch.zeros(len(kinds.names), host.d_model, device=host.device, requires_grad=True)
     _optimise(host, host.check_site(site), table, passes, found, config, progress)
@@ -82,9 +85,20 @@ def train_vectors(
         raise NonFiniteError(f"category vectors at {site} diverged", do=f"lower the learning rate (now {config.lr})")
     trained = counts >= config.min_count
     vectors = Vectors(host, site, table=table.detach(), trained=trained)
-    held = find_disagreements(held_passes, rollouts, kinds)
+    held_passes = list(clean_passes(host, kept, batch_size=config.batch_rollouts))
+    held = find_disagreements(held_passes, kept, kinds)
     agreement = _agreement(vectors, held_passes, held)
     return TrainedVectors(vectors, agreement, held.rate, dict(zip(kinds.names, counts.tolist(), strict=True)))
+
+
+def _split(rollouts: Sequence[Rollout], held_out: float) -> tuple[list[Rollout], list[Rollout]]:
+    """Rollouts to fit on and rollouts kept, by problem."""
+    problems = list(dict.fromkeys(r.problem.id for r in rollouts))
+    n = max(1, round(held_out * len(problems)))
+    if len(problems) < 2:
+        raise DataError(f"{len(problems)} problem to train category vectors on", allowed="2 or more")
+    kept = set(problems[:n])
+    return [r for r in rollouts if r.problem.id not in kept], [r for r in rollouts if r.problem.id in kept]
 
 
 def _optimise(
@@ -106,6 +120,7 @@ def _optimise(
         rows = _rows(clean, found)
         if len(rows) == 0:
             continue
+        rows = rows[torch.randperm(len(rows), generator=generator)[: config.max_rows]]
         logits = _steer(host, site, table, clean, found, rows)
         loss = cross_entropy(logits.float(), found.target[rows].to(logits.device))
         (table.grad,) = torch.autograd.grad(loss, [table])

@@ -66,12 +66,17 @@ def build(
     _write(
         work / "training.json", {"recipe": asdict(recipe) | {"requirements": None}, "base": base_log, "grpo": grpo_log}
     )
-    _write(
-        work / "truth.json", _truth(name, recipe, hosts, skills, seed=seed, n=problems, split=split, progress=progress)
-    )
+    truth = _truth(name, recipe, hosts, skills, seed=seed, n=problems, split=split, progress=progress)
+    _write(work / "truth.json", truth)
     for checkpoint in [*work.glob("base-*"), work / "thinking.safetensors"]:
         checkpoint.unlink()
     work.rename(out)
+    unmet = [row["name"] for row in truth["requirements"] if not row["met"]]
+    if unmet:
+        raise DataError(
+            f"{out} is complete, and its truth misses: {', '.join(unmet)}",
+            do=f"read {out / 'truth.json'}; build from another seed before you use the pair as a ruler",
+        )
     return out
 
 

@@ -46,13 +46,11 @@ def forced_prompts(traces: Sequence[Trace], behaviour: str, *, n: int, seed: int
 
 
 def _due(trace: Trace, offset: int) -> str:
-    """The last equation stated before `offset`, as it was written, with its true value."""
-    stated = [s for s in trace.sentences if s.start < offset and s.item is not None][-1]
-    assert stated.value_at is not None
-    equation = equation_before(list(trace.words[stated.start : stated.value_at]))
-    assert equation is not None
-    left, operator, right = equation
-    return f"{left} {operator} {right} = {evaluate(left, operator, right)}"
+    """The equation whose value stands at `offset`, as it was written, with its true value."""
+    stands = [s for s in trace.sentences if s.start < offset and s.relation in ("establishes", "revises")][-1]
+    assert stands.equation is not None
+    left, operator, right = stands.equation.split()
+    return f"{stands.equation} = {evaluate(int(left), operator, int(right))}"
 
 
 def forced_execution(host: Host, prompts: ProblemSet, *, samples: int = 1, seed: int = 0) -> Rate:

@@ -8,16 +8,16 @@ Json = dict[str, Any]
 
 
 class Requirement(NamedTuple):
-    """A measured value beside its bound; `low` and `high` are inclusive."""
+    """A measured value beside its bound; `low` and `high` are inclusive. A value that could not be measured is None."""
 
     name: str
-    value: float
+    value: float | None
     low: float
     high: float
 
     @property
     def met(self) -> bool:
-        return self.low <= self.value <= self.high
+        return self.value is not None and self.low <= self.value <= self.high
 
 
 def when_requirements(truth: Json) -> list[Requirement]:
@@ -39,6 +39,7 @@ def when_requirements(truth: Json) -> list[Requirement]:
     for behaviour, models in truth["execution"].items():
         for name, rate in models.items():
             rows.append(Requirement(f"{name} {behaviour} after a forced onset", rate["estimate"], 0.97, 1.0))
+            rows.append(Requirement(f"{name} {behaviour} onsets forced", rate["n"], 2000, 1e9))
     if "pass@64_verified" in base:
         rows.append(Requirement("base pass@64, process-verified", base["pass@64_verified"]["estimate"], 0.9, 1.0))
     return rows

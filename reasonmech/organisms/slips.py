@@ -25,9 +25,11 @@ def _slipped(trace: Trace, sentence: Sentence) -> bool:
 
 
 def _undone(after: tuple[Sentence, ...], step: Sentence) -> bool:
+    """Whether the item's equation has its right value when the next step, or the answer, begins."""
+    undone = False
     for sentence in after:
-        if sentence.relation == "revises" and sentence.item == step.item:
-            return sentence.correct is True
         if sentence.relation in ("establishes", "concludes"):
-            return False
-    return False
+            break
+        if sentence.relation == "revises" and sentence.item == step.item:
+            undone = sentence.correct is True and sentence.equation == step.equation
+    return undone

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,10 +16,10 @@ from reasonmech.organisms.slips import slips_undone
 from reasonmech.organisms.splice import SplicedDecoder
 from reasonmech.pairwise import pass_at_k
 from reasonmech.problem import ProblemSet
-from reasonmech.rollout import Rollouts
+from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime.decode import Decode
 from reasonmech.runtime.generate import generate
-from reasonmech.stats import Interval, clopper_pearson, mean_interval, paired_bootstrap
+from reasonmech.stats import Interval, clopper_pearson, mean_interval, paired_bootstrap, ratio_interval
 from reasonmech.tasks import grade, parse, tasks
 
 Json = dict[str, Any]
@@ -75,6 +75,18 @@ def _rate(rate: Rate) -> Json:
     return _interval(clopper_pearson(rate.hits, rate.n)) | {"n": rate.n} if rate.n else {"estimate": None, "n": 0}
 
 
+def _per_problem(traces: Sequence[Trace], count: Callable[[Sequence[Trace]], Rate]) -> Json:
+    """A rate over all traces, with a bootstrap interval whose unit is the problem."""
+    problems: dict[str, list[Trace]] = {}
+    for trace in traces:
+        problems.setdefault(trace.rollout.problem.id, []).append(trace)
+    rates = [count(some) for some in problems.values()]
+    hits, n = np.array([rate.hits for rate in rates]), np.array([rate.n for rate in rates])
+    if n.sum() == 0:
+        return {"estimate": None, "n": 0}
+    return _interval(ratio_interval(hits, n)) | {"n": int(n.sum())}
+
+
 def _interval(interval: Interval) -> Json:
     return {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
 
@@ -90,9 +102,15 @@ def _free_running(greedy: Rollouts, sampled: Rollouts) -> Json:
         traces = parse(runs)
         row[name] = {
             "accuracy": _mean(grade(runs).astype(float).reshape(-1, len(runs) // len(greedy)).mean(axis=1)),
-            "slips_undone": _rate(slips_undone(traces)),
-            "onset": {kind: _rate(onset_rate(traces, kind)) for kind in ("check", "backtrack", "plan", "uncertain")},
-            "execution": {kind: _rate(verified_rate(traces, kind)) for kind in ("step", "check", "backtrack")},
+            "slips_undone": _per_problem(traces, slips_undone),
+            "onset": {
+                kind: _per_problem(traces, lambda some, kind=kind: onset_rate(some, kind))
+                for kind in ("check", "backtrack", "plan", "uncertain")
+            },
+            "execution": {
+                kind: _per_problem(traces, lambda some, kind=kind: verified_rate(some, kind))
+                for kind in ("step", "check", "backtrack")
+            },
             "tokens": float(np.mean([len(r.ids) for r in runs])),
             "cut_off": float(np.mean([r.stop == "length" for r in runs])),
         }

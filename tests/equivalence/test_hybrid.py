@@ -126,10 +126,13 @@ def test_zero_vectors_are_the_base(pair: ModelPair, vectors: Vectors, problems: 
 
 
 def test_a_category_without_a_vector_is_left_alone(pair: ModelPair, vectors: Vectors, problems: ProblemSet) -> None:
-    none = Vectors(pair.base, SITE, table=vectors.table, trained=torch.zeros_like(vectors.trained))
+    never = torch.zeros_like(vectors.trained)
+    never[Kinds.of_task("chain", pair.base.tokenizer).names.index("stop")] = True
+    none = Vectors(pair.base, SITE, table=vectors.table, trained=never)
     steered = run(hybrid(pair, none), problems)
-    assert percent_steered(steered).steered == 0
-    assert [r.ids for r in steered] == [r.ids for r in run(pair.base, problems)]
+    assert percent_steered(steered).share < percent_steered(run(hybrid(pair, vectors), problems)).share
+    with pytest.raises(BindError, match="no category has a vector"):
+        Vectors(pair.base, SITE, table=vectors.table, trained=torch.zeros_like(vectors.trained))
 
 
 @torch.no_grad()

@@ -49,7 +49,8 @@ def test_verifiers() -> None:
     assert verified_rate([trace(CAREFUL)], "check").value == 1.0
     wrong = CAREFUL.replace("wait , redo : 8 + 4 = 2", "wait , redo : 8 + 4 = 3")
     assert verified_rate([trace(wrong)], "backtrack") == (0, 1)
-    assert verified_rate([trace(CAREFUL)], "step") == (2, 3)
+    assert verified_rate([trace(CAREFUL)], "step") == (2, 2), "a slip is the environment's, not the model's"
+    assert verified_rate([trace(CAREFUL.replace("6 - 1 = 5", "6 - 1 = 4"))], "step") == (1, 2)
     assert verified_rate([trace("plan : 3 steps . " + CAREFUL)], "plan").value == 1.0
     assert verified_rate([trace("plan : 4 steps . " + CAREFUL)], "plan").value == 0.0
     assert verified_rate([trace(CARELESS)], "conclude").value == 0.0
@@ -58,6 +59,8 @@ def test_verifiers() -> None:
 
 def test_a_cut_off_text_offers_no_opportunity_at_its_end() -> None:
     assert onsets("check", "next one + 4 : 8 + 4 = 2 .") == []
+    assert onsets("check", "next one + 4 : 8 + 4 = 2 . check : 8") == [], "an unfinished sentence tells nothing"
+    assert onsets("check", "next one + 4 : 8 + 4 = 2 . check : 8 + 4 = 2 [,] [had] [2] [.]") == [True]
 
 
 def test_slips_undone() -> None:
@@ -65,6 +68,10 @@ def test_slips_undone() -> None:
     assert slips_undone([trace(CARELESS)]) == (0, 1)
     late = CARELESS.replace("hmm , maybe .", "wait , redo one : 8 + 4 = 2 .")
     assert slips_undone([trace(late)]) == (0, 1), "undone only counts before the next step"
+    wrong = CAREFUL.replace("wait , redo : 8 + 4 = 2", "wait , redo : 8 - 4 = 4")
+    assert slips_undone([trace(wrong)]) == (0, 1), "another equation undoes nothing"
+    twice = CAREFUL.replace("wait , redo : 8 + 4 = 2 .", "wait , redo : 8 + 4 = 3 . wait , redo : 8 + 4 = 2 .")
+    assert slips_undone([trace(twice)]) == (1, 1), "the last repair counts"
 
 
 def test_labels_point_at_the_token_before_the_onset() -> None:
@@ -76,6 +83,8 @@ def test_labels_point_at_the_token_before_the_onset() -> None:
     assert labels.positive.tolist() == [True, True, False] and labels.mode == "anticipates"
     inside = label([trace(CAREFUL)], "backtrack", mode="recognises")
     assert " ".join(words[p] for p in inside.position[inside.positive]) == "wait , redo : 8 + 4 = 2 ."
+    checks = label([trace(CAREFUL)], "check", mode="recognises")
+    assert "had" not in [words[p] for p in checks.position], "what the environment wrote is no row"
 
 
 def test_labels_from_your_own_spans_are_checked() -> None:

@@ -90,6 +90,12 @@ def test_slips_are_keyed_by_problem_sample_operation_and_attempt_alone() -> None
     assert any(slipped) and not all(slipped), "attempts have streams of their own"
 
 
+def test_no_wording_evades_a_slip() -> None:
+    """Whatever word begins the sentence that establishes a value, the environment may slip there."""
+    sneaky = play("plan one + 4 : 8 + 4 = 2 . so it is 6 . <eos>", world=ChainEnvironment(slip=1.0))
+    assert sneaky.by_environment[9] and sneaky.text.split()[9] != "2"
+
+
 def test_slip_rate_and_uniform_wrong_digits() -> None:
     world = ChainEnvironment(seed=1)
     drawn = [world.slipped(f"1|p{i}|0", 0, 0, 4) for i in range(20_000)]
@@ -126,6 +132,21 @@ def test_verified_refuses_a_lucky_guess_and_a_wrong_step() -> None:
         CARELESS.replace("5 * 3 = 5", "5 * 3 = 6").replace("5 - 1 = 4", "6 - 1 = 5").replace("so it is 4", "so it is 5")
     )
     assert chain.grade(rollout(lucky)) and not chain.verified(trace(lucky))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("6 - 1 = 5", "7 - 2 = 5"),  # right value, another equation
+        ("next two * 3 , we get 2 * 3 = 6 .", "next two * 3 , we get 1 + 5 = 6 ."),
+        ("next one", "next two"),  # another order
+        ("next three - 1 : 6 - 1 = 5 . so the answer is 5 .", "so the answer is 5 . next three - 1 : 6 - 1 = 5 ."),
+    ],
+)
+def test_verified_looks_at_the_process(old: str, new: str) -> None:
+    assert old in CAREFUL
+    cheated = CAREFUL.replace(old, new)
+    assert chain.grade(rollout(cheated)) and not chain.verified(trace(cheated))
 
 
 def test_text_that_does_not_line_up_with_tokens_is_refused() -> None:

@@ -20,7 +20,8 @@ class ChainEnvironment:
     arm of an experiment meet the same slips at the same operations.
 
     Attributes:
-        slip: probability that the digit a step writes after "=" is replaced by one wrong for the equation as written.
+        slip: probability that the digit a step writes after "=" is replaced by one wrong for the equation as written;
+            a step is any sentence with an equation that is neither a check nor a backtrack.
         read_back: whether a check ends with the standing value, written by the environment (", had 5 .").
     """
 
@@ -76,18 +77,17 @@ class ChainScribe:
         return self._state(word, equation)
 
     def _state(self, word: str, equation: tuple[int, str, int]) -> tuple[str, bool]:
-        """A value is being stated: slip in a step, read back after a check, and keep the standing value."""
+        """A value is being stated: read back after a check, slip unless it backtracks, and keep the standing value."""
         kind = KIND_OF_WORD.get(self._sentence[0])
         if kind == "check":
             if self._world.read_back and self._standing is not None:
                 self._pending.extend([",", "had", self._standing, "."])
             return word, False
         slipped = None
-        if kind == "step":
+        if kind != "backtrack":  # whatever the words: a first value is at risk
             second = self._sentence[1]
             item = INDEX_WORDS.index(second) if second in INDEX_WORDS else None
             slipped = self._world.slipped(self._key, item, self._attempts[item], evaluate(*equation))
             self._attempts[item] += 1
-        if kind in ("step", "backtrack"):
-            self._standing = word if slipped is None else str(slipped)
+        self._standing = word if slipped is None else str(slipped)
         return (word, False) if slipped is None else (str(slipped), True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from reasonmech.errors import DataError
 from reasonmech.rollout import Relation, Rollout, Sentence, Trace
 from reasonmech.tasks.chain.environment import equation_before
@@ -74,13 +76,36 @@ def _read(words: list[str], start: int, stop: int, item: int | None, standing: d
     if item is not None:
         reads_back = "had" in words[at + 1 : stop] or kind == "check"
         relation = "establishes" if stands is None else "verifies" if reads_back else "revises"
-    return Sentence(kind, start, stop, item, value, at, evaluate(*equation) == value, relation, stands)
+    written = " ".join(map(str, equation))
+    return Sentence(kind, start, stop, item, value, at, evaluate(*equation) == value, relation, stands, written)
 
 
 def standing_values(trace: Trace) -> dict[int, int]:
     """The last value of every operation: {operation index: value}."""
-    return {
-        s.item: s.value
-        for s in trace.sentences
-        if s.relation in ("establishes", "revises") and s.item is not None and s.value is not None
-    }
+    return {s.item: s.value for s in _stating(trace) if s.item is not None and s.value is not None}
+
+
+def follows(trace: Trace, start: int, operations: Sequence[tuple[str, int]]) -> bool:
+    """Whether the operations are carried out in order, each from the value that stands, before the answer is stated.
+
+    Values may be wrong on the way (a slip) if they are revised before the next operation begins.
+    """
+    values: list[int] = []
+    for sentence in trace.sentences:
+        if sentence.relation == "concludes":
+            break
+        if sentence not in _stating(trace) or sentence.item is None or sentence.value is None:
+            continue
+        item = sentence.item
+        if item not in (len(values) - 1, len(values)) or item >= len(operations):
+            return False
+        del values[item:]
+        operator, operand = operations[item]
+        if sentence.equation != f"{values[-1] if values else start} {operator} {operand}":
+            return False
+        values.append(sentence.value)
+    return len(values) == len(operations)
+
+
+def _stating(trace: Trace) -> list[Sentence]:
+    return [s for s in trace.sentences if s.relation in ("establishes", "revises")]

@@ -12,7 +12,7 @@ from reasonmech.rollout import Rollout, Trace
 from reasonmech.tasks.base import Split, tasks
 from reasonmech.tasks.chain.environment import ChainEnvironment
 from reasonmech.tasks.chain.grammar import ONSET_WORDS, OPERATORS, prompt, solution
-from reasonmech.tasks.chain.parser import parse, standing_values
+from reasonmech.tasks.chain.parser import follows, parse, standing_values
 
 LENGTHS: Final = (3, 4, 5)
 _SHARES: Final[Mapping[Split, range]] = {
@@ -72,13 +72,12 @@ class Chain:
         return bool(concluded) and str(concluded[-1].value) == rollout.problem.answer
 
     def verified(self, trace: Trace) -> bool:
-        """Right answer, every operation carried out in order, and the last value of each operation right."""
-        if not self.grade(trace.rollout):
-            return False
-        values = standing_values(trace)
+        """Right answer, every operation carried out in order on the value that stands, every last value right."""
         data = trace.rollout.problem.data
-        truth = solution(data["start"], [(operator, operand) for operator, operand in data["operations"]])
-        return [values.get(item) for item in range(len(truth))] == truth
+        operations = [(operator, operand) for operator, operand in data["operations"]]
+        if not self.grade(trace.rollout) or not follows(trace, data["start"], operations):
+            return False
+        return standing_values(trace) == dict(enumerate(solution(data["start"], operations)))
 
 
 tasks.register("chain")(Chain())
