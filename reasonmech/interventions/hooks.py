@@ -15,6 +15,7 @@ from reasonmech.interventions.edits import Place
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.tally import Tally
 from reasonmech.interventions.target import Target
+from reasonmech.interventions.when import Always, Gate
 from reasonmech.shapes import Residual
 from reasonmech.step import Step
 
@@ -59,7 +60,7 @@ class Hooks:
         for i, intervention in enumerate(self.bound.plan):
             mask = step.computed(intervention.where.mask(step))
             target = Target.of(mask, step)
-            self._targets[i], self._weights[i] = target, None
+            self._targets[i], self._weights[i] = target, None if target is None else unread(intervention.when, target)
             if self.tally is not None:
                 self.tally.saw(i, n_tokens, 0 if target is None else target.n)
         self._active = True
@@ -95,6 +96,11 @@ class Hooks:
                     self.tally.fired(i, before, after, self._weights[i])
                 edited = target.put(edited, after)
         return None if edited is x else edited
+
+
+def unread(gate: Gate, target: Target) -> Float[Tensor, " token"] | None:
+    """Weights of a gate that reads no axis; None where it is always open, or has to wait for its axis."""
+    return gate.weight(torch.zeros(target.n, 0)) if gate.reads is None and not isinstance(gate, Always) else None
 
 
 def working(x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:

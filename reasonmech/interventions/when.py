@@ -30,7 +30,7 @@ class Gate(ABC):
 
     @abstractmethod
     def weight(self, coords: Float[Tensor, "token coord"]) -> Float[Tensor, " token"]:
-        """How far the gate is open for every token."""
+        """How far the gate is open for every token; a gate that reads no axis is given coordinates [token, 0]."""
 
     @abstractmethod
     def on(self, axis: Axis) -> Gate:
@@ -58,7 +58,7 @@ class Always(Gate):
         return None
 
     def weight(self, coords: Float[Tensor, "token coord"]) -> Float[Tensor, " token"]:
-        return torch.ones_like(coords[:, 0])
+        return coords.new_ones(len(coords))
 
     def on(self, axis: Axis) -> Gate:
         return self

@@ -49,6 +49,12 @@ plan = [
 plain, edited = rm.generate(host, problems, progress=False), rm.generate(host, problems, plan, progress=False)
 assert [r.ids for r in plain] != [r.ids for r in edited]
 assert edited.receipt.lines[0].n_fired > 0
+along = Direction.along(torch.ones(32), "resid_post.1")
+half, whole, less = (
+    rm.forward(host, ["w1 w2 w3"], [rm.steer(along, amount, when=gate)]).logits[0]
+    for amount, gate in ((2.0, gates.get("half")()), (2.0, rm.always()), (1.0, rm.always()))
+)
+assert not torch.allclose(half, whole, atol=1e-2) and torch.allclose(half, less, atol=1e-3)
 
 for side in ("base", "thinking"):
     host.model.save_pretrained(Path("counting-pair") / side)
