@@ -44,9 +44,17 @@ class RowLogits(NamedTuple):
 
 
 def run_passes(
-    host: Host, texts: Sequence[Text], *, hooks: Hooks | None = None, batch_size: int = 64
+    host: Host,
+    texts: Sequence[Text],
+    *,
+    hooks: Hooks | None = None,
+    numbers: Sequence[int] | None = None,
+    batch_size: int = 64,
 ) -> Generator[RowLogits, None, None]:
     """Yield every row's logits; texts of like length share a batch, the order is by length.
+
+    Args:
+        numbers: of each text in the whole run that a plan's sources are aligned with. None: these texts are all of it.
 
     Raises:
         NonFiniteError: NaN or infinite logits; the row is named.
@@ -59,7 +67,8 @@ def run_passes(
     with hooks or nullcontext():
         for start in range(0, len(by_length), batch_size):
             rows = by_length[start : start + batch_size]
-            step = _step([texts[row] for row in rows], rows, pad_id=host.pad_id)
+            in_run = rows if numbers is None else [numbers[row] for row in rows]
+            step = _step([texts[row] for row in rows], in_run, pad_id=host.pad_id)
             if hooks is not None:
                 hooks.begin(step)
             logits = full_logits(host, step)
@@ -84,7 +93,7 @@ def full_logits(host: Host, step: Step) -> Float[Tensor, "batch pos vocab"]:
     ).logits
 
 
-def _step(texts: Sequence[Text], rows: Sequence[int], *, pad_id: int) -> Step:
+def _step(texts: Sequence[Text], numbers: Sequence[int], *, pad_id: int) -> Step:
     width = max(len(text.ids) for text in texts)
     pads = [width - len(text.ids) for text in texts]
     names = sorted({name for text in texts for name in text.labels})
@@ -93,7 +102,7 @@ def _step(texts: Sequence[Text], rows: Sequence[int], *, pad_id: int) -> Step:
         mask=torch.arange(width) >= torch.tensor(pads)[:, None],
         prompt_length=torch.tensor([text.prompt_length for text in texts]),
         new=width,
-        rows=torch.tensor(rows),
+        rows=torch.tensor(numbers),
         labels={name: _marks(texts, pads, width, name) for name in names},
     )
 

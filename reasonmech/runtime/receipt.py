@@ -103,9 +103,9 @@ def make_receipt(
     )
     if mode == "none" or not lines:
         return Receipt(lines)
-    some = list(texts) if mode == "full" else _spread(texts)
-    kl, n_tokens = replay_kl(bound, some, batch_size=batch_size)
-    return Receipt(lines, kl=kl, n_kl_rows=len(some), n_kl_tokens=n_tokens, noop_parity=noop_parity(bound.host))
+    rows = range(len(texts)) if mode == "full" else _spread(len(texts))
+    kl, n_tokens = replay_kl(bound, texts, rows, batch_size=batch_size)
+    return Receipt(lines, kl=kl, n_kl_rows=len(rows), n_kl_tokens=n_tokens, noop_parity=noop_parity(bound.host))
 
 
 def check_receipt(bound: Bound, receipt: Receipt, *, result: object) -> None:
@@ -121,19 +121,24 @@ def check_receipt(bound: Bound, receipt: Receipt, *, result: object) -> None:
             )
 
 
-def replay_kl(bound: Bound, texts: Sequence[Text], *, batch_size: int) -> tuple[float | None, int]:
-    """KL(edited || clean) in nats per chosen token, and the number of tokens; None when no token was chosen.
+def replay_kl(
+    bound: Bound, texts: Sequence[Text], rows: Sequence[int], *, batch_size: int
+) -> tuple[float | None, int]:
+    """KL(edited || clean) in nats per chosen token of some rows, and the number of tokens; None when there is none.
 
-    Of a text that is all prompt every position counts; of a rollout those that chose its tokens.
+    Rows keep their number in the run, which a source of `patch` is aligned with. Of a text that is all prompt every position counts; of a rollout those that chose its tokens.
     """
-    longest = max((len(text.ids) for text in texts), default=1)
+    longest = max((len(texts[row].ids) for row in rows), default=1)
     together = max(1, min(batch_size, MAX_LOGITS // (longest * bound.host.vocab_size)))
     total, count = 0.0, 0
     with torch.no_grad():
-        for start in range(0, len(texts), together):
-            some = texts[start : start + together]
+        for start in range(0, len(rows), together):
+            numbers = rows[start : start + together]
+            some = [texts[row] for row in numbers]
             clean = dict(run_passes(bound.host, some, batch_size=together))
-            for row, logits in run_passes(bound.host, some, hooks=Hooks(bound), batch_size=together):
+            for row, logits in run_passes(
+                bound.host, some, hooks=Hooks(bound), numbers=numbers, batch_size=together
+            ):
                 chosen = _choosing(some[row])
                 p, q = (x[chosen].float().log_softmax(-1) for x in (logits, clean.pop(row)))
                 total += float((p.exp() * (p - q)).sum())
@@ -170,6 +175,7 @@ def label_text(text: Text, labellers: Mapping[str, CausalLabeller]) -> Text:
     return Text(text.ids, text.prompt_length, text.name, labels)
 
 
-def _spread(texts: Sequence[Text]) -> list[Text]:
-    n = min(SAMPLE_ROWS, len(texts))
-    return [texts[i * len(texts) // n] for i in range(n)]
+def _spread(n_rows: int) -> list[int]:
+    """At most SAMPLE_ROWS rows of a run, evenly spread."""
+    n = min(SAMPLE_ROWS, n_rows)
+    return [i * n_rows // n for i in range(n)]

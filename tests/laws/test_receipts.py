@@ -8,9 +8,11 @@ from reasonmech.errors import NeverFiredError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import (
     Features,
+    Whole,
     above,
     clamp,
     generated,
+    patch,
     prompt,
     steer,
     tokens,
@@ -102,3 +104,17 @@ def test_receipt_modes_and_json() -> None:
     none = forward(HOST, many, plan, receipt="none").receipt
     assert none.kl is None and none.lines[0].n_fired == 20
     assert set(none.to_json()) >= {"lines", "kl", "noop_parity"}
+
+
+@pytest.mark.parametrize(("mode", "batch_size"), [("sample", 64), ("sample", 8), ("full", 8)])
+def test_the_replay_reads_a_row_aligned_source_at_the_rows_of_the_run(mode: str, batch_size: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    texts = [torch.randint(1, 40, (3 + i % 5,), generator=generator).tolist() for i in range(40)]
+    source = torch.zeros(40, 8, HOST.d_model)
+    for i, ids in enumerate(texts):
+        source[i, : len(ids)] = stream_at(HOST, tuple(ids), 1)
+    own = forward(HOST, texts, [patch(Whole("resid_post.1"), source)], batch_size=batch_size, receipt=mode).receipt
+    other = source.roll(1, 0) + source
+    moved = forward(HOST, texts, [patch(Whole("resid_post.1"), other)], batch_size=batch_size, receipt=mode).receipt
+    assert own.kl == pytest.approx(0.0, abs=1e-6)  # rounding of another batch shape
+    assert moved.kl > 1e-2 and own.n_kl_rows == moved.n_kl_rows == (16 if mode == "sample" else 40)
