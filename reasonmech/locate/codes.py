@@ -105,10 +105,10 @@ class Codes:
 
 @no_grad()
 def encode_rows(coder: SparseCoder, x: Tensor) -> Codes:
-    """Feature activations of x [row, d_model], encoded in chunks, as float32."""
+    """Feature activations of x [row, d_model], encoded in chunks on the coder's device, as float32 on the CPU."""
     step = max(1, CELLS // coder.d_sae)
     chunks = [
-        sparse.csr_array(coder.encode(x[start : start + step]).float().cpu().numpy())
+        sparse.csr_array(coder.encode(x[start : start + step].to(coder.device)).float().cpu().numpy())
         for start in range(0, len(x), step)
     ]
     return Codes(sparse.csc_array(sparse.vstack(chunks)))

@@ -60,6 +60,8 @@ def matched_features(
 ) -> list[tuple[int, ...]]:
     """n different random sets of features, the i-th member of each matched to the i-th target; none is a target.
 
+    Sets that hold the same features in another order are one set; a feature that never fires matches nothing.
+
     Args:
         stats: from `feature_stats`, on the text on which the arms will be compared.
         targets: the chosen features.
@@ -73,13 +75,13 @@ def matched_features(
     tolerance = tolerance or Tolerance()
     pools = [_pool(stats, target, wanted, tolerance) for target in wanted]
     rng = np.random.default_rng(seed)
-    found: dict[tuple[int, ...], None] = {}
+    found: dict[frozenset[int], tuple[int, ...]] = {}
     for _ in range(ATTEMPTS * n):
         drawn = tuple(int(rng.choice(pool)) for pool in pools)
         if len(set(drawn)) == len(drawn):
-            found[drawn] = None
+            found.setdefault(frozenset(drawn), drawn)
         if len(found) == n:
-            return list(found)
+            return list(found.values())
     raise DataError(
         f"{len(found)} different matched sets of {len(wanted)} features exist, {n} were asked for "
         f"(candidates per target: {', '.join(str(len(pool)) for pool in pools)})",
@@ -94,6 +96,7 @@ def _pool(stats: FeatureStats, target: int, taken: Sequence[int], tolerance: Tol
     off_effect = np.abs(stats.effect / stats.effect[target] - 1)
     worst = np.maximum(off_rate / tolerance.rate, off_effect / tolerance.effect)
     worst[list(taken)] = np.inf
+    worst[stats.rate == 0] = np.inf  # a feature that never fires is within 100 % of everything, and a control of nothing
     pool = np.flatnonzero(worst <= 1)
     if len(pool) == 0:
         near = int(np.argmin(worst))

@@ -30,6 +30,10 @@ class PlantedCoder:
     def d_in(self) -> int:
         return self.d_sae
 
+    @property
+    def device(self) -> torch.device:
+        return torch.device("cpu")
+
     def encode(self, x: Tensor) -> Tensor:
         return torch.relu(x)
 

@@ -62,3 +62,12 @@ def test_too_few_sets_is_an_error_not_a_shorter_list(stats: FeatureStats) -> Non
     assert {found[0] for found in matched_features(stats, (7,), n=len(pool), tolerance=narrow)} == set(pool)
     with pytest.raises(DataError, match=f"{len(pool)} different matched sets"):
         matched_features(stats, (7,), n=len(pool) + 1, tolerance=narrow)
+
+
+def test_a_feature_that_never_fires_is_no_control_and_order_makes_no_second_set() -> None:
+    rate, mean = np.array([0.1, 0.1, 0.1, 0.1, 0.0]), np.array([1.0, 1.0, 1.0, 1.0, 0.0])
+    stats, wide = FeatureStats(rate, mean, mean), Tolerance(1.0, 1.0)
+    (only,) = matched_features(stats, (0, 1), n=1, tolerance=wide)
+    assert set(only) == {2, 3}
+    with pytest.raises(DataError, match="1 different matched sets"):
+        matched_features(stats, (0, 1), n=2, tolerance=wide)
