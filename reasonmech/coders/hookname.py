@@ -11,8 +11,8 @@ from reasonmech.site import Site
 # The bridge's own names come first: an alias such as hook_resid_post is unknown to a bridge that carries SAEs.
 _NAMES: Final = {
     "resid_pre": ("hook_in", "hook_resid_pre"),
-    "attn_out": ("attn.hook_out", "hook_attn_out"),
-    "mlp_out": ("mlp.hook_out", "hook_mlp_out"),
+    "attn_out": ("attn.hook_out", "hook_attn_out", "ln1_post.hook_out"),
+    "mlp_out": ("mlp.hook_out", "hook_mlp_out", "ln2_post.hook_out"),
     "resid_post": ("hook_out", "hook_resid_post"),
 }
 _KIND: Final = {name: kind for kind, names in _NAMES.items() for name in names}
@@ -21,7 +21,11 @@ _HUGGING_FACE: Final = re.compile(r"(?:model|transformer|gpt_neox)\.(?:layers|h)
 
 
 def hook_of_site(site: Site) -> str:
-    """TransformerLens name of a site: "resid_post.2" is "blocks.2.hook_out"."""
+    """TransformerLens name of a site: "resid_post.2" is "blocks.2.hook_out".
+
+    Of a model with a norm after each half of a block, `attn_out` and `mlp_out` are after that norm: its own name is
+    found by `Host.lens_hook`.
+    """
     return f"blocks.{site.layer}.{_NAMES[site.kind][0]}"
 
 

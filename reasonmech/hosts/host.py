@@ -98,6 +98,20 @@ class Host:
 
         return build_lens(self.model, self.tokenizer, name=self.name)
 
+    def lens_hook(self, site: Site | str) -> str | None:
+        """Name of the hook of `lens` at which a site's tensor passes; None where the bridge shows it nowhere.
+
+        On architectures with a norm after each half of a block that is the norm's hook, not `attn.hook_out`.
+        """
+        from reasonmech.hosts.lens import hook_of_half
+
+        kind, layer = self.check_site(site)
+        if kind == "resid_pre":
+            return f"blocks.{layer}.hook_in"
+        if kind == "resid_post":
+            return f"blocks.{layer}.hook_out"
+        return hook_of_half(self.lens, layer, self._half(kind))
+
     def check_site(self, site: Site | str) -> Site:
         """Parse a site and check that this host has it.
 
@@ -123,8 +137,10 @@ class Host:
             return HookPoint(block, "input")
         if kind == "resid_post":
             return HookPoint(block, "output")
-        half = self._architecture.attention if kind == "attn_out" else self._architecture.mlp
-        return HookPoint(block.get_submodule(half), "output")
+        return HookPoint(block.get_submodule(self._half(kind)), "output")
+
+    def _half(self, kind: str) -> str:
+        return self._architecture.attention if kind == "attn_out" else self._architecture.mlp
 
     @property
     def norm(self) -> nn.Module:

@@ -47,6 +47,12 @@ def build_lens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, na
     )
 
 
+def hook_of_half(bridge: TransformerBridge, layer: int, path: str) -> str | None:
+    """Name of the hook at the output of what wraps the submodule `path` of a block; None where nothing does."""
+    parts = bridge.blocks[layer].submodules.items()
+    return next((f"blocks.{layer}.{name}.hook_out" for name, part in parts if part.name == path), None)
+
+
 def is_bridge(source: object) -> bool:
     """Whether this is a TransformerBridge, without importing transformer_lens to find out."""
     return any(base.__module__.startswith("transformer_lens") for base in type(source).__mro__)

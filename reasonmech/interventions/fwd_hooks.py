@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from reasonmech.coders.hookname import hook_of_site
-from reasonmech.errors import NeverFiredError, UnknownNameError
+from reasonmech.errors import BindError, NeverFiredError
 from reasonmech.interventions.bind import Stop, bind
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
@@ -28,8 +27,9 @@ def as_hooks(plan: Sequence[Intervention], host: Host, step: Step) -> list[FwdHo
     Differentiable: gradients flow through the edits. Made for the one pass that `step` describes (`Step.of(ids)`).
 
     Raises:
-        UnknownNameError: the TransformerBridge has no such hook (`run_with_hooks` would ignore it without a word).
+        UnknownNameError: the host has no such site.
         NeverFiredError: a mask matches no token of this pass.
+        BindError: the TransformerBridge shows a site nowhere (`run_with_hooks` ignores an unknown hook without a word).
         MismatchError, BindError: as in `bind`.
     """
     bound = bind(plan, host)
@@ -40,9 +40,13 @@ def as_hooks(plan: Sequence[Intervention], host: Host, step: Step) -> list[FwdHo
     known = host.lens.hook_dict
     found = []
     for stop in bound.stops:
-        name = hook_of_site(stop.site)
-        if name not in known:
-            raise UnknownNameError("TransformerBridge hook", name, sorted(known))
+        name = host.lens_hook(stop.site)
+        if name is None or name not in known:
+            raise BindError(
+                f"the TransformerBridge of {host.name!r} has no hook at which {stop.site} passes",
+                allowed="sites that the bridge shows: resid_pre and resid_post of every layer are",
+                do="use another site, or run the plan with forward or generate",
+            )
         found.append((name, partial(_hook, hooks, stop)))
     return found
 

@@ -21,6 +21,8 @@ def test_names_and_sites_translate_both_ways(kind: str) -> None:
         ("blocks.12.hook_resid_post", Site("resid_post", 12)),
         ("blocks.0.hook_mlp_out", Site("mlp_out", 0)),
         ("blocks.0.hook_attn_out", Site("attn_out", 0)),
+        ("blocks.4.ln1_post.hook_out", Site("attn_out", 4)),
+        ("blocks.4.ln2_post.hook_out", Site("mlp_out", 4)),
         ("model.layers.2", Site("resid_post", 2)),
         ("transformer.h.5", Site("resid_post", 5)),
     ],
