@@ -24,15 +24,16 @@ class Effect(NamedTuple):
         n_tokens: tokens that passed its site.
         n_masked: tokens that its mask named.
         n_fired: those of them at which its gate was open (weight > 0).
-        mean_relative, max_relative: ||change|| / ||stream||, over the tokens at which it fired (0 when none).
+        mean_relative, max_relative: ||change|| / ||stream||, over the tokens at which it fired (0 when none);
+            None where no norms were computed.
         reread: mean coordinate found when the stream is encoded again after a clamp; None for other edits.
     """
 
     n_tokens: int
     n_masked: int
     n_fired: int
-    mean_relative: float
-    max_relative: float
+    mean_relative: float | None
+    max_relative: float | None
     reread: float | None
 
 
@@ -91,16 +92,16 @@ class Tally:
 
     def effects(self) -> tuple[Effect, ...]:
         """The sums as numbers, one per intervention."""
-        return tuple(_effect(sums) for sums in self._sums)
+        return tuple(_effect(sums, measured=self.measure) for sums in self._sums)
 
 
-def _effect(sums: _Sums) -> Effect:
+def _effect(sums: _Sums, *, measured: bool) -> Effect:
     n_fired = int(sums.n_fired)
     return Effect(
         n_tokens=sums.n_tokens,
         n_masked=sums.n_masked,
         n_fired=n_fired,
-        mean_relative=float(sums.relative) / n_fired if n_fired else 0.0,
-        max_relative=float(sums.largest),
+        mean_relative=float(sums.relative) / max(n_fired, 1) if measured else None,
+        max_relative=float(sums.largest) if measured else None,
         reread=float(sums.reread) / sums.n_reread if sums.n_reread else None,
     )

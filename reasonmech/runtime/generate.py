@@ -51,7 +51,8 @@ def generate(
         plan: interventions on the host; empty for a Decoder that is not a host.
         labellers: causal labellers of the masks that say `labelled(name)`.
         progress: show a bar when it takes more than a second.
-        receipt: how many rows the receipt replays for its KL: 16 at most, all, or no receipt at all.
+        receipt: how many rows the receipt replays for its KL: 16 at most, all, or none; with "none" it holds
+            counts only, and None for the KL and for the size of the change.
 
     Returns:
         `decode.samples` rollouts per problem, in the order of the problems.

@@ -40,8 +40,8 @@ class Line:
     n_tokens: int
     n_masked: int
     n_fired: int
-    mean_relative: float
-    max_relative: float
+    mean_relative: float | None
+    max_relative: float | None
     reread: float | None
 
 
@@ -66,8 +66,9 @@ class Receipt:
     noop_parity: float | None = None
 
     def table(self) -> pd.DataFrame:
-        """One row per intervention."""
-        return pd.DataFrame([asdict(line) for line in self.lines])
+        """One row per intervention; NaN where a number was not measured."""
+        numbers = {"mean_relative": "float64", "max_relative": "float64", "reread": "float64"}
+        return pd.DataFrame([asdict(line) for line in self.lines], columns=list(Line.__annotations__)).astype(numbers)
 
     def to_json(self) -> dict[str, object]:
         """JSON values only."""

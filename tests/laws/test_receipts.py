@@ -48,6 +48,18 @@ def test_a_gate_that_never_opened_is_a_finding_unless_firing_is_required() -> No
     assert len(caught.value.result) == len(PROMPTS)
 
 
+def test_without_a_measurement_there_is_no_number() -> None:
+    for out in (
+        forward(HOST, PROMPTS, [steer(direction(0), 2.0)], receipt="none"),
+        generate(HOST, PROMPTS, [steer(direction(0), 2.0)], decode=DECODE, receipt="none"),
+    ):
+        [line] = out.receipt.lines
+        assert line.n_fired > 0 and line.mean_relative is None and line.max_relative is None and out.receipt.kl is None
+        assert out.receipt.table()[["mean_relative", "max_relative"]].isna().all(axis=None)
+    measured = forward(HOST, PROMPTS, [steer(direction(0), 2.0)]).receipt.table()
+    assert (measured.mean_relative > 0).all() and measured.max_relative.dtype == "float64"
+
+
 def stream_at(host: Host, ids: tuple[int, ...], layer: int) -> Tensor:
     seen = []
     handle = host.layers[layer].register_forward_hook(
