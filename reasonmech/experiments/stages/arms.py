@@ -136,9 +136,14 @@ def _steering_site(context: StageContext) -> str:
 
 
 def _clamp(context: StageContext, kinds: Kinds) -> ClampFeatures:
-    """Clamped features in place of vectors: the one coder whose groups, over all behaviours, do most."""
+    """Clamped features in place of vectors: the one coder whose groups, over all behaviours, do most.
+
+    Coders of the last layer, where a feature is hardly more than a logit, stand in only where there is no other.
+    """
+    candidates, last = read_candidates(context), f"resid_post.{context.pair.base.n_layers - 1}"
+    usable = [group for group in candidates if group.site != last] or candidates
     best: dict[tuple[str, str], Group] = {}
-    for group in sorted(read_candidates(context), key=lambda group: group.effect):
+    for group in sorted(usable, key=lambda group: group.effect):
         best[group.coder, group.behaviour] = group
     by_coder: dict[str, list[Group]] = {}
     for (coder, _), group in best.items():

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import product
 from typing import Final, Literal
 
@@ -18,7 +17,8 @@ from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
-from reasonmech.experiments.stages.groups import Group, read_groups
+from reasonmech.experiments.stages.controls import TOLERANCES, draw_controls, written_stats
+from reasonmech.experiments.stages.groups import Chosen, read_groups
 from reasonmech.experiments.stages.moments import (
     HERE,
     Moments,
@@ -32,13 +32,13 @@ from reasonmech.experiments.stages.rollouts import Source, read_rollouts
 from reasonmech.experiments.tables import Condition, Counts
 from reasonmech.hosts import Host
 from reasonmech.interventions import Features, Intervention, ablate, clamp, everywhere, labelled, plan_fingerprint
-from reasonmech.locate import FeatureStats, Tolerance, feature_stats, matched_features
+from reasonmech.locate import FeatureStats, Tolerance
+from reasonmech.rollout import Trace
 from reasonmech.runtime import capture
 from reasonmech.stats import by_problem
 from reasonmech.tasks import parse
 
 STUDIED: Final[dict[str, Source]] = {"base": "study_base", "thinking": "study_thinking"}
-NAMED_CONTROL = "random features matched in firing rate and strength"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +53,18 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Arm:
-    """Features to write: the located group, or a random one matched to it."""
+    """Features to write: the located group, or a random one matched to it.
+
+    Attributes:
+        mean_active: of each feature where it fires, in activation units: dose 1.
+        tolerance: within which the random groups are matched, and `control` says so.
+    """
 
     name: str
     features: Features
     mean_active: tuple[float, ...]
+    tolerance: Tolerance
+    control: str
 
 
 @stages.register("study")
@@ -71,18 +78,18 @@ class StudyFeatures(Stage):
     needs = ("rollouts", "coders", "groups")
 
     kind: Literal["study"] = "study"
-    doses: tuple[float, ...] = Field((0.5, 1.0, 2.0, 4.0), min_length=1, description="multiples of mean activations")
+    doses: tuple[float, ...] = Field((1.0, 2.0, 4.0, 8.0), min_length=1, description="multiples of mean activations")
     controls: int = Field(3, gt=0, description="matched random groups per behaviour")
     tolerances: tuple[tuple[float, float], ...] = Field(
-        ((0.2, 0.1), (0.5, 0.3), (1.0, 1.0)),
+        TOLERANCES,
         min_length=1,
         description="matching of rate and of decoder norm x mean activation; the first that has matches is used",
     )
     rollouts: int = Field(300, gt=0, description="evaluation rollouts per behaviour and place")
 
     def run(self, context: StageContext) -> None:
-        coders, notes = read_coders(context), []
-        trials = [trial for group in read_groups(context) for trial in self._trials(context, group, coders, notes)]
+        coders, notes, read = read_coders(context), [], _Read(context)
+        trials = [trial for chosen in read_groups(context) for trial in self._trials(read, chosen, coders, notes)]
         tables, receipts = [], {}
         for trial in tqdm(trials, desc="study", disable=not context.progress):
             onset = onset_id(trial.host, context.problems.task, trial.moments.behaviour)
@@ -95,65 +102,68 @@ class StudyFeatures(Stage):
         context.write_receipts(receipts)
         context.write_notes(notes)
 
-    def _trials(
-        self, context: StageContext, group: Group, coders: dict[str, SparseCoder], notes: list[str]
-    ) -> Iterator[Trial]:
-        pair, behaviour = context.pair, group.behaviour
-        texts = {side: parse(read_rollouts(context, source)) for side, source in STUDIED.items()}
-        draw = _Controls(context, self.controls, self.tolerances, coders[group.coder], notes)
-        arms = draw.arms(behaviour, group.indices)
+    def _trials(self, read: _Read, chosen: Chosen, coders: dict[str, SparseCoder], notes: list[str]) -> Iterator[Trial]:
+        pair, behaviour = read.context.pair, chosen.clamp.behaviour
+        arms = self._arms(read, "base", coders[chosen.clamp.coder], chosen.clamp.indices)
         for choose in (at_opportunities, elsewhere):
-            moments = choose(texts["base"], behaviour, limit=self.rollouts)
+            moments = self._moments(choose, read.traces("base"), behaviour, notes)
+            if moments is None:
+                continue
             yield _untouched(pair.base, "base", moments)
             for arm, dose in product(arms, self.doses):
                 clamped = clamp(arm.features, dose * torch.tensor(arm.mean_active), where=labelled(HERE))
                 yield _trial("clamp", arm, pair.base, "base", moments, [clamped], dose)
-        removed = draw.arms(behaviour, group.wider)
         for host, side in ((pair.thinking, "thinking"), (pair.base, "base")):
-            moments = at_opportunities(texts[side], behaviour, limit=self.rollouts)
+            moments = self._moments(at_opportunities, read.traces(side), behaviour, notes)
+            if moments is None:
+                continue
             if side == "thinking":
                 yield _untouched(host, side, moments)
-            for arm in removed:
+            for arm in self._arms(read, side, coders[chosen.ablate.coder], chosen.ablate.wider):
                 plan = [ablate(replace(arm.features, transfer=side == "thinking"), where=everywhere())]
                 yield _trial("ablate", arm, host, side, moments, plan, float("nan"))
 
+    def _moments(
+        self, choose: Callable[..., Moments], traces: Sequence[Trace], behaviour: str, notes: list[str]
+    ) -> Moments | None:
+        try:
+            return choose(traces, behaviour, limit=self.rollouts)
+        except DataError as error:
+            notes.append(f"study of {behaviour}: {error.happened}")
+            return None
 
-@dataclass(frozen=True, eq=False)
-class _Controls:
-    """Random features of a coder that are like the located ones on the text on which all of them are compared."""
-
-    context: StageContext
-    n: int
-    tolerances: Sequence[tuple[float, float]]
-    coder: SparseCoder
-    notes: list[str]
-
-    @cached_property
-    def stats(self) -> FeatureStats:
-        host, site = self.context.pair.base, self.coder.site
-        acts = capture(host, read_rollouts(self.context, "study_base"), [site], progress=False)
-        return feature_stats(self.coder, acts.at(site))
-
-    def arms(self, behaviour: str, indices: tuple[int, ...]) -> list[Arm]:
-        """The located features first, then `n` random sets matched to them one by one."""
-        drawn = {"located": indices} | {f"random {i}": some for i, some in enumerate(self._matched(behaviour, indices))}
+    def _arms(self, read: _Read, side: str, coder: SparseCoder, indices: tuple[int, ...]) -> list[Arm]:
+        """The located features first, then `controls` random sets matched to them one by one on this side's text."""
+        stats = read.stats(side, coder)
+        drawn = draw_controls(stats, indices, n=self.controls, seed=read.context.seed, tolerances=self.tolerances)
+        named = {"located": indices} | {f"random {i}": some for i, some in enumerate(drawn.sets)}
         return [
-            Arm(name, Features(self.coder, some), tuple(self.stats.mean_active[list(some)].tolist()))
-            for name, some in drawn.items()
+            Arm(name, Features(coder, some), tuple(stats.mean_active[list(some)].tolist()), drawn.tolerance, drawn.said)
+            for name, some in named.items()
         ]
 
-    def _matched(self, behaviour: str, indices: tuple[int, ...]) -> list[tuple[int, ...]]:
-        for rate, effect in self.tolerances:
-            try:
-                return matched_features(
-                    self.stats, indices, n=self.n, seed=self.context.seed, tolerance=Tolerance(rate, effect)
-                )
-            except DataError as error:
-                what = f"controls of {len(indices)} {behaviour} features within {rate:.0%} and {effect:.0%}"
-                self.notes.append(f"{what}: {error.happened}")
-        raise DataError(
-            f"no random features match the group of {behaviour!r}", do="widen `tolerances`, or train wider coders"
-        )
+
+class _Read:
+    """What the models wrote on the evaluation problems, and how coders fire on it; each is read once."""
+
+    def __init__(self, context: StageContext) -> None:
+        self.context = context
+        self._traces: dict[str, list[Trace]] = {}
+        self._stats: dict[tuple[str, str], FeatureStats] = {}
+
+    def traces(self, side: str) -> list[Trace]:
+        if side not in self._traces:
+            self._traces[side] = parse(read_rollouts(self.context, STUDIED[side]))
+        return self._traces[side]
+
+    def stats(self, side: str, coder: SparseCoder) -> FeatureStats:
+        """How a coder's features fire in this side's host, over the tokens that it chose itself."""
+        key = (side, f"{coder.name} {coder.site}")
+        if key not in self._stats:
+            host = self.context.pair.base if side == "base" else self.context.pair.thinking
+            acts = capture(host, read_rollouts(self.context, STUDIED[side]), [coder.site], progress=False)
+            self._stats[key] = written_stats(coder, acts)
+        return self._stats[key]
 
 
 def _untouched(host: Host, side: str, moments: Moments) -> Trial:
@@ -172,8 +182,9 @@ def _trial(
         side,
         plan_fingerprint(plan),
         control_for="" if arm.name == "located" else located,
-        control=NAMED_CONTROL if arm.name == "located" else "",
-        tags=_tags(verb, arm.name, moments, dose),
+        control=arm.control if arm.name == "located" else "",
+        tags=_tags(verb, arm.name, moments, dose)
+        | {"tolerance_rate": arm.tolerance.rate, "tolerance_effect": arm.tolerance.effect},
     )
     return Trial(condition, host, moments, plan)
 

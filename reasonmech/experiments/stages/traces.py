@@ -40,12 +40,13 @@ class ShowTraces(Stage):
 
     def _frame(self, context: StageContext, name: str, one: Rollouts) -> pd.DataFrame:
         host, coders = context.pair.base, read_coders(context)
-        groups = read_groups(context)
+        groups = [chosen.clamp for chosen in read_groups(context)]
         acts = capture(host, one, [group.site for group in groups], progress=False)
         rollout = one[0]
         columns: dict[str, np.ndarray] = {}
         for group in groups:
-            values = coders[group.coder].read(acts.at(group.site).float(), group.indices).detach().numpy()
+            values = coders[group.coder].read(acts.at(group.site).float().to(coders[group.coder].device), group.indices)
+            values = values.detach().cpu().numpy()
             for i, index in enumerate(group.indices):
                 columns[f"{group.behaviour}: feature {index} at {group.site}"] = values[len(rollout.prompt_ids) :, i]
         verdict = "right" if grade(one)[0] else "wrong"
