@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import ClassVar, Final, final
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
