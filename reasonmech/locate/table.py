@@ -32,7 +32,7 @@ COLUMNS: Final = {
     "train_value": "on the problems it was chosen on, so optimistic; what select() ranks by; NaN for a baseline",
     "sign": "1 where the behaviour goes with activity, -1 where with silence",
     "p": "two-sided, clustered by problem, on the training split",
-    "p_adjusted": "Benjamini-Hochberg over all features of the table",
+    "p_adjusted": "Benjamini-Hochberg over all features searched, of every search in the table",
     "rate": "share of labelled rows on which it fires",
     "mean_active": "mean activation where it fires, in the coder's activation units",
     "n_pos": "positive rows held out",
@@ -66,11 +66,14 @@ class FeatureTable:
         return cls(with_adjusted(pd.concat([table.frame for table in tables], ignore_index=True)))
 
     def top(self, k: int = 5, *, behaviour: str | None = None) -> FeatureTable:
-        """The k best features of each behaviour, mode and site by training value, with every baseline beside them."""
-        frame = self.frame if behaviour is None else self.of(behaviour).frame
-        groups = frame.groupby(["behaviour", "mode", "site", "kind"], sort=False)
-        rank = groups["train_value"].rank(method="first", ascending=False)
-        kept = rows_where(frame, (frame["kind"] != "feature") | ((rank <= k) & frame["value"].notna()))
+        """The k best features of each behaviour, mode and site, with every baseline beside them.
+
+        Ranked as `locate` ranks: those that go with the behaviour (sign 1) first, then by training value.
+        """
+        frame = (self.frame if behaviour is None else self.of(behaviour).frame).reset_index(drop=True)
+        best = frame.take(np.lexsort((-frame["train_value"], frame["sign"] <= 0)))
+        rank = best.groupby(["behaviour", "mode", "site", "kind"], sort=False).cumcount().reindex(frame.index)
+        kept = rows_where(frame, (frame["kind"] != "feature") | ((rank < k) & frame["value"].notna()))
         order = np.lexsort((-kept["value"], kept["site"], kept["mode"], kept["behaviour"]))
         return FeatureTable(kept.take(order))
 

@@ -108,6 +108,21 @@ def test_baselines_stand_in_the_same_table_and_the_ceiling_is_the_ceiling(table:
     assert np.isnan(_row(table, "probe")["p_adjusted"])
 
 
+def test_the_top_of_a_hazard_table_is_what_was_valued(world, coder) -> None:
+    """Likelihood gain has no sign: a silent feature may gain more than one that goes with the behaviour."""
+    frame = pd.DataFrame(
+        {
+            "behaviour": "check", "mode": "anticipates", "site": "resid_post.1", "kind": ["feature"] * 4 + ["probe"],
+            "feature": [0, 1, 2, 3, -1], "score": "hazard", "unit": "nats", "value": [np.nan, 0.2, 0.1, np.nan, 0.3],
+            "low": 0.0, "high": 1.0, "train_value": [0.9, 0.5, 0.4, 0.8, np.nan], "sign": [-1, 1, 1, -1, 1], "p": 0.01,
+            "p_adjusted": 0.01, "rate": 0.1, "mean_active": 1.0, "n_pos": 9, "n_neg": 9, "n_problems": 9,
+        }
+    )  # fmt: skip
+    assert list(FeatureTable(frame).top(2).frame.feature) == [-1, 1, 2]
+    found = locate(world.acts, world.labels, coder, score="hazard", search=Search(top=6))
+    assert (found.top(6).frame.kind == "feature").sum() == 6
+
+
 def test_hazard_discounts_what_position_knows_already(world, coder) -> None:
     found = locate(world.acts, world.labels, coder, score="hazard", context=Context(ceiling=world.true_hazard))
     assert _row(found, "feature", world.signal)["low"] > 0.02
