@@ -81,7 +81,8 @@ class LocateFeatures(Stage):
         coders, search = read_coders(context), Search(top=self.top, draws=self.draws, seed=context.seed)
         sources: set[Source] = {wanted.source for wanted in self.searches}
         texts = {source: _read(context, source, coders) for source in sorted(sources)}
-        found, notes = [], []
+        found: list[FeatureTable] = []
+        notes = []
         plans = list(product(self.searches, self.behaviours))
         for wanted, behaviour in tqdm(plans, desc="locate", disable=not context.progress):
             text = texts[wanted.source]
@@ -90,14 +91,15 @@ class LocateFeatures(Stage):
                 known = _known(context, text, labels) if labels.mode == "anticipates" else Context()
                 for name, coder in coders.items():
                     table = locate(text.acts, labels, coder, score=wanted.score, context=known, search=search)
-                    kept = _worth_keeping(table.frame, self.top)
-                    found.append(kept.assign(coder=name, source=wanted.source, among=wanted.among, selected=False))
+                    said = {"coder": name, "source": wanted.source, "among": wanted.among, "selected": False}
+                    found.append(FeatureTable(table.frame.assign(**said, kept=_worth_keeping(table.frame, self.top))))
             except DataError as error:
                 what = f"{wanted.score} of {behaviour} among {wanted.among} of {wanted.source} text"
                 notes.append(f"{what}: {error.happened}")
         if not found:
             raise DataError("no behaviour could be searched for:\n  " + "\n  ".join(notes), do="use more rollouts")
-        context.write_features(pd.concat(found, ignore_index=True))
+        searched = FeatureTable.concat(found).frame  # corrected over all that was searched, then thinned
+        context.write_features(searched.loc[searched.kept.astype(bool)].drop(columns="kept").reset_index(drop=True))
         context.write_notes(notes)
 
 
@@ -107,9 +109,9 @@ def _read(context: StageContext, source: Source, coders: Mapping[str, SparseCode
     return Text(source, rollouts, parse(rollouts), capture(host, rollouts, list(sites), progress=context.progress))
 
 
-def _worth_keeping(frame: pd.DataFrame, top: int) -> pd.DataFrame:
-    """What has a held-out value, and the best of the training split."""
-    return frame.loc[frame.value.notna() | (frame.train_value.rank(ascending=False) <= top)]
+def _worth_keeping(frame: pd.DataFrame, top: int) -> pd.Series:
+    """Which rows: what has a held-out value, and the best of the training split."""
+    return frame.value.notna() | (frame.train_value.rank(ascending=False) <= top)
 
 
 def _labels(text: Text, behaviour: str, among: Among, *, rows: int) -> Labels:
