@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import pandas as pd
 from pydantic import Field
 
 from reasonmech.behaviours import behaviours, onset_rate, verified_rate
+from reasonmech.behaviours.label import Rate
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.tables import Condition
 from reasonmech.problem import ProblemSet
-from reasonmech.rollout import Rollouts
+from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime import Decode, generate
-from reasonmech.stats import clopper_pearson
+from reasonmech.stats import Interval, clopper_pearson, ratio_interval
 from reasonmech.tasks import Split, load_task, parse
 
 Source = Literal["base", "thinking", "study_base", "study_thinking"]
@@ -67,15 +69,30 @@ class WriteRollouts(Stage):
         return generate(context.pair.base, problems, decode=decode, progress=context.progress)
 
     def _rates(self, condition: Condition, rollouts: Rollouts) -> list[pd.DataFrame]:
-        """Onsets per opportunity and executions that did their job, with exact intervals over opportunities."""
+        """Onsets per opportunity and executions that did their job, with intervals by problem."""
         traces, tables = parse(rollouts), []
+        together: dict[str, list[Trace]] = {}
+        for trace in traces:
+            together.setdefault(trace.rollout.problem.id, []).append(trace)
         for behaviour in self.behaviours:
             behaviours.get(behaviour)
             for metric, rate in (("onset_rate", onset_rate), ("verified_rate", verified_rate)):
                 found = rate(traces, behaviour)
                 if not found.n:
                     continue
-                ends = clopper_pearson(found.hits, found.n)
+                ends = rate_interval([rate(some, behaviour) for some in together.values()])
                 for suffix, value in (("", found.value), (".low", ends.low), (".high", ends.high)):
                     tables.append(condition.rows(f"{metric}:{behaviour}{suffix}", [value], unit="share"))
         return tables
+
+
+def rate_interval(by_problem: Sequence[Rate]) -> Interval:
+    """Interval of a rate whose unit is the problem: resampled by problem, exact over problems where none, or all, hit.
+
+    Problems without an opportunity say nothing and are left out.
+    """
+    seen = [rate for rate in by_problem if rate.n]
+    hits, n = [rate.hits for rate in seen], [rate.n for rate in seen]
+    if sum(hits) in (0, sum(n)):
+        return clopper_pearson(len(seen) if sum(hits) else 0, len(seen))
+    return ratio_interval(hits, n)
