@@ -12,7 +12,7 @@ from pathlib import Path
 from reasonmech.experiments.assemble import assemble
 from reasonmech.experiments.config import Experiment, load_experiment
 from reasonmech.experiments.loaded import Run, load_run
-from reasonmech.experiments.record import code_hash
+from reasonmech.experiments.record import code_hash, package_versions
 from reasonmech.experiments.stages.base import Stage, StageContext
 from reasonmech.experiments.store import RunStore, open_store
 from reasonmech.hosts import ModelPair, load_pair
@@ -28,8 +28,9 @@ def run(
 ) -> Run:
     """Carry out an experiment and return its finished run.
 
-    A stage whose inputs (its settings, the stages it needs, weights, problems, code) are those of an earlier,
-    interrupted start is read back instead of computed. Nothing is visible under `out` before everything is there.
+    A stage whose inputs (its settings and the files they name, the stages it needs, weights and layers of the pair,
+    problems, code, packages) are those of an earlier, interrupted start is read back instead of computed. Nothing is
+    visible under `out` before everything is there.
 
     Args:
         config: YAML file, name of a shipped experiment, or a validated `Experiment`.
@@ -63,11 +64,14 @@ def _inputs(experiment: Experiment, stage: Stage, pair: ModelPair, hashes: dict[
     """SHA-256 of everything that a stage's files depend on."""
     parts = {
         "code": code_hash(),
+        "packages": package_versions(),
         "weights": [pair.base.weight_hash, pair.thinking.weight_hash],
+        "layers": [pair.steering_layer, pair.sae_layer],
         "task": experiment.task.model_dump(mode="json"),
         "decode": json.loads(experiment.canonical())["decode"],
         "seed": experiment.seed,
         "stage": stage.model_dump(mode="json"),
+        "files": stage.files(),
         "needs": [hashes[kind] for kind in stage.needs],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

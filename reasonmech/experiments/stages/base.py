@@ -98,6 +98,10 @@ class Stage(Settings, ABC):
 
     kind: str
 
+    def files(self) -> Mapping[str, object]:
+        """What the files that its settings merely name say, as JSON: a stage is done again when they change."""
+        return {}
+
     @abstractmethod
     def run(self, context: StageContext) -> None:
         """Write this stage's files into `context.out`."""

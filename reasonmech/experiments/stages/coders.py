@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -52,6 +53,9 @@ class TrainCoders(Stage):
     steps: int | None = Field(None, gt=0, description="training steps in place of the config's")
     corpus: str = Field("none", description="registered corpus that the base reads as well")
     documents: int = Field(1000, ge=0, description="how many of its documents")
+
+    def files(self) -> Mapping[str, object]:
+        return {source: load_coder_config(source).model_dump(mode="json") for source in self.configs}
 
     def run(self, context: StageContext) -> None:
         host = context.pair.base
