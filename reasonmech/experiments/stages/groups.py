@@ -125,8 +125,8 @@ class ChooseGroups(Stage):
     enough: float = Field(
         0.3,
         ge=0,
-        description="effect over control below which a behaviour's group may come from the last layer, where a feature is hardly "
-        "more than a logit",
+        description="effect over control below which a behaviour's group may come from the last layer, where a "
+        "feature is hardly more than a logit",
     )
     doses: tuple[float, ...] = Field((2.0, 4.0, 8.0), min_length=1, description="multiples of the mean activation")
     rollouts: int = Field(200, gt=0, description="fitting rollouts on which clamping is tried")

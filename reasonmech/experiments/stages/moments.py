@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
+import torch
 
 from reasonmech.behaviours import behaviours
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
-from reasonmech.interventions import Intervention
+from reasonmech.interventions import Hooks, Intervention, bind
+from reasonmech.interventions.tally import Tally
 from reasonmech.rollout import Rollout, Trace
-from reasonmech.runtime import forward
-from reasonmech.runtime.receipt import ReceiptMode
+from reasonmech.runtime.passes import Text, run_passes
+from reasonmech.runtime.receipt import ReceiptMode, check_receipt, make_receipt
 from reasonmech.stats import Interval, mean_interval
 from reasonmech.tasks import tasks
 
 HERE = "here"  # label of the moments in a plan: where=labelled(HERE)
+BATCH = 128  # texts per pass
 DRAWS = 2000  # bootstrap draws per point of a curve
 
 
@@ -96,20 +99,30 @@ class Response:
 def respond(
     host: Host, moments: Moments, plan: Sequence[Intervention], *, onset: int, receipt: ReceiptMode = "sample"
 ) -> Response:
-    """Teacher-forced: every text is read as it was written, the plan acts where its masks say."""
-    marks = {HERE: moments.positions} if plan else {}
-    result = forward(host, moments.rollouts, plan, labels=marks, batch_size=128, receipt=receipt)
-    value = np.concatenate(
-        [
-            logits[list(found)].float().softmax(-1)[:, onset].numpy()
-            for logits, found in zip(result.logits, moments.positions, strict=True)
-        ]
-    )
-    made = result.receipt
-    lines = [] if made is None else list(made.table().to_dict("records"))
-    return Response(
-        value,
-        mean_interval(value, moments.problems, draws=DRAWS),
-        None if made is None else made.kl,
-        [{str(key): cell for key, cell in line.items()} for line in lines],
-    )
+    """Teacher-forced: every text is read as it was written, the plan acts where its masks say.
+
+    Of each text's logits only the onset's probability at its moments is kept.
+    """
+    bound = bind(plan, host)
+    tally = Tally(bound.plan, measure=receipt != "none")
+    hooks = Hooks(bound, tally=tally) if bound.plan else None
+    texts, found = _texts(moments), {}
+    with torch.no_grad():
+        for row, logits in run_passes(host, texts, hooks=hooks, batch_size=BATCH):
+            here = logits[list(moments.positions[row])].float()
+            found[row] = here.softmax(-1)[:, onset].cpu().numpy()
+    value = np.concatenate([found[row] for row in range(len(texts))])
+    interval = mean_interval(value, moments.problems, draws=DRAWS)
+    if not plan:
+        return Response(value, interval, None, [])
+    made = make_receipt(bound, tally, texts, mode=receipt, batch_size=BATCH)
+    response = Response(value, interval, made.kl, [asdict(line) for line in made.lines])
+    check_receipt(bound, made, result=response)
+    return response
+
+
+def _texts(moments: Moments) -> list[Text]:
+    return [
+        Text(r.all_ids, len(r.prompt_ids), f"problem {r.problem.id!r}, sample {r.sample}", {HERE: frozenset(found)})
+        for r, found in zip(moments.rollouts, moments.positions, strict=True)
+    ]

@@ -1,0 +1,56 @@
+"""Controls: random features of a coder, matched to located ones on the text on which both are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+import torch
+
+from reasonmech.coders import SparseCoder
+from reasonmech.errors import DataError
+from reasonmech.locate import FeatureStats, Tolerance, feature_stats, matched_features
+from reasonmech.runtime import Activations
+
+TOLERANCES: Final = ((0.2, 0.1), (0.5, 0.3), (1.0, 1.0))
+
+
+class Drawn(NamedTuple):
+    """Random sets of features, and the narrowest tolerance that had enough of them."""
+
+    sets: list[tuple[int, ...]]
+    tolerance: Tolerance
+
+    @property
+    def said(self) -> str:
+        """What the controls are, for a reader of the result."""
+        rate, effect = self.tolerance
+        return f"random features matched within {rate:.0%} in firing rate and {effect:.0%} in strength"
+
+
+def written_stats(coder: SparseCoder, acts: Activations) -> FeatureStats:
+    """Statistics of every feature over the tokens that the model wrote itself: no prompt, no environment."""
+    own = np.flatnonzero(acts.index.generated.to_numpy(bool) & ~acts.index.by_environment.to_numpy(bool))
+    return feature_stats(coder, acts.take(coder.site, torch.from_numpy(own)))
+
+
+def draw_controls(
+    stats: FeatureStats, indices: Sequence[int], *, n: int, seed: int, tolerances: Sequence[tuple[float, float]]
+) -> Drawn:
+    """`n` random sets like `indices`, from the first tolerance (rate, effect) that has so many.
+
+    Raises:
+        DataError: none has; what each lacked is said.
+    """
+    lacking = []
+    for rate, effect in tolerances:
+        tolerance = Tolerance(rate, effect)
+        try:
+            return Drawn(matched_features(stats, tuple(indices), n=n, seed=seed, tolerance=tolerance), tolerance)
+        except DataError as error:
+            lacking.append(f"within {rate:.0%} and {effect:.0%}: {error.happened}")
+    raise DataError(
+        f"no random features match features {list(indices)}: {'; '.join(lacking)}",
+        do="widen `tolerances`, or train wider coders",
+    )
