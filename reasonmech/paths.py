@@ -19,6 +19,8 @@ M = TypeVar("M", bound=BaseModel)
 
 _PACKAGE: Final = Path(__file__).resolve().parent
 ORGANISM_PREFIX: Final = "organism:"
+PLAN_FILE: Final = "plan.json"  # of a capture that a kill interrupted
+RESUMABLE: Final = (PLAN_FILE, "stages")  # in a partial directory: a capture's, or a run's, which goes on from there
 
 
 def config_dir() -> Path:
@@ -104,13 +106,18 @@ def check_new(path: str | Path) -> Path:
 def new_directory(path: str | Path) -> Iterator[Path]:
     """Write into `<path>.partial`, which is renamed to `path` when the block ends without an exception.
 
-    What a killed run left under the partial name is removed first: nothing ever reads it.
+    What a killed `new_directory` left under the partial name is removed first: nothing ever reads it.
 
     Raises:
-        OutputError: `path` exists, or cannot be written.
+        OutputError: `path` exists, cannot be written, or its partial is that of a capture or a run, which can go on.
     """
     path = check_new(path)
     partial = partial_of(path)
+    if any((partial / name).exists() for name in RESUMABLE):
+        raise OutputError(
+            f"{partial} holds an unfinished capture or run of the same name",
+            do="finish it, choose another path, or delete it; nothing was changed",
+        )
     if partial.exists():
         shutil.rmtree(partial)
     partial.mkdir()

@@ -29,6 +29,16 @@ def test_an_exception_leaves_nothing_that_looks_complete(tmp_path: Path) -> None
     assert out.exists()
 
 
+@pytest.mark.parametrize("kept", ["plan.json", "stages"])
+def test_what_somebody_can_still_finish_is_not_removed(tmp_path: Path, kept: str) -> None:
+    out = tmp_path / "out"
+    theirs = partial_of(out) / kept
+    theirs.mkdir(parents=True)
+    with pytest.raises(OutputError, match="unfinished capture or run"), new_directory(out):
+        raise AssertionError("the block must not start")
+    assert theirs.exists() and not out.exists()
+
+
 def test_what_exists_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="exists already"):
         check_new(tmp_path)
