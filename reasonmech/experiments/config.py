@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import yaml
-from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError
+from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
-from reasonmech.errors import ConfigError, CorruptFileError, ReasonmechError, UnknownNameError
+from reasonmech.errors import ConfigError, ReasonmechError, UnknownNameError
 from reasonmech.experiments.stages import Settings, Stage, build_stage, check_order
+from reasonmech.experiments.stages.rollouts import WriteRollouts
 from reasonmech.paths import config_dir
 from reasonmech.runtime.decode import Decode
 from reasonmech.tasks import Split
@@ -38,6 +39,16 @@ class Experiment(Settings):
     seed: int = Field(0, description="of everything random that is not a problem")
     stages: tuple[SerializeAsAny[Annotated[Stage, BeforeValidator(build_stage)]], ...] = Field(min_length=1)
 
+    @model_validator(mode="after")
+    def _fitting_is_not_evaluation(self) -> Self:
+        for stage in self.stages:
+            if isinstance(stage, WriteRollouts) and (stage.split, stage.seed) == (self.task.split, self.task.seed):
+                raise ConfigError(
+                    f"fitting problems are the evaluation problems: split {stage.split!r}, seed {stage.seed}",
+                    do="give the stage `rollouts` another split, such as train",
+                )
+        return self
+
     def canonical(self) -> str:
         """JSON with every default filled in and keys sorted: equal text, equal run."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)
@@ -53,13 +64,13 @@ def load_experiment(source: str | Path, overrides: Sequence[str] = ()) -> Experi
         overrides: "a.b=3" each; list items are addressed by number or, for stages, by kind ("stages.study.n=8").
 
     Raises:
-        ConfigError: the file is missing, an override names no key, or the result does not validate; with file and key.
+        ConfigError: the file is no YAML, an override names no key, or the result does not validate; with file and key.
     """
     path = find_experiment(source)
     try:
         raw = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
-        raise CorruptFileError(f"{path} is not YAML: {error}", do="mend the file") from error
+        raise ConfigError(f"{path} is not YAML: {error}", do="mend the file") from error
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds no mapping", allowed=", ".join(Experiment.model_fields))
     for override in overrides:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reasonmech.errors import ConfigError, CorruptFileError, UnknownNameError
+from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.experiments import Condition, Stage, load_experiment
 from reasonmech.experiments.stages import stages
 
@@ -70,7 +70,7 @@ def test_an_unknown_name_lists_the_shipped_experiments() -> None:
 
 def test_what_is_no_yaml_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text("a: [1,")
-    with pytest.raises(CorruptFileError, match=r"broken\.yaml"):
+    with pytest.raises(ConfigError, match=r"broken\.yaml"):
         load_experiment(tmp_path / "broken.yaml")
 
 
@@ -84,3 +84,15 @@ def test_a_condition_names_its_control_or_why_it_has_none() -> None:
     with pytest.raises(ConfigError, match="names no control"):
         Condition("clamp", "base", fingerprint="f")
     assert Condition("clamp", "base", fingerprint="f", no_control="a ceiling").no_control
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["stages.rollouts.split=test", "stages.rollouts.seed=0"], "fitting problems are the evaluation problems"),
+        (["stages.arms.arms=[base,thinking,random_vectors]"], "'random_vectors' is a null of 'full'"),
+    ],
+)
+def test_what_would_make_a_result_worthless_is_refused(overrides: list[str], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_experiment("demo", overrides)
