@@ -22,7 +22,6 @@ PACKAGES: Final = (
     "scipy",
     "pandas",
     "pyarrow",
-    "statsmodels",
     "scikit-learn",
     "pydantic",
     "plotly",
