@@ -11,7 +11,7 @@ from typing import Any, Literal, overload
 from reasonmech.errors import CorruptFileError
 from reasonmech.problem import Problem
 
-Stop = Literal["eos", "length"]
+Stop = Literal["eos", "token", "length"]
 Relation = Literal["establishes", "verifies", "revises", "concludes"]
 
 
@@ -23,7 +23,8 @@ class Rollout:
         prompt_ids, ids: tokens of the prompt and of what was generated (end-of-sequence token included).
         by_environment: per generated token, whether the task's environment wrote it.
         steered: per generated token, whether an intervention fired at the position that predicted it.
-        stop: "eos", or "length" when it was cut off (graded as wrong, never dropped).
+        stop: "eos"; "token" when one of `Decode.stop_tokens` ended it, "length" when it was cut off (both graded as
+            wrong, never dropped).
         text: `ids` decoded.
     """
 
@@ -88,7 +89,8 @@ class Rollouts(Sequence[Rollout]):
 
     Attributes:
         task: name of the task that grades them ("" for plain prompts).
-        receipt: what each intervention of the plan really did (None without a plan).
+        receipt: what each intervention of the plan really did (None without a plan); its JSON values (a dict) after
+            `load`.
     """
 
     def __init__(self, rollouts: Sequence[Rollout], *, task: str = "", receipt: Any = None) -> None:
@@ -113,11 +115,12 @@ class Rollouts(Sequence[Rollout]):
         return f"Rollouts({len(self)} of task {self.task!r})"
 
     def save(self, path: str | Path) -> None:
-        """Write one JSON object per line, to a temporary name first."""
+        """Write one JSON object per line, to a temporary name first; the receipt as its JSON values."""
+        receipt = self.receipt if self.receipt is None or isinstance(self.receipt, dict) else self.receipt.to_json()
         path = Path(path)
         partial = path.with_name(path.name + ".partial")
         with partial.open("w") as out:
-            out.write(json.dumps({"task": self.task, "n": len(self)}) + "\n")
+            out.write(json.dumps({"task": self.task, "n": len(self), "receipt": receipt}) + "\n")
             for rollout in self:
                 out.write(json.dumps(asdict(rollout)) + "\n")
         partial.replace(path)
@@ -128,7 +131,7 @@ class Rollouts(Sequence[Rollout]):
         lines = Path(path).read_text().splitlines()
         try:
             head, rows = json.loads(lines[0]), [json.loads(line) for line in lines[1:]]
-            n, task = head["n"], head["task"]
+            n, task, receipt = head["n"], head["task"], head["receipt"]
         except (IndexError, KeyError, json.JSONDecodeError) as error:
             raise CorruptFileError(f"{path} is not a rollout file: {error}", do="generate it again") from error
         if len(rows) != n:
@@ -138,4 +141,4 @@ class Rollouts(Sequence[Rollout]):
         for row in rows:
             row |= {name: tuple(row[name]) for name in tuples} | {"problem": Problem(**row["problem"])}
             rollouts.append(Rollout(**row))
-        return cls(rollouts, task=task)
+        return cls(rollouts, task=task, receipt=receipt)

@@ -36,8 +36,8 @@ class Batch:
         self.written = torch.zeros(n, decode.max_new_tokens, dtype=torch.long)
         self.by_environment = torch.zeros(n, decode.max_new_tokens, dtype=torch.bool)
         self.steered = torch.zeros(n, decode.max_new_tokens, dtype=torch.bool)
-        eos = () if decoder.eos_id is None else (decoder.eos_id,)
-        self.ends = torch.tensor([*eos, *decode.stop_tokens], dtype=torch.long)
+        self.eos = torch.tensor([] if decoder.eos_id is None else [decoder.eos_id], dtype=torch.long)
+        self.ends = torch.tensor([*self.eos.tolist(), *decode.stop_tokens], dtype=torch.long)
         self.alive = torch.arange(n)
         self.keys = torch.tensor([row.key for row in self.rows], device=decoder.device)
         self.position = torch.tensor([row.prompt_length for row in self.rows], device=decoder.device)
@@ -53,8 +53,9 @@ class Batch:
         try:
             for offset in range(self.decode.max_new_tokens):
                 tokens = self._round(state, offset)
-                ended = torch.isin(tokens, self.ends)
-                yield from self._rollouts(self.alive[ended], offset + 1, "eos")
+                ended, whole = torch.isin(tokens, self.ends), torch.isin(tokens, self.eos)
+                yield from self._rollouts(self.alive[whole], offset + 1, "eos")
+                yield from self._rollouts(self.alive[ended & ~whole], offset + 1, "token")
                 if ended.all():
                     return
                 if offset + 1 < self.decode.max_new_tokens:

@@ -103,7 +103,7 @@ def test_stop_tokens_end_a_row() -> None:
     host = tiny_host()
     [free] = generate(host, ["w1 w2 w3"], decode=Decode(max_new_tokens=12))
     [cut] = generate(host, ["w1 w2 w3"], decode=Decode(max_new_tokens=12, stop_tokens=(free.ids[4],)))
-    assert cut.ids == free.ids[: free.ids.index(free.ids[4]) + 1] and cut.stop == "eos"
+    assert cut.ids == free.ids[: free.ids.index(free.ids[4]) + 1] and cut.stop == "token"
 
 
 def test_nan_logits_name_the_problem_and_an_empty_prompt_is_refused() -> None:

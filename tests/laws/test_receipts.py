@@ -1,5 +1,7 @@
 """Silence is an error, and the receipt says what was done (semantics 7 and 8)."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -17,6 +19,7 @@ from reasonmech.interventions import (
     steer,
     tokens,
 )
+from reasonmech.rollout import Rollouts
 from reasonmech.runtime.forward import forward
 from reasonmech.runtime.generate import generate
 from tests.laws.plans import CODER, DECODE, HOST, PROMPTS, direction, ids_of
@@ -58,6 +61,17 @@ def test_without_a_measurement_there_is_no_number() -> None:
         assert out.receipt.table()[["mean_relative", "max_relative"]].isna().all(axis=None)
     measured = forward(HOST, PROMPTS, [steer(direction(0), 2.0)]).receipt.table()
     assert (measured.mean_relative > 0).all() and measured.max_relative.dtype == "float64"
+
+
+def test_saved_rollouts_keep_the_receipt_as_json(tmp_path: Path) -> None:
+    out = generate(HOST, PROMPTS, [steer(direction(0), 2.0)], decode=DECODE)
+    out.save(tmp_path / "a.jsonl")
+    again = Rollouts.load(tmp_path / "a.jsonl")
+    assert list(again) == list(out) and again.receipt["lines"][0]["n_fired"] == out.receipt.lines[0].n_fired > 0
+    again.save(tmp_path / "b.jsonl")
+    assert (tmp_path / "a.jsonl").read_text() == (tmp_path / "b.jsonl").read_text()
+    generate(HOST, PROMPTS, decode=DECODE).save(tmp_path / "plain.jsonl")
+    assert Rollouts.load(tmp_path / "plain.jsonl").receipt is None
 
 
 def stream_at(host: Host, ids: tuple[int, ...], layer: int) -> Tensor:
