@@ -127,7 +127,8 @@ def replay_kl(
 ) -> tuple[float | None, int]:
     """KL(edited || clean) in nats per chosen token of some rows, and the number of tokens; None when there is none.
 
-    Rows keep their number in the run, which a source of `patch` is aligned with. Of a text that is all prompt every position counts; of a rollout those that chose its tokens.
+    Rows keep their number in the run, which a source of `patch` is aligned with. Of a text that is all prompt every
+    position counts; of a rollout those that chose its tokens.
     """
     longest = max((len(texts[row].ids) for row in rows), default=1)
     together = max(1, min(batch_size, MAX_LOGITS // (longest * bound.host.vocab_size)))
