@@ -73,7 +73,7 @@ class LocateFeatures(Stage):
         ),
         min_length=1,
     )
-    rows: int = Field(6000, gt=0, description="most rows of a search among boundaries or tokens; evenly thinned beyond")
+    rows: int = Field(6000, gt=0, description="most rows of a search among boundaries or tokens; drawn beyond that")
     top: int = Field(16, gt=0, description="features of a search that get a held-out value and an interval")
     draws: int = Field(1000, gt=0, description="bootstrap draws per interval")
 
@@ -87,20 +87,28 @@ class LocateFeatures(Stage):
         for wanted, behaviour in tqdm(plans, desc="locate", disable=not context.progress):
             text = texts[wanted.source]
             try:
-                labels = _labels(text, behaviour, wanted.among, rows=self.rows)
+                labels = _labels(text, behaviour, wanted.among, rows=self.rows, seed=context.seed)
                 known = _known(context, text, labels) if labels.mode == "anticipates" else Context()
-                for name, coder in coders.items():
-                    table = locate(text.acts, labels, coder, score=wanted.score, context=known, search=search)
-                    said = {"coder": name, "source": wanted.source, "among": wanted.among, "selected": False}
-                    found.append(FeatureTable(table.frame.assign(**said, kept=_worth_keeping(table.frame, self.top))))
             except DataError as error:
-                what = f"{wanted.score} of {behaviour} among {wanted.among} of {wanted.source} text"
-                notes.append(f"{what}: {error.happened}")
+                notes.append(f"{_what(wanted, behaviour)}: {error.happened}")
+                continue
+            for name, coder in coders.items():
+                try:
+                    table = locate(text.acts, labels, coder, score=wanted.score, context=known, search=search)
+                except DataError as error:
+                    notes.append(f"{_what(wanted, behaviour)} by {name}: {error.happened}")
+                    continue
+                said = {"coder": name, "source": wanted.source, "among": wanted.among, "selected": False}
+                found.append(FeatureTable(table.frame.assign(**said, kept=_worth_keeping(table.frame, self.top))))
         if not found:
             raise DataError("no behaviour could be searched for:\n  " + "\n  ".join(notes), do="use more rollouts")
         searched = FeatureTable.concat(found).frame  # corrected over all that was searched, then thinned
         context.write_features(searched.loc[searched.kept.astype(bool)].drop(columns="kept").reset_index(drop=True))
         context.write_notes(notes)
+
+
+def _what(wanted: Wanted, behaviour: str) -> str:
+    return f"{wanted.score} of {behaviour} among {wanted.among} of {wanted.source} text"
 
 
 def _read(context: StageContext, source: Source, coders: Mapping[str, SparseCoder]) -> Text:
@@ -114,14 +122,15 @@ def _worth_keeping(frame: pd.DataFrame, top: int) -> pd.Series:
     return frame.value.notna() | (frame.train_value.rank(ascending=False) <= top)
 
 
-def _labels(text: Text, behaviour: str, among: Among, *, rows: int) -> Labels:
+def _labels(text: Text, behaviour: str, among: Among, *, rows: int, seed: int) -> Labels:
     if among == "boundaries":
         labels = _at_boundaries(text, behaviour)
     else:
         labels = label(text.traces, behaviour, mode="recognises" if among == "tokens" else "anticipates")
     if among == "opportunities" or len(labels) <= rows:
         return labels
-    kept = np.arange(0, len(labels), -(-len(labels) // rows))
+    # at random: a stride would meet sentences that alternate always on the same foot
+    kept = np.sort(np.random.default_rng(seed).choice(len(labels), rows, replace=False))
     return replace(
         labels,
         rollout=labels.rollout[kept],
