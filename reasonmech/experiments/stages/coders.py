@@ -20,7 +20,7 @@ from reasonmech.hosts import Host
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import capture, check_fit
 
-FIT_ROLLOUTS = 200  # rollouts of either model that the fit is checked on, none of which the coder was trained on
+FIT_ROLLOUTS = 50  # rollouts of either model that the fit is checked on, none of which the coder was trained on
 
 
 def coder_paths(context: StageContext) -> list[Path]:
@@ -68,6 +68,8 @@ class TrainCoders(Stage):
             config = load_coder_config(source)
             if self.steps is not None:
                 config = config.model_copy(update={"steps": self.steps})
+            if "seed" not in config.model_fields_set:
+                config = config.model_copy(update={"seed": context.seed})
             for site in sites:
                 coder = train_coder(read[site], config, site=site, host=host, progress=context.progress)
                 name = f"{Path(source).stem}/{site}"
