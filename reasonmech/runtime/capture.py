@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from reasonmech.errors import DataError, NonFiniteError, OutputError
 from reasonmech.hosts.host import Host
-from reasonmech.paths import check_new, partial_of
+from reasonmech.paths import PLAN_FILE, check_new, partial_of
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations import Activations, record_of, shard_file, write_tables
 from reasonmech.site import Site
@@ -25,7 +25,6 @@ from reasonmech.site import Site
 if TYPE_CHECKING:
     import pandas as pd
 
-PLAN_FILE: Final = "plan.json"
 BATCHES_PER_SHARD: Final = 16
 
 
@@ -40,7 +39,7 @@ class _Row(NamedTuple):
 
 def capture(
     host: Host,
-    rollouts: Sequence[Rollout] | Sequence[str],
+    rollouts: Sequence[Rollout | str],
     sites: Sequence[Site | str],
     *,
     out: str | Path | None = None,

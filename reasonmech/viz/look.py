@@ -46,10 +46,7 @@ def look(
     """
     axis = _axis(axis, features)
     axis.check(host)
-    if isinstance(text, Rollout):
-        acts = capture(host, [text], [axis.at], progress=False)
-    else:
-        acts = capture(host, [text], [axis.at], progress=False)
+    acts = capture(host, [text], [axis.at], progress=False)
     x = acts.at(axis.at).float()
     if len(x) == 0:
         raise DataError("nothing to look at: the text has no tokens", do="give a text that the tokenizer knows")
