@@ -96,7 +96,7 @@ def _pool(stats: FeatureStats, target: int, taken: Sequence[int], tolerance: Tol
     off_effect = np.abs(stats.effect / stats.effect[target] - 1)
     worst = np.maximum(off_rate / tolerance.rate, off_effect / tolerance.effect)
     worst[list(taken)] = np.inf
-    worst[stats.rate == 0] = np.inf  # a feature that never fires is within 100 % of everything, and a control of nothing
+    worst[stats.rate == 0] = np.inf  # never firing is within 100 % of everything, and a control of nothing
     pool = np.flatnonzero(worst <= 1)
     if len(pool) == 0:
         near = int(np.argmin(worst))

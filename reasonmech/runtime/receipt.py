@@ -122,9 +122,7 @@ def check_receipt(bound: Bound, receipt: Receipt, *, result: object) -> None:
             )
 
 
-def replay_kl(
-    bound: Bound, texts: Sequence[Text], rows: Sequence[int], *, batch_size: int
-) -> tuple[float | None, int]:
+def replay_kl(bound: Bound, texts: Sequence[Text], rows: Sequence[int], *, batch_size: int) -> tuple[float | None, int]:
     """KL(edited || clean) in nats per chosen token of some rows, and the number of tokens; None when there is none.
 
     Rows keep their number in the run, which a source of `patch` is aligned with. Of a text that is all prompt every
@@ -138,9 +136,7 @@ def replay_kl(
             numbers = rows[start : start + together]
             some = [texts[row] for row in numbers]
             clean = dict(run_passes(bound.host, some, batch_size=together))
-            for row, logits in run_passes(
-                bound.host, some, hooks=Hooks(bound), numbers=numbers, batch_size=together
-            ):
+            for row, logits in run_passes(bound.host, some, hooks=Hooks(bound), numbers=numbers, batch_size=together):
                 chosen = _choosing(some[row])
                 p, q = (x[chosen].float().log_softmax(-1) for x in (logits, clean.pop(row)))
                 total += float((p.exp() * (p - q)).sum())

@@ -38,5 +38,8 @@ CAREFUL = (
     "next two * 3 , we get 2 * 3 = 6 . check again , 2 * 3 = 6 [,] [had] [6] [.] "
     "next three - 1 : 6 - 1 = 5 . so the answer is 5 . <eos>"
 )
-CARELESS = "next one + 4 : 8 + 4 = [5] . next two * 3 : 5 * 3 = 5 . hmm , maybe . next three - 1 : 5 - 1 = 4 . so it is 4 . <eos>"
+CARELESS = (
+    "next one + 4 : 8 + 4 = [5] . next two * 3 : 5 * 3 = 5 . hmm , maybe . next three - 1 : 5 - 1 = 4 . "
+    "so it is 4 . <eos>"
+)
 GUESS = "so the answer is 5 . <eos>"

@@ -20,5 +20,5 @@ def test_the_tolerance_really_used_is_said() -> None:
 
 def test_without_enough_controls_every_tolerance_is_accounted_for() -> None:
     stats = FeatureStats(np.array([0.1, 0.5, 0.0]), np.ones(3), np.ones(3))
-    with pytest.raises(DataError, match="within 20% and 10%.*within 100% and 100%"):
+    with pytest.raises(DataError, match=r"within 20% and 10%.*within 100% and 100%"):
         draw_controls(stats, (0,), n=1, seed=0, tolerances=TOLERANCES)
