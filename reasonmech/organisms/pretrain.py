@@ -23,6 +23,7 @@ class PretrainRecipe:
 
     Attributes:
         skill_share: share of skill documents at the start, at the end, and over how many steps it falls.
+        extra, rounds: steps of an extra round, and how many there may be, while a skill is missing at the end.
     """
 
     seed: int = 0
@@ -35,6 +36,8 @@ class PretrainRecipe:
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0
     skill_share: tuple[float, float, int] = (0.85, 0.25, 400)
+    extra: int = 800
+    rounds: int = 2
     n_layers: int = 4
     d_model: int = 128
     n_heads: int = 4
@@ -42,11 +45,18 @@ class PretrainRecipe:
     modes: Modes = field(default_factory=Modes)
 
     def learning_rate(self, step: int) -> float:
-        """Linear warm-up, then a cosine to a tenth."""
+        """Linear warm-up, then a cosine to a tenth; an extra round restarts the cosine at half."""
         if step < self.warmup:
             return self.lr * (step + 1) / self.warmup
-        progress = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.lr * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))
+        if step < self.steps:
+            peak, progress = 1.0, (step - self.warmup) / max(1, self.steps - self.warmup)
+        else:
+            peak, progress = 0.5, (step - self.steps) % self.extra / self.extra
+        return self.lr * (0.1 + (peak - 0.1) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    def ends(self) -> tuple[int, ...]:
+        """Steps at which training may end: after the schedule, and after every extra round."""
+        return tuple(self.steps + i * self.extra for i in range(self.rounds + 1))
 
     def skills_at(self, step: int) -> float:
         first, last, over = self.skill_share
@@ -89,6 +99,7 @@ def pretrain(
     progress: bool = True,
     probe: Callable[[LlamaForCausalLM], dict[str, float]] | None = None,
     watch: Callable[[float, dict[str, float]], None] | None = None,
+    ready: Callable[[dict[str, float]], bool] | None = None,
 ) -> tuple[LlamaForCausalLM, list[dict[str, Any]]]:
     """Train, or go on from `checkpoint`; returns the model and one log row per `save_every` steps.
 
@@ -96,6 +107,7 @@ def pretrain(
         probe: measured at every checkpoint and logged (skills, accuracy).
         watch: called at every checkpoint with the share of steps done and what `probe` found; ends a hopeless training
             by raising.
+        ready: whether what `probe` found is enough; while it is not, extra rounds follow. None: no extra round.
 
     Raises:
         MismatchError: the checkpoint belongs to another recipe.
@@ -105,19 +117,21 @@ def pretrain(
     done, log = 0, []
     if checkpoint.exists():
         done, log = load_checkpoint(checkpoint, model, optimizer, recipe=described)
-    model.train()
-    for step in (
-        bar := tqdm(range(done, recipe.steps), initial=done, total=recipe.steps, desc="pretrain", disable=not progress)
-    ):
-        loss = _step(model, optimizer, recipe, step)
+    ends = recipe.ends() if ready else (recipe.steps,)
+    bar = tqdm(initial=done, total=recipe.steps, desc="pretrain", disable=not progress)
+    while done < ends[-1] and not (done in ends and (ready is None or ready(log[-1]))):
+        model.train()
+        loss = _step(model, optimizer, recipe, done)
+        done += 1
+        bar.update()
         bar.set_postfix(loss=f"{loss:.3f}")
-        if (step + 1) % save_every == 0 or step + 1 == recipe.steps:
+        if done % save_every == 0 or done in ends:
             model.eval()
-            log.append({"step": step + 1, "loss": loss} | (probe(model) if probe else {}))
-            model.train()
-            save_checkpoint(checkpoint, model, optimizer, step=step + 1, recipe=described, log=log)
+            log.append({"step": done, "loss": loss} | (probe(model) if probe else {}))
+            save_checkpoint(checkpoint, model, optimizer, step=done, recipe=described, log=log)
             if watch:
-                watch((step + 1) / recipe.steps, log[-1])
+                watch(done / recipe.steps, log[-1])
+    bar.close()
     return model.eval(), log
 
 

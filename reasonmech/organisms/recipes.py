@@ -67,19 +67,30 @@ def check_progress(done: float, skills: dict[str, float]) -> None:
         )
 
 
+def is_ready(skills: dict[str, float]) -> bool:
+    """Whether a base has every skill that reinforcement learning needs."""
+    return not missing_skills(skills)
+
+
 def check_base(skills: dict[str, float]) -> None:
     """Refuse to start reinforcement learning on a base that cannot yet do what it is to learn the timing of.
 
     Raises:
         DataError: a skill is missing; values and bounds are listed.
     """
-    bounds = {"copying": 0.99, "check": 0.95, "backtrack": 0.95}
-    missing = [f"{name} {skills[name]:.3f} < {bound}" for name, bound in bounds.items() if skills[name] < bound]
-    margin = skills["p_wait_contradiction"] - skills["p_wait_confirmation"]
-    if margin < 0.25:
-        missing.append(f"P(wait | contradiction) - P(wait | confirmation) {margin:.3f} < 0.25")
+    missing = missing_skills(skills)
     if missing:
         raise DataError(
             "the base lacks skills: " + "; ".join(missing),
             do="pretrain longer: reinforcement learning on such a base collapses to guessing",
         )
+
+
+def missing_skills(skills: dict[str, float]) -> list[str]:
+    """Skills below their bound, with both."""
+    bounds = {"copying": 0.99, "check": 0.95, "backtrack": 0.95}
+    missing = [f"{name} {skills[name]:.3f} < {bound}" for name, bound in bounds.items() if skills[name] < bound]
+    margin = skills["p_wait_contradiction"] - skills["p_wait_confirmation"]
+    if margin < 0.15:
+        missing.append(f"P(wait | contradiction) - P(wait | confirmation) {margin:.3f} < 0.15")
+    return missing

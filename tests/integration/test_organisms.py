@@ -63,6 +63,23 @@ def test_pretraining_resumes_bit_for_bit(tmp_path: Path) -> None:
     assert same(whole, again), "a finished checkpoint is only read"
 
 
+def test_extra_rounds_follow_while_a_skill_is_missing(tmp_path: Path) -> None:
+    recipe = replace(TINY, steps=2, extra=2, rounds=2, warmup=1)
+    seen: list[int] = []
+
+    def ready(skills: dict[str, float]) -> bool:
+        seen.append(int(skills["step"]))
+        return skills["step"] >= 4
+
+    _, log = pretrain(recipe, tmp_path / "e.safetensors", save_every=9, progress=False, ready=ready)
+    assert [row["step"] for row in log] == [2, 4] and seen == [2, 4]
+    _, log = pretrain(recipe, tmp_path / "n.safetensors", save_every=9, progress=False, ready=lambda _: False)
+    assert [row["step"] for row in log] == [2, 4, 6], "and end after the last"
+    _, log = pretrain(recipe, tmp_path / "o.safetensors", save_every=9, progress=False)
+    assert [row["step"] for row in log] == [2], "none where nobody asks"
+    assert recipe.learning_rate(2) == pytest.approx(recipe.lr / 2)
+
+
 def test_a_checkpoint_of_another_recipe_or_a_truncated_one_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "base.safetensors"
     pretrain(replace(TINY, steps=1), path, progress=False)

@@ -104,7 +104,7 @@ class StudyFeatures(Stage):
 
     def _trials(self, read: _Read, chosen: Chosen, coders: dict[str, SparseCoder], notes: list[str]) -> Iterator[Trial]:
         pair, behaviour = read.context.pair, chosen.clamp.behaviour
-        arms = self._arms(read, "base", coders[chosen.clamp.coder], chosen.clamp.indices)
+        arms = self._arms(read, "base", coders[chosen.clamp.coder], chosen.clamp.indices, notes)
         for choose in (at_opportunities, elsewhere):
             moments = self._moments(choose, read.traces("base"), behaviour, notes)
             if moments is None:
@@ -119,7 +119,7 @@ class StudyFeatures(Stage):
                 continue
             if side == "thinking":
                 yield _untouched(host, side, moments)
-            for arm in self._arms(read, side, coders[chosen.ablate.coder], chosen.ablate.wider):
+            for arm in self._arms(read, side, coders[chosen.ablate.coder], chosen.ablate.wider, notes):
                 plan = [ablate(replace(arm.features, transfer=side == "thinking"), where=everywhere())]
                 yield _trial("ablate", arm, host, side, moments, plan, float("nan"))
 
@@ -132,11 +132,24 @@ class StudyFeatures(Stage):
             notes.append(f"study of {behaviour}: {error.happened}")
             return None
 
-    def _arms(self, read: _Read, side: str, coder: SparseCoder, indices: tuple[int, ...]) -> list[Arm]:
-        """The located features first, then `controls` random sets matched to them one by one on this side's text."""
+    def _arms(
+        self, read: _Read, side: str, coder: SparseCoder, indices: tuple[int, ...], notes: list[str]
+    ) -> list[Arm]:
+        """The located features first, then `controls` random sets matched to them one by one on this side's text.
+
+        Features that never fire on that text have no match, and are left out with a note; so is a group without
+        matches, for an effect is printed beside its control only.
+        """
         stats = read.stats(side, coder)
-        drawn = draw_controls(stats, indices, n=self.controls, seed=read.context.seed, tolerances=self.tolerances)
-        named = {"located": indices} | {f"random {i}": some for i, some in enumerate(drawn.sets)}
+        firing = tuple(i for i in indices if stats.rate[i] > 0)
+        if silent := [i for i in indices if i not in firing]:
+            notes.append(f"features {silent} of {coder.name} never fire in the {side} model's text: left out there")
+        try:
+            drawn = draw_controls(stats, firing, n=self.controls, seed=read.context.seed, tolerances=self.tolerances)
+        except DataError as error:
+            notes.append(f"features {list(firing)} of {coder.name} in the {side} model's text: {error.happened}")
+            return []
+        named = {"located": firing} | {f"random {i}": some for i, some in enumerate(drawn.sets)}
         return [
             Arm(name, Features(coder, some), tuple(stats.mean_active[list(some)].tolist()), drawn.tolerance, drawn.said)
             for name, some in named.items()
