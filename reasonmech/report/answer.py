@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from math import isinf
+from typing import Final, NamedTuple
 
 import pandas as pd
 
 from reasonmech.experiments import Run
-from reasonmech.report.frames import arms
-from reasonmech.report.html import interval, percent, records
+from reasonmech.report.frames import arms, wholes
+from reasonmech.report.html import Row, interval, percent, records
+
+MUST_FAIL: Final = 0.10  # upper bound of what a control may recover
 
 
 class Tile(NamedTuple):
@@ -44,20 +47,40 @@ def answer(run: Run) -> Answer:
     if "full" not in by_name:
         return Answer(f"The accuracy gap runs {gap}; no hybrid was run.", (), tuple(tiles))
     full = by_name["full"]
+    tiles += [
+        Tile("hybrid", percent(full["accuracy"]), interval(full["accuracy.low"], full["accuracy.high"]), "good"),
+        Tile("gap recovered", percent(full["recovery"]), interval(full["recovery.low"], full["recovery.high"]), "good"),
+        Tile("tokens steered", percent(full["percent_steered"]), _bound(run)),
+    ]
+    notes = (_clamped(by_name), _controls(table, tiles))
+    return Answer(_sentence(full, gap), tuple(note for note in notes if note), tuple(tiles))
+
+
+def _sentence(full: Row, gap: str) -> str:
+    if isinf(full["recovery.low"]):
+        return f"The gap {gap} is within its own uncertainty: no share of it can be said to be recovered."
     recovered = f"{percent(full['recovery'])} {interval(full['recovery.low'], full['recovery.high'])}"
-    sentence = (
+    return (
         f"Firing the base model's own reasoning at the thinking model's moments recovers {recovered} of the gap {gap}, "
         f"steering {percent(full['percent_steered'])} of the tokens it chooses."
     )
-    tiles.append(
-        Tile("hybrid", percent(full["accuracy"]), interval(full["accuracy.low"], full["accuracy.high"]), "good")
-    )
-    tiles.append(
-        Tile("gap recovered", percent(full["recovery"]), interval(full["recovery.low"], full["recovery.high"]), "good")
-    )
-    tiles.append(Tile("tokens steered", percent(full["percent_steered"]), "of those the model chose"))
-    notes = [_controls(table, tiles)]
-    return Answer(sentence, tuple(note for note in notes if note), tuple(tiles))
+
+
+def _bound(run: Run) -> str:
+    """Percent steered is a property of the pair first: its disagreement rate stands beside it."""
+    table = wholes(run)
+    if "disagreement_rate" not in table:
+        return "of those the model chose"
+    return f"of those it chose; the pair disagrees on {percent(table.disagreement_rate.dropna().iloc[0])}"
+
+
+def _clamped(by_name: dict[str, Row]) -> str:
+    if "clamp" not in by_name:
+        return ""
+    row = by_name["clamp"]
+    spread = interval(row["recovery.low"], row["recovery.high"])
+    how = "Clamping the base's own SAE features there, in place of trained vectors, recovers"
+    return f"{how} {percent(row['recovery'])} {spread}."
 
 
 def _controls(table: pd.DataFrame, tiles: list[Tile]) -> str:
@@ -68,7 +91,12 @@ def _controls(table: pd.DataFrame, tiles: list[Tile]) -> str:
     name = best["condition"].replace("_", " ")
     spread = interval(best["recovery.low"], best["recovery.high"])
     tiles.append(Tile("best control", percent(best["recovery"]), f"{name} {spread}", "control"))
-    return f"The best of {len(controls)} controls, {name}, recovers {percent(best['recovery'])} {spread}."
+    said = f"The best of {len(controls)} controls, {name}, recovers {percent(best['recovery'])} {spread}."
+    if best["recovery.high"] > MUST_FAIL:
+        said += (
+            f" A control must stay below {percent(MUST_FAIL)}: with this one the hybrid shows no mechanism of its own."
+        )
+    return said
 
 
 def _without_hybrid(run: Run) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import pandas as pd
@@ -13,6 +14,12 @@ SEARCHES: Final = {
     "auroc opportunities thinking": "AUROC, thinking text",
     "auroc boundaries thinking": "AUROC, all boundaries",
     "auroc tokens base": "AUROC, inside",
+}
+DRAWN: Final = {
+    "auroc opportunities base": "AUROC among the moments at which it could begin, on the base's own text, held out.",
+    "auroc boundaries thinking": "AUROC among all sentence boundaries of thinking text, held out.",
+    "auroc opportunities thinking": "AUROC among the moments at which it could begin, on thinking text, held out.",
+    "auroc tokens base": "AUROC of being inside it, on the base's own text, held out.",
 }
 NAMES: Final = {"diff_mean": "difference of means", "probe": "logistic probe", "ceiling": "base's own probability"}
 
@@ -31,14 +38,26 @@ def best_detectors(part: pd.DataFrame) -> pd.DataFrame:
     return part.merge(kept, on=["coder", "kind", "feature"])
 
 
+def drawn(best: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str]]:
+    """The rows of the first search that valued anything, as `feature_table` draws them, and a caption."""
+    for search, said in DRAWN.items():
+        rows = best.loc[(best.score + " " + best.among + " " + best.source == search) & best.value.notna()]
+        if len(rows):
+            named = rows.assign(site=rows.coder.where(rows.kind == "feature", rows.site)).drop(columns="source")
+            yield named.drop_duplicates(["kind", "feature", "site"]), f"{rows.behaviour.iloc[0]}: {said}"
+            return
+
+
 def side_by_side(best: pd.DataFrame) -> pd.DataFrame:
     """One row per detector, one column per search ("0.912 [0.88, 0.94]"), the chosen features first."""
+    baseline = best.kind != "feature"
     keyed = best.assign(
         detector=[_name(kind, feature) for kind, feature in zip(best.kind, best.feature, strict=True)],
+        place=best.coder.where(~baseline, best.site).where(best.kind != "ceiling", "its last layer"),
         search=best.score + " " + best.among + " " + best.source,
         said=[_said(*cells) for cells in zip(best.value, best.low, best.high, strict=True)],
     )
-    keys = ["kind", "coder", "detector", "site", "selected"]
+    keys = ["kind", "detector", "place", "selected"]
     wide = keyed.pivot_table(index=keys, columns="search", values="said", aggfunc="first", sort=False)
     rates = keyed.groupby(keys, sort=False).rate.first()
     table = wide.reindex(columns=list(SEARCHES)).astype(object).fillna("\u2013").join(rates).reset_index()

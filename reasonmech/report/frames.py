@@ -71,6 +71,14 @@ def doses(run: Run) -> pd.DataFrame:
     return table.join(named).reset_index(names="condition")
 
 
+def from_zero(frame: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves with what the untouched host does as their point at dose 0."""
+    untouched = frame.loc[frame.verb == "none"].drop(columns=["arm", "verb"])
+    starts = curves[["behaviour", "host", "place", "arm", "verb"]].drop_duplicates()
+    zero = starts.merge(untouched, on=["behaviour", "host", "place"]).assign(dose=0.0)
+    return pd.concat([curves, zero], ignore_index=True)
+
+
 def effects(run: Run) -> pd.DataFrame:
     """One row per curve or ablation: untouched, the located features at their strongest dose, the range of the random.
 

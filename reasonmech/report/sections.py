@@ -14,8 +14,8 @@ from pandas.api.types import is_numeric_dtype
 
 from reasonmech.experiments import Run
 from reasonmech.locate.tokens import TOKEN_COLUMNS
-from reasonmech.report.detectors import SEARCHES, best_detectors, side_by_side
-from reasonmech.report.frames import arms, doses, effects, recovery_frame
+from reasonmech.report.detectors import SEARCHES, best_detectors, drawn, side_by_side
+from reasonmech.report.frames import arms, doses, effects, from_zero, recovery_frame
 from reasonmech.report.html import Column, Figure, Row, Section, folded, heading, interval, number, percent, table, text
 from reasonmech.viz.figures import dose_curves, feature_table, recovery_by_arm
 from reasonmech.viz.traces import traces_html
@@ -24,6 +24,17 @@ DOSE_AXIS: Final = "dose, × mean activation"
 DOSE_CAPTION: Final = (
     "Probability that the base begins the behaviour next, teacher-forced on its own text, when the located features "
     "are clamped there. Grey: random features of the same coder, matched in firing rate and in strength."
+)
+RECEIPT: Final = (
+    ("condition", "condition"),
+    ("site", "site"),
+    ("n_tokens", "tokens"),
+    ("n_masked", "masked"),
+    ("n_fired", "fired"),
+    ("mean_relative", "mean change"),
+    ("max_relative", "largest change"),
+    ("reread", "re-read"),
+    ("kl", "KL, nats"),
 )
 EVERY_DOSE: Final = ("behaviour", "host", "verb", "place", "arm", "dose", "value", "low", "high", "kl")
 
@@ -41,9 +52,9 @@ def recovery_section(run: Run) -> Section | None:
     columns = (
         Column("condition", "arm"),
         Column("accuracy", "accuracy", percent),
-        Column("accuracy_interval", "95 % interval"),
+        Column("accuracy_interval", "95 % interval", text),
         Column("recovery", "gap recovered", percent),
-        Column("recovery_interval", "95 % interval"),
+        Column("recovery_interval", "95 % interval", text),
         Column("percent_steered", "tokens steered", percent),
         Column("mean_length", "tokens", number),
         Column("beside", "role"),
@@ -64,7 +75,9 @@ def dose_section(run: Run) -> Section | None:
     if frame.empty:
         return None
     curves = frame.loc[(frame.verb == "clamp") & (frame.host == "base")]
-    figures = [Figure("doses-figure", _dosed(dose_curves(curves)), DOSE_CAPTION)] if len(curves) else []
+    figures = (
+        [Figure("doses-figure", _dosed(dose_curves(from_zero(frame, curves))), DOSE_CAPTION)] if len(curves) else []
+    )
     columns = (
         Column("behaviour", "behaviour"),
         Column("host", "host"),
@@ -73,7 +86,7 @@ def dose_section(run: Run) -> Section | None:
         Column("untouched", "untouched", percent),
         Column("dose", "dose", number),
         Column("located", "located", percent),
-        Column("interval", "95 % interval"),
+        Column("interval", "95 % interval", text),
         Column("random", "random, matched", text),
         Column("kl", "KL, nats", number),
     )
@@ -93,17 +106,14 @@ def feature_section(run: Run) -> Section | None:
         return None
     columns = (
         Column("detector", "detector"),
-        Column("site", "site"),
+        Column("place", "in"),
         Column("rate", "firing rate", percent),
-        *(Column(key, heading) for key, heading in SEARCHES.items()),
+        *(Column(key, heading, text) for key, heading in SEARCHES.items()),
     )
     figures, blocks = [], []
     for i, (behaviour, part) in enumerate(frame.groupby("behaviour", sort=False)):
         best = best_detectors(part)
-        drawn = best.loc[(best.among == "opportunities") & (best.score == "auroc") & (best.source == "base")]
-        if drawn.value.notna().any():
-            caption = f"{behaviour}: AUROC among the moments at which it could begin, on the base's own text, held out."
-            figures.append(Figure(f"features-{i}", feature_table(drawn), caption))
+        figures += [Figure(f"features-{i}", feature_table(rows), caption) for rows, caption in drawn(best)]
         blocks += [heading(str(behaviour)), table(side_by_side(best), columns, _row_class)]
     lead = (
         "A detector must tell, from tokens strictly before it, whether a behaviour is about to begin (anticipates), or "
@@ -140,9 +150,14 @@ def receipt_section(run: Run) -> Section | None:
         return None
     rows = [{"condition": name, **line} for name, lines in receipts.items() for line in lines]
     frame = pd.DataFrame(rows)
-    columns = [Column(key, key.replace("_", " "), number if is_numeric_dtype(frame[key]) else None) for key in frame]
-    lead = "Tokens seen, named by the mask, and changed; the size of the change against the stream it changed."
-    return Section("receipts", "Receipts", lead, (), [table(frame, columns)])
+    columns = [
+        Column(*named, number if is_numeric_dtype(frame[named[0]]) else None) for named in RECEIPT if named[0] in frame
+    ]
+    lead = (
+        "What each intervention really did: tokens seen, named by its mask, and changed where its gate was open; the "
+        "size of the change against the stream it changed; what re-reading the features gave. One row per intervention."
+    )
+    return Section("receipts", "Receipts", lead, (), [folded(f"All {len(frame)} receipts", table(frame, columns))])
 
 
 def provenance_section(run: Run) -> Section:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pandas as pd
+from rich import box
 from rich.console import Group
 from rich.markup import escape
 from rich.panel import Panel
@@ -30,30 +31,42 @@ def summary(run: Run) -> Group:
 
 
 def _arms(frame: pd.DataFrame) -> Table:
-    table = Table(title="arms", title_justify="left", header_style="bold")
-    for name in ("arm", "accuracy", "95 %", "gap recovered", "95 %", "steered", "role"):
-        table.add_column(name, justify="left" if name in ("arm", "role") else "right")
+    table = _table(
+        "arms, with 95 % intervals by problem (*: a control, which must fail)",
+        "arm",
+        "accuracy",
+        "gap recovered",
+        "steered",
+    )
     for row in records(frame):
-        role = f"control for {row['control_for']}" if row["control_for"] else ""
+        recovered = _with(row["recovery"], row["recovery.low"], row["recovery.high"])
         table.add_row(
-            escape(row["condition"]),
-            percent(row["accuracy"]),
-            escape(interval(row["accuracy.low"], row["accuracy.high"])),
-            percent(row["recovery"]),
-            escape(interval(row["recovery.low"], row["recovery.high"])),
+            f"{row['condition']} *" if row["control_for"] else row["condition"],
+            _with(row["accuracy"], row["accuracy.low"], row["accuracy.high"]),
+            "" if pd.isna(row["recovery"]) else recovered,
             percent(row["percent_steered"]),
-            role,
         )
     return table
 
 
 def _effects(frame: pd.DataFrame) -> Table:
-    """The strongest effect of each curve; the whole curves are in the report."""
-    table = Table(title="what the located features do: P(onset)", title_justify="left", header_style="bold")
-    for name in ("behaviour", "host", "verb", "where", "untouched", "dose", "located", "95 %", "random, matched", "KL"):
-        table.add_column(name, justify="left" if name in ("behaviour", "host", "verb", "where") else "right")
-    for row in records(frame):
-        numbers = (percent(row["untouched"]), number(row["dose"]), percent(row["located"]), row["interval"])
-        names = (row["behaviour"], row["host"], row["verb"], row["place"])
-        table.add_row(*map(escape, names), *map(escape, (*numbers, row["random"], number(row["kl"]))))
+    """The strongest effect at opportunities; what happens elsewhere, and whole curves, are in the report."""
+    title = "share of opportunities taken, when a behaviour's features are written"
+    table = _table(title, "what", "untouched", "located", "random, matched", "KL, nats")
+    for row in records(frame.loc[frame.place != "elsewhere"]):
+        dose = "" if pd.isna(row["dose"]) else f" x{row['dose']:g}"
+        what = f"{row['host']}: {row['verb']} {row['behaviour']}{dose}"
+        table.add_row(what, percent(row["untouched"]), percent(row["located"]), row["random"], number(row["kl"]))
     return table
+
+
+def _table(title: str, first: str, *others: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=box.SIMPLE_HEAD)
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right", no_wrap=True)
+    return table
+
+
+def _with(value: float, low: float, high: float) -> str:
+    return escape(f"{percent(value)} {interval(low, high)}")
