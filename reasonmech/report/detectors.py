@@ -11,9 +11,9 @@ TOP: Final = 6  # features of a behaviour shown besides the chosen ones; all of 
 SEARCHES: Final = {
     "auroc opportunities base": "AUROC, base text",
     "hazard opportunities base": "gain, nats",
-    "auroc opportunities thinking": "AUROC, thinking text",
-    "auroc boundaries thinking": "AUROC, all boundaries",
-    "auroc tokens base": "AUROC, inside",
+    "auroc boundaries thinking": "all boundaries",
+    "auroc opportunities thinking": "thinking text",
+    "auroc tokens base": "inside",
 }
 DRAWN: Final = {
     "auroc opportunities base": "AUROC among the moments at which it could begin, on the base's own text, held out.",
@@ -21,7 +21,7 @@ DRAWN: Final = {
     "auroc opportunities thinking": "AUROC among the moments at which it could begin, on thinking text, held out.",
     "auroc tokens base": "AUROC of being inside it, on the base's own text, held out.",
 }
-NAMES: Final = {"diff_mean": "difference of means", "probe": "logistic probe", "ceiling": "base's own probability"}
+NAMES: Final = {"diff_mean": "difference of means", "probe": "logistic probe", "ceiling": "base's own P(onset)"}
 
 
 def best_detectors(part: pd.DataFrame) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def side_by_side(best: pd.DataFrame) -> pd.DataFrame:
         detector=[_name(kind, feature) for kind, feature in zip(best.kind, best.feature, strict=True)],
         place=best.coder.where(~baseline, best.site).where(best.kind != "ceiling", "its last layer"),
         search=best.score + " " + best.among + " " + best.source,
-        said=[_said(*cells) for cells in zip(best.value, best.low, best.high, strict=True)],
+        said=[_said(*cells) for cells in zip(best.unit, best.value, best.low, best.high, strict=True)],
     )
     keys = ["kind", "detector", "place", "selected"]
     wide = keyed.pivot_table(index=keys, columns="search", values="said", aggfunc="first", sort=False)
@@ -66,8 +66,10 @@ def side_by_side(best: pd.DataFrame) -> pd.DataFrame:
 
 
 def _name(kind: str, feature: int) -> str:
-    return f"feature {feature}" if kind == "feature" else NAMES[kind]
+    name = f"feature {feature}" if kind == "feature" else NAMES[kind]
+    return name.replace(" ", "\u00a0")  # on one line
 
 
-def _said(value: float, low: float, high: float) -> str:
-    return "\u2013" if pd.isna(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
+def _said(unit: str, value: float, low: float, high: float) -> str:
+    digits = 2 if unit == "AUROC" else 3
+    return "\u2013" if pd.isna(value) else f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
