@@ -30,9 +30,13 @@ class Drawn(NamedTuple):
 
 
 def written_stats(coder: SparseCoder, acts: Activations) -> FeatureStats:
-    """Statistics of every feature over the tokens that the model wrote itself: no prompt, no environment."""
-    own = np.flatnonzero(acts.index.generated.to_numpy(bool) & ~acts.index.by_environment.to_numpy(bool))
-    return feature_stats(coder, acts.take(coder.site, torch.from_numpy(own)))
+    """Statistics of every feature over the answers: no prompt.
+
+    What the environment wrote counts: the moments of a backtrack are the ends of read-backs, and an ablation acts on
+    those tokens too.
+    """
+    answers = np.flatnonzero(acts.index.generated.to_numpy(bool))
+    return feature_stats(coder, acts.take(coder.site, torch.from_numpy(answers)))
 
 
 def draw_controls(

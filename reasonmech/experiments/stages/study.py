@@ -170,7 +170,7 @@ class _Read:
         return self._traces[side]
 
     def stats(self, side: str, coder: SparseCoder) -> FeatureStats:
-        """How a coder's features fire in this side's host, over the tokens that it chose itself."""
+        """How a coder's features fire in this side's host, over the answers."""
         key = (side, f"{coder.name} {coder.site}")
         if key not in self._stats:
             host = self.context.pair.base if side == "base" else self.context.pair.thinking
