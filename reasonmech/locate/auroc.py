@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats as scipy_stats
 
-from reasonmech import stats
 from reasonmech.locate.codes import Codes
 from reasonmech.locate.sample import Sample, Search
 from reasonmech.locate.score import Columns, Discovered, scores
 from reasonmech.stats import MIN_PROBLEMS, Interval
+from reasonmech.stats import auroc as auroc_interval
 
 ENTRIES = 4_000_000  # non-zero activations ranked at once
 
@@ -26,7 +26,7 @@ class Auroc:
 
     def held_out(self, columns: Columns, train: Sample, test: Sample, search: Search) -> list[Interval]:
         return [
-            stats.auroc(values, test.positive, test.problem, draws=search.draws, seed=search.seed)
+            auroc_interval(values, test.positive, test.problem, draws=search.draws, seed=search.seed)
             for values in columns.test.T
         ]
 

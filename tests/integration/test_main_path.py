@@ -65,6 +65,7 @@ def test_a_report_comes_out_of_it(finished: Run) -> None:
         assert f'<section id="{part}">' in page
 
 
+@pytest.mark.slow
 def test_the_same_configuration_gives_the_same_numbers(finished: Run, tmp_path: Path) -> None:
     again = run("smoke", out=tmp_path / "again", progress=False)
     assert finished.results.drop(columns="run").equals(again.results.drop(columns="run"))
