@@ -26,7 +26,6 @@ def read_rollouts(context: StageContext, source: Source) -> Rollouts:
     return Rollouts.load(context.of("rollouts") / f"{source}.jsonl")
 
 
-@stages.register("rollouts")
 class WriteRollouts(Stage):
     """Let both models answer fitting and evaluation problems, and count what they do.
 
@@ -96,3 +95,6 @@ def rate_interval(by_problem: Sequence[Rate]) -> Interval:
     if sum(hits) in (0, sum(n)):
         return clopper_pearson(len(seen) if sum(hits) else 0, len(seen))
     return ratio_interval(hits, n)
+
+
+stages.register("rollouts")(WriteRollouts)  # called, so that type checkers keep the class
