@@ -3,7 +3,7 @@
 import hypothesis.strategies as st
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from torch import Tensor
 
 from reasonmech.coders import SparseCoder
@@ -120,6 +120,7 @@ def test_every_verb_on_every_axis_is_the_formula(verb: str, kind: str, seed: int
     assert torch.allclose(got, expected, **TOLERANCE)
     assert torch.equal(got[~mask], x[~mask])
     if gate == "always" and mask.any() and verb not in ("ablate", "scale"):
+        assume(not torch.allclose(expected, x))  # a patch may draw what stands there already
         assert not torch.allclose(got, x)
 
 
