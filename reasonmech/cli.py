@@ -53,7 +53,7 @@ def _complain(message: str) -> None:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    return Console(highlight=False)
 
 
 @app.command()
@@ -64,7 +64,7 @@ def demo(out: Out = None, quiet: Quiet = False) -> None:
     experiment = load_experiment("demo")
     target = out or default_path(experiment)
     if target.is_dir():
-        _console().print(f"{target} is complete already; showing it")
+        _console().print(f"{target} is complete already, and shown; delete it to run it again", soft_wrap=True)
         _show(load_run(target))
         return
     _carry_out(experiment, target, quiet=quiet)
@@ -102,8 +102,8 @@ def _show(finished: Run) -> None:
     console = _console()
     console.print(summary(finished))
     console.print(f"computing time: {finished.record['seconds']:.0f} s")
-    console.print(f"run:    {finished.path}")
-    console.print(f"report: {page.resolve()}")
+    console.print(f"run:    {finished.path}", soft_wrap=True)  # a path must not be broken: people copy it
+    console.print(f"report: {page.resolve()}", soft_wrap=True)
 
 
 @app.command()
