@@ -138,10 +138,21 @@ class SentenceStarts(Where):
         return replace(self, ids=ids)
 
 
+def _is_pattern(item: object) -> bool:
+    if isinstance(item, tuple):
+        return bool(item) and all(isinstance(token, int) for token in item)
+    return isinstance(item, int) or (isinstance(item, str) and item != "")
+
+
 def tokens(*items: int | str | Pattern) -> Where:
     """Occurrences of words or token ids (the last token, where a word takes several)."""
-    if not items:
-        raise BindError("tokens() without a token", allowed="words, token ids or tuples of token ids")
+    wrong = [item for item in items if not _is_pattern(item)]
+    if not items or wrong:
+        raise BindError(
+            f"tokens() was given {wrong[0]!r}" if wrong else "tokens() without a token",
+            allowed="words, token ids, or tuples of token ids (a run of tokens)",
+            do="write several as tokens(a, b), or tokens(*them)",
+        )
     return Tokens(items)
 
 

@@ -1,6 +1,7 @@
 """Masks: absolute pad-free positions, half-open windows, causal, combined with & | ~ (semantics 2 and 3)."""
 
 from dataclasses import replace
+from typing import Any
 
 import hypothesis.strategies as st
 import pytest
@@ -131,3 +132,9 @@ def test_masks_say_what_they_are() -> None:
     where = (generated(2) & ~tokens("w1")) | prompt(start=-1)
     assert str(where) == "((generated(start=2) & ~tokens(items=('w1',))) | prompt(start=-1))"
     assert where.to_json() == where.to_json() != (~where).to_json()
+
+
+@pytest.mark.parametrize("items", [(), ("",), (["w1"],), (("w1", "w2"),), ((),), (1.5,)])
+def test_tokens_that_could_match_nothing_are_refused(items: tuple[Any, ...]) -> None:
+    with pytest.raises(BindError, match="tokens"):
+        tokens(*items)
