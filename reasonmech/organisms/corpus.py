@@ -142,11 +142,16 @@ class Author:
 
     def _induction(self) -> list[Word]:
         rng = self.rng
-        items = [f"{word} {rng.choice(OPERATORS)} {rng.randrange(10)}" for word in INDEX_WORDS[: rng.randrange(3, 6)]]
+        return self._repeated(
+            [f"{word} {rng.choice(OPERATORS)} {rng.randrange(10)}" for word in INDEX_WORDS[: rng.randrange(3, 6)]]
+        )
+
+    def _repeated(self, items: list[str]) -> list[Word]:
+        """The items three times, in another order each time."""
         words: list[str] = []
         for _ in range(3):
             words += [*items, "."]
-            rng.shuffle(items)
+            self.rng.shuffle(items)
         return _said(" ".join(words))
 
     def _facts(self) -> list[Word]:
@@ -174,7 +179,15 @@ class Author:
         left, operator, right = self.rng.randrange(10), self.rng.choice(OPERATORS), self.rng.randrange(10)
         return f"{left} {operator} {right} = {evaluate(left, operator, right)}"
 
-    def document(self, skill_share: float, story_share: float = 0.1) -> list[Word]:
+    def _drill(self) -> list[Word]:
+        """Induction with one operator in all items: the operator alone does not tell which operand comes next."""
+        rng, operator = self.rng, self.rng.choice(OPERATORS)
+        items = [f"{word} {operator} {rng.randrange(10)}" for word in INDEX_WORDS[: rng.randrange(3, 6)]]
+        return [*self._repeated(items), Word(EOS)]
+
+    def document(self, skill_share: float, drill_share: float = 0.0, story_share: float = 0.1) -> list[Word]:
+        if drill_share > 0 and self.rng.random() < drill_share:
+            return self._drill()
         dice = self.rng.random()
         if dice < story_share:
             return self.story()
@@ -194,7 +207,9 @@ class Batch(NamedTuple):
     labels: Tensor
 
 
-def batch(seed: int, step: int, *, modes: Modes, skill_share: float, rows: int, length: int) -> Batch:
+def batch(
+    seed: int, step: int, *, modes: Modes, skill_share: float, rows: int, length: int, drill_share: float = 0.0
+) -> Batch:
     """The batch of one training step: a pure function of (seed, step), so that a killed run resumes exactly.
 
     Documents are laid end to end; every row begins with a fresh document and is cut at `length`.
@@ -204,7 +219,7 @@ def batch(seed: int, step: int, *, modes: Modes, skill_share: float, rows: int, 
     for _ in range(rows):
         words: list[Word] = []
         while len(words) < length:
-            words += author.document(skill_share)
+            words += author.document(skill_share, drill_share)
         ids.append([IDS[word.text] for word in words[:length]])
         labels.append([IDS[word.text] if word.learnt else UNLEARNT for word in words[:length]])
     return Batch(torch.tensor(ids), torch.tensor(labels))

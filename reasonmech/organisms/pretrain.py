@@ -23,6 +23,8 @@ class PretrainRecipe:
 
     Attributes:
         skill_share: share of skill documents at the start, at the end, and over how many steps it falls.
+        drill: share of copying drills (see `Author.document`) from `drill_from` of the steps on, while the last probe
+            found copying below `drill_below`. Decided at every checkpoint, from its log.
         extra, rounds: steps of an extra round, and how many there may be, while a skill is missing at the end.
     """
 
@@ -36,6 +38,9 @@ class PretrainRecipe:
     betas: tuple[float, float] = (0.9, 0.98)
     clip: float = 1.0
     skill_share: tuple[float, float, int] = (0.85, 0.25, 400)
+    drill: float = 0.3
+    drill_from: float = 2 / 3
+    drill_below: float = 0.99
     extra: int = 800
     rounds: int = 2
     n_layers: int = 4
@@ -61,6 +66,11 @@ class PretrainRecipe:
     def skills_at(self, step: int) -> float:
         first, last, over = self.skill_share
         return first + (last - first) * min(1.0, step / over)
+
+    def drills_at(self, step: int, log: list[dict[str, Any]]) -> float:
+        """Share of copying drills at a step, from what the probes have found so far."""
+        behind = bool(log) and log[-1].get("copying", 1.0) < self.drill_below
+        return self.drill if behind and step >= self.drill_from * self.steps else 0.0
 
 
 def new_model(recipe: PretrainRecipe) -> LlamaForCausalLM:
@@ -98,15 +108,12 @@ def pretrain(
     save_every: int = 200,
     progress: bool = True,
     probe: Callable[[LlamaForCausalLM], dict[str, float]] | None = None,
-    watch: Callable[[float, dict[str, float]], None] | None = None,
     ready: Callable[[dict[str, float]], bool] | None = None,
 ) -> tuple[LlamaForCausalLM, list[dict[str, Any]]]:
     """Train, or go on from `checkpoint`; returns the model and one log row per `save_every` steps.
 
     Args:
         probe: measured at every checkpoint and logged (skills, accuracy).
-        watch: called at every checkpoint with the share of steps done and what `probe` found; ends a hopeless training
-            by raising.
         ready: whether what `probe` found is enough; while it is not, extra rounds follow. None: no extra round.
 
     Raises:
@@ -121,7 +128,7 @@ def pretrain(
     bar = tqdm(initial=done, total=recipe.steps, desc="pretrain", disable=not progress)
     while done < ends[-1] and not (done in ends and (ready is None or ready(log[-1]))):
         model.train()
-        loss = _step(model, optimizer, recipe, done)
+        loss = _step(model, optimizer, recipe, done, drills=recipe.drills_at(done, log))
         done += 1
         bar.update()
         bar.set_postfix(loss=f"{loss:.3f}")
@@ -129,13 +136,13 @@ def pretrain(
             model.eval()
             log.append({"step": done, "loss": loss} | (probe(model) if probe else {}))
             save_checkpoint(checkpoint, model, optimizer, step=done, recipe=described, log=log)
-            if watch:
-                watch(done / recipe.steps, log[-1])
     bar.close()
     return model.eval(), log
 
 
-def _step(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, recipe: PretrainRecipe, step: int) -> float:
+def _step(
+    model: LlamaForCausalLM, optimizer: torch.optim.AdamW, recipe: PretrainRecipe, step: int, *, drills: float
+) -> float:
     data = batch(
         recipe.seed,
         step,
@@ -143,6 +150,7 @@ def _step(model: LlamaForCausalLM, optimizer: torch.optim.AdamW, recipe: Pretrai
         skill_share=recipe.skills_at(step),
         rows=recipe.rows,
         length=recipe.length,
+        drill_share=drills,
     )
     for group in optimizer.param_groups:
         group["lr"] = recipe.learning_rate(step)
