@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -19,8 +20,9 @@ M = TypeVar("M", bound=BaseModel)
 
 _PACKAGE: Final = Path(__file__).resolve().parent
 ORGANISM_PREFIX: Final = "organism:"
-PLAN_FILE: Final = "plan.json"  # of a capture that a kill interrupted
-RESUMABLE: Final = (PLAN_FILE, "stages")  # in a partial directory: a capture's, or a run's, which goes on from there
+PLAN_FILE: Final = "plan.json"  # of a capture or a sweep that a kill interrupted
+LOCK_FILE: Final = ".lock"
+RESUMABLE: Final = (PLAN_FILE, "stages")  # in a partial directory: a capture's, a sweep's or a run's, which goes on
 
 
 def config_dir() -> Path:
@@ -102,6 +104,36 @@ def check_new(path: str | Path) -> Path:
     return path
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file in one rename, so that no reader ever sees half of it."""
+    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished.write_text(text)
+    unfinished.replace(path)
+
+
+@contextmanager
+def only_writer(directory: Path) -> Iterator[None]:
+    """Hold a directory that several processes may reach for this one; the kernel lets go when it dies, however it dies.
+
+    Raises:
+        OutputError: another process holds it, or it cannot be written.
+    """
+    try:
+        lock = (directory / LOCK_FILE).open("w")
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {directory}: {error.strerror}", do="choose a directory you can write"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"another process is writing {directory}", do="wait for it, or choose another output directory"
+            ) from error
+        yield
+
+
 @contextmanager
 def new_directory(path: str | Path) -> Iterator[Path]:
     """Write into `<path>.partial`, which is renamed to `path` when the block ends without an exception.
@@ -109,13 +141,13 @@ def new_directory(path: str | Path) -> Iterator[Path]:
     What a killed `new_directory` left under the partial name is removed first: nothing ever reads it.
 
     Raises:
-        OutputError: `path` exists, cannot be written, or its partial is that of a capture or a run, which can go on.
+        OutputError: `path` exists, cannot be written, or its partial is that of a capture, a sweep or a run.
     """
     path = check_new(path)
     partial = partial_of(path)
     if any((partial / name).exists() for name in RESUMABLE):
         raise OutputError(
-            f"{partial} holds an unfinished capture or run of the same name",
+            f"{partial} holds an unfinished capture, sweep or run of the same name",
             do="finish it, choose another path, or delete it; nothing was changed",
         )
     if partial.exists():

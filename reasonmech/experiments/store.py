@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from reasonmech.errors import OutputError
-from reasonmech.paths import check_new, partial_of
+from reasonmech.paths import LOCK_FILE, check_new, only_writer, partial_of, write_text
 
 STAMP: Final = "stamp.json"
 
@@ -57,15 +56,8 @@ class RunStore:
         """Rename the partial directory: from here on the run exists. Stage folders are working files and go last."""
         self.partial.rename(self.out)
         shutil.rmtree(self.out / "stages")
-        (self.out / ".lock").unlink()
+        (self.out / LOCK_FILE).unlink()
         return self.out
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file in one rename, so that no reader ever sees half of it."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    unfinished.write_text(text)
-    unfinished.replace(path)
 
 
 @contextmanager
@@ -78,19 +70,7 @@ def open_store(out: Path) -> Iterator[RunStore]:
     partial = partial_of(check_new(out))
     try:
         (partial / "stages").mkdir(parents=True, exist_ok=True)
-        lock = (partial / ".lock").open("w")
     except OSError as error:
         raise OutputError(f"cannot write {partial}: {error.strerror}", do="choose a directory you can write") from error
-    with lock:
-        _take(lock, partial)
+    with only_writer(partial):
         yield RunStore(out, partial)
-
-
-def _take(lock: IO[str], partial: Path) -> None:
-    """The kernel drops the lock when its process dies, however it dies."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise OutputError(
-            f"another process is writing {partial}", do="wait for it, or choose another output directory"
-        ) from error

@@ -34,7 +34,7 @@ def test_what_somebody_can_still_finish_is_not_removed(tmp_path: Path, kept: str
     out = tmp_path / "out"
     theirs = partial_of(out) / kept
     theirs.mkdir(parents=True)
-    with pytest.raises(OutputError, match="unfinished capture or run"), new_directory(out):
+    with pytest.raises(OutputError, match="unfinished capture, sweep or run"), new_directory(out):
         raise AssertionError("the block must not start")
     assert theirs.exists() and not out.exists()
 

@@ -23,9 +23,9 @@ from reasonmech.experiments.stages.controls import written_stats
 from reasonmech.experiments.stages.locate import Where, read_table
 from reasonmech.experiments.stages.moments import at_opportunities
 from reasonmech.experiments.stages.rollouts import read_rollouts
-from reasonmech.experiments.store import write_text
 from reasonmech.experiments.tables import read_json
 from reasonmech.locate import FeatureStats, FeatureTable, select
+from reasonmech.paths import write_text
 from reasonmech.runtime import capture
 from reasonmech.tasks import parse
 
