@@ -67,7 +67,7 @@ def forward(
     """
     if len(texts) == 0:
         raise DataError("no text to read", do="give at least one")
-    rows = _texts(host, texts, labels or {})
+    rows = texts_of(host, texts, labels or {})
     bound = bind(plan, host)
     tally = Tally(bound.plan, measure=receipt != "none")
     hooks = Hooks(bound, tally=tally) if bound.plan else None
@@ -84,7 +84,12 @@ def forward(
     return result
 
 
-def _texts(host: Host, sources: Sequence[Source], labels: Mapping[str, Marks]) -> list[Text]:
+def texts_of(host: Host, sources: Sequence[Source], labels: Mapping[str, Marks]) -> list[Text]:
+    """Rows of a run from texts, token ids or rollouts.
+
+    Raises:
+        DataError: labels outside the texts, or for another number of them.
+    """
     positions = {name: _positions(name, marks, len(sources)) for name, marks in labels.items()}
     rows = []
     for row, source in enumerate(sources):

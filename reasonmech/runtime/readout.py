@@ -1,0 +1,142 @@
+"""Readout: what is read after every text, as one number per text; metrics implement it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, TypeAlias, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from reasonmech.errors import DataError
+from reasonmech.hosts.host import Host
+from reasonmech.runtime.passes import Text
+
+Run: TypeAlias = tuple[int, ...]
+
+
+class Reading(NamedTuple):
+    """What a metric may look at.
+
+    Attributes:
+        logits: next-token logits after each text, float32.
+        logp: log-probability (nats) of every continuation that the metric asked for, in its order; -inf fills up
+            where a text has fewer.
+        rows: number of each text in the run: which reference, which answer is its own.
+    """
+
+    logits: Float[Tensor, "text vocab"]
+    logp: Float[Tensor, "text cont"]
+    rows: Int[Tensor, " text"]
+
+
+class Readout(Protocol):
+    """A metric on what the model would say next; differentiable."""
+
+    @property
+    def name(self) -> str:
+        """What results call it."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """Its unit, such as "nats"."""
+        ...
+
+    def continuations(self, host: Host, n_texts: int) -> Sequence[Sequence[Run]]:
+        """For every text the runs of tokens whose log-probability it wants; may be empty.
+
+        A run of one token costs nothing; a longer one costs a row of its own.
+        """
+        ...
+
+    def value(self, reading: Reading) -> Float[Tensor, " text"]:
+        """One number per text."""
+        ...
+
+
+@final
+@dataclass(frozen=True)
+class Question:
+    """One text and everything that a metric wants to read after it.
+
+    Attributes:
+        rows: the text itself, then the text with each continuation of several tokens but its last.
+        runs: the continuations, in the metric's order.
+        number: of the text in the run.
+    """
+
+    rows: tuple[Text, ...]
+    runs: tuple[Run, ...]
+    number: int
+
+    @property
+    def n_rows(self) -> int:
+        return len(self.rows)
+
+    def logp(self, tails: Sequence[Float[Tensor, "tail vocab"]]) -> Float[Tensor, " cont"]:
+        """Log-probability of every continuation, from the last logits of every row (see `tail`)."""
+        first = tails[0][-1].float().log_softmax(-1)
+        found, row = [], 0
+        for run in self.runs:
+            if len(run) == 1:
+                found.append(first[run[0]])
+            else:
+                row += 1
+                lines = tails[row][-len(run) :].float().log_softmax(-1)
+                found.append(lines.gather(1, torch.tensor(run, device=lines.device)[:, None]).sum())
+        return torch.stack(found) if found else first.new_zeros(0)
+
+    def tail(self, row: int) -> int:
+        """How many of the last logits of a row are read."""
+        return len(self.rows[row].ids) - len(self.rows[0].ids) + 1
+
+
+def questions(host: Host, texts: Sequence[Text], readout: Readout) -> list[Question]:
+    """What has to be run to read a metric after every text.
+
+    Raises:
+        DataError: the metric speaks of another number of texts, or asks for an empty continuation or an unknown token.
+    """
+    asked = readout.continuations(host, len(texts))
+    if len(asked) != len(texts):
+        raise DataError(
+            f"metric {readout.name!r} has continuations for {len(asked)} texts, there are {len(texts)}",
+            do="give the metric one entry per text",
+        )
+    found = []
+    for number, (text, runs) in enumerate(zip(texts, asked, strict=True)):
+        for run in runs:
+            if not run or not all(0 <= token < host.vocab_size for token in run):
+                raise DataError(
+                    f"metric {readout.name!r} asks for the continuation {run} of {text.name}",
+                    allowed=f"at least one token below {host.vocab_size}",
+                    do="check the words that the metric was given",
+                )
+        longer = (replace(text, ids=text.ids + run[:-1]) for run in runs if len(run) > 1)
+        found.append(Question((text, *longer), tuple(runs), number))
+    return found
+
+
+def read(
+    readout: Readout, asked: Sequence[Question], tails: Sequence[Sequence[Float[Tensor, "tail vocab"]]]
+) -> Float[Tensor, " text"]:
+    """The metric after every text, from the last logits of every row of its question; differentiable.
+
+    Raises:
+        DataError: the metric returned another shape than one number per text.
+    """
+    logits = torch.stack([rows[0][-1].float() for rows in tails])
+    logp = [question.logp(rows) for question, rows in zip(asked, tails, strict=True)]
+    widest = max((len(line) for line in logp), default=0)
+    padded = torch.stack([torch.nn.functional.pad(line, (0, widest - len(line)), value=-torch.inf) for line in logp])
+    numbers = torch.tensor([question.number for question in asked], device=logits.device)
+    value = readout.value(Reading(logits, padded, numbers))
+    if value.shape != numbers.shape:
+        raise DataError(
+            f"metric {readout.name!r} returned shape {tuple(value.shape)} for {len(numbers)} texts",
+            do="return one number per text",
+        )
+    return value
