@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         above,
         always,
         as_hooks,
+        at,
         below,
         bind,
         clamp,
@@ -64,7 +65,7 @@ _EXPORTS = {
     "behaviours": "label",
     "labels": "Labels Opportunity Span",
     "locate": "locate select direction matched_features feature_stats FeatureTable logit_lens",
-    "interventions": "ablate clamp scale steer patch Features Direction Whole everywhere prompt generated tokens "
+    "interventions": "ablate clamp scale steer patch Features Direction Whole everywhere prompt generated at tokens "
     "inside sentence_starts labelled always above below ramp bind as_hooks",
     "hybrid": "Hybrid Kinds train_vectors VectorConfig",
     "experiments": "run load_run Run",

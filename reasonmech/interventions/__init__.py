@@ -10,6 +10,7 @@ from reasonmech.interventions.tally import Effect, Tally
 from reasonmech.interventions.verbs import ablate, clamp, patch, scale, steer
 from reasonmech.interventions.when import Gate, above, always, below, gates, ramp
 from reasonmech.interventions.where import Where, everywhere, generated, labelled, masks, prompt
+from reasonmech.interventions.where_at import at
 from reasonmech.interventions.where_text import inside, sentence_starts, tokens
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "everywhere",
     "prompt",
     "generated",
+    "at",
     "tokens",
     "inside",
     "sentence_starts",

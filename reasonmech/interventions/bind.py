@@ -58,18 +58,27 @@ def bind(plan: Sequence[Intervention], host: Host) -> Bound:
     """
     if isinstance(plan, Intervention):
         raise BindError("a single intervention as a plan", allowed="a list of interventions", do="write [intervention]")
-    ready = tuple(_ready(intervention, host) for intervention in plan)
+    ready = tuple(fit(intervention, host) for intervention in plan)
+    return Bound(host, tuple(plan), ready, stops_of(ready))
+
+
+def stops_of(ready: Sequence[Intervention]) -> tuple[Stop, ...]:
+    """Where a plan reads its gates and applies its edits, in the order in which the network passes."""
     places: dict[tuple[int, int], tuple[Site, list[int], list[int]]] = {}
     for i, intervention in enumerate(ready):
         gated = intervention.when.reads
         if gated is not None:
             places.setdefault(gated.at.depth, (gated.at, [], []))[1].append(i)
         places.setdefault(intervention.site.depth, (intervention.site, [], []))[2].append(i)
-    stops = (Stop(site, tuple(read), tuple(edit)) for _, (site, read, edit) in sorted(places.items()))
-    return Bound(host, tuple(plan), ready, tuple(stops))
+    return tuple(Stop(site, tuple(read), tuple(edit)) for _, (site, read, edit) in sorted(places.items()))
 
 
-def _ready(intervention: Intervention, host: Host) -> Intervention:
+def fit(intervention: Intervention, host: Host) -> Intervention:
+    """One intervention, checked against a host, its words turned into tokens and its tensors on the host's device.
+
+    Raises:
+        UnknownNameError, MismatchError, BindError: as in `bind`.
+    """
     if not isinstance(intervention, Intervention):
         raise BindError(
             f"a {type(intervention).__name__} in a plan",

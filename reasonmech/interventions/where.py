@@ -41,6 +41,10 @@ class Where(ABC):
         """Names of the labels it needs."""
         return frozenset()
 
+    def reach(self, row: int) -> int:
+        """Tokens that a text must have for every position it names in row `row` of the run to exist."""
+        return 0
+
     def to_json(self) -> dict[str, Json]:
         """Canonical form."""
         return {"kind": self.kind} | {field.name: _plain(self.__dict__[field.name]) for field in fields(self)}
@@ -86,6 +90,9 @@ class Both(Where):
     def labels(self) -> frozenset[str]:
         return self.a.labels() | self.b.labels()
 
+    def reach(self, row: int) -> int:
+        return max(self.a.reach(row), self.b.reach(row))
+
 
 @final
 @dataclass(frozen=True)
@@ -108,6 +115,9 @@ class Either(Where):
     def labels(self) -> frozenset[str]:
         return self.a.labels() | self.b.labels()
 
+    def reach(self, row: int) -> int:
+        return max(self.a.reach(row), self.b.reach(row))
+
 
 @final
 @dataclass(frozen=True)
@@ -128,6 +138,9 @@ class Not(Where):
 
     def labels(self) -> frozenset[str]:
         return self.a.labels()
+
+    def reach(self, row: int) -> int:
+        return self.a.reach(row)
 
 
 @final

@@ -20,7 +20,7 @@ from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.tally import Tally
 from reasonmech.labels import Labels
 from reasonmech.rollout import Rollout
-from reasonmech.runtime.passes import Text, run_passes
+from reasonmech.runtime.passes import Text, check_positions, run_passes
 from reasonmech.runtime.receipt import Receipt, ReceiptMode, check_receipt, make_receipt
 
 Source: TypeAlias = str | Sequence[int] | Rollout
@@ -63,12 +63,13 @@ def forward(
         NeverFiredError: a mask matched no token of all texts; the ForwardResult is on `.result`.
         NonFiniteError: NaN or infinite logits; the text is named.
         UnknownNameError, MismatchError, BindError: the plan does not fit the host (see `bind`).
-        DataError: no text, an empty one, or labels outside the texts.
+        DataError: no text, an empty one, or labels or positions outside the texts.
     """
     if len(texts) == 0:
         raise DataError("no text to read", do="give at least one")
     rows = texts_of(host, texts, labels or {})
     bound = bind(plan, host)
+    check_positions(bound.plan, rows)
     tally = Tally(bound.plan, measure=receipt != "none")
     hooks = Hooks(bound, tally=tally) if bound.plan else None
     found: dict[int, Tensor] = {}

@@ -14,6 +14,7 @@ from torch import Tensor
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.hooks import Hooks
+from reasonmech.interventions.intervention import Intervention
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
 
@@ -34,6 +35,19 @@ class Text:
     prompt_length: int
     name: str
     labels: Mapping[str, frozenset[int]] = field(default_factory=dict)
+
+
+def check_positions(plan: Sequence[Intervention], texts: Sequence[Text]) -> None:
+    """Raise DataError when a mask names a position that a whole text does not have."""
+    for number, text in enumerate(texts):
+        for intervention in plan:
+            needed = intervention.where.reach(number)
+            if needed > len(text.ids):
+                raise DataError(
+                    f"{intervention.where} names position {needed - 1}; {text.name} has {len(text.ids)} tokens",
+                    allowed=f"0 .. {len(text.ids) - 1}",
+                    do="positions are absolute, prompt included, padding not; at(per_row=...) gives each text its own",
+                )
 
 
 class RowLogits(NamedTuple):

@@ -8,11 +8,23 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from reasonmech.errors import BindError, UnknownNameError
-from reasonmech.interventions import everywhere, generated, inside, labelled, prompt, sentence_starts, tokens
+from reasonmech.errors import BindError, DataError, UnknownNameError
+from reasonmech.interventions import (
+    Whole,
+    at,
+    everywhere,
+    generated,
+    inside,
+    labelled,
+    prompt,
+    sentence_starts,
+    steer,
+    tokens,
+)
 from reasonmech.interventions.where import Where
+from reasonmech.runtime.forward import forward
 from reasonmech.step import Step
-from reasonmech.testing import assert_causal, tiny_step, tiny_tokenizer
+from reasonmech.testing import assert_causal, tiny_host, tiny_step, tiny_tokenizer
 
 WORDS = tiny_tokenizer()
 bounds = st.none() | st.integers(-6, 12)
@@ -20,6 +32,7 @@ windows = st.none() | st.integers(0, 12)
 leaves = st.one_of(
     st.just(everywhere()),
     st.builds(prompt, bounds, bounds),
+    st.builds(lambda items: at(*items), st.lists(st.integers(0, 12), min_size=1, max_size=5)),
     st.builds(generated, windows, windows),
     st.builds(lambda items: tokens(*items), st.lists(st.integers(1, 63), min_size=1, max_size=30)),
     st.builds(inside, st.integers(1, 30), st.integers(31, 63)),
@@ -138,3 +151,21 @@ def test_masks_say_what_they_are() -> None:
 def test_tokens_that_could_match_nothing_are_refused(items: tuple[Any, ...]) -> None:
     with pytest.raises(BindError, match="tokens"):
         tokens(*items)
+
+
+def test_at_names_absolute_positions_whatever_the_padding() -> None:
+    host = tiny_host()
+    texts, vector = ["w1 w2 w3 w4", "w9 w1"], torch.ones(host.d_model)
+    clean = forward(host, texts).logits
+    same = forward(host, texts, [steer(Whole("resid_post.1"), vector, where=at(1))]).logits
+    own = forward(host, texts, [steer(Whole("resid_post.1"), vector, where=at(per_row=[(1,), (1,)]))]).logits
+    for row in range(2):
+        assert torch.equal(same[row][:1], clean[row][:1]) and not torch.allclose(same[row][1:], clean[row][1:])
+        assert torch.equal(same[row], own[row])
+    with pytest.raises(DataError, match="position 3; text 1 has 2 tokens"):
+        forward(host, texts, [steer(Whole("resid_post.1"), vector, where=at(3))])
+    for wrong in ({}, {"per_row": [(), ()]}):
+        with pytest.raises(BindError, match="positions"):
+            at(**wrong)
+    with pytest.raises(BindError, match="prompt"):
+        at(-1)
