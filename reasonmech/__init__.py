@@ -42,6 +42,14 @@ if TYPE_CHECKING:
     )
     from reasonmech.labels import Labels, Opportunity, Span
     from reasonmech.locate import FeatureTable, direction, feature_stats, locate, logit_lens, matched_features, select
+    from reasonmech.metrics import (
+        accuracy,
+        answer_likelihood,
+        behaviour_rate,
+        logit_diff,
+        next_token_kl,
+        onset_log_odds,
+    )
     from reasonmech.problem import Problem, ProblemSet
     from reasonmech.registry import Registry
     from reasonmech.report import report
@@ -67,6 +75,7 @@ _EXPORTS = {
     "locate": "locate select direction matched_features feature_stats FeatureTable logit_lens",
     "interventions": "ablate clamp scale steer patch Features Direction Whole everywhere prompt generated at tokens "
     "inside sentence_starts labelled always above below ramp bind as_hooks",
+    "metrics": "logit_diff onset_log_odds answer_likelihood next_token_kl behaviour_rate accuracy",
     "hybrid": "Hybrid Kinds train_vectors VectorConfig",
     "experiments": "run load_run Run",
     "report": "report",

@@ -13,6 +13,7 @@ from reasonmech.experiments.stages import corpora, stages
 from reasonmech.interventions import Direction, Intervention, edits, gates, masks
 from reasonmech.locate import scores
 from reasonmech.locate.vectors import methods
+from reasonmech.metrics import metrics
 from reasonmech.organisms import recipes
 from reasonmech.testing import assert_causal, assert_edit_laws, tiny_host
 
@@ -25,6 +26,7 @@ for registry, kind in (
     (corpora, "counting"),
     (scores, "mean_gap"),
     (methods, "first_axis"),
+    (metrics, "margin"),
     (edits, "flip"),
     (masks, "even"),
     (gates, "half"),

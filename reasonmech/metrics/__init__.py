@@ -1,0 +1,26 @@
+"""Metrics: one number per text from what a model would say next, or per rollout from what it wrote."""
+
+from reasonmech.metrics.accuracy import Accuracy, accuracy
+from reasonmech.metrics.answer_likelihood import AnswerLikelihood, answer_likelihood
+from reasonmech.metrics.base import RolloutMetric, metrics
+from reasonmech.metrics.behaviour_rate import BehaviourRate, behaviour_rate
+from reasonmech.metrics.logit_diff import LogitDiff, logit_diff
+from reasonmech.metrics.next_token_kl import NextTokenKL, next_token_kl
+from reasonmech.metrics.onset_log_odds import OnsetLogOdds, onset_log_odds
+
+__all__ = [
+    "metrics",
+    "RolloutMetric",
+    "LogitDiff",
+    "logit_diff",
+    "OnsetLogOdds",
+    "onset_log_odds",
+    "AnswerLikelihood",
+    "answer_likelihood",
+    "NextTokenKL",
+    "next_token_kl",
+    "BehaviourRate",
+    "behaviour_rate",
+    "Accuracy",
+    "accuracy",
+]

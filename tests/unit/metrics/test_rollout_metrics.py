@@ -1,0 +1,44 @@
+"""Metrics on what a model wrote: one number per rollout, NaN where there was nothing to measure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reasonmech.behaviours import onset_rate
+from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.metrics import accuracy, behaviour_rate
+from reasonmech.rollout import Rollouts
+from reasonmech.tasks import grade, parse
+from tests.unit.chain_text import CAREFUL, CARELESS, GUESS, rollout
+
+ROLLOUTS = Rollouts([rollout(text) for text in (CAREFUL, CARELESS, GUESS)], task="chain")
+
+
+def test_behaviour_rate_is_the_onsets_per_opportunity_of_each_rollout() -> None:
+    found = behaviour_rate("check").measure(ROLLOUTS)
+    assert found[0] == pytest.approx(2 / 3) and found[1] == 0.0
+    assert np.isnan(found[2]), "nothing was stated that could be checked"
+    one = behaviour_rate("check").measure(ROLLOUTS[:1])
+    assert one[0] == onset_rate(parse(ROLLOUTS[:1]), "check").value
+
+
+def test_per_rollout_it_says_whether_the_behaviour_happens_at_all() -> None:
+    metric = behaviour_rate("check", per="rollout")
+    assert metric.measure(ROLLOUTS).tolist() == [1.0, 0.0, 0.0]
+    assert (metric.name, metric.unit) == ("check_rate", "share of rollouts")
+
+
+def test_accuracy_is_the_graders_verdict() -> None:
+    assert accuracy().measure(ROLLOUTS).tolist() == grade(ROLLOUTS).astype(float).tolist() == [1.0, 0.0, 1.0]
+    cut = Rollouts([rollout(CAREFUL, stop="length")], task="chain")
+    assert accuracy().measure(cut).tolist() == [0.0]
+
+
+def test_a_metric_that_reads_nothing_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="backtrack"):
+        behaviour_rate("chekc")
+    with pytest.raises(UnknownNameError, match="opportunity, rollout"):
+        behaviour_rate("check", per="token")  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="no opportunity"):
+        behaviour_rate("check").measure(ROLLOUTS[2:])
