@@ -6,10 +6,10 @@ from functools import partial
 from typing import final
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
+from reasonmech.hosts.hookpoint import Handle
 from reasonmech.interventions.bind import Bound, Stop
 from reasonmech.interventions.edits import Place
 from reasonmech.interventions.intervention import Intervention
@@ -29,7 +29,8 @@ class Hooks:
 
     def __init__(self, bound: Bound, *, tally: Tally | None = None) -> None:
         self.bound, self.tally = bound, tally
-        self._handles: list[RemovableHandle] = []
+        self._handles: list[Handle] = []
+        self._columns = [bound.host.columns(intervention.site) for intervention in bound.plan]
         self._targets: list[Target | None] = [None] * len(bound.plan)
         self._weights: list[Tensor | None] = [None] * len(bound.plan)
         self._active, self._batch = False, 0
@@ -78,6 +79,14 @@ class Hooks:
                 fired = here if fired is None else fired | here
         return torch.zeros(self._batch, dtype=torch.bool) if fired is None else fired
 
+    def fired_by_row(self) -> Int[Tensor, " batch"]:
+        """Tokens of every row at which an intervention fired in the latest pass, summed over the plan (CPU)."""
+        fired = torch.zeros(self._batch, dtype=torch.long)
+        for target, weight in zip(self._targets, self._weights, strict=True):
+            if target is not None:
+                fired += target.opened(weight).sum(-1)
+        return fired
+
     def apply(self, stop: Stop, x: Residual) -> Residual | None:
         """What the hook of one place does with the stream: read gates, then edit in order; None leaves it alone."""
         if not self._active:
@@ -85,16 +94,17 @@ class Hooks:
         for i in stop.gates:
             target, axis = self._targets[i], self.bound.plan[i].when.reads
             if target is not None and axis is not None:
-                self._weights[i] = self.bound.plan[i].when.weight(axis.read(working(target.select(x))))
+                seen = target.select(x, self.bound.host.columns(axis.at))
+                self._weights[i] = self.bound.plan[i].when.weight(axis.read(working(seen)))
         edited = x
         for i in stop.edits:
             target = self._targets[i]
             if target is not None:
-                before = target.select(edited)
+                before = target.select(edited, self._columns[i])
                 after = change(self.bound.plan[i], before, self._weights[i], target.place)
                 if self.tally is not None:
                     self.tally.fired(i, before, after, self._weights[i])
-                edited = target.put(edited, after)
+                edited = target.put(edited, after, self._columns[i])
         return None if edited is x else edited
 
 

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from reasonmech.hosts.hookpoint import ALL, put_columns
 from reasonmech.interventions.edits import Place
 from reasonmech.shapes import Mask, Residual
 from reasonmech.step import Step
@@ -38,14 +39,17 @@ class Target:
     def _index(self) -> Int[Tensor, " token"]:
         return self.mask.flatten().nonzero().flatten()
 
-    def select(self, x: Residual) -> Float[Tensor, "token d_model"]:
-        """The named tokens of a stream, row by row."""
+    def select(self, x: Residual, columns: slice = ALL) -> Float[Tensor, "token part"]:
+        """The named tokens of a stream, row by row, or some columns of them."""
         assert x.shape[:2] == self.mask.shape, f"pass of shape {tuple(x.shape[:2])}, step of {tuple(self.mask.shape)}"
-        flat = x.reshape(-1, x.shape[-1])
+        part = x if columns == ALL else x[..., columns]
+        flat = part.reshape(-1, part.shape[-1])
         return flat if self.full else flat.index_select(0, self._index.to(x.device))
 
-    def put(self, x: Residual, new: Float[Tensor, "token d_model"]) -> Residual:
-        """A copy of the stream with the named tokens replaced."""
+    def put(self, x: Residual, new: Float[Tensor, "token part"], columns: slice = ALL) -> Residual:
+        """A copy of the stream with the named tokens, or some columns of them, replaced."""
+        if columns != ALL:
+            return put_columns(x, columns, self.put(x[..., columns], new))
         if self.full:
             return new.reshape(x.shape)
         flat = x.reshape(-1, x.shape[-1])
@@ -53,8 +57,12 @@ class Target:
 
     def last(self, weight: Float[Tensor, " token"] | None) -> Bool[Tensor, " batch"]:
         """Rows whose last token of the pass is named and, with a gate, has a weight above 0 (CPU)."""
+        return self.opened(weight)[:, -1]
+
+    def opened(self, weight: Float[Tensor, " token"] | None) -> Mask:
+        """Named tokens at which, with a gate, the weight is above 0 (CPU)."""
         if weight is None:
-            return self.mask[:, -1]
+            return self.mask
         opened = torch.zeros(self.mask.numel(), dtype=torch.bool)
         opened[self._index] = (weight > 0).cpu()
-        return opened.reshape(self.mask.shape)[:, -1]
+        return opened.reshape(self.mask.shape)

@@ -82,7 +82,7 @@ def run_passes(
         for start in range(0, len(by_length), batch_size):
             rows = by_length[start : start + batch_size]
             in_run = rows if numbers is None else [numbers[row] for row in rows]
-            step = _step([texts[row] for row in rows], in_run, pad_id=host.pad_id)
+            step = step_of([texts[row] for row in rows], in_run, pad_id=host.pad_id)
             if hooks is not None:
                 hooks.begin(step)
             logits = full_logits(host, step)
@@ -107,7 +107,8 @@ def full_logits(host: Host, step: Step) -> Float[Tensor, "batch pos vocab"]:
     ).logits
 
 
-def _step(texts: Sequence[Text], numbers: Sequence[int], *, pad_id: int) -> Step:
+def step_of(texts: Sequence[Text], numbers: Sequence[int], *, pad_id: int) -> Step:
+    """The step of one uncached pass over texts, left-padded to the longest; `numbers` are theirs in the run."""
     width = max(len(text.ids) for text in texts)
     pads = [width - len(text.ids) for text in texts]
     names = sorted({name for text in texts for name in text.labels})

@@ -1,0 +1,47 @@
+"""Out of memory: the batch is halved and the run goes on, and says so."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or the CPU allocator, has no memory left."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+
+
+def halving(
+    items: Sequence[Item], run: Callable[[Sequence[Item]], Sequence[Result]], *, what: str
+) -> tuple[list[Result], int]:
+    """`run(items)`, in halves of halves where memory is short; results in order, and the largest batch that ran.
+
+    Raises:
+        MemoryError: one item alone does not fit; the device's own error is its cause.
+    """
+    try:
+        return list(run(items)), len(items)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        if len(items) == 1:
+            raise MemoryError(f"one {what} alone does not fit into memory: {error}") from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    half = len(items) // 2
+    warnings.warn(f"out of memory with {len(items)} {what}s at once; going on with {half}", stacklevel=2)
+    first, fitted = halving(items[:half], run, what=what)
+    rest = items[half:]
+    for start in range(0, len(rest), fitted):
+        more, size = halving(rest[start : start + fitted], run, what=what)
+        first += more
+        fitted = min(fitted, size) if size < len(rest[start : start + fitted]) else fitted
+    return first, fitted
