@@ -1,4 +1,4 @@
-"""Site: a named place of the residual stream, written `kind.layer` ("resid_post.12")."""
+"""Site: a named place of the residual stream, written `kind.layer` ("resid_post.12"), or `z.layer.head`."""
 
 from __future__ import annotations
 
@@ -6,29 +6,34 @@ from typing import Final, NamedTuple
 
 from reasonmech.errors import UnknownNameError
 
-KINDS: Final = ("resid_pre", "attn_out", "mlp_out", "resid_post")
-_DEPTH: Final = {"resid_pre": 0, "attn_out": 1, "mlp_out": 2, "resid_post": 3}
+KINDS: Final = ("resid_pre", "z", "attn_out", "resid_mid", "mlp_out", "resid_post")  # as a block computes them
+HEADED: Final = "z"
+_DEPTH: Final = {kind: order for order, kind in enumerate(KINDS)}
 
 
 class Site(NamedTuple):
     """Where activations are read or written.
 
-    `resid_pre.L` enters block L, `attn_out.L` and `mlp_out.L` are what its two halves add,
-    `resid_post.L` leaves it (= `resid_pre.L+1`). Width d_model at every kind.
+    `resid_pre.L` enters block L; `attn_out.L` and `mlp_out.L` are what its two halves add; `resid_mid.L` is the
+    stream between the two; `resid_post.L` leaves the block (= `resid_pre.L+1`). All of these have width d_model.
+    `z.L` is what the heads of block L mixed, before the output projection: all heads side by side
+    [n_heads * d_head]; `z.L.H` is head H alone [d_head].
     """
 
     kind: str
     layer: int
+    head: int | None = None
 
     @classmethod
     def parse(cls, text: Site | str) -> Site:
-        """Read "resid_post.12". Raises UnknownNameError, listing the kinds."""
+        """Read "resid_post.12" or "z.3.1". Raises UnknownNameError, listing the kinds."""
         if isinstance(text, Site):
             return text
-        kind, _, layer = text.partition(".")
-        if kind not in KINDS or not layer.isdecimal():
-            raise UnknownNameError("site", text, [f"{k}.LAYER" for k in KINDS])
-        return cls(kind, int(layer))
+        kind, *numbers = text.split(".")
+        known = kind in KINDS and len(numbers) in ((1, 2) if kind == HEADED else (1,))
+        if not known or not all(number.isdecimal() for number in numbers):
+            raise UnknownNameError("site", text, [*(f"{k}.LAYER" for k in KINDS), f"{HEADED}.LAYER.HEAD"])
+        return cls(kind, *map(int, numbers))
 
     @property
     def depth(self) -> tuple[int, int]:
@@ -37,5 +42,10 @@ class Site(NamedTuple):
             return (self.layer - 1, _DEPTH["resid_post"])
         return (self.layer, _DEPTH[self.kind])
 
+    @property
+    def whole(self) -> Site:
+        """The tensor that a head is part of; every other site is its own."""
+        return self._replace(head=None)
+
     def __str__(self) -> str:
-        return f"{self.kind}.{self.layer}"
+        return ".".join(str(part) for part in self if part is not None)

@@ -98,16 +98,16 @@ def tiny_coder(
 ) -> SparseCoder:
     """A random TopK coder of a host, read back from a directory in SAELens' layout; its hash is the host's."""
     random = torch.Generator().manual_seed(seed)
-    rows = torch.nn.functional.normalize(torch.randn(d_sae, host.d_model, generator=random), dim=-1)
+    rows = torch.nn.functional.normalize(torch.randn(d_sae, host.width(site), generator=random), dim=-1)
     weights = {
         "W_enc": rows.T.contiguous(),
         "W_dec": rows,
         "b_enc": 0.1 * torch.randn(d_sae, generator=random),
-        "b_dec": 0.1 * torch.randn(host.d_model, generator=random),
+        "b_dec": 0.1 * torch.randn(host.width(site), generator=random),
     }
     config = {
         "architecture": "topk",
-        "d_in": host.d_model,
+        "d_in": host.width(site),
         "d_sae": d_sae,
         "k": k,
         "dtype": "float32",

@@ -48,11 +48,12 @@ def check_belongs(coder: SparseCoder, host: Trained) -> None:
     An SAE on another model's activations runs without complaint and gives plausible numbers that mean nothing.
 
     Raises:
-        MismatchError: it belongs to another model.
+        MismatchError: it belongs to another model. UnknownNameError: the host has no such site.
     """
-    if coder.d_in != host.d_model:
+    if coder.d_in != host.width(coder.site):
         raise MismatchError(
-            f"coder {coder.name!r} reads width {coder.d_in}, {host.name!r} has width {host.d_model}",
+            f"coder {coder.name!r} reads width {coder.d_in},"
+            f" {coder.site} of {host.name!r} has width {host.width(coder.site)}",
             do="use a coder that was trained on this model",
         )
     if coder.model_hash is not None and coder.model_hash != host.weight_hash:

@@ -57,7 +57,8 @@ class SAELensCoder:
                 that is not in its weights.
         """
         self.sae, self.name = sae.eval().requires_grad_(False), name
-        self.site: Site = site_of_hook(sae.cfg.metadata.hook_name)
+        self.site: Site = site_of_hook(sae.cfg.metadata.hook_name, head=sae.cfg.metadata.hook_head_index)
+        self.sae.turn_off_forward_pass_hook_z_reshaping()  # heads stand side by side here, in a bridge they do not
         self.d_in, self.d_sae = int(sae.cfg.d_in), int(sae.cfg.d_sae)
         self.architecture: str = sae.cfg.architecture()
         self._columns: dict[tuple[int, ...], _Columns] = {}

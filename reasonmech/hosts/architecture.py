@@ -18,25 +18,61 @@ class Architecture:
         norm: final norm, from the model.
         attention, mlp: modules, from a block, whose output is added to the residual stream *as is*
             (the post-norm where the architecture has one, as in Gemma 2 and 3).
+        projection: module, from a block, whose input is the heads' mixed values side by side (`z`); None where there
+            is no such module.
+        entry: module, from a block, whose input is the stream that entered the block; None where there is no such
+            module, or where the halves of a block never meet in between (no `resid_mid`).
     """
 
     layers: str
     norm: str
     attention: str
     mlp: str
+    projection: str | None = None
+    entry: str | None = None
 
 
 architectures: Registry[Architecture] = Registry("architecture")
 
-_LLAMA_LIKE: Final = Architecture("model.layers", "model.norm", "self_attn", "mlp")
-_POST_NORM: Final = Architecture("model.layers", "model.norm", "post_attention_layernorm", "post_feedforward_layernorm")
+_LLAMA_LIKE: Final = Architecture(
+    layers="model.layers",
+    norm="model.norm",
+    attention="self_attn",
+    mlp="mlp",
+    projection="self_attn.o_proj",
+    entry="input_layernorm",
+)
+_POST_NORM: Final = Architecture(
+    layers="model.layers",
+    norm="model.norm",
+    attention="post_attention_layernorm",
+    mlp="post_feedforward_layernorm",
+    projection="self_attn.o_proj",
+    entry="input_layernorm",
+)
+_GPT2: Final = Architecture(
+    layers="transformer.h",
+    norm="transformer.ln_f",
+    attention="attn",
+    mlp="mlp",
+    projection="attn.c_proj",
+    entry="ln_1",
+)
+_NEOX: Final = Architecture(
+    layers="gpt_neox.layers",
+    norm="gpt_neox.final_layer_norm",
+    attention="attention",
+    mlp="mlp",
+    projection="attention.dense",
+    entry="input_layernorm",
+)
 
 for _kind in ("llama", "mistral", "qwen2", "qwen3", "gemma"):
     architectures.register(_kind)(_LLAMA_LIKE)
 for _kind in ("gemma2", "gemma3_text"):
     architectures.register(_kind)(_POST_NORM)
-architectures.register("gpt2")(Architecture("transformer.h", "transformer.ln_f", "attn", "mlp"))
-architectures.register("gpt_neox")(Architecture("gpt_neox.layers", "gpt_neox.final_layer_norm", "attention", "mlp"))
+architectures.register("gpt2")(_GPT2)
+architectures.register("gpt_neox")(_NEOX)
 
 
 def architecture_of(model_type: str) -> Architecture:

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reasonmech.digest import hash_tensors
-from reasonmech.errors import MismatchError, UnknownNameError
+from reasonmech.errors import MismatchError
 from reasonmech.hosts.architecture import architecture_of
 from reasonmech.hosts.hookpoint import HookPoint
+from reasonmech.hosts.sitemap import SiteMap
 from reasonmech.hosts.vocabulary import decode
-from reasonmech.site import KINDS, Site
+from reasonmech.site import Site
 
 if TYPE_CHECKING:
     from reasonmech.hosts.lens import TransformerBridge
@@ -34,6 +35,7 @@ class Host:
         model: the untouched Hugging Face model, in eval mode.
         tokenizer: encodes prompts and decodes what was generated.
         n_layers, d_model: depth, and width of the residual stream.
+        n_heads, d_head: heads of a block, and width of each; None where the architecture names no projection.
         vocab_size: rows of the unembedding (may exceed the tokenizer's vocabulary).
         layers: the model's blocks, in order.
         eos_id: token that ends a generation, None where the tokenizer has none.
@@ -48,9 +50,11 @@ class Host:
         """
         self._architecture = architecture_of(model.config.model_type)
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
-        self.layers: list[nn.Module] = list(model.get_submodule(self._architecture.layers).children())
-        self.n_layers = len(self.layers)
         self.vocab_size, self.d_model = self.unembedding().shape
+        self._sites = SiteMap(model, self._architecture, d_model=self.d_model, name=name)
+        self.layers: list[nn.Module] = self._sites.layers
+        self.n_layers = len(self.layers)
+        self.n_heads, self.d_head = self._sites.n_heads, self._sites.d_head
         largest = max(tokenizer.get_vocab().values())
         if largest >= self.vocab_size:
             raise MismatchError(
@@ -101,16 +105,37 @@ class Host:
     def lens_hook(self, site: Site | str) -> str | None:
         """Name of the hook of `lens` at which a site's tensor passes; None where the bridge shows it nowhere.
 
-        On architectures with a norm after each half of a block that is the norm's hook, not `attn.hook_out`.
+        On architectures with a norm after each half of a block that is the norm's hook, not `attn.hook_out`. The
+        bridge keeps `z` as [batch, pos, head, d_head], and a head alone has the hook of all of them. `resid_mid` can
+        be read there, and written only as `as_hooks` does it: through what attention adds.
         """
-        from reasonmech.hosts.lens import hook_of_half
+        from reasonmech.hosts.lens import hook_of_part
 
-        kind, layer = self.check_site(site)
-        if kind == "resid_pre":
-            return f"blocks.{layer}.hook_in"
-        if kind == "resid_post":
-            return f"blocks.{layer}.hook_out"
-        return hook_of_half(self.lens, layer, self._half(kind))
+        kind, layer, _ = self.check_site(site)
+        match kind:
+            case "resid_pre":
+                return f"blocks.{layer}.hook_in"
+            case "resid_post":
+                return f"blocks.{layer}.hook_out"
+            case "resid_mid":
+                return f"blocks.{layer}.ln2.hook_in"
+            case "z":
+                return f"blocks.{layer}.attn.o.hook_in"
+            case "attn_out":
+                return hook_of_part(self.lens, layer, self._architecture.attention, side="hook_out")
+        return hook_of_part(self.lens, layer, self._architecture.mlp, side="hook_out")
+
+    def lens_entry(self, layer: int) -> str | None:
+        """Name of the hook of `lens` at which the stream that entered a block passes, after any edit of it."""
+        from reasonmech.hosts.lens import hook_of_part
+
+        entry = self._architecture.entry
+        return None if entry is None else hook_of_part(self.lens, layer, entry, side="hook_in")
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of site that this model has, in the order in which a block computes them."""
+        return self._sites.kinds
 
     def check_site(self, site: Site | str) -> Site:
         """Parse a site and check that this host has it.
@@ -118,29 +143,23 @@ class Host:
         Raises:
             UnknownNameError: it has not; the valid range is listed.
         """
-        valid = [f"{kind}.0 .. {kind}.{self.n_layers - 1}" for kind in KINDS]
-        try:
-            parsed = Site.parse(site)
-        except UnknownNameError as error:
-            raise UnknownNameError("site", str(site), valid) from error
-        if parsed.kind not in KINDS or not 0 <= parsed.layer < self.n_layers:
-            raise UnknownNameError(
-                "site", str(site), valid, do=f"choose a layer below {self.n_layers}: {self.name!r} has no more"
-            )
-        return parsed
+        return self._sites.check(site)
+
+    def width(self, site: Site | str) -> int:
+        """Numbers per token at a site: d_model, n_heads * d_head of `z.L`, d_head of `z.L.H`.
+
+        Raises:
+            UnknownNameError: the host has no such site.
+        """
+        return self._sites.width(self.check_site(site))
+
+    def columns(self, site: Site | str) -> slice:
+        """Columns of the tensor at `site.whole` that are the site: one head's, or all. Raises UnknownNameError."""
+        return self._sites.columns(self.check_site(site))
 
     def hook_point(self, site: Site | str) -> HookPoint:
-        """The module side at which a site's tensor [batch, pos, d_model] passes. Raises UnknownNameError."""
-        kind, layer = self.check_site(site)
-        block = self.layers[layer]
-        if kind == "resid_pre":
-            return HookPoint(block, "input")
-        if kind == "resid_post":
-            return HookPoint(block, "output")
-        return HookPoint(block.get_submodule(self._half(kind)), "output")
-
-    def _half(self, kind: str) -> str:
-        return self._architecture.attention if kind == "attn_out" else self._architecture.mlp
+        """The module side at which a site's tensor [batch, pos, width] passes. Raises UnknownNameError."""
+        return self._sites.point(self.check_site(site))
 
     @property
     def norm(self) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -47,10 +47,12 @@ def build_lens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, na
     )
 
 
-def hook_of_half(bridge: TransformerBridge, layer: int, path: str) -> str | None:
-    """Name of the hook at the output of what wraps the submodule `path` of a block; None where nothing does."""
+def hook_of_part(
+    bridge: TransformerBridge, layer: int, path: str, *, side: Literal["hook_in", "hook_out"]
+) -> str | None:
+    """Name of the hook on one side of what wraps the submodule `path` of a block; None where nothing does."""
     parts = bridge.blocks[layer].submodules.items()
-    return next((f"blocks.{layer}.{name}.hook_out" for name, part in parts if part.name == path), None)
+    return next((f"blocks.{layer}.{name}.{side}" for name, part in parts if part.name == path), None)
 
 
 def is_bridge(source: object) -> bool:

@@ -128,9 +128,10 @@ class Features(Axis):
 
     def check(self, host: Host) -> None:
         host.check_site(self.at)
-        if self.coder.d_in != host.d_model:
+        if self.coder.d_in != host.width(self.at):
             raise MismatchError(
-                f"coder {self.coder.name!r} reads {self.coder.d_in} dimensions, host {host.name!r} has {host.d_model}",
+                f"coder {self.coder.name!r} reads {self.coder.d_in} dimensions,"
+                f" {self.at} of host {host.name!r} has {host.width(self.at)}",
                 do="load the coder of this model",
             )
         recorded = self.coder.model_hash
@@ -204,9 +205,10 @@ class Direction(Axis):
 
     def check(self, host: Host) -> None:
         host.check_site(self.site)
-        if len(self.vector) != host.d_model:
+        if len(self.vector) != host.width(self.site):
             raise MismatchError(
-                f"direction {self.name!r} has {len(self.vector)} dimensions, host {host.name!r} has {host.d_model}",
+                f"direction {self.name!r} has {len(self.vector)} dimensions,"
+                f" {self.site} of host {host.name!r} has {host.width(self.site)}",
                 do="use a direction found in this model",
             )
 

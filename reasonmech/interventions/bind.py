@@ -18,6 +18,7 @@ class Stop(NamedTuple):
     """What happens at one place of the network: gates are read first, then edits apply in the order of the plan.
 
     Attributes:
+        site: whose tensor passes; of `z` all heads, though an intervention may read and write one of them.
         gates, edits: indices into the plan.
     """
 
@@ -68,8 +69,8 @@ def stops_of(ready: Sequence[Intervention]) -> tuple[Stop, ...]:
     for i, intervention in enumerate(ready):
         gated = intervention.when.reads
         if gated is not None:
-            places.setdefault(gated.at.depth, (gated.at, [], []))[1].append(i)
-        places.setdefault(intervention.site.depth, (intervention.site, [], []))[2].append(i)
+            places.setdefault(gated.at.depth, (gated.at.whole, [], []))[1].append(i)
+        places.setdefault(intervention.site.depth, (intervention.site.whole, [], []))[2].append(i)
     return tuple(Stop(site, tuple(read), tuple(edit)) for _, (site, read, edit) in sorted(places.items()))
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from reasonmech.errors import BindError, NeverFiredError
+from reasonmech.hosts.hookpoint import edit_sum
 from reasonmech.interventions.bind import Stop, bind
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.tally import Tally
+from reasonmech.site import Site
 from reasonmech.step import Step
 
 if TYPE_CHECKING:
@@ -38,7 +40,7 @@ def as_hooks(plan: Sequence[Intervention], host: Host, step: Step) -> list[FwdHo
     hooks.begin(step)
     check_masked(bound.plan, [effect.n_masked for effect in tally.effects()])
     known = host.lens.hook_dict
-    found = []
+    found: list[FwdHook] = []
     for stop in bound.stops:
         name = host.lens_hook(stop.site)
         if name is None or name not in known:
@@ -47,12 +49,30 @@ def as_hooks(plan: Sequence[Intervention], host: Host, step: Step) -> list[FwdHo
                 allowed="sites that the bridge shows: resid_pre and resid_post of every layer are",
                 do="use another site, or run the plan with forward or generate",
             )
-        found.append((name, partial(_hook, hooks, stop)))
+        found += _at_sum(host, hooks, stop) if stop.site.kind == "resid_mid" else [(name, partial(_hook, hooks, stop))]
     return found
 
 
 def _hook(hooks: Hooks, stop: Stop, x: Tensor, hook: object) -> Tensor | None:
-    return hooks.apply(stop, x)
+    if x.dim() == 3:
+        return hooks.apply(stop, x)
+    new = hooks.apply(stop, x.flatten(2))  # the bridge keeps heads apart
+    return None if new is None else new.reshape(x.shape)
+
+
+def _at_sum(host: Host, hooks: Hooks, stop: Stop) -> list[FwdHook]:
+    """The stream between the halves is written through what attention adds to the stream that entered the block."""
+    entry, half = host.lens_entry(stop.site.layer), host.lens_hook(Site("attn_out", stop.site.layer))
+    assert entry is not None and half is not None, "a bridge that shows the sum shows both of its parts"
+    held: list[Tensor] = []
+
+    def enter(x: Tensor, hook: object) -> None:
+        held[:] = [x]
+
+    def through(added: Tensor, hook: object) -> Tensor | None:
+        return edit_sum(added, held.pop(), partial(hooks.apply, stop))
+
+    return [(entry, enter), (half, through)]
 
 
 def check_masked(plan: Sequence[Intervention], n_masked: Sequence[int], *, result: object = None) -> None:

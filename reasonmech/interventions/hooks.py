@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from reasonmech.hosts.hookpoint import Handle
+from reasonmech.hosts.hookpoint import ALL, Handle
 from reasonmech.interventions.bind import Bound, Stop
 from reasonmech.interventions.edits import Place
 from reasonmech.interventions.intervention import Intervention
@@ -31,6 +31,8 @@ class Hooks:
         self.bound, self.tally = bound, tally
         self._handles: list[Handle] = []
         self._columns = [bound.host.columns(intervention.site) for intervention in bound.plan]
+        gates = [intervention.when.reads for intervention in bound.plan]
+        self._gate_columns = [ALL if axis is None else bound.host.columns(axis.at) for axis in gates]
         self._targets: list[Target | None] = [None] * len(bound.plan)
         self._weights: list[Tensor | None] = [None] * len(bound.plan)
         self._active, self._batch = False, 0
@@ -94,7 +96,7 @@ class Hooks:
         for i in stop.gates:
             target, axis = self._targets[i], self.bound.plan[i].when.reads
             if target is not None and axis is not None:
-                seen = target.select(x, self.bound.host.columns(axis.at))
+                seen = target.select(x, self._gate_columns[i])
                 self._weights[i] = self.bound.plan[i].when.weight(axis.read(working(seen)))
         edited = x
         for i in stop.edits:

@@ -97,10 +97,10 @@ def _bar(texts: Sequence[_Row], progress: bool) -> tqdm[Any]:
 def _run(
     host: Host, texts: Sequence[_Row], sites: Sequence[Site], *, batch_size: int, dtype: torch.dtype, bar: tqdm[Any]
 ) -> dict[str, Tensor]:
-    """Activations of these texts, laid end to end in their order: site name -> [token, d_model]."""
+    """Activations of these texts, laid end to end in their order: site name -> [token, width]."""
     lengths = torch.tensor([len(text.ids) for text in texts])
     starts = lengths.cumsum(0) - lengths
-    kept = {str(site): torch.empty(int(lengths.sum()), host.d_model, dtype=dtype) for site in sites}
+    kept = {str(site): torch.empty(int(lengths.sum()), host.width(site), dtype=dtype) for site in sites}
     order = lengths.argsort(descending=True, stable=True)
     with _reading(host, sites) as read:
         for some in order.split(batch_size):

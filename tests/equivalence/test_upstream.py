@@ -5,7 +5,6 @@ import torch
 from sae_lens import SAE, SAETransformerBridge  # noqa: TID251 - the peer it is compared with
 from sae_lens.saes.sae import SAEMetadata  # noqa: TID251
 from torch import Tensor
-from transformers import Gemma2Config, Gemma2ForCausalLM, Gemma3ForCausalLM, Gemma3TextConfig
 
 from reasonmech.errors import BindError, MismatchError, NeverFiredError, UnknownNameError
 from reasonmech.hosts import load_host
@@ -28,35 +27,10 @@ from reasonmech.interventions import (
 from reasonmech.runtime.forward import forward
 from reasonmech.runtime.passes import Text, run_passes
 from reasonmech.step import Step
-from reasonmech.testing import ARCHITECTURES, HEAD_GAIN, tiny_coder, tiny_host, tiny_tokenizer
+from reasonmech.testing import ARCHITECTURES, HEAD_GAIN, tiny_coder, tiny_host
+from tests.hosts import post_norm_host
 
 SAME_LENGTH = ["w1 w2 . w3", "w9 w1 w22 w4", "w5 w5 w6 w40"]
-
-
-def post_norm_host(gemma: int) -> Host:
-    """A tiny Gemma 2 or 3, perturbed: its halves are normed before they are added to the stream."""
-    settings = {
-        "vocab_size": 64,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "head_dim": 8,
-        "query_pre_attn_scalar": 8,
-        "bos_token_id": None,
-        "eos_token_id": 1,
-        "pad_token_id": 0,
-        "attn_implementation": "eager",
-    }
-    torch.manual_seed(gemma)
-    kinds = {2: (Gemma2ForCausalLM, Gemma2Config), 3: (Gemma3ForCausalLM, Gemma3TextConfig)}
-    model, config = kinds[gemma]
-    made = model(config(**settings))
-    with torch.no_grad():
-        for parameter in made.parameters():
-            parameter.add_(0.3 * torch.randn(parameter.shape))
-    return Host(made, tiny_tokenizer(), name=f"tiny-gemma{gemma}")
 
 
 def assert_same_logits(one: Tensor, other: Tensor) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from reasonmech.coders import SAELensCoder, load_coder
+from reasonmech.coders import SAELensCoder, check_belongs, load_coder
 from reasonmech.errors import (
     CorruptFileError,
     MismatchError,
@@ -170,3 +170,16 @@ def test_transcoders_are_refused(tmp_path: Path) -> None:
     sae_lens.Transcoder(config).save_model(tmp_path / "t")
     with pytest.raises(MismatchError, match="does not reconstruct"):
         load_coder(tmp_path / "t")
+
+
+def test_a_coder_of_heads_reads_them_side_by_side_and_as_one(tmp_path: Path) -> None:
+    """Files made for TransformerLens flatten heads themselves; here they are flat already."""
+    host = tiny_host()
+    metadata = {"sae_lens_version": "6.54.12", "model_name": "m", "hook_name": "blocks.1.attn.hook_z"}
+    theirs = of_architecture("topk", tmp_path / "z", reshape_activations="hook_z", metadata=metadata)
+    assert str(theirs.site) == "z.1" and torch.equal(theirs.encode(X), tiny_coder(host).encode(X))
+    check_belongs(theirs, host)
+    head = of_architecture("topk", tmp_path / "h", metadata=metadata | {"hook_head_index": 2})
+    assert str(head.site) == "z.1.2"
+    with pytest.raises(MismatchError, match=r"z\.1\.2 .* has width 8"):
+        check_belongs(head, host)

@@ -7,7 +7,7 @@ import torch
 
 from reasonmech.errors import MismatchError, UnknownNameError
 from reasonmech.hosts import Host, architectures
-from reasonmech.site import KINDS, Site
+from reasonmech.site import Site
 from reasonmech.testing import ARCHITECTURES, tiny_host, tiny_tokenizer
 
 IDS = torch.tensor([[6, 9, 12, 7, 30], [8, 8, 20, 11, 6]])
@@ -15,7 +15,7 @@ IDS = torch.tensor([[6, 9, 12, 7, 30], [8, 8, 20, 11, 6]])
 
 def read(host: Host, ids: torch.Tensor) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
     seen: dict[str, torch.Tensor] = {}
-    names = [f"{kind}.{layer}" for kind in KINDS for layer in range(host.n_layers)]
+    names = [f"{kind}.{layer}" for kind in host.kinds for layer in range(host.n_layers)]
     handles = [host.hook_point(n).attach(lambda x, n=n: seen.__setitem__(n, x)) for n in names]
     with torch.no_grad():
         logits = host.model(ids, use_cache=False).logits
@@ -44,7 +44,7 @@ def test_reading_hooks_change_no_bit_and_writing_hooks_reach_the_logits(arch: st
         plain = host.model(IDS, use_cache=False).logits
         _, logits = read(host, IDS)
         assert torch.equal(logits, plain)
-        for kind in KINDS:
+        for kind in host.kinds:
             handle = host.hook_point(Site(kind, 1)).attach(lambda x: x + shift)
             assert not torch.allclose(host.model(IDS, use_cache=False).logits, plain, atol=1e-3), kind
             handle.remove()
