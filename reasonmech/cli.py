@@ -93,14 +93,18 @@ def _carry_out(experiment: Experiment, target: Path, *, quiet: bool) -> None:
     _show(finished)
 
 
-def _show(finished: Run) -> None:
-    from reasonmech.report import report, summary
+def _show(finished: Run, *, every_receipt: bool = False) -> None:
+    from reasonmech.report import receipts, receipts_in_short, report, summary
 
     page = finished.path / "report.html"
     if not page.exists():
         report(finished)
     console = _console()
     console.print(summary(finished))
+    if every_receipt:
+        console.print(receipts(finished))
+    hint = "" if every_receipt else " (reasonmech show RUN --receipts lists them)"
+    console.print(f"receipts: {receipts_in_short(finished)}{hint}")
     console.print(f"computing time: {finished.record['seconds']:.0f} s")
     console.print(f"run:    {finished.path}", soft_wrap=True)  # a path must not be broken: people copy it
     console.print(f"report: {page.resolve()}", soft_wrap=True)
@@ -123,11 +127,14 @@ def check(
 
 
 @app.command()
-def show(path: Annotated[Path, typer.Argument(metavar="RUN", help="directory of a finished run")]) -> None:
+def show(
+    path: Annotated[Path, typer.Argument(metavar="RUN", help="directory of a finished run")],
+    receipts: Annotated[bool, typer.Option("--receipts", help="list what every intervention really did")] = False,
+) -> None:
     """Print what a finished run found, and where its report is."""
     from reasonmech.experiments import load_run
 
-    _show(load_run(path))
+    _show(load_run(path), every_receipt=receipts)
 
 
 @app.command()

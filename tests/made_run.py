@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import yaml
 from reasonmech.experiments import Condition, Run, load_run
 from reasonmech.experiments.record import code_state
 from reasonmech.experiments.tables import finish_results, write_table
+from reasonmech.runtime.receipt import Line
 
 NASTY = ("<script>alert(1)</script>", "<think>", "</think>", "&amp;", '"quoted"', "</style>", "{{ 7 * 7 }}")
 
@@ -39,11 +41,16 @@ def make_run(path: Path) -> Run:
         "seconds": 200.0,
         "seed": 0,
         "conditions": [vars(c) | {"tags": dict(c.tags)} for c in [*conditions, *more_conditions]],
-        "receipts": {"full": [{"verb": "steer", "site": "resid_post.1", "n_masked": 9, "n_fired": 4, "kl": 0.5}]},
+        "receipts": {"full": [_receipt_line()]},
         "notes": ["hazard of plan: 2 training problems hold a positive row <i>"],
     }
     (path / "record.json").write_text(json.dumps(record))
     return load_run(path)
+
+
+def _receipt_line() -> dict[str, object]:
+    line = Line("f1", "steer", "resid_post.1", "everywhere()", 12, 9, 4, 0.25, 0.5, None)
+    return asdict(line) | {"kl": 0.5}
 
 
 def _arms() -> tuple[list[Condition], list[pd.DataFrame]]:

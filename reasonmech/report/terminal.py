@@ -30,6 +30,28 @@ def summary(run: Run) -> Group:
     return Group(*parts)
 
 
+def receipts(run: Run) -> Table:
+    """What every intervention of a run really did, one row each."""
+    title = "fired at so many of the tokens named; mean ||change||/||x||; mean KL in nats"
+    table = _table(title, "", "fired / named", "change", "KL")
+    table.columns[0].no_wrap = False
+    for condition, lines in run.record["receipts"].items():
+        for line in lines:
+            change = "" if line["mean_relative"] is None else f"{line['mean_relative']:.2f}"
+            kl = "" if line.get("kl") is None else f"{line['kl']:.4f}"
+            table.add_row(
+                f"{escape(condition)} [dim]{line['site']}[/dim]", f"{line['n_fired']} / {line['n_masked']}", change, kl
+            )
+    return table
+
+
+def receipts_in_short(run: Run) -> str:
+    """One line: how many interventions there were, and whether each of them changed anything."""
+    lines = [line for found in run.record["receipts"].values() for line in found]
+    silent = sum(line["n_fired"] == 0 for line in lines)
+    return f"{len(lines)} interventions, {silent or 'none'} of which changed no token"
+
+
 def _arms(frame: pd.DataFrame) -> Table:
     table = _table(
         "arms, with 95 % intervals by problem (*: a control, which must fail)",

@@ -41,6 +41,12 @@ def test_show_prints_the_answer_and_the_report(
     text = capsys.readouterr().out
     assert "98.7 %" in text and str(run.path / "report.html") in text
     assert (run.path / "report.html").exists()
+    assert "receipts: " in text and "--receipts" in text
+    assert command(monkeypatch, "show", str(run.path), "--receipts") == 0
+    listed = capsys.readouterr().out
+    lines = [line for found in run.record["receipts"].values() for line in found]
+    assert lines and "fired / named" in listed
+    assert all(f"{line['n_fired']} / {line['n_masked']}" in listed for line in lines)
 
 
 def test_pairs_says_whose_weights_are_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
