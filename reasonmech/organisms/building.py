@@ -16,7 +16,7 @@ from reasonmech.hosts import Host, load_host
 from reasonmech.organisms.grpo import grpo
 from reasonmech.organisms.pretrain import pretrain
 from reasonmech.organisms.probe import probe_skills
-from reasonmech.organisms.recipes import PairRecipe, check_base, is_ready, recipes
+from reasonmech.organisms.recipes import PairRecipe, check_base, check_progress, is_ready, recipes
 from reasonmech.organisms.truth import measure_truth
 from reasonmech.tasks import Split, load_task
 from reasonmech.tasks.chain import word_tokenizer
@@ -87,12 +87,15 @@ def _base(recipe: PairRecipe, work: Path, progress: bool) -> tuple[LlamaForCausa
         if failed.exists():
             continue
         pretraining = replace(recipe.pretrain, seed=recipe.pretrain.seed + 1000 * attempt)
+        if attempt:  # what luck did not bring the first time is drilled from the first checkpoint on
+            pretraining = replace(pretraining, drill_from=0.0)
         try:
             base, log = pretrain(
                 pretraining,
                 work / f"base-{attempt}.safetensors",
                 progress=progress,
                 probe=probe_skills,
+                watch=check_progress,
                 ready=is_ready,
             )
             check_base(probe_skills(base))

@@ -24,7 +24,7 @@ class PretrainRecipe:
     Attributes:
         skill_share: share of skill documents at the start, at the end, and over how many steps it falls.
         drill: share of copying drills (see `Author.document`) from `drill_from` of the steps on, while the last probe
-            found copying below `drill_below`. Decided at every checkpoint, from its log.
+            found copying below `drill_below`. Decided at every checkpoint, from its log; by default in extra rounds.
         extra, rounds: steps of an extra round, and how many there may be, while a skill is missing at the end.
     """
 
@@ -39,7 +39,7 @@ class PretrainRecipe:
     clip: float = 1.0
     skill_share: tuple[float, float, int] = (0.85, 0.25, 400)
     drill: float = 0.3
-    drill_from: float = 2 / 3
+    drill_from: float = 1.0
     drill_below: float = 0.99
     extra: int = 800
     rounds: int = 2
@@ -108,12 +108,15 @@ def pretrain(
     save_every: int = 200,
     progress: bool = True,
     probe: Callable[[LlamaForCausalLM], dict[str, float]] | None = None,
+    watch: Callable[[float, dict[str, float]], None] | None = None,
     ready: Callable[[dict[str, float]], bool] | None = None,
 ) -> tuple[LlamaForCausalLM, list[dict[str, Any]]]:
     """Train, or go on from `checkpoint`; returns the model and one log row per `save_every` steps.
 
     Args:
         probe: measured at every checkpoint and logged (skills, accuracy).
+        watch: called at every checkpoint with the share of steps done and what `probe` found; ends a hopeless training
+            by raising.
         ready: whether what `probe` found is enough; while it is not, extra rounds follow. None: no extra round.
 
     Raises:
@@ -136,6 +139,8 @@ def pretrain(
             model.eval()
             log.append({"step": done, "loss": loss} | (probe(model) if probe else {}))
             save_checkpoint(checkpoint, model, optimizer, step=done, recipe=described, log=log)
+            if watch:
+                watch(done / recipe.steps, log[-1])
     bar.close()
     return model.eval(), log
 

@@ -53,6 +53,20 @@ recipes.register("tiny-when")(
 )
 
 
+def check_progress(done: float, skills: dict[str, float]) -> None:
+    """Give a pretraining up early: a base that cannot copy operands after two thirds of it will not learn to.
+
+    Raises:
+        DataError: at `done` >= 2/3 of the steps, copying is below 0.75.
+    """
+    if done >= 2 / 3 and skills["copying"] < 0.75:
+        raise DataError(
+            f"after {done:.0%} of the steps the base copies operands with accuracy {skills['copying']:.2f}",
+            allowed="0.75",
+            do="begin anew from another initialisation: whether this skill arrives is a matter of luck",
+        )
+
+
 def is_ready(skills: dict[str, float]) -> bool:
     """Whether a base has every skill that reinforcement learning needs."""
     return not missing_skills(skills)
