@@ -1,0 +1,181 @@
+"""audit: exact patches of the strongest features of an attribution, and of a random sample of the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+import pandas as pd
+from scipy import stats as scipy_stats
+from torch import Tensor
+
+from reasonmech.causal.attribution import ERROR, FEATURE, Attribution
+from reasonmech.causal.contrast import Contrast, Parts
+from reasonmech.coders.coder import SparseCoder
+from reasonmech.errors import DataError
+from reasonmech.interventions.axes import Features
+from reasonmech.interventions.intervention import Intervention
+from reasonmech.interventions.verbs import patch
+from reasonmech.runtime.cells import Cell, run_cells
+from reasonmech.stats import Interval, ratio_interval
+
+TOP: Final = "top"
+SAMPLE: Final = "sample"
+MIN_RANKED: Final = 3  # fewer nodes have no rank correlation
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Audit:
+    """How far an attribution can be trusted.
+
+    Attributes:
+        table: one row per audited node: site, node, feature, group ("top", "sample" or "error"), estimate (what the
+            attribution says), exact (mean effect over texts of patching it), metric, unit, n_masked (tokens patched).
+        rank_correlation: Spearman's, of estimate and exact over all audited features; NaN for fewer than three.
+        top_correlation: the same over the top alone, which a few large effects cannot carry.
+        n_rest: features that differ between the runs and are not among the top; the sample was drawn from them.
+        missed: sum of |exact effect| over the rest, estimated from the sample, with its 95 % bootstrap interval over
+            sampled features; an upper bound of what a group of the top features can leave out, as effects may cancel.
+        found: sum of |exact effect| over the top.
+    """
+
+    table: pd.DataFrame
+    rank_correlation: float
+    top_correlation: float
+    n_rest: int
+    missed: Interval
+    found: float
+
+    @property
+    def missed_share(self) -> float:
+        """missed / (missed + found): share of the summed |effect| that lies outside the top."""
+        whole = self.missed.estimate + self.found
+        return self.missed.estimate / whole if whole > 0 else float("nan")
+
+    def __str__(self) -> str:
+        n = list(self.table["node"]).count(FEATURE)
+        return (
+            f"Spearman {self.rank_correlation:.2f} over {n} features ({self.top_correlation:.2f} over the top alone); "
+            f"an estimated {self.missed_share:.1%} of the summed |effect| lies in the {self.n_rest} other features"
+        )
+
+    def _repr_html_(self) -> str:
+        return f"<p>{self}</p>{self.table.to_html(index=False, float_format='%.3g')}"
+
+
+def audit(
+    attribution: Attribution,
+    *,
+    top: int = 20,
+    sample: int = 20,
+    seed: int = 0,
+    batch_rows: int = 128,
+    progress: bool = False,
+) -> Audit:
+    """Patch single features exactly and compare with what the attribution said of them.
+
+    The `top` features by |estimate|, `sample` drawn at random from all others that differ between the runs, and the
+    error node of every site. A node's exact effect is metric(target with this node as in the source) - metric(target),
+    averaged over texts: the quantity that attribution approximates. (Kramár et al. 2024, arXiv 2403.00745, bound from
+    random subsets how large an effect may have been missed; here the sum of what was missed is estimated.)
+
+    Args:
+        top, sample: numbers of features; where there are fewer, all of them.
+        seed: of the sample.
+        batch_rows: rows of one pass; halved, with a warning, where memory is short.
+
+    Raises:
+        DataError: nothing to audit. NonFiniteError: NaN or infinity came out of a patch.
+    """
+    if top < 1 or sample < 0:
+        raise DataError(f"an audit of the top {top} features and a sample of {sample}", allowed="top >= 1, sample >= 0")
+    chosen, n_rest = _chosen(attribution, top, sample, seed)
+    plans = _plans(attribution, chosen)
+    contrast = attribution.contrast
+    texts = range(len(contrast.pairs.target))
+    cells = [Cell(text, (plan,)) for plan in plans for text in texts]
+    found = run_cells(
+        contrast.host,
+        contrast.pairs.target,
+        cells,
+        contrast.metric,
+        batch_rows=batch_rows,
+        progress=progress,
+        desc="audit",
+    )
+    value = found.value.double().numpy().reshape(len(plans), len(texts))
+    exact = (value[1:] - value[0]).mean(1)
+    n_masked = found.n_masked.numpy().reshape(len(plans), len(texts)).sum(1)[1:]
+    columns = ["site", "node", "feature", "group", "estimate", "exact", "metric", "unit", "n_masked"]
+    table = chosen.assign(exact=exact, n_masked=n_masked).loc[:, columns]
+    estimate, group = table["estimate"].to_numpy(np.float64), table["group"].to_numpy(dtype=str)
+    return Audit(
+        table=table,
+        rank_correlation=_spearman(estimate[group != ERROR], exact[group != ERROR]),
+        top_correlation=_spearman(estimate[group == TOP], exact[group == TOP]),
+        n_rest=n_rest,
+        missed=_missed(np.abs(exact[group == SAMPLE]), n_rest, seed),
+        found=float(np.abs(exact[group == TOP]).sum()),
+    )
+
+
+def _chosen(attribution: Attribution, top: int, sample: int, seed: int) -> tuple[pd.DataFrame, int]:
+    """Rows of the attribution's table to audit, with their group; how many features are not in the top."""
+    table = attribution.table.rename(columns={"effect": "estimate"})
+    features = table[table["node"] == FEATURE]
+    if features.empty:
+        raise DataError("no feature differs between the two runs", do="look at the error nodes: attribution.by_site")
+    rest = features.iloc[top:]
+    picked = np.random.default_rng(seed).choice(len(rest), min(sample, len(rest)), replace=False)
+    groups = [
+        features.iloc[:top].assign(group=TOP),
+        rest.iloc[np.sort(picked)].assign(group=SAMPLE),
+        table[table["node"] == ERROR].assign(group=ERROR),
+    ]
+    return pd.concat([group for group in groups if len(group)], ignore_index=True), len(rest)
+
+
+def _plans(attribution: Attribution, chosen: pd.DataFrame) -> list[Intervention]:
+    """The patch that changes nothing, then one per row; patches of one site share their source."""
+    contrast = attribution.contrast
+    first = attribution.coders[0].site
+    plans = [contrast.put(first, attribution.target[first])]
+    shared = {str(coder.site): _source(attribution, coder) for coder in attribution.coders}
+    for site, feature in zip(chosen["site"], chosen["feature"], strict=True):
+        coder = attribution.coder_at(site)
+        if pd.isna(feature):
+            plans.append(_error_patch(contrast, coder, attribution))
+        else:
+            axis = Features(coder, (int(feature),), transfer=contrast.transfer)
+            plans.append(patch(axis, shared[site], where=contrast.where))
+    return plans
+
+
+def _source(attribution: Attribution, coder: SparseCoder) -> Tensor:
+    return attribution.contrast.laid_out(attribution.source[coder.site])
+
+
+def _error_patch(contrast: Contrast, coder: SparseCoder, attribution: Attribution) -> Intervention:
+    site = coder.site
+    target = attribution.target[site]
+    return contrast.put(site, target + Parts(coder, target, attribution.source[site], ()).error_moved)
+
+
+def _spearman(estimate: np.ndarray, exact: np.ndarray) -> float:
+    if len(estimate) < MIN_RANKED or len(set(estimate)) < 2 or len(set(exact)) < 2:
+        return float("nan")
+    ranks = [scipy_stats.rankdata(values) for values in (estimate, exact)]
+    return float(np.corrcoef(ranks)[0, 1])
+
+
+def _missed(drawn: np.ndarray, n_rest: int, seed: int) -> Interval:
+    if n_rest == 0:
+        return Interval(0.0, 0.0, 0.0)
+    if len(drawn) == 0:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    if len(drawn) == n_rest:
+        return Interval(float(drawn.sum()), float(drawn.sum()), float(drawn.sum()))
+    each = ratio_interval(drawn, np.ones_like(drawn), seed=seed)
+    return Interval(n_rest * each.estimate, n_rest * each.low, n_rest * each.high)
