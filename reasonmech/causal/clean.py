@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reasonmech.errors import NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.runtime.passes import Text, run_passes
 from reasonmech.runtime.readout import Readout, questions, read
@@ -17,7 +18,16 @@ from reasonmech.runtime.readout import Readout, questions, read
 def clean_values(
     host: Host, texts: Sequence[Text], numbers: Sequence[int], metric: Readout, *, batch_rows: int
 ) -> Float[Tensor, " text"]:
-    """The metric after some texts of a run, nothing edited."""
+    """The metric after some texts of a run, nothing edited.
+
+    Args:
+        texts: of the whole run, which the metric may be aligned with.
+        numbers: of the texts that are read.
+        batch_rows: rows per pass.
+
+    Raises:
+        NonFiniteError: NaN or infinite logits or values; the text is named.
+    """
     every = questions(host, texts, metric)
     asked = [every[number] for number in numbers]
     rows = [(i, row) for i, question in enumerate(asked) for row in range(question.n_rows)]
@@ -28,4 +38,10 @@ def clean_values(
         for number, logits in done:
             i, row = rows[number]
             tails[i][row] = logits[-asked[i].tail(row) :].clone()
-        return read(metric, asked, [[own[row] for row in sorted(own)] for own in tails]).cpu()
+        values = read(metric, asked, [[own[row] for row in sorted(own)] for own in tails]).cpu()
+    if not bool(torch.isfinite(values).all()):
+        bad = asked[int((~torch.isfinite(values)).nonzero()[0])]
+        raise NonFiniteError(
+            f"{metric.name} is NaN or infinite for {bad.rows[0].name}, nothing edited", do="check what the metric reads"
+        )
+    return values

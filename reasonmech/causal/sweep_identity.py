@@ -24,6 +24,7 @@ from reasonmech.runtime.passes import Text
 Plan: TypeAlias = dict[str, Json]
 
 MAX_LISTED: Final = 20  # differing keys in an error; the rest is counted
+NOT_MEASURED: Final = ("configurations", "texts", "problems", "seeds", "batch_rows", "versions")
 SHOWN: Final = 40  # characters of a value in an error
 
 
@@ -122,8 +123,8 @@ def plan_of(
 
 
 def measured(plan: Plan) -> str:
-    """Fingerprint of what is measured, without the configurations and what they are tried on."""
-    return fingerprint({name: value for name, value in plan.items() if name not in ("configurations", "texts")})
+    """Fingerprint of what is measured: host, metric and decoding, not what they are tried on and how it is packed."""
+    return fingerprint({name: value for name, value in plan.items() if name not in NOT_MEASURED})
 
 
 def differences(old: Plan, new: Plan) -> str:

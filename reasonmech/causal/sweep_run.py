@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, final
 
-import numpy as np
 from tqdm.auto import tqdm
 
 from reasonmech.causal.sweep_identity import Plan
 from reasonmech.causal.sweep_store import SweepStore, check_plan, open_store
 from reasonmech.causal.sweep_table import SweepTable
-from reasonmech.errors import NonFiniteError, OutputError
+from reasonmech.errors import OutputError
 from reasonmech.hosts.host import Host
 from reasonmech.paths import PLAN_FILE, partial_of
 
@@ -77,9 +76,11 @@ class Job:
     Attributes:
         plan: everything that its numbers depend on.
         blocks: all cells, in an order that depends on nothing but the plan; each becomes one shard.
-        compute: values of one block: a frame with the columns cell, value, n_masked, n_fired and its own.
+        compute: values of one block, and the directory for what it writes besides: a frame with the columns cell,
+            configuration, value, n_masked, n_fired, and those that say what a cell was tried on.
         tidy: all cells -> the table.
         seconds: how long some blocks will take; None where they are few.
+        n_bytes: on the disk, while it runs.
     """
 
     host: Host
@@ -100,7 +101,6 @@ def carry_out(job: Job, *, out: str | Path | None, progress: bool) -> SweepTable
 
     Raises:
         OutputError: `out` holds another sweep, cannot be written, or the disk is too small.
-        NonFiniteError: a value is not finite; its configuration is named.
     """
     started = _now()
     if out is None:
@@ -139,22 +139,11 @@ def _run(job: Job, store: SweepStore | None, *, progress: bool) -> pd.DataFrame:
             shard = None if store is None else store.read(number, [key.cell for key in block])
             if shard is None:
                 shard = job.compute(block, None if store is None else store.partial)
-                _check_finite(shard)
                 if store is not None:
                     store.write(number, shard)
                 bar.update(len(block))
             shards.append(shard)
     return job.tidy(pd.concat(shards, ignore_index=True))
-
-
-def _check_finite(shard: pd.DataFrame) -> None:
-    bad = shard[~np.isfinite(shard["value"])]
-    if len(bad):
-        first = bad.iloc[0]
-        raise NonFiniteError(
-            f"the metric is {first['value']} in configuration {first['configuration']!r} ({len(bad)} such cells)",
-            do="check the amounts of the plan, and what the metric reads",
-        )
 
 
 def _check_disk(directory: Path, n_bytes: int) -> None:

@@ -25,6 +25,7 @@ from reasonmech.errors import (
 )
 from reasonmech.interventions import Direction, Features, Whole, ablate, patch, prompt, steer, tokens
 from reasonmech.interventions.where_at import at
+from reasonmech.paths import only_writer
 from reasonmech.runtime.forward import forward
 from reasonmech.runtime.readout import Reading
 from reasonmech.testing import tiny_coder, tiny_host
@@ -215,6 +216,12 @@ def test_a_changed_sweep_is_refused_when_it_would_go_on(tmp_path: Path, monkeypa
     with pytest.raises(OutputError, match=r"host: \w+…, now \w+…"):
         sweep(tiny_host(seed=1), TEXTS, given[10:12], metric=METRIC, out=out, progress=False)
     assert len(sweep(HOST, TEXTS, given, metric=METRIC, out=out, progress=False)) == (len(given) + 1) * len(TEXTS)
+
+
+def test_another_process_that_writes_the_same_sweep_is_told(tmp_path: Path) -> None:
+    (tmp_path / "out.partial").mkdir()
+    with only_writer(tmp_path / "out.partial"), pytest.raises(OutputError, match="another process is writing"):
+        sweep(HOST, TEXTS, configurations(), metric=METRIC, out=tmp_path / "out", progress=False)
 
 
 def test_a_shard_that_somebody_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,134 @@
+"""A sweep that is killed goes on where it was, and ends with the numbers of one that nobody disturbed, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from reasonmech.causal.sweep_table import SweepTable
+from reasonmech.errors import OutputError
+
+N_SHARDS = 3  # that are finished when the kill comes
+
+TEXTS = textwrap.dedent(
+    """
+    import os, sys, time
+    from dataclasses import dataclass
+    from pathlib import Path
+    import torch
+    import reasonmech.causal.sweep as module
+    from reasonmech.causal.sweep_values import grid
+    from reasonmech.interventions import Direction, prompt
+    from reasonmech.testing import tiny_host
+
+    def wait():  # stand still in the middle of a shard, once so many are finished
+        finished = len(list(Path(sys.argv[1] + ".partial/shards").glob("*.parquet")))
+        if finished == int(os.environ.get("STAND_STILL_AFTER", "-1")):
+            time.sleep(600)
+
+    @dataclass(frozen=True)
+    class First:
+        name = "first"
+        unit = "logits"
+
+        def continuations(self, host, n_texts):
+            return [()] * n_texts
+
+        def value(self, reading):
+            wait()
+            return reading.logits[:, 3]
+
+    host = tiny_host()
+    texts = [" ".join(f"w{(3 * i + j) % 40}" for j in range(2 + i % 5)) for i in range(12)]
+    vectors = torch.randn(6, 32, generator=torch.Generator().manual_seed(0))
+    axes = {f"v{i}": Direction.along(vector, f"resid_post.{i % 3}") for i, vector in enumerate(vectors)}
+    given = grid(axes, "clamp", amounts=(1.0, 4.0), where={"last": prompt(start=-1), "all": prompt()})
+    module.BATCHES_PER_SHARD = 1
+    if __name__ == "__main__":
+        module.sweep(host, texts, given, metric=First(), out=sys.argv[1], batch_rows=16, progress=False)
+    """
+)
+
+ROLLOUTS = textwrap.dedent(
+    """
+    import os, sys, time
+    from dataclasses import dataclass
+    from pathlib import Path
+    import numpy as np
+    import torch
+    from reasonmech.causal.sweep_rollouts import sweep_rollouts
+    from reasonmech.causal.sweep_values import grid
+    from reasonmech.interventions import Direction
+    from reasonmech.runtime.decode import Decode
+    from reasonmech.testing import tiny_host
+
+    def wait():  # stand still in the middle of a shard, once so many are finished
+        finished = len(list(Path(sys.argv[1] + ".partial/shards").glob("*.parquet")))
+        if finished == int(os.environ.get("STAND_STILL_AFTER", "-1")):
+            time.sleep(600)
+
+    @dataclass(frozen=True)
+    class Different:
+        name = "different"
+        unit = "tokens"
+
+        def measure(self, rollouts):
+            wait()
+            return np.array([float(len(set(rollout.ids))) for rollout in rollouts])
+
+    host = tiny_host()
+    v = Direction.along(torch.randn(32, generator=torch.Generator().manual_seed(0)), "resid_post.1")
+    if __name__ == "__main__":
+        sweep_rollouts(
+            host, ["w1 w2 . w3", "w5", "w9 w1 ."], grid({"v": v}, "steer", amounts=(1.0, 2.0, 4.0)), metric=Different(),
+            decode=Decode(max_new_tokens=8, temperature=1.0), seeds=(0, 1), out=sys.argv[1], progress=False,
+        )
+    """
+)
+
+
+def start(folder: Path, out: str, **environment: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "go.py", out], cwd=folder, env=os.environ | environment, stderr=subprocess.PIPE
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    _, errors = process.communicate()
+    assert process.returncode == 0, errors.decode()
+
+
+@pytest.mark.parametrize("script", [TEXTS, ROLLOUTS], ids=["texts", "rollouts"])
+def test_kill_9_then_resume_is_the_uninterrupted_table(tmp_path: Path, script: str) -> None:
+    (tmp_path / "go.py").write_text(script)
+    undisturbed = start(tmp_path, "whole")
+    shards = tmp_path / "cut.partial" / "shards"
+    killed = start(tmp_path, "cut", STAND_STILL_AFTER=str(N_SHARDS))
+    for _ in range(1200):
+        if len(list(shards.glob("*.parquet"))) == N_SHARDS or killed.poll() is not None:
+            break
+        time.sleep(0.05)
+    assert killed.poll() is None, killed.communicate()[1].decode()
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    finish(undisturbed)
+
+    assert not (tmp_path / "cut").exists()
+    assert len(list(shards.glob("*.parquet"))) == N_SHARDS
+    with pytest.raises(OutputError, match=f"not finished: {N_SHARDS} shards"):
+        SweepTable.load(tmp_path / "cut")
+    finish(start(tmp_path, "cut"))
+
+    assert not (tmp_path / "cut.partial").exists()
+    whole, resumed = SweepTable.load(tmp_path / "whole"), SweepTable.load(tmp_path / "cut")
+    assert whole.table.query("configuration != 'clean'")["effect"].abs().max() > 0, "nothing was changed"
+    pd.testing.assert_frame_equal(whole.table, resumed.table, check_exact=True)
+    assert (tmp_path / "whole/table.parquet").read_bytes() == (tmp_path / "cut/table.parquet").read_bytes()
