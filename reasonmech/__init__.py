@@ -12,6 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reasonmech.behaviours import label
+    from reasonmech.causal import (
+        Configuration,
+        Effects,
+        PatchGrid,
+        SweepTable,
+        effects,
+        estimate_sweep,
+        grid,
+        patch_grid,
+        sweep,
+        sweep_rollouts,
+    )
     from reasonmech.coders import CoderConfig, SparseCoder, load_coder, train_coder
     from reasonmech.experiments import Run, load_run, run
     from reasonmech.hosts import Host, ModelPair, load_host, load_pair, pair_names, register_pair_path
@@ -19,6 +31,7 @@ if TYPE_CHECKING:
     from reasonmech.interventions import (
         Direction,
         Features,
+        Subspace,
         Whole,
         ablate,
         above,
@@ -54,7 +67,7 @@ if TYPE_CHECKING:
     from reasonmech.registry import Registry
     from reasonmech.report import report
     from reasonmech.rollout import Rollout, Rollouts, Sentence, Trace
-    from reasonmech.runtime import Activations, Decode, capture, check_fit, forward, generate
+    from reasonmech.runtime import Activations, Decode, capture, check_fit, forward, generate, mean_of, resampled
     from reasonmech.site import Site
     from reasonmech.tasks import grade, load_task, parse
     from reasonmech.viz import look
@@ -66,15 +79,16 @@ _EXPORTS = {
     "hosts": "load_pair load_host register_pair_path pair_names ModelPair Host",
     "problem": "Problem ProblemSet",
     "tasks": "load_task grade parse",
-    "runtime": "generate Decode forward capture Activations check_fit",
+    "runtime": "generate Decode forward capture Activations check_fit mean_of resampled",
     "rollout": "Rollout Rollouts Sentence Trace",
     "site": "Site",
     "coders": "train_coder load_coder CoderConfig SparseCoder",
     "behaviours": "label",
     "labels": "Labels Opportunity Span",
     "locate": "locate select direction matched_features feature_stats FeatureTable logit_lens",
-    "interventions": "ablate clamp scale steer patch Features Direction Whole everywhere prompt generated at tokens "
-    "inside sentence_starts labelled always above below ramp bind as_hooks",
+    "interventions": "ablate clamp scale steer patch Features Direction Subspace Whole everywhere prompt generated at "
+    "tokens inside sentence_starts labelled always above below ramp bind as_hooks",
+    "causal": "patch_grid PatchGrid effects Effects grid Configuration sweep sweep_rollouts estimate_sweep SweepTable",
     "metrics": "logit_diff onset_log_odds answer_likelihood next_token_kl behaviour_rate accuracy",
     "hybrid": "Hybrid Kinds train_vectors VectorConfig",
     "experiments": "run load_run Run",

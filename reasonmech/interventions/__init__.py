@@ -1,4 +1,4 @@
-"""Interventions: one formula, five verbs over three axes, masks and gates."""
+"""Interventions: one formula, five verbs over four axes, masks and gates."""
 
 from reasonmech.interventions.axes import Axis, Direction, Features, Whole, axes
 from reasonmech.interventions.bind import Bound, bind
@@ -6,6 +6,7 @@ from reasonmech.interventions.edits import Edit, edits
 from reasonmech.interventions.fwd_hooks import as_hooks
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention, plan_fingerprint
+from reasonmech.interventions.subspace import Subspace
 from reasonmech.interventions.tally import Effect, Tally
 from reasonmech.interventions.verbs import ablate, clamp, patch, scale, steer
 from reasonmech.interventions.when import Gate, above, always, below, gates, ramp
@@ -17,6 +18,7 @@ __all__ = [
     "Axis",
     "Direction",
     "Features",
+    "Subspace",
     "Whole",
     "axes",
     "ablate",

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple, final
 
-from reasonmech.errors import BindError
+from reasonmech.errors import BindError, MismatchError
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.site import Site
 
@@ -87,6 +87,13 @@ def fit(intervention: Intervention, host: Host) -> Intervention:
             do="make them with ablate, clamp, scale, steer, patch",
         )
     intervention.axis.check(host)
+    width = host.width(intervention.site)
+    for what, stream in intervention.edit.streams(intervention.axis).items():
+        if stream.shape[-1] != width:
+            raise MismatchError(
+                f"{what} has {stream.shape[-1]} dimensions, {intervention.site} of host {host.name!r} has {width}",
+                do="take it from this very site of this model",
+            )
     gate = intervention.when
     if gate.reads is not None:
         gate.reads.check(host)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar, final
@@ -60,9 +61,18 @@ class Edit(ABC):
     def check(self, axis: Axis) -> None:
         """Raise BindError unless the edit makes sense on this axis."""
 
+    def streams(self, axis: Axis) -> Mapping[str, Float[Tensor, "... width"]]:
+        """Tensors as wide as the axis' site that it holds, by what an error calls them."""
+        return {}
+
     @abstractmethod
     def to_json(self) -> dict[str, Json]:
         """Canonical form, tensors by content."""
+
+
+def _stream(what: str, amount: Amount | None, axis: Axis) -> dict[str, Tensor]:
+    """An amount, where it is a vector on the whole stream."""
+    return {what: amount} if axis.replaces and isinstance(amount, Tensor) and amount.dim() else {}
 
 
 def check_amount(what: str, amount: Amount, axis: Axis) -> None:
@@ -93,6 +103,9 @@ class Ablate(Edit):
     def check(self, axis: Axis) -> None:
         if self.value is not None:
             check_amount("the value of ablate", self.value, axis)
+
+    def streams(self, axis: Axis) -> Mapping[str, Tensor]:
+        return _stream("the value of ablate", self.value, axis)
 
     def to_json(self) -> dict[str, Json]:
         return {"kind": self.kind, "value": None if self.value is None else amount_json(self.value)}
@@ -169,6 +182,9 @@ class Steer(Edit):
             )
         check_amount("the amount of steer", self.amount, axis)
 
+    def streams(self, axis: Axis) -> Mapping[str, Tensor]:
+        return _stream("the amount of steer", self.amount, axis)
+
     def to_json(self) -> dict[str, Json]:
         return {"kind": self.kind, "amount": amount_json(self.amount)}
 
@@ -211,6 +227,9 @@ class Patch(Edit):
                 f"the source of patch has shape {tuple(self.source.shape)}",
                 allowed="[d_model], [pos, d_model] or [row, pos, d_model]",
             )
+
+    def streams(self, axis: Axis) -> Mapping[str, Tensor]:
+        return {"the source of patch": self.source}
 
     def to_json(self) -> dict[str, Json]:
         return {"kind": self.kind, "source": amount_json(self.source)}

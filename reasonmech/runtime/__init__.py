@@ -9,6 +9,7 @@ from reasonmech.runtime.forward import ForwardResult, forward
 from reasonmech.runtime.generate import generate
 from reasonmech.runtime.host_decoder import HostDecoder
 from reasonmech.runtime.receipt import Receipt
+from reasonmech.runtime.replacements import mean_of, resampled
 
 __all__ = [
     "Activations",
@@ -22,6 +23,8 @@ __all__ = [
     "ForwardResult",
     "generate",
     "HostDecoder",
+    "mean_of",
     "Receipt",
+    "resampled",
     "RowInfo",
 ]

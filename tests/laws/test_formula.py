@@ -14,6 +14,7 @@ from reasonmech.interventions import (
     Features,
     Hooks,
     Intervention,
+    Subspace,
     Whole,
     ablate,
     above,
@@ -88,7 +89,8 @@ def make(verb: str, axis: Axis, source: Tensor, **kwargs: object) -> Interventio
     return patch(axis, source, **kwargs)
 
 
-PAIRS = [(v, a) for v in ("ablate", "ablate_to", "clamp", "scale", "steer", "patch") for a in ("features", "direction")]
+VERBS = ("ablate", "ablate_to", "clamp", "scale", "steer", "patch")
+PAIRS = [(verb, axis) for verb in VERBS for axis in ("features", "direction", "subspace")]
 PAIRS += [(v, "whole") for v in ("ablate", "ablate_to", "steer", "patch")]
 
 
@@ -100,6 +102,7 @@ def test_every_verb_on_every_axis_is_the_formula(verb: str, kind: str, seed: int
     x, source = (2 * torch.randn(2, 5, 32, generator=random) for _ in range(2))
     mask = torch.rand(2, 5, generator=random) < 0.6
     axes = {"features": Features(CODER, (3, 5, 40)), "direction": random_direction(seed), "whole": Whole(SITE)}
+    axes["subspace"] = Subspace.spanned_by(torch.randn(5, 32, generator=random), SITE)
     axis, gating = axes[kind], random_direction(seed + 1)
     when = {
         "always": always(),

@@ -9,6 +9,7 @@ from reasonmech.interventions import (
     Direction,
     Features,
     Hooks,
+    Subspace,
     Whole,
     above,
     bind,
@@ -29,6 +30,10 @@ from tests.laws.plans import CODER, DECODE, HOST, PLANS, PROMPTS, direction, ids
 IDENTITIES = {
     "scale_direction": lambda: scale(direction(0), 1.0),
     "steer_direction": lambda: steer(direction(0), 0.0),
+    "scale_subspace": lambda: scale(Subspace(torch.eye(32)[:3], "resid_mid.1"), 1.0),
+    "steer_subspace": lambda: steer(Subspace(torch.eye(8)[:3], "z.1.2"), torch.zeros(3)),
+    "steer_middle": lambda: steer(Whole("resid_mid.2"), torch.zeros(32)),
+    "steer_head": lambda: steer(Whole("z.2.1"), torch.zeros(8)),
     "scale_features": lambda: scale(Features(CODER, (3, 5)), 1.0),
     "steer_features": lambda: steer(Features(CODER, (3, 5)), 0.0),
     "steer_whole": lambda: steer(Whole("attn_out.1"), torch.zeros(32)),
@@ -107,6 +112,9 @@ def test_a_fingerprint_is_the_content() -> None:
         clamp(Features(CODER, (2,)), 1.0),
         clamp(Features(CODER, (1,)), 1.0, error="drop"),
         clamp(Features(CODER, (1,)), torch.tensor([1.0])),
+        clamp(Subspace(v.vector[None], "resid_post.1"), 1.0),
+        steer(Whole("z.1.0"), torch.ones(8)),
+        steer(Whole("z.1.1"), torch.ones(8)),
         patch(v, torch.zeros(32)),
         patch(v, torch.ones(32)),
     ]

@@ -1,0 +1,104 @@
+"""Subspace: several orthonormal directions at one site, read and written together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reasonmech.errors import BindError, MismatchError
+from reasonmech.interventions.axes import UNIT_TOLERANCE, Axis, axes
+from reasonmech.interventions.canonical import Json, check_finite, tensor_json
+from reasonmech.site import Site
+
+if TYPE_CHECKING:
+    from reasonmech.hosts.host import Host
+
+DEPENDENT: Final = 1e-5  # of the longest vector: what is shorter once the others are taken out adds no dimension
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Subspace(Axis):
+    """An orthonormal basis B [k, width] at a site: c = B x, W(dc) = B^T dc, in residual-norm units.
+
+    Patching it is an interchange in a subspace (Geiger et al. 2023, "Finding Alignments Between Interpretable Causal
+    Variables and Distributed Neural Representations", eq. 3), with the basis given rather than a rotation learned.
+
+    Attributes:
+        basis: orthonormal rows.
+        site: where it was found.
+        name: for people; no part of its identity.
+
+    Raises:
+        BindError: the rows are not finite, not of norm 1, or not orthogonal.
+    """
+
+    basis: Float[Tensor, "k width"]
+    site: Site
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "site", Site.parse(self.site))
+        check_finite("the basis", self.basis)
+        rows = self.basis.detach().float()
+        off = float((rows @ rows.T - torch.eye(len(rows)).to(rows)).abs().max()) if rows.dim() == 2 and len(rows) else 1
+        if off > UNIT_TOLERANCE:
+            raise BindError(
+                f"a basis of shape {tuple(self.basis.shape)} whose products are {off:.2g} off the identity",
+                allowed="orthonormal rows [k, width], so that amounts are in residual-norm units",
+                do="Subspace.spanned_by(vectors, site) makes an orthonormal basis of what they span",
+            )
+
+    @classmethod
+    def spanned_by(cls, vectors: Float[Tensor, "k width"], site: Site | str, *, name: str = "") -> Subspace:
+        """The subspace that vectors span; the first basis vector is along the first of them, and so on.
+
+        Raises:
+            BindError: they are linearly dependent: they span fewer than k dimensions.
+        """
+        check_finite("a vector of the subspace", vectors)
+        wide = vectors.detach().double()
+        q, r = torch.linalg.qr(wide.T)
+        own = r.diagonal()
+        if len(own) < len(wide) or float(own.abs().min()) < DEPENDENT * float(wide.norm(dim=-1).max()):
+            raise BindError(
+                f"{len(wide)} vectors of width {wide.shape[-1]} that span fewer dimensions",
+                allowed="linearly independent vectors",
+                do="leave out those that the others already span",
+            )
+        return cls((q * own.sign()).T.to(vectors.dtype).contiguous(), Site.parse(site), name)
+
+    @property
+    def at(self) -> Site:
+        return self.site
+
+    @property
+    def n_coords(self) -> int:
+        return len(self.basis)
+
+    def read(self, x: Float[Tensor, "token width"]) -> Float[Tensor, "token coord"]:
+        return x @ self.basis.to(x).T
+
+    def write(self, delta: Float[Tensor, "token coord"]) -> Float[Tensor, "token width"]:
+        return delta @ self.basis.to(delta)
+
+    def check(self, host: Host) -> None:
+        if self.basis.shape[1] != host.width(self.site):
+            raise MismatchError(
+                f"subspace {self.name!r} has {self.basis.shape[1]} dimensions,"
+                f" {self.site} of host {host.name!r} has {host.width(self.site)}",
+                do="use a subspace found in this model",
+            )
+
+    def to(self, device: torch.device) -> Subspace:
+        return replace(self, basis=self.basis.to(device))
+
+    def to_json(self) -> dict[str, Json]:
+        return {"kind": "subspace", "site": str(self.site), "basis": tensor_json(self.basis)}
+
+
+axes.register("subspace")(Subspace)

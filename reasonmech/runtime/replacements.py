@@ -1,0 +1,78 @@
+"""What to put in place of what is ablated: the mean over some tokens, or activations of other texts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from reasonmech.errors import DataError
+from reasonmech.interventions.axes import Axis
+from reasonmech.runtime.activations import Activations
+from reasonmech.site import Site
+
+CHUNK: Final = 8192  # tokens read at once
+
+
+@torch.no_grad()
+def mean_of(acts: Activations, axis: Axis, *, tokens: Int[Tensor, " n"] | None = None) -> Float[Tensor, " coord"]:
+    """Mean coordinates of an axis over captured tokens: `ablate(axis, value=mean_of(acts, axis))` is mean ablation.
+
+    Args:
+        tokens: rows of `acts.index` to average over. None: all.
+
+    Returns:
+        One number per coordinate, in the axis' own units; of a `Whole`, the mean stream.
+
+    Raises:
+        UnknownNameError: the axis' site was not captured. DataError: no token.
+    """
+    rows = torch.arange(len(acts)) if tokens is None else tokens
+    if len(rows) == 0:
+        raise DataError("a mean over no token", do="choose at least one row of acts.index")
+    sums = [axis.read(acts.take(axis.at, some).float()).double().sum(0) for some in rows.split(CHUNK)]
+    return (torch.stack(sums).sum(0) / len(rows)).float()
+
+
+def resampled(
+    acts: Activations, site: Site | str, *, seed: int, n_positions: int | None = None
+) -> Float[Tensor, "row pos width"]:
+    """A source for `patch` in which every row holds another text: `patch(axis, resampled(...))` is resample ablation.
+
+    Row r of the source stands for rollout r of `acts`, so capture the texts of the run, in their order. It holds, at
+    each position, what the site held at that position of another problem's text, drawn evenly; where that one ends,
+    of the next one drawn, and so on (Chan et al. 2022, causal scrubbing, resample single texts of equal length).
+
+    Args:
+        seed: of the draw.
+        n_positions: how many positions. None: as many as two problems have; `patch` refuses to read beyond.
+
+    Raises:
+        UnknownNameError: the site was not captured.
+        DataError: fewer than two problems have that many positions.
+    """
+    lengths = torch.bincount(torch.as_tensor(acts.index["rollout"].to_numpy(copy=True)).long())
+    starts = lengths.cumsum(0) - lengths
+    problems = [str(name) for name in acts.index["problem"].to_numpy()[starts.numpy()]]
+    longest = {name: max(int(n) for n, own in zip(lengths, problems, strict=True) if own == name) for name in problems}
+    known = sorted(longest.values())[-2] if len(longest) > 1 else 0
+    width = known if n_positions is None else n_positions
+    if not 0 < width <= known:
+        raise DataError(
+            f"{width} positions from {len(longest)} problems, of which two have {known}",
+            allowed=f"1 .. {known} positions" if known else "activations of at least two problems",
+            do="capture more texts, or longer ones",
+        )
+    random = torch.Generator().manual_seed(seed)
+    position = torch.arange(width)
+    donors = []
+    for name in problems:
+        others = torch.tensor([i for i, own in enumerate(problems) if own != name])
+        order = others[torch.randperm(len(others), generator=random)]
+        has = lengths[order][:, None] > position
+        assert bool(has.any(0).all()), "two problems have every position"
+        donors.append(order[has.int().argmax(0)])
+    chosen = starts[torch.stack(donors)] + position
+    return acts.take(site, chosen.flatten()).reshape(len(problems), width, -1)
