@@ -3,6 +3,7 @@
 from reasonmech.locate.lens import logit_lens
 from reasonmech.viz.figures import dose_curves, feature_table, recovery_by_arm, value_by_site
 from reasonmech.viz.look import look
+from reasonmech.viz.patching import effect_parts, patch_heatmap
 from reasonmech.viz.traces import traces_html
 from reasonmech.viz.view import TokenView
 
@@ -12,6 +13,8 @@ __all__ = [
     "feature_table",
     "logit_lens",
     "look",
+    "effect_parts",
+    "patch_heatmap",
     "recovery_by_arm",
     "traces_html",
     "value_by_site",
