@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reasonmech.digest import hash_tensors
-from reasonmech.errors import MismatchError
+from reasonmech.errors import BindError, MismatchError
 from reasonmech.hosts.architecture import architecture_of
 from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.sitemap import SiteMap
@@ -158,7 +158,19 @@ class Host:
         return self._sites.columns(self.check_site(site))
 
     def hook_point(self, site: Site | str) -> HookPoint:
-        """The module side at which a site's tensor [batch, pos, width] passes. Raises UnknownNameError."""
+        """The module side at which a site's tensor [batch, pos, width] passes.
+
+        Raises:
+            UnknownNameError: the host has no such site.
+            BindError: the model was compiled; its compiled passes ignore hooks without a word.
+        """
+        compiled = [name for name, module in self.model.named_modules() if module._compiled_call_impl is not None]
+        if compiled:
+            raise BindError(
+                f"{compiled[0] or type(self.model).__name__} of host {self.name!r} is compiled",
+                allowed="a model that is not: torch.compile ignores every hook that is added afterwards",
+                do="load the model again and give it as it is",
+            )
         return self._sites.point(self.check_site(site))
 
     @property
