@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -41,15 +42,13 @@ class SweepTable:
     table: pd.DataFrame
     record: dict[str, Any]
 
-    def mean(self, *, seed: int = 0) -> pd.DataFrame:
+    @cached_property
+    def mean(self) -> pd.DataFrame:
         """Means of every configuration with 95 % intervals, the texts (or problems) resampled in pairs.
 
         All configurations meet the same draws; samples and seeds are averaged within a problem first (see `stats`).
         Cells without an effect (a rollout that gave the metric nothing to measure) are left out, and n says how many
         texts or problems are left. A single one has no interval: its ends are NaN.
-
-        Args:
-            seed: of the draws.
 
         Returns:
             configuration, axis, site, verb, amount, where, seed, metric, unit, n, then value, clean and effect, each
@@ -64,7 +63,7 @@ class SweepTable:
         if named.empty:
             means = pd.DataFrame(columns=["configuration", "n_problems", *ESTIMATES])
         else:
-            means = mean_by(named, ["configuration"], columns=NUMBERS, ratios={}, seed=seed)
+            means = mean_by(named, ["configuration"], columns=NUMBERS, ratios={})
         counts = edited.pivot_table(index="configuration", values=["n_masked", "n_fired"], aggfunc="sum").reset_index()
         found = edited.drop_duplicates(subset=["configuration"])[[*WHAT, *MEASURED]]
         found = found.merge(means.rename(columns={"n_problems": "n"}), on="configuration", how="left")
@@ -99,7 +98,7 @@ class SweepTable:
         return f"SweepTable({names} configurations, {len(self)} cells of {self.table['metric'].iloc[0]!r})"
 
     def _repr_html_(self) -> str:
-        return self.mean().to_html()
+        return self.mean.to_html(index=False, float_format="%.3g")
 
 
 def tidy(

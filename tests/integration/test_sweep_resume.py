@@ -24,7 +24,7 @@ TEXTS = textwrap.dedent(
     from dataclasses import dataclass
     from pathlib import Path
     import torch
-    import reasonmech.causal.sweep as module
+    from importlib import import_module
     from reasonmech.causal.sweep_values import grid
     from reasonmech.interventions import Direction, prompt
     from reasonmech.testing import tiny_host
@@ -51,6 +51,7 @@ TEXTS = textwrap.dedent(
     vectors = torch.randn(6, 32, generator=torch.Generator().manual_seed(0))
     axes = {f"v{i}": Direction.along(vector, f"resid_post.{i % 3}") for i, vector in enumerate(vectors)}
     given = grid(axes, "clamp", amounts=(1.0, 4.0), where={"last": prompt(start=-1), "all": prompt()})
+    module = import_module("reasonmech.causal.sweep")
     module.BATCHES_PER_SHARD = 1
     if __name__ == "__main__":
         module.sweep(host, texts, given, metric=First(), out=sys.argv[1], batch_rows=16, progress=False)

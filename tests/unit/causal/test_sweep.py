@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from reasonmech.runtime.forward import forward
 from reasonmech.runtime.readout import Reading
 from reasonmech.testing import tiny_coder, tiny_host
 
+MODULE = import_module("reasonmech.causal.sweep")  # the package has a function of the same name
 HOST = tiny_host()
 CODER = tiny_coder(HOST)
 TEXTS = ["w1 w2 . w3", "w5 w6", "w9 w1 . w4 w2 w40 w3", "<think> w7 w7", "w1 . w2 w3 ."]
@@ -131,7 +133,7 @@ def test_a_cell_is_known_by_everything_that_its_number_depends_on(tmp_path: Path
 
 def test_mean_is_paired_and_its_interval_is_by_text() -> None:
     found = sweep(HOST, TEXTS, configurations(), metric=METRIC, progress=False)
-    mean = found.mean().set_index("configuration")
+    mean = found.mean.set_index("configuration")
     rows = found.table.query("configuration == 'stream'")
     assert mean.loc["stream", "effect"] == pytest.approx(rows["effect"].mean())
     assert mean.loc["stream", "effect"] == pytest.approx(mean.loc["stream", "value"] - mean.loc["stream", "clean"])
@@ -142,7 +144,7 @@ def test_mean_is_paired_and_its_interval_is_by_text() -> None:
         np.quantile(draws, (0.025, 0.975)), abs=0.1 * np.ptp(rows["effect"])
     )
     assert mean.loc["feature 3 · clamp 2 · all", "n_masked"] == sum(len(HOST.encode(text)) for text in TEXTS)
-    alone = sweep(HOST, TEXTS[:1], configurations()[:2], metric=METRIC, progress=False).mean()
+    alone = sweep(HOST, TEXTS[:1], configurations()[:2], metric=METRIC, progress=False).mean
     assert alone["effect_low"].isna().all() and alone["effect"].notna().all()
 
 
@@ -158,7 +160,7 @@ def test_rows_say_what_they_are() -> None:
 def test_interrupted_at_every_shard_it_ends_as_if_it_had_not_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reasonmech.causal.sweep.BATCHES_PER_SHARD", 1)
+    monkeypatch.setattr(MODULE, "BATCHES_PER_SHARD", 1)
     settings = {"metric": METRIC, "batch_rows": 16, "progress": False}
     given = configurations()
     whole = sweep(HOST, TEXTS, given, out=tmp_path / "whole", **settings)
@@ -243,7 +245,7 @@ def test_a_shard_that_somebody_changed_is_refused(tmp_path: Path, monkeypatch: p
 
 
 def test_a_mask_that_names_nothing_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("reasonmech.causal.sweep.run_cells", None)
+    monkeypatch.setattr(MODULE, "run_cells", None)
     some = grid({"v": direction(0)}, "steer", amounts=(1.0,), where=tokens("w1"))
     with pytest.raises(NeverFiredError, match=r"text 1 \(2 of 5 texts\)"):
         sweep(HOST, TEXTS, some, metric=METRIC, progress=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ import pandas as pd
 import pytest
 import torch
 
-from reasonmech.causal import sweep_rollouts as module
 from reasonmech.causal.sweep_rollouts import sweep_rollouts
 from reasonmech.causal.sweep_table import SweepTable
 from reasonmech.causal.sweep_values import CLEAN, Configuration, grid
@@ -23,6 +23,7 @@ from reasonmech.runtime.decode import Decode
 from reasonmech.runtime.generate import generate
 from reasonmech.testing import tiny_host
 
+MODULE = import_module("reasonmech.causal.sweep_rollouts")  # the package has a function of the same name
 HOST = tiny_host()
 PROMPTS = ["w1 w2 . w3", "w5", "w9 w1 . w4 w2 w40 w3"]
 DECODE = Decode(max_new_tokens=8)
@@ -103,7 +104,7 @@ def test_means_are_by_problem() -> None:
     found = sweep_rollouts(
         HOST, PROMPTS, configurations(), metric=Different(), decode=SAMPLED, seeds=(1, 2), progress=False
     )
-    mean = found.mean().set_index("configuration")
+    mean = found.mean.set_index("configuration")
     assert (mean["n"] == 3).all() and (mean["n_masked"] > 0).all()
     rows = found.table.query("configuration == 'w · steer 12'")
     assert mean.loc["w · steer 12", "effect"] == pytest.approx(rows.groupby("problem")["effect"].mean().mean())
@@ -118,7 +119,7 @@ def test_a_configuration_that_leaves_nothing_to_measure_is_noted_and_the_clean_r
     found = sweep(PROMPTS, [mute], metric=SaysWord(word))
     rows = found.table.query("configuration == 'mute'")
     assert rows["value"].isna().all() and (rows["note"] == f"nobody says {word}").all()
-    mean = found.mean()
+    mean = found.mean
     assert mean["n"].tolist() == [0] and mean["effect"].isna().all()
     never = next(i for i in range(64) if all(i not in rollout.ids for rollout in said))
     with pytest.raises(DataError, match=f"nobody says {never}"):
@@ -154,7 +155,7 @@ def test_out_of_memory_halves_the_batch_and_says_so(monkeypatch: pytest.MonkeyPa
             raise torch.OutOfMemoryError("CUDA out of memory")
         return generate(*arguments, decode=decode, **rest)  # pyright: ignore
 
-    monkeypatch.setattr(module, "generate", small)
+    monkeypatch.setattr(MODULE, "generate", small)
     two = DECODE.model_copy(update={"batch_size": 2})
     with pytest.warns(UserWarning, match="going on with 1"):
         halved = sweep(PROMPTS, configurations(), decode=two)
