@@ -4,6 +4,7 @@ from reasonmech.locate.lens import logit_lens
 from reasonmech.viz.figures import dose_curves, feature_table, recovery_by_arm, value_by_site
 from reasonmech.viz.look import look
 from reasonmech.viz.patching import effect_parts, patch_heatmap
+from reasonmech.viz.sweeps import sweep_curves, sweep_map
 from reasonmech.viz.traces import traces_html
 from reasonmech.viz.view import TokenView
 
@@ -16,6 +17,8 @@ __all__ = [
     "effect_parts",
     "patch_heatmap",
     "recovery_by_arm",
+    "sweep_curves",
+    "sweep_map",
     "traces_html",
     "value_by_site",
 ]
