@@ -166,7 +166,7 @@ def _backward(
                 raise _flat(readout, "does not depend on what the model says")
             found = torch.autograd.grad(value.sum(), [logits, *(seen[site] for site in sites)], allow_unused=True)
     slope, gradient = _known(found[0], logits), {s: _known(g, seen[s]) for s, g in zip(sites, found[1:], strict=True)}
-    _check_finite(readout, asked, owner, value, [slope, *gradient.values()])
+    _check_finite(readout, asked, value.detach(), [slope, *gradient.values()])
     nudged = _slope_beside(readout, asked, logits)
     return [
         _Part(
@@ -215,18 +215,18 @@ def _flat(readout: Readout, how: str) -> DataError:
     )
 
 
-def _check_finite(
-    readout: Readout, asked: Sequence[Question], owner: Sequence[int], value: Tensor, slopes: Sequence[Tensor]
-) -> None:
-    bad = ~torch.isfinite(value.detach()).cpu()
-    for slope in slopes:
-        rows = (~torch.isfinite(slope)).flatten(1).any(1).cpu()
-        bad |= torch.tensor([bool(rows[own].any()) for own in _row_ranges(asked)])
+def _check_finite(readout: Readout, asked: Sequence[Question], value: Tensor, slopes: Sequence[Tensor]) -> None:
+    bad, what = ~torch.isfinite(value).cpu(), "is"
+    if not bool(bad.any()):
+        what = "has a gradient that is"
+        for slope in slopes:
+            rows = (~torch.isfinite(slope)).flatten(1).any(1).cpu()
+            bad |= torch.tensor([bool(rows[own].any()) for own in _row_ranges(asked)])
     if bool(bad.any()):
-        first = asked[int(bad.nonzero()[0])]
+        first = int(bad.nonzero()[0])
         raise NonFiniteError(
-            f"metric {readout.name!r} is {float(value[asked.index(first)]):g} for {first.rows[0].name}, and it or its"
-            " gradient is not finite",
+            f"metric {readout.name!r} {what} NaN or infinite for {asked[first].rows[0].name}"
+            f" (value {float(value[first]):g})",
             do="leave that text out, or check what the metric reads there",
         )
 

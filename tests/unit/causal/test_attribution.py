@@ -1,0 +1,239 @@
+"""attribute and audit: what their tables say, what is refused, what they leave as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from reasonmech.causal.attribution import attribute
+from reasonmech.causal.audit import audit
+from reasonmech.errors import DataError, MismatchError, NonFiniteError, UnknownNameError
+from reasonmech.hosts.host import Host
+from reasonmech.metrics import logit_diff, next_token_kl
+from reasonmech.runtime import gradients as gradients_module
+from reasonmech.runtime.capture import capture
+from reasonmech.runtime.gradients import gradients, read_streams
+from reasonmech.runtime.passes import Text
+from reasonmech.runtime.readout import Reading, Run
+from reasonmech.testing import tiny_coder, tiny_host
+
+HOST = tiny_host()
+METRIC = logit_diff(HOST, good="w7", bad="w8")
+CLEAN = ["w1 w2 . w3 w9", "w5 w4 w8", "w1 w1 w4", "w2 . w2 w20"]
+CORRUPT = ["w1 w7 . w3 w9", "w6 w4 w8", "w1 w2 w4", "w2 . w3 w20"]
+CODERS = [tiny_coder(HOST, "resid_post.1"), tiny_coder(HOST, "mlp_out.2", seed=1)]
+
+
+@dataclass(frozen=True)
+class Odd:
+    """A metric that misbehaves in one way."""
+
+    way: str
+    name = "odd"
+    unit = "odds"
+
+    def continuations(self, host: Host, n_texts: int) -> Sequence[Sequence[Run]]:
+        return [()] * n_texts
+
+    def value(self, reading: Reading) -> Tensor:
+        first = reading.logits[:, 5]
+        match self.way:
+            case "constant":
+                return torch.ones(len(first))
+            case "detached":
+                return first.detach()
+            case "zero":
+                return 0 * first
+            case "nan":
+                return torch.where(reading.rows == 2, first * torch.nan, first)
+            case "steep":
+                flat = first - first.detach()
+                return torch.stack([flat[i].sqrt() if row == 2 else first[i] for i, row in enumerate(reading.rows)])
+            case "tiny":
+                return 1e-9 * first
+        return first.shape  # type: ignore[return-value]
+
+
+def test_tables_add_up_and_name_what_differs() -> None:
+    found = attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
+    table = found.table
+    assert (
+        list(table["effect"].abs()) == sorted(table["effect"].abs(), reverse=True) and table["effect"].abs().max() > 0
+    )
+    assert set(table["site"]) == {"resid_post.1", "mlp_out.2"} and set(table["unit"]) == {"logits"}
+    assert (table["feature"].isna() == (table["node"] == "error")).all()
+    keys = ["site", "node", "feature"]
+    for finer in (found.by_position, found.by_text):
+        scale = len(CLEAN) if "text" in finer else 1
+        sums = finer.groupby(keys, dropna=False)["effect"].sum().sort_index() / scale
+        np.testing.assert_allclose(sums, table.set_index(keys)["effect"].sort_index(), atol=1e-6)
+    assert set(found.by_text["text"]) == set(range(len(CLEAN)))
+    both = found.by_site.set_index("site")
+    np.testing.assert_allclose(both["total"], table.groupby("site")["effect"].sum()[both.index], atol=1e-6)
+    assert found.ranking("mlp_out.2") == [
+        int(i) for i in table[(table["site"] == "mlp_out.2") & (table["node"] == "feature")]["feature"]
+    ]
+
+
+def test_features_and_error_sum_to_gradient_times_difference() -> None:
+    found = attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
+    texts = [Text(tuple(HOST.encode(text)), 1, text) for text in CORRUPT]
+    at = [range(len(text.ids)) for text in texts]
+    slope = gradients(HOST, texts, at, [coder.site for coder in CODERS], METRIC).gradient
+    for coder in CODERS:
+        whole = (slope[coder.site] * (found.source[coder.site] - found.target[coder.site])).sum() / len(texts)
+        total = found.by_site.set_index("site")["total"][str(coder.site)]
+        assert abs(float(whole)) > 1e-2 and total == pytest.approx(float(whole), abs=1e-4)
+
+
+def test_the_error_node_is_what_the_coder_leaves_out() -> None:
+    (coder, _), found = CODERS, attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
+    texts = [Text(tuple(HOST.encode(text)), 1, text) for text in CORRUPT]
+    slope = gradients(HOST, texts, [range(len(text.ids)) for text in texts], [coder.site], METRIC).gradient[coder.site]
+    error = [x - coder.decode(coder.encode(x)) for x in (found.source[coder.site], found.target[coder.site])]
+    expected = float((slope * (error[0] - error[1])).sum()) / len(texts)
+    (node,) = found.table[(found.table["site"] == str(coder.site)) & (found.table["node"] == "error")]["effect"]
+    assert abs(expected) > 1e-3 and node == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("method", ["gradient", "integrated"])
+def test_a_text_does_not_depend_on_its_batch(method: str) -> None:
+    alone, together = (
+        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC, method=method, steps=3, batch_rows=rows).by_text
+        for rows in (1, 64)
+    )
+    keys = ["site", "feature", "text"]
+    first, second = (table.set_index(keys)["effect"].sort_index() for table in (alone, together))
+    assert first.abs().max() > 1e-2
+    np.testing.assert_allclose(first, second, atol=1e-4)
+
+
+def test_short_memory_halves_the_batch_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, real = attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC).table, gradients_module._logits
+
+    def cramped(host: Host, ids: Tensor, *rest: Tensor, keep: int) -> Tensor:
+        if len(ids) > 1:
+            raise torch.OutOfMemoryError("out of memory")
+        return real(host, ids, *rest, keep=keep)
+
+    monkeypatch.setattr(gradients_module, "_logits", cramped)
+    with pytest.warns(UserWarning, match="out of memory with 4 texts at once; going on with 2"):
+        found = attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC).table
+    np.testing.assert_allclose(found["effect"], whole["effect"], atol=1e-4)
+
+
+def test_a_divergence_from_the_run_itself_is_refused_and_from_the_other_one_is_not() -> None:
+    to_itself, to_clean = next_token_kl(HOST, CORRUPT), next_token_kl(HOST, CLEAN)
+    with pytest.raises(DataError, match="'next_token_kl' is stationary"):
+        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=to_itself)
+    with pytest.raises(DataError, match="'next_token_kl' is stationary"):
+        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=to_clean, direction="noise")
+    assert attribute(HOST, CLEAN, CORRUPT, CODERS, metric=to_clean).table["effect"].abs().max() > 1e-2
+
+
+def test_in_bfloat16_too_a_divergence_from_itself_is_refused() -> None:
+    host = tiny_host(dtype=torch.bfloat16)
+    coder = tiny_coder(host, "resid_post.1")
+    with pytest.raises(DataError, match="stationary"):
+        attribute(host, CLEAN, CORRUPT, coder, metric=next_token_kl(host, CORRUPT))
+    found = attribute(host, CLEAN, CORRUPT, coder, metric=METRIC)
+    assert np.isfinite(found.table["effect"]).all() and found.table["effect"].abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("way", ["constant", "detached", "zero"])
+def test_a_metric_without_a_slope_is_refused_by_name(way: str) -> None:
+    with pytest.raises(DataError, match=r"'odd' (does not depend|is stationary)"):
+        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=Odd(way))
+
+
+@pytest.mark.parametrize("way", ["nan", "steep"])
+def test_a_metric_that_is_not_finite_is_refused_with_its_text(way: str) -> None:
+    with pytest.raises(NonFiniteError, match=r"'odd' (is|has a gradient that is) NaN or infinite for text 2"):
+        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=Odd(way))
+
+
+def test_a_small_unit_is_no_flat_metric() -> None:
+    assert attribute(HOST, CLEAN, CORRUPT, CODERS, metric=Odd("tiny")).table["effect"].abs().max() > 0
+
+
+def test_a_place_that_cannot_matter_is_refused_with_what_to_do() -> None:
+    last = tiny_coder(HOST, "resid_post.3")
+    with pytest.raises(DataError, match=r"gradient zero at resid_post.3(?s:.*)earlier site"):
+        attribute(HOST, CLEAN[:1], CORRUPT[:1], last, metric=METRIC, positions=[1])
+    with pytest.raises(DataError, match=r"both runs hold the same at resid_post.1"):
+        attribute(HOST, CLEAN[:1], CORRUPT[:1], CODERS[0], metric=METRIC, positions=[0])
+
+
+def test_what_makes_no_sense_is_refused() -> None:
+    foreign = tiny_coder(tiny_host(seed=3), "resid_post.1")
+    with pytest.raises(MismatchError, match="was trained on weights"):
+        attribute(HOST, CLEAN, CORRUPT, foreign, metric=METRIC)
+    assert len(attribute(HOST, CLEAN, CORRUPT, foreign, metric=METRIC, transfer=True).table)
+    with pytest.raises(DataError, match=r"two coders of resid_post.1"):
+        attribute(HOST, CLEAN, CORRUPT, [CODERS[0], CODERS[0]], metric=METRIC)
+    with pytest.raises(DataError, match="no coder"):
+        attribute(HOST, CLEAN, CORRUPT, [], metric=METRIC)
+    with pytest.raises(DataError, match="two names for one token"):
+        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC, positions=[2, -1])
+    with pytest.raises(DataError, match="0 steps"):
+        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC, method="integrated", steps=0)
+    with pytest.raises(UnknownNameError, match="gradient, integrated"):
+        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC, method="ig")
+    with pytest.raises(UnknownNameError, match="denoise, noise"):
+        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC, direction="up")
+    with pytest.raises(UnknownNameError, match=r"resid_post.1, mlp_out.2"):
+        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC).ranking("resid_post.2")
+
+
+def test_the_host_is_itself_afterwards_and_after_an_exception() -> None:
+    before = HOST.model(torch.tensor([HOST.encode(CLEAN[0])])).logits
+    for metric in (METRIC, Odd("nan")):
+        try:
+            attribute(HOST, CLEAN, CORRUPT, CODERS, metric=metric)
+        except NonFiniteError:
+            assert metric != METRIC
+        assert torch.is_grad_enabled()
+        with torch.no_grad():
+            attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
+            assert not torch.is_grad_enabled(), "the caller's grad mode is not ours to change"
+        assert all(parameter.grad is None for parameter in HOST.model.parameters())
+        assert not any(module._forward_hooks or module._forward_pre_hooks for module in HOST.model.modules())
+        assert torch.equal(HOST.model(torch.tensor([HOST.encode(CLEAN[0])])).logits, before)
+
+
+def test_streams_are_read_where_they_are_asked_for_whatever_the_batch() -> None:
+    texts = [Text(tuple(HOST.encode(text)), 1, text) for text in CLEAN]
+    at, sites = [(1, 0), (2,), (0,), (3, 1)], [coder.site for coder in CODERS]
+    alone, together = (read_streams(HOST, texts, at, sites, batch_rows=rows) for rows in (1, 64))
+    for site in sites:
+        captured = capture(HOST, CLEAN, [site], progress=False)
+        starts = captured.index.groupby("rollout", sort=True)["position"].count().cumsum().shift(fill_value=0)
+        rows = [int(starts[text]) + position for text, positions in enumerate(at) for position in positions]
+        expected = captured.at(site)[rows]
+        torch.testing.assert_close(alone[site], expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(together[site], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_an_audit_takes_the_top_and_draws_the_rest_by_its_seed() -> None:
+    found = attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
+    first, again, other = (audit(found, top=3, sample=4, seed=seed) for seed in (0, 0, 1))
+    n = int((found.table["node"] == "feature").sum())
+    assert list(first.table["group"]) == ["top"] * 3 + ["sample"] * 4 + ["error"] * 2 and first.n_rest == n - 3
+    assert list(first.table["estimate"][:3]) == list(found.table.query("node == 'feature'")["effect"][:3])
+    assert first.table.equals(again.table) and not first.table.equals(other.table)
+    sampled = first.table.query("group == 'sample'")["exact"].abs()
+    assert first.missed.estimate == pytest.approx(first.n_rest * sampled.mean())
+    assert first.missed.low <= first.missed.estimate <= first.missed.high
+    assert 0 < first.missed_share < 1 and f"{first.missed_share:.1%}" in str(first)
+    assert set(first.table["n_masked"]) == {found.contrast.n_tokens}
+    every = audit(found, top=3, sample=10_000)
+    exact = every.table.query("group == 'sample'")["exact"].abs().sum()
+    assert every.missed.low == every.missed.high == pytest.approx(exact)
+    assert np.isnan(audit(found, top=2, sample=0).rank_correlation) and np.isnan(audit(found, sample=0).missed.low)
+    with pytest.raises(DataError, match="top >= 1"):
+        audit(found, top=0)
