@@ -163,3 +163,20 @@ def test_a_patch_of_resid_mid_upstream_reaches_the_mlp_alone() -> None:
     )
     assert float(by_us(host, "resid_mid")[-1, -1]) == pytest.approx(clean, abs=1e-3)
     assert abs(float(by_the_peer(host, "resid_mid")[-1, -1]) - clean) > 0.1
+
+
+def test_a_bfloat16_host_gives_the_numbers_of_plain_passes_in_bfloat16() -> None:
+    """Equality is not claimed in bfloat16: logits of this size, up to 16, are 1/16 apart, and the metric takes two."""
+    host = tiny_host(dtype=torch.bfloat16)
+    grid = patch_grid(host, CLEAN, CORRUPT, sites=["resid_post.1", "z.2.1"], metric=made(host, "logit_diff"))
+    differences = []
+    for row in grid.table.itertuples():
+        position = int(row.position)
+        stream = held_at(host, row.site, host.encode(CLEAN[row.text]))[position]
+        plan = [patch(Whole(row.site), stream, where=at(position))]
+        differences.append(abs(row.value - expected(host, row.text, plan, "logit_diff", CORRUPT)))
+    print(
+        f"bfloat16: largest {max(differences)}; {sum(d == 0 for d in differences)} of {len(differences)} cells are equal to the bit"
+    )
+    assert grid.table["effect"].abs().max() > 1
+    assert max(differences) <= 2 / 16
