@@ -13,12 +13,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from reasonmech.behaviours import label
     from reasonmech.causal import (
+        Attribution,
+        Audit,
         Configuration,
         Effects,
+        Faithfulness,
         PatchGrid,
         SweepTable,
+        attribute,
+        audit,
         effects,
         estimate_sweep,
+        faithfulness,
         grid,
         patch_grid,
         sweep,
@@ -88,7 +94,8 @@ _EXPORTS = {
     "locate": "locate select direction matched_features feature_stats FeatureTable logit_lens",
     "interventions": "ablate clamp scale steer patch Features Direction Subspace Whole everywhere prompt generated at "
     "tokens inside sentence_starts labelled always above below ramp bind as_hooks",
-    "causal": "patch_grid PatchGrid effects Effects grid Configuration sweep sweep_rollouts estimate_sweep SweepTable",
+    "causal": "patch_grid PatchGrid effects Effects attribute Attribution audit Audit faithfulness Faithfulness grid "
+    "Configuration sweep sweep_rollouts estimate_sweep SweepTable",
     "metrics": "logit_diff onset_log_odds answer_likelihood next_token_kl behaviour_rate accuracy",
     "hybrid": "Hybrid Kinds train_vectors VectorConfig",
     "experiments": "run load_run Run",

@@ -1,6 +1,9 @@
 """Causal questions: patching, effects, attribution and sweeps, each cell an exact run of the model."""
 
+from reasonmech.causal.attribution import Attribution, attribute
+from reasonmech.causal.audit import Audit, audit
 from reasonmech.causal.effects import Effects, effects
+from reasonmech.causal.faithfulness import Faithfulness, faithfulness
 from reasonmech.causal.patching import PatchGrid, patch_grid
 from reasonmech.causal.sweep import estimate_sweep, sweep
 from reasonmech.causal.sweep_rollouts import sweep_rollouts
@@ -9,13 +12,19 @@ from reasonmech.causal.sweep_table import SweepTable
 from reasonmech.causal.sweep_values import Configuration, grid
 
 __all__ = [
+    "Attribution",
+    "Audit",
     "Effects",
+    "Faithfulness",
     "PatchGrid",
     "Configuration",
     "SweepEstimate",
     "SweepTable",
+    "attribute",
+    "audit",
     "effects",
     "estimate_sweep",
+    "faithfulness",
     "grid",
     "patch_grid",
     "sweep",

@@ -55,7 +55,7 @@ class Attribution:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row per node, strongest first: site, node, feature, effect, metric, unit, method.
+        """One row per node, strongest first: site, node, feature, effect, metric, unit, direction, method.
 
         An effect is the mean over texts of the sum over places. Features that no row names do the same in both runs:
         their effect is exactly 0.
@@ -98,8 +98,8 @@ class Attribution:
             found["effect"] /= len(self.contrast.pairs.target)
         found.insert(1, "node", np.where(found["feature"] == NO_FEATURE, ERROR, FEATURE))
         found["feature"] = found["feature"].astype("Int64").mask(found["node"] == ERROR)
-        metric = self.contrast.metric
-        found = found.assign(metric=metric.name, unit=metric.unit, method=self.method)
+        metric, direction = self.contrast.metric, self.contrast.pairs.direction
+        found = found.assign(metric=metric.name, unit=metric.unit, direction=direction, method=self.method)
         return found.sort_values("effect", key=np.abs, ascending=False, kind="stable", ignore_index=True)
 
     def _repr_html_(self) -> str:

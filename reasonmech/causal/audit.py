@@ -32,7 +32,8 @@ class Audit:
 
     Attributes:
         table: one row per audited node: site, node, feature, group ("top", "sample" or "error"), estimate (what the
-            attribution says), exact (mean effect over texts of patching it), metric, unit, n_masked (tokens patched).
+            attribution says), exact (mean effect over texts of patching it), metric, unit, direction, n_masked (tokens
+            patched).
         rank_correlation: Spearman's, of estimate and exact over all audited features; NaN for fewer than three.
         top_correlation: the same over the top alone, which a few large effects cannot carry.
         n_rest: features that differ between the runs and are not among the top; the sample was drawn from them.
@@ -108,7 +109,7 @@ def audit(
     value = found.value.double().numpy().reshape(len(plans), len(texts))
     exact = (value[1:] - value[0]).mean(1)
     n_masked = found.n_masked.numpy().reshape(len(plans), len(texts)).sum(1)[1:]
-    columns = ["site", "node", "feature", "group", "estimate", "exact", "metric", "unit", "n_masked"]
+    columns = ["site", "node", "feature", "group", "estimate", "exact", "metric", "unit", "direction", "n_masked"]
     table = chosen.assign(exact=exact, n_masked=n_masked).loc[:, columns]
     estimate, group = table["estimate"].to_numpy(np.float64), table["group"].to_numpy(dtype=str)
     return Audit(

@@ -35,7 +35,7 @@ Groups: TypeAlias = Mapping[str, Sequence[int]] | Sequence[int]
 GROUP: Final = "group"
 REST: Final = "rest"
 CONTROL: Final = "random"  # a group whose name begins so is a control
-CURVE: Final = ("group", "control", "n", "error", "patched", "metric", "unit")
+CURVE: Final = ("group", "control", "n", "error", "patched", "metric", "unit", "direction")
 BYTES_AT_ONCE: Final = 2**28  # sources of patches that are held at once
 
 
@@ -47,7 +47,7 @@ class Faithfulness:
     Attributes:
         table: one row per group, number of features, error treatment, patched side and text: group, control, n
             (features), error, patched ("group": faithfulness, "rest": completeness), text, problem, value, effect
-            (value - the target's), full (the effect of patching the whole site), metric, unit.
+            (value - the target's), full (the effect of patching the whole site), metric, unit, direction.
     """
 
     table: pd.DataFrame
@@ -250,5 +250,6 @@ def _frame(contrast: Contrast, point: _Point, value: np.ndarray, before: np.ndar
             "full": full - before,
             "metric": metric.name,
             "unit": metric.unit,
+            "direction": contrast.pairs.direction,
         }
     )

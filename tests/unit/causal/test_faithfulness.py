@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from reasonmech.causal import faithfulness as module
 from reasonmech.causal.attribution import attribute
 from reasonmech.causal.faithfulness import faithfulness
 from reasonmech.errors import DataError, UnknownNameError
@@ -66,7 +66,7 @@ def test_a_list_is_one_group_and_sizes_are_those_asked_for(tmp_path: Path) -> No
 def test_memory_for_sources_does_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     groups = {"located": RANKED[:4], "random 0": [0, 1, 2, 3]}
     at_once = faithfulness(HOST, CLEAN, CORRUPT, CODER, groups, metric=METRIC).table
-    monkeypatch.setattr(module, "BYTES_AT_ONCE", 1)
+    monkeypatch.setattr(sys.modules["reasonmech.causal.faithfulness"], "BYTES_AT_ONCE", 1)
     one_by_one = faithfulness(HOST, CLEAN, CORRUPT, CODER, groups, metric=METRIC, batch_rows=3).table
     assert at_once["effect"].abs().max() > 1e-2
     np.testing.assert_allclose(at_once["value"], one_by_one["value"], atol=1e-4)
