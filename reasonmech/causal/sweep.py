@@ -116,9 +116,9 @@ class _Work:
 
     @cached_property
     def plan(self) -> Plan:
-        asked = self.metric.continuations(self.host, len(self.texts))
+        asked = {tuple(runs) for runs in self.metric.continuations(self.host, len(self.texts))}
         settings = {
-            "continuations": fingerprint({"asked": content(asked)}),
+            "continuations": fingerprint(content(asked)),
             "texts": [text_hash(text) for text in self.texts],
             "batch_rows": self.batch_rows,
         }
