@@ -175,8 +175,7 @@ def test_a_bfloat16_host_gives_the_numbers_of_plain_passes_in_bfloat16() -> None
         stream = held_at(host, row.site, host.encode(CLEAN[row.text]))[position]
         plan = [patch(Whole(row.site), stream, where=at(position))]
         differences.append(abs(row.value - expected(host, row.text, plan, "logit_diff", CORRUPT)))
-    print(
-        f"bfloat16: largest {max(differences)}; {sum(d == 0 for d in differences)} of {len(differences)} cells are equal to the bit"
-    )
+    equal = sum(difference == 0 for difference in differences)
+    print(f"bfloat16: largest difference {max(differences)}, {equal} of {len(differences)} cells equal to the bit")
     assert grid.table["effect"].abs().max() > 1
     assert max(differences) <= 2 / 16
