@@ -1,6 +1,7 @@
 """Views: hoverable tokens, traces, and figures from tidy tables. They open anywhere, offline."""
 
 from reasonmech.locate.lens import logit_lens
+from reasonmech.viz.attribution import audit_scatter, faithfulness_curves
 from reasonmech.viz.figures import dose_curves, feature_table, recovery_by_arm, value_by_site
 from reasonmech.viz.look import look
 from reasonmech.viz.patching import effect_parts, patch_heatmap
@@ -10,7 +11,9 @@ from reasonmech.viz.view import TokenView
 
 __all__ = [
     "TokenView",
+    "audit_scatter",
     "dose_curves",
+    "faithfulness_curves",
     "feature_table",
     "logit_lens",
     "look",

@@ -1,0 +1,164 @@
+"""Figures of attribution: what it says against exact patches, and the share of an effect that groups carry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from reasonmech.errors import DataError
+from reasonmech.locate.frames import groups, rows_where
+from reasonmech.viz.theme import CONTROL, GREY, INK, MARKS, PALE, TEMPLATE, Mark, tint
+
+GUIDE: Final = {"color": GREY, "dash": "dot", "width": 1.5}
+AUDITED: Final = {
+    "top": ("top of the attribution", MARKS[0]),
+    "sample": ("random sample of the rest", CONTROL),
+    "error": ("error of the coder", MARKS[1]),
+}
+SIDES: Final = {"group": "the group patched (faithfulness)", "rest": "all others patched (completeness)"}
+ERRORS: Final = {
+    "keep": "error kept",
+    "drop": "error dropped",
+    "patch": "error patched as well",
+}
+
+
+def audit_scatter(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
+    """Exact effect of each audited node (up) against what the attribution said of it (right); dotted: equal.
+
+    Args:
+        frame: `Audit.table`.
+        note: a line under the title, such as `str(audit)`.
+
+    Raises:
+        DataError: columns are missing, there is nothing to draw, or several metrics are in one frame.
+    """
+    _check(frame, ("site", "feature", "group", "estimate", "exact", "metric", "unit"))
+    figure = go.Figure()
+    ends = [float(edge(frame[["estimate", "exact"]].to_numpy(np.float64), initial=0.0)) for edge in (np.min, np.max)]
+    figure.add_trace(go.Scatter(x=ends, y=ends, mode="lines", line=GUIDE, hoverinfo="skip", showlegend=False))
+    for group, (name, mark) in AUDITED.items():
+        rows = rows_where(frame, frame["group"] == group)
+        if len(rows):
+            nodes = ["error" if pd.isna(feature) else f"feature {feature}" for feature in rows["feature"]]
+            figure.add_trace(
+                go.Scatter(
+                    x=rows["estimate"],
+                    y=rows["exact"],
+                    mode="markers",
+                    marker={"symbol": mark.symbol, "size": 10, "color": mark.colour, "line": {"width": 1.5}},
+                    name=name,
+                    customdata=[f"{node} · {site}" for node, site in zip(nodes, rows["site"], strict=True)],
+                    hovertemplate="%{customdata}: says %{x:.4g}, is %{y:.4g}<extra></extra>",
+                )
+            )
+    metric, unit = (str(frame[name].iloc[0]) for name in ("metric", "unit"))
+    figure.update_xaxes(title=f"attributed change of {metric}, {unit}")
+    figure.update_yaxes(title=f"exact change, {unit}")
+    return _finish(figure, "Attribution against exact patches", note, height=520)
+
+
+def faithfulness_curves(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
+    """Share of a site's full patching effect against the number of features, located groups beside random ones.
+
+    Left: the first n features of the group are patched; 1 is the whole effect. Right: all features but these are; 0
+    says that nothing is left without them. One row of panels per treatment of the coder's error. Bands are 95 %
+    intervals by problem; where the full effect's interval covers 0, or there is one problem, there is none to draw.
+
+    Args:
+        frame: `Faithfulness.curve`; groups marked as controls are drawn in grey, under one name.
+        note: a line under the title.
+
+    Raises:
+        DataError: columns are missing, there is nothing to draw, or several metrics are in one frame.
+    """
+    needed = ("group", "control", "n", "error", "patched", "metric", "unit", "share", "share_low", "share_high")
+    _check(frame, needed)
+    errors = [error for error in ERRORS if error in set(frame["error"])]
+    sides = [side for side in SIDES if side in set(frame["patched"])]
+    figure = make_subplots(
+        rows=len(errors),
+        cols=len(sides),
+        shared_xaxes=True,
+        subplot_titles=[f"{SIDES[side]} · {ERRORS[error]}" for error in errors for side in sides],
+        horizontal_spacing=0.09,
+        vertical_spacing=0.12 if len(errors) < 3 else 0.08,
+    )
+    own = list(dict.fromkeys(frame["group"][~frame["control"].astype(bool)]))
+    shown: set[str] = set()
+    for (error, side, group), rows in groups(frame, ["error", "patched", "group"]):
+        control = group not in own
+        name, mark = ("random groups", CONTROL) if control else (group, MARKS[own.index(group) % len(MARKS)])
+        row, col = errors.index(error) + 1, sides.index(side) + 1
+        for trace in _curve(rows.sort_values(by="n"), mark, name=name, legend=name not in shown):
+            figure.add_trace(trace, row=row, col=col)
+        shown.add(name)
+    for guide in (0.0, 1.0):
+        figure.add_hline(y=guide, line=GUIDE)
+    sizes = sorted({int(n) for n in frame["n"]})
+    figure.update_xaxes(tickvals=_place(sizes), ticktext=[str(n) for n in sizes])
+    figure.update_xaxes(title="features", row=len(errors))
+    figure.update_yaxes(title="share of the full effect", col=1)
+    metric = str(frame["metric"].iloc[0])
+    return _finish(figure, f"Share of the patching effect on {metric}", note, height=200 + 300 * len(errors))
+
+
+def _curve(rows: pd.DataFrame, mark: Mark, *, name: str, legend: bool) -> list[go.Scatter]:
+    x, share, low, high = (
+        _place(rows["n"]),
+        *(rows[f"share{end}"].to_numpy(np.float64) for end in ("", "_low", "_high")),
+    )
+    line = go.Scatter(
+        x=x,
+        y=share,
+        mode="lines+markers",
+        line={"color": mark.colour, "dash": mark.dash, "width": 2.5},
+        marker={"symbol": mark.symbol, "size": 8, "color": mark.colour},
+        name=name,
+        legendgroup=name,
+        showlegend=legend,
+        customdata=np.stack([n, low, high], axis=-1),
+        hovertemplate="%{customdata[0]} features: %{y:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}]",
+    )
+    bounded = np.isfinite(low) & np.isfinite(high)
+    if not bounded.all():
+        return [line]
+    band = go.Scatter(
+        x=[*x, *x[::-1]],
+        y=[*high, *low[::-1]],
+        fill="toself",
+        fillcolor=tint(mark.colour, 0.12),
+        mode="lines",
+        line={"width": 0},
+        hoverinfo="skip",
+        showlegend=False,
+        legendgroup=name,
+    )
+    return [band, line]
+
+
+def _place(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Where a number of features stands on the axis: doubling is one step, and 0 has a place."""
+    return np.log2(np.asarray(sizes, dtype=np.float64) + 1)
+
+
+def _check(frame: pd.DataFrame, needed: Sequence[str]) -> None:
+    if missing := [name for name in needed if name not in frame]:
+        raise DataError(f"the figure needs columns {', '.join(missing)}", allowed=", ".join(needed))
+    if frame.empty:
+        raise DataError("the figure has no rows to draw", do="check the filter that made this frame")
+    if (found := len(set(frame["metric"]))) > 1:
+        raise DataError(f"{found} metrics in one figure", do="draw one figure for each")
+
+
+def _finish(figure: go.Figure, title: str, note: str, *, height: int) -> go.Figure:
+    figure.update_annotations(font_color=INK, font_size=14)
+    figure.update_xaxes(showline=True, linecolor=PALE, zeroline=False)
+    figure.update_yaxes(zeroline=False)
+    text = f"{title}<br><sub>{note}</sub>" if note else title
+    return figure.update_layout(template=TEMPLATE, title=text, height=height)
