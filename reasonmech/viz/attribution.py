@@ -109,10 +109,8 @@ def faithfulness_curves(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
 
 
 def _curve(rows: pd.DataFrame, mark: Mark, *, name: str, legend: bool) -> list[go.Scatter]:
-    x, share, low, high = (
-        _place(rows["n"]),
-        *(rows[f"share{end}"].to_numpy(np.float64) for end in ("", "_low", "_high")),
-    )
+    n = rows["n"].to_numpy(np.float64)
+    x, share, low, high = _place(n), *(rows[f"share{end}"].to_numpy(np.float64) for end in ("", "_low", "_high"))
     line = go.Scatter(
         x=x,
         y=share,
