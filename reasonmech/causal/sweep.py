@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 BATCHES_PER_SHARD: Final = 16
 PROBED: Final = (1, 3)  # batches that are timed to tell what a batch costs from what a shard costs
-SAMPLE_ROWS: Final = 4096  # of made-up tables, whose size tells that of the real ones
+SAMPLE_ROWS: Final = 1024  # of made-up tables, whose size tells that of the real ones
 FEW: Final = 32  # batches of which no probe is worth it
 
 
@@ -108,7 +108,9 @@ class _Work:
             raise DataError("no text to sweep over", do="give at least one")
         _check_plans(self.host, self.texts, self.given)
         blocks = blocks_of(self._keys(), self.batch_rows * BATCHES_PER_SHARD)
-        return Job(self.host, self.plan, blocks, self._compute, self._tidy, self._seconds, self._n_bytes(blocks))
+        return Job(
+            self.host, self.plan, blocks, self._compute, self._tidy, self._seconds, partial(self._n_bytes, blocks)
+        )
 
     @cached_property
     def ordered(self) -> list[Configuration]:

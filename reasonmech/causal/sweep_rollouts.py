@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, final
 
@@ -132,7 +132,9 @@ class _Work:
         for one in self.given:
             bind(one.plan, self.host)
         blocks = list(self._blocks())
-        return Job(self.host, self.plan, blocks, self._compute, self._tidy, self._seconds, self._n_bytes(len(blocks)))
+        return Job(
+            self.host, self.plan, blocks, self._compute, self._tidy, self._seconds, partial(self._n_bytes, len(blocks))
+        )
 
     @cached_property
     def ordered(self) -> list[Configuration]:

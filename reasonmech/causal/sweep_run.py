@@ -89,7 +89,7 @@ class Job:
     compute: Callable[[Block, Path | None], pd.DataFrame]
     tidy: Callable[[pd.DataFrame], pd.DataFrame]
     seconds: Callable[[Sequence[Block]], float | None]
-    n_bytes: int
+    n_bytes: Callable[[], int]
 
     @property
     def n_cells(self) -> int:
@@ -110,7 +110,7 @@ def carry_out(job: Job, *, out: str | Path | None, progress: bool) -> SweepTable
         check_plan(path / PLAN_FILE, job.plan)
         return SweepTable.load(path)
     with open_store(path, job.plan) as store:
-        _check_disk(store.partial, job.n_bytes)
+        _check_disk(store.partial, job.n_bytes())
         table = _run(job, store, progress=progress)
         store.complete(table, _record(job, started))
     return SweepTable.load(path)
@@ -120,10 +120,10 @@ def estimate(job: Job, *, out: str | Path | None) -> SweepEstimate:
     """What is left to do of a job, and what it will take."""
     store = None if out is None else SweepStore(Path(out).expanduser(), partial_of(Path(out).expanduser()))
     if store is not None and store.out.exists():
-        return SweepEstimate(job.n_cells, job.n_cells, 0.0, job.n_bytes)
+        return SweepEstimate(job.n_cells, job.n_cells, 0.0, job.n_bytes())
     left = [block for i, block in enumerate(job.blocks) if store is None or not store.shard_path(i).exists()]
     n_left = sum(len(block) for block in left)
-    return SweepEstimate(job.n_cells, job.n_cells - n_left, job.seconds(left) if left else 0.0, job.n_bytes)
+    return SweepEstimate(job.n_cells, job.n_cells - n_left, job.seconds(left) if left else 0.0, job.n_bytes())
 
 
 def _run(job: Job, store: SweepStore | None, *, progress: bool) -> pd.DataFrame:
