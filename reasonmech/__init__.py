@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         below,
         bind,
         clamp,
+        disagree,
         everywhere,
         generated,
         inside,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         sentence_starts,
         steer,
         tokens,
+        uncertain_above,
     )
     from reasonmech.labels import Labels, Opportunity, Span
     from reasonmech.locate import FeatureTable, direction, feature_stats, locate, logit_lens, matched_features, select
@@ -93,7 +95,7 @@ _EXPORTS = {
     "labels": "Labels Opportunity Span",
     "locate": "locate select direction matched_features feature_stats FeatureTable logit_lens",
     "interventions": "ablate clamp scale steer patch Features Direction Subspace Whole everywhere prompt generated at "
-    "tokens inside sentence_starts labelled always above below ramp bind as_hooks",
+    "tokens inside sentence_starts labelled always above below ramp disagree uncertain_above bind as_hooks",
     "causal": "patch_grid PatchGrid effects Effects attribute Attribution audit Audit faithfulness Faithfulness grid "
     "Configuration sweep sweep_rollouts estimate_sweep SweepTable",
     "metrics": "logit_diff onset_log_odds answer_likelihood next_token_kl behaviour_rate accuracy",

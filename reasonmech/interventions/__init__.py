@@ -8,6 +8,7 @@ from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention, plan_fingerprint
 from reasonmech.interventions.subspace import Subspace
 from reasonmech.interventions.tally import Effect, Tally
+from reasonmech.interventions.two_pass import TwoPassGate, disagree, uncertain_above
 from reasonmech.interventions.verbs import ablate, clamp, patch, scale, steer
 from reasonmech.interventions.when import Gate, above, always, below, gates, ramp
 from reasonmech.interventions.where import Where, everywhere, generated, labelled, masks, prompt
@@ -45,6 +46,9 @@ __all__ = [
     "above",
     "below",
     "ramp",
+    "disagree",
+    "uncertain_above",
+    "TwoPassGate",
     "gates",
     "Bound",
     "bind",

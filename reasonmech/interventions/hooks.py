@@ -13,10 +13,12 @@ from reasonmech.hosts.hookpoint import ALL, Handle
 from reasonmech.interventions.bind import Bound, Stop
 from reasonmech.interventions.edits import Place
 from reasonmech.interventions.intervention import Intervention
+from reasonmech.interventions.outside import NOTHING, Outside
 from reasonmech.interventions.tally import Tally
 from reasonmech.interventions.target import Target
+from reasonmech.interventions.two_pass import TwoPassGate
 from reasonmech.interventions.when import Always, Gate
-from reasonmech.shapes import Residual
+from reasonmech.shapes import Mask, Residual
 from reasonmech.step import Step
 
 
@@ -32,7 +34,10 @@ class Hooks:
         self._handles: list[Handle] = []
         self._columns = [bound.host.columns(intervention.site) for intervention in bound.plan]
         gates = [intervention.when.reads for intervention in bound.plan]
-        self._gate_columns = [ALL if axis is None else bound.host.columns(axis.at) for axis in gates]
+        readers = [bound.host if i.when.role is None else bound.partner or bound.host for i in bound.plan]
+        self._gate_columns = [
+            ALL if axis is None else reader.columns(axis.at) for axis, reader in zip(gates, readers, strict=True)
+        ]
         self._targets: list[Target | None] = [None] * len(bound.plan)
         self._weights: list[Tensor | None] = [None] * len(bound.plan)
         self._active, self._batch = False, 0
@@ -56,17 +61,38 @@ class Hooks:
         self._handles.clear()
         self._active = False
 
-    def begin(self, step: Step) -> None:
-        """Compute all masks for the pass that comes next."""
+    def begin(self, step: Step, outside: Outside = NOTHING) -> None:
+        """Compute all masks for the pass that comes next, and the gates that read what lies outside of it."""
         self._batch = len(step.ids)
         n_tokens = int(step.mask[:, -step.new :].sum())
         for i, intervention in enumerate(self.bound.plan):
-            mask = step.computed(intervention.where.mask(step))
-            target = Target.of(mask, step)
-            self._targets[i], self._weights[i] = target, None if target is None else unread(intervention.when, target)
+            marks = intervention.where.mask(step)
+            if isinstance(intervention.when, TwoPassGate):
+                marks = marks & choosing(step)
+            target = Target.of(step.computed(marks), step)
+            self._targets[i] = target
+            self._weights[i] = None if target is None else self._known(i, target, outside)
             if self.tally is not None:
                 self.tally.saw(i, n_tokens, 0 if target is None else target.n)
         self._active = True
+
+    def _known(self, i: int, target: Target, outside: Outside) -> Float[Tensor, " token"] | None:
+        """Weights of a gate that need not wait for this pass; None where it is always open, or has to wait."""
+        gate = self.bound.plan[i].when
+        if isinstance(gate, TwoPassGate):
+            assert outside.own is not None and target.mask.shape[1] == 1, "clean logits of a position come before it"
+            weight = gate.weight(gate.coords(outside.own, outside.partner))
+            return weight[target.mask[:, 0].to(weight.device)]
+        if gate.role is not None and gate.reads is not None:
+            seen = target.select(outside.streams[gate.reads.at.whole], self._gate_columns[i])
+            return gate.weight(gate.reads.read(working(seen)))
+        return unread(gate, target)
+
+    @property
+    def shut(self) -> bool:
+        """Nothing can fire in the pass that was begun: no mask names a token, or every gate is known to be shut."""
+        pairs = zip(self._targets, self._weights, strict=True)
+        return all(t is None or (w is not None and not bool((w > 0).any())) for t, w in pairs)
 
     def end(self) -> None:
         """Let passes run clean again; `fired_last` still speaks of the pass before."""
@@ -108,6 +134,11 @@ class Hooks:
                     self.tally.fired(i, before, after, self._weights[i])
                 edited = target.put(edited, after, self._columns[i])
         return None if edited is x else edited
+
+
+def choosing(step: Step) -> Mask:
+    """Positions whose logits choose a token: the last one of the prompt, and every generated one."""
+    return step.positions >= step.prompt_length[:, None] - 1
 
 
 def unread(gate: Gate, target: Target) -> Float[Tensor, " token"] | None:

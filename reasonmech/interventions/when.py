@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, Literal, TypeAlias, final
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,6 +13,8 @@ from reasonmech.errors import BindError
 from reasonmech.interventions.axes import Axis
 from reasonmech.interventions.canonical import Json
 from reasonmech.registry import Registry
+
+Role: TypeAlias = Literal["base", "thinking"]
 
 gates: Registry[type[Gate]] = Registry("gate")
 
@@ -27,6 +29,11 @@ class Gate(ABC):
     def reads(self) -> Axis | None:
         """The axis it reads; None when it needs none."""
 
+    @property
+    def role(self) -> Role | None:
+        """Which model of a pair it reads in the *other* host of a run; None for the host that is edited."""
+        return None
+
     @abstractmethod
     def weight(self, coords: Float[Tensor, "token coord"]) -> Float[Tensor, " token"]:
         """How far the gate is open for every token; a gate that reads no axis is given coordinates [token, 0]."""
@@ -40,9 +47,16 @@ class Gate(ABC):
         """Canonical form."""
 
 
-def _check_axis(axis: Axis) -> None:
+def _check(axis: Axis, role: Role | None) -> None:
     if axis.replaces:
         raise BindError("a gate on the whole stream", allowed="Features, Direction", do="gate on a direction of it")
+    if role not in (None, "base", "thinking"):
+        raise BindError(f"a gate with role={role!r}", allowed='"base", "thinking", or None for the host itself')
+
+
+def _read_from(role: Role | None) -> dict[str, Json]:
+    """A gate on the host itself is called what it was called before there were others."""
+    return {} if role is None else {"role": role}
 
 
 @final
@@ -73,14 +87,19 @@ class Above(Gate):
 
     axis: Axis
     threshold: float
+    of: Role | None = None
     kind = "above"
 
     def __post_init__(self) -> None:
-        _check_axis(self.axis)
+        _check(self.axis, self.of)
 
     @property
     def reads(self) -> Axis:
         return self.axis
+
+    @property
+    def role(self) -> Role | None:
+        return self.of
 
     def weight(self, coords: Float[Tensor, "token coord"]) -> Float[Tensor, " token"]:
         return (coords.amax(-1) > self.threshold).to(coords.dtype)
@@ -89,7 +108,9 @@ class Above(Gate):
         return replace(self, axis=axis)
 
     def to_json(self) -> dict[str, Json]:
-        return {"kind": self.kind, "axis": self.axis.to_json(), "threshold": float(self.threshold)}
+        return {"kind": self.kind, "axis": self.axis.to_json(), "threshold": float(self.threshold)} | _read_from(
+            self.of
+        )
 
 
 @final
@@ -99,14 +120,19 @@ class Below(Gate):
 
     axis: Axis
     threshold: float
+    of: Role | None = None
     kind = "below"
 
     def __post_init__(self) -> None:
-        _check_axis(self.axis)
+        _check(self.axis, self.of)
 
     @property
     def reads(self) -> Axis:
         return self.axis
+
+    @property
+    def role(self) -> Role | None:
+        return self.of
 
     def weight(self, coords: Float[Tensor, "token coord"]) -> Float[Tensor, " token"]:
         return (coords.amax(-1) < self.threshold).to(coords.dtype)
@@ -115,7 +141,9 @@ class Below(Gate):
         return replace(self, axis=axis)
 
     def to_json(self) -> dict[str, Json]:
-        return {"kind": self.kind, "axis": self.axis.to_json(), "threshold": float(self.threshold)}
+        return {"kind": self.kind, "axis": self.axis.to_json(), "threshold": float(self.threshold)} | _read_from(
+            self.of
+        )
 
 
 @final
@@ -126,16 +154,21 @@ class Ramp(Gate):
     axis: Axis
     lo: float
     hi: float
+    of: Role | None = None
     kind = "ramp"
 
     def __post_init__(self) -> None:
-        _check_axis(self.axis)
+        _check(self.axis, self.of)
         if not self.lo < self.hi:
             raise BindError(f"ramp from {self.lo} to {self.hi}", allowed="lo < hi")
 
     @property
     def reads(self) -> Axis:
         return self.axis
+
+    @property
+    def role(self) -> Role | None:
+        return self.of
 
     def weight(self, coords: Float[Tensor, "token coord"]) -> Float[Tensor, " token"]:
         return ((coords.amax(-1) - self.lo) / (self.hi - self.lo)).clamp(0, 1)
@@ -144,7 +177,12 @@ class Ramp(Gate):
         return replace(self, axis=axis)
 
     def to_json(self) -> dict[str, Json]:
-        return {"kind": self.kind, "axis": self.axis.to_json(), "lo": float(self.lo), "hi": float(self.hi)}
+        return {
+            "kind": self.kind,
+            "axis": self.axis.to_json(),
+            "lo": float(self.lo),
+            "hi": float(self.hi),
+        } | _read_from(self.of)
 
 
 ALWAYS: Final = Always()
@@ -155,19 +193,24 @@ def always() -> Gate:
     return ALWAYS
 
 
-def above(axis: Axis, threshold: float) -> Gate:
-    """Open where a coordinate exceeds the threshold (several features: any of them)."""
-    return Above(axis, threshold)
+def above(axis: Axis, threshold: float, *, role: Role | None = None) -> Gate:
+    """Open where a coordinate exceeds the threshold (several features: any of them).
+
+    Args:
+        role: read the axis in the other host of the run, which is the pair's base or thinking model
+            (`generate(..., partner=)`), at the same tokens; any of its sites will do. None: in the host itself.
+    """
+    return Above(axis, threshold, role)
 
 
-def below(axis: Axis, threshold: float) -> Gate:
-    """Open where all coordinates are under the threshold."""
-    return Below(axis, threshold)
+def below(axis: Axis, threshold: float, *, role: Role | None = None) -> Gate:
+    """Open where all coordinates are under the threshold; `role` as in `above`."""
+    return Below(axis, threshold, role)
 
 
-def ramp(axis: Axis, lo: float, hi: float) -> Gate:
-    """Closed up to `lo`, fully open from `hi`, linear between."""
-    return Ramp(axis, lo, hi)
+def ramp(axis: Axis, lo: float, hi: float, *, role: Role | None = None) -> Gate:
+    """Closed up to `lo`, fully open from `hi`, linear between; `role` as in `above`."""
+    return Ramp(axis, lo, hi, role)
 
 
 for _gate in (Always, Above, Below, Ramp):

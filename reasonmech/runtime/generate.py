@@ -37,6 +37,7 @@ def generate(
     plan: Sequence[Intervention] = (),
     *,
     decode: Decode = GREEDY,
+    partner: Host | None = None,
     labellers: Mapping[str, CausalLabeller] = NO_LABELLERS,
     progress: bool = True,
     receipt: ReceiptMode = "sample",
@@ -49,6 +50,8 @@ def generate(
     Args:
         problems: a task's problems, or plain prompts.
         plan: interventions on the host; empty for a Decoder that is not a host.
+        partner: the other host of a pair, run clean beside this one over the same tokens, for gates that read it
+            (`above(..., role="thinking")`, `disagree()`).
         labellers: causal labellers of the masks that say `labelled(name)`.
         progress: show a bar when it takes more than a second.
         receipt: how many rows the receipt replays for its KL: 16 at most, all, or none; with "none" it holds
@@ -65,9 +68,9 @@ def generate(
     """
     tasks = problems if isinstance(problems, ProblemSet) else as_problems(problems)
     if not isinstance(decoder, Host):
-        _refuse_plan(plan)
+        _refuse_plan(plan, partner)
         return Rollouts(_write_all(decoder, tasks, decode=decode, progress=progress), task=tasks.task)
-    bound = bind(plan, decoder)
+    bound = bind(plan, decoder, partner=partner, generating=True)
     if not bound.plan:
         return Rollouts(_write_all(HostDecoder(decoder), tasks, decode=decode, progress=progress), task=tasks.task)
     check_labellers(bound, labellers)
@@ -76,7 +79,8 @@ def generate(
     written = _write_all(runner, tasks, decode=decode, progress=progress)
     wanted = runner.wanted_labellers()
     texts = [label_text(text_of(rollout), wanted) for rollout in written] if receipt != "none" else []
-    made = make_receipt(bound, tally, texts, mode=receipt, batch_size=decode.batch_size)
+    again = HostDecoder(decoder, bound, labellers=labellers) if bound.reads_partner or bound.reconsiders else None
+    made = make_receipt(bound, tally, texts, mode=receipt, batch_size=decode.batch_size, decoder=again)
     rollouts = Rollouts(written, task=tasks.task, receipt=made)
     check_receipt(bound, made, result=rollouts)
     return rollouts
@@ -88,11 +92,12 @@ def text_of(rollout: Rollout) -> Text:
     return Text(rollout.all_ids, len(rollout.prompt_ids), name)
 
 
-def _refuse_plan(plan: Sequence[Intervention]) -> None:
-    if len(plan):
+def _refuse_plan(plan: Sequence[Intervention], partner: Host | None) -> None:
+    if len(plan) or partner is not None:
         raise BindError(
-            f"a plan of {len(plan)} interventions for a decoder that is no host",
-            allowed="a plan on a Host",
+            f"a plan of {len(plan)} interventions{'' if partner is None else ' and a partner'} for a decoder that"
+            " is no host",
+            allowed="a plan, and a partner, of a Host",
             do="give the plan to the decoder when you make it",
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final, final
 
@@ -10,13 +11,17 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerBase
+from transformers.cache_utils import DynamicLayer
 
+from reasonmech.errors import BindError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import Bound
 from reasonmech.interventions.hooks import Hooks
+from reasonmech.interventions.outside import NOTHING, Outside
 from reasonmech.interventions.tally import Tally
 from reasonmech.runtime.decoder import RowInfo
 from reasonmech.runtime.labelling import LabelBuffer
+from reasonmech.runtime.partner import Partner
 from reasonmech.runtime.rerun import Context
 from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.step import CausalLabeller, Step
@@ -68,6 +73,14 @@ class HostDecoder:
     def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> HostState:
         return HostState(self, prompts, mask, rows, max_new_tokens)
 
+    def start_partner(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> Partner | None:
+        """The other host over the same batch, where some gate reads it."""
+        if self.bound is None or self.bound.partner is None or not self.bound.reads_partner:
+            return None
+        other = self.bound.partner
+        state = HostDecoder(other).start(prompts, mask, rows, max_new_tokens)
+        return Partner(other, state, self.bound.partner_sites)
+
 
 @final
 class HostState:
@@ -86,33 +99,75 @@ class HostState:
         self._prompt_length = torch.tensor([row.prompt_length for row in rows])
         self._rows = torch.tensor([row.index for row in rows])
         self._labels = LabelBuffer(decoder.wanted_labellers(), batch, width + room)
-        self._hooks = Hooks(decoder.bound, tally=decoder.tally).__enter__() if decoder.bound is not None else None
+        self._reconsiders = decoder.bound is not None and decoder.bound.reconsiders
+        self._partner = decoder.start_partner(prompts, mask, rows, room)
+        try:
+            self._hooks = Hooks(decoder.bound, tally=decoder.tally).__enter__() if decoder.bound is not None else None
+        except BaseException:
+            if self._partner is not None:
+                self._partner.close()
+            raise
 
     def next_logits(self) -> NextLogits:
         assert self._pending, "advance() before the next logits"
-        self._seen += self._pending
-        if self._hooks is not None:
-            self._hooks.begin(self._step())
+        outside = NOTHING if self._partner is None else self._partner.look()
+        if self._hooks is None:
+            return self._pass(self._pending)
+        if not self._reconsiders:
+            return self._edited(self._hooks, self._pending, outside)
+        if self._pending > 1:
+            self._edited(self._hooks, self._pending - 1, outside.columns(slice(None, -1)))
+        return self._twice(self._hooks, outside.columns(slice(-1, None)))
+
+    def _pass(self, new: int) -> NextLogits:
+        """Run the next `new` of the pending columns, under whatever the hooks were told."""
+        start = self._input.shape[1] - self._pending
+        self._seen += new
         out = self._model(
-            input_ids=self._input,
+            input_ids=self._input[:, start : start + new],
             attention_mask=self._attention[:, : self._seen],
-            position_ids=self._positions,
+            position_ids=self._positions[:, start : start + new],
             past_key_values=self._cache,
             use_cache=True,
             logits_to_keep=1,
         )
-        if self._hooks is not None:
-            self._hooks.end()
-        self._pending = 0
+        self._pending -= new
         return out.logits[:, -1]
 
-    def _step(self) -> Step:
-        seen = self._seen
+    def _edited(self, hooks: Hooks, new: int, outside: Outside) -> NextLogits:
+        hooks.begin(self._step(self._seen + new, new), outside)
+        logits = self._pass(new)
+        hooks.end()
+        return logits
+
+    def _twice(self, hooks: Hooks, outside: Outside) -> NextLogits:
+        """The last column without an edit of it, then, where a gate opens on what it says, under the plan."""
+        clean = self._pass(1)
+        hooks.begin(self._step(self._seen, 1), replace(outside, own=clean))
+        if not hooks.shut:
+            self._forget_last()
+            clean = self._pass(1)
+        hooks.end()
+        return clean
+
+    def _forget_last(self) -> None:
+        """Take the last column out of the cache, to run it again."""
+        for layer in self._cache.layers:
+            if not isinstance(layer, DynamicLayer) or layer.keys is None or layer.keys.shape[-2] != self._seen:
+                raise BindError(
+                    f"a cache that does not hold all {self._seen} positions, so that none can be computed again",
+                    allowed="two-pass gates on models with full attention in every layer",
+                    do="choose a model without sliding-window attention, or a shorter text",
+                )
+        self._cache.crop(-1)
+        self._seen, self._pending = self._seen - 1, 1
+
+    def _step(self, seen: int, new: int) -> Step:
         return Step(
             ids=self._ids[:, :seen],
             mask=self._mask[:, :seen],
             prompt_length=self._prompt_length,
-            new=self._pending,
+            new=new,
             rows=self._rows,
             labels=self._labels.extend(self._ids[:, :seen], self._mask[:, :seen], self._prompt_length),
         )
@@ -133,6 +188,8 @@ class HostState:
         self._input = tokens.to(self._device)[:, None]
         self._positions = self._positions[:, -1:] + 1
         self._pending = 1
+        if self._partner is not None:
+            self._partner.advance(tokens)
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
         here = rows.to(self._device)
@@ -141,7 +198,11 @@ class HostState:
         self._ids, self._mask = self._ids[rows], self._mask[rows]
         self._prompt_length, self._rows = self._prompt_length[rows], self._rows[rows]
         self._labels.keep(rows)
+        if self._partner is not None:
+            self._partner.keep(rows)
 
     def close(self) -> None:
+        if self._partner is not None:
+            self._partner.close()
         if self._hooks is not None:
             self._hooks.remove()

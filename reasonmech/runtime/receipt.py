@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, final
 from weakref import WeakKeyDictionary
@@ -18,7 +18,9 @@ from reasonmech.interventions.fwd_hooks import check_masked
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.tally import Tally
 from reasonmech.interventions.verbs import steer
-from reasonmech.runtime.passes import Text, full_logits, run_passes
+from reasonmech.runtime.decoder import Decoder
+from reasonmech.runtime.passes import RowLogits, Text, full_logits, run_passes
+from reasonmech.runtime.replay import replay
 from reasonmech.site import Site
 from reasonmech.step import CausalLabeller, Step
 
@@ -85,12 +87,15 @@ def make_receipt(
     *,
     mode: ReceiptMode,
     batch_size: int = 64,
+    decoder: Decoder | None = None,
 ) -> Receipt:
     """Put together what was counted, and replay some rows for the KL.
 
     Args:
         texts: the run's own rows, answers included.
         mode: "sample" replays 16 rows at most, evenly spread; "full" all; "none" none.
+        decoder: the host under the plan, for a plan whose gates exist only while decoding: rows are then decoded
+            again with their own tokens. None: teacher-forced passes.
     """
     lines = tuple(
         Line(
@@ -105,7 +110,7 @@ def make_receipt(
     if mode == "none" or not lines:
         return Receipt(lines)
     rows = range(len(texts)) if mode == "full" else _spread(len(texts))
-    kl, n_tokens = replay_kl(bound, texts, rows, batch_size=batch_size)
+    kl, n_tokens = replay_kl(bound, texts, rows, batch_size=batch_size, decoder=decoder)
     return Receipt(lines, kl=kl, n_kl_rows=len(rows), n_kl_tokens=n_tokens, noop_parity=noop_parity(bound.host))
 
 
@@ -122,7 +127,9 @@ def check_receipt(bound: Bound, receipt: Receipt, *, result: object) -> None:
             )
 
 
-def replay_kl(bound: Bound, texts: Sequence[Text], rows: Sequence[int], *, batch_size: int) -> tuple[float | None, int]:
+def replay_kl(
+    bound: Bound, texts: Sequence[Text], rows: Sequence[int], *, batch_size: int, decoder: Decoder | None = None
+) -> tuple[float | None, int]:
     """KL(edited || clean) in nats per chosen token of some rows, and the number of tokens; None when there is none.
 
     Rows keep their number in the run, which a source of `patch` is aligned with. Of a text that is all prompt every
@@ -135,13 +142,23 @@ def replay_kl(bound: Bound, texts: Sequence[Text], rows: Sequence[int], *, batch
         for start in range(0, len(rows), together):
             numbers = rows[start : start + together]
             some = [texts[row] for row in numbers]
-            clean = dict(run_passes(bound.host, some, batch_size=together))
-            for row, logits in run_passes(bound.host, some, hooks=Hooks(bound), numbers=numbers, batch_size=together):
-                chosen = _choosing(some[row])
-                p, q = (x[chosen].float().log_softmax(-1) for x in (logits, clean.pop(row)))
+            clean = {row: x[_choosing(some[row])] for row, x in run_passes(bound.host, some, batch_size=together)}
+            for row, logits in _edited(bound, some, numbers, batch_size=together, decoder=decoder):
+                p, q = (x.float().log_softmax(-1) for x in (logits, clean.pop(row)))
                 total += float((p.exp() * (p - q)).sum())
                 count += len(p)
     return (total / count if count else None), count
+
+
+def _edited(
+    bound: Bound, texts: Sequence[Text], numbers: Sequence[int], *, batch_size: int, decoder: Decoder | None
+) -> Iterator[RowLogits]:
+    """Edited logits of the positions that chose the answers' tokens."""
+    if decoder is not None:
+        yield from (RowLogits(row, logits) for row, logits in enumerate(replay(decoder, texts, numbers)))
+        return
+    for row, logits in run_passes(bound.host, texts, hooks=Hooks(bound), numbers=numbers, batch_size=batch_size):
+        yield RowLogits(row, logits[_choosing(texts[row])])
 
 
 def _choosing(text: Text) -> slice:

@@ -36,7 +36,7 @@ CLOSE = {"atol": 1e-4, "rtol": 1e-5}  # logits of a head scaled by 30: 1e-5 of t
 
 
 def direction(seed: int, site: str = "resid_post.1") -> Direction:
-    return Direction.along(torch.randn(32, generator=torch.Generator().manual_seed(seed)), site)
+    return Direction.along(torch.randn(HOST.width(site), generator=torch.Generator().manual_seed(seed)), site)
 
 
 def plans() -> dict[str, list[Intervention]]:
