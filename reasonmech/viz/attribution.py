@@ -58,8 +58,10 @@ def audit_scatter(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
                 )
             )
     metric, unit = (str(frame[name].iloc[0]) for name in ("metric", "unit"))
-    figure.update_xaxes(title=f"attributed change of {metric}, {unit}")
-    figure.update_yaxes(title=f"exact change, {unit}")
+    figure.update_xaxes(
+        title=f"attributed change of {metric}, {unit}", range=_room(frame["estimate"].to_numpy(np.float64))
+    )
+    figure.update_yaxes(title=f"exact change, {unit}", range=_room(frame["exact"].to_numpy(np.float64)))
     return _finish(figure, "Attribution against exact patches", note, height=520)
 
 
@@ -106,6 +108,13 @@ def faithfulness_curves(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
     figure.update_yaxes(title="share of the full effect", col=1)
     metric = str(frame["metric"].iloc[0])
     return _finish(figure, f"Share of the patching effect on {metric}", note, height=200 + 300 * len(errors))
+
+
+def _room(values: np.ndarray) -> list[float]:
+    """From the smallest to the largest value, with a margin."""
+    low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
+    margin = 0.06 * (high - low) or 1.0
+    return [low - margin, high + margin]
 
 
 def _curve(rows: pd.DataFrame, mark: Mark, *, name: str, legend: bool) -> list[go.Scatter]:
@@ -158,5 +167,7 @@ def _finish(figure: go.Figure, title: str, note: str, *, height: int) -> go.Figu
     figure.update_annotations(font_color=INK, font_size=14)
     figure.update_xaxes(showline=True, linecolor=PALE, zeroline=False)
     figure.update_yaxes(zeroline=False)
-    text = f"{title}<br><sub>{note}</sub>" if note else title
-    return figure.update_layout(template=TEMPLATE, title=text, height=height)
+    if note:
+        under = {"xref": "paper", "yref": "paper", "x": 0.0, "y": 1.0, "xanchor": "left", "yanchor": "bottom"}
+        figure.add_annotation(text=note, showarrow=False, yshift=26, font={"size": 13, "color": GREY}, **under)
+    return figure.update_layout(template=TEMPLATE, title=title, height=height)
