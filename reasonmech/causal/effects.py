@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,9 +11,9 @@ from typing import Final, final
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
+from reasonmech.causal.clean import packs, tails_of
 from reasonmech.causal.exchange import Exchange, PatchDirection, as_rollout, exchange
 from reasonmech.causal.intervals import mean_by
 from reasonmech.causal.patching import with_effect
@@ -30,7 +29,8 @@ from reasonmech.interventions.verbs import patch
 from reasonmech.runtime.capture import capture
 from reasonmech.runtime.cells import Cell, run_cells
 from reasonmech.runtime.forward import Source
-from reasonmech.runtime.passes import Text, run_passes
+from reasonmech.runtime.memory import halving
+from reasonmech.runtime.passes import Text
 from reasonmech.runtime.readout import Question, Readout, questions, read
 from reasonmech.site import Site
 
@@ -149,64 +149,49 @@ def _direct(
 ) -> dict[tuple[str, int], float]:
     """(place, pair) -> the metric with the patch, everything downstream of it held."""
     found: dict[tuple[str, int], float] = {}
-    n_cells = sum(len(own) for own in pairs.moves.values())
-    with tqdm(total=n_cells, desc="direct", unit="cell", delay=1.0, disable=not progress) as bar:
-        for asked in _some(questions(host, pairs.target, metric), batch_rows):
-            rows = [row for question in asked for row in question.rows]
-            numbers = [question.number for question in asked for _ in question.rows]
-            own = pairs.over(rows, numbers)
-            held = _held(host, rows, downstream(host, axis.at))
-            for name, given in own.patches(axis, own.streams(host, [axis.at])).items():
-                having = [question for question in asked if question.number in pairs.moves[name]]
-                values = _run(host, [given, *held], rows, numbers, having, metric)
-                found |= {(name, question.number): value for question, value in zip(having, values, strict=True)}
-                bar.update(len(having))
+
+    def run(asked: Sequence[Question]) -> list[None]:
+        found.update(_held_values(host, pairs, axis, metric, asked))
+        return [None] * len(asked)
+
+    with tqdm(total=len(pairs.target), desc="direct", unit="text", delay=1.0, disable=not progress) as bar:
+        for asked in packs(questions(host, pairs.target, metric), batch_rows):
+            bar.update(len(halving(asked, run, what="text")[0]))
     return found
 
 
-def _some(asked: Sequence[Question], batch_rows: int) -> Iterator[list[Question]]:
-    """Questions whose rows make one pass."""
-    some: list[Question] = []
-    for question in asked:
-        if some and sum(other.n_rows for other in some) + question.n_rows > batch_rows:
-            yield some
-            some = []
-        some.append(question)
-    if some:
-        yield some
+def _held_values(
+    host: Host, pairs: Exchange, axis: Axis, metric: Readout, asked: Sequence[Question]
+) -> dict[tuple[str, int], float]:
+    """The same for the texts of some questions, whose rows make one pass."""
+    rows = [row for question in asked for row in question.rows]
+    own = pairs.over(rows, [question.number for question in asked for _ in question.rows])
+    held = _held(host, rows, downstream(host, axis.at))
+    first = dict(zip((question.number for question in asked), _starts(asked), strict=True))
+    found: dict[tuple[str, int], float] = {}
+    for name, given in own.patches(axis, own.streams(host, [axis.at])).items():
+        having = [question for question in asked if question.number in pairs.moves[name]]
+        numbers = [first[question.number] + row for question in having for row in range(question.n_rows)]
+        tails = tails_of(host, having, hooks=Hooks(bind([given, *held], host)), numbers=numbers)
+        values = read(metric, having, tails).double().tolist()
+        found |= {(name, question.number): value for question, value in zip(having, values, strict=True)}
+    return found
+
+
+def _starts(asked: Sequence[Question]) -> list[int]:
+    """Number of each question's first row."""
+    ends = np.cumsum([question.n_rows for question in asked])
+    return [int(end) - question.n_rows for end, question in zip(ends, asked, strict=True)]
 
 
 def _held(host: Host, rows: Sequence[Text], sites: Sequence[Site]) -> list[Intervention]:
     """Patches that hold sites at what they are without an edit, row by row."""
     if not sites:
         return []
-    acts = capture(host, [as_rollout(row) for row in rows], sites, progress=False)
+    acts = capture(host, [as_rollout(row) for row in rows], sites, batch_size=len(rows), progress=False)
     lengths = [len(row.ids) for row in rows]
     pieces = {site: acts.at(site).split(lengths) for site in sites}
     return [
         patch(Whole(site), torch.nn.utils.rnn.pad_sequence(list(lines), batch_first=True))
         for site, lines in pieces.items()
     ]
-
-
-def _run(
-    host: Host,
-    plan: Sequence[Intervention],
-    rows: Sequence[Text],
-    numbers: Sequence[int],
-    asked: Sequence[Question],
-    metric: Readout,
-) -> list[float]:
-    """The metric after some questions' texts under a plan whose sources are aligned with `rows`."""
-    wanted = {question.number for question in asked}
-    some = [i for i, number in enumerate(numbers) if number in wanted]
-    logits: dict[int, Tensor] = {}
-    passes = run_passes(
-        host, [rows[i] for i in some], hooks=Hooks(bind(plan, host)), numbers=some, batch_size=len(some)
-    )
-    with torch.no_grad(), closing(passes) as done:
-        for row, line in done:
-            logits[row] = line
-    lines = iter(logits[row] for row in range(len(some)))
-    tails = [[next(lines)[-question.tail(row) :] for row in range(question.n_rows)] for question in asked]
-    return read(metric, asked, tails).double().tolist()

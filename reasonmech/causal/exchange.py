@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, TypeAlias, final, get_args
+from typing import Final, Literal, TypeAlias, final, get_args
 
 import torch
 from jaxtyping import Float
@@ -24,11 +25,13 @@ from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations import Activations
 from reasonmech.runtime.capture import capture
 from reasonmech.runtime.forward import Source, texts_of
+from reasonmech.runtime.memory import is_out_of_memory
 from reasonmech.runtime.passes import Text
 from reasonmech.runtime.readout import Readout
 from reasonmech.site import Site
 
 PatchDirection: TypeAlias = Literal["denoise", "noise"]
+CAPTURE_ROWS: Final = 64
 
 
 @final
@@ -77,8 +80,16 @@ class Exchange:
         return Exchange(clean, corrupt, problems, tuple(self.places[pair] for pair in pairs), self.direction)
 
     def streams(self, host: Host, sites: Sequence[Site], *, progress: bool = False) -> Activations:
-        """What the sites held in the source run, in the model's dtype."""
-        return capture(host, [as_rollout(text) for text in self.source], sites, progress=progress)
+        """What the sites held in the source run, in the model's dtype; where memory is short, in smaller batches."""
+        batch = min(CAPTURE_ROWS, len(self.source))
+        while True:
+            try:
+                return capture(host, [*map(as_rollout, self.source)], sites, batch_size=batch, progress=progress)
+            except (RuntimeError, MemoryError) as error:
+                if batch == 1 or not is_out_of_memory(error):
+                    raise
+                warnings.warn(f"out of memory with {batch} texts at once; going on with {batch // 2}", stacklevel=2)
+                batch //= 2
 
     def patches(self, axis: Axis, acts: Activations) -> dict[str, Intervention]:
         """Name of a place -> the patch of that place, in whichever pairs have it.

@@ -64,11 +64,13 @@ def run_passes(
     hooks: Hooks | None = None,
     numbers: Sequence[int] | None = None,
     batch_size: int = 64,
+    keep: int = 0,
 ) -> Generator[RowLogits, None, None]:
     """Yield every row's logits; texts of like length share a batch, the order is by length.
 
     Args:
         numbers: of each text in the whole run that a plan's sources are aligned with. None: these texts are all of it.
+        keep: compute the logits of a row's last so many tokens only; 0: of all.
 
     Raises:
         NonFiniteError: NaN or infinite logits; the row is named.
@@ -85,7 +87,7 @@ def run_passes(
             step = step_of([texts[row] for row in rows], in_run, pad_id=host.pad_id)
             if hooks is not None:
                 hooks.begin(step)
-            logits = full_logits(host, step)
+            logits = full_logits(host, step, keep=keep)
             for row, line in zip(rows, logits, strict=True):
                 own = line[-len(texts[row].ids) :]
                 if not bool(torch.isfinite(own).all()):
@@ -96,14 +98,15 @@ def run_passes(
                 yield RowLogits(row, own)
 
 
-def full_logits(host: Host, step: Step) -> Float[Tensor, "batch pos vocab"]:
-    """One uncached pass of the model over a whole step, with whatever hooks it carries."""
+def full_logits(host: Host, step: Step, *, keep: int = 0) -> Float[Tensor, "batch pos vocab"]:
+    """One uncached pass of the model over a whole step, under its hooks; the last `keep` logits (0: all)."""
     attention = step.mask.long().to(host.device)
     return host.model(
         input_ids=step.ids.to(host.device),
         attention_mask=attention,
         position_ids=step.positions.clamp_min(0).to(host.device),
         use_cache=False,
+        logits_to_keep=keep,
     ).logits
 
 

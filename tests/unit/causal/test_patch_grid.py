@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 import torch
 
+from reasonmech.causal.effects import effects
 from reasonmech.causal.exchange import exchange
 from reasonmech.causal.intervals import mean_by
 from reasonmech.causal.patching import COLUMNS, PatchGrid, patch_grid
 from reasonmech.errors import CorruptFileError, DataError, NonFiniteError, UnknownNameError
 from reasonmech.interventions import Whole, at, patch
-from reasonmech.metrics import NextTokenKL, logit_diff, next_token_kl
+from reasonmech.metrics import NextTokenKL, answer_likelihood, logit_diff, next_token_kl
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.capture import capture
@@ -187,3 +188,27 @@ def test_a_metric_with_a_reference_per_text_meets_its_own_text() -> None:
     grid = patch_grid(HOST, CLEAN, CORRUPT, sites=["resid_post.3"], metric=next_token_kl(HOST, CLEAN), positions=[-1])
     assert grid.table["corrupt"].min() > 0.01
     assert grid.table["clean"].abs().max() < 1e-5 and grid.table["value"].abs().max() < 1e-5
+
+
+@pytest.mark.filterwarnings("ignore:out of memory")
+@pytest.mark.parametrize("run", ["grid", "effects"])
+def test_a_short_memory_makes_batches_smaller_says_so_and_changes_no_number(run: str) -> None:
+    def short(module: object, args: tuple, kwargs: dict) -> None:
+        if len(kwargs["input_ids"]) > 2 and not kwargs["use_cache"]:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    def table() -> pd.DataFrame:
+        metric = answer_likelihood(HOST, ["w7", "w7 w8", "w1", "w2", "w3"])
+        if run == "effects":
+            return effects(HOST, CLEAN, CORRUPT, Whole("mlp_out.1"), metric=metric).table
+        return patch_grid(HOST, CLEAN, CORRUPT, sites=["mlp_out.1"], metric=metric).table
+
+    plenty = table()
+    handle = HOST.model.register_forward_pre_hook(short, with_kwargs=True)
+    try:
+        with pytest.warns(UserWarning, match="out of memory with 5 texts at once; going on with 2"):
+            little = table()
+    finally:
+        handle.remove()
+    pd.testing.assert_frame_equal(little, plenty, atol=1e-3, rtol=1e-4)
+    assert plenty["gap"].abs().min() > 0.1
