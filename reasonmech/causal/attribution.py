@@ -29,7 +29,7 @@ Method: TypeAlias = Literal["gradient", "integrated"]
 FEATURE: Final = "feature"
 ERROR: Final = "error"
 NO_FEATURE: Final = -1  # the error node in `entries`, whose columns are plain numbers
-PRODUCTS_AT_ONCE: Final = 2**26  # numbers in gradient x row products
+PRODUCTS_AT_ONCE: Final = 2**22  # numbers in gradient x row products
 
 
 @final

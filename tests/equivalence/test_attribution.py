@@ -18,6 +18,9 @@ from reasonmech.hosts.host import Host
 from reasonmech.interventions import Features, Whole, at, patch
 from reasonmech.metrics import answer_likelihood, logit_diff
 from reasonmech.runtime.forward import forward
+from reasonmech.runtime.gradients import gradients
+from reasonmech.runtime.passes import Text
+from reasonmech.site import Site
 from reasonmech.testing import ARCHITECTURES, tiny_coder, tiny_host
 
 CLEAN = ["w1 w2 . w3 w9", "w5 w4 w8", "w1 w1 w4 w20"]
@@ -239,3 +242,27 @@ def test_only_the_compared_positions_are_attributed_and_patched() -> None:
     assert max(map(abs, effects)) > 1e-3
     assert checked.table["exact"].iloc[0] == pytest.approx(np.mean(effects), abs=2e-4)
     assert set(found.by_position["position"]) == {"last", "here"}
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_the_gradient_of_every_kind_of_site_is_that_of_putting_its_stream_back(arch: str) -> None:
+    host = tiny_host(arch)
+    sites = [Site.parse(f"{kind}.{layer}") for layer in (1, 2) for kind in host.kinds]
+    texts = [Text(tuple(host.encode(text)), 1, text) for text in CORRUPT]
+    at_all = [range(len(text.ids)) for text in texts]
+    found = gradients(host, texts, at_all, sites, logit_diff(host, good=GOOD, bad=BAD))
+    for site in sites:
+        expected = []
+        for text in texts:
+            ids = torch.tensor([text.ids])
+
+            def put_back(stream: Tensor, site: Site = site, ids: Tensor = ids) -> Tensor:
+                handle = host.hook_point(site).attach(lambda _: stream[None])
+                logits = host.model(ids).logits[0, -1]
+                handle.remove()
+                return diff_of(host, logits)
+
+            stream = held_at(host, str(site), list(text.ids))
+            expected.append(torch.autograd.functional.jacobian(put_back, stream))
+        assert float(torch.cat(expected).abs().max()) > 1e-3, "nothing to compare"
+        torch.testing.assert_close(found.gradient[site], torch.cat(expected), atol=1e-3, rtol=1e-4)
