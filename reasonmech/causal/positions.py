@@ -58,7 +58,7 @@ def _every(clean: Text, corrupt: Text) -> tuple[Place, ...]:
         raise DataError(
             f"{clean.name} has {len(clean.ids)} clean and {len(corrupt.ids)} corrupt tokens:"
             " positions=None aligns them by number from the start, which needs equal lengths",
-            allowed='positions=[-1, -2] counts from the end of each text, {"name": [(clean, corrupt), ...]} says it all',
+            allowed='positions=[-1, -2] counts from each text\'s end, {"name": [(clean, corrupt), ...]} says it all',
             do="say which positions stand for each other, or use texts of equal length",
         )
     return tuple(Place(str(i), i, i) for i in range(len(clean.ids)))

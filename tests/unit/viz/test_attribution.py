@@ -47,7 +47,8 @@ def test_an_audit_shows_every_node_by_its_group_beside_the_line_of_equality(audi
     }
     assert len({trace.marker.symbol for trace in points}) == 3
     assert list(points[0].customdata) == ["feature 3 · resid_post.1", "feature 9 · resid_post.1"]
-    assert list(points[2].customdata) == ["error · resid_post.1"] and figure.layout.annotations[0].text == "Spearman 1.00"
+    assert list(points[2].customdata) == ["error · resid_post.1"]
+    assert figure.layout.annotations[0].text == "Spearman 1.00"
 
 
 def test_curves_put_located_groups_beside_random_ones_in_order_of_size(curve: pd.DataFrame) -> None:
