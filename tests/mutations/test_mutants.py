@@ -23,8 +23,12 @@ from tests.equivalence import test_generate as generating
 from tests.laws import test_formula as formula
 from tests.laws import test_identities as identities
 from tests.laws import test_receipts as receipts
+from tests.laws import test_subspace as subspaces
+from tests.laws import test_two_pass as two_pass
 from tests.laws import test_where as where
 from tests.laws import test_whole_runs as runs
+from tests.mutations import engine
+from tests.unit.hosts import test_sites as sites
 
 Patch = Callable[[pytest.MonkeyPatch], None]
 
@@ -272,6 +276,71 @@ MUTANTS = [
         labels_of_the_prompt_only,
         runs.test_labels_are_given_in_forward_and_made_causally_in_generation,
         "labels grow with the text",
+    ),
+    Mutant(
+        engine.head_slice_one_off,
+        lambda: sites.test_heads_side_by_side_through_the_projection_are_what_attention_adds("llama"),
+        "heads side by side are z",
+    ),
+    Mutant(
+        engine.a_head_is_written_into_all_of_them,
+        sites.test_a_head_is_written_alone,
+        "a head is written alone",
+    ),
+    Mutant(
+        engine.the_middle_is_written_twice,
+        lambda: sites.test_a_write_at_every_kind_is_read_there_and_reaches_the_logits("llama"),
+        "a write is read where it was made",
+    ),
+    Mutant(
+        engine.the_middle_forgets_what_entered,
+        lambda: sites.test_the_middle_is_what_the_second_norm_reads("llama"),
+        "the middle is what the second norm reads",
+    ),
+    Mutant(
+        engine.the_middle_is_read_before_attention,
+        lambda: sites.test_the_middle_is_what_the_second_norm_reads("gpt2"),
+        "the middle is what the second norm reads",
+    ),
+    Mutant(
+        engine.attention_is_counted_after_the_mlp,
+        sites.test_the_order_of_a_block_is_the_order_of_its_sites,
+        "sites are ordered as a block computes them",
+    ),
+    Mutant(
+        engine.a_subspace_writes_its_first_direction_only,
+        subspaces.test_patching_a_subspace_exchanges_what_is_in_it_and_nothing_else,
+        "a subspace is exchanged whole",
+    ),
+    Mutant(
+        engine.clean_logits_are_edited_ones,
+        lambda: two_pass.test_cached_and_batched_equals_a_loop_that_recomputes_everything("uncertain"),
+        "a two-pass gate reads clean logits",
+    ),
+    Mutant(
+        engine.a_two_pass_gate_weighs_the_next_row,
+        lambda: two_pass.test_cached_and_batched_equals_a_loop_that_recomputes_everything("uncertain"),
+        "a gate weighs its own row",
+    ),
+    Mutant(
+        engine.the_end_of_the_prompt_chooses_nothing,
+        lambda: two_pass.test_cached_and_batched_equals_a_loop_that_recomputes_everything("uncertain"),
+        "the last token of the prompt chooses one",
+    ),
+    Mutant(
+        engine.the_partners_stream_is_one_column_late,
+        lambda: two_pass.test_cached_and_batched_equals_a_loop_that_recomputes_everything("thinking"),
+        "the partner is read at the same token",
+    ),
+    Mutant(
+        engine.other_rows_of_the_partner_stay,
+        lambda: two_pass.test_a_row_does_not_depend_on_its_batch_nor_on_rows_that_leave("both"),
+        "the partner's rows are the host's",
+    ),
+    Mutant(
+        engine.the_partner_reads_what_it_would_have_written,
+        lambda: two_pass.test_cached_and_batched_equals_a_loop_that_recomputes_everything("disagree"),
+        "the partner follows the text",
     ),
 ]
 
