@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, NamedTuple, final
 
 import torch
@@ -89,6 +89,14 @@ class Tally:
         if len(some):
             sums.reread = sums.reread + intervention.axis.read(some).detach().mean(-1).sum()
             sums.n_reread += len(some)
+
+    def mark(self) -> tuple[_Sums, ...]:
+        """The sums as they stand; `back_to` takes back what was counted since."""
+        return tuple(replace(sums) for sums in self._sums)
+
+    def back_to(self, mark: tuple[_Sums, ...]) -> None:
+        """Forget a pass that failed and is done again."""
+        self._sums = [replace(sums) for sums in mark]
 
     def effects(self) -> tuple[Effect, ...]:
         """The sums as numbers, one per intervention."""

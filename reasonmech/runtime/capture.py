@@ -20,6 +20,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.paths import PLAN_FILE, check_new, partial_of
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations import Activations, record_of, shard_file, write_tables
+from reasonmech.runtime.memory import halving
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def capture(
     Args:
         out: directory of a store; memory then stays flat in the number of tokens, and a killed capture goes on
             where it stopped when it is called again. None: in memory.
-        batch_size: texts per pass.
+        batch_size: texts per pass; halved, with a warning, where memory is short.
         dtype: dtype kept. None: the model's.
 
     Raises:
@@ -103,8 +104,10 @@ def _run(
     kept = {str(site): torch.empty(int(lengths.sum()), host.width(site), dtype=dtype) for site in sites}
     order = lengths.argsort(descending=True, stable=True)
     with _reading(host, sites) as read:
-        for some in order.split(batch_size):
-            rows = [texts[i] for i in some.tolist()]
+
+        def keep(numbers: Sequence[int]) -> Sequence[int]:
+            some = torch.tensor(numbers)
+            rows = [texts[i] for i in numbers]
             width = max(len(row.ids) for row in rows)
             real = torch.arange(width) < lengths[some][:, None]
             ids = torch.tensor([(*row.ids, *row.ids[-1:] * (width - len(row.ids))) for row in rows])
@@ -116,6 +119,10 @@ def _run(
                     raise _non_finite(site, values, real, rows)
                 kept[str(site)][target] = values
             bar.update(int(real.sum()))
+            return numbers
+
+        for some in order.split(batch_size):
+            halving(some.tolist(), keep, what="text")
     return kept
 
 

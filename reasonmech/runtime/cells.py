@@ -18,7 +18,7 @@ from reasonmech.interventions.bind import fit
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.where import Where
-from reasonmech.runtime.memory import halving
+from reasonmech.runtime.memory import halving, split
 from reasonmech.runtime.packing import Packed, pack
 from reasonmech.runtime.passes import Text, check_positions
 from reasonmech.runtime.prefix import NO_LAYER, Prefix, last_unread
@@ -100,12 +100,20 @@ def run_cells(
     for number, cell in enumerate(cells):
         of_text[cell.text].append(number)
     with torch.no_grad(), tqdm(total=len(cells), desc=desc, unit="cell", delay=1.0, disable=not progress) as bar:
-        for group in _groups(asked, sorted(of_text)):
+        groups = _groups(asked, sorted(of_text))
+        while groups:
+            group = groups.pop(0)
             numbers = [number for text in group for number in of_text[text]]
-            for jobs, found in _run_group(host, [asked[i] for i in group], numbers, cells, ready, readout, batch_rows):
-                for job, (one, masked, fired) in zip(jobs, found, strict=True):
+            try:
+                prefix = _clean(host, [asked[i] for i in group], [ready[number] for number in numbers])
+            except (RuntimeError, MemoryError) as error:
+                groups[:0] = split(group, error, what="clean text")
+                continue
+            jobs = _jobs(prefix, [asked[i] for i in group], numbers, cells, ready)
+            for done, found in _run_all(host, prefix, jobs, readout, batch_rows):
+                for job, (one, masked, fired) in zip(done, found, strict=True):
                     value[job.number], counts[0, job.number], counts[1, job.number] = one, masked, fired
-                bar.update(len(jobs))
+                bar.update(len(done))
     return CellTable(value, counts[0], counts[1])
 
 
@@ -124,41 +132,46 @@ def _fitted(host: Host, cells: Sequence[Cell], n_texts: int) -> list[tuple[Inter
     return [tuple(known[id(intervention)] for intervention in cell.plan) for cell in cells]
 
 
-def _groups(asked: Sequence[Question], texts: Sequence[int]) -> Iterator[list[int]]:
+def _groups(asked: Sequence[Question], texts: Sequence[int]) -> list[Sequence[int]]:
     """Texts of like length, so many that their rows fit into one clean pass."""
-    group: list[int] = []
-    rows = 0
+    groups: list[list[int]] = []
+    rows = TEXT_ROWS
     for text in sorted(texts, key=lambda i: len(asked[i].rows[0].ids)):
-        if group and rows + asked[text].n_rows > TEXT_ROWS:
-            yield group
-            group, rows = [], 0
-        group.append(text)
+        if rows + asked[text].n_rows > TEXT_ROWS:
+            groups.append([])
+            rows = 0
+        groups[-1].append(text)
         rows += asked[text].n_rows
-    if group:
-        yield group
+    return list(groups)
 
 
-def _run_group(
-    host: Host,
+def _clean(host: Host, asked: Sequence[Question], plans: Sequence[tuple[Intervention, ...]]) -> Prefix:
+    """The clean pass over the rows of some questions, kept for these plans."""
+    rows = [row for question in asked for row in question.rows]
+    numbers = [question.number for question in asked for _ in question.rows]
+    return Prefix(host, rows, numbers, sorted({_below(plan) for plan in plans}))
+
+
+def _jobs(
+    prefix: Prefix,
     asked: Sequence[Question],
     numbers: Sequence[int],
     cells: Sequence[Cell],
     ready: Sequence[tuple[Intervention, ...]],
-    readout: Readout,
-    batch_rows: int,
-) -> Iterator[tuple[list[_Job], list[tuple[float, int, int]]]]:
-    rows = [row for question in asked for row in question.rows]
-    of_row = [question.number for question in asked for _ in question.rows]
-    served = sorted({_below(plan) for plan in (ready[number] for number in numbers)})
-    prefix = Prefix(host, rows, of_row, served)
+) -> list[_Job]:
     masks = _Masks(prefix)
     first = {question.number: at for question, at in zip(asked, _offsets(asked), strict=True)}
     questions_of = {question.number: question for question in asked}
-    jobs = [
+    return [
         _job(number, cells[number], ready[number], questions_of[cells[number].text], first, prefix, masks)
         for number in numbers
     ]
-    limit = batch_rows
+
+
+def _run_all(
+    host: Host, prefix: Prefix, jobs: Sequence[_Job], readout: Readout, batch_rows: int
+) -> Iterator[tuple[list[_Job], list[tuple[float, int, int]]]]:
+    masks, limit = _Masks(prefix), batch_rows
     for batch in _batches(jobs, batch_rows):
         for piece in _pieces(batch, limit):
             found, fitted = halving(piece, lambda some: _run_jobs(host, prefix, masks, some, readout), what="cell")
@@ -251,15 +264,13 @@ def _run_jobs(
     host: Host, prefix: Prefix, masks: _Masks, jobs: Sequence[_Job], readout: Readout
 ) -> list[tuple[float, int, int]]:
     packed: Packed = pack(host, [(job.plan, job.rows) for job in jobs], masks.of)
-    start, keep = (
-        min(job.start for job in jobs),
-        max(job.question.tail(i) for job in jobs for i in range(len(job.rows))),
-    )
+    start = min(job.start for job in jobs)
+    keep = max(job.question.tail(row) for job in jobs for row in range(len(job.rows)))
     with Hooks(packed.bound) as hooks:
         hooks.begin(prefix.part(packed.rows, start))
         logits = prefix.run(packed.rows, below=jobs[0].below, start=start, keep=keep)
         n_fired = hooks.fired_by_row()
-    values = read(readout, [job.question for job in jobs], [logits[i] for i in packed.slices])
+    values = read(readout, [job.question for job in jobs], [list(logits[i]) for i in packed.slices])
     if not bool(torch.isfinite(values).all()):
         bad = jobs[int((~torch.isfinite(values)).nonzero()[0])]
         raise NonFiniteError(

@@ -23,6 +23,7 @@ from reasonmech.runtime.decode import Decode
 from reasonmech.runtime.decoder import Decoder, RowInfo
 from reasonmech.runtime.host_decoder import NO_LABELLERS, HostDecoder
 from reasonmech.runtime.labelling import check_labellers
+from reasonmech.runtime.memory import halving, undone_on_failure
 from reasonmech.runtime.noise import row_key
 from reasonmech.runtime.passes import Text
 from reasonmech.runtime.receipt import ReceiptMode, check_receipt, label_text, make_receipt
@@ -76,7 +77,7 @@ def generate(
     check_labellers(bound, labellers)
     tally = Tally(bound.plan, measure=receipt != "none")
     runner = HostDecoder(decoder, bound, labellers=labellers, tally=tally)
-    written = _write_all(runner, tasks, decode=decode, progress=progress)
+    written = _write_all(runner, tasks, decode=decode, progress=progress, tally=tally)
     wanted = runner.wanted_labellers()
     texts = [label_text(text_of(rollout), wanted) for rollout in written] if receipt != "none" else []
     again = HostDecoder(decoder, bound, labellers=labellers) if bound.reads_partner or bound.reconsiders else None
@@ -113,7 +114,9 @@ def as_problems(prompts: Sequence[str]) -> ProblemSet:
     return ProblemSet(problems, task="")
 
 
-def _write_all(decoder: Decoder, problems: ProblemSet, *, decode: Decode, progress: bool) -> list[Rollout]:
+def _write_all(
+    decoder: Decoder, problems: ProblemSet, *, decode: Decode, progress: bool, tally: Tally | None = None
+) -> list[Rollout]:
     if len(problems) == 0:
         raise DataError("no problem to answer", do="ask for at least one")
     prompts = {problem.id: _encode(decoder, problem) for problem in problems}
@@ -130,14 +133,22 @@ def _write_all(decoder: Decoder, problems: ProblemSet, *, decode: Decode, progre
         for sample in range(decode.samples)
     ]
     done: dict[int, Rollout] = {}
+
+    def write(some: Sequence[RowInfo]) -> list[tuple[int, Rollout]]:
+        found: list[tuple[int, Rollout]] = []
+        with (
+            undone_on_failure(tally),
+            closing(Batch(decoder, list(some), prompts, decode=decode, problems=problems).run()) as written,
+        ):
+            found += written
+        bar.update(len(found))
+        return found
+
     with tqdm(total=len(rows), desc="rollouts", unit="row", delay=1.0, disable=not progress) as bar, torch.no_grad():
         by_length = sorted(rows, key=lambda row: row.prompt_length)  # little padding; results do not depend on it
         for start in range(0, len(rows), decode.batch_size):
             some = by_length[start : start + decode.batch_size]
-            with closing(Batch(decoder, some, prompts, decode=decode, problems=problems).run()) as written:
-                for index, rollout in written:
-                    done[index] = rollout
-                    bar.update()
+            done |= dict(halving(some, write, what="row")[0])
     return [done[i] for i in range(len(rows))]
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
+
+from reasonmech.interventions.tally import Tally
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -17,6 +20,35 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and "allocate memory" in str(error)
+
+
+@contextmanager
+def undone_on_failure(tally: Tally | None) -> Iterator[None]:
+    """Take back what a pass counted when it fails: in halves it is done, and counted, again."""
+    mark = None if tally is None else tally.mark()
+    try:
+        yield
+    except BaseException:
+        if tally is not None and mark is not None:
+            tally.back_to(mark)
+        raise
+
+
+def split(items: Sequence[Item], error: BaseException, *, what: str) -> tuple[Sequence[Item], Sequence[Item]]:
+    """Two halves to go on with after an error, with a warning.
+
+    Raises:
+        MemoryError: one item alone does not fit. Any other error than a short memory is raised as it is.
+    """
+    if not is_out_of_memory(error):
+        raise error
+    if len(items) == 1:
+        raise MemoryError(f"one {what} alone does not fit into memory: {error}") from error
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    half = len(items) // 2
+    warnings.warn(f"out of memory with {len(items)} {what}s at once; going on with {half}", stacklevel=3)
+    return items[:half], items[half:]
 
 
 def halving(
@@ -30,16 +62,8 @@ def halving(
     try:
         return list(run(items)), len(items)
     except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        if len(items) == 1:
-            raise MemoryError(f"one {what} alone does not fit into memory: {error}") from error
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
-    half = len(items) // 2
-    warnings.warn(f"out of memory with {len(items)} {what}s at once; going on with {half}", stacklevel=2)
-    first, fitted = halving(items[:half], run, what=what)
-    rest = items[half:]
+        half, rest = split(items, error, what=what)
+    first, fitted = halving(half, run, what=what)
     for start in range(0, len(rest), fitted):
         more, size = halving(rest[start : start + fitted], run, what=what)
         first += more

@@ -15,6 +15,7 @@ from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
+from reasonmech.runtime.memory import halving, undone_on_failure
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
 
@@ -71,6 +72,7 @@ def run_passes(
     Args:
         numbers: of each text in the whole run that a plan's sources are aligned with. None: these texts are all of it.
         keep: compute the logits of a row's last so many tokens only; 0: of all.
+        batch_size: texts per pass; halved, with a warning, where memory is short.
 
     Raises:
         NonFiniteError: NaN or infinite logits; the row is named.
@@ -83,19 +85,32 @@ def run_passes(
     with hooks or nullcontext():
         for start in range(0, len(by_length), batch_size):
             rows = by_length[start : start + batch_size]
-            in_run = rows if numbers is None else [numbers[row] for row in rows]
-            step = step_of([texts[row] for row in rows], in_run, pad_id=host.pad_id)
-            if hooks is not None:
-                hooks.begin(step)
-            logits = full_logits(host, step, keep=keep)
-            for row, line in zip(rows, logits, strict=True):
-                own = line[-len(texts[row].ids) :]
-                if not bool(torch.isfinite(own).all()):
-                    raise NonFiniteError(
-                        f"NaN or infinite logits in {texts[row].name}",
-                        do="check the model's weights and dtype, and the size of the plan's amounts",
-                    )
-                yield RowLogits(row, own)
+            found, _ = halving(rows, lambda some: _one_pass(host, texts, some, hooks, numbers, keep), what="text")
+            yield from found
+
+
+def _one_pass(
+    host: Host,
+    texts: Sequence[Text],
+    rows: Sequence[int],
+    hooks: Hooks | None,
+    numbers: Sequence[int] | None,
+    keep: int,
+) -> list[RowLogits]:
+    in_run = rows if numbers is None else [numbers[row] for row in rows]
+    step = step_of([texts[row] for row in rows], in_run, pad_id=host.pad_id)
+    with undone_on_failure(None if hooks is None else hooks.tally):
+        if hooks is not None:
+            hooks.begin(step)
+        logits = full_logits(host, step, keep=keep)
+    found = [RowLogits(row, line[-len(texts[row].ids) :]) for row, line in zip(rows, logits, strict=True)]
+    for row, own in found:
+        if not bool(torch.isfinite(own).all()):
+            raise NonFiniteError(
+                f"NaN or infinite logits in {texts[row].name}",
+                do="check the model's weights and dtype, and the size of the plan's amounts",
+            )
+    return found
 
 
 def full_logits(host: Host, step: Step, *, keep: int = 0) -> Float[Tensor, "batch pos vocab"]:
