@@ -1,16 +1,22 @@
 """Gates that read the other host of a pair, or a position's clean logits, against a loop that recomputes everything."""
 
+from dataclasses import replace
+
+import hypothesis.strategies as st
 import pytest
 import torch
+from hypothesis import given, settings
 
 from reasonmech.errors import BindError, MismatchError, NeverFiredError
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid import Disagree, Hybrid, Kinds, OfThinking, Vectors
 from reasonmech.interventions import (
     Features,
+    Gate,
     Intervention,
     Whole,
     above,
+    always,
     as_hooks,
     below,
     bind,
@@ -33,6 +39,7 @@ from reasonmech.testing import tiny_coder, tiny_host, tiny_pair
 from tests.hosts import post_norm_host
 from tests.laws.lockstep import lockstep
 from tests.laws.plans import DECODE, PROMPTS, direction, ids_of
+from tests.laws.random_plans import interventions, texts
 
 PAIR: ModelPair = tiny_pair(change=0.3)
 CODER = tiny_coder(PAIR.thinking, "resid_post.2")
@@ -128,6 +135,23 @@ def test_other_architectures_too(arch: str) -> None:
     assert ids_of(batch) != ids_of(generate(pair.base, PROMPTS, decode=DECODE))
     expected = [lockstep(pair.base, p, plan, 14, partner=pair.thinking)[0] for p in PROMPTS]
     assert [list(r.ids) for r in batch] == expected
+
+
+WHENS = [disagree(), uncertain_above(1.0), above(direction(4, "resid_post.3"), 0.3, role="thinking"), always()]
+
+
+@given(st.lists(interventions("llama"), min_size=1, max_size=3), st.lists(st.sampled_from(WHENS), min_size=3), texts(3))
+@settings(max_examples=15, deadline=None, derandomize=True)
+def test_every_verb_axis_and_mask_goes_with_gates_of_two_models(
+    drawn: list[Intervention], whens: list[Gate], prompts: list[str]
+) -> None:
+    plan = [replace(one, when=when) for one, when in zip(drawn, whens, strict=False) if one.verb != "patch"]
+    try:
+        batch = write(plan, prompts=prompts, max_new_tokens=4)
+    except NeverFiredError as silent:  # the texts hold nothing that some mask names: compared all the same
+        batch = silent.result
+    for rollout, prompt_ in zip(batch, prompts, strict=True):
+        assert list(rollout.ids) == lockstep(PAIR.base, prompt_, plan, 4, partner=PAIR.thinking)[0]
 
 
 def hybrid(vector: torch.Tensor, site: str) -> Rollouts:
