@@ -91,6 +91,10 @@ def answer_likelihood(
     Raises:
         DataError: no reference, an answer that is empty or unknown to the tokenizer, or is named twice.
     """
+    if isinstance(references, str):
+        raise DataError(
+            f"references={references!r} is one text", allowed="one answer per text", do="write [answer, ...]"
+        )
     if distractors and len(distractors) != len(references):
         raise DataError(f"distractors for {len(distractors)} texts, references for {len(references)}")
     others = distractors or [()] * len(references)

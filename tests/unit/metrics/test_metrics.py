@@ -175,6 +175,8 @@ def test_a_single_onset_can_be_insisted_on_and_unknown_choices_list_the_known() 
     metric = onset_log_odds(SOFT, ["w7"], single=True)
     expected = [torch.logit(next_logits(SOFT, text).softmax(-1)[HOST.encode("w7")[0]]) for text in TEXTS]
     assert torch.allclose(measured(metric, SOFT), torch.stack(expected), atol=1e-4)
+    with pytest.raises(DataError, match="is one text"):
+        answer_likelihood(HOST, "w1 w2")
     with pytest.raises(UnknownNameError, match="logsumexp, mean"):
         answer_likelihood(HOST, ["w1"], distractors=[["w2"]], against="median")  # type: ignore[arg-type]
     with pytest.raises(NonFiniteError):
