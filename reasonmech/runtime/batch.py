@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from typing import final
 
@@ -53,16 +54,20 @@ class Batch:
         try:
             for offset in range(self.decode.max_new_tokens):
                 tokens = self._round(state, offset)
-                ended, whole = torch.isin(tokens, self.ends), torch.isin(tokens, self.eos)
-                yield from self._rollouts(self.alive[whole], offset + 1, "eos")
-                yield from self._rollouts(self.alive[ended & ~whole], offset + 1, "token")
-                if ended.all():
-                    return
-                if offset + 1 < self.decode.max_new_tokens:
-                    state.advance(tokens)
-                    self._drop(state, ended)
-                else:
+                ended = torch.isin(tokens, self.ends)
+                some = bool(ended.any())
+                if some:
+                    whole = torch.isin(tokens, self.eos)
+                    yield from self._rollouts(self.alive[whole], offset + 1, "eos")
+                    yield from self._rollouts(self.alive[ended & ~whole], offset + 1, "token")
+                    if ended.all():
+                        return
+                if offset + 1 == self.decode.max_new_tokens:
                     yield from self._rollouts(self.alive[~ended], offset + 1, "length")
+                    return
+                state.advance(tokens)
+                if some:
+                    self._drop(state, ended)
         finally:
             state.close()
 
@@ -92,9 +97,9 @@ class Batch:
         return torch.tensor([answer.token for answer in asked])
 
     def _check_finite(self, scores: Tensor, offset: int) -> None:
-        bad = ~torch.isfinite(scores)
-        if bool(bad.any()):
-            row = self.rows[int(self.alive[bad][0])]
+        bad = [i for i, score in enumerate(scores.tolist()) if not math.isfinite(score)]
+        if bad:
+            row = self.rows[int(self.alive[bad[0]])]
             raise NonFiniteError(
                 f"NaN or infinite logits in problem {row.problem.id!r}, sample {row.sample},"
                 f" at position {row.prompt_length + offset}",
@@ -102,8 +107,6 @@ class Batch:
             )
 
     def _drop(self, state: DecoderState, ended: Bool[Tensor, " batch"]) -> None:
-        if not bool(ended.any()):
-            return
         kept = (~ended).nonzero().flatten()
         state.keep(kept)
         self.alive = self.alive[kept]
