@@ -1,4 +1,8 @@
-"""What every benchmark shares: repeated measurement in shuffled order, a markdown table, a JSON file."""
+"""What every benchmark shares: rounds in shuffled order, a markdown table, a JSON file.
+
+A round runs every side once, in an order of its own, and a ratio is taken within a round: what slows the machine down
+slows both of its numbers down.
+"""
 
 from __future__ import annotations
 
@@ -6,42 +10,107 @@ import json
 import platform
 import random
 import statistics
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
 
 
+@dataclass(frozen=True)
+class Target:
+    """What a ratio of two sides has to be.
+
+    Attributes:
+        of, to: the ratio is seconds(of) / seconds(to).
+        at_least, at_most: the bound; one of the two.
+        because: why it is out of reach, where it is missed.
+    """
+
+    of: str
+    to: str
+    at_least: float | None = None
+    at_most: float | None = None
+    because: str = ""
+
+    def met(self, ratio: float) -> bool:
+        return (self.at_least is None or ratio >= self.at_least) and (self.at_most is None or ratio <= self.at_most)
+
+    def __str__(self) -> str:
+        bound = f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
+        return f"{self.of} / {self.to} {bound}"
+
+
+def timed(work: Callable[[], object]) -> Callable[[], float]:
+    """CPU seconds of this process (all sides compute on one thread): what other processes do is not counted."""
+
+    def once() -> float:
+        start = time.process_time()
+        work()
+        return time.process_time() - start
+
+    return once
+
+
 def measure(sides: Mapping[str, Callable[[], float]], *, runs: int = 5, seed: int = 0) -> dict[str, list[float]]:
-    """Seconds of every side, `runs` times each after one warm-up, in shuffled order."""
-    for side in sides.values():
-        side()
-    order = [name for name in sides for _ in range(runs)]
-    random.Random(seed).shuffle(order)
-    found: dict[str, list[float]] = {name: [] for name in sides}
-    for name in order:
-        found[name].append(sides[name]())
+    """Seconds of every side, `runs` times each after one warm-up, round by round in shuffled order."""
+    order, shuffled = list(sides), random.Random(seed)
+    for side in order:
+        sides[side]()
+    found: dict[str, list[float]] = {name: [] for name in order}
+    for _ in range(runs):
+        for name in shuffled.sample(order, len(order)):
+            found[name].append(sides[name]())
     return found
 
 
-def report(name: str, title: str, found: Mapping[str, list[float]], *, floor: str) -> None:
+def report(
+    name: str,
+    title: str,
+    found: Mapping[str, list[float]],
+    *,
+    floor: str,
+    targets: Sequence[Target] = (),
+    notes: Sequence[str] = (),
+) -> None:
     """Print a table of medians, quartiles and ratios to `floor`, and write it to results/<name>.json."""
-    base = statistics.median(found[floor])
     rows = []
     for side, seconds in found.items():
         low, middle, high = statistics.quantiles(seconds, n=4)
-        rows.append({"side": side, "seconds": middle, "low": low, "high": high, "ratio": middle / base})
+        ratio = _ratio(found, side, floor)
+        rows.append({"side": side, "seconds": middle, "low": low, "high": high, "ratio": ratio})
+    judged = []
+    for target in targets:
+        ratio = _ratio(found, target.of, target.to)
+        judged.append(asdict(target) | {"target": str(target), "ratio": ratio, "met": target.met(ratio)})
     RESULTS.mkdir(exist_ok=True)
-    written = {"name": name, "title": title, "machine": platform.platform(), "rows": rows}
+    machine = f"{platform.platform()}, one thread"
+    written = {"name": name, "title": title, "machine": machine, "rows": rows, "targets": judged, "notes": list(notes)}
     (RESULTS / f"{name}.json").write_text(json.dumps(written, indent=1) + "\n")
     print(markdown(written))
 
 
+def _ratio(found: Mapping[str, list[float]], of: str, to: str) -> float:
+    """Median over the rounds of seconds(of) / seconds(to)."""
+    return statistics.median(a / b for a, b in zip(found[of], found[to], strict=True))
+
+
 def markdown(result: Mapping[str, object]) -> str:
+    """One result as a page section."""
     lines = [f"## {result['title']}", "", "| | seconds | quartiles | ratio |", "|---|---|---|---|"]
-    rows = result["rows"]
-    assert isinstance(rows, list)
+    rows, targets, notes = result["rows"], result.get("targets", []), result.get("notes", [])
+    assert isinstance(rows, list) and isinstance(targets, list) and isinstance(notes, list)
     lines += [
         f"| {r['side']} | {r['seconds']:.3f} | {r['low']:.3f} - {r['high']:.3f} | {r['ratio']:.2f} |" for r in rows
     ]
-    return "\n".join([*lines, ""])
+    if targets:
+        lines += ["", "| target | measured | |", "|---|---|---|"]
+        lines += [f"| {t['target']} | {t['ratio']:.2f} | {_verdict(t)} |" for t in targets]
+    return "\n".join([*lines, *(["", *(f"- {note}" for note in notes)] if notes else []), ""])
+
+
+def _verdict(target: Mapping[str, object]) -> str:
+    if target["met"]:
+        return "met"
+    return f"**missed**: {target['because']}" if target["because"] else "**missed**"
