@@ -100,15 +100,20 @@ def grid(
     found = []
     for name, given in axes.items():
         for seed in seeds if name in drawn else (None,):
-            axis = given if isinstance(given, Axis) else given(0 if seed is None else seed)
+            axis = given if isinstance(given, Axis) else _draw(given, seed)
             for amount in amounts or (math.nan,):
                 edited = _edit(axis, verb, amount, when)
                 for mask_name, mask in masks.items():
-                    own = {f"{verb} {amount:g}": amounts, mask_name: len(masks) > 1, f"seed {seed}": name in drawn}
-                    parts = [name, *(part for part, shown in own.items() if shown)]
+                    parts = [name, f"{verb} {amount:g}" if amounts else verb]
+                    parts += [mask_name] * (len(masks) > 1) + [f"seed {seed}"] * (name in drawn)
                     plan = (replace(edited, where=mask),)
                     found.append(Configuration(" · ".join(parts), plan, name, mask_name, amount, seed))
     return found
+
+
+def _draw(draw: Draw, seed: int | None) -> Axis:
+    assert seed is not None, "drawn axes have seeds, which was checked"
+    return draw(seed)
 
 
 def _edit(axis: Axis, verb: Verb, amount: float, when: Gate) -> Intervention:
