@@ -11,6 +11,7 @@ from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import fwd_hooks, hooks
 from reasonmech.interventions.hooks import Hooks
+from reasonmech.interventions.outside import NOTHING, Outside
 from reasonmech.interventions.tally import Tally
 from reasonmech.interventions.target import Target
 from reasonmech.interventions.where import Generated
@@ -69,12 +70,12 @@ def model_positions_count_padding(m: pytest.MonkeyPatch) -> None:
 def mask_of_the_first_pass_is_kept(m: pytest.MonkeyPatch) -> None:
     right = Hooks.begin
 
-    def stale(self: Hooks, step: Step) -> None:
+    def stale(self: Hooks, step: Step, outside: Outside = NOTHING) -> None:
         if step.new > 1:
-            right(self, step)
+            right(self, step, outside)
             return
         column = [None if target is None else target.mask[:, -1:] for target in self._targets]
-        right(self, step)
+        right(self, step, outside)
         self._targets = [None if old is None else Target.of(old, step) for old in column]
 
     m.setattr(Hooks, "begin", stale)
@@ -83,8 +84,8 @@ def mask_of_the_first_pass_is_kept(m: pytest.MonkeyPatch) -> None:
 def mask_sees_only_the_new_tokens(m: pytest.MonkeyPatch) -> None:
     right = HostState._step
 
-    def only_new(self: HostState) -> Step:
-        step = right(self)
+    def only_new(self: HostState, seen: int, new: int) -> Step:
+        step = right(self, seen, new)
         return replace(step, ids=step.ids[:, -step.new :], mask=step.mask[:, -step.new :])
 
     m.setattr(HostState, "_step", only_new)
