@@ -1,0 +1,60 @@
+"""P5. First-order effects of all features of a coder, beside plain forward passes and exact patches of each."""
+
+from __future__ import annotations
+
+import torch
+from _models import as_texts, make_host, random_ids
+from _table import Target, measure, report, timed
+
+import reasonmech as rm
+from reasonmech.metrics import logit_diff
+from reasonmech.testing import tiny_coder
+
+TEXTS, LENGTH, TRIED = 4, 64, 24
+BECAUSE = "two passes and a backward are half of it; encoding both runs and the entries of the table the rest"
+FLOOR, OURS = "one plain forward of the texts (floor)", "rm.attribute"
+
+
+def compare(size: str) -> None:
+    """One host, one TopK coder of 16 d_model features in its middle."""
+    host = make_host(size)
+    clean, corrupt = random_ids(TEXTS, LENGTH, seed=1), random_ids(TEXTS, LENGTH, seed=2)
+    corrupt[:, : LENGTH // 2] = clean[:, : LENGTH // 2]
+    coder = tiny_coder(host, f"resid_post.{host.n_layers // 2}", d_sae=16 * host.d_model, k=32)
+    metric = logit_diff(host, good=11, bad=12)
+    first, second = as_texts(host, clean), as_texts(host, corrupt)
+
+    def attributed() -> rm.Attribution:
+        return rm.attribute(host, first, second, coder, metric=metric)
+
+    def plain() -> torch.Tensor:
+        with torch.no_grad():
+            return host.model(corrupt, use_cache=False).logits
+
+    attribution = attributed()
+    n_nodes = int((attribution.table["effect"] != 0).sum())
+    audit = rm.audit(attribution, top=TRIED, sample=TRIED, seed=0)
+    exact = f"exact patches of all {n_nodes} nodes (from {2 * TRIED + 1} of them)"
+    one_by_one = timed(lambda: rm.audit(attribution, top=TRIED, sample=TRIED, seed=0))
+    found = measure(
+        {
+            FLOOR: timed(plain),
+            OURS: timed(attributed),
+            exact: lambda: one_by_one() * n_nodes / (2 * TRIED + 1),
+        },
+        runs=5,
+    )
+    report(
+        f"attribution_{size}",
+        f"P5. {coder.d_sae} features of a coder, {TEXTS} pairs of {LENGTH} tokens, {size} host",
+        found,
+        floor=FLOOR,
+        targets=[Target(OURS, FLOOR, at_most=3.5, because=BECAUSE), Target(exact, OURS, at_least=100)],
+        notes=[f"{audit}"],
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for model_size in ("tiny", "mid"):
+        compare(model_size)

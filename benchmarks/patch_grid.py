@@ -1,0 +1,86 @@
+"""P4. A patch grid, layers x positions: beside TransformerLens' loop and a batched form that recomputes everything."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import torch
+from _models import as_texts, make_host, random_ids
+from _table import Target, measure, report, timed
+from torch import Tensor
+from transformer_lens.patching import get_act_patch_resid_pre  # noqa: TID251 - the peer
+
+import reasonmech as rm
+from reasonmech.metrics import logit_diff
+
+LENGTHS = {"tiny": 32, "mid": 16}
+ROWS, GOOD, BAD = 64, 11, 12
+OURS, LOOP = "rm.patch_grid", "TransformerLens, one cell after the other"
+BATCHED = "batched by hand, whole passes"
+
+
+def compare(size: str) -> None:
+    """One host: every layer's input at every position, one pair of texts."""
+    host = make_host(size)
+    clean, corrupt = random_ids(1, LENGTHS[size], seed=1), random_ids(1, LENGTHS[size], seed=2)
+    layers, length = range(host.n_layers), LENGTHS[size]
+    sites = [f"resid_pre.{layer}" for layer in layers]
+    metric = logit_diff(host, good=GOOD, bad=BAD)
+    first, second = as_texts(host, clean), as_texts(host, corrupt)
+    blocks = [host.model.get_submodule(f"model.layers.{layer}") for layer in layers]
+
+    def value(logits: Tensor) -> Tensor:
+        return logits[:, -1, GOOD] - logits[:, -1, BAD]
+
+    def ours() -> Tensor:
+        grid = rm.patch_grid(host, first, second, sites=sites, metric=metric, batch_rows=ROWS)
+        table = grid.table.astype({"position": int}).sort_values(["layer", "position"])
+        return torch.tensor(table["value"].to_numpy(), dtype=torch.float32).reshape(host.n_layers, length)
+
+    def loop() -> Tensor:
+        cache = host.lens.run_with_cache(clean, names_filter=lambda name: name.endswith("hook_resid_pre"))[1]
+        with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that cannot be switched off
+            return get_act_patch_resid_pre(host.lens, corrupt, cache, lambda logits: value(logits)[0])
+
+    def batched() -> Tensor:
+        hidden = host.model(clean, use_cache=False, output_hidden_states=True).hidden_states
+        cells = [(layer, position) for layer in layers for position in range(length)]
+        found = []
+        for start in range(0, len(cells), ROWS):
+            some, handles = cells[start : start + ROWS], []
+            for layer in {layer for layer, _ in some}:
+
+                def put(module: object, args: tuple[Tensor, ...], layer: int = layer, some: list = some) -> tuple:
+                    x = args[0].clone()
+                    for row, (at, position) in enumerate(some):
+                        if at == layer:
+                            x[row, position] = hidden[layer][0, position]
+                    return (x, *args[1:])
+
+                handles.append(blocks[layer].register_forward_pre_hook(put))
+            found.append(value(host.model(corrupt.expand(len(some), -1), use_cache=False, logits_to_keep=1).logits))
+            for handle in handles:
+                handle.remove()
+        return torch.cat(found).reshape(host.n_layers, length)
+
+    sides = {OURS: ours, BATCHED: batched, LOOP: loop}
+    with torch.no_grad():
+        expected = batched()
+        assert float(expected.std()) > 0
+        for side in (OURS, LOOP):
+            assert (sides[side]() - expected).abs().max() <= 1e-4 * expected.abs().max(), side
+        found = measure({name: timed(side) for name, side in sides.items()}, runs=5)
+    report(
+        f"patch_grid_{size}",
+        f"P4. {host.n_layers} layers x {length} positions of one pair of texts, {size} host",
+        found,
+        floor=OURS,
+        targets=[Target(LOOP, OURS, at_least=15), Target(BATCHED, OURS, at_least=1.2)],
+    )
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for model_size in LENGTHS:
+        compare(model_size)
