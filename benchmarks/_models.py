@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
 import torch
+from sae_lens import JumpReLUSAE, JumpReLUSAEConfig  # noqa: TID251 - to make a file in its layout
+from sae_lens.saes.sae import SAEMetadata  # noqa: TID251
 
 import reasonmech as rm
+from reasonmech.coders import SAELensCoder, hook_of_site
 from reasonmech.testing import tiny_host
 
 VOCAB = 4096
@@ -28,3 +34,19 @@ def random_ids(rows: int, length: int, *, seed: int = 0) -> torch.Tensor:
 def as_texts(host: rm.Host, ids: torch.Tensor) -> list[str]:
     """The same as text; the tokenizer is one word, one token."""
     return [" ".join(host.tokenizer.convert_ids_to_tokens(row)) for row in ids.tolist()]
+
+
+def jumprelu_coder(host: rm.Host, layer: int, d_sae: int) -> SAELensCoder:
+    """A random JumpReLU coder of a block's output, whose features fire on some tokens and not on others."""
+    site = host.check_site(f"resid_post.{layer}")
+    metadata = SAEMetadata(
+        model_name=host.name, hook_name=hook_of_site(site), reasonmech={"model_hash": host.weight_hash}
+    )
+    sae = JumpReLUSAE(JumpReLUSAEConfig(d_in=host.d_model, d_sae=d_sae, metadata=metadata))
+    rows = torch.randn(d_sae, host.d_model, generator=torch.Generator().manual_seed(0))
+    sae.W_dec.data = torch.nn.functional.normalize(rows, dim=-1)
+    sae.W_enc.data = sae.W_dec.data.T.contiguous()
+    sae.threshold.data = torch.full((d_sae,), 0.5)
+    with TemporaryDirectory() as directory:
+        sae.save_model(Path(directory))
+        return rm.load_coder(directory, host=host)

@@ -1,13 +1,42 @@
-"""Join all results into RESULTS.md."""
+"""Join all results into RESULTS.md: every target first, then the tables they are read from."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from _table import RESULTS, markdown
+from _table import RESULTS, markdown, verdict
 
-results = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-machine = results[0]["machine"]
-text = "\n".join([f"# Benchmarks\n\nOn {machine}; medians and quartiles, shuffled order.\n", *map(markdown, results)])
-(RESULTS.parent / "RESULTS.md").write_text(text)
-print(RESULTS.parent / "RESULTS.md")
+HEAD = """# Benchmarks
+
+`make bench` runs them one after the other and writes this page; each also runs alone, as the line above its table says.
+Seconds are CPU seconds of one thread (of start-up: wall time), medians and quartiles over rounds in which every side
+runs once, in shuffled order. A ratio is taken within each round. Every script first asserts that its sides compute the
+same thing. A target is what was wished for before anything was built: a miss stays on this page, beside what the part
+of the work that cannot be left out gets by itself.
+"""
+
+
+def page(results: Sequence[Mapping[str, Any]]) -> str:
+    """The whole page, in the order of the results' titles."""
+    ordered = sorted(results, key=lambda result: result["title"])
+    machines = sorted({result["machine"] for result in ordered})
+    versions = sorted({", ".join(f"{name} {v}" for name, v in result["versions"].items()) for result in ordered})
+    judged = [(result, target) for result in ordered for target in result["targets"]]
+    met = sum(target["met"] for _, target in judged)
+    lines = [HEAD, *(f"- Machine: {machine}." for machine in machines), *(f"- With {some}." for some in versions)]
+    lines += [f"- {met} of {len(judged)} targets are met.", ""]
+    lines += ["## Targets", "", "| | target | measured | |", "|---|---|---|---|"]
+    for result, target in judged:
+        lines.append(f"| {result['title']} | {target['target']} | {target['ratio']:.2f} | {verdict(target)} |")
+    for result in ordered:
+        title, _, table = markdown(result).partition("\n\n")
+        lines += ["", title, "", f"`{result['command']}`, {result['date']}.", "", table.rstrip("\n")]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    (RESULTS.parent / "RESULTS.md").write_text(page(found))
+    print(RESULTS.parent / "RESULTS.md")

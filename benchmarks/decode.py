@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.util import find_spec
 
 import torch
-from _models import as_texts, make_host, random_ids
+from _models import as_texts, jumprelu_coder, make_host, random_ids
 from _table import Target, measure, report, timed
 from torch import Tensor
 
 import reasonmech as rm
+from reasonmech.coders import SAELensCoder
 from reasonmech.testing import tiny_coder
 
 PROMPT, NEW = 32, 32
 CASES = {("tiny", 1): 11, ("tiny", 32): 9, ("mid", 1): 7, ("mid", 32): 5}
-FLOOR, OURS = "Hugging Face, unsteered (floor)", "reasonmech, steer"
+FLOOR, HOOKED = "Hugging Face, unsteered (floor)", "Hugging Face + hook"
+UNSTEERED, OURS = "reasonmech, unsteered", "reasonmech, steer"
+TOPK, TOPK_HOOK = "reasonmech, clamp 2 TopK features", "Hugging Face + hook that encodes all and takes the top k"
+JUMP, JUMP_HOOK = "reasonmech, clamp 2 JumpReLU features", "Hugging Face + hook that encodes 2 columns"
 BRIDGE = "TransformerBridge.generate + hooks"
 PYVENE = "pyvene, addition to each new token"
 LAYER = 2
+FEATURES, AMOUNT, K = [3, 9], 8.0, 32
+WHOLE_ENCODER = "which features a TopK coder fires depends on all of them: the whole encoder, for each token"
+
+Hook = Callable[[object, object, Tensor], Tensor]
 
 
 def peers(host: rm.Host, ids: Tensor, vector: Tensor) -> dict[str, Callable[[], Tensor]]:
@@ -51,56 +60,101 @@ def peers(host: rm.Host, ids: Tensor, vector: Tensor) -> dict[str, Callable[[], 
     return found
 
 
-def compare(size: str, rows: int, runs: int) -> None:
-    """One host at one batch size: every side writes the same number of tokens for the same prompts."""
-    host = make_host(size)
-    ids = random_ids(rows, PROMPT)
-    prompts = as_texts(host, ids)
-    vector = 4 * torch.randn(host.d_model, generator=torch.Generator().manual_seed(0))
-    steered = [rm.steer(rm.Whole(f"resid_post.{LAYER}"), vector)]
-    answered = [rm.steer(rm.Whole(f"resid_post.{LAYER}"), vector, where=rm.generated())]
-    coder = tiny_coder(host, f"resid_post.{LAYER}", d_sae=16 * host.d_model, k=32)
-    clamped = [rm.clamp(rm.Features(coder, (3, 9)), 8.0)]
-    decode = rm.Decode(max_new_tokens=NEW)
-    block = host.model.get_submodule(f"model.layers.{LAYER}")
+def topk_clamp(coder: SAELensCoder) -> Hook:
+    """What every exact clamp of a TopK coder's features has to compute, and nothing else."""
+    state = coder.sae.state_dict()
+    encoder, rows, index = state["W_enc"], state["W_dec"][FEATURES], torch.tensor(FEATURES)
 
-    def plain() -> Tensor:
-        mask = torch.ones_like(ids)
-        return host.model.generate(
-            ids, attention_mask=mask, max_new_tokens=NEW, do_sample=False, pad_token_id=host.pad_id
-        )[:, PROMPT:]
+    def hook(module: object, args: object, x: Tensor) -> Tensor:
+        pre = (x - state["b_dec"]) @ encoder + state["b_enc"]
+        fired = (pre.topk(K, dim=-1, sorted=False).indices[..., None, :] == index[:, None]).any(-1)
+        return x + (AMOUNT - pre[..., FEATURES].relu() * fired) @ rows
 
-    def hooked() -> Tensor:
-        handle = block.register_forward_hook(lambda module, args, out: out + vector)
+    return hook
+
+
+def jump_clamp(coder: SAELensCoder) -> Hook:
+    """The same for JumpReLU, where a feature depends on its own column alone."""
+    state = coder.sae.state_dict()
+    columns, bias = state["W_enc"][:, FEATURES].contiguous(), state["b_enc"][FEATURES]
+    threshold, rows = state["threshold"][FEATURES], state["W_dec"][FEATURES]
+
+    def hook(module: object, args: object, x: Tensor) -> Tensor:
+        pre = (x - state["b_dec"]) @ columns + bias
+        return x + (AMOUNT - pre.relu() * (pre > threshold)) @ rows
+
+    return hook
+
+
+@dataclass(frozen=True)
+class Case:
+    """One host and one batch of prompts, of which every side makes the same tokens."""
+
+    host: rm.Host
+    ids: Tensor
+    prompts: list[str]
+
+    def plain(self) -> Tensor:
+        mask, pad = torch.ones_like(self.ids), self.host.pad_id
+        model = self.host.model
+        return model.generate(self.ids, attention_mask=mask, max_new_tokens=NEW, do_sample=False, pad_token_id=pad)[
+            :, PROMPT:
+        ]
+
+    def hooked(self, hook: Hook) -> Tensor:
+        handle = self.host.model.get_submodule(f"model.layers.{LAYER}").register_forward_hook(hook)
         try:
-            return plain()
+            return self.plain()
         finally:
             handle.remove()
 
-    def written(plan: list[rm.Intervention]) -> Tensor:
-        rollouts = rm.generate(host, prompts, plan, decode=decode, progress=False, receipt="none")
+    def written(self, *plan: rm.Intervention) -> Tensor:
+        decode = rm.Decode(max_new_tokens=NEW)
+        rollouts = rm.generate(self.host, self.prompts, list(plan), decode=decode, progress=False, receipt="none")
         return torch.tensor([rollout.ids for rollout in rollouts])
 
-    def bridge() -> Tensor:
-        with host.lens.hooks(fwd_hooks=[(f"blocks.{LAYER}.hook_out", lambda x, hook: x + vector)]):
-            out = host.lens.generate(ids, max_new_tokens=NEW, do_sample=False, stop_at_eos=False, verbose=False)
+    def bridge(self, vector: Tensor) -> Tensor:
+        bridge = self.host.lens
+        with bridge.hooks(fwd_hooks=[(f"blocks.{LAYER}.hook_out", lambda x, hook: x + vector)]):
+            out = bridge.generate(self.ids, max_new_tokens=NEW, do_sample=False, stop_at_eos=False, verbose=False)
         return out[:, PROMPT:]
 
-    others = peers(host, ids, vector)
+
+def make_case(size: str, rows: int) -> Case:
+    """A batch of random prompts."""
+    host, ids = make_host(size), random_ids(rows, PROMPT)
+    return Case(host, ids, as_texts(host, ids))
+
+
+def compare(size: str, rows: int, runs: int) -> None:
+    """One host at one batch size."""
+    case = make_case(size, rows)
+    host, site = case.host, f"resid_post.{LAYER}"
+    vector = 4 * torch.randn(host.d_model, generator=torch.Generator().manual_seed(0))
+    steered = rm.steer(rm.Whole(site), vector)
+    answered = rm.steer(rm.Whole(site), vector, where=rm.generated())
+    topk = tiny_coder(host, site, d_sae=16 * host.d_model, k=K)
+    jump = jumprelu_coder(host, LAYER, 16 * host.d_model)
+    of_topk, of_jump = topk_clamp(topk), jump_clamp(jump)
+    clamps = {coder: rm.clamp(rm.Features(coder, FEATURES), AMOUNT) for coder in (topk, jump)}
+    others = peers(host, case.ids, vector)
     sides = {
-        FLOOR: plain,
-        "Hugging Face + hook": hooked,
-        "reasonmech, unsteered": lambda: written([]),
-        OURS: lambda: written(steered),
-        "reasonmech, clamp 2 features": lambda: written(clamped),
-        BRIDGE: bridge,
+        FLOOR: case.plain,
+        HOOKED: lambda: case.hooked(lambda module, args, x: x + vector),
+        UNSTEERED: case.written,
+        OURS: lambda: case.written(steered),
+        TOPK_HOOK: lambda: case.hooked(of_topk),
+        TOPK: lambda: case.written(clamps[topk]),
+        JUMP_HOOK: lambda: case.hooked(of_jump),
+        JUMP: lambda: case.written(clamps[jump]),
+        BRIDGE: lambda: case.bridge(vector),
     } | others
     with torch.no_grad():
-        expected = hooked()
-        assert not torch.equal(expected, plain())
-        assert torch.equal(written([]), plain()) and not torch.equal(written(clamped), plain())
-        for side in (OURS, BRIDGE, *others):
-            reference = written(answered) if side == PYVENE else expected
+        plain, steered_ids = sides[FLOOR](), sides[HOOKED]()
+        references = {UNSTEERED: plain, TOPK: sides[TOPK_HOOK](), JUMP: sides[JUMP_HOOK](), OURS: steered_ids}
+        references |= {side: case.written(answered) if side == PYVENE else steered_ids for side in (BRIDGE, *others)}
+        for side, reference in references.items():
+            assert side == UNSTEERED or not torch.equal(reference, plain), f"{side} changes nothing"
             agreement = float((sides[side]() == reference).float().mean())
             assert agreement > 0.95, f"{side} agrees with the reference on {agreement:.0%} of the tokens"
         found = measure({name: timed(side) for name, side in sides.items()}, runs=runs)
@@ -110,15 +164,12 @@ def compare(size: str, rows: int, runs: int) -> None:
         found,
         floor=FLOOR,
         targets=[
-            Target(FLOOR, OURS, at_least=0.95),
-            Target(
-                FLOOR,
-                "reasonmech, clamp 2 features",
-                at_least=0.95,
-                because="a TopK coder of 16 d_model features encodes each token: a sixth of this model's products",
-            ),
-            Target(BRIDGE, OURS, at_least=1.15 if (size, rows) == ("mid", 32) else 1.7),
-            *(Target(name, OURS, at_least=1) for name in others),
+            Target(FLOOR, OURS, at_least=0.95, limit=HOOKED),
+            Target(FLOOR, JUMP, at_least=0.95, limit=JUMP_HOOK),
+            Target(FLOOR, TOPK, at_least=0.95, limit=TOPK_HOOK, because=WHOLE_ENCODER),
+            Target(TOPK_HOOK, TOPK, at_least=0.95),
+            Target(BRIDGE, OURS, at_least=1.15 if (size, rows) == ("mid", 32) else 1.7, limit=FLOOR),
+            *(Target(name, OURS, at_least=1, limit=HOOKED) for name in others),
         ],
     )
 

@@ -19,6 +19,8 @@ from reasonmech.step import Step
 
 D_MODEL, D_SAE, TOKENS, K = 2048, 16384, 128, 32
 INDICES = tuple(range(0, 1000, 100))
+COLUMNS, WHOLE, OURS = "k columns alone (floor)", "whole encoder and top-k, write nothing", "reasonmech"
+SPLICE = "SAELens splice with error term"
 
 
 def make_coder(architecture: str, directory: Path) -> SAELensCoder:
@@ -36,7 +38,7 @@ def make_coder(architecture: str, directory: Path) -> SAELensCoder:
     return rm.load_coder(directory)
 
 
-def compare(architecture: str, directory: Path, targets: list[Target]) -> None:
+def compare(architecture: str, directory: Path) -> None:
     """One architecture: every side on the same tokens."""
     coder = make_coder(architecture, directory)
     x = torch.randn(TOKENS, D_MODEL) + 3 * coder.rows(INDICES).sum(0)
@@ -64,14 +66,15 @@ def compare(architecture: str, directory: Path, targets: list[Target]) -> None:
         return coder.decode(features) + error
 
     sides = {
-        "k columns alone (floor)": lambda: x @ weight,
-        "reasonmech": lambda: change(plan, x, None, place),
+        COLUMNS: lambda: x @ weight,
+        OURS: lambda: change(plan, x, None, place),
+        WHOLE: lambda: (x @ coder.sae.W_enc).topk(K, sorted=False),
         "encode all, write the difference": lambda: x - coder.encode(x)[:, list(INDICES)] @ coder.rows(INDICES),
         "encode all, splice by hand": splice_of_three,
-        "SAELens splice with error term": splice,
+        SPLICE: splice,
     }
     with torch.no_grad():
-        ours, theirs = sides["reasonmech"](), splice()
+        ours, theirs = sides[OURS](), splice()
         assert torch.allclose(theirs, splice_of_three(), atol=1e-3)
         assert not torch.allclose(ours, x, atol=1e-2)
         assert (ours - theirs).abs().max() <= 1e-4 * x.abs().max()
@@ -80,16 +83,21 @@ def compare(architecture: str, directory: Path, targets: list[Target]) -> None:
         f"feature_reads_{architecture}",
         f"P7. Ablating {len(INDICES)} of {D_SAE} features ({architecture}, d_model {D_MODEL}, {TOKENS} tokens)",
         found,
-        floor="k columns alone (floor)",
-        targets=targets,
-        notes=["TopK chooses among all features: one product with the whole encoder is 96 % of what reasonmech does."]
-        if architecture == "topk"
-        else [],
+        floor=COLUMNS,
+        targets=[
+            Target(
+                SPLICE,
+                OURS,
+                at_least=3,
+                limit=WHOLE if architecture == "topk" else COLUMNS,
+                because="a TopK coder chooses among all features" if architecture == "topk" else "",
+            )
+        ],
     )
 
 
-torch.set_num_threads(1)
-with tempfile.TemporaryDirectory() as folder:
-    wanted = Target("SAELens splice with error term", "reasonmech", at_least=3)
-    compare("jumprelu", Path(folder) / "jumprelu", [wanted])
-    compare("topk", Path(folder) / "topk", [wanted])
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    for name in ("jumprelu", "topk"):
+        with tempfile.TemporaryDirectory() as folder:
+            compare(name, Path(folder))
