@@ -167,7 +167,7 @@ def grow(tokens: int) -> None:
 def growth(smallest: int = 2**16) -> None:
     """Seconds and peak memory over 1x, 4x and 16x tokens, each in a process of its own."""
     found: dict[str, list[float]] = {}
-    notes, peaks, texts = [], {}, {}
+    notes, peaks, texts, width = [], {}, {}, SHAPES["tiny"]["d_model"]
     for factor in (1, 4, 16):
         tokens = factor * smallest
         command = [sys.executable, "-W", "ignore", __file__, str(tokens)]
@@ -176,7 +176,7 @@ def growth(smallest: int = 2**16) -> None:
         found[f"{factor}x: {tokens} tokens"] = [seconds] * 2
         notes.append(
             f"{tokens} tokens: {texts[tokens]:.0f} MB before the capture, model and texts included; at most"
-            f" {peaks[tokens]:.0f} MB during it (VmHWM); the store is {tokens * SHAPES['tiny']['d_model'] * 4 / 1e6:.0f} MB."
+            f" {peaks[tokens]:.0f} MB during it (VmHWM); the store is {tokens * width * 4 / 1e6:.0f} MB."
         )
     first, last = min(peaks), max(peaks)
     of_texts = (texts[last] - texts[first]) / (last - first)

@@ -162,10 +162,11 @@ AT_THE_END = {"last 16": slice(-16, None), "last 4": slice(-4, None), "last": sl
 BOUNDED = "no token before an edit is left to skip, so at most a half of a whole pass can be saved"
 SMALL = "a pass of 64 dimensions is so short that books (masks, hashes, the table) weigh as much as arithmetic"
 
-for host_size in LAYERS:
-    small = SMALL if host_size == "tiny" else ""
-    targets = [Target("rm.sweep", FLOOR, at_most=1.2, because=small)]
-    targets += [Target(HOOKS, "rm.sweep", at_least=10, because=small or BOUNDED)]
-    targets += [Target(WHOLE, "rm.sweep", at_least=1.5, because=small)]
-    compare(host_size, "masks_at_the_end", AT_THE_END, targets)
-    compare(host_size, "all_tokens", {"all": slice(0, None)}, targets)
+if __name__ == "__main__":
+    for host_size in LAYERS:
+        small = SMALL if host_size == "tiny" else ""
+        targets = [Target("rm.sweep", FLOOR, at_most=1.2, because=small)]
+        targets += [Target(HOOKS, "rm.sweep", at_least=10, limit=FLOOR, because=small or BOUNDED)]
+        targets += [Target(WHOLE, "rm.sweep", at_least=1.5, limit=FLOOR, because=small)]
+        compare(host_size, "masks_at_the_end", AT_THE_END, targets)
+        compare(host_size, "all_tokens", {"all": slice(0, None)}, targets)
