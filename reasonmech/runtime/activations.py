@@ -116,8 +116,6 @@ class Activations:
         Raises:
             OutputError: nothing complete is there. CorruptFileError: a file is missing, truncated or damaged.
         """
-        import pandas as pd
-
         path = Path(path).expanduser()
         if not path.is_dir():
             partial = partial_of(path)
@@ -125,7 +123,7 @@ class Activations:
             raise OutputError(f"{path} {state}", do="capture again with the same out=; finished shards are kept")
         try:
             record = json.loads((path / RECORD_FILE).read_text())
-            index = pd.read_parquet(path / INDEX_FILE)
+            index = _read_index(path / INDEX_FILE)
             sites, counts = tuple(Site.parse(name) for name in record["sites"]), record["tokens"]
         except (OSError, ValueError, KeyError) as error:
             raise CorruptFileError(f"{path} is no activation store: {error}", do="capture again") from error
@@ -170,6 +168,14 @@ def record_of(acts: Activations) -> dict[str, Any]:
         "host_hash": acts.host_hash,
         "tokens": [len(shard[name]) for shard in acts.shards],
     }
+
+
+def _read_index(file: Path) -> pd.DataFrame:
+    """As pandas reads it, a column at a time: never the whole table twice in memory."""
+    import pyarrow.parquet as parquet
+
+    with parquet.ParquetFile(file) as table:
+        return table.read(use_threads=False).to_pandas(split_blocks=True, self_destruct=True)
 
 
 def write_tables(directory: Path, index: pd.DataFrame, record: Mapping[str, Any]) -> None:

@@ -220,6 +220,7 @@ def _to_store(
     acts = Activations(sites, _index(texts), host.name, host.weight_hash, tuple(shards))
     write_tables(partial, acts.index, record_of(acts))
     partial.rename(out)
+    del acts  # an index grows with the tokens: one at a time
     return Activations.load(out)
 
 
