@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -177,16 +178,18 @@ def _index(texts: Sequence[_Row]) -> pd.DataFrame:
     import pandas as pd
 
     lengths = [len(text.ids) for text in texts]
-    position = np.concatenate([np.arange(n) for n in lengths])
+    rollout = np.repeat(np.arange(len(texts)), lengths)
+    position = np.arange(len(rollout)) - (np.cumsum(lengths) - lengths)[rollout]
     return pd.DataFrame(
         {
-            "rollout": np.repeat(np.arange(len(texts)), lengths),
-            "problem": np.repeat(np.array([text.problem for text in texts], dtype=object), lengths),
+            "rollout": rollout,
+            "problem": np.array([text.problem for text in texts], dtype=object)[rollout],
             "position": position,
-            "token": np.concatenate([text.ids for text in texts]),
-            "generated": position >= np.repeat([text.prompt_length for text in texts], lengths),
-            "by_environment": np.concatenate([text.by_environment for text in texts]),
-        }
+            "token": np.fromiter(chain.from_iterable(text.ids for text in texts), dtype=np.int64),
+            "generated": position >= np.array([text.prompt_length for text in texts])[rollout],
+            "by_environment": np.fromiter(chain.from_iterable(text.by_environment for text in texts), dtype=bool),
+        },
+        copy=False,
     )
 
 
