@@ -32,5 +32,6 @@ types: $(STAMP)
 	$(BIN)/pyright
 
 bench: $(STAMP)
+	rm -f benchmarks/results/*.json
 	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script || exit 1; done
 	$(BIN)/python benchmarks/_render.py
