@@ -17,7 +17,7 @@ from reasonmech.coders import SAELensCoder
 from reasonmech.testing import tiny_coder
 
 PROMPT, NEW = 32, 32
-CASES = {("tiny", 1): 11, ("tiny", 32): 9, ("mid", 1): 7, ("mid", 32): 5}
+CASES = {("tiny", 1): 9, ("tiny", 32): 7, ("mid", 1): 5, ("mid", 32): 5}
 FLOOR, HOOKED = "Hugging Face, unsteered (floor)", "Hugging Face + hook"
 UNSTEERED, OURS = "reasonmech, unsteered", "reasonmech, steer"
 TOPK, TOPK_HOOK = "reasonmech, clamp 2 TopK features", "Hugging Face + hook that encodes all and takes the top k"
