@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
-import torch
 
-from reasonmech.causal.clean import clean_values
 from reasonmech.causal.sweep_identity import Plan, cell_hash, content, in_order, measured, plan_of, text_hash
 from reasonmech.causal.sweep_run import Block, Job, Key, SweepEstimate, blocks_of, carry_out, estimate
 from reasonmech.causal.sweep_table import SweepTable, tidy
@@ -139,18 +137,9 @@ class _Work:
                     yield Key(number, row, cell_hash(what, one.fingerprint, units[row]))
 
     def _run(self, block: Sequence[Key]) -> CellTable:
-        edited = [(i, key.configuration) for i, key in enumerate(block) if key.configuration is not None]
-        cells = [Cell(block[i].unit, self.ordered[number].plan) for i, number in edited]
-        clean = [i for i, key in enumerate(block) if key.configuration is None]
-        value, counts = torch.empty(len(block)), torch.zeros(2, len(block), dtype=torch.long)
-        if clean:
-            units = [block[i].unit for i in clean]
-            value[clean] = clean_values(self.host, self.texts, units, self.metric, batch_rows=self.batch_rows)
-        if cells:
-            at = [i for i, _ in edited]
-            found = run_cells(self.host, self.texts, cells, self.metric, batch_rows=self.batch_rows)
-            value[at], counts[0, at], counts[1, at] = found
-        return CellTable(value, counts[0], counts[1])
+        plans = [() if key.configuration is None else self.ordered[key.configuration].plan for key in block]
+        cells = [Cell(key.unit, plan) for key, plan in zip(block, plans, strict=True)]
+        return run_cells(self.host, self.texts, cells, self.metric, batch_rows=self.batch_rows)
 
     def _compute(self, block: Block, _: Path | None) -> pd.DataFrame:
         found = self._run(block)

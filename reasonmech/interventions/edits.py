@@ -220,8 +220,14 @@ class Patch(Edit):
             raise DataError(f"patch of row {int(place.rows.max())} from a source with {len(self.source)} rows")
         return self.source[place.rows.to(self.source.device), positions.to(self.source.device)]
 
-    def check(self, axis: Axis) -> None:
+    @cached_property
+    def _finite(self) -> bool:
+        """Looked at once, however many interventions share the edit."""
         check_finite("the source of patch", self.source)
+        return True
+
+    def check(self, axis: Axis) -> None:
+        assert self._finite, "check_finite raises"
         if self.source.dim() not in (1, 2, 3):
             raise BindError(
                 f"the source of patch has shape {tuple(self.source.shape)}",

@@ -124,7 +124,7 @@ class Hooks:
             if target is not None and axis is not None:
                 seen = target.select(x, self._gate_columns[i])
                 self._weights[i] = self.bound.plan[i].when.weight(axis.read(working(seen)))
-        edited = x
+        edited, own = x, False
         for i in stop.edits:
             target = self._targets[i]
             if target is not None:
@@ -132,7 +132,9 @@ class Hooks:
                 after = change(self.bound.plan[i], before, self._weights[i], target.place)
                 if self.tally is not None:
                     self.tally.fired(i, before, after, self._weights[i])
-                edited = target.put(edited, after, self._columns[i])
+                edited = target.put(edited, after, self._columns[i], own=own)
+                # a copy that was made here is written into by the next edit of this place: one copy for many edits
+                own = not target.full and self._columns[i] == ALL and not torch.is_grad_enabled()
         return None if edited is x else edited
 
 

@@ -46,14 +46,21 @@ class Target:
         flat = part.reshape(-1, part.shape[-1])
         return flat if self.full else flat.index_select(0, self._index.to(x.device))
 
-    def put(self, x: Residual, new: Float[Tensor, "token part"], columns: slice = ALL) -> Residual:
-        """A copy of the stream with the named tokens, or some columns of them, replaced."""
+    def put(
+        self, x: Residual, new: Float[Tensor, "token part"], columns: slice = ALL, *, own: bool = False
+    ) -> Residual:
+        """A copy of the stream with the named tokens, or some columns of them, replaced.
+
+        Args:
+            own: nobody else holds `x`, and no gradient needs it: whole tokens may be written into it.
+        """
         if columns != ALL:
             return put_columns(x, columns, self.put(x[..., columns], new))
         if self.full:
             return new.reshape(x.shape)
         flat = x.reshape(-1, x.shape[-1])
-        return flat.index_copy(0, self._index.to(x.device), new).reshape(x.shape)
+        put = flat.index_copy_ if own else flat.index_copy
+        return put(0, self._index.to(x.device), new).reshape(x.shape)
 
     def last(self, weight: Float[Tensor, " token"] | None) -> Bool[Tensor, " batch"]:
         """Rows whose last token of the pass is named and, with a gate, has a weight above 0 (CPU)."""

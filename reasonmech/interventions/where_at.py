@@ -31,12 +31,14 @@ class At(Where):
     def mask(self, step: Step) -> Mask:
         if self.per_row is None:
             return torch.isin(step.positions, torch.tensor(self.positions))
-        return torch.stack(
-            [
-                torch.isin(line, torch.tensor(self._of(int(row)), dtype=torch.long))
-                for line, row in zip(step.positions, step.rows, strict=True)
-            ]
-        )
+        named = [self._of(row) for row in step.rows.tolist()]
+        batch, width = step.positions.shape
+        wanted = torch.full((batch, max(1, *map(len, named), 1)), width)  # no text has a position `width`
+        for row, positions in enumerate(named):
+            wanted[row, : len(positions)] = torch.tensor(positions, dtype=torch.long)
+        columns = torch.searchsorted(step.positions, wanted)  # the first column of a position is its token
+        marks = torch.zeros(batch, width + 1, dtype=torch.bool)
+        return marks.scatter(1, columns, True)[:, :width]
 
     def reach(self, row: int) -> int:
         return max(self._of(row), default=-1) + 1

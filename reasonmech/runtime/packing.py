@@ -47,21 +47,34 @@ def pack(
     """
     rows = torch.tensor([row for _, own in plans for row in own])
     merged: dict[tuple[int, int, int, int, str], Intervention] = {}
-    marks: dict[tuple[int, int, int, int, str], Mask] = {}
+    named: dict[tuple[int, int, int, int, str], tuple[list[int], list[Where]]] = {}
     slices, at = [], 0
-    width = None
     for plan, own in plans:
         slices.append(slice(at, at + len(own)))
-        for place, intervention in enumerate(plan):
-            i = intervention
+        for place, i in enumerate(plan):
             key = (place, id(i.axis), id(i.edit), id(i.when), i.error)
-            found = marks_of(i.where)[list(own)]
-            width = found.shape[1]
-            if key not in merged:
-                merged[key], marks[key] = i, torch.zeros(len(rows), width, dtype=torch.bool)
-            marks[key][slices[-1]] = found
+            merged.setdefault(key, i)
+            here, wheres = named.setdefault(key, ([], []))
+            here += range(at, at + len(own))
+            wheres += [i.where] * len(own)
         at += len(own)
     order = sorted(merged, key=lambda key: key[0])
+    marks = {key: _marks(named[key], rows, marks_of) for key in order}
     together = tuple(replace(merged[key], where=Given(marks[key])) for key in order)
     n_masked = torch.stack([marks[key].sum(1) for key in order]).sum(0)
     return Packed(Bound(host, together, together, stops_of(together)), rows, slices, n_masked)
+
+
+def _marks(named: tuple[list[int], list[Where]], rows: Int[Tensor, " row"], marks_of: Callable[[Where], Mask]) -> Mask:
+    """Marks of one intervention over the batch, from the masks it has in some of its rows."""
+    here, wheres = named
+    number: dict[int, int] = {}
+    masks: list[Mask] = []
+    for where in wheres:
+        if id(where) not in number:
+            number[id(where)] = len(masks)
+            masks.append(marks_of(where))
+    which = torch.tensor([number[id(where)] for where in wheres])
+    marks = torch.zeros(len(rows), masks[0].shape[1], dtype=torch.bool)
+    marks[here] = torch.stack(masks)[which, rows[here]]
+    return marks

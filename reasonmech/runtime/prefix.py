@@ -31,14 +31,18 @@ class Prefix:
 
     Attributes:
         step: the whole texts, as one uncached pass sees them.
+        logits: the last ones of every row, nothing edited.
     """
 
-    def __init__(self, host: Host, texts: Sequence[Text], numbers: Sequence[int], layers: Sequence[int]) -> None:
+    def __init__(
+        self, host: Host, texts: Sequence[Text], numbers: Sequence[int], layers: Sequence[int], *, keep: int = 1
+    ) -> None:
         """One clean pass.
 
         Args:
             numbers: of each text in the run.
             layers: blocks whose output a later `run` may begin from.
+            keep: last logits of every row that are kept as `logits`.
         """
         self.host, self.step = host, step_of(texts, numbers, pad_id=host.pad_id)
         self._kept: dict[int, Tensor] = {}
@@ -47,14 +51,14 @@ class Prefix:
         handles = [host.layers[i].register_forward_hook(self._keeper(i)) for i in layers if i != NO_LAYER]
         try:
             with torch.no_grad():
-                host.model(
+                self.logits: Float[Tensor, "row keep vocab"] = host.model(
                     input_ids=self.step.ids.to(host.device),
                     attention_mask=self.step.mask.long().to(host.device),
                     position_ids=self.step.positions.clamp_min(0).to(host.device),
                     past_key_values=self._cache,
                     use_cache=True,
-                    logits_to_keep=1,
-                )
+                    logits_to_keep=keep,
+                ).logits
         finally:
             for handle in handles:
                 handle.remove()

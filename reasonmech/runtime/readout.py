@@ -129,9 +129,12 @@ def read(
         DataError: the metric returned another shape than one number per text.
     """
     logits = torch.stack([rows[0][-1].float() for rows in tails])
-    logp = [question.logp(rows) for question, rows in zip(asked, tails, strict=True)]
-    widest = max((len(line) for line in logp), default=0)
-    padded = torch.stack([torch.nn.functional.pad(line, (0, widest - len(line)), value=-torch.inf) for line in logp])
+    widest = max((len(question.runs) for question in asked), default=0)
+    padded = logits.new_zeros(len(asked), 0)
+    if widest:
+        logp = [question.logp(rows) for question, rows in zip(asked, tails, strict=True)]
+        lines = [torch.nn.functional.pad(line, (0, widest - len(line)), value=-torch.inf) for line in logp]
+        padded = torch.stack(lines)
     numbers = torch.tensor([question.number for question in asked], device=logits.device)
     value = readout.value(Reading(logits, padded, numbers))
     if value.shape != numbers.shape:

@@ -76,7 +76,7 @@ def direction(seed: int, site: str) -> Direction:
 
 
 def plans(host: Host) -> list[list[Intervention]]:
-    """Every way in which cells meet in a batch: same and other sites, edits shared or not, two edits at a site."""
+    """Every way in which cells meet in a batch: same and other sites, edits shared or not, two at a site, none."""
     features, last = Features(tiny_coder(host), (3, 5)), direction(1, f"resid_post.{host.n_layers - 1}")
     early, source = direction(0, "resid_post.0"), 3 * torch.randn(7, 32, generator=torch.Generator().manual_seed(4))
     shared = clamp(features, 6.0)
@@ -91,6 +91,7 @@ def plans(host: Host) -> list[list[Intervention]]:
         [ablate(direction(2, "resid_post.1")), shared],
         [steer(direction(3, "resid_pre.0"), 5.0, where=prompt(1, 2))],
         [steer(direction(5, "resid_post.1"), 7.0, when=above(early, 0.0))],
+        [],
     ]
 
 
@@ -126,7 +127,7 @@ def test_counts_are_those_of_the_text_when_nothing_is_appended() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9)), min_size=1, max_size=12),
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 10)), min_size=1, max_size=12),
     st.integers(1, 16),
 )
 def test_a_cell_does_not_depend_on_its_batch(chosen: list[tuple[int, int]], batch_rows: int) -> None:
