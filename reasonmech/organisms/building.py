@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 from reasonmech.errors import DataError, OutputError
 from reasonmech.hosts import Host, load_host
 from reasonmech.organisms.grpo import grpo
-from reasonmech.organisms.pretrain import pretrain
+from reasonmech.organisms.pretrain import PretrainRecipe, pretrain
 from reasonmech.organisms.probe import probe_skills
 from reasonmech.organisms.recipes import PairRecipe, check_base, check_progress, is_ready, recipes
 from reasonmech.organisms.truth import measure_truth
@@ -56,7 +56,8 @@ def build(
     work = out.with_name(out.name + ".partial")
     work.mkdir(parents=True, exist_ok=True)
     tokenizer = word_tokenizer()
-    base, base_log = _base(recipe, work, progress)
+    base, base_log, pretraining = _base(recipe, work, progress)
+    recipe = replace(recipe, pretrain=pretraining)
     skills = probe_skills(base)
     thinking, grpo_log = grpo(base, tokenizer, recipe.grpo, work / "thinking.safetensors", progress=progress)
     for role, model in (("base", base), ("thinking", thinking)):
@@ -80,8 +81,11 @@ def build(
     return out
 
 
-def _base(recipe: PairRecipe, work: Path, progress: bool) -> tuple[LlamaForCausalLM, list[Json]]:
-    """A base with every skill, from the first initialisation that gets there. Failures are kept beside their reason."""
+def _base(recipe: PairRecipe, work: Path, progress: bool) -> tuple[LlamaForCausalLM, list[Json], PretrainRecipe]:
+    """A base with every skill, its log, and the recipe of the first initialisation that got there.
+
+    Failures are kept beside their reason.
+    """
     for attempt in range(ATTEMPTS):
         failed = work / f"base-{attempt}.failed"
         if failed.exists():
@@ -99,7 +103,7 @@ def _base(recipe: PairRecipe, work: Path, progress: bool) -> tuple[LlamaForCausa
                 ready=is_ready,
             )
             check_base(probe_skills(base))
-            return base, log
+            return base, log, pretraining
         except DataError as error:
             failed.write_text(str(error))
     reasons = "; ".join(path.read_text().splitlines()[0] for path in sorted(work.glob("base-*.failed")))
