@@ -11,6 +11,8 @@ from sae_lens.saes.sae import SAEMetadata  # noqa: TID251
 
 import reasonmech as rm
 from reasonmech.coders import SAELensCoder, hook_of_site
+from reasonmech.problem import Problem
+from reasonmech.rollout import Rollout
 from reasonmech.testing import tiny_host
 
 VOCAB = 4096
@@ -50,3 +52,15 @@ def jumprelu_coder(host: rm.Host, layer: int, d_sae: int) -> SAELensCoder:
     with TemporaryDirectory() as directory:
         sae.save_model(Path(directory))
         return rm.load_coder(directory, host=host)
+
+
+def as_rollouts(ids: torch.Tensor) -> list[rm.Rollout]:
+    """Rows of ids as rollouts that were prompted with their first token."""
+    n = ids.shape[1] - 1
+    settings = {"by_environment": (False,) * n, "steered": (False,) * n, "stop": "length", "text": "", "sample": 0}
+    return [
+        Rollout(
+            problem=Problem(id=f"row/{i}", prompt="", answer=""), prompt_ids=(row[0],), ids=tuple(row[1:]), **settings
+        )
+        for i, row in enumerate(ids.tolist())
+    ]

@@ -5,22 +5,17 @@ from __future__ import annotations
 import copy
 import logging
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from _models import SHAPES, make_host, random_ids
+from _models import as_rollouts, make_host, random_ids
 from _table import Target, measure, report, timed
 from datasets import Dataset
 from sae_lens import CacheActivationsRunner, CacheActivationsRunnerConfig  # noqa: TID251 - the peer
 from safetensors.torch import save_file
 
 import reasonmech as rm
-from reasonmech.problem import Problem
-from reasonmech.rollout import Rollout
 
 FLOOR, OURS = "Hugging Face, cut off above (floor)", "reasonmech, store"
 BRIDGE, SAELENS = "TransformerBridge, run_with_cache + stop, store", "SAELens CacheActivationsRunner"
@@ -30,18 +25,6 @@ CASES = {  # rows, rows per pass
     "tiny": ((256, 8), (256, 64)),
     "mid": ((64, 8),),
 }
-
-
-def as_rollouts(ids: torch.Tensor) -> list[rm.Rollout]:
-    """Rows of ids as rollouts that were prompted with their first token."""
-    n = ids.shape[1] - 1
-    settings = {"by_environment": (False,) * n, "steered": (False,) * n, "stop": "length", "text": "", "sample": 0}
-    return [
-        Rollout(
-            problem=Problem(id=f"row/{i}", prompt="", answer=""), prompt_ids=(row[0],), ids=tuple(row[1:]), **settings
-        )
-        for i, row in enumerate(ids.tolist())
-    ]
 
 
 def truncated(host: rm.Host, layer: int) -> torch.nn.Module:
@@ -147,58 +130,9 @@ def hook_of(host: rm.Host) -> str:
     return f"model.layers.{LAYER['tiny' if host.n_layers == 4 else 'mid']}"
 
 
-def memory(kind: str) -> float:
-    """MB of this process: resident now ("VmRSS") or at most ("VmHWM"; getrusage would report the parent's)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
-
-
-def grow(tokens: int) -> None:
-    """Capture so many tokens in this process, and print its memory before, at most meanwhile, and the CPU seconds."""
-    host = make_host("tiny")
-    rollouts = as_rollouts(random_ids(tokens // 256, 256))
-    Path("/proc/self/clear_refs").write_text("5")  # forget the peak of importing
-    before = memory("VmRSS")
-    with tempfile.TemporaryDirectory() as folder:
-        seconds = timed(lambda: rm.capture(host, rollouts, ["resid_post.2"], out=Path(folder) / "s", progress=False))()
-    print(before, memory("VmHWM"), seconds)
-
-
-def growth(smallest: int = 2**16) -> None:
-    """Seconds and peak memory over 1x, 4x and 16x tokens, each in a process of its own."""
-    found: dict[str, list[float]] = {}
-    notes, peaks, texts, width = [], {}, {}, SHAPES["tiny"]["d_model"]
-    for factor in (1, 4, 16):
-        tokens = factor * smallest
-        command = [sys.executable, "-W", "ignore", __file__, str(tokens)]
-        out = subprocess.run(command, capture_output=True, text=True, check=True)
-        texts[tokens], peaks[tokens], seconds = map(float, out.stdout.split()[-3:])
-        found[f"{factor}x: {tokens} tokens"] = [seconds] * 2
-        notes.append(
-            f"{tokens} tokens: {texts[tokens]:.0f} MB before the capture, model and texts included; at most"
-            f" {peaks[tokens]:.0f} MB during it (VmHWM); the store is {tokens * width * 4 / 1e6:.0f} MB."
-        )
-    first, last = 4 * smallest, 16 * smallest  # from 4x on every shard is full: below, the first one still grows
-    of_texts = (texts[last] - texts[first]) / (last - first)
-    of_all = (peaks[last] - peaks[first]) / (last - first)
-    notes += [
-        f"Slope of the peak from 4x to 16x: {of_all * 1e6:.0f} MB a million tokens, {of_texts * 1e6:.0f} of them the"
-        " texts themselves (Python integers), which the caller holds before the capture starts; the rest is the index,"
-        " one row a token.",
-        f"Extrapolated along that line, not measured: {(peaks[last] + of_all * (1e7 - last)) / 1000:.2f} GB for 10 M"
-        " tokens (target: under 2 GB).",
-    ]
-    report("capture_growth", "P1. Growth with tokens, tiny host", found, floor=next(iter(found)), notes=notes)
-
-
 if __name__ == "__main__":
-    work: Callable[[], None] | None = (lambda: grow(int(sys.argv[1]))) if len(sys.argv) > 1 else None
     logging.disable(logging.WARNING)
-    if work is not None:
-        work()
-    else:
-        for name, cases in CASES.items():
-            for case in cases:
-                with tempfile.TemporaryDirectory() as directory:
-                    compare(name, *case, Path(directory))
-        growth()
+    for name, cases in CASES.items():
+        for case in cases:
+            with tempfile.TemporaryDirectory() as directory:
+                compare(name, *case, Path(directory))

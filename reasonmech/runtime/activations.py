@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 INDEX_FILE: Final = "index.parquet"
 RECORD_FILE: Final = "record.json"
+INDEX_PIECE: Final = 2**18  # tokens of the index that are converted at once
 
 
 def shard_file(number: int) -> str:
@@ -179,6 +180,13 @@ def _read_index(file: Path) -> pd.DataFrame:
 
 
 def write_tables(directory: Path, index: pd.DataFrame, record: Mapping[str, Any]) -> None:
-    """Write index and record of a store."""
-    index.to_parquet(directory / INDEX_FILE, index=False)
+    """Write index and record of a store; the index in pieces, so that it is never in memory twice."""
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    schema = pyarrow.Schema.from_pandas(index.iloc[:1], preserve_index=False)
+    with ParquetWriter(directory / INDEX_FILE, schema) as writer:
+        for start in range(0, len(index), INDEX_PIECE):
+            piece = index.iloc[start : start + INDEX_PIECE]
+            writer.write_table(pyarrow.Table.from_pandas(piece, schema=schema, preserve_index=False))
     (directory / RECORD_FILE).write_text(json.dumps(dict(record), indent=1) + "\n")

@@ -55,8 +55,9 @@ def capture(
     what the row alone would give (up to the rounding of another matrix shape). Layers above the last site do not run.
 
     Args:
-        out: directory of a store; memory then stays flat in the number of tokens, and a killed capture goes on
-            where it stopped when it is called again. None: in memory.
+        out: directory of a store; memory then holds the index of the tokens but none of their activations (see
+            benchmarks/RESULTS.md for what that takes), and a killed capture goes on where it stopped when it is
+            called again. None: in memory.
         batch_size: texts per pass; halved, with a warning, where memory is short.
         dtype: dtype kept. None: the model's.
 
