@@ -32,7 +32,7 @@ Hook = Callable[[object, object, Tensor], Tensor]
 
 
 def peers(host: rm.Host, ids: Tensor, vector: Tensor) -> dict[str, Callable[[], Tensor]]:
-    """nnsight and pyvene steering the same block, where they are installed (`pip install -e '.[peers]'`)."""
+    """nnsight and pyvene steering the same block, where they are installed (`make peers`)."""
     batch, found = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, {}
     if find_spec("nnsight") is not None:
         from nnsight import TransformersModel

@@ -1,4 +1,4 @@
-"""The runtime against nnsight and pyvene, bit for bit, where they are installed (`pip install -e '.[peers]'`)."""
+"""The runtime against nnsight and pyvene, bit for bit, where they are installed (`make peers`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ N_NEW = 8
 
 def peer(name: str) -> Any:
     if find_spec(name) is None:
-        pytest.skip(f"{name} is not installed: equality with it is NOT tested here; pip install -e '.[peers]'")
+        pytest.skip(f"{name} is not installed: equality with it is NOT tested here; make peers")
     return importlib.import_module(name)
 
 
