@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from reasonmech.cli.organisms import organisms_app
 from reasonmech.errors import OutputError, ReasonmechError, UnknownNameError
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-organisms_app = typer.Typer(no_args_is_help=True, help="Small base/thinking pairs whose truth is known.")
 app.add_typer(organisms_app, name="organisms")
 
 INTERRUPTED = 130  # exit code that typer gives Ctrl-C
@@ -158,21 +158,6 @@ def _is_here(path: str) -> bool:
         return resolve(path) is not None
     except UnknownNameError:  # an organism that this installation does not ship
         return False
-
-
-@organisms_app.command("build")
-def organisms_build(
-    name: Annotated[str, typer.Argument(help="organism, such as tiny-when")],
-    seed: Annotated[int, typer.Option(help="of data and training")] = 0,
-    out: Out = None,
-    quiet: Quiet = False,
-) -> None:
-    """Build an organism from scratch; killed and started again, it goes on where it was."""
-    from reasonmech.organisms import build
-
-    target = out or Path("organisms") / f"{name}-seed{seed}"
-    target.parent.mkdir(parents=True, exist_ok=True)
-    print(build(name, target, seed=seed, progress=not quiet))
 
 
 @app.command("train-coder")
