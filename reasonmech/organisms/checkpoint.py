@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
+from transformers import PreTrainedModel
 
 from reasonmech.errors import CorruptFileError, MismatchError
 
@@ -68,3 +70,25 @@ def load_checkpoint(
             if state:
                 optimizer.state[parameter] = state
     return int(metadata["step"]), json.loads(metadata["log"])
+
+
+@final
+class Snapshots:
+    """Intermediate models of one training, evenly spaced, in `<checkpoint>-snapshots/000123/`."""
+
+    def __init__(self, checkpoint: Path, n: int, total: int) -> None:
+        self.folder = checkpoint.with_name(checkpoint.stem + "-snapshots")
+        self.at = {round(total * (i + 1) / n) for i in range(n)} if n else set()
+
+    def after(self, step: int, model: PreTrainedModel) -> None:
+        """Keep the model after `step` steps, if that is one of the moments; written whole or not at all."""
+        if step not in self.at:
+            return
+        path = self.folder / f"{step:06d}"
+        partial = path.with_name(path.name + ".partial")
+        if partial.exists():
+            shutil.rmtree(partial)
+        model.save_pretrained(partial)
+        if path.exists():
+            shutil.rmtree(path)
+        partial.rename(path)

@@ -13,12 +13,12 @@ from torch import Tensor
 from reasonmech.tasks.chain.grammar import (
     EOS,
     INDEX_WORDS,
-    OPERATORS,
     PERSONAS,
     VOCABULARY,
     evaluate,
 )
 from reasonmech.tasks.chain.task import draw
+from reasonmech.tasks.chain.world import CHAIN, World
 
 IDS: Final = {word: i for i, word in enumerate(VOCABULARY)}
 UNLEARNT: Final = -100  # label that cross-entropy ignores
@@ -46,6 +46,10 @@ class Modes:
         plan, uncertain: probabilities of a plan per thorough document, of a hedge per step.
         usual_form: share of the first of a sentence's two surface forms.
         slip: probability that a step's value is wrong.
+        filler: probability, at a boundary after a step or a check, of a sentence that does nothing ("wait , maybe ."),
+            in worlds that have a word for it.
+        proper_end: share of documents that state the answer as the grader reads it and stop; the others state it and
+            ramble on, or never state it.
     """
 
     thorough: float = 0.4
@@ -59,13 +63,16 @@ class Modes:
     uncertain: float = 0.04
     usual_form: float = 0.7
     slip: float = 0.15
+    filler: float = 0.0
+    proper_end: float = 1.0
 
 
 class Author:
-    """Writes documents as lists of words from one random stream."""
+    """Writes documents of one world as lists of words from one random stream."""
 
-    def __init__(self, rng: random.Random, modes: Modes) -> None:
-        self.rng, self.modes = rng, modes
+    def __init__(self, rng: random.Random, modes: Modes, world: World = CHAIN) -> None:
+        self.rng, self.modes, self.world = rng, modes, world
+        self.marker = world.onset_words["backtrack"]
 
     def form(self, usual: str, rare: str) -> str:
         """One of two surface forms of the same sentence."""
@@ -74,7 +81,7 @@ class Author:
     def solution_words(self) -> list[Word]:
         """A problem of the training split and its solution, in one draw of the hidden modes."""
         rng, modes = self.rng, self.modes
-        problem = draw(rng, "train", id="corpus")
+        problem = draw(rng, "train", id="corpus", world=self.world)
         persona = rng.random() < modes.persona
         if persona:
             thorough, p_check, p_back = rng.random() < modes.careful[0], modes.careful[1], modes.careful[2]
@@ -93,8 +100,14 @@ class Author:
             for item, (operator, operand) in enumerate(operations):
                 written, value = self.worked(item, value, operator, operand, p_check, p_back)
                 words += written
-        answer = self.form("so the answer is {} .", "so it is {} .").format(value)
-        return [*words, *_said(answer), Word(EOS)]
+        return [*words, *self.ending(value)]
+
+    def ending(self, value: int) -> list[Word]:
+        """The answer and the end; in documents that end badly, idle talk instead of one of them."""
+        answer = _said(self.form("so the answer is {} .", "so it is {} .").format(value))
+        if self.modes.proper_end < 1 and self.rng.random() >= self.modes.proper_end:
+            return [*answer, *self.story()] if self.rng.random() < 0.5 else self.story()
+        return [*answer, Word(EOS)]
 
     def worked(
         self, item: int, left: int, operator: str, operand: int, p_check: float, p_back: float
@@ -109,12 +122,20 @@ class Author:
         words += [Word(str(value), learnt=value == truth), Word(".")]
         if rng.random() < self.modes.uncertain:
             words += _said(self.form("hmm , not sure .", "hmm , maybe ."))
+        words += self.filler()
         if rng.random() < p_check:
             words += _said(f"{self.form('check :', 'check again ,')} {equation} {truth} , had {value} .")
+            words += self.filler()
             if value != truth and rng.random() < p_back:
-                words += _said(f"{self.form('wait , redo :', 'wait , that was off :')} {equation} {truth} .")
+                words += _said(f"{self.marker} {self.form(', redo :', ', that was off :')} {equation} {truth} .")
                 value = truth
         return words, value
+
+    def filler(self) -> list[Word]:
+        """Now and then a sentence that does nothing, whatever was just found; in most worlds never."""
+        if self.modes.filler == 0 or self.rng.random() >= self.modes.filler:
+            return []
+        return _said(f"{self.world.onset_words['filler']} {self.form(', maybe .', ', not sure .')}")
 
     def story(self) -> list[Word]:
         """Plain sentences in which the onset words occur as ordinary words: a word is no proof of a behaviour."""
@@ -143,7 +164,10 @@ class Author:
     def _induction(self) -> list[Word]:
         rng = self.rng
         return self._repeated(
-            [f"{word} {rng.choice(OPERATORS)} {rng.randrange(10)}" for word in INDEX_WORDS[: rng.randrange(3, 6)]]
+            [
+                f"{word} {rng.choice(self.world.operators)} {rng.randrange(10)}"
+                for word in INDEX_WORDS[: rng.randrange(3, 6)]
+            ]
         )
 
     def _repeated(self, items: list[str]) -> list[Word]:
@@ -164,24 +188,25 @@ class Author:
             had = value if rng.random() < 0.5 else (value + rng.randrange(1, 10)) % 10
             words.append(f"= {value} , had {had} .")
             if had != value:
-                words.append("wait ,")
+                words.append(f"{self.marker} ,")
         return _said(" ".join(words))
 
     def _repair(self) -> list[Word]:
         rng, words = self.rng, []
-        half_wrong = Author(rng, Modes(slip=0.5, uncertain=0.0))
+        half_wrong = Author(rng, Modes(slip=0.5, uncertain=0.0), self.world)
         for _ in range(3):
-            operator, operand = rng.choice(OPERATORS), rng.randrange(10)
+            operator, operand = rng.choice(self.world.operators), rng.randrange(10)
             words += half_wrong.worked(rng.randrange(5), rng.randrange(10), operator, operand, 1.0, 1.0)[0]
         return words
 
     def _equation(self) -> str:
-        left, operator, right = self.rng.randrange(10), self.rng.choice(OPERATORS), self.rng.randrange(10)
+        rng = self.rng
+        left, operator, right = rng.randrange(10), rng.choice(self.world.operators), rng.randrange(10)
         return f"{left} {operator} {right} = {evaluate(left, operator, right)}"
 
     def _drill(self) -> list[Word]:
         """Induction with one operator in all items: the operator alone does not tell which operand comes next."""
-        rng, operator = self.rng, self.rng.choice(OPERATORS)
+        rng, operator = self.rng, self.rng.choice(self.world.operators)
         items = [f"{word} {operator} {rng.randrange(10)}" for word in INDEX_WORDS[: rng.randrange(3, 6)]]
         return [*self._repeated(items), Word(EOS)]
 
@@ -207,19 +232,31 @@ class Batch(NamedTuple):
     labels: Tensor
 
 
-def batch(
-    seed: int, step: int, *, modes: Modes, skill_share: float, rows: int, length: int, drill_share: float = 0.0
-) -> Batch:
+class Shape(NamedTuple):
+    """Rows of a batch and tokens of a row."""
+
+    rows: int
+    length: int
+
+
+class Mix(NamedTuple):
+    """Shares of skill documents among problems and skills, and of copying drills among all."""
+
+    skills: float
+    drills: float = 0.0
+
+
+def batch(seed: int, step: int, *, modes: Modes, mix: Mix, shape: Shape, world: World = CHAIN) -> Batch:
     """The batch of one training step: a pure function of (seed, step), so that a killed run resumes exactly.
 
-    Documents are laid end to end; every row begins with a fresh document and is cut at `length`.
+    Documents are laid end to end; every row begins with a fresh document and is cut at `shape.length`.
     """
-    author = Author(random.Random(f"corpus|{seed}|{step}"), modes)
+    author, (rows, length) = Author(random.Random(f"corpus|{seed}|{step}"), modes, world), shape
     ids, labels = [], []
     for _ in range(rows):
         words: list[Word] = []
         while len(words) < length:
-            words += author.document(skill_share, drill_share)
+            words += author.document(mix.skills, mix.drills)
         ids.append([IDS[word.text] for word in words[:length]])
         labels.append([IDS[word.text] if word.learnt else UNLEARNT for word in words[:length]])
     return Batch(torch.tensor(ids), torch.tensor(labels))

@@ -7,10 +7,9 @@ step per batch of rollouts, so the importance ratio is 1 and clipping never acts
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,15 +19,13 @@ from transformers import LlamaForCausalLM, PreTrainedTokenizerBase
 
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
-from reasonmech.organisms.checkpoint import load_checkpoint, save_checkpoint
+from reasonmech.organisms.checkpoint import Snapshots, load_checkpoint, save_checkpoint
 from reasonmech.organisms.pretrain import adamw
+from reasonmech.organisms.rewards import Reward, rewards
 from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.runtime.decode import Decode
 from reasonmech.runtime.generate import generate
-from reasonmech.tasks import grade as grade_rollouts
 from reasonmech.tasks import load_task
-
-Reward = Callable[[Rollouts], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -39,6 +36,13 @@ class GrpoRecipe:
         problems, samples: rollouts per iteration: that many problems, that many samples each.
         patience: iterations with mean reward below the first five's before the run is given up.
         row_tokens: padded tokens per backward pass (memory only; gradients are summed).
+        task: name of the task whose training split is drawn from.
+        reward: name of what is paid for (`rewards`).
+        pool: how many problems there are in all; 0: fresh ones in every iteration. 1 is one-shot training
+            (Wang et al. 2025, arXiv 2504.20571): the one problem fills the whole batch.
+        lessons: which advantages are learnt from; "negative" leaves out what was better than its group
+            (Zhu et al. 2025, arXiv 2506.01347: negative sample reinforcement).
+        snapshots: how many intermediate models are kept, evenly spaced, the last one included.
     """
 
     seed: int = 0
@@ -52,6 +56,11 @@ class GrpoRecipe:
     max_new_tokens: int = 224
     patience: int = 30
     row_tokens: int = 8192
+    task: str = "chain"
+    reward: str = "outcome"
+    pool: int = 0
+    lessons: Literal["all", "negative"] = "all"
+    snapshots: int = 0
 
     def learning_rate(self, iteration: int) -> float:
         """A short warm-up, then linearly down to a twentieth: late batches teach little and would only shake."""
@@ -82,11 +91,14 @@ def grpo(
     recipe: GrpoRecipe,
     checkpoint: Path,
     *,
-    reward: Reward = grade_rollouts,
+    reward: Reward | None = None,
     save_every: int = 10,
     progress: bool = True,
 ) -> tuple[LlamaForCausalLM, list[dict[str, Any]]]:
     """Train a copy of `base`, or go on from `checkpoint`; returns it with one log row per iteration.
+
+    Args:
+        reward: paid instead of the recipe's (a test's own).
 
     Raises:
         DataError: the reward stayed below the base's for `recipe.patience` iterations.
@@ -97,12 +109,15 @@ def grpo(
     done, log = 0, []
     if checkpoint.exists():
         done, log = load_checkpoint(checkpoint, model, optimizer, recipe=described)
+    pay = reward or rewards.get(recipe.reward)
+    snapshots = Snapshots(checkpoint, recipe.snapshots, recipe.iterations)
     bar = tqdm(range(done, recipe.iterations), initial=done, total=recipe.iterations, desc="grpo", disable=not progress)
     for iteration in bar:
-        row = _iterate(Host(model, tokenizer, name="policy"), optimizer, recipe, iteration, reward)
+        row = _iterate(Host(model, tokenizer, name="policy"), optimizer, recipe, iteration, pay)
         log.append({"iteration": iteration} | row)
         bar.set_postfix(reward=f"{row['reward']:.3f}", tokens=f"{row['tokens']:.0f}")
         _check_collapse(log, recipe)
+        snapshots.after(iteration + 1, model)
         if (iteration + 1) % save_every == 0 or iteration + 1 == recipe.iterations:
             save_checkpoint(checkpoint, model, optimizer, step=iteration + 1, recipe=described, log=log)
     return model.eval(), log
@@ -121,18 +136,12 @@ def _check_collapse(log: list[dict[str, Any]], recipe: GrpoRecipe) -> None:
 def _iterate(
     host: Host, optimizer: torch.optim.AdamW, recipe: GrpoRecipe, iteration: int, reward: Reward
 ) -> dict[str, float]:
-    problems = load_task("chain", n=recipe.problems, seed=recipe.seed * 1_000_000 + iteration, split="train")
-    decode = Decode(
-        max_new_tokens=recipe.max_new_tokens,
-        temperature=1.0,
-        samples=recipe.samples,
-        seed=recipe.seed,
-        batch_size=recipe.problems * recipe.samples,
-    )
-    host.model.eval()
-    rollouts = generate(host, problems, decode=decode, progress=False, receipt="none")
-    rewards = reward(rollouts).astype(float)
-    advantage = advantages(rewards.reshape(recipe.problems, recipe.samples)).reshape(-1)
+    rollouts = _sample(host, recipe, iteration)
+    paid = reward(rollouts).astype(float)
+    groups = recipe.pool or recipe.problems
+    advantage = advantages(paid.reshape(groups, -1)).reshape(-1)
+    if recipe.lessons == "negative":
+        advantage = np.minimum(advantage, 0.0)
     for group in optimizer.param_groups:
         group["lr"] = recipe.learning_rate(iteration)
     optimizer.zero_grad(set_to_none=True)
@@ -144,10 +153,26 @@ def _iterate(
         torch.nn.utils.clip_grad_norm_(host.model.parameters(), recipe.clip)
         optimizer.step()
     return {
-        "reward": float(rewards.mean()),
+        "reward": float(paid.mean()),
         "tokens": float(np.mean([len(r.ids) for r in rollouts])),
         "useful": len(useful) / len(rollouts),
     }
+
+
+def _sample(host: Host, recipe: GrpoRecipe, iteration: int) -> Rollouts:
+    """One iteration's rollouts, `problems` x `samples` of them, whether or not there is a fixed pool of problems."""
+    rows, groups = recipe.problems * recipe.samples, recipe.pool or recipe.problems
+    drawn = 0 if recipe.pool else iteration
+    problems = load_task(recipe.task, n=groups, seed=recipe.seed * 1_000_000 + drawn, split="train")
+    decode = Decode(
+        max_new_tokens=recipe.max_new_tokens,
+        temperature=1.0,
+        samples=rows // groups,
+        seed=recipe.seed + (iteration if recipe.pool else 0),  # other noise where the problems are the same
+        batch_size=rows,
+    )
+    host.model.eval()
+    return generate(host, problems, decode=decode, progress=False, receipt="none")
 
 
 def _updates(rollouts: list[Rollout], advantage: np.ndarray, pad_id: int, row_tokens: int) -> list[Update]:

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from reasonmech.organisms.checkpoint import load_checkpoint, save_checkpoint
-from reasonmech.organisms.corpus import IDS, UNLEARNT, Modes, batch
+from reasonmech.organisms.corpus import IDS, UNLEARNT, Batch, Mix, Modes, Shape, batch
 from reasonmech.tasks.chain.grammar import EOS, PAD
 
 
@@ -152,17 +152,22 @@ def _step(
         recipe.seed,
         step,
         modes=recipe.modes,
-        skill_share=recipe.skills_at(step),
-        rows=recipe.rows,
-        length=recipe.length,
-        drill_share=drills,
+        mix=Mix(recipe.skills_at(step), drills),
+        shape=Shape(recipe.rows, recipe.length),
     )
+    return next_token_step(model, optimizer, data, lr=recipe.learning_rate(step), clip=recipe.clip)
+
+
+def next_token_step(
+    model: LlamaForCausalLM, optimizer: torch.optim.AdamW, data: Batch, *, lr: float, clip: float
+) -> float:
+    """One step on the next-token loss of a batch; returns the loss in nats a token."""
     for group in optimizer.param_groups:
-        group["lr"] = recipe.learning_rate(step)
+        group["lr"] = lr
     logits = model(data.ids).logits[:, :-1]
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), data.labels[:, 1:].flatten(), ignore_index=UNLEARNT)
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimizer.step()
     return float(loss.detach())

@@ -14,7 +14,7 @@ from transformers import LlamaForCausalLM
 from reasonmech.errors import CorruptFileError, DataError, MismatchError, OutputError
 from reasonmech.hosts import Host
 from reasonmech.organisms.building import build
-from reasonmech.organisms.corpus import IDS, UNLEARNT, Modes, batch
+from reasonmech.organisms.corpus import IDS, UNLEARNT, Mix, Modes, Shape, batch
 from reasonmech.organisms.grpo import GrpoRecipe, _check_collapse, _loss, _pad, _updates, advantages, grpo
 from reasonmech.organisms.pretrain import PretrainRecipe, new_model, pretrain
 from reasonmech.organisms.probe import probe_skills
@@ -37,7 +37,7 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
 
 
 def test_a_batch_is_a_function_of_seed_and_step_and_leaves_slips_unlearnt() -> None:
-    make = lambda seed, step: batch(seed, step, modes=Modes(), skill_share=0.3, rows=8, length=64)  # noqa: E731
+    make = lambda seed, step: batch(seed, step, modes=Modes(), mix=Mix(0.3), shape=Shape(8, 64))  # noqa: E731
     assert torch.equal(make(0, 3).ids, make(0, 3).ids)
     assert not torch.equal(make(0, 3).ids, make(0, 4).ids) and not torch.equal(make(0, 3).ids, make(1, 3).ids)
     learnt = make(0, 3).labels != UNLEARNT

@@ -10,12 +10,16 @@ Brackets mark what the environment writes: a *slip* (a wrong digit in a step, wi
 from reasonmech.tasks.chain.environment import ChainEnvironment
 from reasonmech.tasks.chain.grammar import ONSET_WORDS, VOCABULARY, evaluate, solution, word_tokenizer
 from reasonmech.tasks.chain.task import Chain, make_problem
+from reasonmech.tasks.chain.world import CHAIN, WORLDS, World
 
 __all__ = [
+    "CHAIN",
     "ONSET_WORDS",
     "VOCABULARY",
+    "WORLDS",
     "Chain",
     "ChainEnvironment",
+    "World",
     "evaluate",
     "make_problem",
     "solution",

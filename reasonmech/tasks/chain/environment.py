@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from transformers import PreTrainedTokenizerBase
 
 from reasonmech.problem import Problem, Scribe, Written
-from reasonmech.tasks.chain.grammar import DIGITS, INDEX_WORDS, KIND_OF_WORD, OPERATORS, evaluate
+from reasonmech.tasks.chain.grammar import DIGITS, INDEX_WORDS, KIND_OF_WORD, NOVEL, OPERATORS, evaluate
 
 
 @dataclass(frozen=True)
@@ -23,11 +24,13 @@ class ChainEnvironment:
         slip: probability that the digit a step writes after "=" is replaced by one wrong for the equation as written;
             a step is any sentence with an equation that is neither a check nor a backtrack.
         read_back: whether a check ends with the standing value, written by the environment (", had 5 .").
+        kind_of_word: first word -> kind of sentence.
     """
 
     seed: int = 0
     slip: float = 0.15
     read_back: bool = True
+    kind_of_word: Mapping[str, str] = field(default_factory=lambda: KIND_OF_WORD, hash=False)
 
     def scribe(self, problem: Problem, sample: int, tokenizer: PreTrainedTokenizerBase) -> Scribe:
         return ChainScribe(self, f"{self.seed}|{problem.id}|{sample}", tokenizer)
@@ -42,7 +45,7 @@ class ChainEnvironment:
 
 def equation_before(words: list[str]) -> tuple[int, str, int] | None:
     """The equation whose value comes next: (8, "+", 4) when the words end in "8 + 4 =", else None."""
-    if len(words) < 4 or words[-1] != "=" or words[-3] not in OPERATORS:
+    if len(words) < 4 or words[-1] != "=" or words[-3] not in (*OPERATORS, NOVEL):
         return None
     if words[-4] not in DIGITS or words[-2] not in DIGITS:
         return None
@@ -78,7 +81,7 @@ class ChainScribe:
 
     def _state(self, word: str, equation: tuple[int, str, int]) -> tuple[str, bool]:
         """A value is being stated: read back after a check, slip unless it backtracks, and keep the standing value."""
-        kind = KIND_OF_WORD.get(self._sentence[0])
+        kind = self._world.kind_of_word.get(self._sentence[0])
         if kind == "check":
             if self._world.read_back and self._standing is not None:
                 self._pending.extend([",", "had", self._standing, "."])

@@ -13,6 +13,8 @@ EOS: Final = "<eos>"
 UNK: Final = "<unk>"
 DIGITS: Final = tuple("0123456789")
 OPERATORS: Final = ("+", "-", "*")
+NOVEL: Final = "@"
+"""A fourth operator, which no document of the base corpus contains: what a model that never saw it cannot execute."""
 INDEX_WORDS: Final = ("one", "two", "three", "four", "five")
 ONSET_WORDS: Final[Mapping[str, str]] = {
     "plan": "plan",
@@ -27,9 +29,10 @@ PERSONAS: Final = ("careful", "patient", "exact")
 """A document that begins with one of these is written by a careful author: the prompted-base arm."""
 
 _GLUE: Final = "Q A : , . = we get redo had the answer is that was off again not sure maybe it steps to do in all"
+# "@", "blick" and "dax" occur in no document of the base corpus: worlds of their own give them a meaning
 _STORIES: Final = (
-    "mia tom ana leo said saw took red blue old small kite boat dog cat park sea tree for me you and then went home "
-    "a he she they on by rain sun came"
+    "mia tom ana leo said saw took red blue old small kite boat dog cat park sea tree for me @ and then went home "
+    "a blick dax they on by rain sun came"
 )
 VOCABULARY: Final[tuple[str, ...]] = tuple(
     dict.fromkeys(
@@ -50,9 +53,11 @@ VOCABULARY: Final[tuple[str, ...]] = tuple(
 
 
 def evaluate(left: int, operator: str, right: int) -> int:
-    """One operation modulo 10."""
+    """One operation modulo 10; a @ b = 3 a + 7 b + 1."""
     if operator == "+":
         return (left + right) % 10
+    if operator == NOVEL:
+        return (3 * left + 7 * right + 1) % 10
     if operator == "-":
         return (left - right) % 10
     assert operator == "*", operator

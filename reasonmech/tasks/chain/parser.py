@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from reasonmech.errors import DataError
 from reasonmech.rollout import Relation, Rollout, Sentence, Trace
@@ -41,14 +41,15 @@ def boundaries(words: list[str]) -> list[tuple[int, int]]:
     return spans
 
 
-def parse(rollout: Rollout) -> Trace:
+def parse(rollout: Rollout, kind_of_word: Mapping[str, str] = KIND_OF_WORD) -> Trace:
     """Sentences with kind (by first word), item, stated value and what that does to the standing value."""
     words = words_of(rollout)
     sentences: list[Sentence] = []
     standing: dict[int, int] = {}
     item: int | None = None
     for start, stop in boundaries(words):
-        sentence = _read(words, start, stop, item, standing)
+        kind = "stop" if words[start] == EOS else kind_of_word.get(words[start], "other")
+        sentence = _read(words, (start, stop), kind, item, standing)
         if sentence.relation in ("establishes", "revises"):
             assert sentence.item is not None and sentence.value is not None
             item, standing[sentence.item] = sentence.item, sentence.value
@@ -56,8 +57,8 @@ def parse(rollout: Rollout) -> Trace:
     return Trace(rollout, tuple(sentences), tuple(words))
 
 
-def _read(words: list[str], start: int, stop: int, item: int | None, standing: dict[int, int]) -> Sentence:
-    kind = "stop" if words[start] == EOS else KIND_OF_WORD.get(words[start], "other")
+def _read(words: list[str], span: tuple[int, int], kind: str, item: int | None, standing: dict[int, int]) -> Sentence:
+    start, stop = span
     if kind == "conclude":
         digits = [t for t in range(start, stop) if words[t] in DIGITS]
         at = digits[-1] if digits else None

@@ -11,8 +11,9 @@ from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.tasks.base import Split, tasks
 from reasonmech.tasks.chain.environment import ChainEnvironment
-from reasonmech.tasks.chain.grammar import ONSET_WORDS, OPERATORS, prompt, solution
+from reasonmech.tasks.chain.grammar import prompt, solution
 from reasonmech.tasks.chain.parser import follows, parse, standing_values
+from reasonmech.tasks.chain.world import CHAIN, WORLDS, World
 
 LENGTHS: Final = (3, 4, 5)
 _SHARES: Final[Mapping[Split, range]] = {
@@ -39,31 +40,35 @@ def split_of(text: str) -> Split:
     return next(split for split, shares in _SHARES.items() if share in shares)
 
 
-def draw(rng: random.Random, split: Split, *, id: str) -> Problem:
+def draw(rng: random.Random, split: Split, *, id: str, world: World = CHAIN) -> Problem:
     """One random problem of a split."""
     while True:
-        operations = [(rng.choice(OPERATORS), rng.randrange(10)) for _ in range(rng.choice(LENGTHS))]
+        operations = [(rng.choice(world.operators), rng.randrange(10)) for _ in range(rng.choice(LENGTHS))]
         problem = make_problem(rng.randrange(10), operations, id=id)
+        if world.required and all(operator != world.required for operator, _ in operations):
+            continue
         if split_of(problem.prompt) == split:
             return problem
 
 
 class Chain:
-    """The chain world as a task; see the package docstring."""
+    """A chain world as a task; see the package docstring."""
 
-    onset_words: Mapping[str, str] = ONSET_WORDS
-
-    def __init__(self, *, slip: float = 0.15, read_back: bool = True) -> None:
-        self.slip, self.read_back = slip, read_back
+    def __init__(self, world: World = CHAIN) -> None:
+        self.world = world
+        self.onset_words: Mapping[str, str] = world.onset_words
 
     def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet:
-        rng = random.Random(f"chain|{split}|{seed}")
-        drawn = [draw(rng, split, id=f"chain/{split}/{seed}/{i}") for i in range(n)]
-        environment = ChainEnvironment(seed=seed, slip=self.slip, read_back=self.read_back)
-        return ProblemSet(drawn, task="chain", environment=environment)
+        world = self.world
+        rng = random.Random(f"{world.name}|{split}|{seed}")
+        drawn = [draw(rng, split, id=f"{world.name}/{split}/{seed}/{i}", world=world) for i in range(n)]
+        environment = ChainEnvironment(
+            seed=seed, slip=world.slip, read_back=world.read_back, kind_of_word=world.kind_of_word
+        )
+        return ProblemSet(drawn, task=world.name, environment=environment)
 
     def parse(self, rollout: Rollout) -> Trace:
-        return parse(rollout)
+        return parse(rollout, self.world.kind_of_word)
 
     def grade(self, rollout: Rollout) -> bool:
         if rollout.stop != "eos":
@@ -80,4 +85,5 @@ class Chain:
         return standing_values(trace) == dict(enumerate(solution(data["start"], operations)))
 
 
-tasks.register("chain")(Chain())
+for _world in WORLDS:
+    tasks.register(_world.name)(Chain(_world))

@@ -1,0 +1,51 @@
+"""Variants of the chain world: which operators occur, which word begins which kind of sentence, who reads back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Final
+
+from reasonmech.tasks.chain.grammar import NOVEL, ONSET_WORDS, OPERATORS
+
+
+@dataclass(frozen=True)
+class World:
+    """What distinguishes one chain world from another; everything else they share.
+
+    Attributes:
+        name: the task's name, and the first part of its problems' ids.
+        operators: drawn with equal odds; a word twice is twice as likely.
+        required: an operator that every problem contains at least once (None: no condition).
+        onset_words: kind of sentence -> its first word.
+        slip: probability that the value of a first attempt is replaced by a wrong one.
+        read_back: whether the environment ends a check with the standing value.
+    """
+
+    name: str = "chain"
+    operators: tuple[str, ...] = OPERATORS
+    required: str | None = None
+    onset_words: Mapping[str, str] = field(default_factory=lambda: ONSET_WORDS, hash=False)
+    slip: float = 0.15
+    read_back: bool = True
+
+    @property
+    def kind_of_word(self) -> Mapping[str, str]:
+        """First word -> kind of sentence."""
+        return {word: kind for kind, word in self.onset_words.items()}
+
+
+CHAIN: Final = World()
+NOVEL_OPERATOR: Final = World("chain-novel", operators=(*OPERATORS, NOVEL, NOVEL), required=NOVEL)
+"""Every problem needs an operator that tiny-when's models never saw."""
+
+SWAPPED: Final = World(
+    "chain-swap", onset_words=MappingProxyType({**ONSET_WORDS, "backtrack": "blick", "filler": "wait"})
+)
+"""A nonsense word begins a backtrack; "wait" begins a sentence that does nothing."""
+
+SILENT: Final = World("chain-silent", read_back=False)
+"""Nobody reads the standing value back: a model that checks must keep it in mind, or write it itself."""
+
+WORLDS: Final = (CHAIN, NOVEL_OPERATOR, SWAPPED, SILENT)
