@@ -13,11 +13,11 @@ ROOT = Path(__file__).parent.parent / "reasonmech"
 # first two: their modules are single nouns, which may build on each other as long as there is no cycle.
 LAYERS = (
     {"errors", "shapes", "stats", "paths", "digest", "quiet"},
-    {"registry", "site", "step", "problem", "rollout", "labels"},
+    {"registry", "site", "step", "problem", "rollout", "labels", "agreement"},
     {"hosts", "coders"},
     {"interventions"},
     {"runtime"},
-    {"tasks", "behaviours", "locate", "pairwise", "causal", "claims"},
+    {"tasks", "behaviours", "locate", "pairwise", "causal", "claims", "text"},
     {"hybrid", "organisms", "metrics"},
     {"experiments"},
     {"viz"},

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from reasonmech.behaviours.base import behaviours, boundaries_where, sentence_at, spans_where, stating
+from collections.abc import Mapping
+
+from reasonmech.behaviours.base import behaviours, boundaries_where, sentence_at, spans_where, spans_with_word, stating
 from reasonmech.labels import Opportunity, Span
 from reasonmech.rollout import Sentence, Trace
 
@@ -20,6 +22,9 @@ class Backtrack:
 
     def spans(self, trace: Trace) -> list[Span]:
         return spans_where(trace, lambda s: s.relation == "revises")
+
+    def lexical_spans(self, trace: Trace, onset_words: Mapping[str, str]) -> list[Span]:
+        return spans_with_word(trace, onset_words.get("backtrack"))
 
     def opportunities(self, trace: Trace) -> list[Opportunity]:
         return boundaries_where(trace, contradicted, lambda s: s.relation == "revises")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from reasonmech.labels import Opportunity, Span
@@ -23,6 +23,13 @@ class Behaviour(Protocol):
         """Where the behaviour happens, as offsets from the first generated token."""
         ...
 
+    def lexical_spans(self, trace: Trace, onset_words: Mapping[str, str]) -> list[Span]:
+        """Where its trigger word alone says that it happens: what a keyword labeller sees, for comparison only.
+
+        `onset_words` are those of the trace's task; no span where the task has no word for it.
+        """
+        ...
+
     def opportunities(self, trace: Trace) -> list[Opportunity]:
         """The sentence boundaries at which it could have begun, and whether it did."""
         ...
@@ -38,6 +45,11 @@ behaviours: Registry[Behaviour] = Registry("behaviour")
 def spans_where(trace: Trace, wanted: Callable[[Sentence], bool]) -> list[Span]:
     """Spans of the sentences that `wanted` accepts."""
     return [Span(s.start, s.stop) for s in trace.sentences if wanted(s)]
+
+
+def spans_with_word(trace: Trace, word: str | None) -> list[Span]:
+    """Spans of the sentences in which `word` stands anywhere, as keyword labellers count; none where it is None."""
+    return spans_where(trace, lambda s: word is not None and word in trace.words[s.start : s.stop])
 
 
 def sentence_at(trace: Trace, span: Span) -> tuple[int, Sentence]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from reasonmech.behaviours.base import behaviours, boundaries_where, sentence_at, spans_where
+from collections.abc import Mapping
+
+from reasonmech.behaviours.base import behaviours, boundaries_where, sentence_at, spans_where, spans_with_word
 from reasonmech.labels import Opportunity, Span
 from reasonmech.rollout import Trace
 
@@ -14,6 +16,9 @@ class Plan:
 
     def spans(self, trace: Trace) -> list[Span]:
         return spans_where(trace, lambda s: s.kind == "plan")
+
+    def lexical_spans(self, trace: Trace, onset_words: Mapping[str, str]) -> list[Span]:
+        return spans_with_word(trace, onset_words.get("plan"))
 
     def opportunities(self, trace: Trace) -> list[Opportunity]:
         return boundaries_where(trace, lambda before: not before, lambda s: s.kind == "plan")

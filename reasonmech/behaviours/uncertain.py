@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from reasonmech.behaviours.base import behaviours, boundaries_where, spans_where, stating
+from collections.abc import Mapping
+
+from reasonmech.behaviours.base import behaviours, boundaries_where, spans_where, spans_with_word, stating
 from reasonmech.labels import Opportunity, Span
 from reasonmech.rollout import Trace
 
@@ -14,6 +16,9 @@ class Uncertain:
 
     def spans(self, trace: Trace) -> list[Span]:
         return spans_where(trace, lambda s: s.kind == "uncertain")
+
+    def lexical_spans(self, trace: Trace, onset_words: Mapping[str, str]) -> list[Span]:
+        return spans_with_word(trace, onset_words.get("uncertain"))
 
     def opportunities(self, trace: Trace) -> list[Opportunity]:
         return boundaries_where(trace, lambda before: stating(before) is not None, lambda s: s.kind == "uncertain")

@@ -1,6 +1,7 @@
 """Metrics: one number per text from what a model would say next, or per rollout from what it wrote."""
 
 from reasonmech.metrics.accuracy import Accuracy, accuracy
+from reasonmech.metrics.agreement import agreement_table
 from reasonmech.metrics.answer_likelihood import AnswerLikelihood, answer_likelihood
 from reasonmech.metrics.base import RolloutMetric, metrics
 from reasonmech.metrics.behaviour_rate import BehaviourRate, behaviour_rate
@@ -21,6 +22,7 @@ __all__ = [
     "next_token_kl",
     "BehaviourRate",
     "behaviour_rate",
+    "agreement_table",
     "Accuracy",
     "accuracy",
 ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from reasonmech.behaviours import behaviours
+from reasonmech.behaviours.base import spans_with_word
 from reasonmech.experiments.stages import corpora
 from reasonmech.hosts import register_pair_path
 from reasonmech.labels import Opportunity, Span
@@ -43,6 +44,9 @@ class Count:
 
     def spans(self, trace: Trace) -> list[Span]:
         return [Span(t, t + 1) for t in range(len(trace.words))]
+
+    def lexical_spans(self, trace: Trace, onset_words: Mapping[str, str]) -> list[Span]:
+        return spans_with_word(trace, onset_words.get("count"))
 
     def opportunities(self, trace: Trace) -> list[Opportunity]:
         return [Opportunity(t, True) for t in range(len(trace.words))]
