@@ -1,4 +1,4 @@
-"""Gumbel noise keyed by (seed, problem, sample, position, token): the same whatever the batch, the arm or the host.
+"""Noise keyed by (seed, problem, sample, position, token): the same whatever the batch, the arm or the host.
 
 Sampling by `argmax(logits / T + gumbel)` with this noise is exact sampling at temperature T. Because the noise of a
 token depends on nothing but its key, a batch equals its rows run alone, and arms share common random numbers.
@@ -39,6 +39,21 @@ def gumbel(keys: Int[Tensor, " batch"], position: Int[Tensor, " batch"], vocab: 
     # float32 keeps its relative precision near 0, so the upper tail of the noise is exact to 53 bits
     uniform = (_shift(bits, 11).to(torch.float32) + 0.5).mul_(2.0**-53).clamp_(max=_BELOW_ONE)
     return uniform.neg_().log1p_().neg_().log_().neg_()
+
+
+def uniform(keys: Int[Tensor, " batch"], count: Int[Tensor, " batch"], *, stream: str) -> Float[Tensor, " batch"]:
+    """Uniform numbers in [0, 1), float64: the `count`-th of each row in the stream of this name.
+
+    Streams are independent of each other and of `gumbel`, so a decision drawn here leaves the tokens' noise alone.
+
+    Args:
+        keys: `row_key` of each row (CPU).
+        count: which number of the stream, from 0.
+        stream: name of what is drawn.
+    """
+    salt = hashlib.blake2b(stream.encode(), digest_size=8).digest()
+    stream_keys = _splitmix(keys ^ int.from_bytes(salt, "little", signed=True))
+    return _shift(_splitmix(stream_keys ^ _splitmix(count)), 11).to(torch.float64) * 2.0**-53
 
 
 @lru_cache(maxsize=8)
