@@ -13,8 +13,7 @@ from reasonmech.behaviours.label import Rate
 from reasonmech.hosts import Host
 from reasonmech.organisms.forced import forced_execution, forced_prompts
 from reasonmech.organisms.slips import slips_undone
-from reasonmech.organisms.splice import SplicedDecoder
-from reasonmech.pairwise import pass_at_k
+from reasonmech.organisms.splice import SplicedDecoder, splice
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime.decode import Decode
@@ -33,6 +32,8 @@ def measure_truth(
 ) -> Json:  # fmt: skip
     """Everything that is certain about a pair by construction or exact simulation.
 
+    `outcomes` keeps what was right problem by problem, in the order of the problems, for `verify` to compare with.
+
     Args:
         samples: rollouts per problem at T = 1, for hazards and sampled accuracy.
         coverage: k of process-verified pass@k of the base (0: not measured).
@@ -41,7 +42,7 @@ def measure_truth(
     hosts = {"base": base, "thinking": thinking}
     bar = tqdm(total=2 * len(hosts) + len(CELLS) + 2, desc="truth", disable=not progress)
     free, sampled = {}, {}
-    result: Json = {"n_problems": len(problems), "seed": seed}
+    result: Json = {"task": problems.task, "n_problems": len(problems), "seed": seed}
     for name, host in hosts.items():
         free[name] = _run(host, problems, Decode(max_new_tokens=_TOKENS, batch_size=256))
         bar.update()
@@ -52,16 +53,23 @@ def measure_truth(
         result[name] = _free_running(free[name], sampled[name])
     cells = {}
     for onset, executor in CELLS:
-        spliced = SplicedDecoder(hosts[onset], hosts[executor])
+        spliced = splice(onset=hosts[onset], executor=hosts[executor], task=problems.task)
         cells[onset, executor] = grade(_run(spliced, problems, Decode(max_new_tokens=_TOKENS, batch_size=256))).astype(
             float
         )
         bar.update()
-    result["splice"] = _factorial(cells, {name: grade(runs).astype(float) for name, runs in free.items()})
+    alone = {name: grade(runs).astype(float) for name, runs in free.items()}
+    result["splice"] = _factorial(cells, alone)
+    result["outcomes"] = {
+        "greedy": {name: bits(right) for name, right in alone.items()},
+        "spliced": {f"{onset}-{executor}": bits(right) for (onset, executor), right in cells.items()},
+    }
     result["execution"] = _execution(hosts, sampled, forced, seed)
     bar.update()
     if coverage:
-        result["base"][f"pass@{coverage}_verified"] = _coverage(base, problems, coverage, seed)
+        verified = verified_counts(base, problems, k=coverage, seed=seed)
+        result["base"][f"pass@{coverage}_verified"] = _interval(mean_interval(np.array(verified) > 0))
+        result["outcomes"][f"pass@{coverage}_verified"] = " ".join(map(str, verified))
     bar.update()
     bar.close()
     return result
@@ -143,7 +151,13 @@ def _execution(hosts: Mapping[str, Host], sampled: Mapping[str, Rollouts], force
     return rows
 
 
-def _coverage(base: Host, problems: ProblemSet, k: int, seed: int) -> Json:
+def verified_counts(host: Host, problems: ProblemSet, *, k: int, seed: int) -> list[int]:
+    """How many of `k` samples at T = 1 are right with every step right, per problem."""
     decode = Decode(max_new_tokens=_TOKENS, temperature=1.0, samples=k, seed=seed + 1, batch_size=512)
-    verified = [tasks.get(problems.task).verified(trace) for trace in parse(_run(base, problems, decode))]
-    return _interval(pass_at_k(np.array(verified).reshape(len(problems), k), k))
+    verified = [tasks.get(problems.task).verified(trace) for trace in parse(_run(host, problems, decode))]
+    return np.array(verified).reshape(len(problems), k).sum(axis=1).tolist()
+
+
+def bits(right: np.ndarray) -> str:
+    """One character per problem: 1 where it is right."""
+    return "".join("1" if value else "0" for value in right)
