@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 import torch
 from sae_lens import JumpReLUSAE, JumpReLUSAEConfig  # noqa: TID251 - to make a file in its layout
 from sae_lens.saes.sae import SAEMetadata  # noqa: TID251
+from transformers.masking_utils import create_causal_mask
 
 import reasonmech as rm
 from reasonmech.coders import SAELensCoder, hook_of_site
@@ -36,6 +37,18 @@ def random_ids(rows: int, length: int, *, seed: int = 0) -> torch.Tensor:
 def as_texts(host: rm.Host, ids: torch.Tensor) -> list[str]:
     """The same as text; the tokenizer is one word, one token."""
     return [" ".join(host.tokenizer.convert_ids_to_tokens(row)) for row in ids.tolist()]
+
+
+def run_from(host: rm.Host, layer: int, x: torch.Tensor) -> torch.Tensor:
+    """Blocks from `layer` on, norm and head of the last token, and nothing else: what a suffix costs. [row, vocab]"""
+    inner, at = host.model.model, torch.arange(x.shape[1])[None]
+    mask = create_causal_mask(
+        config=inner.config, inputs_embeds=x, attention_mask=None, past_key_values=None, position_ids=at
+    )
+    rotary = inner.rotary_emb(x, at)
+    for block in host.layers[layer:]:
+        x = block(x, attention_mask=mask, position_ids=at, position_embeddings=rotary)
+    return host.logits_of(x[:, -1])
 
 
 def jumprelu_coder(host: rm.Host, layer: int, d_sae: int) -> SAELensCoder:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from _models import as_texts, make_host, random_ids
+from _models import as_texts, make_host, random_ids, run_from
 from _table import Target, measure, report, timed
 from torch import Tensor
-from transformers.masking_utils import create_causal_mask
 
 import reasonmech as rm
 from reasonmech.causal.sweep_values import Configuration
@@ -119,15 +118,7 @@ def layers_above(case: Case) -> Callable[[], None]:
             inner(input_ids=case.ids, use_cache=False)
             for start in range(0, len(case.cells), ROWS):
                 n = min(ROWS, len(case.cells) - start)
-                x = torch.randn(n, LENGTH, case.host.d_model)
-                at = torch.arange(LENGTH)[None]
-                mask = create_causal_mask(
-                    config=inner.config, inputs_embeds=x, attention_mask=None, past_key_values=None, position_ids=at
-                )
-                rotary = inner.rotary_emb(x, at)
-                for block in case.host.layers[case.layer + 1 :]:
-                    x = block(x, attention_mask=mask, position_ids=at, position_embeddings=rotary)
-                case.host.logits_of(x[:, -1])
+                run_from(case.host, case.layer + 1, torch.randn(n, LENGTH, case.host.d_model))
 
     return run
 
