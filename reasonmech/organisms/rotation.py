@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import torch
@@ -24,6 +25,23 @@ ROTATABLE: Final = ("llama", "mistral", "qwen2", "qwen3")
 """Model types whose every norm of the stream is an RMS norm with gain g, before what reads it, and nothing else."""
 
 Rotate = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """How a model is rotated: the stage of a recipe that takes no training.
+
+    Attributes:
+        seed: of the rotation and the orders.
+        permute: also put heads and neurons of every layer in another order.
+    """
+
+    seed: int = 0
+    permute: bool = True
+
+    def apply(self, model: PreTrainedModel) -> PreTrainedModel:
+        """`rotated` with these settings; the model given is left as it is."""
+        return rotated(model, seed=self.seed, permute=self.permute)
 
 
 @torch.no_grad()

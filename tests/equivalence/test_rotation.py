@@ -25,7 +25,7 @@ from transformers import (
 
 from reasonmech.errors import MismatchError
 from reasonmech.hosts import Host, load_host
-from reasonmech.organisms.rotation import plane_rotations, rotated
+from reasonmech.organisms.rotation import Rotation, plane_rotations, rotated
 from reasonmech.runtime import capture, generate
 from reasonmech.runtime.decode import Decode
 from reasonmech.tasks import load_task
@@ -106,7 +106,7 @@ def test_a_rotation_is_orthogonal_known_by_its_seed_and_far_from_the_identity() 
 
 
 def test_a_saved_rotation_is_loaded_untied(tmp_path: Path) -> None:
-    turned = rotated(wild("llama"), seed=0)
+    turned = Rotation(seed=0).apply(wild("llama"))
     turned.save_pretrained(tmp_path)
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert not torch.equal(loaded.lm_head.weight, loaded.model.embed_tokens.weight)
