@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent / "reasonmech"
 LAYERS = (
     {"errors", "shapes", "stats", "paths", "digest", "quiet"},
     {"registry", "site", "step", "problem", "rollout", "labels", "agreement"},
-    {"hosts", "coders"},
+    {"hosts", "coders", "simulators"},
     {"interventions"},
     {"runtime"},
     {"tasks", "behaviours", "locate", "pairwise", "causal", "claims", "text"},

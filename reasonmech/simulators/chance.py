@@ -1,0 +1,34 @@
+"""Chance that belongs to a key: a number in [0, 1) that depends on its key alone, not on what else is drawn."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import numpy as np
+from jaxtyping import Float, Int, UInt64
+
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+_FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
+_SECOND: Final = np.uint64(0x94D049BB133111EB)
+
+
+def row_keys(seed: int, stream: str, *, problems: int, samples: int = 1) -> UInt64[np.ndarray, "problem sample"]:
+    """One key per row, a function of (seed, stream, problem, sample): more problems or samples change no other key."""
+    digest = hashlib.blake2b(f"{seed}|{stream}".encode(), digest_size=8).digest()
+    root = np.full((), int.from_bytes(digest), dtype=np.uint64)
+    return _child(_child(root[None, None], np.arange(problems)[:, None]), np.arange(samples)[None, :])
+
+
+def draw(keys: UInt64[np.ndarray, "*row"], index: int | Int[np.ndarray, "*row"]) -> Float[np.ndarray, "*row"]:
+    """The `index`-th uniform number in [0, 1) of each key."""
+    return (_child(keys, np.asarray(index)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _child(keys: np.ndarray, index: np.ndarray) -> UInt64[np.ndarray, "*row"]:
+    """Element `index` of the SplitMix64 stream that begins at each key (Steele, Lea and Flood 2014, figure 17)."""
+    with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant
+        z = keys + _GOLDEN * (index.astype(np.uint64) + np.uint64(1))
+        z = (z ^ (z >> np.uint64(30))) * _FIRST
+        z = (z ^ (z >> np.uint64(27))) * _SECOND
+        return z ^ (z >> np.uint64(31))
