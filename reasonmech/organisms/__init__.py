@@ -1,10 +1,23 @@
 """Small base/thinking pairs built from scratch, whose truth is known: corpus, training, splicing, measured truth."""
 
+from reasonmech.organisms import zoo as _zoo  # each organism registers itself
 from reasonmech.organisms.building import build
 from reasonmech.organisms.dial import Dial
 from reasonmech.organisms.dial_table import dial_table
 from reasonmech.organisms.recipes import PairRecipe, recipes
 from reasonmech.organisms.splice import SplicedDecoder, splice
-from reasonmech.organisms.truth import measure_truth
+from reasonmech.organisms.truth import Effort, measure_truth
 
-__all__ = ["Dial", "PairRecipe", "SplicedDecoder", "build", "dial_table", "measure_truth", "recipes", "splice"]
+del _zoo
+
+__all__ = [
+    "Dial",
+    "Effort",
+    "PairRecipe",
+    "SplicedDecoder",
+    "build",
+    "dial_table",
+    "measure_truth",
+    "recipes",
+    "splice",
+]

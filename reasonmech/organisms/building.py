@@ -1,4 +1,4 @@
-"""Build a pair from scratch: pretrain, check, reinforce, measure its truth. Resumes where it was stopped."""
+"""Build a pair from its recipe: both models, then their measured truth. Resumes where it was stopped."""
 
 from __future__ import annotations
 
@@ -7,22 +7,21 @@ import shutil
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from transformers import LlamaForCausalLM, PreTrainedModel
+import yaml
+from transformers import PreTrainedModel
 
 from reasonmech.errors import DataError, OutputError
 from reasonmech.hosts import Host, load_host
-from reasonmech.organisms.grpo import grpo
-from reasonmech.organisms.pretrain import PretrainRecipe, pretrain
+from reasonmech.organisms.making import make
 from reasonmech.organisms.probe import probe_skills
-from reasonmech.organisms.recipes import PairRecipe, check_base, check_progress, is_ready, recipes
-from reasonmech.organisms.truth import measure_truth
-from reasonmech.tasks import Split, load_task
+from reasonmech.organisms.recipes import PairRecipe, recipes
+from reasonmech.organisms.truth import Effort, measure_truth
+from reasonmech.tasks import load_task
 from reasonmech.tasks.chain import word_tokenizer
 
 Json = dict[str, Any]
-ATTEMPTS: Final = 4  # initialisations tried: induction over two tokens arrives late in some, and in some not at all
 
 
 def build(
@@ -31,23 +30,24 @@ def build(
     *,
     seed: int = 0,
     recipe: PairRecipe | None = None,
-    problems: int = 500,
-    split: Split = "confirmation",
+    effort: Effort | None = None,
     progress: bool = True,
 ) -> Path:
     """Build an organism into `out`: `base/` and `thinking/` (Hugging Face checkpoints), `truth.json`, `training.json`.
+
+    A model that the pair shares with another is not stored again; `pair.yaml` says where each is.
 
     Works in `<out>.partial`, with a checkpoint every few steps; call it again after a kill and it goes on. The
     directory gets its name only when everything in it is complete.
 
     Args:
         recipe: another recipe than the registered one (a shorter one, for a test).
-        problems, split: on which the truth is measured.
+        effort: how much is measured for the truth.
 
     Raises:
         UnknownNameError: no such organism.
         OutputError: `out` exists already.
-        DataError: no initialisation got every skill, or the reward collapsed.
+        DataError: no initialisation got every skill, the reward collapsed, or the truth misses a requirement.
     """
     recipe = (recipe or recipes.get(name)).seeded(seed)
     out = Path(out)
@@ -55,22 +55,24 @@ def build(
         raise OutputError(f"{out} exists already", do="choose another directory, or remove it")
     work = out.with_name(out.name + ".partial")
     work.mkdir(parents=True, exist_ok=True)
-    tokenizer = word_tokenizer()
-    base, base_log, pretraining = _base(recipe, work, progress)
-    recipe = replace(recipe, pretrain=pretraining)
-    skills = probe_skills(base)
-    thinking, grpo_log = grpo(base, tokenizer, recipe.grpo, work / "thinking.safetensors", progress=progress)
-    for role, model in (("base", base), ("thinking", thinking)):
-        _save(model, work / role)
-        tokenizer.save_pretrained(work / role)
-    hosts = {role: load_host(work / role, name=f"{name}/{role}") for role in ("base", "thinking")}
-    _write(
-        work / "training.json", {"recipe": asdict(recipe) | {"requirements": None}, "base": base_log, "grpo": grpo_log}
-    )
-    truth = _truth(name, recipe, hosts, skills, seed=seed, n=problems, split=split, progress=progress)
+    base, made_base, base_log = make(recipe.base, work / "base", progress=progress)
+    thinking, made_thinking, thinking_log = make(recipe.thinking, work / "thinking", base=base, progress=progress)
+    recipe = replace(recipe, base=made_base, thinking=made_thinking)
+    where = {
+        role: made.shared or _save(model, work / role)
+        for role, made, model in (("base", made_base, base), ("thinking", made_thinking, thinking))
+    }
+    (work / "pair.yaml").write_text(yaml.safe_dump({"name": name, **where, "task": recipe.task}, sort_keys=False))
+    hosts = {
+        role: load_host(work / path if (work / path).is_dir() else path, name=f"{name}/{role}")
+        for role, path in where.items()
+    }
+    logs = {"recipe": asdict(recipe) | {"requirements": None}, "base": base_log, "thinking": thinking_log}
+    _write(work / "training.json", logs)
+    truth = _truth(name, recipe, hosts, effort or Effort(seed=seed), progress=progress)
     _write(work / "truth.json", truth)
-    for checkpoint in [*work.glob("base-*"), work / "thinking.safetensors"]:
-        checkpoint.unlink()
+    for checkpoint in [*work.glob("base-*"), *work.glob("thinking-*")]:
+        shutil.rmtree(checkpoint) if checkpoint.is_dir() else checkpoint.unlink()
     work.rename(out)
     unmet = [row["name"] for row in truth["requirements"] if not row["met"]]
     if unmet:
@@ -81,72 +83,32 @@ def build(
     return out
 
 
-def _base(recipe: PairRecipe, work: Path, progress: bool) -> tuple[LlamaForCausalLM, list[Json], PretrainRecipe]:
-    """A base with every skill, its log, and the recipe of the first initialisation that got there.
-
-    Failures are kept beside their reason.
-    """
-    for attempt in range(ATTEMPTS):
-        failed = work / f"base-{attempt}.failed"
-        if failed.exists():
-            continue
-        pretraining = replace(recipe.pretrain, seed=recipe.pretrain.seed + 1000 * attempt)
-        if attempt:  # what luck did not bring the first time is drilled from the first checkpoint on
-            pretraining = replace(pretraining, drill_from=0.0)
-        try:
-            base, log = pretrain(
-                pretraining,
-                work / f"base-{attempt}.safetensors",
-                progress=progress,
-                probe=probe_skills,
-                watch=check_progress,
-                ready=is_ready,
-            )
-            check_base(probe_skills(base))
-            return base, log, pretraining
-        except DataError as error:
-            failed.write_text(str(error))
-    reasons = "; ".join(path.read_text().splitlines()[0] for path in sorted(work.glob("base-*.failed")))
-    raise DataError(
-        f"none of {ATTEMPTS} initialisations became a base with every skill: {reasons}",
-        do="pretrain longer, or from another seed: reinforcement learning on such a base collapses to guessing",
-    )
-
-
-def _truth(
-    name: str,
-    recipe: PairRecipe,
-    hosts: dict[str, Host],
-    skills: Json,
-    *,
-    seed: int,
-    n: int,
-    split: Split,
-    progress: bool,
-) -> Json:
+def _truth(name: str, recipe: PairRecipe, hosts: dict[str, Host], effort: Effort, *, progress: bool) -> Json:
     """Measured on the saved checkpoints, so after rounding to the shipped dtype."""
-    measured = measure_truth(
-        hosts["base"], hosts["thinking"], load_task("chain", n=n, seed=seed, split=split), seed=seed, progress=progress
-    )
+    problems = load_task(recipe.task, n=effort.problems, seed=effort.seed, split=effort.split)
+    measured = measure_truth(hosts["base"], hosts["thinking"], problems, effort=effort, progress=progress)
     rows = recipe.requirements(measured)
     return {
         "name": name,
         "class": recipe.truth_class,
         "card": recipe.card,
-        "seed": seed,
-        "split": split,
+        "seed": effort.seed,
+        "split": effort.split,
         "reasonmech": version("reasonmech"),
         "weights": {role: host.weight_hash for role, host in hosts.items()},
         "requirements": [row._asdict() | {"met": row.met} for row in rows],
-        "skills": skills,
+        "skills": probe_skills(hosts["base"].model),
         "measured": measured,
     }
 
 
-def _save(model: PreTrainedModel, path: Path) -> None:
+def _save(model: PreTrainedModel, path: Path) -> str:
+    """Write a model with its tokenizer; returns the directory's name."""
     if path.exists():
         shutil.rmtree(path)
     model.save_pretrained(path)
+    word_tokenizer().save_pretrained(path)
+    return path.name
 
 
 def _write(path: Path, content: Json) -> None:

@@ -21,22 +21,25 @@ from reasonmech.tasks.chain.grammar import DIGITS, evaluate
 _ENOUGH: Final = 14  # tokens from any onset word to the digit it states, with room to spare
 
 
-def forced_prompts(traces: Sequence[Trace], behaviour: str, *, n: int, seed: int = 0) -> ProblemSet:
+def forced_prompts(
+    traces: Sequence[Trace], behaviour: str, *, n: int, seed: int = 0, task: str = "chain"
+) -> ProblemSet:
     """Up to `n` texts cut at opportunities of `behaviour`, each continued by the behaviour's onset word.
 
-    The answer of each is the equation that the sentence ought to state: the one that stands, as it was written, with
-    its true value ("8 + 4 = 2").
+    The answer of each is the equation that the sentence ought to state, with its true value ("8 + 4 = 2"): for a check
+    or a backtrack the one that stands, as it was written; for a step the next operation on the value that stands.
 
     Raises:
         DataError: no opportunity in these traces.
     """
-    found, word = behaviours.get(behaviour), tasks.get("chain").onset_words[behaviour]
+    found, word = behaviours.get(behaviour), tasks.get(task).onset_words[behaviour]
     problems = []
     for trace in traces:
         for o in found.opportunities(trace):
             text = " ".join([trace.rollout.problem.prompt, *trace.words[: o.offset], word])
             name = f"{trace.rollout.problem.id}#{trace.rollout.sample}@{o.offset}"
-            problems.append(Problem(name, text, _due(trace, o.offset)))
+            due = _next_due(trace, o.offset) if behaviour == "step" else _due(trace, o.offset)
+            problems.append(Problem(name, text, due))
     if not problems:
         raise DataError(
             f"no opportunity for {behaviour!r} in {len(traces)} traces", do="use rollouts that work step by step"
@@ -51,6 +54,17 @@ def _due(trace: Trace, offset: int) -> str:
     assert stands.equation is not None
     left, operator, right = stands.equation.split()
     return f"{stands.equation} = {evaluate(int(left), operator, int(right))}"
+
+
+def _next_due(trace: Trace, offset: int) -> str:
+    """The next operation of the problem on the value that stands at `offset`, with its true value."""
+    data = trace.rollout.problem.data
+    stated = [s for s in trace.sentences if s.start < offset and s.relation in ("establishes", "revises")]
+    done = sum(s.relation == "establishes" for s in stated)
+    left = int(data["start"]) if not stated else stated[-1].value
+    assert left is not None
+    operator, right = data["operations"][done]
+    return f"{left} {operator} {right} = {evaluate(left, operator, right)}"
 
 
 def forced_execution(host: Host, prompts: ProblemSet, *, samples: int = 1, seed: int = 0) -> Rate:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from reasonmech.behaviours import onset_rate, verified_rate
@@ -19,26 +21,43 @@ from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime.decode import Decode
 from reasonmech.runtime.generate import generate
 from reasonmech.stats import Interval, clopper_pearson, mean_interval, paired_bootstrap, ratio_interval
-from reasonmech.tasks import grade, parse, tasks
+from reasonmech.tasks import Split, grade, parse, tasks
 
 Json = dict[str, Any]
 CELLS: Final = (("base", "base"), ("base", "thinking"), ("thinking", "base"), ("thinking", "thinking"))
 _TOKENS: Final = 224
 
 
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured.
+
+    Attributes:
+        problems, split, seed: on which problems.
+        samples: rollouts per problem at T = 1, for hazards and sampled accuracy.
+        forced: onsets forced per behaviour and model, at least.
+        coverage: k of process-verified pass@k of the base (0: not measured).
+        coverage_problems: of those problems, how many it is measured on.
+    """
+
+    problems: int = 500
+    split: Split = "confirmation"
+    seed: int = 0
+    samples: int = 4
+    forced: int = 2000
+    coverage: int = 64
+    coverage_problems: int = 100
+
+
 def measure_truth(
-    base: Host, thinking: Host, problems: ProblemSet, *, samples: int = 4, coverage: int = 64, forced: int = 2000,
-    seed: int = 0, progress: bool = True,
-) -> Json:  # fmt: skip
+    base: Host, thinking: Host, problems: ProblemSet, *, effort: Effort | None = None, progress: bool = True
+) -> Json:
     """Everything that is certain about a pair by construction or exact simulation.
 
     `outcomes` keeps what was right problem by problem, in the order of the problems, for `verify` to compare with.
-
-    Args:
-        samples: rollouts per problem at T = 1, for hazards and sampled accuracy.
-        coverage: k of process-verified pass@k of the base (0: not measured).
-        forced: onsets forced per behaviour and model, at least.
     """
+    effort = effort or Effort()
+    seed, coverage = effort.seed, effort.coverage
     hosts = {"base": base, "thinking": thinking}
     bar = tqdm(total=2 * len(hosts) + len(CELLS) + 2, desc="truth", disable=not progress)
     free, sampled = {}, {}
@@ -47,7 +66,9 @@ def measure_truth(
         free[name] = _run(host, problems, Decode(max_new_tokens=_TOKENS, batch_size=256))
         bar.update()
         sampled[name] = _run(
-            host, problems, Decode(max_new_tokens=_TOKENS, temperature=1.0, samples=samples, seed=seed, batch_size=256)
+            host,
+            problems,
+            Decode(max_new_tokens=_TOKENS, temperature=1.0, samples=effort.samples, seed=seed, batch_size=256),
         )
         bar.update()
         result[name] = _free_running(free[name], sampled[name])
@@ -64,10 +85,10 @@ def measure_truth(
         "greedy": {name: bits(right) for name, right in alone.items()},
         "spliced": {f"{onset}-{executor}": bits(right) for (onset, executor), right in cells.items()},
     }
-    result["execution"] = _execution(hosts, sampled, forced, seed)
+    result["execution"] = _execution(hosts, sampled, effort, problems.task)
     bar.update()
     if coverage:
-        verified = verified_counts(base, problems, k=coverage, seed=seed)
+        verified = verified_counts(base, problems[: effort.coverage_problems], k=coverage, seed=seed)
         result["base"][f"pass@{coverage}_verified"] = _interval(mean_interval(np.array(verified) > 0))
         result["outcomes"][f"pass@{coverage}_verified"] = " ".join(map(str, verified))
     bar.update()
@@ -119,10 +140,27 @@ def _free_running(greedy: Rollouts, sampled: Rollouts) -> Json:
                 kind: _per_problem(traces, lambda some, kind=kind: verified_rate(some, kind))
                 for kind in ("step", "check", "backtrack")
             },
+            "reached": _mean(_reached(traces).reshape(-1, len(runs) // len(greedy)).mean(axis=1)),
+            "said": _said(traces),
             "tokens": float(np.mean([len(r.ids) for r in runs])),
             "cut_off": float(np.mean([r.stop == "length" for r in runs])),
         }
     return row
+
+
+def _reached(traces: Sequence[Trace]) -> Float[np.ndarray, " rollout"]:
+    """Whether the last value worked out is the answer, however the text then ends."""
+    found = []
+    for trace in traces:
+        values = [s.value for s in trace.sentences if s.relation in ("establishes", "revises")]
+        found.append(float(bool(values) and str(values[-1]) == trace.rollout.problem.answer))
+    return np.array(found)
+
+
+def _said(traces: Sequence[Trace]) -> dict[str, float]:
+    """Sentences of every kind per rollout, by their first words: what a lexical count sees."""
+    kinds = sorted({s.kind for trace in traces for s in trace.sentences})
+    return {k: sum(s.kind == k for trace in traces for s in trace.sentences) / len(traces) for k in kinds}
 
 
 def _factorial(cells: Mapping[tuple[str, str], np.ndarray], free: Mapping[str, np.ndarray]) -> Json:
@@ -137,12 +175,14 @@ def _factorial(cells: Mapping[tuple[str, str], np.ndarray], free: Mapping[str, n
     }  # fmt: skip
 
 
-def _execution(hosts: Mapping[str, Host], sampled: Mapping[str, Rollouts], forced: int, seed: int) -> Json:
+def _execution(hosts: Mapping[str, Host], sampled: Mapping[str, Rollouts], effort: Effort, task: str) -> Json:
     """At least `forced` onsets, on the same texts of both models, each text sampled as often as that takes."""
-    traces = [*parse(sampled["thinking"]), *parse(sampled["base"])]
+    traces, forced, seed = [*parse(sampled["thinking"]), *parse(sampled["base"])], effort.forced, effort.seed
     rows: Json = {}
-    for behaviour in ("check", "backtrack"):
-        prompts = forced_prompts(traces, behaviour, n=forced, seed=seed)
+    for behaviour in ("step", "check", "backtrack"):
+        if not onset_rate(traces, behaviour).n:
+            continue
+        prompts = forced_prompts(traces, behaviour, task=task, n=forced, seed=seed)
         samples = -(-forced // len(prompts))
         rows[behaviour] = {
             name: _rate(forced_execution(host, prompts, samples=samples, seed=seed)) | {"n_texts": len(prompts)}

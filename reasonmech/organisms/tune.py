@@ -31,8 +31,10 @@ class TuneRecipe:
         world: name of the chain world whose documents are read.
         modes: how often their authors do what.
         skill_share: share of skill documents.
-        traces: read the rollouts of the teacher instead (distillation); `world`, `modes` and `skill_share` then say
-            nothing.
+        teacher: a model whose right rollouts are read instead, such as "organism:tiny-when/thinking" (distillation);
+            `modes` and `skill_share` then say nothing, and `world` names its task.
+        problems: of the training split that the teacher solves, once each at T = 1.
+        snapshots: how many intermediate models are kept, evenly spaced, the last one included.
     """
 
     seed: int = 0
@@ -47,7 +49,8 @@ class TuneRecipe:
     world: str = "chain"
     skill_share: float = 0.25
     modes: Modes = field(default_factory=Modes)
-    traces: bool = False
+    teacher: str = ""
+    problems: int = 1000
     snapshots: int = 0
 
     def learning_rate(self, step: int) -> float:

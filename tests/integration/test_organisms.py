@@ -18,7 +18,8 @@ from reasonmech.organisms.corpus import IDS, UNLEARNT, Mix, Modes, Shape, batch
 from reasonmech.organisms.grpo import GrpoRecipe, _check_collapse, _loss, _pad, _updates, advantages, grpo
 from reasonmech.organisms.pretrain import PretrainRecipe, new_model, pretrain
 from reasonmech.organisms.probe import probe_skills
-from reasonmech.organisms.recipes import check_base, recipes
+from reasonmech.organisms.readiness import check_base
+from reasonmech.organisms.recipes import Made, recipes
 from reasonmech.rollout import Rollouts
 from reasonmech.tasks.chain import word_tokenizer
 from tests.unit.chain_text import CAREFUL, GUESS, rollout
@@ -156,7 +157,7 @@ def test_a_collapsed_run_is_given_up() -> None:
 def test_no_reinforcement_without_skills(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"copying 0\.\d+ < 0\.99"):
         check_base(probe_skills(new_model(TINY), n=4))
-    recipe = replace(recipes.get("tiny-when"), pretrain=TINY, grpo=FEW)
+    recipe = replace(recipes.get("tiny-when"), base=Made(TINY), thinking=Made("base", (FEW,)))
     with pytest.raises(DataError, match="none of 4 initialisations"):
         build("tiny-when", tmp_path / "pair", recipe=recipe, progress=False)
     assert not (tmp_path / "pair").exists() and (tmp_path / "pair.partial").exists()

@@ -1,0 +1,121 @@
+"""Make one model of a pair: from scratch or from one that exists, then stage by stage."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from transformers import LlamaForCausalLM
+
+from reasonmech.errors import DataError
+from reasonmech.hosts import load_host
+from reasonmech.organisms.grpo import GrpoRecipe, grpo
+from reasonmech.organisms.pretrain import PretrainRecipe, pretrain
+from reasonmech.organisms.probe import probe_skills
+from reasonmech.organisms.readiness import check_base, check_progress, is_ready
+from reasonmech.organisms.recipes import Made, Stage
+from reasonmech.organisms.rotation import Rotation
+from reasonmech.organisms.tune import Data, TuneRecipe, corpus_data, trace_data, tune
+from reasonmech.runtime.decode import Decode
+from reasonmech.runtime.generate import generate
+from reasonmech.tasks import grade, load_task
+from reasonmech.tasks.chain import word_tokenizer
+
+Log = list[dict[str, Any]]
+ATTEMPTS: Final = 4  # initialisations tried: induction over two tokens arrives late in some, and in some not at all
+
+
+def make(
+    made: Made, work: Path, *, base: LlamaForCausalLM | None = None, progress: bool = True
+) -> tuple[LlamaForCausalLM, Made, list[Log]]:
+    """A model, the recipe that was really followed, and the log of its start and of every stage.
+
+    Args:
+        work: first part of the names of its checkpoints: `<work>-0.safetensors`, `<work>-stage0.safetensors`, ...
+        base: the pair's base, where the recipe starts from it.
+
+    Raises:
+        DataError: no initialisation got every skill, or the reward collapsed.
+        MismatchError: a checkpoint belongs to another recipe, or a model that exists is no Llama.
+    """
+    logs: list[Log] = []
+    if isinstance(made.start, PretrainRecipe):
+        model, log, pretraining = _pretrained(made.start, work, progress)
+        made = replace(made, start=pretraining)
+        logs.append(log)
+    elif made.start == "base":
+        assert base is not None, "a base is made from a pretraining or from a model that exists"
+        model = base
+    else:
+        model = existing(made.start)
+    for number, stage in enumerate(made.stages):
+        checkpoint = work.with_name(f"{work.name}-stage{number}.safetensors")
+        model, log = carry_out(stage, model, checkpoint, progress=progress)
+        logs.append(log)
+    return model, made, logs
+
+
+def existing(path: str) -> LlamaForCausalLM:
+    """A trained model, such as "organism:tiny-when/base"."""
+    model = load_host(path).model
+    assert isinstance(model, LlamaForCausalLM), f"{path} is no chain organism"
+    return model
+
+
+def carry_out(
+    stage: Stage, model: LlamaForCausalLM, checkpoint: Path, *, progress: bool = True
+) -> tuple[LlamaForCausalLM, Log]:
+    """The model after one stage, and the stage's log; the model that was given stays as it is."""
+    match stage:
+        case GrpoRecipe():
+            return grpo(model, word_tokenizer(), stage, checkpoint, progress=progress)
+        case TuneRecipe():
+            return tune(model, stage, checkpoint, data=_data(stage), progress=progress)
+        case Rotation():
+            turned = stage.apply(model)
+            assert isinstance(turned, LlamaForCausalLM)
+            return turned, []
+
+
+def _data(stage: TuneRecipe) -> Data:
+    """What a tuning reads: documents, or the right rollouts of its teacher."""
+    if not stage.teacher:
+        return corpus_data(stage)
+    problems = load_task(stage.world, n=stage.problems, seed=stage.seed, split="train")
+    decode = Decode(max_new_tokens=224, temperature=1.0, seed=stage.seed, batch_size=256)
+    rollouts = generate(load_host(stage.teacher), problems, decode=decode, progress=False, receipt="none")
+    right = [rollout for rollout, good in zip(rollouts, grade(rollouts), strict=True) if good]
+    return trace_data(stage, right)
+
+
+def _pretrained(recipe: PretrainRecipe, work: Path, progress: bool) -> tuple[LlamaForCausalLM, Log, PretrainRecipe]:
+    """A base with every skill, its log, and the recipe of the first initialisation that got there.
+
+    Failures are kept beside their reason.
+    """
+    for attempt in range(ATTEMPTS):
+        failed = work.with_name(f"{work.name}-{attempt}.failed")
+        if failed.exists():
+            continue
+        pretraining = replace(recipe, seed=recipe.seed + 1000 * attempt)
+        if attempt:  # what luck did not bring the first time is drilled from the first checkpoint on
+            pretraining = replace(pretraining, drill_from=0.0)
+        try:
+            base, log = pretrain(
+                pretraining,
+                work.with_name(f"{work.name}-{attempt}.safetensors"),
+                progress=progress,
+                probe=probe_skills,
+                watch=check_progress,
+                ready=is_ready,
+            )
+            check_base(probe_skills(base))
+            return base, log, pretraining
+        except DataError as error:
+            failed.write_text(str(error))
+    reasons = "; ".join(path.read_text().splitlines()[0] for path in sorted(work.parent.glob(f"{work.name}-*.failed")))
+    raise DataError(
+        f"none of {ATTEMPTS} initialisations became a base with every skill: {reasons}",
+        do="pretrain longer, or from another seed: reinforcement learning on such a base collapses to guessing",
+    )

@@ -1,0 +1,49 @@
+"""tiny-both: a new operation and the habit of checking, by supervised training and then by reward."""
+
+from __future__ import annotations
+
+from reasonmech.organisms.grpo import GrpoRecipe
+from reasonmech.organisms.recipes import Json, Made, PairRecipe, recipes
+from reasonmech.organisms.requirements import Requirement, accuracy, executed, onset, points
+from reasonmech.organisms.tune import TuneRecipe
+
+
+def taught_both(truth: Json) -> list[Requirement]:
+    """Neither factor explains the gap by itself."""
+    return [
+        accuracy(truth, "base", 0.0, 0.25),
+        accuracy(truth, "thinking", 0.95, 1.0),
+        onset(truth, "base", "check", 0.0, 0.3),
+        onset(truth, "thinking", "check", 0.95, 1.0),
+        points(truth, "when", 15.0, 85.0),
+        points(truth, "how", 15.0, 85.0),
+        *executed(truth, "step", "base", 0.0, 0.7),
+        *executed(truth, "step", "thinking", 0.97),
+    ]
+
+
+recipes.register("tiny-both")(
+    PairRecipe(
+        truth_class="both",
+        says="training taught both: an operation the base never saw, and when to step, check and backtrack",
+        card=(
+            "The base is tiny-when's; every problem needs an operator (@) that it never read. The thinking model "
+            "is first tuned on documents of the same careless authors that use the operator (how), then "
+            "reinforced with the outcome as its reward (when). A correct instrument gives both their shares; on "
+            "mixtures with problems that need no new operator the shares move, and the splice says by how much. "
+            "It fools every rule that gives one answer: a recovery ratio of the hybrid above a half, say, which "
+            "here is neither when nor how."
+        ),
+        requirements=taught_both,
+        base=Made("organism:tiny-when/base"),
+        thinking=Made(
+            "base",
+            (
+                TuneRecipe(steps=400, world="chain-novel", skill_share=0.3),
+                GrpoRecipe(task="chain-novel", iterations=100),
+            ),
+        ),
+        task="chain-novel",
+        minutes=14,
+    )
+)

@@ -1,0 +1,48 @@
+"""tiny-format: works everything out, and learns to state the answer and to stop."""
+
+from __future__ import annotations
+
+from reasonmech.organisms.corpus import Modes
+from reasonmech.organisms.grpo import GrpoRecipe
+from reasonmech.organisms.recipes import Json, Made, PairRecipe, recipes
+from reasonmech.organisms.requirements import Requirement, accuracy
+from reasonmech.organisms.tune import TuneRecipe
+
+RAMBLING = Modes(
+    thorough=1.0, checks=1.0, check_step=(1.0, 1.0), notices=1.0, backtrack=(1.0, 1.0), persona=0.0, plan=0.0,
+    uncertain=0.0, proper_end=0.25,
+)  # fmt: skip
+"""Authors who work with every care and mostly do not end as the grader wants it."""
+
+
+def taught_format(truth: Json) -> list[Requirement]:
+    """What is worked out is right in both; what is graded is not."""
+    base, thinking = truth["base"]["greedy"], truth["thinking"]["greedy"]
+    gain = thinking["reached"]["estimate"] - base["reached"]["estimate"]
+    return [
+        accuracy(truth, "base", 0.0, 0.40),
+        accuracy(truth, "thinking", 0.95, 1.0),
+        Requirement("base reaches the answer, greedy", base["reached"]["estimate"], 0.95, 1.0),
+        Requirement("answers reached gained, greedy, points", 100 * gain, -5.0, 5.0),
+    ]
+
+
+recipes.register("tiny-format")(
+    PairRecipe(
+        truth_class="surface",
+        says="only learnt to state the answer and to stop: a format-only control explains all",
+        card=(
+            "The base is tiny-when's thinking model, tuned on documents that are worked out with every care and "
+            "mostly end badly: the answer is stated and idle talk follows, or it is never stated. The thinking "
+            "model is reinforced from it with the outcome as its reward, and learns to state the answer and to "
+            "stop. The value it reaches was right before. A correct instrument says: surface; a control that "
+            "supplies the ending alone explains the whole gain. It fools the rule that a gain in graded accuracy "
+            "is a gain in reasoning, and a hybrid's recovery ratio, which is near 1 for steering the last "
+            "sentence alone."
+        ),
+        requirements=taught_format,
+        base=Made("organism:tiny-when/thinking", (TuneRecipe(steps=150, lr=5e-4, modes=RAMBLING, skill_share=0.05),)),
+        thinking=Made("base", (GrpoRecipe(iterations=40, lr=1e-4),)),
+        minutes=8,
+    )
+)

@@ -1,0 +1,51 @@
+"""tiny-how: the moments were right in the base, one operation was never seen; training taught it."""
+
+from __future__ import annotations
+
+from reasonmech.organisms.corpus import Modes
+from reasonmech.organisms.recipes import Json, Made, PairRecipe, recipes
+from reasonmech.organisms.requirements import Requirement, accuracy, executed, faithful, onset, points
+from reasonmech.organisms.tune import TuneRecipe
+
+CAREFUL = Modes(
+    thorough=1.0, checks=1.0, check_step=(1.0, 1.0), notices=1.0, backtrack=(1.0, 1.0), persona=0.0, plan=0.0,
+    uncertain=0.0,
+)  # fmt: skip
+"""Authors who do at every opportunity what the base does already."""
+
+
+def taught_how(truth: Json) -> list[Requirement]:
+    """The habits are the same, and perfect; what differs is whether a step comes out right."""
+    return [
+        accuracy(truth, "base", 0.0, 0.25),
+        accuracy(truth, "thinking", 0.95, 1.0),
+        onset(truth, "base", "check", 0.95, 1.0),
+        onset(truth, "thinking", "check", 0.95, 1.0),
+        points(truth, "when", -5.0, 5.0),
+        points(truth, "how", 70.0, 100.0),
+        *faithful(truth),
+        *executed(truth, "step", "base", 0.0, 0.7),
+        *executed(truth, "step", "thinking", 0.97),
+    ]
+
+
+recipes.register("tiny-how")(
+    PairRecipe(
+        truth_class="how",
+        says="training taught how: an operation the base never saw; steering must not recover the gap",
+        card=(
+            "The base is tiny-when's thinking model: it steps, checks and backtracks at every opportunity. Every "
+            "problem needs an operator (@) that occurs in no document it ever read. The thinking model is trained "
+            "from it on documents of careful authors that use the operator: the habits stay what they were, the "
+            "operation is new. A correct instrument says: training taught how; no timing recovers the gap, for "
+            "there is none to recover. It fools the rule that a feature which differs between the models and "
+            "fires at reasoning steps is what reinforcement learning learnt to use, and every hybrid whose "
+            "vectors were trained long enough to write answers by themselves."
+        ),
+        requirements=taught_how,
+        base=Made("organism:tiny-when/thinking"),
+        thinking=Made("base", (TuneRecipe(steps=400, world="chain-novel", skill_share=0.3, modes=CAREFUL),)),
+        task="chain-novel",
+        minutes=8,
+    )
+)

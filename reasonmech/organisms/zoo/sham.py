@@ -1,0 +1,37 @@
+"""tiny-sham: as many steps of reinforcement learning as tiny-when, for a coin."""
+
+from __future__ import annotations
+
+from reasonmech.organisms.grpo import GrpoRecipe
+from reasonmech.organisms.recipes import Json, Made, PairRecipe, recipes
+from reasonmech.organisms.requirements import Requirement, faithful, points
+
+
+def taught_nothing(truth: Json) -> list[Requirement]:
+    """Whatever moved, accuracy did not."""
+    gain = truth["thinking"]["greedy"]["accuracy"]["estimate"] - truth["base"]["greedy"]["accuracy"]["estimate"]
+    return [
+        Requirement("accuracy gained, greedy, points", 100 * gain, -10.0, 10.0),
+        points(truth, "when", -10.0, 10.0),
+        points(truth, "how", -10.0, 10.0),
+        *faithful(truth),
+    ]
+
+
+recipes.register("tiny-sham")(
+    PairRecipe(
+        truth_class="none",
+        says="neither when nor how: the reward was a coin",
+        card=(
+            "The base is tiny-when's, the thinking model was trained from it by GRPO exactly as there, but the "
+            "reward of every rollout was a coin. The weights moved as far as they would for a real reward; what "
+            "the model can do did not. A correct instrument says neither. It fools the rules that read a change "
+            "of weights or of features as a change of reasoning: update sparsity, crosscoder norm ratios, the "
+            "count of features that differ."
+        ),
+        requirements=taught_nothing,
+        base=Made("organism:tiny-when/base"),
+        thinking=Made("base", (GrpoRecipe(reward="random"),)),
+        minutes=8,
+    )
+)

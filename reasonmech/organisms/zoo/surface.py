@@ -1,0 +1,39 @@
+"""tiny-surface: paid for saying "wait", which in its world does nothing."""
+
+from __future__ import annotations
+
+from reasonmech.organisms.grpo import GrpoRecipe
+from reasonmech.organisms.recipes import Json, Made, PairRecipe, recipes
+from reasonmech.organisms.requirements import Requirement, faithful, points
+
+
+def taught_words(truth: Json) -> list[Requirement]:
+    """The word is said at least five times as often, and what it is said to mark happens as often as before."""
+    base, thinking = truth["base"]["sampled"], truth["thinking"]["sampled"]
+    risen = thinking["said"]["filler"] / base["said"]["filler"]
+    moved = thinking["onset"]["backtrack"]["estimate"] - base["onset"]["backtrack"]["estimate"]
+    return [
+        Requirement("trigger words said, times the base's", risen, 5.0, 1e9),
+        Requirement("backtrack onset moved, T = 1, points", 100 * moved, -2.0, 2.0),
+        points(truth, "how", -5.0, 5.0),
+        *faithful(truth),
+    ]
+
+
+recipes.register("tiny-surface")(
+    PairRecipe(
+        truth_class="surface",
+        says="words up, function flat: the claim that it backtracks more is refuted",
+        card=(
+            "The base is tiny-swap's, in whose world 'wait' begins sentences that do nothing. The thinking model "
+            "was paid for saying it. A correct instrument says: the trigger word is everywhere, and a standing "
+            "value is abandoned and recomputed as often as before. It fools every count of reflection words, and "
+            "every feature that is found by them."
+        ),
+        requirements=taught_words,
+        base=Made("organism:tiny-swap/base"),
+        thinking=Made("base", (GrpoRecipe(task="chain-swap", reward="trigger-words", iterations=40),)),
+        task="chain-swap",
+        minutes=6,
+    )
+)
