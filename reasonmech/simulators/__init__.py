@@ -1,7 +1,10 @@
 """Simulators without networks, whose truth is exact: planted dictionaries in R^d, and tabular policies."""
 
+from reasonmech.simulators.cells import INSERTED, PlantedCells, planted_cells
 from reasonmech.simulators.exact import Expected, accuracy, accuracy_by_items, expected, pass_at_k, transitions
+from reasonmech.simulators.feature import PlantedFeature
 from reasonmech.simulators.pair import Factorial, TabularPair
+from reasonmech.simulators.planted import PlantedDictionary, PlantedTexts, one_of_each, planted_texts
 from reasonmech.simulators.policy import (
     KINDS,
     Hazards,
@@ -14,10 +17,14 @@ from reasonmech.simulators.policy import (
 )
 from reasonmech.simulators.replicates import replicates, share_of
 from reasonmech.simulators.simulate import TabularRollouts, simulate
+from reasonmech.simulators.texts import Places, TextModel
+from reasonmech.simulators.truth import CellTruth, FeatureTruth, cell_truth, planted_truth
 from reasonmech.simulators.world import State, World
 
 __all__ = [
     "KINDS", "Hazards", "Mixture", "Onset", "Skills", "Status", "TabularPolicy", "mix_skills",
     "State", "World", "Expected", "accuracy", "accuracy_by_items", "expected", "pass_at_k", "transitions",
     "Factorial", "TabularPair", "TabularRollouts", "simulate", "replicates", "share_of",
+    "TextModel", "Places", "PlantedFeature", "PlantedDictionary", "PlantedTexts", "one_of_each", "planted_texts",
+    "FeatureTruth", "planted_truth", "INSERTED", "PlantedCells", "planted_cells", "CellTruth", "cell_truth",
 ]  # fmt: skip

@@ -26,7 +26,7 @@ def draw(keys: UInt64[np.ndarray, "*row"], index: int | Int[np.ndarray, "*row"])
 
 
 def _child(keys: np.ndarray, index: np.ndarray) -> UInt64[np.ndarray, "*row"]:
-    """Element `index` of the SplitMix64 stream that begins at each key (Steele, Lea and Flood 2014, figure 17)."""
+    """Element `index` of the SplitMix64 stream that begins at each key (Steele, Lea and Flood 2014)."""
     with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant
         z = keys + _GOLDEN * (index.astype(np.uint64) + np.uint64(1))
         z = (z ^ (z >> np.uint64(30))) * _FIRST

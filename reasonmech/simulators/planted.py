@@ -1,0 +1,173 @@
+"""Planted dictionaries: a residual stream in R^d whose features, and the readout's use of them, are known exactly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.simulators.feature import AMPLITUDES, PlantedFeature, check_features, fires
+from reasonmech.simulators.texts import Places, TextModel
+
+
+@final
+@dataclass(frozen=True)
+class PlantedDictionary:
+    """residual = offset + sum_f activation_f direction_f + noise; behaviour log-odds = bias + w (residual - offset).
+
+    As in real residual streams the common mean is far larger than what is said, and a few dimensions carry 10 to 100
+    times the variance of the others and most of the mean (Kovaleva et al. 2021, arXiv 2105.06990; Sun et al. 2024,
+    arXiv 2402.17762). Directions are random and overlap. The readout w is the one of least noise with
+    w direction_f = read_f for every f (generalised least squares): so ablating a feature moves the log-odds by exactly
+    -read_f activation_f, and one that is not read by nothing, however it correlates.
+
+    Attributes:
+        features: what is planted, no more than dimensions.
+        d_model: width.
+        text: where the features live.
+        offset_norm: norm of the common mean, residual-norm units.
+        noise: standard deviation of the noise in an ordinary dimension, residual-norm units.
+        n_outliers: dimensions of extreme variance.
+        bias: log-odds of the behaviour where no feature fires.
+        seed: of directions, mean and outliers.
+
+    Raises:
+        DataError: more features than dimensions, or a value outside its range.
+        DuplicateNameError, UnknownNameError: see `PlantedFeature`.
+    """
+
+    features: tuple[PlantedFeature, ...]
+    d_model: int = 64
+    text: TextModel = field(default_factory=TextModel)
+    offset_norm: float = 40.0
+    noise: float = 0.3
+    n_outliers: int = 3
+    bias: float = -4.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_features(self.features, self.text)
+        if not 1 <= len(self.features) <= self.d_model:
+            raise DataError(
+                f"{len(self.features)} features in {self.d_model} dimensions",
+                allowed="1 to d_model features",
+                do="raise d_model: beyond it no linear readout can leave a feature out",
+            )
+        if not (self.noise > 0 and self.offset_norm >= 0 and 0 <= self.n_outliers < self.d_model):
+            raise DataError(
+                f"noise {self.noise}, offset_norm {self.offset_norm}, {self.n_outliers} outliers",
+                allowed="noise > 0, offset_norm >= 0, 0 <= n_outliers < d_model",
+            )
+
+    @cached_property
+    def directions(self) -> Float[np.ndarray, "feature d_model"]:
+        """Unit directions."""
+        raw = np.random.default_rng([self.seed, 0]).normal(size=(len(self.features), self.d_model))
+        return raw / np.linalg.norm(raw, axis=1, keepdims=True)
+
+    @cached_property
+    def outliers(self) -> Int[np.ndarray, " outlier"]:
+        """The dimensions of extreme variance."""
+        return np.sort(np.random.default_rng([self.seed, 1]).permutation(self.d_model)[: self.n_outliers])
+
+    @cached_property
+    def noise_std(self) -> Float[np.ndarray, " d_model"]:
+        """Standard deviation of the noise, per dimension."""
+        std = np.full(self.d_model, self.noise)
+        ratio = 10.0 ** np.random.default_rng([self.seed, 2]).uniform(1.0, 2.0, self.n_outliers)
+        std[self.outliers] *= np.sqrt(ratio)
+        return std
+
+    @cached_property
+    def offset(self) -> Float[np.ndarray, " d_model"]:
+        """The common mean."""
+        raw = np.random.default_rng([self.seed, 3]).normal(size=self.d_model)
+        raw[self.outliers] = 10.0 * np.sign(raw[self.outliers])
+        return self.offset_norm * raw / np.linalg.norm(raw)
+
+    @cached_property
+    def readout(self) -> Float[np.ndarray, " d_model"]:
+        """w = S^-1 D' (D S^-1 D')^-1 read, with directions D and noise covariance S."""
+        read = np.array([feature.read for feature in self.features])
+        whitened = self.directions / self.noise_std**2
+        return whitened.T @ np.linalg.solve(whitened @ self.directions.T, read)
+
+    def log_odds(self, residual: Float[np.ndarray, "*place d_model"]) -> Float[np.ndarray, "*place"]:
+        """Log-odds that the behaviour begins, of any residual stream, intervened on or not."""
+        return self.bias + (np.asarray(residual, dtype=np.float64) - self.offset) @ self.readout
+
+    def index(self, name: str) -> int:
+        """Place of a feature.
+
+        Raises:
+            UnknownNameError: none has this name.
+        """
+        names = [feature.name for feature in self.features]
+        if name not in names:
+            raise UnknownNameError("planted feature", name, names)
+        return names.index(name)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PlantedTexts:
+    """Texts with their activations and everything that is true of them.
+
+    Attributes:
+        places: token, context, position and disfluency: [text, pos].
+        activations: what each feature really is, activation units.
+        residual: the stream that a method gets to see (`torch.from_numpy` makes it a tensor).
+        log_odds: that the behaviour begins after each token.
+        onset: whether it does, a draw from them.
+    """
+
+    places: Places
+    activations: Float[np.ndarray, "text pos feature"]
+    residual: Float[np.ndarray, "text pos d_model"]
+    log_odds: Float[np.ndarray, "text pos"]
+    onset: Bool[np.ndarray, "text pos"]
+
+
+def planted_texts(dictionary: PlantedDictionary, *, n: int, seed: int = 0) -> PlantedTexts:
+    """n independent texts.
+
+    Raises:
+        DataError: n < 1.
+    """
+    if n < 1:
+        raise DataError(f"{n} texts", allowed="n >= 1", do="ask for at least one")
+    rng = np.random.default_rng([seed, 4])
+    return embed(dictionary, dictionary.text.draw(n, rng=rng), rng=rng)
+
+
+def embed(dictionary: PlantedDictionary, places: Places, *, rng: np.random.Generator) -> PlantedTexts:
+    """Let the features fire at given places, [text, pos], and read the stream out. Stored in float32."""
+    on = fires(dictionary.features, places, text=dictionary.text, rng=rng)
+    strength = np.array([feature.strength for feature in dictionary.features])
+    activations = on * strength * rng.choice(AMPLITUDES, size=on.shape)
+    noise = rng.normal(size=(*on.shape[:-1], dictionary.d_model)) * dictionary.noise_std
+    residual = dictionary.offset + activations @ dictionary.directions + noise
+    log_odds = dictionary.log_odds(residual)
+    onset = rng.random(log_odds.shape) < 1.0 / (1.0 + np.exp(-log_odds))
+    return PlantedTexts(places, activations.astype(np.float32), residual.astype(np.float32), log_odds, onset)
+
+
+def one_of_each(*, d_model: int = 64, seed: int = 0) -> PlantedDictionary:
+    """A dictionary with every kind of feature; `context` and `conjunctive` are read, `dormant` follows `context`."""
+    features = (
+        PlantedFeature("cue 0", "token", cues=(0,), rate=1.0),
+        PlantedFeature("any cue", "absorbed", twin="cue 0"),
+        PlantedFeature("token", "token"),
+        PlantedFeature("context", "context", read=0.6),
+        PlantedFeature("conjunctive", "conjunctive", read=0.4),
+        PlantedFeature("position", "position"),
+        PlantedFeature("insertion", "insertion"),
+        PlantedFeature("dense", "dense", rate=0.9),
+        PlantedFeature("dormant", "dormant", twin="context"),
+        PlantedFeature("silent", "silent"),
+    )
+    return PlantedDictionary(features, d_model=d_model, seed=seed)

@@ -1,0 +1,155 @@
+"""What is true of planted features, by enumeration of every place a token can be in."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from reasonmech.simulators.cells import slots
+from reasonmech.simulators.feature import firing
+from reasonmech.simulators.planted import PlantedDictionary
+
+Answer = Literal[
+    "token-driven", "context-driven", "conjunctive", "insertion-artefact", "position-driven", "mixed", "no signal"
+]
+_ROUNDING = 1e-9  # of the strength: cells that are equal are so but for the order of summation
+
+
+class FeatureTruth(NamedTuple):
+    """What a correct instrument finds about one feature.
+
+    Attributes:
+        rate: share of tokens at which it fires.
+        mean: mean activation over all tokens, activation units.
+        auroc_context, auroc_cue: P(it is higher where the context is on, or the token a cue, than elsewhere).
+        answer: what drives it, from the position-matched cells.
+        effect: mean change of the behaviour's log-odds when it is ablated.
+        necessary: whether the readout uses it at all.
+    """
+
+    name: str
+    kind: str
+    rate: float
+    mean: float
+    auroc_context: float
+    auroc_cue: float
+    answer: Answer
+    effect: float
+    necessary: bool
+
+
+class CellTruth(NamedTuple):
+    """Mean activation at the slot in every cell: [context (neutral, behaviour), feature], activation units."""
+
+    absent: Float[np.ndarray, "context feature"]
+    cue: Float[np.ndarray, "context feature"]
+    placebo: Float[np.ndarray, "context feature"]
+
+    @property
+    def token_effect(self) -> Float[np.ndarray, " feature"]:
+        """Main effect of the cue: 1/2 [(neutral cue - neutral) + (behaviour cue - behaviour)]."""
+        return (self.cue - self.absent).mean(axis=0)
+
+    @property
+    def context_effect(self) -> Float[np.ndarray, " feature"]:
+        """Main effect of the context: 1/2 [(behaviour - neutral) + (behaviour cue - neutral cue)]."""
+        return ((self.absent[1] - self.absent[0]) + (self.cue[1] - self.cue[0])) / 2
+
+    @property
+    def interaction(self) -> Float[np.ndarray, " feature"]:
+        """(behaviour cue - behaviour) - (neutral cue - neutral)."""
+        return (self.cue[1] - self.absent[1]) - (self.cue[0] - self.absent[0])
+
+    @property
+    def placebo_effect(self) -> Float[np.ndarray, " feature"]:
+        """What inserting any token does: 1/2 [(neutral placebo - neutral) + (behaviour placebo - behaviour)]."""
+        return (self.placebo - self.absent).mean(axis=0)
+
+
+def cell_truth(dictionary: PlantedDictionary, *, position_matched: bool = True) -> CellTruth:
+    """Exact cell means of `planted_cells`."""
+    mean, text = _mean_by_place(dictionary), dictionary.text
+    where = np.stack([slots(text, behaviour=b, position_matched=position_matched) for b in (False, True)])
+    fillers, cues = text.fillers, np.full(text.n_cues, 1.0 / text.n_cues)
+
+    def cell(tokens: np.ndarray, weight: np.ndarray, disfluent: int) -> np.ndarray:
+        return np.einsum("cp,pctf,t->cf", where, tokens[:, :, :, disfluent], weight)
+
+    return CellTruth(
+        cell(mean[:, :, text.n_cues :], fillers, 0),
+        cell(mean[:, :, : text.n_cues], cues, 1),
+        cell(mean[:, :, text.n_cues :], fillers, 1),
+    )
+
+
+def planted_truth(dictionary: PlantedDictionary) -> tuple[FeatureTruth, ...]:
+    """One row per feature (`pandas.DataFrame(rows)` makes a table of them)."""
+    text, p = dictionary.text, dictionary.text.probability()[..., None]
+    fire, mean = firing(dictionary.features, text.every_place(), text), _mean_by_place(dictionary)
+    rate, average = (fire * p).sum(axis=(0, 1, 2, 3)), (mean * p).sum(axis=(0, 1, 2, 3))
+    context = _auroc(fire, p, positive=text.every_place().context[..., None])
+    cue = _auroc(fire, p, positive=(text.every_place().token < text.n_cues)[..., None])
+    answers = _answers(dictionary, mean)
+    return tuple(
+        FeatureTruth(
+            feature.name,
+            feature.kind,
+            float(rate[f]),
+            float(average[f]),
+            float(context[f]),
+            float(cue[f]),
+            answers[f],
+            float(-feature.read * average[f]),
+            feature.read != 0.0 and bool(average[f] > 0.0),
+        )
+        for f, feature in enumerate(dictionary.features)
+    )
+
+
+def _mean_by_place(dictionary: PlantedDictionary) -> Float[np.ndarray, "pos context token disfluent feature"]:
+    text = dictionary.text
+    strength = np.array([feature.strength for feature in dictionary.features])
+    return firing(dictionary.features, text.every_place(), text) * strength
+
+
+def _auroc(fire: np.ndarray, p: np.ndarray, *, positive: np.ndarray) -> Float[np.ndarray, " feature"]:
+    """1/2 + 1/2 (P(fires | positive) - P(fires | negative)): amplitudes are alike in both, so ties and wins cancel."""
+    shares = [
+        (fire * p * label).sum(axis=(0, 1, 2, 3)) / (p * label).sum(axis=(0, 1, 2, 3))
+        for label in (positive, ~positive)
+    ]
+    return 0.5 + 0.5 * (shares[0] - shares[1])
+
+
+def _answers(dictionary: PlantedDictionary, mean: np.ndarray) -> list[Answer]:
+    cells = cell_truth(dictionary)
+    strength = np.array([feature.strength for feature in dictionary.features])
+
+    def there(difference: np.ndarray) -> np.ndarray:
+        return np.abs(difference) > _ROUNDING * strength
+
+    cue, placebo = there(cells.cue - cells.absent), there(cells.placebo - cells.absent)
+    beyond = np.any(there(cells.cue - cells.placebo), axis=0)
+    context, interaction = there(cells.absent[1] - cells.absent[0]), there(cells.interaction)
+    place = np.any(there(mean.max(axis=0) - mean.min(axis=0)), axis=(0, 1, 2))
+    return [
+        _answer(
+            cue[:, f], placebo=placebo[:, f].any(), context=context[f], interaction=interaction[f], beyond=beyond[f]
+        )
+        if cue[:, f].any() or placebo[:, f].any() or context[f]
+        else ("position-driven" if place[f] else "no signal")
+        for f in range(len(strength))
+    ]
+
+
+def _answer(cue: np.ndarray, *, placebo: bool, context: bool, interaction: bool, beyond: bool) -> Answer:
+    """Of a feature that some cell moves. `cue` [context]: a cue moves it there; `beyond`: further than a placebo does."""
+    if placebo:
+        return "mixed" if beyond or context else "insertion-artefact"
+    if interaction:
+        return "mixed" if context or cue[0] else "conjunctive"
+    if context:
+        return "mixed" if cue[0] else "context-driven"
+    return "token-driven"
