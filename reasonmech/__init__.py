@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reasonmech.behaviours import label
+    from reasonmech.behaviours import agreement, label
     from reasonmech.causal import (
         Attribution,
         Audit,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     )
     from reasonmech.coders import CoderConfig, SparseCoder, load_coder, train_coder
     from reasonmech.experiments import Run, load_run, run
-    from reasonmech.hosts import Host, ModelPair, load_host, load_pair, pair_names, register_pair_path
+    from reasonmech.hosts import Host, ModelPair, pair_names, register_pair_path
     from reasonmech.hybrid import Hybrid, Kinds, VectorConfig, train_vectors
     from reasonmech.interventions import (
         Direction,
@@ -65,12 +65,14 @@ if TYPE_CHECKING:
     from reasonmech.locate import FeatureTable, direction, feature_stats, locate, logit_lens, matched_features, select
     from reasonmech.metrics import (
         accuracy,
+        agreement_table,
         answer_likelihood,
         behaviour_rate,
         logit_diff,
         next_token_kl,
         onset_log_odds,
     )
+    from reasonmech.organisms import load_host, load_pair
     from reasonmech.problem import Problem, ProblemSet
     from reasonmech.registry import Registry
     from reasonmech.report import report
@@ -84,21 +86,22 @@ __version__ = "0.1.0"
 
 # Where each public name lives, in the order of the work.
 _EXPORTS = {
-    "hosts": "load_pair load_host register_pair_path pair_names ModelPair Host",
+    "organisms": "load_pair load_host",  # those of hosts, with the zoo known to them
+    "hosts": "register_pair_path pair_names ModelPair Host",
     "problem": "Problem ProblemSet",
     "tasks": "load_task grade parse",
     "runtime": "generate Decode forward capture Activations check_fit mean_of resampled",
     "rollout": "Rollout Rollouts Sentence Trace",
     "site": "Site",
     "coders": "train_coder load_coder CoderConfig SparseCoder",
-    "behaviours": "label",
+    "behaviours": "label agreement",
     "labels": "Labels Opportunity Span",
     "locate": "locate select direction matched_features feature_stats FeatureTable logit_lens",
     "interventions": "ablate clamp scale steer patch Features Direction Subspace Whole everywhere prompt generated at "
     "tokens inside sentence_starts labelled always above below ramp disagree uncertain_above bind as_hooks",
     "causal": "patch_grid PatchGrid effects Effects attribute Attribution audit Audit faithfulness Faithfulness grid "
     "Configuration sweep sweep_rollouts estimate_sweep SweepTable",
-    "metrics": "logit_diff onset_log_odds answer_likelihood next_token_kl behaviour_rate accuracy",
+    "metrics": "logit_diff onset_log_odds answer_likelihood next_token_kl behaviour_rate accuracy agreement_table",
     "hybrid": "Hybrid Kinds train_vectors VectorConfig",
     "experiments": "run load_run Run",
     "report": "report",

@@ -64,6 +64,10 @@ class CorruptFileError(ReasonmechError):
     """A truncated or damaged safetensors, parquet, JSON or YAML file."""
 
 
+class NotBuiltError(ReasonmechError):
+    """An organism whose weights are not on this machine; the message says how to build them, and how long it takes."""
+
+
 class PickleRefusedError(ReasonmechError):
     """A pickled checkpoint: loading one executes code, so it is refused."""
 

@@ -20,6 +20,7 @@ M = TypeVar("M", bound=BaseModel)
 
 _PACKAGE: Final = Path(__file__).resolve().parent
 ORGANISM_PREFIX: Final = "organism:"
+CACHE_VARIABLE: Final = "REASONMECH_CACHE"
 PLAN_FILE: Final = "plan.json"  # of a capture or a sweep that a kill interrupted
 LOCK_FILE: Final = ".lock"
 RESUMABLE: Final = (PLAN_FILE, "stages")  # in a partial directory: a capture's, a sweep's or a run's, which goes on
@@ -29,6 +30,11 @@ def config_dir() -> Path:
     """Directory of the shipped configurations: `sae_configs/` of a checkout, else the copy inside the wheel."""
     in_checkout, in_wheel = _PACKAGE.parent / "sae_configs", _PACKAGE / "_sae_configs"
     return in_checkout if in_checkout.is_dir() else in_wheel
+
+
+def cache_dir() -> Path:
+    """Directory of what can be built again: $REASONMECH_CACHE where it is set, else `~/.cache/reasonmech`."""
+    return Path(os.environ.get(CACHE_VARIABLE, "~/.cache/reasonmech")).expanduser()
 
 
 def organism_dir() -> Path:

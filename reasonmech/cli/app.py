@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.add_typer(organisms_app, name="organisms")
 
+_WEIGHTS = ("here", "to build", "to download", "unknown")  # of a pair: the worse of its two models
 INTERRUPTED = 130  # exit code that typer gives Ctrl-C
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override one key, a.b=3")]
@@ -146,18 +147,21 @@ def pairs() -> None:
 
     table = Table("pair", "base", "thinking", "task", "weights", header_style="bold")
     for config in map(pair_config, pair_names()):
-        here = all(_is_here(path) for path in (config.base, config.thinking))
-        table.add_row(config.name, config.base, config.thinking, config.task or "", "here" if here else "to download")
+        weights = max(map(_weights, (config.base, config.thinking)), key=_WEIGHTS.index)
+        table.add_row(config.name, config.base, config.thinking, config.task or "", weights)
     _console().print(table)
 
 
-def _is_here(path: str) -> bool:
-    from reasonmech.paths import resolve
+def _weights(path: str) -> str:
+    """Where the weights of a model are."""
+    from reasonmech.organisms import is_here
+    from reasonmech.paths import ORGANISM_PREFIX
 
     try:
-        return resolve(path) is not None
-    except UnknownNameError:  # an organism that this installation does not ship
-        return False
+        here = is_here(path)
+    except UnknownNameError:  # an organism that no recipe is known for
+        return "unknown"
+    return "here" if here else "to build" if path.startswith(ORGANISM_PREFIX) else "to download"
 
 
 @app.command("train-coder")
@@ -172,7 +176,7 @@ def train_coder_command(
     """Train a sparse coder on a base model that reads its own and the thinking model's rollouts."""
     from reasonmech.coders import load_coder_config, train_coder
     from reasonmech.errors import DataError
-    from reasonmech.hosts import load_pair
+    from reasonmech.organisms import load_pair
     from reasonmech.rollout import Rollouts
     from reasonmech.runtime import Decode, capture, generate
     from reasonmech.tasks import load_task

@@ -15,7 +15,8 @@ from reasonmech.experiments.loaded import Run, load_run
 from reasonmech.experiments.record import code_hash, package_versions
 from reasonmech.experiments.stages.base import Stage, StageContext
 from reasonmech.experiments.store import RunStore, open_store
-from reasonmech.hosts import ModelPair, load_pair
+from reasonmech.hosts import ModelPair
+from reasonmech.organisms import load_pair
 from reasonmech.tasks import load_task
 
 

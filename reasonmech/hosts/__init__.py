@@ -6,6 +6,7 @@ from reasonmech.hosts.difference import Difference
 from reasonmech.hosts.hookpoint import HookPoint, read_hidden, replace_hidden
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.load import load_host
+from reasonmech.hosts.on_demand import OrganismStore, is_here, organism_stores
 from reasonmech.hosts.pair import ModelPair
 
 __all__ = [
@@ -14,9 +15,12 @@ __all__ = [
     "Difference",
     "Host",
     "HookPoint",
+    "is_here",
     "load_host",
     "load_pair",
     "ModelPair",
+    "organism_stores",
+    "OrganismStore",
     "pair_config",
     "pair_names",
     "PairConfig",

@@ -13,8 +13,9 @@ from reasonmech.errors import CorruptFileError, MismatchError, NonFiniteError, U
 from reasonmech.hosts.checkpoint import check_checkpoint
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.lens import is_bridge, model_of_bridge
+from reasonmech.hosts.on_demand import locate
 from reasonmech.hosts.vocabulary import check_round_trip
-from reasonmech.paths import ORGANISM_PREFIX, resolve
+from reasonmech.paths import ORGANISM_PREFIX
 
 if TYPE_CHECKING:
     from reasonmech.hosts.lens import TransformerBridge
@@ -45,6 +46,7 @@ def load_host(
 
     Raises:
         UnknownNameError: neither a directory nor a model of the Hub.
+        NotBuiltError: an organism that does not ship and is not built yet.
         PickleRefusedError, CorruptFileError: weights are pickled; or missing, truncated or incomplete.
         NonFiniteError: a weight is NaN or infinite.
         MismatchError: the tokenizer loses text or does not fit; the architecture is unknown.
@@ -101,7 +103,7 @@ def _from_checkpoint(source: str | Path, *, dtype: torch.dtype | None, device_ma
 
 def _where(source: str | Path) -> str:
     """What to hand to Hugging Face: a checked local directory, or a Hub name."""
-    local = resolve(source)
+    local = locate(source)
     if local is not None:
         check_checkpoint(local)
         return str(local)
@@ -127,7 +129,7 @@ def _tokenizer(given: PreTrainedTokenizerBase | str | Path, *, name: str) -> Pre
         return given
     if not str(given):
         raise MismatchError(f"the model {name!r} does not say where it came from", do="pass tokenizer=")
-    local = resolve(given)
+    local = locate(given)
     try:
         return AutoTokenizer.from_pretrained(str(local or given), trust_remote_code=False)
     except (OSError, ValueError) as error:

@@ -1,7 +1,13 @@
 """Small base/thinking pairs built from scratch, whose truth is known: corpus, training, splicing, measured truth."""
 
+from reasonmech.hosts import (  # which find an organism that does not ship once this is imported
+    is_here,
+    load_host,
+    load_pair,
+)
 from reasonmech.organisms import zoo as _zoo  # each organism registers itself
 from reasonmech.organisms.building import build
+from reasonmech.organisms.cache import build_in_cache
 from reasonmech.organisms.dial import Dial
 from reasonmech.organisms.dial_table import dial_table
 from reasonmech.organisms.recipes import PairRecipe, recipes
@@ -16,7 +22,11 @@ __all__ = [
     "PairRecipe",
     "SplicedDecoder",
     "build",
+    "build_in_cache",
     "dial_table",
+    "is_here",
+    "load_host",
+    "load_pair",
     "measure_truth",
     "recipes",
     "splice",

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from reasonmech.coders import load_coder
 from reasonmech.errors import ConfigError, CorruptFileError
-from reasonmech.hosts import Host, load_host
+from reasonmech.hosts import Host
 from reasonmech.interventions import Direction, Features, Intervention, generated, prompt, steer
+from reasonmech.organisms import load_host
 from reasonmech.rollout import Rollout
 from reasonmech.runtime import Decode, generate
 from reasonmech.runtime.receipt import Line

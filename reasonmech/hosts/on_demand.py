@@ -1,0 +1,78 @@
+"""Weights of organisms: those that ship with the package, else those of a store that builds what it does not have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from reasonmech.errors import UnknownNameError
+from reasonmech.paths import ORGANISM_PREFIX, organism_dir, resolve
+from reasonmech.registry import Registry
+
+
+class OrganismStore(Protocol):
+    """Organisms whose weights are built on this machine. `reasonmech.organisms` registers the zoo's cache."""
+
+    def parts(self) -> Sequence[str]:
+        """Everything that it has or can build, such as "tiny-rotated/thinking"."""
+        ...
+
+    def cached(self, name: str) -> Path | None:
+        """Directory of an organism that was built by today's recipe; None where it was not."""
+        ...
+
+    def fetch(self, name: str) -> Path:
+        """Directory of an organism, built now where that takes seconds.
+
+        Raises:
+            NotBuiltError: building takes minutes; the command and how many are named.
+        """
+        ...
+
+
+organism_stores: Registry[OrganismStore] = Registry("organism store")
+
+
+def locate(path: str | Path) -> Path | None:
+    """A local path, as `resolve` finds it; an organism that does not ship is looked for in the stores.
+
+    Raises:
+        UnknownNameError: no such organism, or it has no such part; the known ones are listed.
+        NotBuiltError: its weights are not on this machine, and building them takes minutes.
+    """
+    name, role = _organism(path)
+    if not name or (organism_dir() / name / role).exists():
+        return resolve(path)
+    return _store_of(path).fetch(name) / role
+
+
+def is_here(path: str | Path) -> bool:
+    """Whether weights are on this machine already; nothing is built."""
+    name, role = _organism(path)
+    if not name or (organism_dir() / name / role).exists():
+        return resolve(path) is not None
+    return _store_of(path).cached(name) is not None
+
+
+def _organism(path: str | Path) -> tuple[str, str]:
+    """Name and part of "organism:NAME/part"; two empty strings for any other path."""
+    text = str(path)
+    if not text.startswith(ORGANISM_PREFIX):
+        return "", ""
+    name, _, role = text.removeprefix(ORGANISM_PREFIX).partition("/")
+    return name, role
+
+
+def _store_of(path: str | Path) -> OrganismStore:
+    for kind in organism_stores:
+        store = organism_stores.get(kind)
+        if str(path).removeprefix(ORGANISM_PREFIX) in store.parts():
+            return store
+    raise UnknownNameError("organism", str(path), _parts())
+
+
+def _parts() -> list[str]:
+    shipped = {p.relative_to(organism_dir()).as_posix() for p in organism_dir().glob("*/*") if p.is_dir()}
+    built = {part for kind in organism_stores for part in organism_stores.get(kind).parts()}
+    return [ORGANISM_PREFIX + part for part in sorted(shipped | built)]

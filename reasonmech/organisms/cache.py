@@ -1,0 +1,117 @@
+"""The zoo's cache: organisms that do not ship, each under its name and the hash of its recipe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final, Literal, final
+
+from reasonmech.errors import NotBuiltError
+from reasonmech.hosts import organism_stores
+from reasonmech.organisms.building import build
+from reasonmech.organisms.making import existing, make
+from reasonmech.organisms.recipes import Made, PairRecipe, recipes
+from reasonmech.organisms.rotation import Rotation
+from reasonmech.paths import cache_dir, check_new, only_writer
+from reasonmech.tasks.chain import word_tokenizer
+
+Role = Literal["base", "thinking"]
+TOLD: Final = ("truth_class", "says", "card", "requirements", "minutes")
+"""Fields of a recipe that change no weight."""
+
+
+def recipe_hash(recipe: PairRecipe) -> str:
+    """First 12 digits of the SHA-256 over everything in a recipe that decides its weights."""
+    fields = {name: value for name, value in asdict(recipe).items() if name not in TOLD}
+    return hashlib.sha256(json.dumps(fields, sort_keys=True, default=_function).encode()).hexdigest()[:12]
+
+
+def _function(value: Any) -> str:
+    """A function by its name; what has none does not belong in a recipe."""
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def cache_home(name: str, *, seed: int = 0) -> Path:
+    """Where an organism of this seed is, or would be, built: `<cache>/organisms/<name>-<hash of the recipe>`.
+
+    Raises:
+        UnknownNameError: no such organism.
+    """
+    return cache_dir() / "organisms" / f"{name}-{recipe_hash(recipes.get(name).seeded(seed))}"
+
+
+def build_in_cache(name: str, *, seed: int = 0, progress: bool = True) -> Path:
+    """Build an organism with its truth into the cache, where `organism:NAME/thinking` finds seed 0; resumes.
+
+    Raises:
+        UnknownNameError: no such organism.
+        OutputError: it is there already, or another process is building it.
+        DataError: as `build`.
+    """
+    home = check_new(cache_home(name, seed=seed))
+    lock = home.with_name(f".{home.name}")
+    lock.mkdir(exist_ok=True)
+    with only_writer(lock):
+        return build(name, home, seed=seed, progress=progress)
+
+
+def own_roles(recipe: PairRecipe) -> list[Role]:
+    """The models that the pair shares with no other, and which are stored under its name."""
+    sides: tuple[tuple[Role, Made], ...] = (("base", recipe.base), ("thinking", recipe.thinking))
+    return [role for role, made in sides if made.shared is None]
+
+
+def is_untrained(recipe: PairRecipe) -> bool:
+    """Whether it takes no training: models that exist, as they are or rotated."""
+    parts = (recipe.base, recipe.thinking)
+    return all(isinstance(made.start, str) and all(isinstance(s, Rotation) for s in made.stages) for made in parts)
+
+
+@final
+class Zoo:
+    """The store of every organism that has a recipe."""
+
+    def parts(self) -> Sequence[str]:
+        return [f"{name}/{role}" for name in recipes for role in own_roles(recipes.get(name))]
+
+    def cached(self, name: str) -> Path | None:
+        home = cache_home(name)
+        return home if home.is_dir() else None
+
+    def fetch(self, name: str) -> Path:
+        home, recipe = cache_home(name), recipes.get(name)
+        if home.is_dir():
+            return home
+        if is_untrained(recipe):
+            return _make_untrained(recipe.seeded(0), home)
+        raise NotBuiltError(
+            f"the weights of {name} do not ship, and are not in {home.parent}",
+            do=f"reasonmech organisms build {name}  (about {recipe.minutes:.0f} minutes on two cores; it resumes)",
+        )
+
+
+def _make_untrained(recipe: PairRecipe, home: Path) -> Path:
+    """The models that the pair shares with no other; two processes may be at it, and the first to finish names it."""
+    check_new(home)
+    with tempfile.TemporaryDirectory(dir=home.parent, prefix=f".{home.name}.") as beside:
+        work = Path(beside) / home.name
+        work.mkdir()
+        base = existing(str(recipe.base.start))
+        for role in own_roles(recipe):
+            make(recipe.base if role == "base" else recipe.thinking, work / role, base=base)[0].save_pretrained(
+                work / role
+            )
+            word_tokenizer().save_pretrained(work / role)
+        try:
+            work.rename(home)
+        except OSError:
+            if not home.is_dir():
+                raise
+    return home
+
+
+organism_stores.register("zoo")(Zoo())
