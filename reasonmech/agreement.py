@@ -20,7 +20,8 @@ class Agreement:
         both, only_first, only_second, neither: items by who said yes.
         problems: problems that the items come from, the unit of the interval.
         kappa: Cohen's kappa, (observed agreement - expected) / (1 - expected); None where it is undefined.
-        low, high: 95 % bootstrap over problems, of the draws in which kappa is defined; None where there is none.
+        low, high: 95 % bootstrap over problems, of the draws in which kappa is defined; None where there is none. Of
+            width 0 when the labellers agree on everything: then it says nothing about rarer disagreements.
         why_none: why kappa, or its interval, is None ("" when both are there).
     """
 
@@ -105,5 +106,5 @@ def _too_few(either: Bool[np.ndarray, " item"], both: Bool[np.ndarray, " item"],
     for answer, rows in (("yes", either), ("no", ~both)):
         found = len(np.unique(problem[rows]))
         if found < MIN_PROBLEMS:
-            return f"no interval: {found} problems hold a {answer}, {MIN_PROBLEMS} are needed"
+            return f"no interval: problems with a {answer}: {found}, needed: {MIN_PROBLEMS}"
     return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from typing import Final
 
 import pandas as pd
 
@@ -12,6 +13,11 @@ from reasonmech.rollout import Rollouts
 from reasonmech.stats import DRAWS
 from reasonmech.tasks import parse, tasks
 
+COLUMNS: Final = (
+    *("model", "task", "behaviour", "functional", "word", "kappa", "low", "high"),
+    *("both", "only_functional", "only_lexical", "neither", "problems", "why_none"),
+)
+
 
 def agreement_table(
     rollouts: Mapping[str, Rollouts], *, also: Sequence[str] = ("backtrack",), draws: int = DRAWS, seed: int = 0
@@ -19,7 +25,8 @@ def agreement_table(
     """Cohen's kappa of what sentences do and what words they use, one row per model and behaviour.
 
     Columns: model, task, behaviour, functional, word (None: the task has none for it), kappa with low and high
-    (NaN where undefined: `why_none` says why), both, only_functional, only_lexical, neither [sentences], problems.
+    (NaN where undefined: `why_none` says why), both, only_functional, only_lexical, neither [sentences], problems
+    [that any sentence belongs to].
 
     Args:
         rollouts: of each model, by a name of yours ("base", "thinking").
@@ -41,4 +48,4 @@ def agreement_table(
             about = {"model": model, "task": written.task, "behaviour": kind}
             about |= {"functional": behaviours.get(kind).functional, "word": task.onset_words.get(kind)}
             rows.append(about | row)
-    return pd.DataFrame(rows).astype({"kappa": float, "low": float, "high": float})
+    return pd.DataFrame(rows)[list(COLUMNS)].astype({"kappa": float, "low": float, "high": float})

@@ -11,13 +11,18 @@ from reasonmech.agreement import agreement_of, kappas
 from reasonmech.behaviours import agreement
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.metrics import agreement_table
+from reasonmech.metrics.agreement import COLUMNS
 from reasonmech.rollout import Rollouts
 from reasonmech.tasks.chain import ONSET_WORDS, make_problem
 from reasonmech.tasks.chain.parser import parse
 from tests.unit.chain_text import CAREFUL, GUESS, rollout, trace
 
 SILENT = CAREFUL.replace("wait , redo :", "redo :")
-FILLER = CAREFUL.replace("wait , redo : 8 + 4 = 2 . ", "wait for me , said mia . ")
+FILLER = (
+    CAREFUL.replace("wait , redo : 8 + 4 = 2 . ", "wait for me , said mia . ")
+    .replace("2 * 3 = 6", "5 * 3 = 5")
+    .replace("[6]", "[5]")
+)
 
 
 def test_kappa_and_its_draws_are_those_of_the_libraries() -> None:
@@ -60,9 +65,9 @@ def test_what_is_undefined_is_none_with_its_reason() -> None:
     )
     assert "undefined" in str(constant)
     one_sided = agreement_of([True, False, True, False], [False] * 4, problems=list("abcd"))
-    assert one_sided.kappa == 0.0 and one_sided.low is None and "2 problems hold a yes" in one_sided.why_none
+    assert one_sided.kappa == 0.0 and one_sided.low is None and "problems with a yes: 2" in one_sided.why_none
     everywhere = agreement_of([True] * 9 + [False], [True] * 10, problems=list("abcdefghij"))
-    assert "1 problems hold a no" in everywhere.why_none
+    assert "problems with a no: 1" in everywhere.why_none
     with pytest.raises(DataError, match="at least one item"):
         agreement_of([], [], problems=[])
     with pytest.raises(DataError, match="one label of each labeller"):
@@ -101,6 +106,7 @@ def test_the_table_has_a_row_per_model_and_behaviour() -> None:
     silent = Rollouts([rollout(SILENT if i % 2 else CAREFUL, problem=p) for i, p in enumerate(problems)], task="chain")
     table = agreement_table({"base": careful, "thinking": silent}, draws=200)
     assert list(table.groupby("model")["behaviour"].count()) == [6, 6]
+    assert tuple(table.columns) == COLUMNS
     rows = table.set_index(["model", "behaviour"])
     assert rows.loc[("base", "backtrack"), ["kappa", "low", "high"]].tolist() == [1.0, 1.0, 1.0]
     cell = rows.loc[("thinking", "backtrack")]
