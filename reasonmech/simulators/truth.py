@@ -101,7 +101,7 @@ def planted_truth(dictionary: PlantedDictionary) -> tuple[FeatureTruth, ...]:
             float(context[f]),
             float(cue[f]),
             answers[f],
-            float(-feature.read * average[f]),
+            float(0.0 - feature.read * average[f]),
             feature.read != 0.0 and bool(average[f] > 0.0),
         )
         for f, feature in enumerate(dictionary.features)
@@ -131,25 +131,41 @@ def _answers(dictionary: PlantedDictionary, mean: np.ndarray) -> list[Answer]:
         return np.abs(difference) > _ROUNDING * strength
 
     cue, placebo = there(cells.cue - cells.absent), there(cells.placebo - cells.absent)
-    beyond = np.any(there(cells.cue - cells.placebo), axis=0)
-    context, interaction = there(cells.absent[1] - cells.absent[0]), there(cells.interaction)
-    place = np.any(there(mean.max(axis=0) - mean.min(axis=0)), axis=(0, 1, 2))
+    beyond, context = there(cells.cue - cells.placebo), there(cells.absent[1] - cells.absent[0])
+    interaction, place = there(cells.interaction), there(mean.max(axis=0) - mean.min(axis=0))
     return [
         _answer(
-            cue[:, f], placebo=placebo[:, f].any(), context=context[f], interaction=interaction[f], beyond=beyond[f]
+            _Moved(
+                tuple(cue[:, f].tolist()),
+                bool(placebo[:, f].any()),
+                bool(beyond[:, f].any()),
+                bool(context[f]),
+                bool(interaction[f]),
+                bool(place[..., f].any()),
+            )
         )
-        if cue[:, f].any() or placebo[:, f].any() or context[f]
-        else ("position-driven" if place[f] else "no signal")
         for f in range(len(strength))
     ]
 
 
-def _answer(cue: np.ndarray, *, placebo: bool, context: bool, interaction: bool, beyond: bool) -> Answer:
-    """Of a feature that some cell moves. `cue` [context]: a cue moves it there; `beyond`: further than a placebo does."""
-    if placebo:
-        return "mixed" if beyond or context else "insertion-artefact"
-    if interaction:
-        return "mixed" if context or cue[0] else "conjunctive"
-    if context:
-        return "mixed" if cue[0] else "context-driven"
-    return "token-driven"
+class _Moved(NamedTuple):
+    """What moves a feature: a cue (in neutral, behaviour texts), a placebo, a cue further than a placebo, ..."""
+
+    cue: tuple[bool, ...]
+    placebo: bool
+    beyond: bool
+    context: bool
+    interaction: bool
+    place: bool
+
+
+def _answer(moved: _Moved) -> Answer:
+    if moved.placebo:
+        return "mixed" if moved.beyond or moved.context else "insertion-artefact"
+    if moved.interaction:
+        return "mixed" if moved.context or moved.cue[0] else "conjunctive"
+    if moved.context:
+        return "mixed" if moved.cue[0] else "context-driven"
+    if any(moved.cue):
+        return "token-driven"
+    return "position-driven" if moved.place else "no signal"
