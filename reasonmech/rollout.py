@@ -61,6 +61,8 @@ class Sentence:
             "verifies" it (stated again beside it), "revises" it (abandoned for this one), "concludes" (the answer).
         standing: the item's standing value when the sentence began (None: none).
         equation: what the value was computed from, as written ("8 + 4"); None where nothing is computed.
+        adopts: the item whose standing value it abandons without a word, by going on from the other one that a check
+            had found; None where it goes on from what stands. `adopted` is that other value.
     """
 
     kind: str
@@ -73,6 +75,8 @@ class Sentence:
     relation: Relation | None = None
     standing: int | None = None
     equation: str | None = None
+    adopts: int | None = None
+    adopted: int | None = None
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""backtrack: a standing value is abandoned and recomputed, whatever words say so."""
+"""backtrack: a standing value is abandoned, recomputed or passed over for what a check found, whatever words say so."""
 
 from __future__ import annotations
 
@@ -15,22 +15,30 @@ def contradicted(before: tuple[Sentence, ...]) -> bool:
     return last is not None and last.relation == "verifies" and last.value != last.standing
 
 
+def abandons(sentence: Sentence) -> bool:
+    """The standing value is given up: recomputed, or passed over for what a check had found."""
+    return sentence.relation == "revises" or sentence.adopts is not None
+
+
 class Backtrack:
     """Opportunity: a contradiction not yet resolved. Verified when the new value is right."""
 
     functional = True
 
     def spans(self, trace: Trace) -> list[Span]:
-        return spans_where(trace, lambda s: s.relation == "revises")
+        return spans_where(trace, abandons)
 
     def lexical_spans(self, trace: Trace, onset_words: Mapping[str, str]) -> list[Span]:
         return spans_with_word(trace, onset_words.get("backtrack"))
 
     def opportunities(self, trace: Trace) -> list[Opportunity]:
-        return boundaries_where(trace, contradicted, lambda s: s.relation == "revises")
+        return boundaries_where(trace, contradicted, abandons)
 
     def verify(self, trace: Trace, span: Span) -> bool:
-        return sentence_at(trace, span)[1].correct is True
+        i, sentence = sentence_at(trace, span)
+        if sentence.adopts is None:
+            return sentence.correct is True
+        return any(s.value == sentence.adopted and s.correct for s in trace.sentences[:i] if s.relation == "verifies")
 
 
 behaviours.register("backtrack")(Backtrack())

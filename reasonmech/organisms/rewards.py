@@ -28,6 +28,13 @@ def outcome(rollouts: Rollouts) -> Float[np.ndarray, " rollout"]:
     return grade(rollouts).astype(float)
 
 
+@rewards.register("unmarked-outcome")
+def unmarked_outcome(rollouts: Rollouts) -> Float[np.ndarray, " rollout"]:
+    """1 where the answer is right and no sentence begins with the word for a backtrack: repairs must go without it."""
+    marked = np.array([any(s.kind == "backtrack" for s in trace.sentences) for trace in parse(rollouts)])
+    return (grade(rollouts) & ~marked).astype(float)
+
+
 @rewards.register("random")
 def random_reward(rollouts: Rollouts) -> Float[np.ndarray, " rollout"]:
     """A coin for every rollout, from (problem, sample) alone: it knows nothing of what was written.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from reasonmech.behaviours.label import Rate
 from reasonmech.rollout import Sentence, Trace
+from reasonmech.tasks.chain import evaluate
 
 
 def slips_undone(traces: Sequence[Trace]) -> Rate:
@@ -28,8 +29,17 @@ def _undone(after: tuple[Sentence, ...], step: Sentence) -> bool:
     """Whether the item's equation has its right value when the next step, or the answer, begins."""
     undone = False
     for sentence in after:
+        if sentence.adopts == step.item:
+            undone = sentence.adopted == _due(step)
         if sentence.relation in ("establishes", "concludes"):
             break
         if sentence.relation == "revises" and sentence.item == step.item:
             undone = sentence.correct is True and sentence.equation == step.equation
     return undone
+
+
+def _due(step: Sentence) -> int:
+    """The true value of the equation that a step wrote."""
+    assert step.equation is not None
+    left, operator, right = step.equation.split()
+    return evaluate(int(left), operator, int(right))

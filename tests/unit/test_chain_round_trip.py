@@ -134,6 +134,7 @@ def test_any_order_of_right_and_wrong_statements_is_read_as_the_rules_say(
     text, wanted = [], []
     standing: dict[int, int] = {}
     current: int | None = None
+    checked: tuple[int, int] | None = None  # an item, and the other value that a check of it has just found
     for one in said:
         if isinstance(one, str):
             text.append(one)
@@ -152,6 +153,11 @@ def test_any_order_of_right_and_wrong_statements_is_read_as_the_rules_say(
         relation = None
         if item is not None:
             relation = "establishes" if stands is None else "verifies" if reads_back or kind == "check" else "revises"
+        if relation == "establishes" and checked is not None and checked[0] != item and checked[1] == left:
+            standing[checked[0]] = left
+        if relation is not None:
+            assert item is not None
+            checked = (item, value) if relation == "verifies" and value != stands else None
         if relation in ("establishes", "revises"):
             assert item is not None
             current, standing[item] = item, value

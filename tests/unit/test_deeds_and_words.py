@@ -17,6 +17,7 @@ from tests.unit.chain_text import rollout, trace
 SLIP = "next one + 4 : 8 + 4 = [5] . check : 8 + 4 = 2 [,] [had] [5] [.] "
 RIGHT = "next one + 4 : 8 + 4 = 2 . "
 REST = "next two * 3 : 2 * 3 = 6 . next three - 1 : 6 - 1 = 5 . "
+KEPT = "next two * 3 : 5 * 3 = 5 . next three - 1 : 5 - 1 = 4 . "  # goes on from the value that stands
 END = "so it is 5 . <eos>"
 
 
@@ -35,8 +36,13 @@ CASES = {
     "backtrack, marked and wrong": Case("backtrack", SLIP + "wait , redo : 8 + 4 = 3 . " + REST + END, [2], [2], []),
     "backtrack without a marker": Case("backtrack", SLIP + "redo : 8 + 4 = 2 . " + REST + END, [2], [], [2]),
     "backtrack in the words of a step": Case("backtrack", SLIP + RIGHT + REST + END, [2], [], [2]),
-    "wait for me": Case("backtrack", SLIP + "wait for me , said mia . " + REST + END, [], [2], []),
-    "wait, not sure": Case("backtrack", SLIP + "wait , not sure . " + REST + END, [], [2], []),
+    "wait for me": Case("backtrack", SLIP + "wait for me , said mia . " + KEPT + END, [], [2], []),
+    "wait, not sure": Case("backtrack", SLIP + "wait , not sure . " + KEPT + END, [], [2], []),
+    "backtrack without a word": Case("backtrack", SLIP + REST + END, [2], [], [2]),
+    "wait, and then without a word": Case("backtrack", SLIP + "wait , not sure . " + REST + END, [3], [2], [3]),
+    "backtrack to a wrong value": Case(
+        "backtrack", SLIP.replace("= 2", "= 3") + "next two * 3 : 3 * 3 = 9 . " + END, [2], [], []
+    ),
     "wait in the middle": Case("backtrack", RIGHT + "said mia , wait for me . " + REST + END, [], [1], []),
     "wait before a check": Case("backtrack", RIGHT + "wait : 8 + 4 = 2 , had 2 . " + REST + END, [], [1], []),
     "wait before a first step": Case("backtrack", "wait one + 4 : 8 + 4 = 2 . " + REST + END, [], [0], []),

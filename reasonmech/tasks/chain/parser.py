@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from reasonmech.errors import DataError
 from reasonmech.rollout import Relation, Rollout, Sentence, Trace
@@ -46,15 +47,33 @@ def parse(rollout: Rollout, kind_of_word: Mapping[str, str] = KIND_OF_WORD) -> T
     words = words_of(rollout)
     sentences: list[Sentence] = []
     standing: dict[int, int] = {}
-    item: int | None = None
+    item: int | None = None  # the operation that is worked on
+    found: tuple[int, int] | None = None  # an operation, and what a check of it found instead of what stands
     for start, stop in boundaries(words):
         kind = "stop" if words[start] == EOS else kind_of_word.get(words[start], "other")
         sentence = _read(words, (start, stop), kind, item, standing)
+        if found is not None and _goes_on_from(sentence, found[0]) == found[1]:
+            sentence = replace(sentence, adopts=found[0], adopted=found[1])
+            standing[found[0]] = found[1]
+        if sentence.relation == "verifies":
+            assert sentence.item is not None and sentence.value is not None
+            found = None if sentence.value == sentence.standing else (sentence.item, sentence.value)
+        elif sentence.relation is not None:
+            found = None
         if sentence.relation in ("establishes", "revises"):
             assert sentence.item is not None and sentence.value is not None
             item, standing[sentence.item] = sentence.item, sentence.value
         sentences.append(sentence)
     return Trace(rollout, tuple(sentences), tuple(words))
+
+
+def _goes_on_from(sentence: Sentence, item: int) -> int | None:
+    """The value of an operation that the next one, or the answer, is built on; None for any other sentence."""
+    if sentence.relation == "concludes":
+        return sentence.value
+    if sentence.relation != "establishes" or sentence.item == item or sentence.equation is None:
+        return None
+    return int(sentence.equation.split()[0])
 
 
 def _read(words: list[str], span: tuple[int, int], kind: str, item: int | None, standing: dict[int, int]) -> Sentence:
@@ -83,7 +102,13 @@ def _read(words: list[str], span: tuple[int, int], kind: str, item: int | None, 
 
 def standing_values(trace: Trace) -> dict[int, int]:
     """The last value of every operation: {operation index: value}."""
-    return {s.item: s.value for s in _stating(trace) if s.item is not None and s.value is not None}
+    values: dict[int, int] = {}
+    for sentence in trace.sentences:
+        if sentence.adopts is not None and sentence.adopted is not None:
+            values[sentence.adopts] = sentence.adopted
+        if sentence.relation in ("establishes", "revises") and sentence.item is not None and sentence.value is not None:
+            values[sentence.item] = sentence.value
+    return values
 
 
 def follows(trace: Trace, start: int, operations: Sequence[tuple[str, int]]) -> bool:
@@ -93,9 +118,11 @@ def follows(trace: Trace, start: int, operations: Sequence[tuple[str, int]]) -> 
     """
     values: list[int] = []
     for sentence in trace.sentences:
+        if sentence.adopted is not None and sentence.adopts == len(values) - 1:
+            values[-1] = sentence.adopted
         if sentence.relation == "concludes":
             break
-        if sentence not in _stating(trace) or sentence.item is None or sentence.value is None:
+        if sentence.relation not in ("establishes", "revises") or sentence.item is None or sentence.value is None:
             continue
         item = sentence.item
         if item not in (len(values) - 1, len(values)) or item >= len(operations):
@@ -106,7 +133,3 @@ def follows(trace: Trace, start: int, operations: Sequence[tuple[str, int]]) -> 
             return False
         values.append(sentence.value)
     return len(values) == len(operations)
-
-
-def _stating(trace: Trace) -> list[Sentence]:
-    return [s for s in trace.sentences if s.relation in ("establishes", "revises")]

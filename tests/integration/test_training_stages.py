@@ -1,0 +1,164 @@
+"""Trainings of a model that exists: they resume exactly, keep what is asked for, and pay for what they say."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import LlamaForCausalLM
+
+from reasonmech.errors import DataError, MismatchError, UnknownNameError
+from reasonmech.hosts import Host, load_host
+from reasonmech.organisms import Effort
+from reasonmech.organisms.corpus import UNLEARNT
+from reasonmech.organisms.grpo import GrpoRecipe, _sample, grpo
+from reasonmech.organisms.pretrain import PretrainRecipe, new_model
+from reasonmech.organisms.rewards import rewards
+from reasonmech.organisms.tune import Data, TuneRecipe, corpus_data, trace_data, tune
+from reasonmech.organisms.variants import VARIANTS, build_variants, measure, moved
+from reasonmech.rollout import Rollouts
+from reasonmech.tasks.chain import word_tokenizer
+from tests.unit.chain_text import CAREFUL, CARELESS, GUESS, rollout
+
+TINY = PretrainRecipe(n_layers=2, d_model=16, n_heads=2, d_mlp=32)
+FEW = TuneRecipe(steps=6, rows=2, length=48, warmup=1)
+SHORT = GrpoRecipe(iterations=4, problems=2, samples=4, max_new_tokens=12)
+TOKENIZER = word_tokenizer()
+
+
+class Killed(Exception):
+    """Stands for kill -9 between two steps."""
+
+
+def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
+    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_tuning_resumes_bit_for_bit_keeps_snapshots_and_leaves_the_start_alone(tmp_path: Path) -> None:
+    start, recipe = new_model(TINY), replace(FEW, snapshots=3)
+    data = corpus_data(recipe)
+    whole, log = tune(start, recipe, tmp_path / "w.safetensors", data=data, save_every=2, progress=False)
+    assert not same(whole, start) and same(start, new_model(TINY)) and [row["step"] for row in log] == [2, 4, 6]
+    kept = sorted(path.name for path in (tmp_path / "w-snapshots").iterdir())
+    assert kept == ["000002", "000004", "000006"]
+    assert same(LlamaForCausalLM.from_pretrained(tmp_path / "w-snapshots" / "000006"), whole)
+
+    def dying(data: Data) -> Data:
+        def at(step: int):
+            if step == 5:
+                raise Killed
+            return data(step)
+
+        return at
+
+    with pytest.raises(Killed):
+        tune(start, recipe, tmp_path / "k.safetensors", data=dying(data), save_every=2, progress=False)
+    resumed, again = tune(start, recipe, tmp_path / "k.safetensors", data=data, save_every=2, progress=False)
+    assert same(whole, resumed) and again == log
+    with pytest.raises(MismatchError, match="lr"):
+        tune(start, replace(recipe, lr=1e-5), tmp_path / "k.safetensors", data=data, progress=False)
+
+
+def test_a_teachers_traces_are_learnt_without_prompts_and_environment(tmp_path: Path) -> None:
+    texts = [rollout(CAREFUL), rollout(GUESS)]
+    data = trace_data(replace(FEW, rows=8, length=40), texts)
+    assert torch.equal(data(3).ids, data(3).ids) and not torch.equal(data(3).ids, data(4).ids)
+    first = data(0)
+    for ids, labels in zip(first.ids.tolist(), first.labels.tolist(), strict=True):
+        one = next(
+            r for r in texts if list(r.all_ids[:10]) == ids[:10] and r.all_ids[: len(ids)][:20] == tuple(ids[:20])
+        )
+        n = len(one.prompt_ids)
+        assert labels[:n] == [UNLEARNT] * n
+        for t in range(n, min(len(one.all_ids), len(ids))):
+            assert (labels[t] == UNLEARNT) == one.by_environment[t - n]
+    with pytest.raises(DataError, match="no rollouts"):
+        trace_data(FEW, [])
+
+
+def test_a_coin_knows_nothing_of_the_text_and_words_are_paid_for_as_words() -> None:
+    careful, guess = rollout(CAREFUL), rollout(GUESS)
+    here, there = Rollouts([careful, guess], task="chain"), Rollouts([guess, careful], task="chain")
+    coin = rewards.get("random")
+    assert coin(here).tolist() == coin(there).tolist(), "problem and sample are all that it sees"
+    many = Rollouts([replace(guess, sample=i) for i in range(400)], task="chain")
+    assert 0.42 < coin(many).mean() < 0.58
+    assert rewards.get("outcome")(here).tolist() == [1.0, 0.0] or rewards.get("outcome")(here).tolist() == [1.0, 1.0]
+    swap = Rollouts([careful, rollout(CARELESS)], task="chain-swap")
+    said = [r.text.split().count("wait") for r in swap]
+    assert said[0] > said[1] == 0
+    assert rewards.get("trigger-words")(swap)[0] > rewards.get("trigger-words")(swap)[1] == 0.0
+
+
+def test_one_shot_training_meets_one_problem_in_ever_other_noise() -> None:
+    host = Host(new_model(TINY), TOKENIZER, name="policy")
+    one = replace(SHORT, pool=1)
+    first, second = _sample(host, one, 0), _sample(host, one, 1)
+    assert {r.problem.id for r in (*first, *second)} == {first[0].problem.id} and len(first) == 8
+    assert [r.ids for r in first] != [r.ids for r in second]
+    fresh = {r.problem.id for i in range(3) for r in _sample(host, SHORT, i)}
+    assert len(fresh) == 6
+
+
+def test_negative_lessons_only_push_down(tmp_path: Path) -> None:
+    """With every rollout but one paid, the unpaid one alone is learnt from: its log-probability falls."""
+
+    def pay(rollouts: Rollouts) -> np.ndarray:
+        return np.array([0.0 if i == 0 else 1.0 for i in range(len(rollouts))])
+
+    recipe = replace(SHORT, iterations=1, problems=1, samples=8, lessons="negative", warmup=1)
+    base = new_model(TINY)
+    host = Host(base, TOKENIZER, name="policy")
+    rollouts = _sample(host, recipe, 0)
+    trained, log = grpo(base, TOKENIZER, recipe, tmp_path / "n.safetensors", reward=pay, progress=False)
+    assert log[0]["useful"] == pytest.approx(1 / 8)
+
+    def log_probability(model: LlamaForCausalLM) -> float:
+        r = rollouts[0]
+        logp = model(torch.tensor([r.all_ids])).logits[0].log_softmax(-1).detach()
+        n = len(r.prompt_ids)
+        return sum(float(logp[n + t - 1, token]) for t, token in enumerate(r.ids) if not r.by_environment[t])
+
+    assert log_probability(trained) < log_probability(base)
+    both, log = grpo(
+        base, TOKENIZER, replace(recipe, lessons="all"), tmp_path / "a.safetensors", reward=pay, progress=False
+    )
+    assert log[0]["useful"] == 1.0 and not same(both, trained)
+
+
+def test_variants_are_measured_once_and_a_change_of_weights_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = Effort(problems=6, samples=1, forced=8, coverage=2, coverage_problems=2)
+    short = {"distilled": TuneRecipe(teacher="organism:tiny-when/thinking", problems=8, steps=2, rows=2, snapshots=2)}
+    monkeypatch.setattr("reasonmech.organisms.variants.VARIANTS", short)
+    monkeypatch.setattr(
+        "reasonmech.organisms.variants.measure", lambda host, progress: measure(host, effort=few, progress=False)
+    )
+    table = build_variants(tmp_path, progress=False)
+    assert list(table["variant"]) == ["base", "distilled"]
+    assert table["weights moved"][0] == 0.0 < table["weights moved"][1]
+    assert {"pass@1", "pass@2", "verified pass@2", "check onset", "backtrack executed", "slips undone"} <= set(table)
+    assert len(list((tmp_path / "distilled-snapshots").iterdir())) == 2
+    assert build_variants(tmp_path, progress=False).equals(table)
+    found = json.loads((tmp_path / "distilled.json").read_text())
+    (tmp_path / "distilled.json").write_text(json.dumps(found | {"weights": "other"}))
+    with pytest.raises(MismatchError, match="other weights"):
+        build_variants(tmp_path, progress=False)
+    with pytest.raises(UnknownNameError, match="distilled"):
+        build_variants(tmp_path, names=["outcomes"], progress=False)
+
+
+def test_weights_that_moved_are_counted() -> None:
+    base = load_host("organism:tiny-when/base")
+    assert moved(base, base) == {"weights moved": 0.0, "bf16 weights changed": 0.0}
+    thinking = moved(load_host("organism:tiny-when/thinking"), base)
+    assert 0 < thinking["weights moved"] < 1 and 0 < thinking["bf16 weights changed"] <= 1
+
+
+def test_every_variant_keeps_ten_models_on_its_way() -> None:
+    assert all(stage.snapshots >= 10 for stage in VARIANTS.values() if isinstance(stage, TuneRecipe | GrpoRecipe))
