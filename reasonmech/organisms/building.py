@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import asdict, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,11 @@ import yaml
 from transformers import PreTrainedModel
 
 from reasonmech.errors import DataError, OutputError
-from reasonmech.hosts import Host, load_host
+from reasonmech.hosts import ModelPair, load_host
 from reasonmech.organisms.making import make
-from reasonmech.organisms.probe import probe_skills
 from reasonmech.organisms.recipes import PairRecipe, recipes
-from reasonmech.organisms.truth import Effort, measure_truth
-from reasonmech.tasks import load_task
+from reasonmech.organisms.record import truth_record, write_truth
+from reasonmech.organisms.truth import Effort
 from reasonmech.tasks.chain import word_tokenizer
 
 Json = dict[str, Any]
@@ -69,8 +67,9 @@ def build(
     }
     logs = {"recipe": asdict(recipe) | {"requirements": None}, "base": base_log, "thinking": thinking_log}
     _write(work / "training.json", logs)
-    truth = _truth(name, recipe, hosts, effort or Effort(seed=seed), progress=progress)
-    _write(work / "truth.json", truth)
+    pair = ModelPair(name, hosts["base"], hosts["thinking"], recipe.task)
+    truth = truth_record(recipe, pair, effort=effort or Effort(seed=seed), progress=progress)
+    write_truth(truth, work)
     for checkpoint in [*work.glob("base-*"), *work.glob("thinking-*")]:
         shutil.rmtree(checkpoint) if checkpoint.is_dir() else checkpoint.unlink()
     work.rename(out)
@@ -81,25 +80,6 @@ def build(
             do=f"read {out / 'truth.json'}; build from another seed before you use the pair as a ruler",
         )
     return out
-
-
-def _truth(name: str, recipe: PairRecipe, hosts: dict[str, Host], effort: Effort, *, progress: bool) -> Json:
-    """Measured on the saved checkpoints, so after rounding to the shipped dtype."""
-    problems = load_task(recipe.task, n=effort.problems, seed=effort.seed, split=effort.split)
-    measured = measure_truth(hosts["base"], hosts["thinking"], problems, effort=effort, progress=progress)
-    rows = recipe.requirements(measured)
-    return {
-        "name": name,
-        "class": recipe.truth_class,
-        "card": recipe.card,
-        "seed": effort.seed,
-        "split": effort.split,
-        "reasonmech": version("reasonmech"),
-        "weights": {role: host.weight_hash for role, host in hosts.items()},
-        "requirements": [row._asdict() | {"met": row.met} for row in rows],
-        "skills": probe_skills(hosts["base"].model),
-        "measured": measured,
-    }
 
 
 def _save(model: PreTrainedModel, path: Path) -> str:

@@ -16,7 +16,7 @@ from reasonmech.organisms.building import build
 from reasonmech.organisms.making import existing, make
 from reasonmech.organisms.recipes import Made, PairRecipe, recipes
 from reasonmech.organisms.rotation import Rotation
-from reasonmech.paths import cache_dir, check_new, only_writer
+from reasonmech.paths import cache_dir, check_new, only_writer, organism_dir
 from reasonmech.tasks.chain import word_tokenizer
 
 Role = Literal["base", "thinking"]
@@ -59,6 +59,24 @@ def build_in_cache(name: str, *, seed: int = 0, progress: bool = True) -> Path:
         return build(name, home, seed=seed, progress=progress)
 
 
+def truth_home(source: str | Path) -> Path:
+    """The directory with the truth of an organism (shipped, else in the cache) or of a pair that was built anywhere.
+
+    Raises:
+        UnknownNameError: no such organism, and no such directory.
+        NotBuiltError: it neither ships nor is built.
+    """
+    name = str(source)
+    if name not in recipes.kinds() and Path(source).is_dir():
+        return Path(source)
+    recipe, shipped = recipes.get(name), organism_dir() / name
+    if shipped.is_dir():
+        return shipped
+    if not cache_home(name).is_dir():
+        raise _not_built(name, recipe)
+    return cache_home(name)
+
+
 def own_roles(recipe: PairRecipe) -> list[Role]:
     """The models that the pair shares with no other, and which are stored under its name."""
     sides: tuple[tuple[Role, Made], ...] = (("base", recipe.base), ("thinking", recipe.thinking))
@@ -88,10 +106,14 @@ class Zoo:
             return home
         if is_untrained(recipe):
             return _make_untrained(recipe.seeded(0), home)
-        raise NotBuiltError(
-            f"the weights of {name} do not ship, and are not in {home.parent}",
-            do=f"reasonmech organisms build {name}  (about {recipe.minutes:.0f} minutes on two cores; it resumes)",
-        )
+        raise _not_built(name, recipe)
+
+
+def _not_built(name: str, recipe: PairRecipe) -> NotBuiltError:
+    return NotBuiltError(
+        f"{name} does not ship, and is not in {cache_home(name).parent}",
+        do=f"reasonmech organisms build {name}  (about {recipe.minutes:.0f} minutes on two cores; it resumes)",
+    )
 
 
 def _make_untrained(recipe: PairRecipe, home: Path) -> Path:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from typing import Final, Literal
+from itertools import pairwise, product
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import pandas as pd
+from tqdm.auto import tqdm
 
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host, ModelPair
@@ -63,6 +64,15 @@ def dial_table(
         rows.append(row | dict(zip(("step", "step_low", "step_high"), step, strict=True)))
         before = right
     return pd.DataFrame(rows)
+
+
+def measure_dial(pair: ModelPair, problems: ProblemSet, *, progress: bool = True) -> list[dict[str, Any]]:
+    """`dial_table` of both factors with either model holding the other one, as JSON rows (None where there is none)."""
+    tables = []
+    for factor, other in tqdm(list(product(get_args(Factor), get_args(Role))), desc="dial", disable=not progress):
+        tables.append(dial_table(pair, problems, factor=factor, other=other))
+    rows = pd.concat(tables, ignore_index=True)
+    return rows.astype(object).where(rows.notna(), None).to_dict(orient="records")
 
 
 def falls(table: pd.DataFrame) -> pd.DataFrame:
