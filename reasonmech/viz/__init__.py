@@ -2,6 +2,7 @@
 
 from reasonmech.locate.lens import logit_lens
 from reasonmech.viz.attribution import audit_scatter, faithfulness_curves
+from reasonmech.viz.dial import dial_curves
 from reasonmech.viz.figures import dose_curves, feature_table, recovery_by_arm, value_by_site
 from reasonmech.viz.look import look
 from reasonmech.viz.patching import effect_parts, patch_heatmap
@@ -12,6 +13,7 @@ from reasonmech.viz.view import TokenView
 __all__ = [
     "TokenView",
     "audit_scatter",
+    "dial_curves",
     "dose_curves",
     "faithfulness_curves",
     "feature_table",
