@@ -45,6 +45,42 @@ def test_draws_agree_with_enumeration(texts: PlantedTexts) -> None:
     assert TRUTH["silent"].rate == 0.0 and not texts.activations[..., NAMES.index("silent")].any()
 
 
+def test_rates_are_those_worked_out_by_hand() -> None:
+    on = 0.6 * 49 / 96  # the mean of (t + 1) / 48
+    cue = 0.15 * on + 0.03 * (1 - on)
+    fired = {
+        "cue 0": cue / 4 + 0.02 * (1 - cue / 4),
+        "any cue": 0.98 * (0.95 * cue * 3 / 4 + 0.02 * (1 - cue)),  # its twin leaks in 0.02, and has all of cue 0
+        "token": 0.02 + 0.93 * cue,
+        "context": 0.02 + 0.93 * on,
+        "conjunctive": 0.02 + 0.93 * 0.15 * on,
+        "position": 0.02 + 0.93 / 2,
+        "insertion": 0.02 + 0.93 * 0.01,
+        "dense": 0.9,
+        "dormant": 0.02 + 0.93 * (0.02 + 0.93 * on),
+        "silent": 0.0,
+    }
+    for name, rate in fired.items():
+        assert TRUTH[name].rate == pytest.approx(rate, abs=1e-12), name
+        assert TRUTH[name].mean == pytest.approx(4 * rate, abs=1e-12), name
+    assert TRUTH["context"].auroc_context == pytest.approx(0.5 + 0.93 / 2)
+    assert TRUTH["dormant"].auroc_context == pytest.approx(0.5 + 0.93**2 / 2)
+    assert TRUTH["token"].auroc_cue == pytest.approx(0.5 + 0.93 / 2)
+    assert TRUTH["conjunctive"].effect == pytest.approx(-0.4 * 4 * fired["conjunctive"])
+
+
+def test_no_readout_of_the_same_reading_has_less_noise() -> None:
+    read = np.array([feature.read for feature in PLANTED.features])
+    least = ((PLANTED.readout * PLANTED.noise_std) ** 2).sum()
+    plain = np.linalg.pinv(PLANTED.directions) @ read  # shortest, but deaf to where the noise is
+    np.testing.assert_allclose(PLANTED.directions @ plain, read, atol=1e-12)
+    assert ((plain * PLANTED.noise_std) ** 2).sum() > 1.1 * least
+    unseen = np.linalg.svd(PLANTED.directions)[2][len(read) :]
+    for step in (0.01, -0.01):
+        others = PLANTED.readout + step * unseen
+        assert (((others * PLANTED.noise_std) ** 2).sum(axis=1) > least).all()
+
+
 @pytest.mark.parametrize("name", ["token", "any cue", "context", "conjunctive", "position", "dense", "dormant"])
 def test_auroc_agrees_with_enumeration(texts: PlantedTexts, name: str) -> None:
     values, few = texts.activations[..., NAMES.index(name)], slice(0, 1000)
