@@ -130,6 +130,8 @@ def parse_answer(answer: str, n: int, taxonomy: Taxonomy) -> Marks:
     Raises:
         DataError: anything else: no JSON object, a sentence left out, doubled or made up, an unknown category.
     """
+    if not isinstance(answer, str):  # what clients return for a refusal or a filtered answer
+        raise _invalid(f"{type(answer).__name__}, no text", n)
     text = answer.strip()
     if text.startswith("```") and text.endswith("```") and "\n" in text:
         text = text[text.index("\n") + 1 : -3]
@@ -146,11 +148,12 @@ def parse_answer(answer: str, n: int, taxonomy: Taxonomy) -> Marks:
     if keys.keys() != set(wanted):
         left_out, made_up = sorted(set(wanted) - keys.keys())[:5], sorted(keys.keys() - set(wanted))[:5]
         raise _invalid(f"sentences left out: {left_out}, made up: {made_up}", n)
-    given = dict(pairs)
-    for names in given.values():
+    given: dict[str, frozenset[str]] = {}
+    for key, names in pairs:
         if not isinstance(names, list) or not all(isinstance(name, str) and name in taxonomy.names for name in names):
             raise _invalid(f"{reprlib.repr(names)} is no list of categories {', '.join(taxonomy.names)}", n)
-    return tuple(frozenset(given[key]) for key in wanted)
+        given[key] = frozenset(names)
+    return tuple(given[key] for key in wanted)
 
 
 def _invalid(what: str, n: int) -> DataError:

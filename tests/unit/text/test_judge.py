@@ -149,6 +149,7 @@ def test_a_valid_answer_may_stand_in_one_fence(wrap: str) -> None:
     ("answer", "why"),
     [
         ("", "not one JSON object"),
+        (None, "NoneType, no text"),
         (f"Sure! {GOOD}", "not one JSON object"),
         (f"{GOOD} {GOOD}", "not one JSON object"),
         (f"</think>{GOOD}", "not one JSON object"),
