@@ -145,15 +145,17 @@ def planted_texts(dictionary: PlantedDictionary, *, n: int, seed: int = 0) -> Pl
 
 
 def embed(dictionary: PlantedDictionary, places: Places, *, rng: np.random.Generator) -> PlantedTexts:
-    """Let the features fire at given places, [text, pos], and read the stream out. Stored in float32."""
+    """Let the features fire at given places, [text, pos], and read out the stream, which is float32."""
     on = fires(dictionary.features, places, text=dictionary.text, rng=rng)
     strength = np.array([feature.strength for feature in dictionary.features])
-    activations = on * strength * rng.choice(AMPLITUDES, size=on.shape)
-    noise = rng.normal(size=(*on.shape[:-1], dictionary.d_model)) * dictionary.noise_std
-    residual = dictionary.offset + activations @ dictionary.directions + noise
+    activations = (on * strength * rng.choice(AMPLITUDES, size=on.shape)).astype(np.float32)
+    residual = rng.standard_normal((*on.shape[:-1], dictionary.d_model), dtype=np.float32)
+    residual *= dictionary.noise_std.astype(np.float32)
+    residual += activations @ dictionary.directions.astype(np.float32)
+    residual += dictionary.offset.astype(np.float32)
     log_odds = dictionary.log_odds(residual)
     onset = rng.random(log_odds.shape) < 1.0 / (1.0 + np.exp(-log_odds))
-    return PlantedTexts(places, activations.astype(np.float32), residual.astype(np.float32), log_odds, onset)
+    return PlantedTexts(places, activations, residual, log_odds, onset)
 
 
 def one_of_each(*, d_model: int = 64, seed: int = 0) -> PlantedDictionary:

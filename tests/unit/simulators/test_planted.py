@@ -143,7 +143,7 @@ def test_exactly_those_that_are_read_are_necessary(texts: PlantedTexts) -> None:
     assert {row.name for row in TRUTH.values() if row.necessary} == {"context", "conjunctive"}
     assert TRUTH["dormant"].effect == 0.0
     odds = PLANTED.log_odds(texts.residual)
-    np.testing.assert_allclose(odds, texts.log_odds, atol=1e-3)  # float32 of a stream of norm 40
+    assert np.array_equal(odds, texts.log_odds)
     p = 1 / (1 + np.exp(-texts.log_odds))
     rate, error = by_text((texts.onset - p)[..., None])
     assert 0.02 < texts.onset.mean() < 0.5 and abs(rate[0]) < 3 * error[0]
