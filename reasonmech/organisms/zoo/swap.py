@@ -24,7 +24,7 @@ recipes.register("tiny-swap")(
             "organism:tiny-when/base",
             (TuneRecipe(steps=400, world="chain-swap", modes=Modes(filler=0.06)),),
         ),
-        thinking=Made("base", (GrpoRecipe(task="chain-swap"),)),
+        thinking=Made("base", (GrpoRecipe(task="chain-swap", iterations=100, max_new_tokens=240),)),
         task="chain-swap",
         minutes=14,
     )
