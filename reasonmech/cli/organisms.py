@@ -104,9 +104,8 @@ def organisms_verify(
         found = verifier.verify(name)
         differing = [finding for finding in found if not finding.agrees]
         failed |= bool(differing)
-        _console().print(
-            f"{name}: " + (f"{len(differing)} of {len(found)} differ" if differing else f"{len(found)} agree")
-        )
+        said = f"{len(differing)} of {len(found)} differ" if differing else f"all {len(found)} agree"
+        _console().print(f"{name}: {said}", soft_wrap=True)
         if differing:
             _show(differing)
     raise typer.Exit(1 if failed else 0)

@@ -26,6 +26,7 @@ from reasonmech.tasks import Split, grade, parse, tasks
 Json = dict[str, Any]
 CELLS: Final = (("base", "base"), ("base", "thinking"), ("thinking", "base"), ("thinking", "thinking"))
 _TOKENS: Final = 224
+_FEW: Final = 20
 
 
 @dataclass(frozen=True)
@@ -105,14 +106,18 @@ def _rate(rate: Rate) -> Json:
 
 
 def _per_problem(traces: Sequence[Trace], count: Callable[[Sequence[Trace]], Rate]) -> Json:
-    """A rate over all traces, with a bootstrap interval whose unit is the problem."""
+    """A rate over all traces, with a bootstrap interval whose unit is the problem.
+
+    Where fewer than 20 problems have anything to count, a draw of problems may have nothing: then the exact binomial
+    interval of all counts.
+    """
     problems: dict[str, list[Trace]] = {}
     for trace in traces:
         problems.setdefault(trace.rollout.problem.id, []).append(trace)
     rates = [count(some) for some in problems.values()]
     hits, n = np.array([rate.hits for rate in rates]), np.array([rate.n for rate in rates])
-    if n.sum() == 0:
-        return {"estimate": None, "n": 0}
+    if (n > 0).sum() < _FEW:
+        return _rate(Rate(int(hits.sum()), int(n.sum())))
     return _interval(ratio_interval(hits, n)) | {"n": int(n.sum())}
 
 

@@ -182,8 +182,7 @@ def _rate(what: str, recorded: Json, now: Json) -> Finding:
             before is value,
         )
     said = f"{before:.3g} [{recorded['low']:.3g}, {recorded['high']:.3g}]"
-    ends = [end if np.isfinite(end) else before for end in (recorded["low"], recorded["high"])]  # too few to resample
-    return Finding(what, said, f"{value:.3g}", _near(value, *ends))
+    return Finding(what, said, f"{value:.3g}", _near(value, recorded["low"], recorded["high"]))
 
 
 def verify(source: str | Path, *, full: bool = False, progress: bool = True) -> list[Finding]:
