@@ -111,6 +111,24 @@ def organisms_verify(
     raise typer.Exit(1 if failed else 0)
 
 
+@organisms_app.command("variants")
+def organisms_variants(
+    out: Annotated[Path, typer.Option("--out", help="directory for models, logs and variants.csv")] = Path("variants"),
+    only: Annotated[list[str] | None, typer.Option("--only", help="one of them; may be said again")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """What does reinforcement learning do? Train tiny-when's base in five ways, measure each, print the table."""
+    from rich.table import Table
+
+    from reasonmech.organisms.variants import build_variants
+
+    found = build_variants(out, names=only or (), progress=not quiet).set_index("variant").drop(columns="weights").T
+    table = Table("", *found.columns, header_style="bold")
+    for what, row in found.iterrows():
+        table.add_row(str(what), *(f"{value:.3g}" for value in row))
+    _console().print(table)
+
+
 def _show(findings: list[Finding]) -> None:
     from rich.table import Table
     from rich.text import Text
