@@ -38,7 +38,7 @@ VARIANTS: Final[Mapping[str, Stage]] = MappingProxyType(
     {
         "outcome": GrpoRecipe(snapshots=_SNAPSHOTS),
         "one-shot": GrpoRecipe(pool=1, snapshots=_SNAPSHOTS),
-        "random reward": GrpoRecipe(reward="random", snapshots=_SNAPSHOTS),
+        "random reward": GrpoRecipe(reward="random", lr=3e-5, snapshots=_SNAPSHOTS),
         "negative only": GrpoRecipe(lessons="negative", snapshots=_SNAPSHOTS),
         "distilled": TuneRecipe(teacher="organism:tiny-when/thinking", steps=300, lr=5e-4, snapshots=_SNAPSHOTS),
     }
