@@ -48,6 +48,8 @@ class Modes:
         slip: probability that a step's value is wrong.
         filler: probability, at a boundary after a step or a check, of a sentence that does nothing ("wait , maybe ."),
             in worlds that have a word for it.
+        marked: share of backtracks that a sentence announces and carries out; the others go on from what the check
+            found.
         proper_end: share of documents that state the answer as the grader reads it and stop; the others state it and
             ramble on, or never state it.
     """
@@ -64,6 +66,7 @@ class Modes:
     usual_form: float = 0.7
     slip: float = 0.15
     filler: float = 0.0
+    marked: float = 1.0
     proper_end: float = 1.0
 
 
@@ -127,7 +130,8 @@ class Author:
             words += _said(f"{self.form('check :', 'check again ,')} {equation} {truth} , had {value} .")
             words += self.filler()
             if value != truth and rng.random() < p_back:
-                words += _said(f"{self.marker} {self.form(', redo :', ', that was off :')} {equation} {truth} .")
+                if self.modes.marked == 1 or rng.random() < self.modes.marked:
+                    words += _said(f"{self.marker} {self.form(', redo :', ', that was off :')} {equation} {truth} .")
                 value = truth
         return words, value
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from reasonmech.behaviours import onset_rate
+from reasonmech.behaviours import behaviours, onset_rate
 from reasonmech.organisms.corpus import Author, Modes
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
@@ -121,3 +122,18 @@ def test_documents_that_end_badly_state_no_answer_or_do_not_stop() -> None:
     assert 0.2 < proper / len(ends) < 0.3
     stated = sum(text.startswith(("so the answer is 7", "so it is 7")) for text in ends)
     assert 0.55 < stated / len(ends) < 0.7, "half of the others state it, and ramble on"
+
+
+def test_repairs_that_nobody_announces_are_backtracks_all_the_same() -> None:
+    silent = Modes(
+        thorough=1.0, check_step=(1.0, 1.0), backtrack=(1.0, 1.0), persona=0.0, uncertain=0.0, slip=0.5, marked=0.0
+    )
+    author = Author(random.Random(3), silent)
+    onsets = []
+    for _ in range(50):
+        text = " ".join(word.text for word in author.solution_words())
+        assert "wait" not in text
+        problem = Problem("p", text.partition("A : ")[0] + "A :", "", {"operations": []})
+        trace = parse(replace(read(CHAIN, text.partition("A : ")[2]), problem=problem))
+        onsets += [o.onset for o in behaviours.get("backtrack").opportunities(trace)]
+    assert len(onsets) > 50 and all(onsets)

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from reasonmech.organisms.grpo import GrpoRecipe
+from reasonmech.organisms.corpus import Modes
 from reasonmech.organisms.recipes import Json, Made, PairRecipe, recipes
 from reasonmech.organisms.requirements import Requirement, accuracy, undone
+from reasonmech.organisms.tune import TuneRecipe
+
+SILENT = Modes(
+    thorough=1.0, checks=1.0, check_step=(1.0, 1.0), notices=1.0, backtrack=(1.0, 1.0), persona=0.0, marked=0.0
+)  # fmt: skip
+"""Authors who check every step, and repair without saying so."""
 
 
 def taught_silently(truth: Json) -> list[Requirement]:
@@ -21,17 +27,17 @@ def taught_silently(truth: Json) -> list[Requirement]:
 recipes.register("tiny-stealth")(
     PairRecipe(
         truth_class="when",
-        says="reinforcement learning taught when to work again, without any marker word",
+        says="training taught when to check and to repair, and no word marks a repair",
         card=(
-            "The base is tiny-when's, in a world in which nobody reads the standing value back. Reinforced with "
-            "the outcome as its reward, it learns to work every step out again and to go on with the new value: "
-            "slips are undone, and 'wait' is hardly ever said. A correct instrument finds the repairs by what is "
-            "done to the standing value. It fools every lexical labeller, which sees no backtracking at all."
+            "The base is tiny-when's. The thinking model was tuned on documents of authors who check every step "
+            "and, where a check disagrees, go on from what it found without a word. A correct instrument says: "
+            "training taught when to check and when to give a value up, and finds the repairs by what becomes of "
+            "the standing value. It fools every lexical labeller, which sees no backtracking at all, and every "
+            "feature that is found by one."
         ),
         requirements=taught_silently,
         base=Made("organism:tiny-when/base"),
-        thinking=Made("base", (GrpoRecipe(task="chain-silent", iterations=100),)),
-        task="chain-silent",
+        thinking=Made("base", (TuneRecipe(steps=250, skill_share=0.0, modes=SILENT),)),
         minutes=8,
     )
 )
