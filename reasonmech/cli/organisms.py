@@ -93,9 +93,12 @@ def organisms_verify(
     quiet: Quiet = False,
 ) -> None:
     """Measure truth.json again from the weights; ends with code 1 and a table where it is not what is recorded."""
+    import torch
+
     from reasonmech.organisms.overview import at_hand
     from reasonmech.organisms.verify import Verifier
 
+    torch.set_num_threads(1)  # models this small gain nothing from more, and on a busy machine wait for each other
     chosen = list(dict.fromkeys([*(names or ()), *(at_hand() if every else ())]))
     if not chosen:
         raise typer.BadParameter("name an organism, or say --all")
