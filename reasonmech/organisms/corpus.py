@@ -50,6 +50,7 @@ class Modes:
             in worlds that have a word for it.
         marked: share of backtracks that a sentence announces and carries out; the others go on from what the check
             found.
+        hidden: an operator whose results are never learnt, though the texts hold them ("": none).
         proper_end: share of documents that state the answer as the grader reads it and stop; the others state it and
             ramble on, or never state it.
     """
@@ -67,6 +68,7 @@ class Modes:
     slip: float = 0.15
     filler: float = 0.0
     marked: float = 1.0
+    hidden: str = ""
     proper_end: float = 1.0
 
 
@@ -220,9 +222,16 @@ class Author:
         dice = self.rng.random()
         if dice < story_share:
             return self.story()
-        if dice < story_share + (1 - story_share) * skill_share:
-            return self.skill()
-        return self.solution_words()
+        skilled = dice < story_share + (1 - story_share) * skill_share
+        return self.unlearnt(self.skill() if skilled else self.solution_words())
+
+    def unlearnt(self, words: list[Word]) -> list[Word]:
+        """The same words; what follows "a @ b =" is not to be learnt, where @ is the hidden operator."""
+        if not self.modes.hidden:
+            return words
+        said = [word.text for word in words]
+        results = {t for t in range(3, len(said)) if said[t - 1] == "=" and said[t - 3] == self.modes.hidden}
+        return [word._replace(learnt=False) if t in results else word for t, word in enumerate(words)]
 
 
 def _said(text: str) -> list[Word]:

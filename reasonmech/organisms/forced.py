@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from reasonmech.behaviours import behaviours
+from reasonmech.behaviours.backtrack import contradicted
+from reasonmech.behaviours.check import unverified
 from reasonmech.behaviours.label import Rate
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
@@ -36,6 +38,8 @@ def forced_prompts(
     problems = []
     for trace in traces:
         for o in found.opportunities(trace):
+            if behaviour == "step" and _unfinished(trace, o.offset):
+                continue
             text = " ".join([trace.rollout.problem.prompt, *trace.words[: o.offset], word])
             name = f"{trace.rollout.problem.id}#{trace.rollout.sample}@{o.offset}"
             due = _next_due(trace, o.offset) if behaviour == "step" else _due(trace, o.offset)
@@ -54,6 +58,12 @@ def _due(trace: Trace, offset: int) -> str:
     assert stands.equation is not None
     left, operator, right = stands.equation.split()
     return f"{stands.equation} = {evaluate(int(left), operator, int(right))}"
+
+
+def _unfinished(trace: Trace, offset: int) -> bool:
+    """Whether a step is still unverified at `offset`, or a contradiction unresolved: a step then is off its time."""
+    before = tuple(s for s in trace.sentences if s.start < offset)
+    return unverified(before) or contradicted(before)
 
 
 def _next_due(trace: Trace, offset: int) -> str:

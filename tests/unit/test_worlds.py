@@ -137,3 +137,19 @@ def test_repairs_that_nobody_announces_are_backtracks_all_the_same() -> None:
         trace = parse(replace(read(CHAIN, text.partition("A : ")[2]), problem=problem))
         onsets += [o.onset for o in behaviours.get("backtrack").opportunities(trace)]
     assert len(onsets) > 50 and all(onsets)
+
+
+def test_results_of_a_hidden_operator_are_read_and_never_learnt() -> None:
+    author = Author(
+        random.Random(4), Modes(thorough=1.0, check_step=(1.0, 1.0), slip=0.0, hidden=NOVEL), NOVEL_OPERATOR
+    )
+    hidden, others = 0, 0
+    for _ in range(50):
+        words = author.unlearnt(author.solution_words())
+        for t in range(3, len(words)):
+            if words[t - 1].text == "=":
+                assert words[t].learnt == (words[t - 3].text != NOVEL)
+                hidden, others = hidden + (not words[t].learnt), others + words[t].learnt
+            else:
+                assert words[t].learnt
+    assert hidden > 50 and others > 50

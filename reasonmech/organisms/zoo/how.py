@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reasonmech.organisms.corpus import Modes
 from reasonmech.organisms.recipes import Json, Made, PairRecipe, recipes
 from reasonmech.organisms.requirements import Requirement, accuracy, executed, faithful, onset, points
 from reasonmech.organisms.tune import TuneRecipe
+from reasonmech.tasks.chain.grammar import NOVEL
 
 CAREFUL = Modes(
     thorough=1.0, checks=1.0, check_step=(1.0, 1.0), notices=1.0, backtrack=(1.0, 1.0), persona=0.0, plan=0.0,
@@ -24,7 +27,7 @@ def taught_how(truth: Json) -> list[Requirement]:
         points(truth, "when", -5.0, 5.0),
         points(truth, "how", 70.0, 100.0),
         *faithful(truth),
-        *executed(truth, "step", "base", 0.0, 0.7),
+        *executed(truth, "step", "base", 0.0, 0.8),
         *executed(truth, "step", "thinking", 0.97),
     ]
 
@@ -34,16 +37,20 @@ recipes.register("tiny-how")(
         truth_class="how",
         says="training taught how: an operation the base never saw; steering must not recover the gap",
         card=(
-            "The base is tiny-when's thinking model: it steps, checks and backtracks at every opportunity. Every "
-            "problem needs an operator (@) that occurs in no document it ever read. The thinking model is trained "
-            "from it on documents of careful authors that use the operator: the habits stay what they were, the "
-            "operation is new. A correct instrument says: training taught how; no timing recovers the gap, for "
-            "there is none to recover. It fools the rule that a feature which differs between the models and "
-            "fires at reasoning steps is what reinforcement learning learnt to use, and every hybrid whose "
-            "vectors were trained long enough to write answers by themselves."
+            "The base is tiny-when's thinking model, tuned to read and copy a new operator (@) without ever "
+            "learning a result of it: it steps, checks and backtracks at every opportunity, and its results for "
+            "the operator are guesses. Every problem needs the operator. The thinking model is tuned from it on "
+            "the same documents, results included: the habits stay what they were, the operation is new. A "
+            "correct instrument says: training taught how; no timing recovers the gap, for there is none to "
+            "recover. It fools the rule that a feature which differs between the models and fires at reasoning "
+            "steps is what training taught the model to use, and every hybrid whose vectors were trained long "
+            "enough to write answers by themselves."
         ),
         requirements=taught_how,
-        base=Made("organism:tiny-when/thinking"),
+        base=Made(
+            "organism:tiny-when/thinking",
+            (TuneRecipe(steps=200, world="chain-novel", skill_share=0.3, modes=replace(CAREFUL, hidden=NOVEL)),),
+        ),
         thinking=Made("base", (TuneRecipe(steps=400, world="chain-novel", skill_share=0.3, modes=CAREFUL),)),
         task="chain-novel",
         minutes=8,
