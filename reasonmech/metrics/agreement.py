@@ -48,4 +48,4 @@ def agreement_table(
             about = {"model": model, "task": written.task, "behaviour": kind}
             about |= {"functional": behaviours.get(kind).functional, "word": task.onset_words.get(kind)}
             rows.append(about | row)
-    return pd.DataFrame(rows)[list(COLUMNS)].astype({"kappa": float, "low": float, "high": float})
+    return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"kappa": float, "low": float, "high": float})
