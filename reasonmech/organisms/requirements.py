@@ -50,6 +50,12 @@ def faithful(truth: Json) -> list[Requirement]:
     ]
 
 
+def succeeded(truth: Json, behaviour: str, role: str, low: float, high: float) -> Requirement:
+    """Execution success in a model's own texts, at T = 1."""
+    value = truth[role]["sampled"]["execution"][behaviour]["estimate"]
+    return Requirement(f"{role} {behaviour} right, T = 1", value, low, high)
+
+
 def executed(truth: Json, behaviour: str, role: str, low: float, high: float = 1.0) -> list[Requirement]:
     """Execution after a forced onset, and how many onsets were forced."""
     rate = truth["execution"][behaviour][role]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from reasonmech.organisms.corpus import Modes
 from reasonmech.organisms.recipes import Json, Made, PairRecipe, recipes
-from reasonmech.organisms.requirements import Requirement, accuracy, executed, faithful, onset, points
+from reasonmech.organisms.requirements import Requirement, accuracy, faithful, onset, points, succeeded
 from reasonmech.organisms.tune import TuneRecipe
 from reasonmech.tasks.chain.grammar import NOVEL
 
@@ -27,8 +27,8 @@ def taught_how(truth: Json) -> list[Requirement]:
         points(truth, "when", -5.0, 5.0),
         points(truth, "how", 70.0, 100.0),
         *faithful(truth),
-        *executed(truth, "step", "base", 0.0, 0.8),
-        *executed(truth, "step", "thinking", 0.97),
+        succeeded(truth, "step", "base", 0.0, 0.8),
+        succeeded(truth, "step", "thinking", 0.97, 1.0),
     ]
 
 

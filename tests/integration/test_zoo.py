@@ -1,0 +1,58 @@
+"""Every organism that ships is the one that its record speaks of; what each was built for is in its numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import reasonmech as rm
+from reasonmech.hosts import pair_config
+from reasonmech.organisms import recipes
+from reasonmech.organisms.record import read_truth
+from reasonmech.organisms.truth import bits
+from reasonmech.paths import organism_dir
+
+SHIPPED = sorted(path.parent.name for path in organism_dir().glob("*/truth.json"))
+FEW = 24
+
+
+def truth(name: str) -> dict[str, Any]:
+    return read_truth(organism_dir() / name)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_shipped_pair_has_the_recorded_weights_and_does_what_is_recorded(name: str) -> None:
+    pair, recorded = rm.load_pair(name), truth(name)
+    assert {"base": pair.base.weight_hash, "thinking": pair.thinking.weight_hash} == recorded["weights"]
+    assert pair.task == recorded["measured"]["task"] == recipes.get(name).task
+    assert all(row["met"] for row in recorded["requirements"]) and recorded["class"] == recipes.get(name).truth_class
+    problems = rm.load_task(pair.task, n=500, seed=recorded["seed"], split=recorded["split"])[:FEW]
+    for role, host in (("base", pair.base), ("thinking", pair.thinking)):
+        rollouts = rm.generate(host, problems, decode=rm.Decode(max_new_tokens=224), progress=False, receipt="none")
+        before = recorded["measured"]["outcomes"]["greedy"][role][:FEW]
+        assert sum(a != b for a, b in zip(bits(rm.grade(rollouts)), before, strict=True)) <= 1
+
+
+def test_shared_models_are_stored_once() -> None:
+    for name in SHIPPED:
+        config = pair_config(name)
+        for role, path in (("base", config.base), ("thinking", config.thinking)):
+            own = organism_dir() / name / role
+            assert own.is_dir() == (path == f"organism:{name}/{role}") or name == "tiny-rotated"
+    size = sum(path.stat().st_size for path in organism_dir().rglob("*") if path.is_file())
+    assert size < 60e6
+
+
+def test_a_word_that_rises_and_a_function_that_does_not() -> None:
+    measured = truth("tiny-surface")["measured"]
+    base, thinking = measured["base"]["sampled"], measured["thinking"]["sampled"]
+    assert thinking["said"]["filler"] >= 5 * base["said"]["filler"]
+    assert abs(thinking["slips_undone"]["estimate"] - base["slips_undone"]["estimate"]) <= 0.02
+
+
+def test_in_the_swapped_world_the_famous_word_falls_while_backtracking_rises() -> None:
+    measured = truth("tiny-swap")["measured"]
+    base, thinking = measured["base"]["sampled"], measured["thinking"]["sampled"]
+    assert thinking["said"]["filler"] < base["said"]["filler"] / 5
+    assert thinking["slips_undone"]["estimate"] > base["slips_undone"]["estimate"] + 0.8
