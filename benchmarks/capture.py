@@ -38,24 +38,24 @@ def truncated(host: rm.Host, layer: int) -> torch.nn.Module:
     return twin
 
 
-def saelens_runner(host: rm.Host, ids: torch.Tensor, batch: int, folder: Path) -> CacheActivationsRunner:
+def saelens_runner(host: rm.Host, ids: torch.Tensor, batch: int, folder: Path, layer: int) -> CacheActivationsRunner:
     """SAELens' runner over the same ids, ready to run; one buffer, which is what it rounds up to."""
     if not (folder / "model").exists():
         host.model.save_pretrained(folder / "model")
         host.tokenizer.save_pretrained(folder / "model")
-    shutil.rmtree(folder / "saelens", ignore_errors=True)
+    shutil.rmtree(folder / f"saelens{layer}", ignore_errors=True)
     config = CacheActivationsRunnerConfig(
         model_name=str(folder / "model"),
         model_class_name="AutoModelForCausalLM",
-        hook_name=hook_of(host),
+        hook_name=f"model.layers.{layer}",
         dataset_path="",
-        context_size=LENGTH,
+        context_size=ids.shape[1],
         d_in=host.d_model,
         device="cpu",
         prepend_bos=False,
         model_batch_size=batch,
         training_tokens=ids.numel(),
-        new_cached_activations_path=str(folder / "saelens"),
+        new_cached_activations_path=str(folder / f"saelens{layer}"),
         shuffle=False,
         buffer_size_gb=ids.numel() * host.d_model * 4 / 1e9,
     )
@@ -81,7 +81,7 @@ def compare(size: str, n_rows: int, batch: int, folder: Path) -> None:
         return torch.cat(seen)
 
     def saelens() -> float:
-        runner = saelens_runner(host, ids, batch, folder)  # loading the model is not counted
+        runner = saelens_runner(host, ids, batch, folder, layer)  # loading the model is not counted
         return timed(runner.run)()
 
     with torch.no_grad():
@@ -89,7 +89,9 @@ def compare(size: str, n_rows: int, batch: int, folder: Path) -> None:
         assert torch.equal(ours().at(site), expected.reshape(-1, host.d_model))
         assert (bridge() - expected).abs().max() <= 1e-4 * expected.abs().max()  # eager attention there
         saelens()
-        written = torch.tensor(Dataset.load_from_disk(str(folder / "saelens"))[hook_of(host)][:n_rows])
+        written = torch.tensor(
+            Dataset.load_from_disk(str(folder / f"saelens{layer}"))[f"model.layers.{layer}"][:n_rows]
+        )
         assert (written - expected).abs().max() <= 1e-4 * expected.abs().max()
         found = measure(
             {
@@ -123,11 +125,6 @@ def compare(size: str, n_rows: int, batch: int, folder: Path) -> None:
             ),
         ],
     )
-
-
-def hook_of(host: rm.Host) -> str:
-    """The captured site as SAELens calls it."""
-    return f"model.layers.{LAYER['tiny' if host.n_layers == 4 else 'mid']}"
 
 
 if __name__ == "__main__":

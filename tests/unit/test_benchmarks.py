@@ -66,6 +66,14 @@ def test_sides_of_capturing_agree(load: Load, tmp_path: Path) -> None:
     assert len(written(tmp_path)["rows"]) == 4
 
 
+@pytest.mark.parametrize(("case", "rows"), [("several_sites", 4), ("different_lengths", 5)])
+def test_sides_of_capturing_a_corpus_agree(load: Load, tmp_path: Path, case: str, rows: int) -> None:
+    folder = tmp_path / "stores"
+    folder.mkdir()
+    getattr(load("capture_corpus"), case)("tiny", 16, folder)
+    assert len(written(tmp_path)["rows"]) == rows
+
+
 @pytest.mark.parametrize("architecture", ["jumprelu", "topk"])
 def test_sides_of_reading_features_agree(
     load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, architecture: str
