@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -111,6 +112,19 @@ def check_new(path: str | Path) -> Path:
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputError(f"{path.parent} cannot be written", do="choose a directory you can write")
     return path
+
+
+def read_plan(directory: Path) -> dict[str, Any] | None:
+    """What a partial directory says it is part of; None where it says nothing.
+
+    Raises:
+        CorruptFileError: it is not JSON.
+    """
+    file = directory / PLAN_FILE
+    try:
+        return json.loads(file.read_text()) if file.is_file() else None
+    except ValueError as error:
+        raise CorruptFileError(f"{file} is not JSON: {error}", do=f"delete {directory}, and begin again") from error
 
 
 def write_text(path: Path, text: str) -> None:

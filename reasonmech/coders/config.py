@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from reasonmech.coders.recipe import Recipe
-from reasonmech.errors import UnknownNameError
+from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.paths import config_dir, read_config
+
+OWN: Final = {"d_in", "d_sae", "k", "device", "metadata"}  # settings of SAELens that are no options here
 
 
 class CoderConfig(BaseModel):
@@ -38,7 +41,13 @@ class CoderConfig(BaseModel):
     )
 
     def recipe(self) -> Recipe:
-        """What a `Training` needs to know."""
+        """What a `Training` needs to know.
+
+        Raises:
+            ConfigError: `options` name what has a key of its own, or what the activations and the device decide.
+        """
+        if taken := sorted(OWN & self.options.keys()):
+            raise ConfigError(f"options {taken}", allowed="settings beside d_sae and k, which are their own keys")
         return Recipe(
             self.architecture,
             {"d_sae": self.d_sae, **({} if self.k is None else {"k": self.k}), **self.model_copy(deep=True).options},

@@ -48,7 +48,8 @@ def convert_coder(
 
     Raises:
         PickleRefusedError: it holds more than tensors and plain values. CorruptFileError: it cannot be read.
-        MismatchError: tensors are missing, unknown, or of shapes that do not fit. NonFiniteError: NaN or infinity.
+        MismatchError: tensors are missing, unknown, or of shapes that do not fit; k is not the file's, or is not given
+            where the file is a TopK. NonFiniteError: NaN or infinity.
         OutputError: `out` exists, or cannot be written.
     """
     file, target = Path(source).expanduser(), check_new(out)
@@ -101,13 +102,22 @@ def _canonical(content: Mapping[str, Any], file: Path, *, k: int | None) -> dict
             allowed="; ".join(f"{name} as {', '.join(keys)}" for name, keys in _NAMES.items()),
             do="convert it with its authors' code",
         )
+    if k is None and "k" in content and not bool((state.get("threshold", torch.tensor(-1.0)) >= 0).all()):
+        raise MismatchError(
+            f"{file} says k = {int(said)} and holds no threshold that was set: it is a TopK", do=f"pass k={int(said)}"
+        )
+    for name in ("b_enc", "b_dec"):
+        if state[name].dim() != 1:
+            raise MismatchError(
+                f"{name} has shape {tuple(state[name].shape)}", allowed="one number per feature or input"
+            )
     (d_sae,), (d_in,) = state["b_enc"].shape, state["b_dec"].shape
     if d_sae == d_in:
         raise MismatchError(f"{file} is as wide as its input ({d_in}): which way round its matrices lie is open")
     state["W_enc"] = state["W_enc"] if len(state["W_enc"]) == d_in else state["W_enc"].T
     state["W_dec"] = state["W_dec"] if len(state["W_dec"]) == d_sae else state["W_dec"].T
-    if "threshold" in state:
-        state["threshold"] = state["threshold"].expand(d_sae)
+    if "threshold" in state and state["threshold"].numel() == 1:
+        state["threshold"] = state["threshold"].flatten().expand(d_sae)
     if k is not None:  # dictionary_learning keeps one beside its TopK, which does not use it
         state.pop("threshold", None)
     return state

@@ -13,11 +13,22 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from reasonmech.coders.saelens import SAELensCoder, read_directory
-from reasonmech.errors import MismatchError, NonFiniteError
+from reasonmech.errors import CorruptFileError, MismatchError, NonFiniteError
 
 CONFIG_FILE: Final = "cfg.json"
 WEIGHT_FILE: Final = "sae_weights.safetensors"
 SAELENS_VERSION: Final = "6.54.12"  # whose layout is written
+
+
+def read_json(file: Path) -> Mapping[str, Any]:
+    """A configuration file. Raises CorruptFileError where it is no JSON object."""
+    try:
+        found = json.loads(file.read_text())
+    except ValueError as error:
+        raise CorruptFileError(f"{file} is not JSON: {error}", do="copy it again") from error
+    if not isinstance(found, dict):
+        raise CorruptFileError(f"{file} is no JSON object: {found!r:.80}", do="copy it again")
+    return found
 
 
 def coder_of(
@@ -31,7 +42,7 @@ def coder_of(
             b_dec is subtracted before encoding.
 
     Raises:
-        MismatchError: shapes that do not fit together. NonFiniteError: NaN or infinity.
+        MismatchError: shapes that do not fit together, or k that is none of theirs. NonFiniteError: NaN or infinity.
     """
     (d_in,), (d_sae,) = state["b_dec"].shape, state["b_enc"].shape
     wanted = {
@@ -46,6 +57,8 @@ def coder_of(
             raise MismatchError(f"{key} of {name!r} has shape {tuple(tensor.shape)}", allowed=str(wanted[key]))
         if not bool(torch.isfinite(tensor).all()):
             raise NonFiniteError(f"{key} of {name!r} holds NaN or infinity", do="download it again")
+    if "k" in settings and not 1 <= settings["k"] <= d_sae:
+        raise MismatchError(f"k = {settings['k']} of {name!r}, which has {d_sae} features", allowed=f"1 .. {d_sae}")
     config = {
         "architecture": "topk" if "k" in settings else "jumprelu" if "threshold" in state else "standard",
         "d_in": d_in,

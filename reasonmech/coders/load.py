@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from reasonmech.coders.coder import SparseCoder, Trained
-from reasonmech.coders.layout import CONFIG_FILE, WEIGHT_FILE
+from reasonmech.coders.layout import CONFIG_FILE, WEIGHT_FILE, read_json
 from reasonmech.coders.recipe import ROWS, SENTENCES
 from reasonmech.coders.release import read_release
 from reasonmech.coders.saelens import SAELensCoder, read_directory
@@ -32,6 +31,7 @@ def load_coder(source: str | Path, *, host: Trained | None = None, trained_on: s
     Raises:
         UnknownNameError: neither a directory nor a release; near names are listed.
         CorruptFileError: a file is missing, truncated or damaged. PickleRefusedError: its weights are pickled.
+        NonFiniteError: NaN or infinity in its weights.
         MismatchError: its width, or the model that it records, is not the host's; or it is no autoencoder of a
             residual-stream site.
         OutputError: it cannot be downloaded.
@@ -134,8 +134,5 @@ def check_directory(path: Path) -> None:
     for file in (config, weights):
         if not file.is_file():
             raise CorruptFileError(f"{path} lacks {file.name}", allowed=f"{CONFIG_FILE} and {WEIGHT_FILE}")
-    try:
-        json.loads(config.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CorruptFileError(f"{config} is not JSON: {error}", do="copy it again") from error
+    read_json(config)
     check_safetensors(weights)

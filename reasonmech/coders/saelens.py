@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, final
 
 import torch
 from jaxtyping import Float
+from safetensors import SafetensorError
 from torch import Tensor
 
 from reasonmech.coders.hookname import site_of_hook
 from reasonmech.coders.recipe import RECORD
 from reasonmech.digest import hash_tensors
-from reasonmech.errors import MismatchError, UnknownNameError
+from reasonmech.errors import CorruptFileError, MismatchError, NonFiniteError, OutputError, UnknownNameError
 from reasonmech.paths import new_directory
 from reasonmech.quiet import quiet_import
 from reasonmech.site import Site
@@ -181,7 +182,10 @@ class SAELensCoder:
             OutputError: it exists, or cannot be written.
         """
         with new_directory(path) as partial:
-            self.sae.save_model(partial)
+            try:
+                self.sae.save_model(partial)
+            except (OSError, SafetensorError) as error:
+                raise OutputError(f"{path} cannot be written: {error}", do="make room, and save it again") from error
 
     def __repr__(self) -> str:
         return f"SAELensCoder({self.name!r}, {self.architecture}, {self.site}, {self.d_sae} x {self.d_in})"
@@ -199,6 +203,7 @@ def read_directory(path: Path) -> SAE[Any]:
 
     Raises:
         UnknownNameError: SAELens has no such architecture; the ones it has are listed.
+        CorruptFileError: settings or tensors that do not make one. NonFiniteError: NaN or infinity in a tensor.
     """
     architecture = json.loads((path / "cfg.json").read_text()).get("architecture", "standard")
     known = library().registry.SAE_CLASS_REGISTRY
@@ -209,4 +214,11 @@ def read_directory(path: Path) -> SAE[Any]:
             sorted(known),
             do="a trainer's own checkpoint is read after SAELens' save_inference_model has written it",
         )
-    return library().SAE.load_from_disk(path)
+    try:
+        sae = library().SAE.load_from_disk(path)
+    except (RuntimeError, TypeError, KeyError, ValueError) as error:
+        raise CorruptFileError(f"{path} holds no {architecture} SAE: {error}", do="copy it again") from error
+    for name, tensor in sae.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise NonFiniteError(f"{name} of {path} holds NaN or infinity", do="copy it again, or train it again")
+    return sae

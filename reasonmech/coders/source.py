@@ -17,6 +17,7 @@ from reasonmech.errors import DataError, MismatchError, NonFiniteError, UnknownN
 from reasonmech.site import Site
 
 SAMPLE: Final = 16384  # rows from which mean and norm are estimated
+LISTED: Final = 2**24  # of more rows there is no list in memory: a sample may then hold a row twice
 
 
 class ActivationSource(Protocol):
@@ -100,7 +101,9 @@ def moments_of(source: ActivationSource, site: Site, *, seed: int, device: torch
         NonFiniteError: it holds NaN or infinity.
     """
     generator = torch.Generator().manual_seed(seed)
-    rows = torch.randperm(source.n_tokens, generator=generator)[:SAMPLE]
+    n = source.n_tokens
+    drawn = torch.randperm(n, generator=generator) if n <= LISTED else torch.randint(n, (SAMPLE,), generator=generator)
+    rows = drawn[:SAMPLE]
     sample = source.take(site, rows).to(device, torch.float32)
     if not bool(torch.isfinite(sample).all()):
         raise NonFiniteError(f"activations of {site} hold NaN or infinity", do="capture them again in float32")

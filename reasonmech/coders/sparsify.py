@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from safetensors.torch import load_file
 
 from reasonmech.coders.hookname import hook_of_site
-from reasonmech.coders.layout import coder_of
+from reasonmech.coders.layout import CONFIG_FILE, coder_of, read_json
 from reasonmech.coders.recipe import RECORD
 from reasonmech.coders.saelens import SAELensCoder
 from reasonmech.digest import hash_file
@@ -21,6 +19,7 @@ from reasonmech.site import Site
 WEIGHT_FILE: Final = "sae.safetensors"
 RUN_FILE: Final = "config.json"  # of the whole run, beside the hookpoints: it names the model
 _BLOCK: Final = re.compile(r"(?:model\.|transformer\.|gpt_neox\.)?(?:layers|h)\.(\d+)(\.mlp)?")
+_TENSORS: Final = {"encoder.weight", "encoder.bias", "W_dec", "b_dec"}
 _REFUSED: Final = ("transcode", "skip_connection", "embed_skip", "gram_lookup")  # more than one position's TopK
 
 
@@ -32,17 +31,22 @@ def read_sparsify(path: Path, *, name: str) -> SAELensCoder:
     b_dec is subtracted (tests/equivalence/test_coder_layouts.py).
 
     Raises:
-        MismatchError: it is a transcoder, has a skip connection or another activation, or its folder names no site.
-        CorruptFileError: a key or tensor is missing.
+        MismatchError: it is a transcoder, has a skip connection, another activation or an unknown tensor, or its folder
+            names no site.
+        CorruptFileError: a key or tensor is missing, or is none.
     """
-    config = json.loads((path / "cfg.json").read_text())
+    config = read_json(path / CONFIG_FILE)
     other = [key for key in _REFUSED if config.get(key)]
     if other or config.get("activation", "topk") != "topk" or config.get("signed"):
         raise MismatchError(
             f"{path} is no plain TopK autoencoder: {', '.join(other) or config.get('activation', 'signed')}",
             allowed="activation topk, and none of " + ", ".join(_REFUSED),
         )
-    site, weights = _site_of(path.name), load_file(path / WEIGHT_FILE)
+    site, weights = _site_of(path.absolute().name), load_file(path / WEIGHT_FILE)
+    if unknown := sorted(weights.keys() - _TENSORS):
+        raise MismatchError(
+            f"{path} has tensors whose meaning is unknown: {unknown}", allowed=", ".join(sorted(_TENSORS))
+        )
     try:
         state = {
             "W_enc": weights["encoder.weight"].T.contiguous(),
@@ -50,9 +54,11 @@ def read_sparsify(path: Path, *, name: str) -> SAELensCoder:
             "W_dec": weights["W_dec"],
             "b_dec": weights["b_dec"],
         }
-        k = int(config["k"])
+        k = config["k"]
     except KeyError as error:
         raise CorruptFileError(f"{path} lacks {error}", do="copy it again") from error
+    if not isinstance(k, int):
+        raise CorruptFileError(f"{path / CONFIG_FILE} says k = {k}", allowed="a whole number", do="copy it again")
     record = {"source": {"layout": "sparsify", "file": WEIGHT_FILE, "sha256": hash_file(path / WEIGHT_FILE)}}
     metadata = {"model_name": _model_of(path), "hook_name": hook_of_site(site), RECORD: record}
     return coder_of(state, {"k": k, "apply_b_dec_to_input": True}, metadata=metadata, name=name)
@@ -72,8 +78,4 @@ def _site_of(folder: str) -> Site:
 def _model_of(path: Path) -> str | None:
     """The model that the run's own configuration names."""
     file = path.resolve().parent / RUN_FILE
-    try:
-        run: Mapping[str, Any] = json.loads(file.read_text()) if file.is_file() else {}
-    except ValueError as error:
-        raise CorruptFileError(f"{file} is not JSON: {error}", do="copy it again") from error
-    return run.get("model")
+    return read_json(file).get("model") if file.is_file() else None

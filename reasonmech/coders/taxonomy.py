@@ -51,6 +51,20 @@ class SentenceTaxonomy:
         """Number of categories."""
         return self.coder.d_sae
 
+    def means(self, acts: SentenceSource, sentences: Sentences) -> Float[Tensor, "sentence d_model"]:
+        """Mean activations of sentences at its site.
+
+        Raises:
+            MismatchError: the activations are of another model than it was trained on. As `Sentences.means` otherwise.
+        """
+        if self.coder.model_hash != acts.host_hash:
+            raise MismatchError(
+                f"the taxonomy was trained on weights {str(self.coder.model_hash)[:12]}, the activations are those of "
+                f"{acts.host_name!r} with weights {acts.host_hash[:12]}",
+                do="capture from the model that it was trained on, or train one on these activations",
+            )
+        return sentences.means(acts, site=self.coder.site)
+
     def rows(self, means: Float[Tensor, "sentence d_model"]) -> Float[Tensor, "sentence d_model"]:
         """z of mean activations, each of norm 1."""
         return torch.nn.functional.normalize(means.float() - self.centre, dim=-1)
@@ -87,9 +101,12 @@ def load_taxonomy(path: str | Path, *, host: Trained | None = None) -> SentenceT
     if not file.is_file():
         raise CorruptFileError(f"{directory} lacks {CENTRE_FILE}", do="copy it again")
     check_safetensors(file)
+    centre = load_file(file).get("centre")
+    if centre is None or centre.shape != (coder.d_in,):
+        raise CorruptFileError(f"{file} holds no centre of {coder.d_in} numbers", do="copy it again")
     if host is not None:
         check_belongs(coder, host)
-    return SentenceTaxonomy(coder, load_file(file)["centre"])
+    return SentenceTaxonomy(coder, centre)
 
 
 def train_taxonomies(
@@ -118,7 +135,7 @@ def train_taxonomies(
         DataError: fewer sentences than one batch, or they all have the same mean. UnknownNameError: no such site.
         ConfigError: the architecture's k is larger than a size.
     """
-    settings = load_coder_config(config)
+    settings, sizes = load_coder_config(config), tuple(dict.fromkeys(sizes))
     if not sizes or min(sizes) < (settings.k or 1):
         raise ConfigError(f"sizes {list(sizes)} with k = {settings.k}", allowed=f"sizes of at least {settings.k or 1}")
     at = check_captured(acts, site)

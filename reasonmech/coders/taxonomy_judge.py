@@ -68,17 +68,18 @@ def judge_taxonomy(
         As `score_taxonomy`, with by = "judge".
 
     Raises:
-        DataError: three invalid answers to one question, or fewer than two categories occur.
+        DataError: three invalid answers to one question, or fewer than two categories occur. MismatchError: activations
+            of another model.
     """
     import pandas as pd
 
-    means = sentences.means(acts, site=taxonomy.coder.site)
+    means = taxonomy.means(acts, sentences)
     mine = taxonomy.categories(means).numpy()
     described = _descriptions(judge, taxonomy.codes(means), sentences.text)
-    said, fit = _assigned(judge, described, sentences.text)
     pairs = list(combinations(described.values(), 2))
     if not pairs:
         raise DataError("fewer than two categories occur", do="use more sentences")
+    said, fit = _assigned(judge, described, sentences.text)
     apart = [_ask(judge, _COMPARE.format(first=a, second=b), _similarity) < SIMILAR for a, b in pairs]
     problems = sentences.problem
     rows = [

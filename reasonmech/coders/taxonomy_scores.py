@@ -42,16 +42,16 @@ def score_taxonomy(
         n_problems.
 
     Raises:
-        DataError: fewer than two categories occur on either side.
+        DataError: fewer than two categories occur on either side. MismatchError: activations of another model.
     """
     import pandas as pd
 
-    site, (train, held) = taxonomy.coder.site, sentences
-    means = held.means(acts, site=site)
+    train, held = sentences
+    means = taxonomy.means(acts, held)
     z = taxonomy.rows(means)
     left = (z - taxonomy.coder.decode(taxonomy.codes(means))).pow(2).sum(-1)
     mine = taxonomy.categories(means).numpy()
-    known = taxonomy.categories(train.means(acts, site=site)).numpy()
+    known = taxonomy.categories(taxonomy.means(acts, train)).numpy()
     shuffled = np.random.default_rng(seed).permutation(known)
     told = {
         "consistency": told_by_words(train.text, known, held.text),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
@@ -25,7 +26,7 @@ from reasonmech.coders.source import ActivationSource, batches_of, check_capture
 from reasonmech.coders.training import Training
 from reasonmech.digest import hash_tensors
 from reasonmech.errors import ConfigError, DataError, OutputError
-from reasonmech.paths import LOCK_FILE, PLAN_FILE, check_new, only_writer, partial_of, write_text
+from reasonmech.paths import LOCK_FILE, PLAN_FILE, check_new, only_writer, partial_of, read_plan, write_text
 from reasonmech.site import Site
 
 REPORT_EVERY: Final = 50  # steps between two looks at the progress bar's numbers
@@ -92,10 +93,14 @@ def train_coders(
         "name/site" -> coder, in the order of configs and then sites.
 
     Raises:
-        ConfigError: no config, or they differ in batch size, seed or buffer.
+        ConfigError: no config, or they differ in batch size, seed or buffer; or, with `out`, a name is no folder's.
         OutputError: `out` exists, cannot be written, is being written, or holds part of another training.
+        CorruptFileError: what a killed training left is damaged.
         DataError, NonFiniteError, UnknownNameError: as of `train_coder`.
     """
+    for what, given in (("configs", configs), ("sites", sites)):
+        if isinstance(given, str | Site):
+            raise ConfigError(f"{what}={str(given)!r} is one of them", allowed="a list", do=f'write ["{given}"]')
     named = configs if isinstance(configs, Mapping) else {name: name for name in configs}
     settings = {name: load_coder_config(config) for name, config in named.items()}
     at = [check_captured(acts, site) for site in (acts.sites if sites is None else sites)]
@@ -109,6 +114,9 @@ def train_coders(
         )
     if out is None:
         return dict(train_together(jobs, acts, device=torch.device(device), progress=progress))
+    for name in settings:
+        if not name or Path(name).name != name:
+            raise ConfigError(f"a coder named {name!r}", allowed="names of one folder each: they stand under out=")
     return dict(_to_directory(jobs, acts, out=check_new(out), device=torch.device(device), progress=progress))
 
 
@@ -128,7 +136,7 @@ def train_together(
     """
     first = next(iter(jobs.values()))[0]
     trainings = {
-        name: _begin(source, (config, site), device=device, record=record) for name, (config, site) in jobs.items()
+        name: _training(source, (config, site), device=device, record=record) for name, (config, site) in jobs.items()
     }
     if checkpoint is not None and checkpoint.exists():
         read_checkpoint(checkpoint, trainings)
@@ -153,7 +161,7 @@ def _title(jobs: Mapping[str, Job]) -> str:
     return f"{len(jobs)} SAEs" if len(jobs) > 1 else f"SAE {next(iter(jobs))}"
 
 
-def _begin(source: ActivationSource, job: Job, *, device: torch.device, record: Mapping[str, Any]) -> Training:
+def _training(source: ActivationSource, job: Job, *, device: torch.device, record: Mapping[str, Any]) -> Training:
     config, site = job
     moments = moments_of(source, site, seed=config.seed, device=device)
     if moments.norm == 0:
@@ -172,24 +180,28 @@ def _to_directory(
     jobs: Mapping[str, Job], source: ActivationSource, *, out: Path, device: torch.device, progress: bool
 ) -> Mapping[str, SparseCoder]:
     """Into `<out>.partial`, which is renamed when every coder is there."""
-    partial = partial_of(out)
-    _open(partial, _plan(jobs, source))
+    partial, plan = partial_of(out), _plan(jobs, source)
+    check_new(out)  # again: another process may have finished it meanwhile
+    with _told(partial):
+        partial.mkdir(exist_ok=True)
     with only_writer(partial):
+        check_new(out)
+        _begin(partial, plan)
         coders = train_together(jobs, source, device=device, progress=progress, checkpoint=partial / CHECKPOINT_FILE)
         for name, coder in coders.items():
             target = partial / name
             if target.exists():  # a kill came between the last step and the rename
                 shutil.rmtree(target)
             coder.save(target)
-        for file in (CHECKPOINT_FILE, LOCK_FILE, PLAN_FILE):
-            (partial / file).unlink(missing_ok=True)
         partial.rename(out)
+        for file in (CHECKPOINT_FILE, LOCK_FILE, PLAN_FILE):
+            (out / file).unlink(missing_ok=True)
     return coders
 
 
 def _plan(jobs: Mapping[str, Job], source: ActivationSource) -> dict[str, Any]:
     """What a training that goes on must have in common with the one that was killed."""
-    some = torch.linspace(0, source.n_tokens - 1, min(source.n_tokens, 64)).long()
+    some = torch.linspace(0, source.n_tokens - 1, min(source.n_tokens, 64), dtype=torch.float64).long()
     sites = {str(site): site for _, site in jobs.values()}
     return {
         "coders": {name: config.model_dump(mode="json") for name, (config, _) in jobs.items()},
@@ -199,16 +211,26 @@ def _plan(jobs: Mapping[str, Job], source: ActivationSource) -> dict[str, Any]:
     }
 
 
-def _open(partial: Path, plan: Mapping[str, Any]) -> None:
-    """Take a new partial directory, or that of the same training, which a kill interrupted."""
-    file = partial / PLAN_FILE
-    if partial.exists():
-        if file.is_file() and json.loads(file.read_text()) == plan:
-            return
+def _begin(partial: Path, plan: Mapping[str, Any]) -> None:
+    """Open the partial directory: a new one, or that of the same training, which a kill interrupted."""
+    before = read_plan(partial)
+    if before == plan:
+        return
+    ours = {LOCK_FILE, f"{PLAN_FILE}.unfinished"}  # all that a kill leaves before there is a plan
+    if before is not None or {path.name for path in partial.iterdir()} - ours:
         raise OutputError(
             f"{partial} holds something else, or part of another training",
             allowed="what the same call left",
             do="delete it, or choose another out=; nothing was changed",
         )
-    partial.mkdir()
-    write_text(file, json.dumps(plan, indent=1) + "\n")
+    with _told(partial):
+        write_text(partial / PLAN_FILE, json.dumps(plan, indent=1) + "\n")
+
+
+@contextmanager
+def _told(partial: Path) -> Iterator[None]:
+    """Raise OutputError where a write fails."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"cannot write {partial}: {error}", do="make room, or choose another out=") from error

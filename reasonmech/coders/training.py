@@ -56,7 +56,8 @@ class Training:
         """Begin at step 0.
 
         Raises:
-            UnknownNameError: SAELens can't train such an architecture. ConfigError: it has no such setting.
+            UnknownNameError: SAELens can't train such an architecture. ConfigError: it has no such setting, or needs
+        another k.
         """
         d_in, device = moments.mean.shape[-1], moments.mean.device
         self.recipe, self._scale = recipe, d_in**0.5 / moments.norm
@@ -100,7 +101,9 @@ class Training:
         measured = self._trainer.build_train_step_log_dict(out, self._trainer.n_training_samples)
         loss = measured[_MEASURED["loss"]]
         if not torch.isfinite(out.loss):
-            raise NonFiniteError(f"the loss is {loss} at step {step}", do="lower lr")
+            raise NonFiniteError(
+                f"the loss is {loss} at step {step}", do="lower lr, or look for NaN in the activations"
+            )
         self.curve["step"].append(step)
         self.curve["tokens"].append(self._trainer.n_training_samples)
         for name, key in _MEASURED.items():
@@ -168,6 +171,9 @@ def _new(recipe: Recipe, *, d_in: int, device: torch.device, metadata: Mapping[s
     unknown = sorted(set(recipe.settings) - known)
     if unknown:
         raise ConfigError(f"a {recipe.architecture} SAE has no setting {unknown}", allowed=", ".join(sorted(known)))
+    k, d_sae = recipe.settings.get("k"), recipe.settings["d_sae"]
+    if "k" in known and (k is None or not 1 <= k <= d_sae):
+        raise ConfigError(f"a {recipe.architecture} SAE of {d_sae} features with k = {k}", allowed=f"k: 1 .. {d_sae}")
     config = config_class(
         d_in=d_in, device=str(device), metadata=library().saes.sae.SAEMetadata(**metadata), **recipe.settings
     )

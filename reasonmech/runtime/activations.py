@@ -89,7 +89,11 @@ class Activations:
         return self._all(self._stream_of(site))
 
     def take(self, site: Site | str, tokens: Int[Tensor, " n"]) -> Float[Tensor, "n d_model"]:
-        """Activations of some tokens (rows of `index`), in their order, without reading the others. Raises as `at`."""
+        """Activations of some tokens (rows of `index`), in their order, without reading the others.
+
+        Raises:
+            DataError: there is no such row. As `at` otherwise.
+        """
         return self._some(self._stream_of(site), tokens)
 
     def features(
@@ -109,7 +113,10 @@ class Activations:
         assert of is not None
         if len(wanted) and not 0 <= int(wanted.min()) <= int(wanted.max()) < of.d_sae:
             raise DataError(f"features {wanted.tolist()} of {of.coder!r}", allowed=f"0 .. {of.d_sae - 1}")
-        return torch.stack([torch.where(which == i, values, 0).sum(-1) for i in wanted.tolist()], dim=-1)
+        out = values.new_zeros(len(values), len(wanted))
+        for column, i in enumerate(wanted.tolist()):
+            out[:, column] = torch.where(which == i, values, 0).sum(-1)
+        return out
 
     def codes(self, *, tokens: Int[Tensor, " n"] | None = None) -> tuple[Int[Tensor, "n k"], Float[Tensor, "n k"]]:
         """The k strongest features of some tokens and their activations; feature -1, value 0 where fewer are active.
@@ -159,8 +166,8 @@ class Activations:
 
         Runs of 1024 tokens are drawn at random into a buffer, which is shuffled; half of it is given out before the
         next runs come in. Tokens of one run thus stay near each other unless the buffer holds everything: take the
-        buffer large against a text. The order depends on the seed and on the tokens, not on the site: two streams
-        with the same settings give the same tokens.
+        buffer large against a text. The order depends on the seed and on how many tokens there are, not on the site
+        or the files: two streams with the same settings give the same tokens, a store's those of memory.
 
         Args:
             batch_size: tokens per batch; the last one of an epoch may be smaller.
@@ -202,7 +209,7 @@ class Activations:
             OutputError: nothing complete is there. CorruptFileError: a file is missing, truncated or damaged (its
             content is verified when it is first read). MismatchError: they are another model's.
         """
-        found = cls(*load_store(Path(path).expanduser()))
+        found = cls(*load_store(Path(path).expanduser().absolute()))  # it is read later, from wherever that is
         if host is not None:
             found.check(host)
         return found
@@ -224,6 +231,10 @@ class Activations:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _some(self, name: str, tokens: Int[Tensor, " n"]) -> Shaped[Tensor, "n ..."]:
+        tokens = torch.as_tensor(tokens)
+        outside = (tokens < 0) | (tokens >= self.n_tokens)
+        if bool(outside.any()):
+            raise DataError(f"row {int(tokens[outside][0])} of {self!r}", allowed=f"0 .. {self.n_tokens - 1}")
         if len(self.shards) == 1:
             return self.shards[0].values()[name][tokens]
         which = torch.bucketize(tokens, self._ends, right=True)

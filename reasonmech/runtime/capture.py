@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import torch
 from tqdm.auto import tqdm
@@ -21,6 +22,8 @@ from reasonmech.runtime.storing.shards import MemoryShard
 from reasonmech.runtime.storing.texts import Texts, check_any, check_columns
 from reasonmech.runtime.storing.writing import to_store
 from reasonmech.site import Site
+
+DTYPES: Final = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def capture(
@@ -46,12 +49,13 @@ def capture(
             memory.
         keep: which tokens, in which form, with which columns of the index.
         batch_size: texts per pass; halved, with a warning, where memory is short.
-        dtype: dtype kept. None: the model's.
+        dtype: dtype kept: float64, float32, bfloat16 or float16. None: the model's.
 
     Raises:
         UnknownNameError: the host has no such site, or nobody gives a label that `keep` names; what there is is listed.
         NonFiniteError: NaN or infinity; site, problem and position are named.
-        DataError: no text, a text without tokens, no site, or no token to keep.
+        DataError: no text, a text without tokens or with one that the model does not have, no site, no token to keep,
+            a batch size below 1, or another dtype.
         MismatchError: features are to be kept of another model's coder, or of another site than its own.
         OutputError: `out` exists, cannot be written, holds part of another capture, or the disk is full.
     """
@@ -84,7 +88,7 @@ def estimate_capture(
         As `capture`.
     """
     job, texts = _job(host, rollouts, sites, keep=keep, batch_size=batch_size, dtype=dtype)
-    survey = texts.survey()
+    survey = texts.survey(progress=False)
     path = None if out is None else Path(out).expanduser()
     return estimate(job, survey, out=path, seconds=timed(job, texts, survey))
 
@@ -98,9 +102,16 @@ def _job(
     batch_size: int,
     dtype: torch.dtype | None,
 ) -> tuple[Job, Texts]:
+    if isinstance(sites, str | Site):
+        raise DataError(f"sites={str(sites)!r} is one site", allowed="a list of sites", do=f'write ["{sites}"]')
     at = tuple(dict.fromkeys(host.check_site(site) for site in sites))
     if not at:
         raise DataError("no site to capture", do="name at least one, such as resid_post.2")
+    if batch_size < 1:
+        raise DataError(f"batch_size={batch_size}", allowed="1 or more texts per pass")
+    kept_as = dtype or host.dtype
+    if kept_as not in DTYPES:
+        raise DataError(f"dtype={kept_as}", allowed=", ".join(map(str, DTYPES)), do="choose one of them: dtype=")
     if keep.codes is not None:
         check_belongs(keep.codes.coder, host)
         if at != (keep.codes.coder.site,):
@@ -108,4 +119,4 @@ def _job(
                 f"features of a coder of {keep.codes.coder.site} at {', '.join(map(str, at))}",
                 allowed=f"its own site: sites=[{str(keep.codes.coder.site)!r}]",
             )
-    return Job(host, at, keep.codes, batch_size, dtype or host.dtype), Texts(host, rollouts, keep)
+    return Job(host, at, keep.codes, batch_size, kept_as), Texts(host, rollouts, keep)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,41 @@ def test_a_folder_that_names_no_site_is_refused_and_damage_is_named(tmp_path: Pa
     save_file({"encoder.weight": ENCODER}, path / "sae.safetensors")
     with pytest.raises(CorruptFileError, match=r"encoder\.bias"):
         load_coder(path)
+    for number, (changes, error, said) in enumerate(
+        (
+            ({"k": None}, CorruptFileError, "k = None"),
+            ({"k": 10**6}, MismatchError, rf"k = {10**6}[\s\S]*1 \.\. {D_SAE}"),
+        )
+    ):
+        with pytest.raises(error, match=said):
+            load_coder(sparsify(tmp_path / f"k{number}" / "layers.0", **changes))
+    path = sparsify(tmp_path / "list" / "layers.0")
+    (path.parent / "config.json").write_text("[]")
+    with pytest.raises(CorruptFileError, match=r"config\.json"):
+        load_coder(path)
+    (path / "cfg.json").write_text("[]")
+    with pytest.raises(CorruptFileError, match=r"cfg\.json"):
+        load_coder(path)
+
+
+def test_a_tensor_of_sparsify_that_nobody_knows_is_not_dropped(tmp_path: Path) -> None:
+    path = sparsify(tmp_path / "run" / "layers.0")
+    weights = {"encoder.weight": ENCODER, "encoder.bias": B_ENC, "W_dec": DECODER, "b_dec": B_DEC}
+    save_file(weights | {"W_skip": torch.zeros(D_IN, D_IN)}, path / "sae.safetensors")
+    with pytest.raises(MismatchError, match="W_skip"):
+        load_coder(path)
+
+
+def test_a_coder_of_sparsify_is_read_from_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(sparsify(tmp_path / "run" / "layers.2"))
+    assert str(load_coder(".", host=tiny_host()).site) == "resid_post.2"
+
+
+def test_the_release_that_the_page_loads_is_listed() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "coders.md").read_text()
+    release, _, sae_id = re.findall(r'load_coder\("([\w.-]+-scope-[^"]+)"', page)[0].partition("/")
+    lookup = sae_lens.loading.pretrained_saes_directory.get_pretrained_saes_directory()
+    assert sae_id in lookup[release].saes_map
 
 
 Formula = Callable[[Tensor], Tensor]
@@ -181,6 +217,17 @@ def test_a_pt_that_would_execute_code_is_refused_and_wrong_ones_say_what_is_wron
         convert(good | {"activation_mean": B_DEC})
     with pytest.raises(MismatchError, match="says k = 9, not 4"):
         convert(good | {"k": 9})
+    for k in (0, D_SAE + 1):
+        with pytest.raises(MismatchError, match=rf"k = {k}[\s\S]*1 \.\. {D_SAE}"):
+            convert(good, k=k)
+    for threshold in ({}, {"threshold": torch.tensor(-1.0)}):  # dictionary_learning's, of a TopK that never set it
+        with pytest.raises(MismatchError, match=r"says k = 4[\s\S]*k=4"):
+            convert(good | {"k": torch.tensor(K)} | threshold, k=None)
+    for shapes in ({"b_enc": B_ENC[:, None]}, {"b_dec": torch.tensor(1.0)}):
+        with pytest.raises(MismatchError, match=f"{next(iter(shapes))} has shape"):
+            convert(good | shapes)
+    with pytest.raises(MismatchError, match="threshold of"):
+        convert(good | {"threshold": torch.zeros(5)}, k=None)
     with pytest.raises(MismatchError, match="W_enc of"):
         convert(good | {"W_enc": torch.zeros(7, 9)})
     with pytest.raises(NonFiniteError, match="b_enc"):

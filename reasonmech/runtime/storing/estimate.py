@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -87,14 +86,3 @@ def shown_before(job: Job, texts: Texts, survey: Survey, *, out: Path) -> Estima
     """The estimate that a capture shows: timed where that is a small part of it."""
     worth = len(texts) >= 20 * (PROBE + 1) * job.batch_size
     return estimate(job, survey, out=out, seconds=timed(job, texts, survey) if worth else None)
-
-
-def bounds_of(survey: Survey, *, shard_tokens: int, most_kept: int) -> Sequence[int]:
-    """Where shards end: [shard + 1] numbers of texts, the first 0; no shard runs or keeps more, one text aside."""
-    bounds, tokens, kept = [0], 0, 0
-    for number, (length, own) in enumerate(zip(survey.lengths.tolist(), survey.kept.tolist(), strict=True)):
-        if number > bounds[-1] and (tokens + length > shard_tokens or kept + own > most_kept):
-            bounds.append(number)
-            tokens = kept = 0
-        tokens, kept = tokens + length, kept + own
-    return [*bounds, len(survey.lengths)]

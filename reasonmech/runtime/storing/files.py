@@ -112,15 +112,18 @@ def save_store(path: Path, sites: Sequence[Site], origin: Origin, shards: Sequen
             for name, tensor in shard.values().items():
                 if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
                     raise NonFiniteError(f"activations of {name} hold NaN or infinity", do="capture them again")
-            with told_when_full(partial, number, len(shards), missing=sum(sizes[number:])):
+            with told_when_full(partial, number, len(shards), missing=sum(sizes[number:]), resumes=False):
                 entries.append(write_shard(partial, number, shard.values(), shard.table().to_pandas()))
-        with told_when_full(partial, len(shards), len(shards), missing=0):
+        with told_when_full(partial, len(shards), len(shards), missing=0, resumes=False):
             write_record(partial, sites, origin, entries, plan={})
 
 
 @contextmanager
-def told_when_full(partial: Path, done: int, total: int, *, missing: int) -> Iterator[None]:
+def told_when_full(partial: Path, done: int, total: int, *, missing: int, resumes: bool = True) -> Iterator[None]:
     """Turn a failed write into an error that says what is there and how much is missing.
+
+    Args:
+        resumes: whether the next call goes on with what is written; else it begins anew.
 
     Raises:
         OutputError: the disk is full, or cannot be written.
@@ -130,11 +133,12 @@ def told_when_full(partial: Path, done: int, total: int, *, missing: int) -> Ite
     except (OSError, SafetensorError) as error:
         if not is_full(error):
             raise OutputError(f"cannot write {partial}: {error}", do="choose a directory you can write") from error
-        free = shutil.disk_usage(partial).free
+        free, valid = shutil.disk_usage(partial).free, " and stay valid" if resumes else ""
         raise OutputError(
-            f"the disk is full: {done} of {total} shards are written to {partial} and stay valid; "
+            f"the disk is full: {done} of {total} shards are written to {partial}{valid}; "
             f"{in_bytes(missing)} are missing, {in_bytes(free)} are free",
-            do="make room and call again with the same arguments: it goes on where it stopped",
+            do="make room and call again with the same arguments: "
+            + ("it goes on where it stopped" if resumes else "what is written is removed first"),
         ) from error
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from reasonmech.digest import hash_file
 from reasonmech.errors import CorruptFileError
 
 if TYPE_CHECKING:
@@ -73,9 +73,7 @@ class Stamp(NamedTuple):
     @classmethod
     def of(cls, path: Path) -> Stamp:
         """Read a file and stamp it."""
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(path.stat().st_size, digest)
+        return cls(path.stat().st_size, hash_file(path))
 
     def check_size(self, path: Path) -> None:
         """Raise CorruptFileError where the file is missing or has another length; its content is not read."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import numpy as np
 import torch
+from tqdm.auto import tqdm
 
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.host import Host
@@ -65,6 +66,8 @@ class Texts:
     """The texts of a capture, read when they are asked for: no more than a piece of them is held here."""
 
     def __init__(self, host: Host, items: Sequence[Rollout | str], keep: Keep) -> None:
+        if isinstance(items, str):
+            raise DataError(f"one text {items!r:.80} in place of several", do="put it into a list: [text]")
         if not len(items):
             raise DataError("no text to capture from")
         self._host, self._items, self._keep = host, items, keep
@@ -77,17 +80,18 @@ class Texts:
         """Texts [start, stop).
 
         Raises:
-            DataError: a text without tokens, or columns that do not fit it. UnknownNameError: a label nobody gives.
+            DataError: a text without tokens, or with one that the model does not have, or columns that do not fit it.
+            UnknownNameError: a label nobody gives.
         """
         texts = [self._text(number) for number in range(start, stop)]
         groups = [texts[i : i + GROUP] for i in range(0, len(texts), GROUP)]
         return Piece(texts, [*chain.from_iterable(map(self._marks, groups))])
 
-    def survey(self) -> Survey:
+    def survey(self, *, progress: bool) -> Survey:
         """Count and hash every text. Raises DataError where no token is kept, or the columns of two texts differ."""
         digest, lengths, kept = hashlib.sha256(), [], []
         names = None
-        for start in range(0, len(self), GROUP):
+        for start in tqdm(range(0, len(self), GROUP), desc="count texts", leave=False, disable=not progress):
             piece = self.piece(start, min(len(self), start + GROUP))
             for text, marks in zip(*piece, strict=True):
                 names = check_columns(text, names)
@@ -111,9 +115,18 @@ class Texts:
             environment = np.array((False,) * prompt_length + item.by_environment, dtype=bool)
         if not len(ids):
             raise DataError(f"text {number} ({problem}) has no token", do="leave it out")
-        columns = {} if self._keep.columns is None else dict(self._keep.columns(number, item))
+        size = self._host.vocab_size
+        if ids.min() < 0 or ids.max() >= size:
+            position = int(((ids < 0) | (ids >= size)).argmax())
+            raise DataError(
+                f"token {ids[position]} at position {position} of text {number} ({problem})",
+                allowed=f"the tokens 0 .. {size - 1} of {self._host.name!r}",
+                do="capture from a model with the tokenizer that the text was encoded with",
+            )
+        given = {} if self._keep.columns is None else self._keep.columns(number, item)
+        columns = {name: np.asarray(values) for name, values in given.items()}
         for name, values in columns.items():
-            if name in OWN or len(values) != len(ids) or values.dtype.kind not in "biuOU":
+            if name in OWN or len(values) != len(ids) or _type_of(values) is None:
                 raise DataError(
                     f"column {name!r} of text {number} ({problem}): {len(values)} values of type {values.dtype} for "
                     f"{len(ids)} tokens",
@@ -149,6 +162,15 @@ def padded(rows: Sequence[np.ndarray]) -> tuple[torch.Tensor, Mask]:
     return torch.from_numpy(out), torch.from_numpy(real)
 
 
+def _type_of(values: np.ndarray) -> str | None:
+    """What a column holds: "str", "bool", "int64", ...; None where an index cannot hold it."""
+    from pandas.api.types import infer_dtype
+
+    if values.dtype.kind in "biu":
+        return values.dtype.name
+    return "str" if values.dtype.kind in "OU" and infer_dtype(values, skipna=False) == "string" else None
+
+
 def _sorted(columns: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     return [values for _, values in sorted(columns.items())]
 
@@ -164,10 +186,13 @@ def _label(text: Text, label: str) -> np.ndarray:
 
 
 def check_columns(text: Text, names: frozenset[str] | None) -> frozenset[str]:
-    """The names of a text's columns, which are those of the texts before it. Raises DataError."""
-    own = frozenset(text.columns)
+    """Names and types of a text's columns, which are those of the texts before it. Raises DataError."""
+    own = frozenset(f"{name} ({_type_of(values)})" for name, values in text.columns.items())
     if names is not None and own != names:
-        raise DataError(f"text {text.number} has columns {sorted(own)}, those before it {sorted(names)}")
+        raise DataError(
+            f"text {text.number} has columns {', '.join(sorted(own))}, those before it {', '.join(sorted(names))}",
+            do="give the same columns, of the same types, for every text",
+        )
     return own
 
 
@@ -187,7 +212,7 @@ def index_of(piece: Piece) -> pd.DataFrame:
     position = np.concatenate([np.flatnonzero(marks) for marks in kept])
     frame = {
         "rollout": rollout,
-        "problem": np.repeat(np.array([text.problem for text in texts], dtype=object), counts),
+        "problem": _column(np.repeat(np.array([text.problem for text in texts], dtype=object), counts)),
         "position": position,
         "token": np.concatenate([text.ids[marks] for text, marks in zip(texts, kept, strict=True)]),
         "generated": position >= np.repeat([text.prompt_length for text in texts], counts),
@@ -195,5 +220,12 @@ def index_of(piece: Piece) -> pd.DataFrame:
     }
     for name in texts[0].columns:
         values = np.concatenate([text.columns[name][marks] for text, marks in zip(texts, kept, strict=True)])
-        frame[name] = values.astype(object) if values.dtype.kind == "U" else values
+        frame[name] = _column(values)
     return pd.DataFrame(frame, copy=False)
+
+
+def _column(values: np.ndarray) -> np.ndarray | pd.Series:
+    """Strings as strings even where there is none: every part of an index has the same types."""
+    import pandas as pd
+
+    return pd.Series(values, dtype="str") if values.dtype.kind in "OU" else values

@@ -13,10 +13,10 @@ from typing import Any, Final
 from tqdm.auto import tqdm
 
 from reasonmech.errors import CorruptFileError, OutputError
-from reasonmech.paths import LOCK_FILE, PLAN_FILE, check_new, only_writer, partial_of, write_text
+from reasonmech.paths import LOCK_FILE, PLAN_FILE, check_new, only_writer, partial_of, read_plan, write_text
 from reasonmech.runtime.keep import Keep
 from reasonmech.runtime.storing.collect import Job, collect
-from reasonmech.runtime.storing.estimate import bounds_of, free_at, shown_before
+from reasonmech.runtime.storing.estimate import free_at, shown_before
 from reasonmech.runtime.storing.files import in_bytes, told_when_full, write_record, write_shard
 from reasonmech.runtime.storing.origin import Origin
 from reasonmech.runtime.storing.shards import Entry, FileShard
@@ -41,16 +41,20 @@ def to_store(job: Job, texts: Texts, keep: Keep, *, out: str | Path, progress: b
 
     Raises:
         OutputError: `out` exists, holds part of another capture, is being written by another process, or the disk is
-            full. As `collect` otherwise.
+            full. CorruptFileError: the plan of an interrupted capture is damaged. As `collect` otherwise.
     """
     out = check_new(out)
     partial = partial_of(out)
-    survey = texts.survey()
-    bounds = bounds_of(survey, shard_tokens=keep.shard_tokens, most_kept=max(1, SHARD_BYTES // job.row_bytes()))
+    survey = texts.survey(progress=progress)
+    bounds = _bounds(survey, shard_tokens=keep.shard_tokens, most_kept=max(1, SHARD_BYTES // job.row_bytes()))
     plan = _plan(job, survey, keep, bounds)
+    check_new(out)  # again: another process may have finished it meanwhile
+    if not partial.exists():  # before there is a plan, which another choice of tokens would not go on with
+        _check_room(partial, _missing(job, survey, 0))
     with told_when_full(out.parent, 0, len(bounds) - 1, missing=_missing(job, survey, 0)):
         partial.mkdir(exist_ok=True)
     with only_writer(partial):
+        check_new(out)
         _begin(partial, plan, missing=_missing(job, survey, 0))
         entries = [*_shards(job, texts, survey, bounds, out=out, progress=progress)]
         with told_when_full(partial, len(entries), len(entries), missing=0):
@@ -66,14 +70,10 @@ def _shards(
 ) -> Iterator[Entry]:
     """Entries of all shards: those that are there are verified, the others computed."""
     partial, n_tokens = partial_of(out), int(survey.lengths.sum())
-    there = {number: entry for number in range(len(bounds) - 1) if (entry := _finished(partial, number))}
+    numbers = tqdm(range(len(bounds) - 1), desc="verify finished shards", leave=False, disable=not progress)
+    there = {number: entry for number in numbers if (entry := _finished(partial, number))}
     missing = _missing(job, survey, 0) - sum(e.activations.n_bytes + e.index.n_bytes for e in there.values())
-    if (free := free_at(partial)) < missing:
-        raise OutputError(
-            f"{in_bytes(missing)} are to be written to {partial} and {in_bytes(free)} are free: "
-            f"{in_bytes(missing - free)} are missing",
-            do="make room, keep fewer tokens (Keep(where=)) or features (Keep(codes=)), or a narrower dtype=",
-        )
+    _check_room(partial, missing)
     if progress:
         tqdm.write(f"capture to {out}: {shown_before(job, texts, survey, out=out)}", file=sys.stderr)
     done = sum(int(survey.lengths[bounds[number] : bounds[number + 1]].sum()) for number in there)
@@ -90,15 +90,24 @@ def _shards(
             yield entry
 
 
+def _check_room(partial: Path, missing: int) -> None:
+    if (free := free_at(partial)) < missing:
+        raise OutputError(
+            f"{in_bytes(missing)} are to be written to {partial} and {in_bytes(free)} are free: "
+            f"{in_bytes(missing - free)} are missing",
+            do="make room, keep fewer tokens (Keep(where=)) or features (Keep(codes=)), or a narrower dtype=",
+        )
+
+
 def _finished(partial: Path, number: int) -> Entry | None:
     """A shard that was written to the end and is still what was written; None where it is to be computed."""
     file = _progress(partial, number)
     if not file.is_file():
         return None
-    entry = Entry.from_json(json.loads(file.read_text()))
     try:
+        entry = Entry.from_json(json.loads(file.read_text()))
         FileShard(partial, number, entry).verify()
-    except CorruptFileError:
+    except (CorruptFileError, ValueError, KeyError, TypeError):
         return None
     return entry
 
@@ -110,6 +119,17 @@ def _progress(partial: Path, number: int) -> Path:
 def _missing(job: Job, survey: Survey, start: int) -> int:
     """Bytes of activations of the texts from `start` on."""
     return int(survey.kept[start:].sum()) * job.row_bytes()
+
+
+def _bounds(survey: Survey, *, shard_tokens: int, most_kept: int) -> Sequence[int]:
+    """Where shards end: [shard + 1] numbers of texts, the first 0; no shard runs or keeps more, one text aside."""
+    bounds, tokens, kept = [0], 0, 0
+    for number, (length, own) in enumerate(zip(survey.lengths.tolist(), survey.kept.tolist(), strict=True)):
+        if number > bounds[-1] and (tokens + length > shard_tokens or kept + own > most_kept):
+            bounds.append(number)
+            tokens = kept = 0
+        tokens, kept = tokens + length, kept + own
+    return [*bounds, len(survey.lengths)]
 
 
 def _plan(job: Job, survey: Survey, keep: Keep, bounds: Sequence[int]) -> dict[str, Any]:
@@ -128,19 +148,17 @@ def _plan(job: Job, survey: Survey, keep: Keep, bounds: Sequence[int]) -> dict[s
 
 def _begin(partial: Path, plan: Mapping[str, Any], *, missing: int) -> None:
     """Open the partial store: a new one, or the same capture's, which a kill interrupted."""
-    file = partial / PLAN_FILE
-    begun = file.is_file()
-    before = json.loads(file.read_text()) if begun else {}
-    if begun and before == json.loads(json.dumps(plan)):
+    before = read_plan(partial)
+    if before == json.loads(json.dumps(plan)):
         (partial / PROGRESS).mkdir(exist_ok=True)
         return
     ours = {LOCK_FILE, PROGRESS, f"{PLAN_FILE}.unfinished"}  # all that a kill leaves before there is a plan
-    if begun or {path.name for path in partial.iterdir()} - ours:
-        differ = [meaning for key, meaning in MEANS.items() if before.get(key) != plan[key]]
+    if before is not None or {path.name for path in partial.iterdir()} - ours:
+        differ = [meaning for key, meaning in MEANS.items() if (before or {}).get(key) != plan[key]]
         raise OutputError(
             f"{partial} holds part of another capture ({', '.join(differ)})",
             do="delete it, or choose another out=; nothing was changed",
         )
     with told_when_full(partial, 0, len(plan["bounds"]) - 1, missing=missing):
         (partial / PROGRESS).mkdir(exist_ok=True)
-        write_text(file, json.dumps(plan, indent=1) + "\n")
+        write_text(partial / PLAN_FILE, json.dumps(plan, indent=1) + "\n")

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from reasonmech.coders import SAELensCoder, check_belongs, load_coder
 from reasonmech.errors import (
     CorruptFileError,
     MismatchError,
+    NonFiniteError,
     OutputError,
     PickleRefusedError,
     UnknownNameError,
@@ -28,8 +31,6 @@ def of_architecture(architecture: str, path: Path, **changes: object) -> SAELens
     config = json.loads((path / "cfg.json").read_text())
     config.update(architecture=architecture, **changes)
     if architecture == "jumprelu":
-        from safetensors.torch import load_file, save_file
-
         state = load_file(path / "sae_weights.safetensors")
         state["threshold"] = torch.linspace(0, 1.5, 64)
         save_file(state, path / "sae_weights.safetensors")
@@ -145,6 +146,45 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     config.unlink()
     with pytest.raises(CorruptFileError, match=r"lacks cfg\.json"):
         load_coder(tmp_path / "c")
+
+
+@pytest.mark.parametrize("config", ["[]", "{}", '{"architecture": "topk"}'])
+def test_a_config_that_is_none_is_named(config: str, tmp_path: Path) -> None:
+    tiny_coder(tiny_host()).save(tmp_path / "c")
+    (tmp_path / "c" / "cfg.json").write_text(config)
+    with pytest.raises(CorruptFileError, match=str(tmp_path / "c")):
+        load_coder(tmp_path / "c")
+
+
+def test_weights_that_do_not_fit_or_are_not_finite_are_refused(tmp_path: Path) -> None:
+    tiny_coder(tiny_host()).save(tmp_path / "c")
+    file = tmp_path / "c" / "sae_weights.safetensors"
+    whole = load_file(file)
+    for wrong in (
+        {key: tensor for key, tensor in whole.items() if key != "b_dec"},
+        whole | {"W_dec": whole["W_dec"][:, :5].contiguous()},
+        whole | {"W_skip": whole["W_dec"].clone()},
+    ):
+        save_file(wrong, file)
+        with pytest.raises(CorruptFileError, match=r"(b_dec|W_dec|W_skip)[\s\S]*copy it again"):
+            load_coder(tmp_path / "c")
+    whole["W_dec"][3, 3] = torch.nan
+    save_file(whole, file)
+    with pytest.raises(NonFiniteError, match="W_dec"):
+        load_coder(tmp_path / "c")
+
+
+def test_a_coder_that_cannot_be_written_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    coder = tiny_coder(tiny_host())
+    assert isinstance(coder, SAELensCoder)
+
+    def full(path: Path) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(coder.sae, "save_model", full)
+    with pytest.raises(OutputError, match=r"No space left on device[\s\S]*make room"):
+        coder.save(tmp_path / "c")
+    assert not (tmp_path / "c").exists()
 
 
 def test_a_pickled_coder_is_refused(tmp_path: Path) -> None:

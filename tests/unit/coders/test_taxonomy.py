@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from reasonmech.coders import (
     CoderConfig,
@@ -21,7 +22,7 @@ from reasonmech.coders import (
     train_taxonomies,
 )
 from reasonmech.coders.taxonomy_scores import independence, macro_f1
-from reasonmech.errors import ConfigError, DataError, MismatchError, UnknownNameError
+from reasonmech.errors import ConfigError, CorruptFileError, DataError, MismatchError, UnknownNameError
 from reasonmech.labels import Labels
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
@@ -163,6 +164,47 @@ def test_a_judge_scores_it_too(taxonomies: dict[int, SentenceTaxonomy]) -> None:
 
     with pytest.raises(DataError, match="3 invalid answers"):
         judge_taxonomy(lazy, taxonomy, acts, sentences=held)
+
+
+def test_activations_of_another_model_are_not_scored(taxonomies: dict[int, SentenceTaxonomy]) -> None:
+    halves, other = sentences().split(), Planted()
+    other.host_hash = "1" * 64
+    with pytest.raises(MismatchError, match=r"0000.*1111"):
+        score_taxonomy(taxonomies[KINDS], other, sentences=halves)
+    with pytest.raises(MismatchError, match=r"0000.*1111"):
+        judge_taxonomy(lambda prompt: "", taxonomies[KINDS], other, sentences=halves.held_out)
+
+
+def test_a_size_that_is_asked_for_twice_is_trained_once() -> None:
+    short = CONFIG.model_copy(update={"steps": 2})
+    assert [*train_taxonomies(Planted(), sentences(), site=SITE, sizes=(5, 7, 5), config=short, progress=False)] == [
+        5,
+        7,
+    ]
+
+
+@pytest.mark.parametrize("tensors", [{"x": torch.zeros(24)}, {"centre": torch.zeros(3)}])
+def test_a_damaged_centre_is_refused(
+    tensors: dict[str, torch.Tensor], taxonomies: dict[int, SentenceTaxonomy], tmp_path: Path
+) -> None:
+    taxonomies[KINDS].save(tmp_path / "t")
+    save_file(tensors, tmp_path / "t" / "centre.safetensors")
+    with pytest.raises(CorruptFileError, match="centre"):
+        load_taxonomy(tmp_path / "t")
+
+
+def test_a_judge_is_not_asked_to_apply_a_single_category(taxonomies: dict[int, SentenceTaxonomy]) -> None:
+    held, taxonomy, acts = sentences().split().held_out, taxonomies[KINDS], Planted()
+    same = held.where(taxonomy.categories(held.means(acts, site=SITE)).numpy() == 0)
+    asked: list[str] = []
+
+    def judge(prompt: str) -> str:
+        asked.append(prompt)
+        return json.dumps({"title": "t", "description": "d"})
+
+    with pytest.raises(DataError, match="fewer than two categories"):
+        judge_taxonomy(judge, taxonomy, acts, sentences=same)
+    assert len(asked) <= 1
 
 
 def test_what_makes_no_taxonomy_is_refused() -> None:

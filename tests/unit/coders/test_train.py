@@ -84,6 +84,10 @@ def test_what_cannot_be_trained_on_is_refused() -> None:
     x[3, 3] = torch.inf
     with pytest.raises(NonFiniteError, match=r"resid_post\.0"):
         train_coder(x, CONFIG, site="resid_post.0", host=host)
+    rare = x.nan_to_num(0, 0, 0).repeat(20, 1)
+    rare[-1] = torch.nan  # not among the rows from which the scale is estimated
+    with pytest.raises(NonFiniteError, match=r"loss is nan[\s\S]*NaN in the activations"):
+        train_coder(rare, CONFIG, site="resid_post.0", host=host, progress=False)
 
 
 def test_configs_are_closed_to_unknown_keys_and_kinds(tmp_path: Path) -> None:
@@ -99,6 +103,11 @@ def test_configs_are_closed_to_unknown_keys_and_kinds(tmp_path: Path) -> None:
     for update, error, listed in (
         ({"architecture": "topkk"}, UnknownNameError, "batchtopk"),
         ({"options": {"l1": 1.0}}, ConfigError, "aux_loss_coefficient"),
+        ({"options": {"k": 8}}, ConfigError, r"\['k'\].*\n.*their own keys"),
+        ({"options": {"d_in": 8}}, ConfigError, r"\['d_in'\]"),
+        ({"k": None}, ConfigError, r"k = None.*\n.*1 \.\. 96"),  # SAELens' own default would be 100
+        ({"k": 97}, ConfigError, r"k = 97.*\n.*1 \.\. 96"),
+        ({"k": 97, "architecture": "batchtopk"}, ConfigError, "k = 97"),
     ):
         with pytest.raises(error, match=listed):
             train_coder(x, CONFIG.model_copy(update=update), site="resid_post.0", host=tiny_host(), progress=False)

@@ -18,12 +18,13 @@ from reasonmech.coders import (
     SAELensCoder,
     checkpoint,
     load_coder,
+    train,
     train_coder,
     train_coders,
     training_curve,
 )
 from reasonmech.coders.checkpoint import CHECKPOINT_FILE
-from reasonmech.coders.source import TensorSource, batches_of_rows
+from reasonmech.coders.source import TensorSource, batches_of_rows, moments_of
 from reasonmech.coders.training import Training
 from reasonmech.errors import ConfigError, CorruptFileError, DataError, OutputError, UnknownNameError
 from reasonmech.site import Site
@@ -165,6 +166,68 @@ def test_a_training_survives_kill_9(tmp_path: Path) -> None:
     assert {name: load_coder(out / name).weight_hash for name in whole} == hashes(whole)
 
 
+def test_a_kill_before_the_plan_or_before_the_last_rename_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, steps = {"narrow": CONFIGS["narrow"]}, 0
+    whole = train_coders(TwoSites(), one, progress=False)
+    (tmp_path / "c.partial").mkdir()
+    (tmp_path / "c.partial" / "plan.json.unfinished").write_text("{")
+    rename, plain = Path.rename, Training.step
+
+    def killed(self: Path, target: Path) -> Path:
+        if target == tmp_path / "c":
+            raise Killed
+        return rename(self, target)
+
+    def step(self: Training, batch: torch.Tensor) -> None:
+        nonlocal steps
+        steps += 1
+        plain(self, batch)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(Killed):
+        train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
+    monkeypatch.setattr(Path, "rename", rename)
+    monkeypatch.setattr(Training, "step", step)
+    coders = train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
+    assert hashes(coders) == hashes(whole)
+    assert steps == (60 - 50) * len(SITES)  # from the last checkpoint
+    assert [path.name for path in (tmp_path / "c").iterdir()] == ["narrow"]
+
+
+def test_coders_that_another_process_finished_meanwhile_are_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, plan = {"narrow": CONFIGS["narrow"]}, train._plan
+
+    def late(*args: object) -> object:
+        monkeypatch.setattr(train, "_plan", plan)
+        train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
+        return plan(*args)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(train, "_plan", late)
+    with pytest.raises(OutputError, match="exists already"):
+        train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_training_on_more_rows_than_float32_counts_has_a_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The plan looks at the last row; in float32 row 19 999 999 is row 20 000 000."""
+    monkeypatch.setattr(train, "train_together", lambda *args, **kwargs: {})
+    rows = torch.ones(1, 4).expand(20_000_000, 4)
+    train_coders(TensorSource(rows, SITES[:1], "made", "0"), {"a": CONFIGS["narrow"]}, out=tmp_path / "c")
+
+
+@pytest.mark.parametrize("name", ["../c", "/c", "a/b", "", "."])
+def test_a_coders_name_is_one_folder_of_its_directory(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=f"{name!r}"):
+        train_coders(TwoSites(), {name: CONFIGS["narrow"]}, out=tmp_path / "d" / "c", progress=False)
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_training_is_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = {"narrow": CONFIGS["narrow"]}
     plain = Training.finish
@@ -187,7 +250,12 @@ def test_another_training_is_not_continued(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(CorruptFileError, match="begins again"):
         train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
     file.unlink()
-    assert (tmp_path / "c.partial" / "plan.json").exists()
+    plan = tmp_path / "c.partial" / "plan.json"
+    said = plan.read_text()
+    plan.write_text(said[:20])
+    with pytest.raises(CorruptFileError, match=r"plan\.json is not JSON"):
+        train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
+    plan.write_text(said)
     train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
 
 
@@ -221,6 +289,18 @@ def test_a_full_disk_costs_nothing_before_the_last_checkpoint(tmp_path: Path, mo
     assert hashes(coders) == hashes(train_coders(TwoSites(), one, progress=False))
 
 
+def test_a_disk_that_is_full_at_once_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(train, "write_text", full)
+    with pytest.raises(OutputError, match=r"c\.partial: .*No space left[\s\S]*make room"):
+        train_coders(TwoSites(), {"narrow": CONFIGS["narrow"]}, out=tmp_path / "c", progress=False)
+    (tmp_path / "d.partial").touch()
+    with pytest.raises(OutputError, match=r"cannot write .*d\.partial"):
+        train_coders(TwoSites(), {"narrow": CONFIGS["narrow"]}, out=tmp_path / "d", progress=False)
+
+
 def test_what_cannot_share_a_pass_is_refused() -> None:
     differ = {"a": CONFIGS["narrow"], "b": CONFIGS["wide"].model_copy(update={"batch_size": 32})}
     with pytest.raises(ConfigError, match=r"'b': \(32, 0, None\)"):
@@ -249,6 +329,23 @@ def test_batches_pass_over_every_row_and_can_begin_anywhere() -> None:
         assert torch.equal(next(batches_of_rows(10, batch_size=3, seed=0, start=start)), whole[start])
 
 
+def test_scaling_a_training_needs_no_list_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, asked = torch.randperm, []
+
+    def listed(n: int, *, generator: torch.Generator) -> torch.Tensor:
+        assert n < 10**6
+        asked.append(n)
+        return plain(n, generator=generator)
+
+    monkeypatch.setattr(torch, "randperm", listed)
+    ones = TensorSource(torch.ones(1, 4).expand(10**9, 4), SITES[:1], "made", "0")
+    assert moments_of(ones, SITES[0], seed=0, device=torch.device("cpu")).norm == 2
+    assert not asked
+    some = TensorSource(torch.arange(40.0).reshape(20, 2), SITES[:1], "made", "0")
+    assert moments_of(some, SITES[0], seed=0, device=torch.device("cpu")).mean.tolist() == [19, 20]  # each row once
+    assert asked == [20]
+
+
 def test_the_curve_travels_with_the_coder(tmp_path: Path) -> None:
     config = CONFIGS["narrow"].model_copy(update={"steps": 250})
     coder = train_coder(TwoSites(), config, site=SITES[0], progress=False)
@@ -269,3 +366,10 @@ def test_a_coder_made_elsewhere_has_no_curve() -> None:
 
     with pytest.raises(DataError, match="no training curve"):
         training_curve(tiny_coder(tiny_host()))
+
+
+def test_one_config_or_one_site_is_no_list() -> None:
+    with pytest.raises(ConfigError, match="configs='topk' is one"):
+        train_coders(TwoSites(), "topk", progress=False)
+    with pytest.raises(ConfigError, match=r"sites='resid_post\.1' is one"):
+        train_coders(TwoSites(), {"narrow": CONFIGS["narrow"]}, sites="resid_post.1", progress=False)

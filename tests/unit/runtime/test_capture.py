@@ -14,6 +14,7 @@ from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
 from reasonmech.runtime import Activations, Keep, capture
 from reasonmech.runtime import capture as capture_function
+from reasonmech.site import Site
 from reasonmech.testing import tiny_host
 
 assert capture is capture_function
@@ -68,6 +69,30 @@ def test_sites_and_texts_are_checked() -> None:
         capture(host, [], SITES)
     with pytest.raises(DataError, match=r"text 1 \(text/1\) has no token"):
         capture(host, ["w1", ""], SITES)
+    with pytest.raises(DataError, match=r"one text 'w1' .*\n.*list"):
+        capture(host, "w1", SITES)
+
+
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_a_batch_holds_a_text(tmp_path: Path, batch_size: int) -> None:
+    """With -1 no batch would run, and what was in memory before would be kept."""
+    for out in (None, tmp_path / "store"):
+        with pytest.raises(DataError, match=f"batch_size={batch_size}"):
+            capture(tiny_host(), TEXTS, SITES, batch_size=batch_size, out=out, progress=False)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fn])
+def test_a_dtype_that_does_not_hold_activations_is_refused(dtype: torch.dtype) -> None:
+    with pytest.raises(DataError, match=f"{dtype}.*\n.*torch.bfloat16"):
+        capture(tiny_host(), TEXTS, SITES, dtype=dtype, progress=False)
+
+
+@pytest.mark.parametrize("token", [-1, 64])
+def test_a_token_that_the_model_does_not_have_is_named(token: int, tmp_path: Path) -> None:
+    """Rollouts of a model with a larger vocabulary."""
+    for out in (None, tmp_path / "store"):
+        with pytest.raises(DataError, match=rf"token {token} at position 3 of text 0 \(p/7\)[\s\S]*0 \.\. 63"):
+            capture(tiny_host(), [rollout(7, (6, 7), (8, token))], SITES, out=out, progress=False)
 
 
 def test_layers_above_the_last_site_do_not_run_and_no_hook_stays() -> None:
@@ -176,3 +201,9 @@ def test_progress_is_silent_when_switched_off(capsys: pytest.CaptureFixture[str]
     assert captured.out == captured.err == ""
     capture(tiny_host(), TEXTS, SITES)
     assert "capture" in capsys.readouterr().err
+
+
+def test_one_site_is_no_list() -> None:
+    for site in ("resid_post.1", Site("resid_post", 1)):
+        with pytest.raises(DataError, match=r"sites='resid_post\.1' is one site"):
+            capture(tiny_host(), ["w1 w2"], site, progress=False)  # pyright: ignore[reportArgumentType]

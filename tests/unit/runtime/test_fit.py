@@ -63,6 +63,8 @@ def test_texts_must_predict_something() -> None:
     host = tiny_host()
     with pytest.raises(DataError, match="longer than one token"):
         check_fit(host, tiny_coder(host), ["w1", "w2"], progress=False)
+    with pytest.raises(DataError, match=r"resid_pre\.0 is the same at every token"):
+        check_fit(host, tiny_coder(host, "resid_pre.0"), ["w1 w1"], progress=False)
 
 
 def test_a_coder_that_fits_the_layer_beside_its_own_better_is_refused(tmp_path: Path) -> None:

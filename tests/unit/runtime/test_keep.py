@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -138,11 +139,30 @@ def test_columns_fit_their_texts(tmp_path: Path) -> None:
         "short": ({"a": np.zeros(n - 1, dtype=bool)}, f"{n - 1} values of type bool for {n} tokens"),
         "taken": ({"token": np.zeros(n, dtype=int)}, "column 'token'"),
         "floats": ({"a": np.zeros(n)}, "type float64"),
-        "other names": ({"b": np.zeros(n, dtype=bool)}, r"text 1 has columns \['b'\], those before it \['a'\]"),
+        "other names": ({"b": np.zeros(n, dtype=bool)}, r"text 1 has columns b \(bool\), those before it a \(bool\)"),
+        "another type": ({"a": np.zeros(n, dtype=int)}, r"text 1 has columns a \(int64\), those before it a \(bool\)"),
+        "no strings": ({"a": np.array([None] * n, dtype=object)}, r"column 'a' of text 1 .* type object"),
     }.values():
         for out in (None, tmp_path / "s"):
             with pytest.raises(DataError, match=says):
                 capture(HOST, ROLLOUTS, [SITE], keep=columns_of(values), out=out, progress=False)
+
+
+def test_a_column_may_be_a_list() -> None:
+    keep = Keep(columns=lambda number, text: {"a": [True] * len(text.all_ids), "b": ["x"] * len(text.all_ids)})  # pyright: ignore
+    acts = capture(HOST, ROLLOUTS, [SITE], keep=keep, progress=False)
+    assert acts.index["a"].to_numpy().all() and set(acts.index["b"]) == {"x"}
+
+
+def test_a_shard_of_which_nothing_is_kept_is_a_shard(tmp_path: Path) -> None:
+    keep = Keep(labelled("number=7"), columns=parity, shard_tokens=20)
+    acts = capture(HOST, ROLLOUTS, [SITE], keep=keep, out=tmp_path / "s", progress=False)
+    assert sum(shard.n_tokens == 0 for shard in acts.shards) > 1
+    memory = capture(HOST, ROLLOUTS, [SITE], keep=keep, progress=False)
+    assert len(memory) > 1 and acts.index.equals(memory.index)
+    pd.testing.assert_frame_equal(pd.read_parquet(tmp_path / "s" / "index"), memory.index)
+    assert_near(acts.at(SITE), memory.at(SITE))
+    assert sum(map(len, acts.stream(SITE, batch_size=3, seed=0))) == len(acts)
 
 
 def test_another_column_is_another_capture(tmp_path: Path) -> None:
@@ -221,6 +241,12 @@ def test_k_that_holds_every_active_feature_loses_nothing(tmp_path: Path) -> None
     assert acts.codes()[1].dtype == torch.float16
     expected = DENSE[torch.tensor(WHOLE.index["generated"].to_numpy(copy=True))]
     torch.testing.assert_close(acts.features(list(range(CODER.d_sae))).float(), expected, atol=1e-3, rtol=1e-3)
+
+
+def test_no_feature_is_no_column() -> None:
+    coder = tiny_coder(HOST, SITE)
+    acts = capture(HOST, ROLLOUTS, [SITE], keep=Keep(codes=TopCodes(coder, 4)), progress=False)
+    assert acts.features([]).shape == (len(acts), 0)
 
 
 def test_features_are_never_taken_for_the_stream() -> None:

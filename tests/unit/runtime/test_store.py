@@ -129,12 +129,18 @@ def test_a_partial_store_of_another_capture_is_named_for_what_differs(tmp_path: 
     assert stored(tmp_path).content_hash == whole.content_hash  # its own capture goes on: nothing was changed
 
 
-def test_a_finished_shard_that_was_damaged_is_computed_again(tmp_path: Path) -> None:
-    whole = stored(tmp_path)
-    partial = (tmp_path / "store").rename(tmp_path / "store.partial")
+def interrupted(folder: Path) -> Path:
+    """A partial store whose shards are all there."""
+    stored(folder)
+    partial = (folder / "store").rename(folder / "store.partial")
     (partial / "progress").mkdir()
     for number, entry in enumerate(json.loads((partial / "record.json").read_text())["shards"]):
         (partial / "progress" / f"{number:05d}.json").write_text(json.dumps(entry))
+    return partial
+
+
+def test_a_finished_shard_that_was_damaged_is_computed_again(tmp_path: Path) -> None:
+    whole, partial = stored(tmp_path / "whole"), interrupted(tmp_path)
     flip(partial / "acts-00001.safetensors")
     host = tiny_host()
     with counted(host) as rows:
@@ -223,6 +229,9 @@ def test_a_capture_that_cannot_fit_is_refused_before_it_runs(tmp_path: Path, mon
     with counted(host) as rows, pytest.raises(OutputError, match=r"and 1 kB are free: .* kB are missing"):
         capture(host, TEXTS, [SITE], out=tmp_path / "store", progress=False)
     assert not rows
+    monkeypatch.undo()
+    fewer = Keep(prompt(stop=1))  # what the message advises is not refused as another capture
+    assert len(capture(host, TEXTS, [SITE], keep=fewer, out=tmp_path / "store", progress=False)) == len(TEXTS)
 
 
 def test_two_captures_into_one_store_do_not_mix(tmp_path: Path) -> None:
@@ -230,6 +239,67 @@ def test_two_captures_into_one_store_do_not_mix(tmp_path: Path) -> None:
     with only_writer(tmp_path / "store.partial"), pytest.raises(OutputError, match="another process is writing"):
         stored(tmp_path)
     assert len(stored(tmp_path)) == sum(len(text.split()) for text in TEXTS)
+
+
+def test_a_store_that_another_process_finished_meanwhile_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = store_module._plan
+
+    def late(*args: object) -> object:
+        monkeypatch.setattr(store_module, "_plan", plan)
+        stored(tmp_path)
+        return plan(*args)  # pyright: ignore[reportArgumentType]
+
+    monkeypatch.setattr(store_module, "_plan", late)
+    with pytest.raises(OutputError, match="exists already"):
+        stored(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["store"]
+    Activations.load(tmp_path / "store").verify()
+
+
+def test_what_a_power_cut_emptied_is_computed_again_or_named(tmp_path: Path) -> None:
+    partial = interrupted(tmp_path)
+    (partial / "progress" / "00001.json").write_text("")
+    host = tiny_host()
+    with counted(host) as rows:
+        again = capture(host, TEXTS, [SITE], out=tmp_path / "store", keep=SMALL, progress=False)
+    assert sum(rows) == again.shards[1].table(["rollout"]).to_pandas()["rollout"].nunique()
+    partial = interrupted(tmp_path / "b")
+    (partial / "plan.json").write_text("")
+    with pytest.raises(CorruptFileError, match=r"plan\.json .*\n.*delete"):
+        stored(tmp_path / "b")
+
+
+def test_a_store_is_found_from_another_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    acts = Activations.load("store")
+    monkeypatch.chdir("/")
+    assert acts.at(SITE).shape == (len(acts), 32)
+
+
+def test_rows_that_are_not_there_are_refused_in_memory_and_in_a_store(tmp_path: Path) -> None:
+    for acts in (stored(tmp_path), capture(tiny_host(), TEXTS, [SITE], progress=False)):
+        for some in (torch.tensor([5, 5, 0]), np.array([5, 5, 0]), [5, 5, 0]):
+            assert torch.equal(acts.take(SITE, some), acts.at(SITE)[[5, 5, 0]])  # pyright: ignore[reportArgumentType]
+        for row in (-1, len(acts)):
+            with pytest.raises(DataError, match=rf"row {row} .*\n.*0 \.\. {len(acts) - 1}"):
+                acts.take(SITE, torch.tensor([0, row]))
+
+
+def test_a_save_that_fails_promises_no_more_than_it_keeps(tmp_path: Path) -> None:
+    acts = stored(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        with pytest.raises(OutputError, match=r"the disk is full: [\s\S]*call again") as told:
+            acts.save(tmp_path / "copy")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "valid" not in str(told.value) and "goes on" not in str(told.value)
+    acts.save(tmp_path / "copy")
+    assert Activations.load(tmp_path / "copy").index.equals(acts.index)
 
 
 def test_the_estimate_is_what_the_store_then_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -258,6 +328,15 @@ class Lazy(Sequence[str]):
 
     def __len__(self) -> int:
         return len(TEXTS)
+
+
+def test_counting_and_verifying_show_progress(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for progress in (True, False):
+        interrupted(tmp_path / str(progress))
+        capsys.readouterr()
+        capture(tiny_host(), TEXTS, [SITE], out=tmp_path / str(progress) / "store", keep=SMALL, progress=progress)
+        shown = capsys.readouterr().err
+        assert ("count" in shown) == ("verify" in shown) == progress and bool(shown) == progress
 
 
 def test_texts_may_be_read_from_a_disk(tmp_path: Path) -> None:
@@ -308,6 +387,16 @@ def test_streams_of_two_sites_give_the_same_tokens(big: Activations) -> None:
         assert torch.equal(embedding[torch.tensor(told)], pre)
 
 
+def test_a_store_streams_as_memory_does(big: Activations) -> None:
+    texts = [" ".join(f"w{(7 * i + j) % 50}" for j in range(20)) for i in range(300)]
+    memory = capture(tiny_host(), texts, [SITE], progress=False)
+    expected = list(memory.stream(SITE, batch_size=64, seed=0, epochs=2, buffer=1500))
+    values = memory.at(SITE)
+    torch.testing.assert_close(big.at(SITE), values, atol=1e-5, rtol=0)  # other texts beside a row round differently
+    for one, other in zip(big.stream(SITE, batch_size=64, seed=0, epochs=2, buffer=1500), expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
+
+
 def test_a_stream_with_room_for_everything_is_a_uniform_shuffle(big: Activations) -> None:
     """Mean distance of neighbours in a random order of n is n / 3; tokens in order have distance 1."""
     index = {}
@@ -323,7 +412,7 @@ def test_streams_refuse_nan_and_sizes_that_make_no_sense(big: Activations, tmp_p
     values = torch.randn(3000, 32)
     values[2100] = torch.nan
     memory = Activations(big.sites[:1], big.origin, (MemoryShard({SITE: values}, big.index.iloc[:3000]),))
-    with pytest.raises(NonFiniteError, match="row 2100 of shard 0"):
+    with pytest.raises(NonFiniteError, match="in row 2100"):
         list(memory.stream(SITE, batch_size=10, seed=0))
     with pytest.raises(NonFiniteError):
         memory.save(tmp_path / "nan")
