@@ -13,12 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
+from scipy.special import expit, logit
 
 from reasonmech.errors import DataError, NonFiniteError
+from reasonmech.placement import influence
 
 DRAWS = 10_000
 LEVEL = 0.95
-MAX_CLUSTERS = 1024  # of an AUROC's bootstrap: beyond it, problems are pooled at random into this many clusters
 MIN_PROBLEMS = 5  # fewer problems with a positive (or a negative) row carry no interval
 
 
@@ -234,56 +235,54 @@ def holm(p: ArrayLike) -> np.ndarray:
 def max_t(observed: ArrayLike, null: ArrayLike) -> np.ndarray:
     """Single-step max-T p-values (Westfall and Young 1993): observed [test] against null [draw, test], two-sided."""
     highest = np.sort(np.abs(np.asarray(null, dtype=np.float64)).max(1))
-    exceeding = len(highest) - np.searchsorted(highest, np.abs(np.asarray(observed, dtype=np.float64)), side="left")
+    least = np.abs(np.asarray(observed, dtype=np.float64)) * (1 - 1e-9)  # equal but for the order of summation
+    exceeding = len(highest) - np.searchsorted(highest, least, side="left")
     return (1 + exceeding) / (1 + len(highest))
 
 
-def auroc(
-    scores: ArrayLike, positive: ArrayLike, problems: ArrayLike, *, draws: int = DRAWS, seed: int = 0
-) -> Interval:
-    """P(score of a positive > score of a negative), ties counting half, with its 95 % bootstrap over problems.
+def auroc(scores: ArrayLike, positive: ArrayLike, problems: ArrayLike, *, within: ArrayLike | None = None) -> Interval:
+    """P(score of a positive > score of a negative), ties counting half, with its 95 % interval by problem.
 
-    A draw with problem weights w has the value w'Cw / (w'm)(w'n): C[p, q] counts the wins of p's positives over q's
-    negatives, m and n the positives and negatives of each problem. So no draw ranks anything again.
+    The interval is expit(logit A +- t se / (A (1 - A))), se from `placement.influence`, t with k - 1 degrees of freedom
+    for k problems with a positive row or with a negative one, whichever are fewer; and, where that reaches further, the
+    same of one problem more that tells nothing: A' = (k A + 1/2) / (k + 1). Near 1 few problems lose at all, and the
+    percentile bootstrap is far too short; where none does, this is about the bound of k rights in k (Clopper-Pearson).
 
     Args:
         scores, positive, problems: [row].
+        within: [row] stratum; only rows of one stratum are compared, and those that have no opponent are left out.
 
     Raises:
-        DataError: fewer than 5 problems hold a positive, or a negative, row.
+        DataError: fewer than 5 problems hold a positive, or a negative, row (with an opponent).
     """
-    values, label = np.asarray(scores, dtype=np.float64), np.asarray(positive).astype(bool)
-    _, problem = np.unique(np.asarray(problems), return_inverse=True)
-    for name, rows in (("positive", label), ("negative", ~label)):
-        if (found := len(np.unique(problem[rows]))) < MIN_PROBLEMS:
-            raise DataError(
-                f"{found} problems hold a {name} row", allowed=f"at least {MIN_PROBLEMS}", do="use more problems"
-            )
-    n = int(problem.max()) + 1
-    if n > MAX_CLUSTERS:
-        problem = np.random.default_rng(seed).permutation(n)[problem] % MAX_CLUSTERS
-        n = MAX_CLUSTERS
-    wins, m, k = _wins(values, label, problem, n)
-    drawn = [
-        np.einsum("dp,dp->d", w @ wins, w) / np.maximum((w @ m) * (w @ k), 1e-12)
-        for w in bootstrap_weights(n, draws, seed)
-    ]
-    low, high = np.quantile(np.concatenate(drawn), _tails(LEVEL))
-    return Interval(float(wins.sum() / (m.sum() * k.sum())), float(low), float(high))
+    values, label, of = (np.asarray(x) for x in (scores, np.asarray(positive, dtype=bool), problems))
+    stratum = None if within is None else np.asarray(within)
+    if stratum is not None:
+        keep = np.isin(stratum, np.intersect1d(stratum[label], stratum[~label]))
+        values, label, of, stratum = values[keep], label[keep], of[keep], stratum[keep]
+    k = min(_count(of, label, "positive"), _count(of, ~label, "negative"))
+    value, psi = influence(values, label, of, within=stratum)
+    variance = (psi**2).sum() * len(psi) / (len(psi) - 1)
+    shrunk = (k * value + 0.5) / (k + 1)
+    spread = (k**2 * variance + (value - 0.5) ** 2 * k / (k + 1)) / (k + 1) ** 2
+    ends = [value, *_around(shrunk, spread, freedom=k)]
+    if variance > 0:
+        ends += _around(value, variance, freedom=k - 1)
+    return Interval(value, min(ends), max(ends))
 
 
-def _wins(
-    values: np.ndarray, positive: np.ndarray, problem: np.ndarray, n: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Wins [problem, problem] of positives over negatives, and the counts [problem] of both."""
-    levels, level = np.unique(values, return_inverse=True)
-    cell = level * n + problem
-    up, down = (
-        np.bincount(cell[rows], minlength=len(levels) * n).reshape(len(levels), n).astype(np.float32)
-        for rows in (positive, ~positive)
-    )
-    beaten = np.cumsum(down, axis=0) - 0.5 * down
-    return (up.T @ beaten).astype(np.float64), up.sum(0).astype(np.float64), down.sum(0).astype(np.float64)
+def _around(share: float, variance: float, *, freedom: int) -> list[float]:
+    """95 % about a share strictly between 0 and 1, on the logit scale."""
+    half = scipy_stats.t.ppf((1 + LEVEL) / 2, freedom) * np.sqrt(variance) / (share * (1 - share))
+    return expit(logit(share) + np.array([-half, half])).tolist()
+
+
+def _count(problems: np.ndarray, rows: np.ndarray, name: str) -> int:
+    if (found := len(np.unique(problems[rows]))) < MIN_PROBLEMS:
+        raise DataError(
+            f"{found} problems hold a {name} row", allowed=f"at least {MIN_PROBLEMS}", do="use more problems"
+        )
+    return found
 
 
 def _same_problems(a: ArrayLike, b: ArrayLike, problems: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent / "reasonmech"
 # A lower layer never imports a higher one. Inside one layer only modules of the same package meet, except in the
 # first two: their modules are single nouns, which may build on each other as long as there is no cycle.
 LAYERS = (
-    {"errors", "shapes", "stats", "paths", "digest", "quiet"},
+    {"errors", "shapes", "placement", "stats", "paths", "digest", "quiet"},
     {"registry", "site", "step", "problem", "rollout", "labels", "agreement"},
     {"hosts", "coders", "simulators"},
     {"interventions"},

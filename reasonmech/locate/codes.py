@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 from scipy import sparse
 from torch import Tensor, no_grad
 
+from reasonmech.errors import NonFiniteError
+
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
 
@@ -105,10 +107,22 @@ class Codes:
 
 @no_grad()
 def encode_rows(coder: SparseCoder, x: Tensor) -> Codes:
-    """Feature activations of x [row, d_model], encoded in chunks on the coder's device, as float32 on the CPU."""
+    """Feature activations of x [row, d_model], encoded in chunks on the coder's device, as float32 on the CPU.
+
+    Raises:
+        NonFiniteError: the coder makes NaN or infinity of some row.
+    """
     step = max(1, CELLS // coder.d_sae)
     chunks = [
         sparse.csr_array(coder.encode(x[start : start + step].to(coder.device)).float().cpu().numpy())
         for start in range(0, len(x), step)
     ]
-    return Codes(sparse.csc_array(sparse.vstack(chunks)))
+    codes = Codes(sparse.csc_array(sparse.vstack(chunks)))
+    if not (finite := np.isfinite(codes.values)).all():
+        entry = int(np.flatnonzero(~finite)[0])
+        raise NonFiniteError(
+            f"{int((~finite).sum())} activations of coder {coder.name!r} are NaN or infinite, the first is feature "
+            f"{codes.features[entry]} at row {codes.rows[entry]} of {len(x)}",
+            do="load the coder, or capture, in a wider dtype",
+        )
+    return codes

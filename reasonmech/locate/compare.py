@@ -17,6 +17,7 @@ from reasonmech.locate.logistic import fit_logistic
 from reasonmech.locate.sample import CLAIM_SPANS, Sample, Search, check_spans, rows_of, split_by_problem
 from reasonmech.locate.scoring.auroc import Auroc
 from reasonmech.locate.stream import encode, project, sample_rows
+from reasonmech.placement import influence
 from reasonmech.site import Site
 from reasonmech.stats import LEVEL
 from reasonmech.stats import auroc as auroc_interval
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from reasonmech.runtime.activations import Activations
 
 FOLDS: Final = 3
-NORMAL: Final = float(scipy_stats.norm.ppf((1 + LEVEL) / 2))
 LOWER: Final = 0.02  # AUROC below the better baseline beyond which the headline says so
 SETTINGS: Final = {
     "group": (1.0, 2.0, 4.0, 8.0, 16.0),  # features
@@ -121,7 +121,7 @@ def compare_detectors(
     test, test_codes = rows_of(labels, held), codes.take_rows(held)
     fitted = {name: _fit(name, setting, data) for name, setting in chosen.items()}
     values = {name: _read(found, test_codes, acts, test, coder.site) for name, found in fitted.items()}
-    frame = pd.DataFrame(_valued(values, test, search)).assign(
+    frame = pd.DataFrame(_valued(values, test)).assign(
         tried=[len(settings) for settings in SETTINGS.values()],
         chosen=list(chosen.values()),
         inner=[float(np.max(some)) for some in inner.values()],
@@ -225,14 +225,16 @@ def area(values: np.ndarray, positive: np.ndarray) -> float:
     return float((rank[positive].sum() - m * (m + 1) / 2) / (m * (len(values) - m)))
 
 
-def _valued(values: Mapping[str, np.ndarray], test: Labels, search: Search) -> Iterator[dict[str, object]]:
+def _valued(values: Mapping[str, np.ndarray], test: Labels) -> Iterator[dict[str, object]]:
     """A row of the frame for every detector."""
-    psis = {name: influence(some, test) for name, some in values.items()}
+    parts = {name: influence(some, test.positive, test.problem) for name, some in values.items()}
+    best, of_best = parts["group"]
     for name, some in values.items():
-        found = auroc_interval(some, test.positive, test.problem, draws=search.draws, seed=search.seed)
-        psi = psis[name] - psis["group"]
-        half = NORMAL * np.sqrt((psi**2).sum() * len(psi) / (len(psi) - 1))
-        ahead = found.estimate - area(values["group"], test.positive)
+        found = auroc_interval(some, test.positive, test.problem)
+        psi = parts[name][1] - of_best
+        quantile = scipy_stats.t.ppf((1 + LEVEL) / 2, len(psi) - 1)
+        half = float(quantile * np.sqrt((psi**2).sum() * len(psi) / (len(psi) - 1)))
+        ahead = found.estimate - best
         yield {
             "detector": name,
             "value": found.estimate,
@@ -242,14 +244,3 @@ def _valued(values: Mapping[str, np.ndarray], test: Labels, search: Search) -> I
             "ahead_low": ahead - half,
             "ahead_high": ahead + half,
         }
-
-
-def influence(values: np.ndarray, test: Labels) -> np.ndarray:
-    """[problem] what each problem adds to the AUROC's error (Obuchowski 1997, eq. 4): see `Auroc`."""
-    _, problem = np.unique(test.problem, return_inverse=True)
-    y, n, m = test.positive, len(values), int(test.positive.sum())
-    whole, above, below = scipy_stats.rankdata(values), np.empty(n), np.empty(n)
-    above[y], below[~y] = scipy_stats.rankdata(values[y]), scipy_stats.rankdata(values[~y])
-    whole_area = area(values, y)
-    placed = np.where(y, (whole - np.where(y, above, 0)) / (n - m), 1 - (whole - np.where(y, 0, below)) / m)
-    return np.bincount(problem, (placed - whole_area) / np.where(y, m, n - m))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reasonmech.hosts import Host
     from reasonmech.runtime.activations import Activations
 
-MAX_LEVELS = 12  # most frequent values of a categorical covariate that get a column of their own
+MAX_LEVELS = 12  # values of a categorical covariate, after the most frequent, that get a column; all rarer share one
 BINS = 10  # of a numeric covariate, at its quantiles: an onset model need not be linear in position
 ROWS_PER_HEAD = 4096  # rows whose full-vocabulary logits are in memory at once
 
@@ -30,8 +30,9 @@ class Context:
     """What a search knows besides activations, one entry per labelled row, in the order of the labels.
 
     Attributes:
-        covariates: numeric columns enter an onset model linearly and by tenths, others as indicators. None: only what
-            labels and activations tell by themselves (position, boundary number, token read).
+        covariates: numeric columns enter an onset model linearly and by tenths, others as indicators of their most
+            frequent values. None: only what labels and activations tell by themselves (position, boundary number, and
+            the token read, for as many tokens as there are: see `Hazard`).
         ceiling: [row] probability that the model itself gives the onset. No feature read from the same stream should
             be expected to anticipate better; None when not computed.
     """
@@ -65,6 +66,12 @@ def next_token(
     """
     if not onset_ids:
         raise DataError(f"no onset token for behaviour {labels.behaviour!r}", do="give the ids of its first word")
+    unknown = sorted(token for token in onset_ids if not 0 <= token < host.vocab_size)
+    if unknown:
+        raise DataError(
+            f"onset ids {unknown} of behaviour {labels.behaviour!r}: {host.name!r} has no such token",
+            allowed=f"0 to {host.vocab_size - 1}",
+        )
     last = Site("resid_post", host.n_layers - 1)
     if acts is None:
         acts = capture(host, rollouts, [last], progress=False)
@@ -107,6 +114,8 @@ def known_covariates(acts: Activations, labels: Labels) -> pd.DataFrame:
 def design_matrix(covariates: pd.DataFrame, train: np.ndarray) -> np.ndarray:
     """[row, column]: intercept, each number standardised and by tenths of its range, indicators of each category.
 
+    A category has an indicator for each of its most frequent values, and one that all rarer ones share (`MAX_LEVELS`).
+
     Means, deviations, quantiles and category levels come from the rows where `train` is True. Columns without
     variation there are left out.
 
@@ -126,7 +135,8 @@ def design_matrix(covariates: pd.DataFrame, train: np.ndarray) -> np.ndarray:
             columns += [(np.searchsorted(edges, number) == i).astype(np.float64) for i in range(1, len(edges) + 1)]
         else:
             text = values.astype(str).to_numpy()
-            levels = pd.Series(text[train]).value_counts().index[1 : MAX_LEVELS + 1]
-            columns += [(text == level).astype(np.float64) for level in levels]
+            levels = pd.Series(text[train]).value_counts().index[: MAX_LEVELS + 1]
+            columns += [(text == level).astype(np.float64) for level in levels[1:]]
+            columns += [(~np.isin(text, levels)).astype(np.float64)]
     kept = [c for c in columns if c[train].std() > 1e-9]
     return np.column_stack([np.ones(len(covariates)), *kept])

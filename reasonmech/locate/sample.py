@@ -47,11 +47,13 @@ class Sample:
         positive: [row] whether the behaviour begins, or is, there.
         problem: [row] problem number, 0 to n_problems - 1.
         design: [row, covariate] what is known at a row without any feature, intercept first, standardised.
+        token: [row] number of the token that is read, one numbering for both splits; None where it is not looked at.
     """
 
     positive: np.ndarray
     problem: np.ndarray
     design: np.ndarray
+    token: np.ndarray | None = None
 
     @property
     def n_problems(self) -> int:
@@ -102,10 +104,10 @@ def split_by_problem(labels: Labels, search: Search) -> np.ndarray:
     return test
 
 
-def take_rows(labels: Labels, design: np.ndarray, rows: np.ndarray) -> Sample:
+def take_rows(labels: Labels, design: np.ndarray, rows: np.ndarray, token: np.ndarray | None = None) -> Sample:
     """The sample of the rows [row] that are True."""
     _, problem = np.unique(labels.problem[rows], return_inverse=True)
-    return Sample(labels.positive[rows], problem, design[rows])
+    return Sample(labels.positive[rows], problem, design[rows], None if token is None else token[rows])
 
 
 def rows_of(labels: Labels, rows: np.ndarray | slice) -> Labels:
@@ -120,14 +122,16 @@ def rows_of(labels: Labels, rows: np.ndarray | slice) -> Labels:
 
 
 def count_spans(labels: Labels) -> int:
-    """Positive spans: onsets of "anticipates", runs of neighbouring positive tokens of "recognises"."""
+    """Positive spans: onsets of "anticipates", runs of positive rows of "recognises".
+
+    A run ends at a row that is not positive; tokens between its rows that are none (the environment's) do not end it.
+    """
     if labels.mode == "anticipates":
         return int(labels.positive.sum())
-    inside = rows_of(labels, labels.positive)
-    order = np.lexsort((inside.position, inside.rollout))
-    rollout, position = inside.rollout[order], inside.position[order]
-    follows = (np.diff(rollout) == 0) & (np.diff(position) == 1)
-    return len(rollout) - int(follows.sum())
+    order = np.lexsort((labels.position, labels.rollout))
+    rollout, positive = labels.rollout[order], labels.positive[order]
+    goes_on = (np.diff(rollout) == 0) & positive[1:] & positive[:-1]
+    return int(positive.sum()) - int(goes_on.sum())
 
 
 def check_spans(labels: Labels, search: Search) -> int:

@@ -94,7 +94,8 @@ def split_rows(acts: Activations, labels: Labels, context: Context, search: Sear
     if context.covariates is not None:
         covariates = pd.concat([covariates, context.covariates.reset_index(drop=True)], axis=1)
     design = design_matrix(covariates, ~held)
-    return Split(take_rows(labels, design, ~held), take_rows(labels, design, held), held)
+    _, token = np.unique(covariates["delimiter"].to_numpy(), return_inverse=True)
+    return Split(take_rows(labels, design, ~held, token), take_rows(labels, design, held, token), held)
 
 
 def _baselines(

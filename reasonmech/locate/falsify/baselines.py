@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from reasonmech.errors import DataError
+from reasonmech.locate.by_token import beyond_token, standardised
 from reasonmech.locate.context import design_matrix
 from reasonmech.locate.falsify.corpus import Corpus
 from reasonmech.locate.falsify.finding import Candidates, Finding, against
@@ -26,11 +27,16 @@ FLOOR: Final = 0.01  # nats per row: the gain that rung C1 of the ladder of clai
 
 
 class _Baseline(NamedTuple):
-    """What a baseline knows of every row, and how well that does alone."""
+    """What a baseline knows of every row, and how well that does alone.
+
+    Attributes:
+        reads: whether it knows the token that is read, and so what that token says of a feature.
+    """
 
     name: str
     design: Float[np.ndarray, "row covariate"]
     alone: Interval
+    reads: bool
 
 
 @final
@@ -43,7 +49,9 @@ class Baselines:
     - the bag of the last `window` tokens, the read one included,
     - the entropy of the host's next-token distribution, where it is given.
 
-    A detector that adds nothing to one of them is explained by it.
+    A detector that adds nothing to one of them is explained by it. To what knows the token, a feature adds its distance
+    from its own mean where other problems read that token (`beyond_token`): a feature of rare tokens, which have no
+    column of their own, is explained as one of frequent tokens is.
 
     Attributes:
         corpus: labelled text.
@@ -72,7 +80,7 @@ class Baselines:
         found = []
         for baseline in self._baselines():
             for column, feature in zip(values.T, candidates.features, strict=True):
-                gain = self._gain(baseline.design, column)
+                gain = self._gain(baseline, column)
                 reason = (
                     f"it adds {gain} nats per row to the {baseline.name}, whose own AUROC is {baseline.alone}; floor "
                     f"{self.floor:g}"
@@ -87,7 +95,7 @@ class Baselines:
         corpus, held = self.corpus, self.corpus.held
         known = corpus.known
         designs = {
-            "token": bag_of_words(corpus.words_before(1), train=~held),
+            "token": np.c_[bag_of_words(corpus.words_before(1), train=~held), self._rate_by_token()],
             "position": design_matrix(known.filter(["position", "boundary"]), ~held),
             "bag of words": bag_of_words(corpus.words_before(self.window), train=~held),
         }
@@ -101,15 +109,25 @@ class Baselines:
         for name, design in designs.items():
             weights = fit_logistic(design[~held], labels.positive[~held])
             said = design[held] @ weights
-            alone = auroc(said, labels.positive[held], labels.problem[held], draws=corpus.search.draws)
-            yield _Baseline(name, design, alone)
+            alone = auroc(said, labels.positive[held], labels.problem[held])
+            yield _Baseline(name, design, alone, reads=name in ("token", "bag of words"))
 
-    def _gain(self, design: np.ndarray, column: np.ndarray) -> Interval:
+    def _rate_by_token(self) -> Float[np.ndarray, "row covariate"]:
+        """How often other problems are positive where they read a row's token, for as many tokens as there are."""
+        corpus, train = self.corpus, ~self.corpus.held
+        positive = corpus.labels.positive.astype(np.float64)
+        token = corpus.known["delimiter"].to_numpy()
+        return standardised(beyond_token(positive, token, corpus.labels.problem, train=train).mean, train)
+
+    def _gain(self, baseline: _Baseline, column: np.ndarray) -> Interval:
         corpus, held = self.corpus, self.corpus.held
-        positive, train = corpus.labels.positive, ~held
-        mean, sd = column[train].mean(), column[train].std() or 1.0
+        positive, train, design = corpus.labels.positive, ~held, baseline.design
+        if baseline.reads:
+            token = corpus.known["delimiter"].to_numpy()
+            mean, column = beyond_token(column, token, corpus.labels.problem, train=train)
+            design = np.c_[design, standardised(mean, train)]
         likelihoods = []
-        for x in (design, np.c_[design, (column - mean) / sd]):
+        for x in (design, np.c_[design, standardised(column, train)]):
             likelihoods.append(log_likelihood(x[held], positive[held], fit_logistic(x[train], positive[train])))
         ids, code = np.unique(corpus.labels.problem[held], return_inverse=True)
         gain = np.bincount(code, likelihoods[1] - likelihoods[0], len(ids))

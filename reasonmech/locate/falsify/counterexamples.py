@@ -63,7 +63,7 @@ class Counterexamples:
         why = np.array([example.why for example in examples], dtype=object)
         found = []
         for column, feature in zip(values.T, candidates.features, strict=True):
-            interval = auroc(column, positive, problem, draws=2000, seed=self.seed)
+            interval = auroc(column, positive, problem)
             reason = (
                 f"AUROC {interval} over {len(examples)} of them, floor {self.floor:g}; {_worst(column, positive, why)}"
             )
@@ -78,7 +78,8 @@ def _worst(values: np.ndarray, positive: np.ndarray, why: np.ndarray) -> str:
     reached = values >= typical if typical > 0 else values > 0
     shares = {kind: float(reached[~positive & (why == kind)].mean()) for kind in np.unique(why[~positive]).tolist()}
     worst = max(shares, key=shares.__getitem__)
-    return f"most deceptive: {worst!r}, {shares[worst]:.0%} of which reach half of the positives"
+    reach = "reach half of the positives" if typical > 0 else "make it fire, as fewer than half of the positives do"
+    return f"most deceptive: {worst!r}, {shares[worst]:.0%} of which {reach}"
 
 
 @final
@@ -102,10 +103,13 @@ class Asked:
     words: tuple[str, ...]
 
     def examples(self, n: int, *, seed: int) -> Sequence[Example]:
-        """n examples, half of each kind, read over their whole length; each is a problem of its own.
+        """n examples, half of each kind, read from their second token on; each is a problem of its own.
+
+        The first token, a BOS where the tokenizer has one, is where attention sinks and activations are out of all
+        proportion: the largest of a text would often be that one.
 
         Raises:
-            DataError: fewer lines than asked for.
+            DataError: fewer lines than asked for, or one of a single token.
         """
         quoted = ", ".join(repr(word) for word in self.words)
         wanted = (
@@ -113,6 +117,7 @@ class Asked:
             (False, f"that use the words {quoted}, and in which it is not the case that {self.behaviour}"),
         )
         found: list[Example] = []
+        first = max(1, len(self.encode("")))
         for positive, what in wanted:
             count = (n + positive) // 2
             answer = self.ask(f"Write {count} different short texts {what}. One per line, nothing else. Set {seed}.")
@@ -121,6 +126,10 @@ class Asked:
                 raise DataError(f"{len(lines)} of {count} texts were written", do="ask for fewer, or another model")
             for i, line in enumerate(lines[:count]):
                 ids = tuple(self.encode(line))
+                if len(ids) <= first:
+                    raise DataError(
+                        f"text {line!r} has {len(ids)} tokens", allowed=f"more than {first}", do="ask again"
+                    )
                 why = "the context without the words" if positive else "the words without the context"
-                found.append(Example(f"asked/{seed}/{positive:d}/{i}", ids, 0, len(ids), positive, why))
+                found.append(Example(f"asked/{seed}/{positive:d}/{i}", ids, first, len(ids), positive, why))
         return found

@@ -140,7 +140,8 @@ def measure_effects(
 
     c is the 95 % quantile, over bootstrap draws of problems, of the largest |mean* - mean| / se of all effects and
     features (the single-step max-T of Westfall and Young 1993, for intervals), so it grows with what is looked at.
-    An effect that is the same in every problem has an interval of width 0.
+    An effect that is the same in every problem has an interval of width 0. At 20 problems the intervals hold jointly in
+    about 0.89 of draws, from 40 on in 0.93 to 0.95.
 
     Args:
         scale: [feature] activation that counts as 1. None: the mean where the feature fires in these texts.

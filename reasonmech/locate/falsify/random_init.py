@@ -35,7 +35,7 @@ class RandomInit:
         null: the same search in a coder of `random_twin(host)`.
 
     Raises:
-        MismatchError: searches of different behaviours, modes or scores.
+        MismatchError: searches of different behaviours, modes, scores or held-out rows.
         DataError: the null has no held-out value.
     """
 
@@ -43,8 +43,8 @@ class RandomInit:
     null: FeatureTable
 
     def __post_init__(self) -> None:
-        for column in ("behaviour", "mode", "score"):
-            ours, theirs = (set(table.frame[column]) for table in (self.table, self.null))
+        for column in ("behaviour", "mode", "score", "n_pos", "n_neg", "n_problems"):
+            ours, theirs = (set(table.frame[column].dropna()) for table in (self.table, self.null))
             if ours != theirs:
                 raise MismatchError(
                     f"{column} {sorted(ours)} in the search and {sorted(theirs)} in its null",

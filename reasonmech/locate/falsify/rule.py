@@ -19,6 +19,7 @@ DRIVERS: Final[tuple[Driver, ...]] = (
 BEYOND_ITS_CUE: Final[tuple[Driver, ...]] = ("context-driven", "conjunctive")
 
 _ON, _OFF, _UNCLEAR = 1, 0, -1
+_PLACEBO: Final = (EFFECTS.index("placebo, neutral"), EFFECTS.index("placebo, behaviour"))
 
 
 @final
@@ -79,7 +80,7 @@ def classify(cells: Cells, *, scale: np.ndarray | None = None, rule: Rule | None
     | token-driven | on, on (and alike) | off | off |
     | conjunctive | off, on | off | off |
     | context-driven | off, off | off | on |
-    | insertion-artefact | off, off | on | off |
+    | insertion-artefact | off, off | on, in both alike | off |
     | no signal | inside the band: all | | |
     | mixed | any other pattern of on and off | | |
     | inconclusive | an effect is neither on nor off | | |
@@ -110,19 +111,20 @@ def _driven(effects: Effects, feature: int, rule: Rule) -> Driven:
     else:
         bar = rule.share * abs(value[lead])
         state = np.where(least > max(rule.floor, bar), _ON, np.where(most < bar, _OFF, _UNCLEAR))
-        driver = _answer(state.tolist())
+        driver = _answer(state.tolist(), alike=value[_PLACEBO[0]] * value[_PLACEBO[1]] > 0)
     reason = _in_words(driver, (value, low, high), lead, fires=bool(effects.fires[feature]))
     return Driven(driver, reason, value, low, high, EFFECTS[lead])
 
 
-def _answer(state: list[int]) -> Driver:
+def _answer(state: list[int], *, alike: bool) -> Driver:
+    """The row of the table, given whether the placebo moves the feature the same way in both contexts."""
     cue_neutral, cue_behaviour, placebo_neutral, placebo_behaviour, context, interaction = state
     simple = state[:-1]
     if _UNCLEAR in simple:
         return "inconclusive"
     if placebo_neutral or placebo_behaviour:
         alone = not (cue_neutral or cue_behaviour or context)
-        return "insertion-artefact" if alone and placebo_neutral and placebo_behaviour else "mixed"
+        return "insertion-artefact" if alone and alike and placebo_neutral and placebo_behaviour else "mixed"
     match (cue_neutral, cue_behaviour, context):
         case (1, 1, 0):
             return "mixed" if interaction == _ON else "token-driven"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 from reasonmech.errors import DataError
 from reasonmech.locate.falsify.corpus import Corpus
@@ -16,15 +16,17 @@ if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
     from reasonmech.labels import Labels
 
+CHANCE: Final = 0.5
+
 
 @final
 @dataclass(frozen=True, eq=False)
 class TriggerSwap:
     """On text in which another word marks the behaviour: AUROC for the behaviour against AUROC for the old word.
 
-    A feature survives when its AUROC for the behaviour lies above its AUROC for the word, intervals apart, and is
-    refuted when it lies below. The text comes from a model whose trigger was swapped (tiny-swap), or from
-    `swap_words`.
+    A feature survives when its AUROC for the behaviour lies above its AUROC for the word, intervals apart, and above
+    1/2; it is refuted when it lies below the word's, or nowhere above 1/2: what follows neither is about neither. The
+    text comes from a model whose trigger was swapped (tiny-swap), or from `swap_words`.
 
     Attributes:
         corpus: the swapped text, labelled by what is done.
@@ -42,17 +44,15 @@ class TriggerSwap:
         """One per feature, on all problems: nothing is fitted here."""
         deed = self.corpus
         said = replace(deed, labels=self.word)
-        sides = [
-            (corpus.labels, corpus.read(coder, candidates.features), corpus.search.draws) for corpus in (deed, said)
-        ]
+        sides = [(corpus.labels, corpus.read(coder, candidates.features)) for corpus in (deed, said)]
         found = []
         for i, feature in enumerate(candidates.features):
-            done, word = (
-                auroc(values[:, i], labels.positive, labels.problem, draws=draws) for labels, values, draws in sides
-            )
-            outcome: Outcome = (
-                "survives" if done.low > word.high else "refuted" if done.high < word.low else "undecided"
-            )
+            done, word = (auroc(values[:, i], labels.positive, labels.problem) for labels, values in sides)
+            outcome: Outcome = "undecided"
+            if done.high < word.low or done.high <= CHANCE:
+                outcome = "refuted"
+            elif done.low > max(word.high, CHANCE):
+                outcome = "survives"
             reason = f"with the trigger swapped, AUROC {done} for what is done and {word} for the old word"
             found.append(Finding(feature, self.name, outcome, reason, "AUROC of the deed", *done[:3], "AUROC"))
         return found

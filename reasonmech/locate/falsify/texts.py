@@ -74,14 +74,16 @@ def crossed(
     encode: Encode, *, problem: str, contexts: tuple[str, str], after: str, cue: str, placebo: str
 ) -> CrossedText:
     """A text in six versions from strings. Each piece is tokenised by itself, so that prefixes are token for token
-    the same in all versions.
+    the same in all versions; what a tokenizer puts in front of any text (a BOS) stays in front of the contexts only.
 
     Args:
         encode: string to ids, such as `host.encode`.
         contexts: text before the slot, neutral and with the behaviour's context.
     """
+    front = len(encode(""))
     neutral, behaviour = (tuple(encode(text)) for text in contexts)
-    return CrossedText(problem, neutral, behaviour, tuple(encode(after)), tuple(encode(cue)), tuple(encode(placebo)))
+    later, word, other = (tuple(encode(text)[front:]) for text in (after, cue, placebo))
+    return CrossedText(problem, neutral, behaviour, later, word, other)
 
 
 class Encode(Protocol):

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import sparse
-from scipy import stats as scipy_stats
 from torch import Tensor
 
 from reasonmech.errors import DataError, MismatchError
@@ -18,7 +17,7 @@ from reasonmech.labels import Labels
 from reasonmech.locate.codes import Codes, encode_rows
 from reasonmech.locate.sample import Sample, Search, check_spans, hold_out, rows_of, take_rows
 from reasonmech.locate.score import Columns, Discovered
-from reasonmech.locate.scoring.signs import adjusted
+from reasonmech.locate.scoring.signs import adjusted, by_problem_p
 from reasonmech.locate.search import make_table
 from reasonmech.locate.stream import check_match
 from reasonmech.locate.table import FeatureTable
@@ -26,7 +25,7 @@ from reasonmech.rollout import Rollout
 from reasonmech.runtime.gradients import gradients
 from reasonmech.runtime.passes import Text
 from reasonmech.runtime.readout import Readout
-from reasonmech.stats import MIN_PROBLEMS, Interval, ratio_interval
+from reasonmech.stats import Interval, ratio_interval
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
@@ -87,8 +86,8 @@ def attribute_onset(
         )
     check_match(acts, labels, coder)
     n_spans = check_spans(labels, search)
-    labels = _some(labels, onset.rows, search.seed)
-    effects = _effects(acts, labels, coder, onset)
+    labels = at_most(labels, onset.rows, search.seed)
+    effects = effects_of(acts, labels, coder, onset)
     held, score = hold_out(labels, search), _MeanEffect(onset.metric.unit)
     train, test = (take_rows(labels, np.ones((len(labels), 1)), rows) for rows in (~held, held))
     found = score.discover(effects.codes.take_rows(~held), train)
@@ -118,11 +117,8 @@ class _MeanEffect:
 
     def discover(self, codes: Codes, sample: Sample) -> Discovered:
         parts = codes.by_group(np.ones(len(sample)), sample.problem, sample.n_problems)
-        total, rows = parts.sum(1), np.bincount(sample.problem, minlength=sample.n_problems)
-        spread = (parts - np.outer(total / len(sample), rows)).var(1, ddof=1) * sample.n_problems
-        rare = codes.groups_touched(sample.problem, sample.n_problems) < MIN_PROBLEMS
-        z = np.divide(np.abs(total), np.sqrt(spread), out=np.zeros_like(total), where=~rare & (spread > 0))
-        return Discovered(total / len(sample), np.sign(total), 2 * scipy_stats.norm.sf(z), parts.astype(np.float32))
+        p = by_problem_p(parts, codes.groups_touched(sample.problem, sample.n_problems))
+        return Discovered(parts.sum(1) / len(sample), np.sign(parts.sum(1)), p, parts.astype(np.float32))
 
     def held_out(self, columns: Columns, train: Sample, test: Sample, search: Search) -> list[Interval]:
         rows = np.bincount(test.problem, minlength=test.n_problems)
@@ -130,7 +126,7 @@ class _MeanEffect:
         return [ratio_interval(one, rows, draws=search.draws, seed=search.seed) for one in summed]
 
 
-class _Effects(NamedTuple):
+class Effects(NamedTuple):
     """Effects [row, feature], that of the error node [row], and how features fire on the rows."""
 
     codes: Codes
@@ -139,7 +135,8 @@ class _Effects(NamedTuple):
     mean_active: np.ndarray
 
 
-def _some(labels: Labels, most: int, seed: int) -> Labels:
+def at_most(labels: Labels, most: int, seed: int) -> Labels:
+    """The labels, or so many rows of them drawn at random."""
     if most < 1:
         raise DataError(f"{most} rows", allowed="at least one", do="2000 is usual")
     if len(labels) <= most:
@@ -148,7 +145,8 @@ def _some(labels: Labels, most: int, seed: int) -> Labels:
 
 
 @torch.no_grad()
-def _effects(acts: Activations, labels: Labels, coder: SparseCoder, onset: Onset) -> _Effects:
+def effects_of(acts: Activations, labels: Labels, coder: SparseCoder, onset: Onset) -> Effects:
+    """First-order effect on the metric of every feature, and of the error node, at every labelled row."""
     decoder = coder.rows(range(coder.d_sae)).float()
     effects, errors, fires = [], [], []
     for start in range(0, len(labels), TEXTS):
@@ -163,7 +161,7 @@ def _effects(acts: Activations, labels: Labels, coder: SparseCoder, onset: Onset
         rest = x.to(coder.device) - coder.decode(coder.encode(x.to(coder.device))).float()
         errors.append((slope.to(rest.device) * rest).sum(-1).double().cpu().numpy())
     firing = Codes(sparse.csc_array(sparse.vstack(fires)))
-    return _Effects(
+    return Effects(
         Codes(sparse.csc_array(sparse.vstack(effects))), np.concatenate(errors), firing.rate, firing.mean_active
     )
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats as scipy_stats
 
 from reasonmech.locate.codes import Codes
 from reasonmech.locate.sample import Sample, Search
 from reasonmech.locate.score import Columns, Discovered, scores
-from reasonmech.stats import MIN_PROBLEMS, Interval
+from reasonmech.locate.scoring.signs import by_problem_p
+from reasonmech.stats import Interval
 from reasonmech.stats import auroc as auroc_interval
 
 ENTRIES = 4_000_000  # non-zero activations ranked at once
@@ -26,10 +26,7 @@ class Auroc:
         return Discovered(value, sign, p, np.concatenate([some.parts for some in found if some.parts is not None]))
 
     def held_out(self, columns: Columns, train: Sample, test: Sample, search: Search) -> list[Interval]:
-        return [
-            auroc_interval(values, test.positive, test.problem, draws=search.draws, seed=search.seed)
-            for values in columns.test.T
-        ]
+        return [auroc_interval(values, test.positive, test.problem) for values in columns.test.T]
 
 
 def auroc_columns(codes: Codes, positive: np.ndarray) -> np.ndarray:
@@ -47,14 +44,9 @@ def _blocks(codes: Codes) -> list[slice]:
 
 
 def _discover(codes: Codes, sample: Sample) -> Discovered:
-    """AUROC with the variance of Obuchowski (1997), eq. 4: DeLong's placement values summed within problems.
-
-    With placement values V10 (share of negatives that a positive beats) and V01 (share of positives that beat a
-    negative), a problem's influence is psi_p = sum V10 - m_p A over M, plus sum V01 - n_p A over N, and
-    var(A) = P / (P - 1) * sum psi_p^2. Only non-zero activations are sorted: all zeros of a feature tie.
-    """
+    """AUROC and its parts by problem. Only non-zero activations are sorted: all zeros of a feature tie."""
     n_features, feature = codes.n_features, codes.features
-    label, problem = sample.positive[codes.rows], sample.problem[codes.rows]
+    label = sample.positive[codes.rows]
     m, n = int(sample.positive.sum()), int((~sample.positive).sum())
     zeros_pos = m - np.bincount(feature, label, n_features)
     zeros_neg = n - np.bincount(feature, ~label, n_features)
@@ -66,23 +58,12 @@ def _discover(codes: Codes, sample: Sample) -> Discovered:
     negative_below = np.bincount(feature, ~above & ~label, n_features)  # activations below zero, which zeros beat
     positive_below = np.bincount(feature, ~above & label, n_features)
 
-    v10, v01 = beaten_neg / n, 1 - beaten_pos / m
-    v10_zero = (negative_below + 0.5 * zeros_neg) / n
-    v01_zero = 1 - (positive_below + 0.5 * zeros_pos) / m
-
-    value = (np.bincount(feature, np.where(label, v10, 0.0), n_features) + zeros_pos * v10_zero) / m
-    m_p = np.bincount(sample.problem, sample.positive, sample.n_problems)
-    n_p = np.bincount(sample.problem, ~sample.positive, sample.n_problems)
-    cell = feature * sample.n_problems + problem
-    shape = (n_features, sample.n_problems)
-    excess = np.where(label, (v10 - v10_zero[feature]) / m, (v01 - v01_zero[feature]) / n)
-    psi = np.bincount(cell, excess, n_features * sample.n_problems).reshape(shape)
-    psi += np.outer(v10_zero - value, m_p / m) + np.outer(v01_zero - value, n_p / n)
-    variance = (psi**2).sum(1) * sample.n_problems / (sample.n_problems - 1)
-    touched = codes.groups_touched(sample.problem, sample.n_problems)
+    won_by_zero = negative_below + 0.5 * zeros_neg
+    value = (np.bincount(feature, np.where(label, beaten_neg, 0.0), n_features) + zeros_pos * won_by_zero) / (m * n)
     rank = (beaten_neg + beaten_pos) / (m + n)
-    parts = _parts(codes, sample, rank, (negative_below + positive_below + 0.5 * (zeros_neg + zeros_pos)) / (m + n))
-    return Discovered(value, np.sign(value - 0.5), _p_values(value - 0.5, variance, touched), parts)
+    parts = _parts(codes, sample, rank, (won_by_zero + positive_below + 0.5 * zeros_pos) / (m + n))
+    p = by_problem_p(parts, codes.groups_touched(sample.problem, sample.n_problems))
+    return Discovered(value, np.sign(value - 0.5), np.where(value == 0.5, 1.0, p), parts.astype(np.float32))
 
 
 def _parts(codes: Codes, sample: Sample, rank: np.ndarray, rank_zero: np.ndarray) -> np.ndarray:
@@ -95,7 +76,7 @@ def _parts(codes: Codes, sample: Sample, rank: np.ndarray, rank_zero: np.ndarray
     weights = c[codes.rows] * (rank - rank_zero[codes.features])
     summed = np.bincount(cells, weights, codes.n_features * sample.n_problems)
     of_zeros = np.outer(rank_zero - 0.5, np.bincount(sample.problem, c, sample.n_problems))
-    return (summed.reshape(codes.n_features, sample.n_problems) + of_zeros).astype(np.float32)
+    return summed.reshape(codes.n_features, sample.n_problems) + of_zeros
 
 
 def _below(feature: np.ndarray, values: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -117,11 +98,3 @@ def _below(feature: np.ndarray, values: np.ndarray, label: np.ndarray) -> tuple[
         back[order] = lower + 0.5 * tied
         results.append(back)
     return results[0], results[1]
-
-
-def _p_values(effect: np.ndarray, variance: np.ndarray, touched: np.ndarray) -> np.ndarray:
-    """Two-sided normal p; 1 for a feature that fires in fewer than 5 problems, where no approximation holds."""
-    error = np.sqrt(variance)
-    z = np.divide(effect, error, out=np.zeros_like(effect), where=error > 0)
-    z = np.where((error == 0) & (effect != 0), np.inf, z)
-    return np.where(touched < MIN_PROBLEMS, 1.0, 2 * scipy_stats.norm.sf(np.abs(z)))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from scipy import stats as scipy_stats
 
 from reasonmech.locate.codes import Codes
 from reasonmech.locate.sample import Sample, Search
 from reasonmech.locate.score import Columns, Discovered, scores
-from reasonmech.stats import LEVEL, MIN_PROBLEMS, Interval, bootstrap_weights
+from reasonmech.locate.scoring.signs import by_problem_p
+from reasonmech.stats import LEVEL, Interval, bootstrap_weights
 
 SUMS: Final = 3  # of ones, values and squares, over the rows of one kind
 
@@ -36,11 +36,8 @@ class CohenD:
         balance = np.bincount(sample.problem, c, sample.n_problems)
         mean = sums.sum(0) / len(sample)
         parts = codes.by_group(c, sample.problem, sample.n_problems) - np.outer(mean, balance)
-        spread = parts.var(1, ddof=1) * sample.n_problems
-        rare = codes.groups_touched(sample.problem, sample.n_problems) < MIN_PROBLEMS
-        total = parts.sum(1)
-        z = np.divide(np.abs(total), np.sqrt(spread), out=np.zeros_like(total), where=~rare & (spread > 0))
-        return Discovered(value, np.sign(value), 2 * scipy_stats.norm.sf(z), parts.astype(np.float32))
+        p = by_problem_p(parts, codes.groups_touched(sample.problem, sample.n_problems))
+        return Discovered(value, np.sign(value), np.where(value == 0, 1.0, p), parts.astype(np.float32))
 
     def held_out(self, columns: Columns, train: Sample, test: Sample, search: Search) -> list[Interval]:
         kinds = np.stack([test.positive, ~test.positive])

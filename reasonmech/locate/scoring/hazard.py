@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
-from scipy import stats as scipy_stats
+from scipy import sparse
 from scipy.special import expit
 
+from reasonmech.locate.by_token import beyond_token, standardised
 from reasonmech.locate.codes import Codes
 from reasonmech.locate.logistic import fit_logistic, log_likelihood
 from reasonmech.locate.sample import Sample, Search
 from reasonmech.locate.score import Columns, Discovered, scores
+from reasonmech.locate.scoring.signs import by_problem_p
 from reasonmech.stats import MIN_PROBLEMS, Interval, ratio_interval
 
 
@@ -17,46 +21,94 @@ from reasonmech.stats import MIN_PROBLEMS, Interval, ratio_interval
 class Hazard:
     """Gain in log-likelihood per boundary of a discrete-time (logistic) onset model when the feature joins it.
 
-    gain = mean over boundaries of log p(onset | covariates, feature) - log p(onset | covariates). Both models are
-    fitted on the training problems and compared on the held-out ones, so a useless feature has a gain of about 0 or
-    less. Discovery replaces the refit of every feature by Rao's score statistic: gain ~ U^2 / (2 rows I).
+    gain = mean over boundaries of log p(onset | known, feature) - log p(onset | known). Both models are fitted on the
+    training problems and compared on the held-out ones, so a useless feature has a gain of about 0 or less. What is
+    known are the covariates and, of the token that is read, the feature's mean where other problems read it; the
+    feature joins as its distance from that mean (`beyond_token`), so that a detector of tokens, common or rare, gains
+    nothing. Discovery replaces the refit of every feature by Rao's score statistic, tokens being fixed effects:
+    gain ~ U^2 / (2 rows I).
     """
 
     unit = "nats per boundary"
 
     def discover(self, codes: Codes, sample: Sample) -> Discovered:
-        z = sample.design
-        p = expit(z @ fit_logistic(z, sample.positive))
-        residual, weight = sample.positive - p, p * (1 - p)
+        p = expit(sample.design @ fit_logistic(sample.design, sample.positive))
+        inside = _within_token(sample, sample.positive - p, p * (1 - p))
+        z, weight, residual = inside.design, inside.weight, inside.residual
         information = (z * weight[:, None]).T @ z + 1e-9 * np.eye(z.shape[1])
         cross = codes.weighted(z * weight[:, None])  # [covariate, feature]
         slopes = np.linalg.solve(information, cross)  # each feature regressed on the covariates
+        by_token = inside.weights @ codes.matrix  # [token, feature]
+        told = by_token.power(2).T @ (1 / inside.total)
         squares = np.bincount(
             codes.features, codes.values.astype(np.float64) ** 2 * weight[codes.rows], codes.n_features
         )
-        leftover = squares - (cross * slopes).sum(0)
+        leftover = squares - told - (cross * slopes).sum(0)
 
-        explained = Codes.of(z).by_group(residual, sample.problem, sample.n_problems)  # [covariate, problem]
-        per_problem = codes.by_group(residual, sample.problem, sample.n_problems) - slopes.T @ explained
-        u = per_problem.sum(1)
-        spread = per_problem.var(1, ddof=1) * sample.n_problems
-        rare = codes.groups_touched(sample.problem, sample.n_problems) < MIN_PROBLEMS
-        untestable = rare | (leftover <= 1e-9 * len(sample)) | (spread <= 0)
+        u = codes.weighted(residual[:, None])[0] - slopes.T @ (z.T @ residual)
+        told_apart = residual * inside.inflation
+        explained = Codes.of(z).by_group(told_apart, sample.problem, sample.n_problems)  # [covariate, problem]
+        per_problem = codes.by_group(told_apart, sample.problem, sample.n_problems) - slopes.T @ explained
+        per_problem -= (inside.by_problem @ (by_token / inside.total[:, None])).T.toarray()
+        fires_in = codes.groups_touched(sample.problem, sample.n_problems)
+        untestable = (fires_in < MIN_PROBLEMS) | (leftover <= 1e-9 * np.maximum(squares, 1e-9))
         gain = np.divide(u**2, 2 * len(sample) * leftover, out=np.zeros_like(u), where=~untestable)
-        score = np.divide(np.abs(u), np.sqrt(spread), out=np.zeros_like(u), where=~untestable)
         parts = np.where(untestable[:, None], 0.0, per_problem).astype(np.float32)
-        return Discovered(gain, np.sign(u), 2 * scipy_stats.norm.sf(score), parts)
+        return Discovered(gain, np.sign(u), np.where(untestable, 1.0, by_problem_p(per_problem, fires_in)), parts)
 
     def held_out(self, columns: Columns, train: Sample, test: Sample, search: Search) -> list[Interval]:
-        context = fit_logistic(train.design, train.positive)
-        before = log_likelihood(test.design, test.positive, context)
+        fitted = np.arange(len(train) + len(test)) < len(train)
+        design = np.concatenate([train.design, test.design])
         rows = np.bincount(test.problem, minlength=test.n_problems)
         results = []
-        for fitted, held in zip(columns.train.T, columns.test.T, strict=True):
-            mean, sd = fitted.mean(), fitted.std() or 1.0
-            x_train = np.c_[train.design, (fitted - mean) / sd]
-            w = fit_logistic(x_train, train.positive)
-            gain = log_likelihood(np.c_[test.design, (held - mean) / sd], test.positive, w) - before
-            summed = np.bincount(test.problem, gain, test.n_problems)
+        for values in np.concatenate(columns).T:
+            known, rest = design, values
+            if train.token is not None and test.token is not None:
+                token, problem = np.r_[train.token, test.token], np.r_[train.problem, test.problem]
+                mean, rest = beyond_token(values, token, problem, train=fitted)
+                known = np.c_[design, standardised(mean, fitted)]
+            likelihoods = []
+            for x in (known, np.c_[known, standardised(rest, fitted)]):
+                w = fit_logistic(x[fitted], train.positive)
+                likelihoods.append(log_likelihood(x[~fitted], test.positive, w))
+            summed = np.bincount(test.problem, likelihoods[1] - likelihoods[0], test.n_problems)
             results.append(ratio_interval(summed, rows, draws=search.draws, seed=search.seed))
         return results
+
+
+class _Within(NamedTuple):
+    """The score problem with tokens as fixed effects: everything less its weighted mean over rows of one token.
+
+    Attributes:
+        residual: [row], such that its sum with any activation is that with the activation less its token's mean.
+        weight: [row] p (1 - p).
+        design: [row, covariate] those that vary within a token.
+        weights: [token, row] sparse, the weight of each row at its token.
+        total: [token] sum of weights.
+        by_problem: [problem, token] sparse, sum of residuals times their inflation.
+        inflation: [row] sqrt(m / (m - 1)) for a token of m rows, whose residuals know their own mean (HC2 of MacKinnon
+            and White 1985): without it, two rows of a rare token in two problems count as two witnesses.
+    """
+
+    residual: np.ndarray
+    weight: np.ndarray
+    design: np.ndarray
+    weights: Any  # scipy's annotations hold shapes and products to be optional
+    total: np.ndarray
+    by_problem: Any
+    inflation: np.ndarray
+
+
+def _within_token(sample: Sample, residual: np.ndarray, weight: np.ndarray) -> _Within:
+    rows = np.arange(len(sample))
+    token = np.zeros(len(sample), dtype=int) if sample.token is None else sample.token
+    _, token = np.unique(token, return_inverse=True)
+    weights = sparse.csr_array((weight, (token, rows)), shape=(int(token.max()) + 1, len(sample)))
+    total = weights.sum(1)
+    means = (weights @ sample.design) / total[:, None]
+    design = sample.design - means[token]
+    left = residual - weight * (np.bincount(token, residual) / total)[token]
+    rows_of = np.bincount(token)[token]
+    inflation = np.sqrt(rows_of / np.maximum(rows_of - 1, 1))
+    by_problem = sparse.csr_array((left * inflation, (sample.problem, token)), shape=(sample.n_problems, len(total)))
+    return _Within(left, weight, design[:, np.abs(design).max(0) > 1e-9], weights, total, by_problem, inflation)

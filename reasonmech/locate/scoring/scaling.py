@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from scipy import stats as scipy_stats
 from torch import Tensor
 
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.labels import Labels
 from reasonmech.locate.sample import Search, check_spans, rows_of, take_rows
 from reasonmech.locate.score import Discovered
-from reasonmech.locate.scoring.signs import adjusted
+from reasonmech.locate.scoring.signs import adjusted, by_problem_p
 from reasonmech.locate.search import make_table
 from reasonmech.locate.stream import CELLS, check_match, chunks
 from reasonmech.locate.table import FeatureTable
@@ -80,10 +79,8 @@ def latent_scaling(
     sums = _sums(acts, labels, coder, sibling, sample.problem)
     value = _ratio(sums.other.sum(0), sums.own.sum(0))
     parts = (sums.other - sums.own).T
-    total, spread = parts.sum(1), parts.var(1, ddof=1) * sample.n_problems
-    testable = ((sums.fires > 0).sum(0) >= MIN_PROBLEMS) & (spread > 0) & np.isfinite(value)
-    z = np.divide(np.abs(total), np.sqrt(spread), out=np.zeros_like(total), where=testable)
-    found = Discovered(value, np.sign(total), 2 * scipy_stats.norm.sf(z), parts.astype(np.float32))
+    p = np.where(np.isfinite(value), by_problem_p(parts, (sums.fires > 0).sum(0)), 1.0)
+    found = Discovered(value, np.sign(parts.sum(1)), p, parts.astype(np.float32))
     low, high = _bootstrap(sums, search)
     null_low, null_high = _halves(sums, halves, search.seed)
     fires = sums.fires.sum(0)

@@ -1,10 +1,11 @@
-"""Correction over all features of a search: Benjamini-Hochberg, or max-T by flipping the signs of problems."""
+"""p-values whose unit is the problem, and their correction: Benjamini-Hochberg, or max-T by flipping signs."""
 
 from __future__ import annotations
 
 from typing import Final
 
 import numpy as np
+from scipy import stats as scipy_stats
 
 from reasonmech.errors import DataError
 from reasonmech.locate.sample import Search
@@ -12,6 +13,20 @@ from reasonmech.locate.score import Discovered
 from reasonmech.stats import MIN_PROBLEMS, bh, max_t
 
 CELLS: Final = 2**24  # flipped statistics computed at once
+
+
+def by_problem_p(parts: np.ndarray, fires_in: np.ndarray) -> np.ndarray:
+    """Two-sided p [feature] that parts u_p [feature, problem] are zero on average: T = sum u_p / sqrt(sum u_p^2).
+
+    T is what max-T compares. Where parts are symmetric about zero its tails are normal or lighter, however few and
+    unlike they are (Efron 1969); with the spread about the observed mean in place of the squares, a search of 12
+    problems finds something in most draws of noise. p is never below 2^(1 - k), the least that flipping the signs of k
+    problems can give, k being those in which the feature fires (`fires_in` [feature]), and 1 below five of them.
+    """
+    size = np.sqrt((parts**2).sum(1))
+    t = np.divide(np.abs(parts.sum(1)), size, out=np.zeros(len(parts)), where=size > 0)
+    p = np.maximum(2 * scipy_stats.norm.sf(t), 2.0 ** (1 - fires_in))
+    return np.where((fires_in < MIN_PROBLEMS) | (t == 0), 1.0, p)
 
 
 def adjusted(found: Discovered, search: Search, *, score: str) -> np.ndarray:

@@ -15,7 +15,8 @@ from reasonmech.labels import Labels
 if TYPE_CHECKING:
     from reasonmech.runtime.activations import Activations
 
-NEAREST: Final = 12  # tokens nearest to a word in frequency, one of which stands in for it in a shuffled set
+NEAREST: Final = 12  # tokens nearest to a word in frequency, one of which stands in for it in a shuffled set; at least
+ATTEMPTS: Final = 50  # sets tried per set asked for
 
 
 @final
@@ -56,10 +57,10 @@ class Windows:
         return found[rows.start - start : rows.stop - start]
 
     def shuffled(self, *, draws: int, seed: int) -> list[tuple[int, ...]]:
-        """Other tokens in place of the words, one for each, of about its frequency: `draws` sets.
+        """Other tokens in place of the words, one for each, of about its frequency: `draws` different sets.
 
         Raises:
-            DataError: the text has too few other tokens.
+            DataError: the text has too few other tokens, or too few for so many different sets.
         """
         types, counts = np.unique(self.token, return_counts=True)
         other = ~np.isin(types, [i for some in self.ids for i in some])
@@ -71,16 +72,22 @@ class Windows:
             )
         frequency = [int(np.isin(self.token, some).sum()) for some in self.ids]
         off = [np.abs(np.log(counts) - np.log(max(f, 1))) for f in frequency]
-        near = [types[np.argsort(np.where(other, o, np.inf), kind="stable")][:NEAREST] for o in off]
+        size = min(max(NEAREST, int(np.ceil((2 * draws) ** (1 / len(self.ids))))), int(other.sum()))
+        near = [types[np.argsort(np.where(other, o, np.inf), kind="stable")][:size] for o in off]
         rng = np.random.default_rng([seed, 3])
-        found = []
-        for _ in range(draws):
+        found: dict[frozenset[int], tuple[int, ...]] = {}
+        for _ in range(ATTEMPTS * draws):
             taken: list[int] = []
             for some in near:
                 free = [int(t) for t in some if t not in taken]
                 taken.append(int(rng.choice(free or [int(t) for t in types[other] if t not in taken])))
-            found.append(tuple(taken))
-        return found
+            found.setdefault(frozenset(taken), tuple(taken))
+            if len(found) == draws:
+                return list(found.values())
+        raise DataError(
+            f"{len(found)} different sets of {len(self.ids)} words of like frequency were found, {draws} asked for",
+            do="ask for fewer shuffles, give more words, or use more text: the same set twice is no second draw",
+        )
 
 
 def word_windows(
@@ -89,7 +96,8 @@ def word_windows(
     """Windows around words in the generated text of a store.
 
     Args:
-        words: name -> ids of the tokens that are this word (" wait", "Wait"): `{"wait": host.encode("wait")}`.
+        words: name -> ids of the tokens that are this word (" wait", "Wait"), without a BOS:
+            `{"wait": host.tokenizer.encode("wait", add_special_tokens=False)}`.
         before, after: tokens around an occurrence that count as near it.
 
     Raises:

@@ -11,8 +11,9 @@ from scipy import stats as scipy_stats
 
 from reasonmech.errors import DataError
 from reasonmech.locate import Search, compare_detectors
-from reasonmech.locate.compare import area, influence
+from reasonmech.locate.compare import area
 from reasonmech.locate.sample import rows_of, split_by_problem
+from reasonmech.placement import influence
 
 SEARCH = Search(draws=200)
 
@@ -66,7 +67,7 @@ def test_the_difference_has_the_error_of_a_paired_bootstrap(world, coder, compar
     test = rows_of(world.labels, split_by_problem(world.labels, SEARCH))
     x = torch.relu(world.acts.rows(coder.site, test)).double().numpy()
     a, b = x[:, world.signal], x[:, world.position_bound]
-    psi = influence(a, test) - influence(b, test)
+    psi = influence(a, test.positive, test.problem)[1] - influence(b, test.positive, test.problem)[1]
     error = np.sqrt((psi**2).sum() * len(psi) / (len(psi) - 1))
     ids, problem = np.unique(test.problem, return_inverse=True)
     rng, drawn = np.random.default_rng(0), []

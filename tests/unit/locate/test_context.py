@@ -51,6 +51,9 @@ def test_design_is_fitted_on_training_rows_only() -> None:
 
 def test_design_limits_levels_and_refuses_missing_numbers() -> None:
     frame = pd.DataFrame({"token": [str(i % 40) for i in range(400)]})
-    assert design_matrix(frame, np.ones(400, bool)).shape == (400, 1 + MAX_LEVELS)
+    design = design_matrix(frame, np.ones(400, bool))
+    assert design.shape == (400, 1 + MAX_LEVELS + 1)
+    named = pd.Series(frame.token).value_counts().index[: MAX_LEVELS + 1]
+    assert np.array_equal(design[:, -1] == 1, ~frame.token.isin(named))  # the rarer ones are not the most frequent one
     with pytest.raises(DataError, match="'entropy' has 1 missing"):
         design_matrix(pd.DataFrame({"entropy": [0.1, np.nan]}), np.ones(2, bool))

@@ -26,7 +26,9 @@ from reasonmech.locate import (
 from reasonmech.locate.codes import Codes
 from reasonmech.locate.logistic import fit_logistic, log_likelihood
 from reasonmech.locate.sample import split_by_problem
+from reasonmech.locate.score import Columns
 from reasonmech.locate.scoring.hazard import Hazard
+from reasonmech.stats import bh
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,22 @@ def test_p_values_hold_their_level_when_rows_of_a_problem_belong_together(score:
         found = score().discover(Codes.of(on * rng.random((600, 50))), sample)
         small, total = small + int((found.p < 0.05).sum()), total + 50
     assert 0.03 < small / total < 0.085  # clustered normal approximation at 60 problems; rows taken as units give 0.4
+
+
+@pytest.mark.parametrize("score", [Auroc, Hazard, CohenD])
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_few_problems_find_nothing_where_nothing_is(score: type, share: float) -> None:
+    """12 problems, of which a share has positives at all; spreads about the observed mean find something in most."""
+    rng, hits = np.random.default_rng(5), 0
+    for _ in range(40):
+        problem = np.repeat(np.arange(12), 20)
+        often = rng.beta(1.0, 2.0, 12) * (rng.permutation(12) < share * 12)
+        positive = rng.random(240) < often[problem]
+        on = rng.random((240, 300)) < np.where(rng.random((12, 300)) < 0.5, 0.5, 0.0)[problem]
+        sample = Sample(positive, problem, np.ones((240, 1)))
+        found = score().discover(Codes.of(on * rng.uniform(0.5, 1.5, (240, 300))), sample)
+        hits += bool((bh(found.p) <= 0.05).any())
+    assert hits <= 6  # 2 of 40 at 5 %: more than 6 has probability 0.003
 
 
 def test_rao_gain_predicts_the_refit(make_world) -> None:
@@ -142,6 +160,28 @@ def test_hazard_discounts_what_position_knows_already(world, coder) -> None:
     assert auroc_columns(Codes.of(torch.relu(world.acts.x).numpy()), world.labels.positive)[11] > 0.6
     assert _row(found, "ceiling")["value"] > _row(found, "feature", world.signal)["value"]
     assert set(found.frame.unit) == {"nats per boundary"}
+
+
+@pytest.mark.parametrize("behaves", [False, True])
+def test_hazard_discounts_the_token_for_as_many_tokens_as_there_are(behaves: bool) -> None:
+    """One token in ten of 300 goes with the onset; a feature that fires on those is worth nothing beyond them."""
+    rng = np.random.default_rng(0)
+    problem, token = np.repeat(np.arange(200), 40), rng.integers(0, 300, 8000)
+    often = token % 10 == 0
+    positive = rng.random(8000) < np.where(often, 0.7, 0.1)
+    on = rng.random((8000, 1)) < np.where(positive if behaves else often, 0.9, 0.05)[:, None]
+    sides = []
+    for rows in (problem < 120, problem >= 120):
+        sides.append(Sample(positive[rows], problem[rows] - problem[rows].min(), np.ones((rows.sum(), 1)), token[rows]))
+    columns = Columns(1.0 * on[problem < 120], 1.0 * on[problem >= 120])
+    (gain,) = Hazard().held_out(columns, *sides, Search(draws=300))
+    found = Hazard().discover(Codes.of(columns.train), sides[0])
+    blind = [replace(side, token=None) for side in sides]
+    assert Hazard().held_out(columns, *blind, Search(draws=300))[0].low > 0.04  # what the word class looks worth
+    if behaves:
+        assert gain.low > 0.1 and found.p[0] < 1e-6 and found.value[0] > 0.1
+    else:
+        assert gain.low <= 0.001 and gain.high < 0.01 and found.p[0] > 0.01 and found.value[0] < 0.001
 
 
 def test_extra_covariates_take_their_share(world, coder) -> None:

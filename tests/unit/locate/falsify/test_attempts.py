@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
 from reasonmech import simulators as sim
 from reasonmech.errors import DataError, MismatchError
+from reasonmech.labels import Labels
+from reasonmech.locate import Search
 from reasonmech.locate.falsify import (
     Asked,
     Baselines,
     Candidates,
+    Corpus,
     Counterexamples,
     Crossed,
     CrossedText,
@@ -28,11 +32,18 @@ from reasonmech.locate.falsify import (
 )
 from reasonmech.locate.falsify.baselines import bag_of_words
 from reasonmech.locate.falsify.effects import EFFECTS
-from reasonmech.locate.falsify.residualised import residuals
 from reasonmech.locate.falsify.rule import Driven
 from reasonmech.stats import auroc
 from reasonmech.testing import tiny_coder, tiny_host
-from tests.unit.locate.falsify.planted_corpus import NAMES, PLANTED, ExactCoder, candidates, corpus, labels_where
+from tests.unit.locate.falsify.planted_corpus import (
+    NAMES,
+    PLANTED,
+    ExactActivations,
+    ExactCoder,
+    candidates,
+    corpus,
+    labels_where,
+)
 
 CODER = ExactCoder()
 
@@ -42,17 +53,6 @@ def _outcomes(attempt, *names: str) -> dict[tuple[str, str], str]:
     return {(NAMES[finding.feature], finding.attempt): finding.outcome for finding in found}
 
 
-def test_a_residual_has_no_token_left_in_it() -> None:
-    rng = np.random.default_rng(0)
-    token, train = rng.integers(0, 5, 400), rng.random(400) < 0.5
-    values = np.stack([token * 2.0, rng.normal(size=400)], axis=1)
-    left = residuals(values, token, train=train)
-    assert np.allclose(left[:, 0], 0) and np.ptp(values[:, 0]) > 5
-    assert left[:, 1] == pytest.approx(values[:, 1], abs=0.6) and left[:, 1].std() > 0.9
-    unseen = residuals(values, np.where(np.arange(400) == 0, 99, token), train=np.arange(400) > 0)
-    assert unseen[0, 1] == pytest.approx(values[0, 1] - values[1:, 1].mean())
-
-
 def test_a_token_feature_has_no_residual_and_a_context_feature_keeps_its_own() -> None:
     found = _outcomes(Residualised(corpus()), "token", "context", "silent")
     assert found == {
@@ -60,6 +60,42 @@ def test_a_token_feature_has_no_residual_and_a_context_feature_keeps_its_own() -
         ("context", "token residual"): "survives",
         ("silent", "token residual"): "refuted",
     }
+
+
+def _vocabulary(*, behaves: bool) -> Corpus:
+    """5,000 tokens, of which 400 rare ones go with the behaviour; the feature fires on those, or on the behaviour."""
+    rng = np.random.default_rng(0)
+    n, rows = 100, 60
+    often = 1 / np.arange(1, 5001)
+    token = rng.choice(5000, size=(n, rows), p=often / often.sum())
+    words = np.isin(token, 20 + rng.permutation(4980)[:400])
+    positive = rng.random((n, rows)) < np.where(words, 0.7, 0.05)
+    fires = rng.random((n, rows)) < np.where(positive if behaves else words, 0.95, 0.02)
+    index = {"rollout": np.repeat(np.arange(n), rows), "position": np.tile(np.arange(rows), n), "token": token.ravel()}
+    acts = ExactActivations(torch.from_numpy(4.0 * fires.reshape(-1, 1)), pd.DataFrame(index), rows)
+    rollouts = [replace(made, ids=(), prompt_ids=tuple(r)) for made, r in zip(corpus(n).rollouts, token, strict=True)]
+    problem = np.array([f"p{r}" for r in index["rollout"]])
+    labels = Labels("planted", "recognises", index["rollout"], index["position"], positive.ravel(), problem)
+    return Corpus(acts, labels, rollouts, Search(draws=300))  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(("behaves", "outcome"), [(False, "refuted"), (True, "survives")])
+def test_a_feature_of_many_rare_words_is_a_token_feature(behaves: bool, outcome: str) -> None:
+    given, one = _vocabulary(behaves=behaves), Candidates((0,), np.ones(1))
+    (residual,) = Residualised(given).findings(CODER, one)
+    assert residual.outcome == outcome and "that read the same token" in residual.reason
+    plain = auroc(given.acts.rows(CODER.site, given.labels)[:, 0], given.labels.positive, given.labels.problem)
+    assert plain.low > 0.62  # the word class alone passes for a detector
+    by_name = {found.attempt: found.outcome for found in Baselines(given).findings(CODER, one)}
+    assert by_name["token"] == by_name["bag of words"] == outcome
+
+
+def test_a_token_that_tells_everything_leaves_a_feature_undecided() -> None:
+    given = _vocabulary(behaves=True)
+    token = given.known["delimiter"].to_numpy()
+    labels = replace(given.labels, positive=np.isin(token, np.unique(token)[::2]))
+    (found,) = Residualised(replace(given, labels=labels)).findings(CODER, Candidates((0,), np.ones(1)))
+    assert found.outcome == "undecided" and "in 0 problems" in found.reason and np.isnan(found.value)
 
 
 def test_baselines_explain_lexical_and_positional_features_and_not_the_context() -> None:
@@ -89,6 +125,11 @@ def test_a_swapped_trigger_parts_deed_and_word() -> None:
     word = labels_where(texts.places.token < PLANTED.text.n_cues)
     found = _outcomes(TriggerSwap(given, word), "token", "context")
     assert found == {("token", "trigger swap"): "refuted", ("context", "trigger swap"): "survives"}
+    rng = np.random.default_rng(0)
+    noise = replace(given, labels=replace(given.labels, positive=rng.random(len(given.labels)) < 0.3))
+    against_it = replace(word, positive=~given.labels.positive)  # the context feature is silent at this word
+    found = _outcomes(TriggerSwap(noise, against_it), "context")
+    assert found["context", "trigger swap"] != "survives"  # above the word, but it does not follow the deed
 
 
 def test_swapped_words_change_their_tokens_and_nothing_else() -> None:
@@ -130,6 +171,16 @@ def _texts(host, n: int = 24) -> list[CrossedText]:
         )
         for i in range(n)
     ]
+
+
+def test_a_bos_stays_in_front_of_the_contexts_only(host) -> None:
+    def encode(text: str) -> list[int]:
+        return [1, *host.encode(text)]
+
+    with_bos = crossed(encode, problem="t", contexts=("w1 w2", "w3 w4"), after="w5 w6", cue="w52", placebo="w53")
+    without = crossed(host.encode, problem="t", contexts=("w1 w2", "w3 w4"), after="w5 w6", cue="w52", placebo="w53")
+    assert with_bos.neutral == (1, *without.neutral) and with_bos.behaviour == (1, *without.behaviour)
+    assert (with_bos.after, with_bos.cue, with_bos.placebo) == (without.after, without.cue, without.placebo)
 
 
 def test_cells_are_the_largest_activation_in_the_window_of_each_version(host, coder) -> None:
@@ -198,7 +249,7 @@ def test_counterexamples_are_valued_one_by_one(host, coder) -> None:
     best, worst = int(gaps.argmax()), int(gaps.argmin())
     attempt = Counterexamples(host, _Random(), n=60, seed=4, floor=0.6)
     good, bad = attempt.findings(coder, Candidates((best, worst), np.zeros(2)))
-    expected = auroc(values[:, best], positive, [e.problem for e in examples], draws=2000, seed=4)
+    expected = auroc(values[:, best], positive, [e.problem for e in examples])
     assert (good.value, good.low, good.high) == expected[:3] and good.outcome == "survives"
     assert bad.outcome == "refuted" and "'w24'" in bad.reason
 
@@ -214,6 +265,7 @@ def test_a_language_model_is_asked_for_both_kinds(host, coder) -> None:
     examples = generator.examples(30, seed=0)
     assert [e.positive for e in examples] == [True] * 15 + [False] * 15
     assert "without the words 'w1', 'w2'" in asked[0] and "use the words" in asked[1]
+    assert {(e.start, e.stop) for e in examples} == {(1, 3)}  # attention sinks on the first token, or on a BOS
     assert Counterexamples(host, generator, n=30).findings(coder, Candidates((1,), np.zeros(1)))
     with pytest.raises(DataError, match="15 of 20"):
         generator.examples(40, seed=0)

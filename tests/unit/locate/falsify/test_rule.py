@@ -71,6 +71,17 @@ def test_answers_are_those_of_the_exact_cells() -> None:
     assert truth["position"] == "position-driven" and EXPECTED["position"] == "no signal"  # matched: nothing moves it
 
 
+@pytest.mark.parametrize(
+    ("neutral", "behaviour", "driver"),
+    [(4.0, 4.0, "insertion-artefact"), (-4.0, -4.0, "insertion-artefact"), (4.0, -4.0, "mixed")],
+)
+def test_what_is_inserted_has_to_do_the_same_in_both_contexts(neutral: float, behaviour: float, driver: str) -> None:
+    means = np.full((2, 3, 1), 5.0)
+    means[0, 1:, 0], means[1, 1:, 0] = 5.0 + neutral, 5.0 + behaviour  # a placebo moves it, and a cue no further
+    (found,) = classify(_cells(means), scale=np.full(1, 5.0))
+    assert found.driver == driver and abs(found.value[EFFECTS.index("placebo, neutral")]) > 0.7
+
+
 def test_positions_that_differ_are_refused_because_they_pass_for_context() -> None:
     planted = varied_dictionary(1)
     apart = cells_of(planted, sim.planted_cells(planted, n=600, seed=1, position_matched=False))

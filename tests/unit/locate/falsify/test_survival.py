@@ -101,6 +101,8 @@ def test_a_feature_must_beat_the_best_of_a_random_model() -> None:
     assert falsify(_table(), CODER, attempts=[high]).survivors == ()
     with pytest.raises(MismatchError, match="mode"):
         RandomInit(_table(), _table(mode="recognises"))
+    with pytest.raises(MismatchError, match=r"n_pos \[40\] in the search and \[20\] in its null"):
+        RandomInit(_table(n_pos=40), _table(n_pos=20))
     with pytest.raises(DataError, match="no held-out value"):
         RandomInit(_table(), _table(value=np.nan))
     without = _table(value=[np.nan, 0.8, 0.9, 0.5, 0.5, 0.9])
