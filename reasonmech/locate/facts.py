@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
@@ -17,9 +18,11 @@ from reasonmech.labels import Labels
 from reasonmech.locate.codes import Codes
 from reasonmech.locate.frames import rows_where
 from reasonmech.locate.lens import logit_lens
-from reasonmech.locate.profile import Texts, onset_profile
+from reasonmech.locate.profile import Texts, onset_profile, ratio_intervals
+from reasonmech.locate.stream import check_labels
 from reasonmech.locate.tokens import token_frame
 from reasonmech.rollout import Trace
+from reasonmech.stats import MIN_PROBLEMS
 
 if TYPE_CHECKING:
     from reasonmech.hosts import Host
@@ -37,7 +40,7 @@ class Looking:
             texts in which it fires, because the highest ones flatter.
         before, after: tokens shown around the peak.
         reach: tokens before and after an onset in a profile.
-        draws: bootstrap draws of a profile's intervals.
+        draws: bootstrap draws of the intervals.
         tokens, neighbours: promoted and suppressed tokens, and features with the most similar decoder rows.
     """
 
@@ -61,8 +64,10 @@ class FeatureFacts:
         rate: share of tokens on which it fires.
         mean_active, peak: mean activation where it fires, and the largest one, in activation units; 0 where it never
             does.
+        environment_rate: share of the tokens that the environment wrote on which it fires; None where it wrote none.
         examples: tokens of some texts: the columns of `token_frame`, activation, where ("top" or "middle").
-        kinds: per kind of sentence: kind, rate, mean_active, n (tokens).
+        kinds: per kind of sentence: kind, rate, low, high (95 %, by problem; NaN where it fires in fewer than 5),
+            mean_active, n (tokens).
         profile: per behaviour, around its opportunities: see `onset_profile`.
         lens: promoted and suppressed tokens: see `logit_lens`.
         neighbours: feature, cosine (of decoder rows), the most similar first.
@@ -72,6 +77,7 @@ class FeatureFacts:
     rate: float
     mean_active: float
     peak: float
+    environment_rate: float | None
     examples: pd.DataFrame
     kinds: pd.DataFrame
     profile: pd.DataFrame
@@ -96,35 +102,39 @@ def feature_facts(
         labels: opportunities of behaviours (mode "anticipates"), around which the features are profiled.
 
     Raises:
-        MismatchError: the coder or the activations belong to another model.
+        MismatchError: the coder or the activations belong to another model, the labels to other rollouts.
         DataError: the activations are not those of the traces, or labels recognise instead of anticipating.
     """
     looking = looking or Looking()
     features.check(host)
     if acts.host_hash != host.weight_hash:
         raise MismatchError(f"the activations are those of {acts.host_name!r}, not of {host.name!r}")
-    texts, codes = _texts(acts, traces), _read(features, acts)
+    texts = _texts(acts, traces)
+    for found in labels:
+        check_labels(acts, found)
+    codes, environment = _read(features, acts), texts.generated & ~texts.chosen
     near, frames = _neighbours(features, looking.neighbours), _Frames(traces, host)
     lens = logit_lens(host, features, k=looking.tokens)
-    found = []
+    known = []
     for number, feature in enumerate(features.indices):
         column = codes.column(number)
         chosen = column[texts.chosen]
         active = chosen[chosen > 0]
-        found.append(
+        known.append(
             FeatureFacts(
                 feature,
                 rate=len(active) / max(1, len(chosen)),
                 mean_active=_mean(active),
                 peak=float(active.max()) if len(active) else 0.0,
+                environment_rate=float((column[environment] > 0).mean()) if environment.any() else None,
                 examples=_examples(column, texts, frames, looking),
-                kinds=_kinds(chosen, texts.kind[texts.chosen]),
+                kinds=_kinds(chosen, texts, draws=looking.draws),
                 profile=onset_profile(column, texts, labels, reach=looking.reach, draws=looking.draws),
                 lens=rows_where(lens, lens["axis"] == f"{features.coder.name}/{feature}").drop(columns="axis"),
                 neighbours=near[number],
             )
         )
-    return found
+    return known
 
 
 class _Frames:
@@ -133,11 +143,15 @@ class _Frames:
     def __init__(self, traces: Sequence[Trace], host: Host) -> None:
         self._traces, self._host = traces, host
         self._made: dict[int, pd.DataFrame] = {}
+        self._shared = Counter((trace.rollout.problem.id, trace.rollout.sample) for trace in traces)
 
     def of(self, rollout: int) -> pd.DataFrame:
         if rollout not in self._made:
             trace = self._traces[rollout]
-            name = f"{trace.rollout.problem.id}, sample {trace.rollout.sample}"
+            problem, sample = trace.rollout.problem.id, trace.rollout.sample
+            name = f"{problem}, sample {sample}"
+            if self._shared[problem, sample] > 1:  # as when both models answer one problem
+                name += f", text {rollout}"
             self._made[rollout] = token_frame(name, trace, self._host, {})
         return self._made[rollout]
 
@@ -199,13 +213,28 @@ def _examples(column: np.ndarray, texts: Texts, frames: _Frames, looking: Lookin
     return pd.concat(windows, ignore_index=True)
 
 
-def _kinds(values: np.ndarray, kind: np.ndarray) -> pd.DataFrame:
-    rows = []
-    for name in sorted({str(k) for k in kind}):
-        some = values[kind == name]
-        active = some[some > 0]
-        rows.append((name or "outside sentences", len(active) / len(some), _mean(active), len(some)))
-    return pd.DataFrame(rows, columns=["kind", "rate", "mean_active", "n"])
+def _kinds(values: np.ndarray, texts: Texts, *, draws: int) -> pd.DataFrame:
+    """Per kind of sentence, from activations [token that the model chose]."""
+    kind, problem = texts.kind[texts.chosen].astype(str), texts.problem[texts.chosen]
+    names, column = np.unique(kind, return_inverse=True)
+    counts = np.zeros((int(texts.problem.max()) + 1, len(names)))
+    fired = np.zeros_like(counts)
+    np.add.at(counts, (problem, column), 1)
+    np.add.at(fired, (problem, column), values > 0)
+    few = (fired > 0).sum(0) < MIN_PROBLEMS  # a bootstrap of no event is [0, 0], however few tokens there were
+    low, high = (np.where(few, np.nan, end) for end in ratio_intervals(fired, counts, draws=draws))
+    n = counts.sum(0)
+    means = [_mean(values[(column == i) & (values > 0)]) for i in range(len(names))]
+    return pd.DataFrame(
+        {
+            "kind": [name or "outside sentences" for name in names],
+            "rate": fired.sum(0) / n,
+            "low": low,
+            "high": high,
+            "mean_active": means,
+            "n": n.astype(int),
+        }
+    )
 
 
 def _mean(active: np.ndarray) -> float:

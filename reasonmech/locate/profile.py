@@ -96,12 +96,16 @@ def _aligned(
     np.add.at(counts, code, inside)
     n = counts.sum(0)
     frame = pd.DataFrame({"offset": offsets, "value": sums.sum(0) / np.maximum(n, 1), "n": n.astype(int)})
-    frame["low"], frame["high"] = _interval(sums, counts, draws)
+    frame["low"], frame["high"] = ratio_intervals(sums, counts, draws=draws)
     return rows_where(frame, frame["n"] > 0)
 
 
-def _interval(sums: np.ndarray, counts: np.ndarray, draws: int) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile bootstrap of sum / count per column; NaN where fewer than 5 problems have a row."""
+def ratio_intervals(sums: np.ndarray, counts: np.ndarray, *, draws: int) -> tuple[np.ndarray, np.ndarray]:
+    """Ends of the 95 % percentile bootstrap of sum / count, by problem; NaN where fewer than 5 problems have a row.
+
+    Args:
+        sums, counts: [problem, column].
+    """
     if len(sums) < MIN_PROBLEMS:
         nothing = np.full(sums.shape[1], np.nan)
         return nothing, nothing

@@ -50,6 +50,11 @@ def check_match(acts: Activations, labels: Labels, coder: SparseCoder) -> None:
     Labels must have been made from the captured rollouts: at every labelled rollout both name the same problem.
     """
     check_coder(coder, acts.host_hash)
+    check_labels(acts, labels)
+
+
+def check_labels(acts: Activations, labels: Labels) -> None:
+    """Raise MismatchError unless the labels name, at every labelled rollout, the problem that was captured there."""
     captured = acts.index.drop_duplicates("rollout").set_index("rollout")["problem"].astype(str)
     rollouts, first = np.unique(labels.rollout, return_index=True)
     said, here = labels.problem[first].astype(str), captured.reindex(rollouts)

@@ -18,8 +18,10 @@ from reasonmech.viz.traces import traces_html
 VERDICT_COLUMNS: Final = ("feature", "attempt", "outcome", "reason")  # those of a `Falsification`, among others
 CLAIM_COLUMNS: Final = ("feature", "claim", "verdict", "reason")  # those of `ladder`
 SCORE_COLUMNS: Final = (
-    "behaviour", "mode", "score", "value", "low", "high", "train_value", "sign", "p_adjusted", "rate", "n_pos", "n_neg",
+    "behaviour", "mode", "score", "unit", "value", "low", "high", "train_value", "sign", "p_adjusted", "rate", "n_pos",
+    "n_neg", "n_spans",
 )  # fmt: skip
+EXPLORATORY: Final = "exploratory: fewer than 30 positive spans, so look, but claim nothing"
 
 
 def blocks_of(
@@ -32,7 +34,7 @@ def blocks_of(
         findings: rows of this feature: "claims", "scores", "verdicts", "doses".
     """
     found: dict[str, Markup] = {
-        "kinds": _table(facts.kinds.assign(bar=facts.kinds["rate"]), {"rate": _percent, "bar": _bar, "n": str}),
+        "kinds": _kinds(facts.kinds),
         "lens": _lens(facts.lens),
         "neighbours": _table(facts.neighbours, {"feature": lambda i: _link(int(i), linked)}),
     }
@@ -54,9 +56,33 @@ def in_a_line(rows: pd.DataFrame, what: str, said: str) -> str:
 
 
 def _named(examples: pd.DataFrame) -> pd.DataFrame:
-    """Texts in the middle of the range say so in their heading."""
-    middle = examples["where"] == "middle"
-    return examples.assign(trace=examples["trace"].where(~middle, examples["trace"] + " (median peak)"))
+    """Headings name the peak, so that nobody needs to hover for it; those in the middle of the range say so."""
+    headings = {}
+    for (name,), rows in groups(examples, ["trace"]):
+        peak = rows.iloc[int(rows["activation"].to_numpy().argmax())]
+        where = " (median peak)" if peak["where"] == "middle" else ""
+        headings[name] = f"{name}{where} · {peak['activation']:.3g} at “{str(peak['text']).strip()}”"
+    return examples.assign(trace=[headings[name] for name in examples["trace"]])
+
+
+def _kinds(kinds: pd.DataFrame) -> Markup:
+    rates = [share_line(row["rate"], row["low"], row["high"]) for row in kinds.to_dict("records")]
+    shown = pd.DataFrame(
+        {
+            "kind": kinds["kind"],
+            "fires on": rates,
+            "bar": kinds["rate"],
+            "mean where it fires": kinds["mean_active"],
+            "tokens": kinds["n"],
+        }
+    )
+    return _table(shown, {"bar": _bar})
+
+
+def share_line(rate: float, low: float, high: float) -> str:
+    """A share with its interval, where there is one, in percent; it breaks between the two and nowhere else."""
+    interval = f" [{100 * low:.3g},\u00a0{100 * high:.3g}]" if np.isfinite([low, high]).all() else ""
+    return f"{100 * rate:.3g}\u00a0%{interval}"
 
 
 def _profile(behaviour: str, rows: pd.DataFrame) -> Markup:
@@ -67,17 +93,17 @@ def _profile(behaviour: str, rows: pd.DataFrame) -> Markup:
             n = int(some["n"].to_numpy().max())
             name = f"{behaviour} began ({n})" if onset else f"could have, and did not ({n})"
             lines.append(_line(name, mark, some, x="offset"))
-    return curves(lines, x_title="tokens from the onset", y_title=f"activation, {behaviour}", guide=0.0)
+    return curves(lines, x_title="tokens from the onset", y_title="mean activation (activation units)", guide=0.0)
 
 
 def _doses(rows: pd.DataFrame) -> Markup:
     charts = []
-    for (behaviour,), some in groups(rows, ["behaviour"]):
+    for (behaviour, unit), some in groups(rows, ["behaviour", "unit"]):
         lines = []
         for number, ((arm,), line) in enumerate(groups(some, ["arm"])):
             mark = CONTROL if arm.startswith("random") else MARKS[number % len(MARKS)]
             lines.append(_line(arm, mark, line.sort_values("dose"), x="dose"))
-        charts.append(curves(lines, x_title="dose", y_title=f"share, {behaviour}"))
+        charts.append(curves(lines, x_title=f"dose ({unit})", y_title=f"share, {behaviour}", top=1.0))
     return Markup('<div class="columns">{}</div>').format(Markup("").join(charts))
 
 
@@ -94,7 +120,10 @@ def _lens(lens: pd.DataFrame) -> Markup:
 
 
 def _scores(rows: pd.DataFrame) -> Markup:
-    return _table(rows.reindex(columns=[name for name in SCORE_COLUMNS if name in rows]), {})
+    table = _table(rows.reindex(columns=[name for name in SCORE_COLUMNS if name in rows]), {})
+    if "exploratory" in rows and bool(rows["exploratory"].eq(True).to_numpy().any()):
+        return Markup('<p class="bad">{}</p>{}').format(EXPLORATORY, table)
+    return table
 
 
 def _verdicts(rows: pd.DataFrame) -> Markup:
@@ -131,10 +160,6 @@ def _plain(value: object) -> str:
     if isinstance(value, float | np.floating):
         return "–" if np.isnan(value) else f"{value:.3g}"
     return str(value)
-
-
-def _percent(value: float) -> str:
-    return f"{100 * value:.3g} %"
 
 
 def _bar(value: float) -> Markup:

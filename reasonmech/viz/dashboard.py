@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment
 from markupsafe import Markup
@@ -22,13 +21,13 @@ from reasonmech.locate.table import FeatureTable
 from reasonmech.paths import new_directory, write_text
 from reasonmech.rollout import Trace
 from reasonmech.runtime.capture import capture
-from reasonmech.viz.blocks import CLAIM_COLUMNS, VERDICT_COLUMNS, blocks_of, in_a_line
+from reasonmech.viz.blocks import CLAIM_COLUMNS, VERDICT_COLUMNS, blocks_of, in_a_line, share_line
 
 if TYPE_CHECKING:
     from reasonmech.hosts import Host
     from reasonmech.runtime.activations import Activations
 
-DOSES: Final = ("feature", "behaviour", "arm", "dose", "value", "low", "high")
+DOSES: Final = ("feature", "behaviour", "arm", "dose", "unit", "value", "low", "high")
 
 
 class Findings(NamedTuple):
@@ -37,7 +36,7 @@ class Findings(NamedTuple):
     Attributes:
         table: a search's result.
         verdicts: columns feature, attempt, outcome, reason: the `frame` of what `falsify` returns.
-        doses: columns feature, behaviour, arm, dose, value, low, high (shares).
+        doses: columns feature, behaviour, arm, dose, unit (of the dose), value, low, high (shares).
         claims: columns feature, claim, verdict, reason: what `ladder` returns.
     """
 
@@ -117,7 +116,7 @@ class Dashboard:
         for facts in self.facts:
             promoted = rows_where(facts.lens, facts.lens["side"] == "promoted")["token"].head(5)
             cells = [
-                f"{100 * facts.rate:.3g} %",
+                f"{100 * facts.rate:.3g}\u00a0%",
                 f"{facts.mean_active:.3g}",
                 f"{facts.peak:.3g}",
                 _busiest(facts),
@@ -165,22 +164,50 @@ def dashboard(
 
     Raises:
         MismatchError: coder, activations and host do not belong together.
-        DataError: no trace; activations or labels of other texts; a table without its columns.
+        DataError: no trace, or rollouts in place of traces; activations or labels of other texts; a table without
+            its columns.
     """
+    findings = Findings() if findings is None else findings
+    _check_given(features, traces, labels)
+    _check_findings(findings)
+    if acts is None:
+        acts = capture(host, [trace.rollout for trace in traces], [features.at])
+    facts = feature_facts(features, host, traces=traces, acts=acts, labels=labels, looking=Looking())
+    return Dashboard(tuple(facts), features.coder.name, host.name, len(traces), findings)
+
+
+def _check_given(features: Features, traces: Sequence[Trace], labels: Sequence[Labels]) -> None:
+    """What a notebook mixes up: indices for features, rollouts for traces, one labels for a list of them."""
+    if not isinstance(features, Features):
+        raise DataError(
+            f"{type(features).__name__} in place of features",
+            do="say of which coder: Features(coder, (3, 11)), or select(table, 8, coder=coder)",
+        )
     if not traces:
         raise DataError("no trace to show features on", do="give traces: parse(rollouts)")
-    findings = findings or Findings()
+    if not all(isinstance(trace, Trace) for trace in traces):
+        raise DataError(f"{type(traces[0]).__name__} in place of a trace", do="give traces: parse(rollouts)")
+    if isinstance(labels, Labels):
+        raise DataError("labels of one behaviour in place of a list", do="give labels=[labels]")
+
+
+def _check_findings(findings: Findings) -> None:
+    if not isinstance(findings, Findings):
+        raise DataError(
+            f"findings given as {type(findings).__name__}",
+            do="give Findings(table=table, verdicts=falsification.frame, doses=doses, claims=claims)",
+        )
+    if not isinstance(findings.table, FeatureTable | None):
+        raise DataError(f"table given as {type(findings.table).__name__}", do="give the FeatureTable that found them")
     for name, frame, needed in (
         ("verdicts", findings.verdicts, VERDICT_COLUMNS),
         ("doses", findings.doses, DOSES),
         ("claims", findings.claims, CLAIM_COLUMNS),
     ):
+        if not isinstance(frame, pd.DataFrame | None):
+            raise DataError(f"{name} given as {type(frame).__name__}", do=f"give a frame with {', '.join(needed)}")
         if frame is not None and (missing := [column for column in needed if column not in frame]):
             raise DataError(f"{name} without column {', '.join(missing)}", allowed=", ".join(needed))
-    if acts is None:
-        acts = capture(host, [trace.rollout for trace in traces], [features.at])
-    facts = feature_facts(features, host, traces=traces, acts=acts, labels=labels, looking=Looking())
-    return Dashboard(tuple(facts), features.coder.name, host.name, len(traces), findings)
 
 
 def _rows(frame: pd.DataFrame, feature: int) -> pd.DataFrame:
@@ -188,11 +215,11 @@ def _rows(frame: pd.DataFrame, feature: int) -> pd.DataFrame:
 
 
 def _busiest(facts: FeatureFacts) -> str:
-    """Kind of sentence on whose tokens it fires most often."""
+    """Kind of sentence on whose tokens it fires most often for certain: by the lower end of the interval."""
     if facts.peak == 0:
-        return "never fires"
-    best = facts.kinds.iloc[int(np.argmax(facts.kinds["rate"].to_numpy()))]
-    return f"{best['kind']} ({100 * best['rate']:.0f} %)"
+        return "environment only" if len(facts.examples) else "never fires"
+    best = facts.kinds.sort_values(by=["low", "rate"], ascending=False, na_position="last").iloc[0]
+    return f"{best['kind']}, {share_line(best['rate'], best['low'], best['high'])}"
 
 
 def _page(title: str, body: Markup, *, js: Markup | None = None) -> str:

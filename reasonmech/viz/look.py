@@ -41,11 +41,13 @@ def look(
         A view: displayed in a notebook, `.html` or `.save(path)` elsewhere.
 
     Raises:
-        DataError: a coder without features, or an empty text.
+        DataError: a coder without features, or no single text that has tokens.
         UnknownNameError, MismatchError: the axis does not fit this host.
     """
     axis = _axis(axis, features)
     axis.check(host)
+    if not isinstance(text, str | Rollout):
+        raise DataError(f"{type(text).__name__} in place of a text", do="look at one: a string, or rollouts[0]")
     acts = capture(host, [text], [axis.at], progress=False)
     x = acts.at(axis.at).float()
     if len(x) == 0:
@@ -66,6 +68,8 @@ def _axis(axis: SparseCoder | Features | Direction, features: Sequence[int] | Fe
         return axis
     if isinstance(features, Features):
         return features
+    if isinstance(features, int):
+        raise DataError(f"features given as one number, {features}", do=f"look(host, text, coder, [{features}])")
     if features is None:
         raise DataError(f"a coder of {axis.d_sae} features and none named", do="look(host, text, coder, [index, ...])")
     return Features(axis, tuple(features))

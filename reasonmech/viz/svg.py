@@ -39,11 +39,14 @@ class Line(NamedTuple):
     high: np.ndarray
 
 
-def curves(lines: Sequence[Line], *, x_title: str, y_title: str, guide: float | None = None) -> Markup:
+def curves(
+    lines: Sequence[Line], *, x_title: str, y_title: str, guide: float | None = None, top: float | None = None
+) -> Markup:
     """Curves with bands, axes from zero (or the lowest value below it), and a legend in words.
 
     Args:
         guide: x of a vertical line.
+        top: upper end of the y axis; None: the largest value.
 
     Raises:
         DataError: no line, or one without points.
@@ -53,7 +56,7 @@ def curves(lines: Sequence[Line], *, x_title: str, y_title: str, guide: float | 
     xs = np.concatenate([line.x for line in lines]).astype(np.float64)
     ys = np.concatenate([np.r_[line.y, line.low, line.high] for line in lines]).astype(np.float64)
     ys = ys[np.isfinite(ys)]
-    frame = _Frame(float(xs.min()), float(xs.max()), min(0.0, float(ys.min())), float(ys.max()) or 1.0)
+    frame = _Frame(float(xs.min()), float(xs.max()), min(0.0, float(ys.min())), top or float(ys.max()) or 1.0)
     parts = [_axes(frame, x_title, y_title)]
     if guide is not None and frame.left <= guide <= frame.right:
         x = frame.x(guide)

@@ -13,7 +13,8 @@ from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.locate.tokens import TOKEN_COLUMNS
 
 STYLE = """
-.rm-traces { font: 15px/2.1 Inter, 'Segoe UI', Helvetica, Arial, sans-serif; color: #1b1f24; }
+.rm-traces { font: 15px/2.1 Inter, 'Segoe UI', Helvetica, Arial, sans-serif; color: #1b1f24;
+  background: white; }
 .rm-traces > input { position: absolute; opacity: 0; }
 .rm-traces > label { display: inline-block; line-height: 1.5; padding: 2px 10px; margin: 2px 4px 2px 0;
   border: 1px solid #9aa1aa; border-radius: 4px; cursor: pointer; font-size: 13px; }
@@ -22,12 +23,16 @@ STYLE = """
 .rm-traces .key { font-size: 13px; line-height: 1.6; color: #4b5563; margin: 8px 0; }
 .rm-traces .key .t { white-space: nowrap; }
 .rm-traces h4 { margin: 14px 0 0; font-size: 14px; line-height: 1.4; }
-.rm-traces .words { white-space: pre-wrap; margin: 0; overflow-wrap: anywhere; }
+.rm-traces .words { white-space: pre-wrap; margin: 0; padding-right: 7em; overflow-wrap: anywhere; }
 .rm-traces .t { position: relative; background: rgba(0, 114, 178, calc(var(--a, 0) * 0.55));
   border-bottom: calc(var(--a, 0) * 5px) solid #0072B2; }
 .rm-traces .t[data-v]:hover::after { content: attr(data-v); position: absolute; left: 0; top: 100%; z-index: 9;
   white-space: pre; background: #1b1f24; color: white; font-size: 12px; line-height: 1.5; padding: 4px 8px;
   border-radius: 4px; pointer-events: none; }
+@media (max-width: 700px) {
+  .rm-traces .words { padding-right: 0; }
+  .rm-traces .t[data-v]:hover::after { position: fixed; left: 8px; top: auto; bottom: 8px; }
+}
 .rm-traces .env { font-style: italic; color: #6b3d00; }
 .rm-traces .slip { outline: 2px dashed #D55E00; outline-offset: 1px; }
 .rm-traces .steered { border-top: 3px double #009E73; }

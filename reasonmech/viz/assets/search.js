@@ -1,7 +1,7 @@
 const rows = [...document.querySelectorAll("#features tbody tr")];
 const find = document.getElementById("find"), shown = document.getElementById("shown");
 function filter() {
-  const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
+  const words = (find.value.toLowerCase().match(/"[^"]*"?|[^\s"]+/g) ?? []).map(word => word.replaceAll('"', ""));
   let n = 0;
   for (const row of rows) {
     const text = row.textContent.toLowerCase();

@@ -69,6 +69,9 @@ def test_rates_and_means_are_those_of_the_tokens_that_the_model_chose(
         kinds = found.kinds
         assert kinds["n"].sum() == len(values)
         assert (kinds["rate"] * kinds["n"]).sum() == pytest.approx(len(active))
+        known = kinds.dropna(subset=["low"])
+        assert len(known) and (known["rate"] > 0).all()
+        assert (known["low"] <= known["rate"]).all() and (known["rate"] <= known["high"]).all()
 
 
 def test_examples_begin_with_the_highest_activation_and_show_what_the_coder_reads(
@@ -132,6 +135,39 @@ def test_a_feature_that_never_fires_has_no_example(host: Host, traces: list[Trac
     assert (codes[:, never] > 0).sum() == 0
     (found,) = feature_facts(Features(silent, (never,)), host, traces=traces, acts=acts)
     assert (found.rate, found.mean_active, found.peak) == (0.0, 0.0, 0.0) and len(found.examples) == 0
+
+
+def test_what_fires_where_the_environment_writes_is_not_said_to_be_silent(
+    host: Host, traces: list[Trace], acts: Activations, coder: SparseCoder, facts: list[FeatureFacts]
+) -> None:
+    codes, index = coder.encode(acts.at(SITE)).numpy(), acts.index
+    written = index["by_environment"].to_numpy()
+    assert written.any()
+    for found in facts:
+        assert found.environment_rate == (codes[written, found.feature] > 0).mean()
+    chosen = index["generated"].to_numpy() & ~written
+    silent = module._kinds(np.zeros(chosen.sum()), module._texts(acts, traces), draws=20)
+    assert not silent["rate"].any() and silent["high"].isna().all()
+    guesses = [parse(rollout(GUESS, problem=trace.rollout.problem)) for trace in traces[:2]]
+    alone = capture(host, [trace.rollout for trace in guesses], [SITE], progress=False)
+    assert not alone.index["by_environment"].any()
+    (found,) = feature_facts(Features(coder, FEATURES[:1]), host, traces=guesses, acts=alone)
+    assert found.environment_rate is None
+
+
+def test_two_texts_of_one_name_are_shown_apart(host: Host, traces: list[Trace], coder: SparseCoder) -> None:
+    twice = traces[:2] * 2  # as when both models answer one problem
+    acts = capture(host, [trace.rollout for trace in twice], [SITE], progress=False)
+    (found,) = feature_facts(Features(coder, FEATURES[:1]), host, traces=twice, acts=acts)
+    assert found.rate > 0 and found.examples["trace"].nunique() == 4
+
+
+def test_labels_of_other_texts_are_refused(
+    host: Host, traces: list[Trace], acts: Activations, coder: SparseCoder
+) -> None:
+    axis, turned = Features(coder, FEATURES[:1]), label(traces[::-1], "check")
+    with pytest.raises(MismatchError, match="made from other rollouts"):
+        feature_facts(axis, host, traces=traces, acts=acts, labels=[turned])
 
 
 def test_what_does_not_belong_together_is_refused(

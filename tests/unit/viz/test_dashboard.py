@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from html import unescape
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -13,6 +16,8 @@ from reasonmech.behaviours import label
 from reasonmech.errors import DataError, OutputError, UnknownNameError
 from reasonmech.hosts import Host, load_host
 from reasonmech.interventions import Features
+from reasonmech.locate import FeatureTable
+from reasonmech.locate.table import COLUMNS
 from reasonmech.rollout import Trace
 from reasonmech.tasks.chain import make_problem
 from reasonmech.tasks.chain.parser import parse
@@ -30,9 +35,9 @@ CLAIMS = pd.DataFrame(
     columns=["feature", "claim", "verdict", "reason"],
 )
 DOSES = pd.DataFrame(
-    [(3, "check", arm, dose, dose * slope, dose * slope - 0.02, dose * slope + 0.02)
+    [(3, "check", arm, dose, "multiples of the mean", dose * slope, dose * slope - 0.02, dose * slope + 0.02)
      for arm, slope in (("feature", 0.1), ("random 1", 0.01)) for dose in (1.0, 2.0)],
-    columns=["feature", "behaviour", "arm", "dose", "value", "low", "high"],
+    columns=["feature", "behaviour", "arm", "dose", "unit", "value", "low", "high"],
 )  # fmt: skip
 
 
@@ -66,6 +71,9 @@ def test_pages_are_whole_linked_and_load_nothing(shown: Dashboard, tmp_path: Pat
     page = (out / "feature-3.html").read_text()
     assert "&lt;script&gt;alert(1)" in page and page.count("<svg") == 2 and "Logit lens" in page
     assert "What may be said of it" in page and "C1 it detects: INCONCLUSIVE" in index
+    assert "dose (multiples of the mean)" in page and "activation units" in page
+    assert page.count('text-anchor="end" font-size="11" fill="#4b5563">1</text>') == 1  # shares up to 1, not up to 0.2
+    assert "tried against it" in page and "What it survived" not in page  # it did not
     other = (out / "feature-11.html").read_text()
     assert other.count("<svg") == 1 and "What may be said" not in other  # no doses, no verdict, no claim
     with pytest.raises(OutputError):
@@ -94,3 +102,64 @@ def test_missing_columns_and_missing_texts_are_named(host: Host, traces: list[Tr
         dashboard(features, host, traces=traces, findings=Findings(verdicts=VERDICTS.drop(columns="reason")))
     with pytest.raises(DataError, match="no trace"):
         dashboard(features, host, traces=[])
+
+
+def test_the_examples_name_their_peak_so_that_nobody_needs_to_hover(shown: Dashboard) -> None:
+    found = max(shown.facts, key=lambda facts: facts.peak)
+    first = found.examples[found.examples["trace"] == found.examples["trace"].iloc[0]]
+    best = first.loc[first["activation"].idxmax()]
+    page = shown.page(found.feature)
+    assert f"{best['activation']:.3g} at “{str(best['text']).strip()}”" in unescape(page)
+
+
+def test_a_feature_that_only_the_environment_wakes_is_not_called_silent(shown: Dashboard, tmp_path: Path) -> None:
+    woken = replace(shown.facts[0], rate=0.0, mean_active=0.0, peak=0.0, environment_rate=0.25)
+    silent = replace(woken, feature=12, environment_rate=0.0, examples=woken.examples.iloc[:0])
+    board = replace(shown, facts=(woken, silent))
+    assert "only tokens that the environment wrote" in board.page(3) and "never fires" not in board.page(3)
+    assert "never fires" in board.page(12)
+    index = (board.save(tmp_path / "pages") / "index.html").read_text()
+    assert "environment only" in index and "never fires" in index
+
+
+def test_the_kind_it_fires_in_most_often_is_not_one_that_was_hardly_seen(shown: Dashboard, tmp_path: Path) -> None:
+    kinds = pd.DataFrame(
+        [("other", 1 / 6, float("nan"), float("nan"), 2.0, 6), ("backtrack", 0.14, 0.11, 0.17, 2.0, 894)],
+        columns=["kind", "rate", "low", "high", "mean_active", "n"],
+    )
+    board = replace(shown, facts=(replace(shown.facts[0], kinds=kinds),))
+    index = (board.save(tmp_path / "pages") / "index.html").read_text().replace("\u00a0", " ")
+    assert "backtrack, 14 % [11, 17]" in index and "<td>other" not in index
+    page = board.page(3).replace("\u00a0", " ")
+    assert "14 % [11, 17]" in page and "<td>16.7 %</td>" in page
+
+
+def test_a_score_says_its_unit_and_whether_it_is_exploratory(shown: Dashboard) -> None:
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, 0.5) | {"feature": 3, "score": "auroc", "unit": "AUROC"}
+    frame = pd.DataFrame([row | {"n_spans": 12, "exploratory": True}])
+    page = replace(shown, findings=Findings(FeatureTable(frame))).page(3)
+    assert "<td>AUROC</td>" in page and "fewer than 30 positive spans" in page
+    claimed = FeatureTable(frame.assign(exploratory=False))
+    assert "fewer than 30" not in replace(shown, findings=Findings(claimed)).page(3)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"features": (3, 11)}, r"Features\(coder, \(3, 11\)\)"),
+        ({"traces": "rollouts"}, r"parse\(rollouts\)"),
+        ({"labels": "one"}, r"\[labels\]"),
+        ({"findings": VERDICTS}, r"Findings\("),
+        ({"findings": Findings(VERDICTS)}, "table"),  # pyright: ignore[reportArgumentType]
+    ],
+)
+def test_what_goes_wrong_in_a_notebook_is_named(
+    host: Host, traces: list[Trace], change: dict[str, Any], said: str
+) -> None:
+    given: dict[str, Any] = {"features": Features(tiny_coder(host, SITE), (3,)), "traces": traces} | change
+    if change.get("traces"):
+        given["traces"] = [trace.rollout for trace in traces]
+    if change.get("labels"):
+        given["labels"] = label(traces, "check")
+    with pytest.raises(DataError, match=said):
+        dashboard(given.pop("features"), host, **given)
