@@ -80,6 +80,7 @@ if TYPE_CHECKING:
         FeatureTable,
         direction,
         feature_stats,
+        hazard_kept,
         ladder,
         locate,
         logit_lens,
@@ -133,7 +134,7 @@ _EXPORTS = {
     "train_taxonomies load_taxonomy score_taxonomy judge_taxonomy SentenceTaxonomy",
     "behaviours": "label agreement TraceColumns",
     "labels": "Labels Opportunity Span",
-    "locate": "locate select direction matched_features feature_stats FeatureTable ladder logit_lens",
+    "locate": "locate select direction matched_features feature_stats FeatureTable hazard_kept ladder logit_lens",
     "locate.falsify": "falsify Falsification",
     "interventions": "ablate clamp scale steer patch Features Direction Subspace Whole everywhere prompt generated at "
     "tokens inside sentence_starts labelled always above below ramp disagree uncertain_above bind as_hooks",

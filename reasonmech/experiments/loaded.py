@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
-from reasonmech.experiments.tables import DETECTORS_FILE, read_json, read_table
+from reasonmech.experiments.tables import DETECTORS_FILE, KEPT_FILE, read_json, read_table
 from reasonmech.paths import partial_of
 
 
@@ -30,20 +30,22 @@ class Run:
     @cached_property
     def features(self) -> pd.DataFrame:
         """Located features, empty when the experiment located none."""
-        path = self.path / "features.parquet"
-        return read_table(path) if path.exists() else pd.DataFrame()
+        return self._table("features.parquet")
 
     @cached_property
     def detectors(self) -> pd.DataFrame:
         """Features beside detectors that need no coder, at equal tuning; empty when they were not compared."""
-        path = self.path / DETECTORS_FILE
-        return read_table(path) if path.exists() else pd.DataFrame()
+        return self._table(DETECTORS_FILE)
+
+    @cached_property
+    def kept(self) -> pd.DataFrame:
+        """Hazard of each behaviour under its coder's reconstruction; empty when it was not measured."""
+        return self._table(KEPT_FILE)
 
     @cached_property
     def traces(self) -> pd.DataFrame:
         """Some texts token by token with feature activations, empty when the experiment showed none."""
-        path = self.path / "traces.parquet"
-        return read_table(path) if path.exists() else pd.DataFrame()
+        return self._table("traces.parquet")
 
     @cached_property
     def generations(self) -> list[dict[str, Any]]:
@@ -75,6 +77,10 @@ class Run:
         if len(found) != 1:
             raise UnknownNameError(f"{metric} of condition", condition, sorted(set(rows.condition)))
         return float(found[0])
+
+    def _table(self, name: str) -> pd.DataFrame:
+        path = self.path / name
+        return read_table(path) if path.exists() else pd.DataFrame()
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {len(self.results)} numbers)"

@@ -2,6 +2,7 @@
 
 from reasonmech.locate.compare import Comparison, compare_detectors
 from reasonmech.locate.context import Context, next_token, onset_probability, previous_kinds
+from reasonmech.locate.kept import HazardKept, hazard_kept
 from reasonmech.locate.ladder import ladder
 from reasonmech.locate.lens import logit_lens
 from reasonmech.locate.matched import FeatureStats, Tolerance, feature_stats, matched_features
@@ -28,6 +29,7 @@ __all__ = [
     "FeatureStats",
     "FeatureTable",
     "Hazard",
+    "HazardKept",
     "Onset",
     "Sample",
     "Score",
@@ -39,6 +41,7 @@ __all__ = [
     "compare_detectors",
     "direction",
     "feature_stats",
+    "hazard_kept",
     "ladder",
     "latent_scaling",
     "locate",

@@ -10,6 +10,7 @@ import pandas as pd
 from reasonmech.experiments import Run
 from reasonmech.report.frames import arms, wholes
 from reasonmech.report.html import Row, interval, percent, records
+from reasonmech.report.kept import lost
 
 MUST_FAIL: Final = 0.10  # upper bound of what a control may recover
 
@@ -100,11 +101,11 @@ def _controls(table: pd.DataFrame, tiles: list[Tile]) -> str:
 
 
 def _coder_warnings(run: Run) -> tuple[str, ...]:
-    """Where features detect a behaviour worse than what needs no coder: said first, for the rest stands on it."""
+    """Where a coder loses a behaviour or its features detect it worse than what needs none: the rest stands on it."""
     if run.detectors.empty:
-        return ()
+        return lost(run)
     lower = run.detectors.loc[run.detectors["sae_is_lower"].astype(bool)]
-    return tuple(dict.fromkeys(lower["headline"].tolist()))
+    return (*lost(run), *dict.fromkeys(lower["headline"].tolist()))
 
 
 def _without_hybrid(run: Run) -> Answer:

@@ -17,6 +17,7 @@ from reasonmech.locate.tokens import TOKEN_COLUMNS
 from reasonmech.report.detectors import SEARCHES, best_detectors, drawn, side_by_side
 from reasonmech.report.frames import arms, doses, effects, from_zero, recovery_frame
 from reasonmech.report.html import Column, Figure, Row, Section, folded, heading, interval, number, percent, table, text
+from reasonmech.report.kept import kept_blocks
 from reasonmech.viz.figures import dose_curves, feature_table, recovery_by_arm
 from reasonmech.viz.traces import traces_html
 
@@ -115,7 +116,7 @@ def feature_section(run: Run) -> Section | None:
         best = best_detectors(part)
         figures += [Figure(f"features-{i}", feature_table(rows), caption) for rows, caption in drawn(best)]
         blocks += [heading(str(behaviour)), table(side_by_side(best), columns, _row_class)]
-    blocks += _compared(run)
+    blocks += [*_compared(run), *kept_blocks(run)]
     lead = (
         "A detector must tell, from tokens strictly before it, whether a behaviour is about to begin (anticipates), or "
         "whether a token lies inside it (recognises). Beside every feature stand the difference of means, a logistic "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
@@ -15,6 +15,7 @@ from reasonmech.coders import SparseCoder, check_belongs
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts.host import Host
 from reasonmech.rollout import Rollout
+from reasonmech.runtime.activations import Activations
 from reasonmech.runtime.capture import capture
 from reasonmech.site import Site
 
@@ -71,7 +72,7 @@ def check_fit(
     Raises:
         MismatchError: the coder belongs to another model, or fits a neighbouring site better than its own.
         NonFiniteError: NaN or infinity at its site.
-        DataError: no text predicts a next token, or zeroing the site changes nothing.
+        DataError: no text predicts a next token, the site is the same at every token, or zeroing it changes nothing.
     """
     check_belongs(coder, host)
     host.check_site(coder.site)
@@ -81,12 +82,12 @@ def check_fit(
     texts = [ids for ids in texts if len(ids) > 1]
     if not texts:
         raise DataError("no text is longer than one token", do="give longer ones")
-    variance, active, fired = _reconstruct(acts.at(coder.site), coder)
-    others = {str(site): _reconstruct(acts.at(site), coder)[0] for site in beside}
+    variance, active, fired = _reconstruct(acts, coder.site, coder)
+    others = {str(site): _reconstruct(acts, site, coder)[0] for site in beside}
     _check_neighbours(coder, variance, others)
     edits: dict[str, Callable[[Tensor], Tensor | None]] = {
         "clean": lambda _: None,
-        "spliced": lambda x: coder.decode(coder.encode(x)).to(x.dtype),
+        "spliced": _reconstruction(coder),
         "zero": torch.zeros_like,
     }
     ce = {}
@@ -128,8 +129,9 @@ def _check_neighbours(coder: SparseCoder, own: float, others: Mapping[str, float
 
 
 @torch.no_grad()
-def _reconstruct(x: Tensor, coder: SparseCoder) -> tuple[float, float, float]:
+def _reconstruct(acts: Activations, site: Site, coder: SparseCoder) -> tuple[float, float, float]:
     """Explained variance, mean active features, share of features that fire."""
+    x = acts.at(site)
     mean = x.double().mean(0)
     error = total = 0.0
     active, fired = 0, torch.zeros(coder.d_sae, dtype=torch.bool)
@@ -140,7 +142,18 @@ def _reconstruct(x: Tensor, coder: SparseCoder) -> tuple[float, float, float]:
         total += (some.double() - mean).pow(2).sum().item()
         active += int((features != 0).sum())
         fired |= (features != 0).any(0).cpu()
+    if total == 0:
+        raise DataError(f"{site} is the same at every token", do="give more text")
     return 1 - error / total, active / len(x), fired.float().mean().item()
+
+
+def reconstructed(host: Host, coder: SparseCoder) -> AbstractContextManager[None]:
+    """Inside the block the stream at a coder's site is its reconstruction, at every token, without the error node."""
+    return _attached(host, coder, _reconstruction(coder))
+
+
+def _reconstruction(coder: SparseCoder) -> Callable[[Tensor], Tensor]:
+    return lambda x: coder.decode(coder.encode(x)).to(x.dtype)
 
 
 @contextmanager

@@ -59,6 +59,14 @@ def test_coders_of_the_run_load_and_remember_their_model(finished: Run) -> None:
     assert coder.model_hash == finished.record["pair"]["base"]["weights_sha256"]
 
 
+def test_the_hazard_under_reconstruction_is_measured_for_every_group(finished: Run) -> None:
+    frame = finished.kept.set_index("behaviour")
+    selected = finished.features.query("selected").set_index("behaviour").coder
+    assert {name: frame.coder[name] for name in frame.index} == selected.groupby(level=0).first().to_dict()
+    assert (frame["ratio.low"] < frame["ratio.high"]).all() and frame["error_share"].between(0, 1).all()
+    assert frame["ratio"].to_numpy() == pytest.approx((frame["spliced"] / frame["clean"]).to_numpy())
+
+
 def test_a_report_comes_out_of_it(finished: Run) -> None:
     page = render(finished)
     for part in ("recovery-by-arm", "doses", "features", "traces", "receipts", "provenance"):

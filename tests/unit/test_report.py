@@ -14,6 +14,7 @@ from reasonmech.errors import CorruptFileError, OutputError
 from reasonmech.experiments import Run, load_run
 from reasonmech.report import render, report, summary
 from reasonmech.report.answer import answer
+from reasonmech.report.kept import SAID
 from tests.made_run import NASTY, make_run
 
 
@@ -95,6 +96,20 @@ def test_a_coder_that_is_worse_than_a_probe_is_named_in_the_headline(tmp_path: P
     assert (said in answer(run).notes) == lower
     page = render(run)
     assert "is the coder worth having?" in page and "<b>features</b>" not in page
+
+
+@pytest.mark.parametrize("outcome", ["kept", "lost", "undecided"])
+def test_a_coder_that_loses_a_behaviour_is_named_in_the_headline(tmp_path: Path, outcome: str) -> None:
+    run = make_run(tmp_path / "made")
+    row: dict[str, object] = {"behaviour": "check", "coder": "topk/resid_post.2", "outcome": outcome}
+    shares = {"clean": 0.5, "spliced": 0.004, "ratio": 0.008, "error_share": 0.4}
+    row |= {f"{key}{end}": value for key, value in shares.items() for end in ("", ".low", ".high")}
+    pd.DataFrame([row]).to_parquet(run.path / "kept.parquet")
+    run = load_run(run.path)
+    said = "The coder topk/resid_post.2 loses check: under its reconstruction the base begins it 0.8 % "
+    assert any(said in note for note in answer(run).notes) == (outcome == "lost")
+    page = render(run)
+    assert "Would it still begin under reconstruction?" in page and SAID[outcome] in page
 
 
 def test_report_writes_beside_the_tables_and_summary_prints(run: Run) -> None:

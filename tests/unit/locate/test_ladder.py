@@ -7,11 +7,12 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from reasonmech.errors import DataError
-from reasonmech.locate import FeatureTable, ladder
+from reasonmech.errors import DataError, MismatchError
+from reasonmech.locate import FeatureTable, HazardKept, ladder
 from reasonmech.locate.falsify import Falsification, Outcome
 from reasonmech.locate.table import COLUMNS
 from reasonmech.runtime.fit import FitReport
+from reasonmech.stats import Interval
 
 FIT = FitReport(
     site="resid_post.1", explained_variance=0.98, l0=8.0, dead_share=0.1, ce_clean=0.3, ce_spliced=0.31, ce_zero=4.0,
@@ -19,13 +20,24 @@ FIT = FitReport(
 )  # fmt: skip
 
 
-def table(low: float, high: float, *, score: str = "auroc", exploratory: bool = False) -> FeatureTable:
+ONES = Interval(0.1, 0.1, 0.1)
+KEPT = HazardKept(
+    site="resid_post.1", behaviour="backtrack", clean=ONES, spliced=ONES, ratio=Interval(1.0, 0.9, 1.1),
+    error_share=Interval(0.25, 0.2, 0.3), n_rows=100, n_effects=100,
+)  # fmt: skip
+GAIN = (0.02, 0.03)  # of the hazard, above its bound
+Bounds = tuple[float, float]
+
+
+def table(auroc: Bounds | None, hazard: Bounds | None = GAIN, **others: object) -> FeatureTable:
     row = dict.fromkeys(COLUMNS, 0.0) | {
         "behaviour": "backtrack", "mode": "anticipates", "site": "resid_post.1", "kind": "feature", "feature": 3,
-        "score": score, "unit": "AUROC", "value": (low + high) / 2, "low": low, "high": high, "p": 0.001,
-        "exploratory": exploratory,
-    }  # fmt: skip
-    return FeatureTable(pd.DataFrame([row]))
+        "unit": "some", "p": 0.001, "exploratory": False,
+    } | others  # fmt: skip
+    scores = {"auroc": auroc, "hazard": hazard}
+    ends = {score: ends for score, ends in scores.items() if ends is not None}
+    rows = [row | {"score": score, "value": sum(e) / 2, "low": e[0], "high": e[1]} for score, e in ends.items()]
+    return FeatureTable(pd.DataFrame(rows))
 
 
 def judged(found: FeatureTable, outcome: Outcome) -> Falsification:
@@ -33,24 +45,29 @@ def judged(found: FeatureTable, outcome: Outcome) -> Falsification:
     return Falsification(found, (3,), frame)
 
 
-def verdicts(fit: FitReport, found: FeatureTable, outcome: Outcome = "survives") -> list[str]:
-    return ladder([3], fit=fit, table=found, falsification=judged(found, outcome))["verdict"].tolist()
+def verdicts(
+    fit: FitReport, found: FeatureTable, outcome: Outcome = "survives", kept: HazardKept | None = KEPT
+) -> list[str]:
+    return ladder([3], fit=fit, table=found, falsification=judged(found, outcome), kept=kept)["verdict"].tolist()
 
 
 @pytest.mark.parametrize(
     ("outcome", "verdict"), [("survives", "SUPPORTED"), ("refuted", "REFUTED"), ("undecided", "INCONCLUSIVE")]
 )
 def test_the_top_rung_is_what_the_attempts_came_to(outcome: Outcome, verdict: str) -> None:
-    assert verdicts(FIT, table(0.8, 0.9), outcome) == ["SUPPORTED", "SUPPORTED", verdict]
+    assert verdicts(FIT, table((0.8, 0.9)), outcome) == ["SUPPORTED", "SUPPORTED", verdict]
 
 
 @pytest.mark.parametrize(
     ("found", "verdict"),
     [
-        (table(0.65, 0.8), "INCONCLUSIVE"),
-        (table(0.5, 0.69), "REFUTED"),
-        (table(0.8, 0.9, exploratory=True), "INCONCLUSIVE"),
-        (table(0.002, 0.005, score="hazard"), "REFUTED"),
+        (table((0.65, 0.8)), "INCONCLUSIVE"),
+        (table((0.5, 0.69)), "REFUTED"),
+        (table((0.8, 0.9), exploratory=True), "INCONCLUSIVE"),
+        (table((0.8, 0.9), (0.002, 0.005)), "REFUTED"),
+        (table((0.8, 0.9), (0.005, 0.02)), "INCONCLUSIVE"),
+        (table((0.8, 0.9), None), "INCONCLUSIVE"),
+        (table(None), "INCONCLUSIVE"),
     ],
 )
 def test_what_does_not_detect_is_not_asked_why(found: FeatureTable, verdict: str) -> None:
@@ -59,14 +76,49 @@ def test_what_does_not_detect_is_not_asked_why(found: FeatureTable, verdict: str
 
 def test_a_coder_that_does_not_fit_ends_it() -> None:
     bad = replace(FIT, ce_recovered=0.89)
-    assert verdicts(bad, table(0.8, 0.9)) == ["REFUTED", "NOT TESTED", "NOT TESTED"]
-    assert verdicts(FIT, table(0.02, 0.03, score="hazard"))[1] == "SUPPORTED"
+    assert verdicts(bad, table((0.8, 0.9))) == ["REFUTED", "NOT TESTED", "NOT TESTED"]
+
+
+@pytest.mark.parametrize(
+    ("ends", "verdict"),
+    [((0.81, 1.24), "SUPPORTED"), ((0.7, 1.1), "INCONCLUSIVE"), ((0.5, 0.79), "REFUTED"), ((1.3, 1.6), "REFUTED")],
+)
+def test_a_coder_that_loses_the_behaviour_ends_it_too(ends: Bounds, verdict: str) -> None:
+    kept = replace(KEPT, ratio=Interval(sum(ends) / 2, *ends))
+    rest = ["SUPPORTED", "SUPPORTED"] if verdict == "SUPPORTED" else ["NOT TESTED", "NOT TESTED"]
+    assert verdicts(FIT, table((0.8, 0.9)), kept=kept) == [verdict, *rest]
+
+
+def test_an_onset_has_a_hazard_and_a_span_has_none() -> None:
+    assert verdicts(FIT, table((0.8, 0.9)), kept=None) == ["INCONCLUSIVE", "NOT TESTED", "NOT TESTED"]
+    inside = table((0.8, 0.9), None, mode="recognises")
+    assert verdicts(FIT, inside, kept=None) == ["SUPPORTED"] * 3
+
+
+def test_one_table_per_score_does_as_well() -> None:
+    apart, joined = [table((0.8, 0.9), None), table(None)], table((0.8, 0.9))
+    found = judged(joined, "survives")
+    several, one = (ladder([3], fit=FIT, table=some, falsification=found, kept=KEPT) for some in (apart, joined))
+    pd.testing.assert_frame_equal(several, one)
+
+
+@pytest.mark.parametrize(
+    ("fit", "kept", "of"),
+    [
+        (replace(FIT, site="resid_post.2"), KEPT, "sites: resid_post.1, resid_post.2"),
+        (FIT, replace(KEPT, site="resid_post.0"), "sites: resid_post.0, resid_post.1"),
+        (FIT, replace(KEPT, behaviour="check"), "behaviours"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(fit: FitReport, kept: HazardKept, of: str) -> None:
+    with pytest.raises(MismatchError, match=of):
+        verdicts(fit, table((0.8, 0.9)), kept=kept)
 
 
 def test_what_was_not_tried_is_said_to_be_untested() -> None:
-    found = table(0.8, 0.9)
+    found = table((0.8, 0.9))
     nobody = Falsification(found, (), pd.DataFrame(columns=["feature", "attempt", "outcome", "reason"]))
-    frame = ladder([3], fit=FIT, table=found, falsification=nobody)
+    frame = ladder([3], fit=FIT, table=found, falsification=nobody, kept=KEPT)
     assert frame["verdict"].tolist() == ["SUPPORTED", "SUPPORTED", "NOT TESTED"]
     assert frame["reason"].tolist()[2] == "nobody tried to refute it"
     with pytest.raises(DataError, match="feature 4"):

@@ -112,6 +112,15 @@ def test_words_that_nothing_follows_find_a_winner_that_shuffled_words_find_too(t
     assert found.p_adjusted.min() > 0.05
 
 
+def test_a_shuffled_set_is_drawn_once(texts: Texts, coder) -> None:
+    """With one word there are no more shuffles than other words; the same one twice would halve no p-value."""
+    windows = word_windows(texts.acts, {"wait": (3,)})
+    drawn = windows.shuffled(draws=30, seed=0)
+    assert len({frozenset(one) for one in drawn}) == 30
+    with pytest.raises(DataError, match=r"36 different sets of 1 words .* 99 asked for"):
+        windows.shuffled(draws=99, seed=0)
+
+
 def test_chunks_change_nothing(texts: Texts, table: FeatureTable, coder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.modules["reasonmech.locate.stream"], "CELLS", 64 * 300)
     again = reason_score(texts.acts, word_windows(texts.acts, WORDS), coder, search=Search(top=5, draws=200))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from reasonmech.errors import DataError, MismatchError
+from reasonmech.errors import DataError, MismatchError, NonFiniteError
 from reasonmech.labels import Labels
 from reasonmech.locate import Auroc, CohenD, FeatureTable, Hazard, Sample, Search, locate, select
 from reasonmech.locate.codes import Codes
@@ -125,6 +125,14 @@ def test_a_span_of_several_tokens_counts_once() -> None:
     assert count_spans(replace(labels, mode="anticipates")) == 7
 
 
+def test_a_span_that_the_environment_writes_into_is_one_span() -> None:
+    rows = np.array([0, 1, 4, 5, 6, 9])  # 2 and 3 are the environment's and no rows; nothing says that the span ended
+    positive = np.array([False, True, True, True, False, True])
+    labels = Labels("b", "recognises", np.zeros(6, int), rows, positive, np.full(6, "p"))
+    assert count_spans(labels) == 2
+    assert count_spans(replace(labels, rollout=np.array([0, 0, 0, 1, 1, 1]))) == 3
+
+
 def test_labels_of_other_rollouts_are_refused(world, coder) -> None:
     swapped = replace(world.labels, problem=world.labels.problem[::-1])
     with pytest.raises(MismatchError, match="rollout 0 is of problem 'p119', the captured one is of 'p0'"):
@@ -141,6 +149,15 @@ def test_a_feature_that_never_fires_is_in_the_table_and_never_chosen(world, make
         row = table.frame.set_index(["kind", "feature"]).loc["feature", world.signal]
         assert (row.rate, row.sign, row.p, row.p_adjusted) == (0, 0, 1, 1)
         assert world.signal not in select(table, 1, coder=Deaf(), alpha=1.0).indices
+
+
+def test_a_coder_that_makes_nan_of_a_finite_stream_is_refused(world, make_coder) -> None:
+    class Overflows(make_coder):
+        def encode(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.where(torch.arange(x.shape[1]) == 5, torch.nan, torch.relu(x))
+
+    with pytest.raises(NonFiniteError, match="the first is feature 5 at row 0"):
+        locate(world.acts, world.labels, Overflows(), search=Search(draws=50, top=2))
 
 
 def test_the_stream_is_read_in_chunks_that_change_nothing(world, coder, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,10 @@ def test_look_reads_a_direction(host: Host, coder) -> None:
 def test_look_says_what_is_missing(host: Host, coder) -> None:
     with pytest.raises(DataError, match="a coder of 48 features and none named"):
         look(host, TEXT, coder)
+    with pytest.raises(DataError, match=r"coder, \[1\]"):
+        look(host, TEXT, coder, 1)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(DataError, match="look at one"):
+        look(host, [TEXT], coder, (1,))  # pyright: ignore[reportArgumentType]
     with pytest.raises(DataError, match="both given"):
         look(host, TEXT, Features(coder, (1,)), (2,))
     with pytest.raises(MismatchError):
