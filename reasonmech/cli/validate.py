@@ -52,11 +52,11 @@ def _print_confusion(console: Console, found: Validation, rule: str) -> None:
     confusion, right = found.confusion(rule), found.accuracy()
     right = right[right["rule"] == rule].set_index("kind")
     title = f"{rule}: {found.setting.draws} dictionaries, {found.setting.pairs} pairs, {found.setting.read} reading"
-    table = Table("planted", *map(str, confusion.columns), "right, 95 % interval", title=title, title_justify="left")
+    table = Table("planted", "right, 95 % interval", "called", title=title, title_justify="left")
     for kind, row in confusion.iterrows():
         own = right.loc[kind]
-        counts = (str(count) if count else "" for count in row)
-        table.add_row(str(kind), *counts, f"{own['right']:.0%} [{own['low']:.0%}, {own['high']:.0%}]")
+        called = ", ".join(f"{name} {count}" for name, count in row.sort_values(ascending=False).items() if count)
+        table.add_row(str(kind), f"{own['right']:.0%} [{own['low']:.0%}, {own['high']:.0%}]", called)
     console.print(table)
 
 
