@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reasonmech.digest import hash_tensors
-from reasonmech.errors import BindError, MismatchError
+from reasonmech.errors import BindError, DataError, MismatchError
 from reasonmech.hosts.architecture import architecture_of
 from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.sitemap import SiteMap
@@ -37,6 +37,7 @@ class Host:
         n_layers, d_model: depth, and width of the residual stream.
         n_heads, d_head: heads of a block, and width of each; None where the architecture names no projection.
         vocab_size: rows of the unembedding (may exceed the tokenizer's vocabulary).
+        n_positions: tokens of the longest text that its configuration allows.
         layers: the model's blocks, in order.
         eos_id: token that ends a generation, None where the tokenizer has none.
         pad_id: token used to fill up a batch; always masked, so any id is right.
@@ -51,6 +52,8 @@ class Host:
         self._architecture = architecture_of(model.config.model_type)
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
         self.vocab_size, self.d_model = self.unembedding().shape
+        settings: Any = model.config.get_text_config()  # transformers types a configuration by what all have in common
+        self.n_positions: int = settings.max_position_embeddings
         self._sites = SiteMap(model, self._architecture, d_model=self.d_model, name=name)
         self.layers: list[nn.Module] = self._sites.layers
         self.n_layers = len(self.layers)
@@ -65,6 +68,15 @@ class Host:
         special: Any = tokenizer  # transformers types a special token as anything a config may hold
         self.eos_id: int | None = special.eos_token_id
         self.pad_id: int = next(i for i in (special.pad_token_id, special.eos_token_id, 0) if i is not None)
+
+    def check_length(self, n_tokens: int, text: str) -> None:
+        """Raise DataError where a text has more tokens than the model has positions: past them it was never trained."""
+        if n_tokens > self.n_positions:
+            raise DataError(
+                f"{text} has {n_tokens} tokens",
+                allowed=f"at most {self.n_positions}, the positions of {self.name!r}",
+                do="cut it, or load a model whose configuration allows more",
+            )
 
     @property
     def device(self) -> torch.device:

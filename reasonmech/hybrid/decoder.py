@@ -52,6 +52,10 @@ class Hybrid:
         return self.pair.base.pad_id
 
     @property
+    def n_positions(self) -> int:
+        return min(self.pair.base.n_positions, self.pair.thinking.n_positions)
+
+    @property
     def device(self) -> torch.device:
         return self.pair.base.device
 

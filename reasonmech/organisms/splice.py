@@ -85,6 +85,10 @@ class SplicedDecoder:
         return self.executor.base.pad_id
 
     @property
+    def n_positions(self) -> int:
+        return min(host.n_positions for dial in (self.onset, self.executor) for host in (dial.base, dial.thinking))
+
+    @property
     def device(self) -> torch.device:
         return self.executor.base.device
 

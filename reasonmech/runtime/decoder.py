@@ -67,6 +67,11 @@ class Decoder(Protocol):
     @property
     def pad_id(self) -> int: ...
     @property
+    def n_positions(self) -> int:
+        """Tokens of the longest text that all its models can read."""
+        ...
+
+    @property
     def device(self) -> torch.device: ...
 
     def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> DecoderState:

@@ -62,7 +62,7 @@ def generate(
         `decode.samples` rollouts per problem, in the order of the problems.
 
     Raises:
-        DataError: no problem, or a prompt that encodes to no token.
+        DataError: no problem, a prompt that encodes to no token, or more tokens than the model has positions.
         NonFiniteError: NaN logits; the problem and position are named.
         BindError: the plan cannot run on this host.
         NeverFiredError: a mask matched no token in the whole run; the rollouts are on `.result`.
@@ -120,6 +120,7 @@ def _write_all(
     if len(problems) == 0:
         raise DataError("no problem to answer", do="ask for at least one")
     prompts = {problem.id: _encode(decoder, problem) for problem in problems}
+    _check_lengths(decoder, prompts, decode)
     rows = [
         RowInfo(
             index=i * decode.samples + sample,
@@ -150,6 +151,17 @@ def _write_all(
             some = by_length[start : start + decode.batch_size]
             done |= dict(halving(some, write, what="row")[0])
     return [done[i] for i in range(len(rows))]
+
+
+def _check_lengths(decoder: Decoder, prompts: Mapping[str, Sequence[int]], decode: Decode) -> None:
+    """Before anything is written: past its last position a model was never trained, and says so by nonsense at best."""
+    problem, longest = max(prompts.items(), key=lambda item: len(item[1]))
+    if len(longest) + decode.max_new_tokens > decoder.n_positions:
+        raise DataError(
+            f"a prompt of {len(longest)} tokens (problem {problem!r}) and max_new_tokens={decode.max_new_tokens}",
+            allowed=f"{decoder.n_positions} tokens together: the model has no more positions",
+            do="lower max_new_tokens, or cut the prompt",
+        )
 
 
 def _encode(decoder: Decoder, problem: Problem) -> list[int]:

@@ -67,6 +67,10 @@ class HostDecoder:
         return self.host.pad_id
 
     @property
+    def n_positions(self) -> int:
+        return self.host.n_positions
+
+    @property
     def device(self) -> torch.device:
         return self.host.device
 

@@ -76,11 +76,13 @@ def run_passes(
 
     Raises:
         NonFiniteError: NaN or infinite logits; the row is named.
-        DataError: a text without tokens.
+        DataError: a text without tokens, or with more than the model has positions.
     """
     empty = [text.name for text in texts if not text.ids]
     if empty:
         raise DataError(f"{empty[0]} encodes to no token", do="give a text that this tokenizer knows")
+    for text in texts:
+        host.check_length(len(text.ids), text.name)
     by_length = sorted(range(len(texts)), key=lambda row: len(texts[row].ids))
     with hooks or nullcontext():
         for start in range(0, len(by_length), batch_size):

@@ -123,3 +123,11 @@ def test_generate_leaves_no_hook_and_no_changed_weight() -> None:
     generate(host, PROMPTS, decode=Decode(max_new_tokens=4))
     assert all(torch.equal(before[name], value) for name, value in host.model.state_dict().items())
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in host.model.modules())
+
+
+def test_a_text_that_could_outgrow_the_positions_is_refused_before_it_is_written() -> None:
+    host = tiny_host("gpt2")
+    (written,) = generate(host, ["w1 w2 w3"], decode=Decode(max_new_tokens=host.n_positions - 3))
+    assert len(written.ids) <= 253
+    with pytest.raises(DataError, match=r"prompt of 3 tokens .* max_new_tokens=254"):
+        generate(host, ["w1", "w1 w2 w3"], decode=Decode(max_new_tokens=254))

@@ -115,6 +115,7 @@ class Texts:
             environment = np.array((False,) * prompt_length + item.by_environment, dtype=bool)
         if not len(ids):
             raise DataError(f"text {number} ({problem}) has no token", do="leave it out")
+        self._host.check_length(len(ids), f"text {number} ({problem})")
         size = self._host.vocab_size
         if ids.min() < 0 or ids.max() >= size:
             position = int(((ids < 0) | (ids >= size)).argmax())

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reasonmech.errors import MismatchError, UnknownNameError
+from reasonmech.errors import DataError, MismatchError, UnknownNameError
 from reasonmech.hosts import Host, architectures
+from reasonmech.runtime import capture, forward
 from reasonmech.site import Site
 from reasonmech.testing import ARCHITECTURES, tiny_host, tiny_tokenizer
 
@@ -136,3 +137,15 @@ def test_an_unmapped_architecture_is_refused_with_the_known_ones() -> None:
     with pytest.raises(MismatchError, match="gpt_neox"):
         Host(OPTForCausalLM(config), tiny_tokenizer(), name="opt")
     assert "opt" not in architectures.kinds()
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_a_text_beyond_the_last_position_is_refused(arch: str) -> None:
+    host = tiny_host(arch)
+    assert host.n_positions == 256
+    fits, long = "w1 " * 256, "w1 " * 257
+    assert len(capture(host, [fits], ["resid_post.0"], progress=False)) == 256
+    with pytest.raises(DataError, match=r"(?s)text 1 .* has 257 tokens.*at most 256"):
+        capture(host, [fits, long], ["resid_post.0"], progress=False)
+    with pytest.raises(DataError, match=r"(?s)257 tokens.*at most 256"):
+        forward(host, [long])
