@@ -16,6 +16,7 @@ from reasonmech.errors import DataError
 from reasonmech.labels import Labels
 from reasonmech.locate.context import onset_probability
 from reasonmech.locate.scoring.attribution import Onset, at_most, effects_of
+from reasonmech.locate.stream import check_labels
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.capture import capture
 from reasonmech.runtime.fit import reconstructed
@@ -89,7 +90,7 @@ def hazard_kept(
         draws: of the bootstrap by problem.
 
     Raises:
-        MismatchError: the coder belongs to another model.
+        MismatchError: the coder belongs to another model, or the labels to other rollouts.
         DataError: labels that do not anticipate, no onset id, fewer than 5 problems.
         NonFiniteError: NaN or infinity at its site.
     """
@@ -108,6 +109,7 @@ def hazard_kept(
         )
     check_belongs(coder, host)
     acts = capture(host, rollouts, [coder.site], progress=False)
+    check_labels(acts, labels)
     clean = onset_probability(host, rollouts, labels, onset_ids)
     with reconstructed(host, coder):
         spliced = onset_probability(host, rollouts, labels, onset_ids)

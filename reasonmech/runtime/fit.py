@@ -153,7 +153,7 @@ def reconstructed(host: Host, coder: SparseCoder) -> AbstractContextManager[None
 
 
 def _reconstruction(coder: SparseCoder) -> Callable[[Tensor], Tensor]:
-    return lambda x: coder.decode(coder.encode(x)).to(x.dtype)
+    return lambda x: coder.decode(coder.encode(x.to(coder.device, coder.dtype))).to(x)
 
 
 @contextmanager

@@ -122,6 +122,8 @@ def test_what_cannot_be_asked_is_refused(host: Host, rollouts, labels: Labels) -
     few = replace(labels, problem=np.array(["p0"] * len(labels)))
     with pytest.raises(DataError, match="1 problems"):
         hazard_kept(host, coder, rollouts=rollouts, labels=few, onset_ids=ONSET)
+    with pytest.raises(MismatchError, match="made from other rollouts"):
+        hazard_kept(host, coder, rollouts=rollouts[::-1], labels=labels, onset_ids=ONSET)
     with pytest.raises(MismatchError, match="trained on a model"):
         other = tiny_coder(tiny_host(seed=1), "resid_post.1")
         hazard_kept(host, other, rollouts=rollouts, labels=labels, onset_ids=ONSET)
