@@ -31,13 +31,13 @@ def kept_blocks(run: Run) -> list[Markup]:
         Column("clean", "P(onset), untouched", percent),
         Column("spliced", "under reconstruction", percent),
         Column("ratio", "share kept", text),
-        Column("error_share", "first-order effects in the error node", percent),
+        Column("error_share", "in the error node", percent),
         Column("said", "the behaviour is"),
     )
     lead = (
         "Mean probability that the base begins the behaviour next, at its opportunities in thinking text, as it is and "
         "where it reads the coder's reconstruction in place of its stream. Kept: the whole interval of the share lies "
-        "between 80 % and 125 %."
+        "between 80 % and 125 %. In the error node: the part of the first-order effects on the onset that no feature has."
     )
     return [
         heading("Would it still begin under reconstruction?"),
