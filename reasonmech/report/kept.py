@@ -37,7 +37,7 @@ def kept_blocks(run: Run) -> list[Markup]:
     lead = (
         "Mean probability that the base begins the behaviour next, at its opportunities in thinking text, as it is and "
         "where it reads the coder's reconstruction in place of its stream. Kept: the whole interval of the share lies "
-        "between 80 % and 125 %. In the error node: the part of the first-order effects on the onset that no feature has."
+        "between 80 % and 125 %. In the error node: the part of first-order effects on the onset that no feature has."
     )
     return [
         heading("Would it still begin under reconstruction?"),
