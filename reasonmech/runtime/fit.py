@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, final
 
+import pandas as pd
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
@@ -53,6 +54,12 @@ class FitReport:
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a record or a table."""
         return asdict(self)
+
+    def _repr_html_(self) -> str:
+        beside = {f"explained_variance at {site}": value for site, value in self.neighbours.items()}
+        values = {name: value for name, value in self.to_json().items() if name != "neighbours"} | beside
+        shown = {name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in values.items()}
+        return pd.Series(shown, name=f"fit at {self.site}").to_frame().to_html()
 
 
 def check_fit(

@@ -79,6 +79,8 @@ def test_a_coder_that_fits_the_layer_beside_its_own_better_is_refused(tmp_path: 
     assert report.neighbours["resid_post.2"] == pytest.approx(1 - error.item(), abs=1e-5)
     assert report.explained_variance > 0.1 + max(report.neighbours.values())
     json.dumps(report.to_json())
+    page = report._repr_html_()
+    assert "explained_variance at resid_post.2" in page and f"{report.ce_recovered:.4g}" in page
 
     coder.save(tmp_path / "c")
     file = tmp_path / "c" / "cfg.json"
