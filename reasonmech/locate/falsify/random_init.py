@@ -13,7 +13,7 @@ from torch import nn
 
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts.host import Host
-from reasonmech.locate.falsify.finding import Candidates, Finding, against
+from reasonmech.locate.falsify.finding import Candidates, Finding, Outcome
 from reasonmech.locate.frames import rows_where
 from reasonmech.locate.table import FeatureTable
 from reasonmech.stats import Interval
@@ -58,13 +58,17 @@ class RandomInit:
         return "random model"
 
     def findings(self, coder: SparseCoder, candidates: Candidates) -> list[Finding]:
-        """One per feature; the floor is the value of the null's best feature, which was chosen for being the best.
+        """One per feature, beside the null's best feature, which was chosen for being the best.
+
+        A feature survives where the two intervals lie apart, and is refuted where all of its own lies below the null's
+        value.
 
         Raises:
             DataError: a candidate without a held-out value in the table.
         """
         null = _features(self.null)
-        floor = float(null["value"].to_numpy(np.float64).max())
+        values = null["value"].to_numpy(np.float64)
+        best = Interval(*(float(null[end].to_numpy(np.float64)[values.argmax()]) for end in ("value", "low", "high")))
         here = _features(self.table)
         at_site = here["site"].eq(str(coder.site)).to_numpy()
         found = []
@@ -76,9 +80,13 @@ class RandomInit:
             ours = Interval(row["value"], row["low"], row["high"])
             reason = (
                 f"{ours} {row['unit']} on held-out problems; the best of {len(null)} features of a randomly "
-                f"initialised model reaches {floor:.3g}"
+                f"initialised model reaches {best}"
             )
-            outcome = against(ours, floor)
+            outcome: Outcome = "undecided"
+            if ours.high <= best.estimate:
+                outcome = "refuted"
+            elif ours.low > best.high:
+                outcome = "survives"
             found.append(Finding(feature, self.name, outcome, reason, row["score"], *ours[:3], row["unit"]))
         return found
 
