@@ -6,10 +6,10 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -125,6 +125,30 @@ def read_plan(directory: Path) -> dict[str, Any] | None:
         return json.loads(file.read_text()) if file.is_file() else None
     except ValueError as error:
         raise CorruptFileError(f"{file} is not JSON: {error}", do=f"delete {directory}, and begin again") from error
+
+
+def begun(directory: Path, plan: Mapping[str, Any], *, beside: Collection[str] = ()) -> Literal["new", "same", "other"]:
+    """How a directory that a kill may have left stands to a plan.
+
+    "new" where nothing was begun, "same" where this plan was, "other" where another one was or something else is there.
+
+    Args:
+        plan: JSON values.
+        beside: what a kill may leave before there is a plan, besides the lock and half a plan.
+
+    Raises:
+        CorruptFileError: the plan that is there is damaged.
+    """
+    before = read_plan(directory)
+    if before == json.loads(json.dumps(plan)):
+        return "same"
+    left = {path.name for path in directory.iterdir()} - {LOCK_FILE, f"{PLAN_FILE}.unfinished", *beside}
+    return "other" if before is not None or left else "new"
+
+
+def write_plan(directory: Path, plan: Mapping[str, Any]) -> None:
+    """Say what a directory is part of."""
+    write_text(directory / PLAN_FILE, json.dumps(plan, indent=1) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

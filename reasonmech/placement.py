@@ -38,6 +38,11 @@ def influence(
     return value, np.bincount(problem, wins - value * pairs) / n_pairs
 
 
+def comparable(positive: np.ndarray, within: np.ndarray) -> np.ndarray:
+    """[row] whether a row's stratum holds rows of both kinds."""
+    return np.isin(within, np.intersect1d(within[positive], within[~positive]))
+
+
 def _below(level: np.ndarray, stratum: np.ndarray, counted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Per row: counted rows of its stratum with a lower value, equal ones as halves; and all those of its stratum."""
     at, of = (

@@ -16,7 +16,7 @@ from scipy import stats as scipy_stats
 from scipy.special import expit, logit
 
 from reasonmech.errors import DataError, NonFiniteError
-from reasonmech.placement import influence
+from reasonmech.placement import comparable, influence
 
 DRAWS = 10_000
 LEVEL = 0.95
@@ -258,7 +258,7 @@ def auroc(scores: ArrayLike, positive: ArrayLike, problems: ArrayLike, *, within
     values, label, of = (np.asarray(x) for x in (scores, np.asarray(positive, dtype=bool), problems))
     stratum = None if within is None else np.asarray(within)
     if stratum is not None:
-        keep = np.isin(stratum, np.intersect1d(stratum[label], stratum[~label]))
+        keep = comparable(label, stratum)
         values, label, of, stratum = values[keep], label[keep], of[keep], stratum[keep]
     k = min(_count(of, label, "positive"), _count(of, ~label, "negative"))
     value, psi = influence(values, label, of, within=stratum)

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reasonmech.causal.exchange import Exchange
-from reasonmech.coders.coder import SparseCoder
+from reasonmech.coders.coder import SparseCoder, reconstruct
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Features, Whole
@@ -150,8 +150,7 @@ class Parts:
     def reconstruction(self) -> Float[Tensor, "token width"]:
         """decode(encode(target)): the target without the coder's error."""
         with torch.no_grad():
-            x = self.target.to(device=self.coder.device, dtype=self.coder.dtype)
-            return self.coder.decode(self.coder.encode(x)).to(self.target)
+            return reconstruct(self.coder, self.target)
 
     def moved(self, features: Sequence[int]) -> Float[Tensor, "token width"]:
         """What moving these features from target to source adds to the stream."""

@@ -198,7 +198,7 @@ def _check_plans(host: Host, texts: Sequence[Text], configurations: Sequence[Con
     """Bind every plan, and look at every mask on every text, before an hour of work finds out."""
     seen: set[str] = set()
     steps = [
-        step_of(texts[start : start + 64], range(start, min(start + 64, len(texts))), pad_id=host.pad_id)
+        step_of(host, texts[start : start + 64], range(start, min(start + 64, len(texts))))
         for start in range(0, len(texts), 64)
     ]
     for one in configurations:

@@ -1,6 +1,6 @@
 """Sparse coders: dictionaries of features, read and written in SAELens' layout."""
 
-from reasonmech.coders.coder import SparseCoder
+from reasonmech.coders.coder import SparseCoder, reconstruct
 from reasonmech.coders.config import CoderConfig, load_coder_config
 from reasonmech.coders.convert import convert_coder
 from reasonmech.coders.curve import training_curve
@@ -24,6 +24,7 @@ __all__ = [
     "load_coder",
     "load_coder_config",
     "load_taxonomy",
+    "reconstruct",
     "SAELensCoder",
     "score_taxonomy",
     "Sentences",

@@ -68,6 +68,11 @@ class SparseCoder(Protocol):
         ...
 
 
+def reconstruct(coder: SparseCoder, x: Float[Tensor, "*axes d_in"]) -> Float[Tensor, "*axes d_in"]:
+    """decode(encode(x)) on the device and in the dtype of x: what the stream becomes without the coder's error."""
+    return coder.decode(coder.encode(x.to(device=coder.device, dtype=coder.dtype))).to(x)
+
+
 class Trained(Protocol):
     """What a coder must know of the model it belongs to (a Host is one)."""
 

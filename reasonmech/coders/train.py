@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ from reasonmech.coders.source import ActivationSource, batches_of, check_capture
 from reasonmech.coders.training import Training
 from reasonmech.digest import hash_tensors
 from reasonmech.errors import ConfigError, DataError, OutputError
-from reasonmech.paths import LOCK_FILE, PLAN_FILE, check_new, only_writer, partial_of, read_plan, write_text
+from reasonmech.paths import LOCK_FILE, PLAN_FILE, begun, check_new, only_writer, partial_of, write_plan
 from reasonmech.site import Site
 
 REPORT_EVERY: Final = 50  # steps between two looks at the progress bar's numbers
@@ -213,18 +212,17 @@ def _plan(jobs: Mapping[str, Job], source: ActivationSource) -> dict[str, Any]:
 
 def _begin(partial: Path, plan: Mapping[str, Any]) -> None:
     """Open the partial directory: a new one, or that of the same training, which a kill interrupted."""
-    before = read_plan(partial)
-    if before == plan:
+    found = begun(partial, plan)
+    if found == "same":
         return
-    ours = {LOCK_FILE, f"{PLAN_FILE}.unfinished"}  # all that a kill leaves before there is a plan
-    if before is not None or {path.name for path in partial.iterdir()} - ours:
+    if found == "other":
         raise OutputError(
             f"{partial} holds something else, or part of another training",
             allowed="what the same call left",
             do="delete it, or choose another out=; nothing was changed",
         )
     with _told(partial):
-        write_text(partial / PLAN_FILE, json.dumps(plan, indent=1) + "\n")
+        write_plan(partial, plan)
 
 
 @contextmanager

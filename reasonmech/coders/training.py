@@ -57,7 +57,7 @@ class Training:
 
         Raises:
             UnknownNameError: SAELens can't train such an architecture. ConfigError: it has no such setting, or needs
-        another k.
+                another k.
         """
         d_in, device = moments.mean.shape[-1], moments.mean.device
         self.recipe, self._scale = recipe, d_in**0.5 / moments.norm

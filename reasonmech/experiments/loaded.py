@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
-from reasonmech.experiments.tables import DETECTORS_FILE, KEPT_FILE, read_json, read_table
+from reasonmech.experiments.tables import DETECTORS_FILE, KEPT_FILE, TRACES_FILE, read_json, read_table
 from reasonmech.paths import partial_of
 
 
@@ -45,7 +45,7 @@ class Run:
     @cached_property
     def traces(self) -> pd.DataFrame:
         """Some texts token by token with feature activations, empty when the experiment showed none."""
-        return self._table("traces.parquet")
+        return self._table(TRACES_FILE)
 
     @cached_property
     def generations(self) -> list[dict[str, Any]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 
 from reasonmech.coders import CoderConfig, SparseCoder, load_coder, train_coders
 from reasonmech.errors import DataError, OutputError
 from reasonmech.hosts import ModelPair
-from reasonmech.paths import PLAN_FILE, check_new, write_text
+from reasonmech.paths import begun, check_new, write_plan
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import Activations, Decode, capture, generate
 from reasonmech.site import Site
@@ -67,11 +66,11 @@ def _begin(work: Path, pair: ModelPair, config: CoderConfig, site: Site, *, prob
         "problems": problems,
         "config": config.model_dump(mode="json"),
     }
-    file = work / PLAN_FILE
-    if not work.exists():
-        work.mkdir()
-        write_text(file, json.dumps(plan, indent=1) + "\n")
-    elif not file.is_file() or json.loads(file.read_text()) != plan:
+    work.mkdir(exist_ok=True)
+    found = begun(work, plan)
+    if found == "new":
+        write_plan(work, plan)
+    elif found == "other":
         raise OutputError(
             f"{work} holds the work of another training",
             do="delete it, or choose another directory; nothing was changed",

@@ -15,6 +15,7 @@ import pyarrow
 from reasonmech.errors import ConfigError, CorruptFileError
 
 DETECTORS_FILE: Final = "detectors.parquet"  # of a run: what stage `compare` found
+TRACES_FILE: Final = "traces.parquet"  # of a run: what stage `traces` wrote
 KEPT_FILE: Final = "kept.parquet"  # of a run: what stage `kept` found
 COLUMNS: Final = (
     "run",

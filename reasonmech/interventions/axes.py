@@ -15,13 +15,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reasonmech.coders.coder import SparseCoder, reconstruct
 from reasonmech.errors import BindError, MismatchError
 from reasonmech.interventions.canonical import Json, check_finite, tensor_json
 from reasonmech.registry import Registry
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
-    from reasonmech.coders.coder import SparseCoder
     from reasonmech.hosts.host import Host
 
 UNIT_TOLERANCE: Final = 1e-3  # a unit vector rounded to bfloat16 is off by up to 4e-3 / sqrt(d)
@@ -124,7 +124,7 @@ class Features(Axis):
 
     def reconstruct(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
         """decode(encode(x)): what the stream becomes when the coder's error is dropped."""
-        return self.coder.decode(self.coder.encode(x.to(device=self.coder.device, dtype=self.coder.dtype))).to(x)
+        return reconstruct(self.coder, x)
 
     def check(self, host: Host) -> None:
         host.check_site(self.at)

@@ -14,13 +14,14 @@ from torch import Tensor
 from reasonmech.coders import SparseCoder, check_belongs
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
-from reasonmech.locate.context import onset_probability
+from reasonmech.locate.context import next_token, onset_probability
 from reasonmech.locate.scoring.attribution import Onset, at_most, effects_of
 from reasonmech.locate.stream import check_labels
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.capture import capture
 from reasonmech.runtime.fit import reconstructed
 from reasonmech.runtime.readout import Reading, Run
+from reasonmech.site import Site
 from reasonmech.stats import DRAWS, MIN_PROBLEMS, Interval, ratio_interval
 
 if TYPE_CHECKING:
@@ -108,9 +109,9 @@ def hazard_kept(
             do="use more problems",
         )
     check_belongs(coder, host)
-    acts = capture(host, rollouts, [coder.site], progress=False)
+    acts = capture(host, rollouts, [coder.site, Site("resid_post", host.n_layers - 1)], progress=False)
     check_labels(acts, labels)
-    clean = onset_probability(host, rollouts, labels, onset_ids)
+    clean = next_token(host, rollouts, labels, onset_ids, acts=acts)["onset_probability"].to_numpy()
     with reconstructed(host, coder):
         spliced = onset_probability(host, rollouts, labels, onset_ids)
     some = at_most(labels, ROWS, SEED)

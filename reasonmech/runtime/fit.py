@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, final
 
 import pandas as pd
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from reasonmech.coders import SparseCoder, check_belongs
+from reasonmech.coders import SparseCoder, check_belongs, reconstruct
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts.host import Host
 from reasonmech.rollout import Rollout
@@ -94,7 +95,7 @@ def check_fit(
     _check_neighbours(coder, variance, others)
     edits: dict[str, Callable[[Tensor], Tensor | None]] = {
         "clean": lambda _: None,
-        "spliced": _reconstruction(coder),
+        "spliced": partial(reconstruct, coder),
         "zero": torch.zeros_like,
     }
     ce = {}
@@ -156,11 +157,7 @@ def _reconstruct(acts: Activations, site: Site, coder: SparseCoder) -> tuple[flo
 
 def reconstructed(host: Host, coder: SparseCoder) -> AbstractContextManager[None]:
     """Inside the block the stream at a coder's site is its reconstruction, at every token, without the error node."""
-    return _attached(host, coder, _reconstruction(coder))
-
-
-def _reconstruction(coder: SparseCoder) -> Callable[[Tensor], Tensor]:
-    return lambda x: coder.decode(coder.encode(x.to(coder.device, coder.dtype))).to(x)
+    return _attached(host, coder, partial(reconstruct, coder))
 
 
 @contextmanager

@@ -66,7 +66,7 @@ def read_streams(
     found: dict[int, dict[Site, Tensor]] = {}
 
     def run(rows: Sequence[int]) -> list[dict[Site, Tensor]]:
-        step = step_of([texts[row] for row in rows], rows, pad_id=host.pad_id)
+        step = step_of(host, [texts[row] for row in rows], rows)
         seen: dict[Site, Tensor] = {}
 
         def keep(site: Site, x: Tensor) -> None:
@@ -143,7 +143,7 @@ def _backward(
 ) -> list[_Part]:
     rows = [row for question in asked for row in question.rows]
     owner = [question.number for question in asked for _ in question.rows]
-    step = step_of(rows, owner, pad_id=host.pad_id)
+    step = step_of(host, rows, owner)
     columns = [_columns(mask, at[number]) for mask, number in zip(step.mask, owner, strict=True)]
     seen: dict[Site, Tensor] = {}
 

@@ -51,6 +51,12 @@ def check_positions(plan: Sequence[Intervention], texts: Sequence[Text]) -> None
                 )
 
 
+def check_lengths(host: Host, texts: Sequence[Text]) -> None:
+    """Raise DataError where a text has more tokens than the model has positions."""
+    for text in texts:
+        host.check_length(len(text.ids), text.name)
+
+
 class RowLogits(NamedTuple):
     """Logits of one row, on the model's device."""
 
@@ -81,8 +87,7 @@ def run_passes(
     empty = [text.name for text in texts if not text.ids]
     if empty:
         raise DataError(f"{empty[0]} encodes to no token", do="give a text that this tokenizer knows")
-    for text in texts:
-        host.check_length(len(text.ids), text.name)
+    check_lengths(host, texts)  # here already, for the longest run last
     by_length = sorted(range(len(texts)), key=lambda row: len(texts[row].ids))
     with hooks or nullcontext():
         for start in range(0, len(by_length), batch_size):
@@ -100,7 +105,7 @@ def _one_pass(
     keep: int,
 ) -> list[RowLogits]:
     in_run = rows if numbers is None else [numbers[row] for row in rows]
-    step = step_of([texts[row] for row in rows], in_run, pad_id=host.pad_id)
+    step = step_of(host, [texts[row] for row in rows], in_run)
     with undone_on_failure(None if hooks is None else hooks.tally):
         if hooks is not None:
             hooks.begin(step)
@@ -127,13 +132,18 @@ def full_logits(host: Host, step: Step, *, keep: int = 0) -> Float[Tensor, "batc
     ).logits
 
 
-def step_of(texts: Sequence[Text], numbers: Sequence[int], *, pad_id: int) -> Step:
-    """The step of one uncached pass over texts, left-padded to the longest; `numbers` are theirs in the run."""
+def step_of(host: Host, texts: Sequence[Text], numbers: Sequence[int]) -> Step:
+    """The step of one uncached pass over texts, left-padded to the longest; `numbers` are theirs in the run.
+
+    Raises:
+        DataError: a text has more tokens than the model has positions.
+    """
+    check_lengths(host, texts)
     width = max(len(text.ids) for text in texts)
     pads = [width - len(text.ids) for text in texts]
     names = sorted({name for text in texts for name in text.labels})
     return Step(
-        ids=torch.tensor([[pad_id] * pad + list(text.ids) for pad, text in zip(pads, texts, strict=True)]),
+        ids=torch.tensor([[host.pad_id] * pad + list(text.ids) for pad, text in zip(pads, texts, strict=True)]),
         mask=torch.arange(width) >= torch.tensor(pads)[:, None],
         prompt_length=torch.tensor([text.prompt_length for text in texts]),
         new=width,

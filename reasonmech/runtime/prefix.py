@@ -44,7 +44,7 @@ class Prefix:
             layers: blocks whose output a later `run` may begin from.
             keep: last logits of every row that are kept as `logits`.
         """
-        self.host, self.step = host, step_of(texts, numbers, pad_id=host.pad_id)
+        self.host, self.step = host, step_of(host, texts, numbers)
         self._kept: dict[int, Tensor] = {}
         self._tuple: dict[int, int] = {}
         self._cache = DynamicCache()

@@ -6,8 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from reasonmech.errors import OutputError
-from reasonmech.paths import check_new, config_dir, new_directory, partial_of
+from reasonmech.errors import CorruptFileError, OutputError
+from reasonmech.paths import (
+    LOCK_FILE,
+    PLAN_FILE,
+    begun,
+    check_new,
+    config_dir,
+    new_directory,
+    partial_of,
+    write_plan,
+)
 
 
 def test_a_directory_appears_when_its_block_ends(tmp_path: Path) -> None:
@@ -56,3 +65,16 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
 def test_the_shipped_configs_are_found() -> None:
     assert (config_dir() / "pairs" / "tiny-when.yaml").is_file()
     assert (config_dir() / "coders" / "topk.yaml").is_file()
+
+
+def test_what_a_kill_left_is_told_from_what_others_left(tmp_path: Path) -> None:
+    plan = {"sites": ("a", "b"), "n": 3}  # JSON has no tuples
+    assert begun(tmp_path, plan) == "new"
+    for name in (LOCK_FILE, f"{PLAN_FILE}.unfinished", "progress"):
+        (tmp_path / name).touch()
+    assert begun(tmp_path, plan, beside={"progress"}) == "new" and begun(tmp_path, plan) == "other"
+    write_plan(tmp_path, plan)
+    assert begun(tmp_path, plan) == "same" and begun(tmp_path, plan | {"n": 4}) == "other"
+    (tmp_path / PLAN_FILE).write_text("")
+    with pytest.raises(CorruptFileError, match="not JSON"):
+        begun(tmp_path, plan)

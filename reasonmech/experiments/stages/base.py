@@ -63,6 +63,12 @@ class StageContext:
         """The run's table of features; the last stage that writes one has the last word."""
         write_table(table, self.out / "features.parquet")
 
+    def write_table(self, table: pd.DataFrame, name: str) -> None:
+        """A table of the stage's own; lands in the run's folder."""
+        keep = self.out / "keep"
+        keep.mkdir(exist_ok=True)
+        write_table(table, keep / name)
+
     def write_conditions(self, conditions: Sequence[Condition]) -> None:
         """What each condition of the results is; lands in the run's record."""
         write_conditions(conditions, self.out / "conditions.json")

@@ -14,7 +14,6 @@ from reasonmech.experiments.stages.coders import read_coders
 from reasonmech.experiments.stages.locate import Where, labels_among, read_text
 from reasonmech.experiments.tables import DETECTORS_FILE
 from reasonmech.locate import Comparison, Search, compare_detectors
-from reasonmech.paths import write_table
 
 
 @stages.register("compare")
@@ -50,9 +49,7 @@ class CompareDetectors(Stage):
                 tables.append(_rows(*max(found, key=lambda pair: _inner(pair[1]))))
         if not tables:
             raise DataError("no behaviour could be compared:\n  " + "\n  ".join(notes), do="use more rollouts")
-        keep = context.out / "keep"
-        keep.mkdir()
-        write_table(pd.concat(tables, ignore_index=True), keep / DETECTORS_FILE)
+        context.write_table(pd.concat(tables, ignore_index=True), DETECTORS_FILE)
         context.write_notes(notes)
 
 

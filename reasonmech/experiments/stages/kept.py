@@ -17,7 +17,6 @@ from reasonmech.experiments.stages.moments import onset_id
 from reasonmech.experiments.stages.rollouts import Source, read_rollouts
 from reasonmech.experiments.tables import KEPT_FILE
 from reasonmech.locate import HazardKept, hazard_kept
-from reasonmech.paths import write_table
 from reasonmech.stats import Interval
 from reasonmech.tasks import parse
 
@@ -49,10 +48,8 @@ class HazardsKept(Stage):
                 notes.append(f"hazard of {group.behaviour} under reconstruction: {error.happened}")
                 continue
             rows.append(_row(kept) | {"coder": group.coder})
-        keep = context.out / "keep"
-        keep.mkdir()
         if rows:
-            write_table(pd.DataFrame(rows), keep / KEPT_FILE)
+            context.write_table(pd.DataFrame(rows), KEPT_FILE)
         context.write_notes(notes)
 
 

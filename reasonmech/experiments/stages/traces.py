@@ -12,8 +12,8 @@ from pydantic import Field
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
 from reasonmech.experiments.stages.groups import read_groups
+from reasonmech.experiments.tables import TRACES_FILE
 from reasonmech.locate.tokens import token_frame
-from reasonmech.paths import write_table
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import capture
 from reasonmech.tasks import grade, parse
@@ -35,8 +35,7 @@ class ShowTraces(Stage):
         for i in _telling(answers)[: self.n]:
             for name, rollouts in answers.items():
                 frames.append(self._frame(context, name, Rollouts([rollouts[i]], task=rollouts.task)))
-        (context.out / "keep").mkdir()
-        write_table(pd.concat(frames, ignore_index=True), context.out / "keep" / "traces.parquet")
+        context.write_table(pd.concat(frames, ignore_index=True), TRACES_FILE)
 
     def _frame(self, context: StageContext, name: str, one: Rollouts) -> pd.DataFrame:
         host, coders = context.pair.base, read_coders(context)

@@ -10,6 +10,7 @@ import numpy as np
 
 from reasonmech.locate.falsify.corpus import Corpus
 from reasonmech.locate.falsify.finding import Candidates, Finding, against
+from reasonmech.placement import comparable
 from reasonmech.stats import MIN_PROBLEMS, auroc
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Residualised:
         values = corpus.read(coder, candidates.features)[held]
         token = corpus.known["delimiter"].to_numpy()[held]
         positive, problem = corpus.labels.positive[held], corpus.labels.problem[held]
-        shared = np.isin(token, np.intersect1d(token[positive], token[~positive]))
+        shared = comparable(positive, token)
         problems = min(len(np.unique(problem[shared & kind])) for kind in (positive, ~positive))
         found = []
         for column, feature in zip(values.T, candidates.features, strict=True):

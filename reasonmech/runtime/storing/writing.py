@@ -13,7 +13,7 @@ from typing import Any, Final
 from tqdm.auto import tqdm
 
 from reasonmech.errors import CorruptFileError, OutputError
-from reasonmech.paths import LOCK_FILE, PLAN_FILE, check_new, only_writer, partial_of, read_plan, write_text
+from reasonmech.paths import LOCK_FILE, begun, check_new, only_writer, partial_of, read_plan, write_plan, write_text
 from reasonmech.runtime.keep import Keep
 from reasonmech.runtime.storing.collect import Job, collect
 from reasonmech.runtime.storing.estimate import free_at, shown_before
@@ -148,17 +148,17 @@ def _plan(job: Job, survey: Survey, keep: Keep, bounds: Sequence[int]) -> dict[s
 
 def _begin(partial: Path, plan: Mapping[str, Any], *, missing: int) -> None:
     """Open the partial store: a new one, or the same capture's, which a kill interrupted."""
-    before = read_plan(partial)
-    if before == json.loads(json.dumps(plan)):
+    found = begun(partial, plan, beside={PROGRESS})
+    if found == "same":
         (partial / PROGRESS).mkdir(exist_ok=True)
         return
-    ours = {LOCK_FILE, PROGRESS, f"{PLAN_FILE}.unfinished"}  # all that a kill leaves before there is a plan
-    if before is not None or {path.name for path in partial.iterdir()} - ours:
-        differ = [meaning for key, meaning in MEANS.items() if (before or {}).get(key) != plan[key]]
+    if found == "other":
+        before = read_plan(partial) or {}
+        differ = [meaning for key, meaning in MEANS.items() if before.get(key) != plan[key]]
         raise OutputError(
             f"{partial} holds part of another capture ({', '.join(differ)})",
             do="delete it, or choose another out=; nothing was changed",
         )
     with told_when_full(partial, 0, len(plan["bounds"]) - 1, missing=missing):
         (partial / PROGRESS).mkdir(exist_ok=True)
-        write_text(partial / PLAN_FILE, json.dumps(plan, indent=1) + "\n")
+        write_plan(partial, plan)

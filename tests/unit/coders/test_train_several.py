@@ -290,10 +290,10 @@ def test_a_full_disk_costs_nothing_before_the_last_checkpoint(tmp_path: Path, mo
 
 
 def test_a_disk_that_is_full_at_once_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(path: Path, text: str) -> None:
+    def full(directory: Path, plan: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(train, "write_text", full)
+    monkeypatch.setattr(train, "write_plan", full)
     with pytest.raises(OutputError, match=r"c\.partial: .*No space left[\s\S]*make room"):
         train_coders(TwoSites(), {"narrow": CONFIGS["narrow"]}, out=tmp_path / "c", progress=False)
     (tmp_path / "d.partial").touch()
