@@ -21,7 +21,8 @@ SHAPES = {"tiny": {"n_layers": 4, "d_model": 64}, "mid": {"n_layers": 8, "d_mode
 
 
 def make_host(size: str) -> rm.Host:
-    """A random Qwen2 of 4 layers and 64 dimensions ("tiny"), or of 8 and 384 ("mid"), that never ends a text."""
+    """A random Qwen2 of 4 layers and 64 dimensions ("tiny"), or of 8 and 384 ("mid"), that never ends a
+    text."""
     torch.set_num_threads(1)
     host = tiny_host("qwen2", vocab_size=VOCAB, **SHAPES[size])
     with torch.no_grad():
@@ -40,7 +41,8 @@ def as_texts(host: rm.Host, ids: torch.Tensor) -> list[str]:
 
 
 def run_from(host: rm.Host, layer: int, x: torch.Tensor) -> torch.Tensor:
-    """Blocks from `layer` on, norm and head of the last token, and nothing else: what a suffix costs. [row, vocab]"""
+    """Blocks from `layer` on, norm and head of the last token, and nothing else: what a suffix costs. [row,
+    vocab]"""
     inner, at = host.model.model, torch.arange(x.shape[1])[None]
     mask = create_causal_mask(
         config=inner.config, inputs_embeds=x, attention_mask=None, past_key_values=None, position_ids=at
@@ -70,10 +72,19 @@ def jumprelu_coder(host: rm.Host, layer: int, d_sae: int) -> SAELensCoder:
 def as_rollouts(ids: torch.Tensor) -> list[rm.Rollout]:
     """Rows of ids as rollouts that were prompted with their first token."""
     n = ids.shape[1] - 1
-    settings = {"by_environment": (False,) * n, "steered": (False,) * n, "stop": "length", "text": "", "sample": 0}
+    settings = {
+        "by_environment": (False,) * n,
+        "steered": (False,) * n,
+        "stop": "length",
+        "text": "",
+        "sample": 0,
+    }
     return [
         Rollout(
-            problem=Problem(id=f"row/{i}", prompt="", answer=""), prompt_ids=(row[0],), ids=tuple(row[1:]), **settings
+            problem=Problem(id=f"row/{i}", prompt="", answer=""),
+            prompt_ids=(row[0],),
+            ids=tuple(row[1:]),
+            **settings,
         )
         for i, row in enumerate(ids.tolist())
     ]

@@ -10,11 +10,11 @@ from _table import RESULTS, markdown, verdict
 
 HEAD = """# Benchmarks
 
-`make bench` runs them one after the other and writes this page; each also runs alone, as the line above its table says.
-Seconds are CPU seconds of one thread (of start-up: wall time), medians and quartiles over rounds in which every side
-runs once, in shuffled order. A ratio is taken within each round. Every script first asserts that its sides compute the
-same thing. A target is what was wished for before anything was built: a miss stays on this page, beside what the part
-of the work that cannot be left out gets by itself.
+`make bench` runs them one after the other and writes this page; each also runs alone, as the line above its
+table says. Seconds are CPU seconds of one thread (of start-up: wall time), medians and quartiles over
+rounds in which every side runs once, in shuffled order. A ratio is taken within each round. Every script
+first asserts that its sides compute the same thing. A target is what was wished for before anything was
+built: a miss stays on this page, beside what the part of the work that cannot be left out gets by itself.
 """
 
 
@@ -22,14 +22,22 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
     """The whole page, in the order of the results' titles."""
     ordered = sorted(results, key=lambda result: result["title"])
     machines = sorted({result["machine"] for result in ordered})
-    versions = sorted({", ".join(f"{name} {v}" for name, v in result["versions"].items()) for result in ordered})
+    versions = sorted(
+        {", ".join(f"{name} {v}" for name, v in result["versions"].items()) for result in ordered}
+    )
     judged = [(result, target) for result in ordered for target in result["targets"]]
     met = sum(target["met"] for _, target in judged)
-    lines = [HEAD, *(f"- Machine: {machine}." for machine in machines), *(f"- With {some}." for some in versions)]
+    lines = [
+        HEAD,
+        *(f"- Machine: {machine}." for machine in machines),
+        *(f"- With {some}." for some in versions),
+    ]
     lines += [f"- {met} of {len(judged)} targets are met.", ""]
     lines += ["## Targets", "", "| | target | measured | |", "|---|---|---|---|"]
     for result, target in judged:
-        lines.append(f"| {result['title']} | {target['target']} | {target['ratio']:.2f} | {verdict(target)} |")
+        lines.append(
+            f"| {result['title']} | {target['target']} | {target['ratio']:.2f} | {verdict(target)} |"
+        )
     for result in ordered:
         title, _, table = markdown(result).partition("\n\n")
         lines += ["", title, "", f"`{result['command']}`, {result['date']}.", "", table.rstrip("\n")]

@@ -1,7 +1,7 @@
 """What every benchmark shares: rounds in shuffled order, a markdown table, a JSON file.
 
-A round runs every side once, in an order of its own, and a ratio is taken within a round: what slows the machine down
-slows both of its numbers down.
+A round runs every side once, in an order of its own, and a ratio is taken within a round: what slows the
+machine down slows both of its numbers down.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ class Target:
         of, to: the ratio is seconds(of) / seconds(to); without `to`, it is seconds(of).
         at_least, at_most: the bound; one of the two.
         because: why it is out of reach, where it is missed.
-        limit: a side that does only what `to` (or an `of` that has to be fast) cannot do without. Where the target is
-            missed, what that side itself would get in the same rounds is printed beside it.
+        limit: a side that does only what `to` (or an `of` that has to be fast) cannot do without. Where the
+            target is missed, what that side itself would get in the same rounds is printed beside it.
     """
 
     of: str
@@ -42,7 +42,9 @@ class Target:
     limit: str = ""
 
     def met(self, ratio: float) -> bool:
-        return (self.at_least is None or ratio >= self.at_least) and (self.at_most is None or ratio <= self.at_most)
+        return (self.at_least is None or ratio >= self.at_least) and (
+            self.at_most is None or ratio <= self.at_most
+        )
 
     def __str__(self) -> str:
         bound = f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
@@ -58,7 +60,8 @@ class Target:
 
 
 def timed(work: Callable[[], object]) -> Callable[[], float]:
-    """CPU seconds of this process (all sides compute on one thread): what other processes do is not counted."""
+    """CPU seconds of this process (all sides compute on one thread): what other processes do is not
+    counted."""
 
     def once() -> float:
         start = time.process_time()
@@ -68,7 +71,9 @@ def timed(work: Callable[[], object]) -> Callable[[], float]:
     return once
 
 
-def measure(sides: Mapping[str, Callable[[], float]], *, runs: int = 5, seed: int = 0) -> dict[str, list[float]]:
+def measure(
+    sides: Mapping[str, Callable[[], float]], *, runs: int = 5, seed: int = 0
+) -> dict[str, list[float]]:
     """Seconds of every side, `runs` times each after one warm-up, round by round in shuffled order."""
     order, shuffled = list(sides), random.Random(seed)
     for side in order:
@@ -129,7 +134,8 @@ def markdown(result: Mapping[str, object]) -> str:
     rows, targets, notes = result["rows"], result.get("targets", []), result.get("notes", [])
     assert isinstance(rows, list) and isinstance(targets, list) and isinstance(notes, list)
     lines += [
-        f"| {r['side']} | {r['seconds']:.3f} | {r['low']:.3f} - {r['high']:.3f} | {r['ratio']:.2f} |" for r in rows
+        f"| {r['side']} | {r['seconds']:.3f} | {r['low']:.3f} - {r['high']:.3f} | {r['ratio']:.2f} |"
+        for r in rows
     ]
     if targets:
         lines += ["", "| target | measured | |", "|---|---|---|"]

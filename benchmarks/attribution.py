@@ -1,4 +1,5 @@
-"""P5. First-order effects of all features of a coder, beside plain forward passes and exact patches of each."""
+"""P5. First-order effects of all features of a coder, beside plain forward passes and exact patches of
+each."""
 
 from __future__ import annotations
 
@@ -51,7 +52,9 @@ def compare(size: str) -> None:
         source, here = seen
         assert here.grad is not None
         with torch.no_grad():
-            return (coder.encode(source) - coder.encode(here.detach())) * (here.grad @ coder.rows(range(coder.d_sae)).T)
+            return (coder.encode(source) - coder.encode(here.detach())) * (
+                here.grad @ coder.rows(range(coder.d_sae)).T
+            )
 
     attribution = attributed()
     features = attribution.table[attribution.table["node"] == "feature"]
@@ -78,7 +81,10 @@ def compare(size: str) -> None:
         f"P5. {coder.d_sae} features of a coder, {TEXTS} pairs of {LENGTH} tokens, {size} host",
         found,
         floor=FLOOR,
-        targets=[Target(OURS, FLOOR, at_most=3.5, limit=NEEDED, because=BECAUSE), Target(exact, OURS, at_least=100)],
+        targets=[
+            Target(OURS, FLOOR, at_most=3.5, limit=NEEDED, because=BECAUSE),
+            Target(exact, OURS, at_least=100),
+        ],
         notes=[f"{audit}"],
     )
 

@@ -38,7 +38,9 @@ def truncated(host: rm.Host, layer: int) -> torch.nn.Module:
     return twin
 
 
-def saelens_runner(host: rm.Host, ids: torch.Tensor, batch: int, folder: Path, layer: int) -> CacheActivationsRunner:
+def saelens_runner(
+    host: rm.Host, ids: torch.Tensor, batch: int, folder: Path, layer: int
+) -> CacheActivationsRunner:
     """SAELens' runner over the same ids, ready to run; one buffer, which is what it rounds up to."""
     if not (folder / "model").exists():
         host.model.save_pretrained(folder / "model")
@@ -76,7 +78,10 @@ def compare(size: str, n_rows: int, batch: int, folder: Path) -> None:
         return rm.capture(host, rollouts, [site], out=folder / "ours", batch_size=batch, progress=False)
 
     def bridge() -> torch.Tensor:
-        seen = [host.lens.run_with_cache(some, names_filter=hook, stop_at_layer=layer + 1)[1][hook] for some in batches]
+        seen = [
+            host.lens.run_with_cache(some, names_filter=hook, stop_at_layer=layer + 1)[1][hook]
+            for some in batches
+        ]
         save_file({"acts": torch.cat(seen)}, folder / "bridge.safetensors")
         return torch.cat(seen)
 

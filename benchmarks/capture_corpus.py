@@ -36,13 +36,17 @@ def several_sites(size: str, n_rows: int, folder: Path) -> None:
         return rm.capture(host, rollouts, sites, out=folder / "ours", batch_size=BATCH, progress=False)
 
     def bridge() -> dict[str, torch.Tensor]:
-        seen = [host.lens.run_with_cache(x, names_filter=hooks, stop_at_layer=layers[-1] + 1)[1] for x in batches]
+        seen = [
+            host.lens.run_with_cache(x, names_filter=hooks, stop_at_layer=layers[-1] + 1)[1] for x in batches
+        ]
         acts = {hook: torch.cat([cache[hook] for cache in seen]) for hook in hooks}
         save_file(acts, folder / "bridge.safetensors")
         return acts
 
     def saelens() -> float:
-        runners = [saelens_runner(host, ids, BATCH, folder, layer) for layer in layers]  # loading is not counted
+        runners = [
+            saelens_runner(host, ids, BATCH, folder, layer) for layer in layers
+        ]  # loading is not counted
         return sum(timed(runner.run)() for runner in runners)
 
     with torch.no_grad():
@@ -51,7 +55,9 @@ def several_sites(size: str, n_rows: int, folder: Path) -> None:
         for site, hook in zip(sites, hooks, strict=True):
             apart = seen[hook].reshape(-1, host.d_model) - captured.at(site)
             assert apart.abs().max() <= 1e-4 * captured.at(site).abs().max()  # eager attention there
-        found = measure({FLOOR: timed(floor), OURS: timed(ours), BRIDGE: timed(bridge), SAELENS: saelens}, runs=5)
+        found = measure(
+            {FLOOR: timed(floor), OURS: timed(ours), BRIDGE: timed(bridge), SAELENS: saelens}, runs=5
+        )
     report(
         f"capture_sites_{size}",
         f"P1. {ids.numel()} tokens of four sites into a store, {size} host, batches of {BATCH} x {LENGTH}",
@@ -59,7 +65,13 @@ def several_sites(size: str, n_rows: int, folder: Path) -> None:
         floor=FLOOR,
         targets=[
             Target(SAELENS, OURS, at_least=3, limit=FLOOR, because="its runs for the lower sites stop lower"),
-            Target(BRIDGE, OURS, at_least=1.5, limit=FLOOR, because="the floor writes nothing, both others four sites"),
+            Target(
+                BRIDGE,
+                OURS,
+                at_least=1.5,
+                limit=FLOOR,
+                because="the floor writes nothing, both others four sites",
+            ),
         ],
         notes=["SAELens' runner takes one site: it ran four times. The others see each text once."],
     )
@@ -76,7 +88,8 @@ def different_lengths(size: str, n_rows: int, folder: Path) -> None:
     longest_first = sorted(rows, key=len, reverse=True)
 
     def padded(texts: list[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Batches padded on the right, where causal attention needs no mask, and which of their tokens are texts'."""
+        """Batches padded on the right, where causal attention needs no mask, and which of their tokens are
+        texts'."""
         some = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
         real = [torch.tensor([len(text) for text in batch])[:, None] for batch in some]
         ids = [pad_sequence(batch, batch_first=True) for batch in some]
@@ -100,7 +113,9 @@ def different_lengths(size: str, n_rows: int, folder: Path) -> None:
         return torch.cat(acts)
 
     def saelens(ids: torch.Tensor) -> float:
-        return timed(saelens_runner(host, ids, BATCH, folder, layer).run)()  # loading the model is not counted
+        return timed(
+            saelens_runner(host, ids, BATCH, folder, layer).run
+        )()  # loading the model is not counted
 
     rows_padded = pad_sequence(rows, batch_first=True)
     joined = torch.cat(rows)
@@ -130,10 +145,13 @@ def different_lengths(size: str, n_rows: int, folder: Path) -> None:
             Target(SAELENS, OURS, at_least=3, limit=FLOOR),
         ],
         notes=[
-            "Lengths are log-normal, median 99 tokens, sigma 0.6. The floor gets the texts sorted by length; the "
+            "Lengths are log-normal, median 99 tokens, sigma 0.6. The floor gets the texts sorted by "
+            "length; the "
             f"TransformerBridge gets them as they come, {BATCH} at a time, padded on the right.",
-            "SAELens' runner takes contexts of one length. Padded to the longest text, it writes the activations these "
-            "texts have (and those of the padding); packed, it writes as many rows, of tokens that follow other texts.",
+            "SAELens' runner takes contexts of one length. Padded to the longest text, it writes the "
+            "activations these "
+            "texts have (and those of the padding); packed, it writes as many rows, of tokens that follow "
+            "other texts.",
         ],
     )
 

@@ -1,4 +1,5 @@
-"""P1. What a capture into a store, and its shuffled reading, take in time and memory as tokens grow to 10 million."""
+"""P1. What a capture into a store, and its shuffled reading, take in time and memory as tokens grow to 10
+million."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ import torch
 from _table import report, timed
 
 import reasonmech as rm
-from reasonmech.organisms.corpus import documents
+from reasonmech.organisms.training.corpus import documents
 
 SITE = "resid_post.2"
 PAGE = 512  # documents that are written at once
@@ -40,7 +41,8 @@ class Corpus(Sequence[str]):
 
 
 def memory(kind: str) -> float:
-    """MB of this process: resident now ("VmRSS") or at most ("VmHWM"; getrusage would report the parent's)."""
+    """MB of this process: resident now ("VmRSS") or at most ("VmHWM"; getrusage would report the
+    parent's)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
 
@@ -52,7 +54,8 @@ def forget_peak() -> float:
 
 
 def grow(tokens: int) -> None:
-    """Capture about so many tokens of tiny-when's base in this process, and read them shuffled; print what it took."""
+    """Capture about so many tokens of tiny-when's base in this process, and read them shuffled; print what it
+    took."""
     torch.set_num_threads(1)
     host, texts, size = rm.load_pair("tiny-when").base, Corpus(tokens // WORDS), 4096
     rm.capture(host, [texts[0]], [SITE], progress=False)  # what loads late is loaded
@@ -83,7 +86,8 @@ def growth(largest: int = 10_100_000) -> None:
         found[f"{factor}x: {took['tokens']} tokens captured"] = [took["seconds"]] * 2
         found[f"{factor}x: read once in random order"] = [took["reading"]] * 2
         notes.append(
-            f"{took['tokens']} tokens, {took['stored'] / 1e6:.0f} MB on disk: {took['before']:.0f} MB resident before"
+            f"{took['tokens']} tokens, {took['stored'] / 1e6:.0f} MB on disk: {took['before']:.0f} MB "
+            "resident before"
             f" the capture, libraries and model included; at most {took['peak']:.0f} MB during it, at most"
             f" {took['reading_peak']:.0f} MB during one epoch of shuffled reading (VmHWM)."
         )
@@ -94,7 +98,8 @@ def growth(largest: int = 10_100_000) -> None:
     notes += [
         f"Slope of the peak from 4x to 16x: {slope:.1f} MB a million tokens of the capture, "
         f"{(last['reading_peak'] - first['reading_peak']) / more:.1f} of the reading.",
-        f"Target: 10 M tokens under 2 GB resident. Measured: {highest:.0f} MB for {last['tokens'] / 1e6:.1f} M tokens"
+        f"Target: 10 M tokens under 2 GB resident. Measured: {highest:.0f} MB for "
+        f"{last['tokens'] / 1e6:.1f} M tokens"
         f" ({'met' if highest < LIMIT else '**missed**'}).",
     ]
     title = "P1. Growth with tokens: the corpus of tiny-when, its base, one site into a store"

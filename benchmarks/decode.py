@@ -1,4 +1,5 @@
-"""P2. Steered and clamped decoding with a KV cache, batched, beside plain Hugging Face and what users pick instead."""
+"""P2. Steered and clamped decoding with a KV cache, batched, beside plain Hugging Face and what users pick
+instead."""
 
 from __future__ import annotations
 
@@ -20,14 +21,19 @@ PROMPT, NEW = 32, 32
 CASES = {("tiny", 1): 9, ("tiny", 32): 7, ("mid", 1): 5, ("mid", 32): 5}
 FLOOR, HOOKED = "Hugging Face, unsteered (floor)", "Hugging Face + hook"
 UNSTEERED, OURS = "reasonmech, unsteered", "reasonmech, steer"
-TOPK, TOPK_HOOK = "reasonmech, clamp 2 TopK features", "Hugging Face + hook that encodes all and takes the top k"
+TOPK, TOPK_HOOK = (
+    "reasonmech, clamp 2 TopK features",
+    "Hugging Face + hook that encodes all and takes the top k",
+)
 JUMP, JUMP_HOOK = "reasonmech, clamp 2 JumpReLU features", "Hugging Face + hook that encodes 2 columns"
 BRIDGE = "TransformerBridge.generate + hooks"
 PYVENE = "pyvene, addition to each new token"
 LAYER = 2
 FEATURES, AMOUNT, K = [3, 9], 8.0, 32
 WHOLE_ENCODER = "which features a TopK coder fires depends on all of them: the whole encoder, for each token"
-OWN_LOOP = "the rest is the receipt: at each token which rows were marked, which fired, and the size of the edit"
+OWN_LOOP = (
+    "the rest is the receipt: at each token which rows were marked, which fired, and the size of the edit"
+)
 
 Hook = Callable[[object, object, Tensor], Tensor]
 
@@ -51,7 +57,9 @@ def peers(host: rm.Host, ids: Tensor, vector: Tensor) -> dict[str, Callable[[], 
     if find_spec("pyvene") is not None:
         import pyvene
 
-        place = pyvene.RepresentationConfig(LAYER, "block_output", "pos", 1, source_representation=vector[None, None])
+        place = pyvene.RepresentationConfig(
+            LAYER, "block_output", "pos", 1, source_representation=vector[None, None]
+        )
         config = pyvene.IntervenableConfig([place], intervention_types=pyvene.AdditionIntervention)
         twin = make_host("tiny" if host.n_layers == 4 else "mid").model
         intervenable = pyvene.IntervenableModel(config, model=twin)
@@ -98,9 +106,9 @@ class Case:
     def plain(self) -> Tensor:
         mask, pad = torch.ones_like(self.ids), self.host.pad_id
         model = self.host.model
-        return model.generate(self.ids, attention_mask=mask, max_new_tokens=NEW, do_sample=False, pad_token_id=pad)[
-            :, PROMPT:
-        ]
+        return model.generate(
+            self.ids, attention_mask=mask, max_new_tokens=NEW, do_sample=False, pad_token_id=pad
+        )[:, PROMPT:]
 
     def hooked(self, hook: Hook) -> Tensor:
         handle = self.host.model.get_submodule(f"model.layers.{LAYER}").register_forward_hook(hook)
@@ -111,13 +119,17 @@ class Case:
 
     def written(self, *plan: rm.Intervention) -> Tensor:
         decode = rm.Decode(max_new_tokens=NEW)
-        rollouts = rm.generate(self.host, self.prompts, list(plan), decode=decode, progress=False, receipt="none")
+        rollouts = rm.generate(
+            self.host, self.prompts, list(plan), decode=decode, progress=False, receipt="none"
+        )
         return torch.tensor([rollout.ids for rollout in rollouts])
 
     def bridge(self, vector: Tensor) -> Tensor:
         bridge = self.host.lens
         with bridge.hooks(fwd_hooks=[(f"blocks.{LAYER}.hook_out", lambda x, hook: x + vector)]):
-            out = bridge.generate(self.ids, max_new_tokens=NEW, do_sample=False, stop_at_eos=False, verbose=False)
+            out = bridge.generate(
+                self.ids, max_new_tokens=NEW, do_sample=False, stop_at_eos=False, verbose=False
+            )
         return out[:, PROMPT:]
 
 
@@ -153,7 +165,9 @@ def compare(size: str, rows: int, runs: int) -> None:
     with torch.no_grad():
         plain, steered_ids = sides[FLOOR](), sides[HOOKED]()
         references = {UNSTEERED: plain, TOPK: sides[TOPK_HOOK](), JUMP: sides[JUMP_HOOK](), OURS: steered_ids}
-        references |= {side: case.written(answered) if side == PYVENE else steered_ids for side in (BRIDGE, *others)}
+        references |= {
+            side: case.written(answered) if side == PYVENE else steered_ids for side in (BRIDGE, *others)
+        }
         for side, reference in references.items():
             assert side == UNSTEERED or not torch.equal(reference, plain), f"{side} changes nothing"
             agreement = float((sides[side]() == reference).float().mean())

@@ -1,4 +1,5 @@
-"""P2. What torch.compile would give: a decoding loop over a cache of fixed size, with one resident hook, compiled."""
+"""P2. What torch.compile would give: a decoding loop over a cache of fixed size, with one resident hook,
+compiled."""
 
 from __future__ import annotations
 
@@ -20,7 +21,9 @@ EAGER, COMPILED = "Hugging Face + hook, fixed cache, own loop", "the same, compi
 NOT_BUILT = "the runtime does not compile, see docs/decisions/022-no-compilation.md"
 
 
-def decoding(case: Case, step: Callable[[Tensor, Tensor], Tensor], cache: StaticCache) -> Callable[[], Tensor]:
+def decoding(
+    case: Case, step: Callable[[Tensor, Tensor], Tensor], cache: StaticCache
+) -> Callable[[], Tensor]:
     """A greedy loop: the prompt eagerly, then `step` (the tokens, their position) for each new token."""
 
     def loop() -> Tensor:
@@ -43,7 +46,9 @@ def decoding(case: Case, step: Callable[[Tensor, Tensor], Tensor], cache: Static
     return loop
 
 
-def is_hook_ignored(case: Case, vector: Tensor, eager: Callable[[], Tensor], fast: Callable[[], Tensor]) -> bool:
+def is_hook_ignored(
+    case: Case, vector: Tensor, eager: Callable[[], Tensor], fast: Callable[[], Tensor]
+) -> bool:
     """Whether a hook that is added after compiling, to a block that had none, is left out without a word."""
     other = case.host.model.get_submodule(f"model.layers.{LAYER - 1}")
     before = fast()
@@ -63,10 +68,14 @@ def compare(size: str, rows: int, runs: int, *, backend: str = "inductor") -> No
     resident, cache = vector.clone(), StaticCache(config=case.host.model.config, max_cache_len=PROMPT + NEW)
 
     def step(token: Tensor, position: Tensor) -> Tensor:
-        out = case.host.model(token, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=1)
+        out = case.host.model(
+            token, position_ids=position, past_key_values=cache, use_cache=True, logits_to_keep=1
+        )
         return out.logits[:, -1].argmax(-1)
 
-    eager, fast = (decoding(case, one, cache) for one in (step, torch.compile(step, dynamic=False, backend=backend)))
+    eager, fast = (
+        decoding(case, one, cache) for one in (step, torch.compile(step, dynamic=False, backend=backend))
+    )
     block = case.host.model.get_submodule(f"model.layers.{LAYER}")
 
     def with_resident(loop: Callable[[], Tensor]) -> Tensor:
@@ -103,8 +112,10 @@ def compare(size: str, rows: int, runs: int, *, backend: str = "inductor") -> No
         floor=FLOOR,
         targets=[Target(FLOOR, OURS, at_least=1.3, limit=COMPILED, because=NOT_BUILT)],
         notes=[
-            f"Compiling this one batch shape took {seconds:.0f} s (wall time, first loop included, nothing cached).",
-            f"A hook added after compiling to a block that had none: {'ignored in silence' if ignored else 'seen'}.",
+            f"Compiling this one batch shape took {seconds:.0f} s (wall time, first loop included, nothing "
+            "cached).",
+            "A hook added after compiling to a block that had none: "
+            f"{'ignored in silence' if ignored else 'seen'}.",
         ],
     )
 

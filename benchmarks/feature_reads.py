@@ -1,4 +1,5 @@
-"""P7. Ablating 10 of 16k features of a wide stream: read what the plan needs and write a difference, or encode all."""
+"""P7. Ablating 10 of 16k features of a wide stream: read what the plan needs and write a difference, or
+encode all."""
 
 from __future__ import annotations
 
@@ -69,7 +70,9 @@ def compare(architecture: str, directory: Path) -> None:
         COLUMNS: lambda: x @ weight,
         OURS: lambda: change(plan, x, None, place),
         WHOLE: lambda: (x @ coder.sae.W_enc).topk(K, sorted=False),
-        "encode all, write the difference": lambda: x - coder.encode(x)[:, list(INDICES)] @ coder.rows(INDICES),
+        "encode all, write the difference": lambda: (
+            x - coder.encode(x)[:, list(INDICES)] @ coder.rows(INDICES)
+        ),
         "encode all, splice by hand": splice_of_three,
         SPLICE: splice,
     }
@@ -81,7 +84,8 @@ def compare(architecture: str, directory: Path) -> None:
         found = measure({name: timed(side) for name, side in sides.items()}, runs=7)
     report(
         f"feature_reads_{architecture}",
-        f"P7. Ablating {len(INDICES)} of {D_SAE} features ({architecture}, d_model {D_MODEL}, {TOKENS} tokens)",
+        f"P7. Ablating {len(INDICES)} of {D_SAE} features ({architecture}, d_model {D_MODEL}, {TOKENS} "
+        "tokens)",
         found,
         floor=COLUMNS,
         targets=[

@@ -1,4 +1,5 @@
-"""P4. A patch grid, layers x positions: beside TransformerLens' loop and a batched form that recomputes everything."""
+"""P4. A patch grid, layers x positions: beside TransformerLens' loop and a batched form that recomputes
+everything."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ ROWS, GOOD, BAD = 64, 11, 12
 OURS, LOOP = "rm.patch_grid", "TransformerLens, one cell after the other"
 BATCHED = "batched by hand, whole passes"
 PRODUCTS = (
-    "four fifths of rm.patch_grid are matrix products (torch.profiler, mid host), and a batch runs them 3 times as fast"
+    "four fifths of rm.patch_grid are matrix products (torch.profiler, mid host), and a batch runs them 3 "
+    "times as fast"
     " a row as one text alone, no more"
 )
 BOOKS = "at 64 dimensions a row of a whole pass is 0.3 ms: positions, masks and the table weigh more"
@@ -57,7 +59,9 @@ def compare(size: str) -> None:
             some, handles = cells[start : start + ROWS], []
             for layer in {layer for layer, _ in some}:
 
-                def put(module: object, args: tuple[Tensor, ...], layer: int = layer, some: list = some) -> tuple:
+                def put(
+                    module: object, args: tuple[Tensor, ...], layer: int = layer, some: list = some
+                ) -> tuple:
                     x = args[0].clone()
                     for row, (at, position) in enumerate(some):
                         if at == layer:
@@ -65,7 +69,9 @@ def compare(size: str) -> None:
                     return (x, *args[1:])
 
                 handles.append(blocks[layer].register_forward_pre_hook(put))
-            found.append(value(host.model(corrupt.expand(len(some), -1), use_cache=False, logits_to_keep=1).logits))
+            found.append(
+                value(host.model(corrupt.expand(len(some), -1), use_cache=False, logits_to_keep=1).logits)
+            )
             for handle in handles:
                 handle.remove()
         return torch.cat(found).reshape(host.n_layers, length)

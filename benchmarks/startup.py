@@ -1,4 +1,5 @@
-"""How long a user waits before anything happens: `import reasonmech` and `reasonmech --help`, beside upstream."""
+"""How long a user waits before anything happens: `import reasonmech` and `reasonmech --help`, beside
+upstream."""
 
 from __future__ import annotations
 

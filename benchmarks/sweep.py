@@ -1,4 +1,5 @@
-"""P3. A sweep of directions, amounts and masks over one set of texts: beside loops, and the layers above the site."""
+"""P3. A sweep of directions, amounts and masks over one set of texts: beside loops, and the layers above the
+site."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from _table import Target, measure, report, timed
 from torch import Tensor
 
 import reasonmech as rm
-from reasonmech.causal.sweep_values import Configuration
+from reasonmech.causal.sweeps.values import Configuration
 from reasonmech.metrics import logit_diff
 
 TEXTS, LENGTH, AXES, AMOUNTS, ROWS = 8, 64, 8, (2.0, 8.0), 128
@@ -102,7 +103,9 @@ def with_hooks(case: Case, *, at_once: int) -> Callable[[], Tensor]:
 
             for start in range(0, TEXTS, at_once):
                 with torch.no_grad():
-                    logits = bridge.run_with_hooks(case.ids[start : start + at_once], fwd_hooks=[(name, add)])[:, -1]
+                    logits = bridge.run_with_hooks(
+                        case.ids[start : start + at_once], fwd_hooks=[(name, add)]
+                    )[:, -1]
                 found.append(logits[:, GOOD] - logits[:, BAD])
         return torch.cat(found)
 
@@ -110,7 +113,8 @@ def with_hooks(case: Case, *, at_once: int) -> Callable[[], Tensor]:
 
 
 def layers_above(case: Case) -> Callable[[], None]:
-    """The floor: blocks above the site, norm and head of the last token, for every cell, and one whole clean pass."""
+    """The floor: blocks above the site, norm and head of the last token, for every cell, and one whole clean
+    pass."""
     inner = case.host.model.model
 
     def run() -> None:
@@ -148,10 +152,16 @@ def compare(size: str, what: str, where: dict[str, slice], targets: list[Target]
     )
 
 
-HOOKS, WHOLE, FLOOR = "run_with_hooks, one text per call", "batched loop, whole passes", "layers above the site"
+HOOKS, WHOLE, FLOOR = (
+    "run_with_hooks, one text per call",
+    "batched loop, whole passes",
+    "layers above the site",
+)
 AT_THE_END = {"last 16": slice(-16, None), "last 4": slice(-4, None), "last": slice(-1, None)}
 BOUNDED = "no token before an edit is left to skip, so at most a half of a whole pass can be saved"
-SMALL = "a pass of 64 dimensions is so short that books (masks, hashes, the table) weigh as much as arithmetic"
+SMALL = (
+    "a pass of 64 dimensions is so short that books (masks, hashes, the table) weigh as much as arithmetic"
+)
 
 if __name__ == "__main__":
     for host_size in LAYERS:

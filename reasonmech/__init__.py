@@ -1,4 +1,5 @@
-"""reasonmech: which reasoning features a base model already carries, and what firing them at the right moment does.
+"""reasonmech: which reasoning features a base model already carries, and what firing them at the right moment
+does.
 
 Every public name is here and loads on first use: `import reasonmech as rm` takes a fraction of a second.
 """
@@ -32,17 +33,11 @@ if TYPE_CHECKING:
     )
     from reasonmech.coders import (
         CoderConfig,
-        Sentences,
-        SentenceTaxonomy,
         SparseCoder,
         convert_coder,
-        judge_taxonomy,
         load_coder,
-        load_taxonomy,
-        score_taxonomy,
         train_coder,
         train_coders,
-        train_taxonomies,
         training_curve,
     )
     from reasonmech.experiments import Run, load_run, run
@@ -117,6 +112,14 @@ if TYPE_CHECKING:
     )
     from reasonmech.site import Site
     from reasonmech.tasks import grade, load_task, parse
+    from reasonmech.taxonomies.sae import (
+        Sentences,
+        SentenceTaxonomy,
+        judge_taxonomy,
+        load_taxonomy,
+        score_taxonomy,
+        train_taxonomies,
+    )
     from reasonmech.viz import Dashboard, Findings, dashboard, look
 
 __version__ = "0.1.0"
@@ -127,20 +130,26 @@ _EXPORTS = {
     "hosts": "register_pair_path pair_names ModelPair Host",
     "problem": "Problem ProblemSet",
     "tasks": "load_task grade parse",
-    "runtime": "generate Decode forward capture estimate_capture Keep TopCodes Activations check_fit mean_of resampled",
+    "runtime": "generate Decode forward capture estimate_capture Keep TopCodes Activations check_fit "
+    "mean_of resampled",
     "rollout": "Rollout Rollouts Sentence Trace",
     "site": "Site",
-    "coders": "train_coder train_coders training_curve load_coder convert_coder CoderConfig SparseCoder Sentences "
-    "train_taxonomies load_taxonomy score_taxonomy judge_taxonomy SentenceTaxonomy",
+    "coders": "train_coder train_coders training_curve load_coder convert_coder CoderConfig SparseCoder",
+    "taxonomies.sae": "Sentences train_taxonomies load_taxonomy score_taxonomy judge_taxonomy "
+    "SentenceTaxonomy",
     "behaviours": "label agreement TraceColumns",
     "labels": "Labels Opportunity Span",
-    "locate": "locate select direction matched_features feature_stats FeatureTable hazard_kept ladder logit_lens",
+    "locate": "locate select direction matched_features feature_stats FeatureTable hazard_kept ladder "
+    "logit_lens",
     "locate.falsify": "falsify Falsification",
-    "interventions": "ablate clamp scale steer patch Features Direction Subspace Whole everywhere prompt generated at "
+    "interventions": "ablate clamp scale steer patch Features Direction Subspace Whole everywhere prompt "
+    "generated at "
     "tokens inside sentence_starts labelled always above below ramp disagree uncertain_above bind as_hooks",
-    "causal": "patch_grid PatchGrid effects Effects attribute Attribution audit Audit faithfulness Faithfulness grid "
+    "causal": "patch_grid PatchGrid effects Effects attribute Attribution audit Audit faithfulness "
+    "Faithfulness grid "
     "Configuration sweep sweep_rollouts estimate_sweep SweepTable",
-    "metrics": "logit_diff onset_log_odds answer_likelihood next_token_kl behaviour_rate accuracy agreement_table",
+    "metrics": "logit_diff onset_log_odds answer_likelihood next_token_kl behaviour_rate accuracy "
+    "agreement_table",
     "hybrid": "Hybrid Kinds train_vectors VectorConfig",
     "experiments": "run load_run Run",
     "report": "report",
@@ -164,7 +173,9 @@ sys.modules[__name__].__class__ = _Package
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(sorted(_HOME))}")
+        raise AttributeError(
+            f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(sorted(_HOME))}"
+        )
     value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value

@@ -65,7 +65,8 @@ class CorruptFileError(ReasonmechError):
 
 
 class NotBuiltError(ReasonmechError):
-    """An organism whose weights are not on this machine; the message says how to build them, and how long it takes."""
+    """An organism whose weights are not on this machine; the message says how to build them, and how long it
+    takes."""
 
 
 class PickleRefusedError(ReasonmechError):

@@ -15,7 +15,8 @@ Mode = Literal["anticipates", "recognises"]
 
 
 class Opportunity(NamedTuple):
-    """A moment at which a behaviour could begin: offset of the next sentence's first token; `onset`: it began."""
+    """A moment at which a behaviour could begin: offset of the next sentence's first token; `onset`: it
+    began."""
 
     offset: int
     onset: bool
@@ -54,7 +55,8 @@ class Labels:
     def from_opportunities(
         cls, behaviour: str, rollouts: Sequence[Rollout], opportunities: Sequence[Sequence[Opportunity]]
     ) -> Labels:
-        """Anticipation labels: read the last token before each opportunity, positive where the behaviour began."""
+        """Anticipation labels: read the last token before each opportunity, positive where the behaviour
+        began."""
         rows = [
             (r, len(rollouts[r].prompt_ids) + o.offset - 1, o.onset, rollouts[r].problem.id)
             for r, found in enumerate(opportunities)
@@ -66,7 +68,8 @@ class Labels:
     def from_spans(
         cls, behaviour: str, rollouts: Sequence[Rollout], spans: Sequence[Sequence[Span | tuple[int, int]]]
     ) -> Labels:
-        """Recognition labels for your own spans: every token that the model chose is a row, positive inside a span.
+        """Recognition labels for your own spans: every token that the model chose is a row, positive inside a
+        span.
 
         Args:
             spans: per rollout, half-open token offsets from its first generated token.
@@ -85,7 +88,8 @@ class Labels:
             for start, stop in found:
                 if not 0 <= start < stop <= len(rollout.ids):
                     raise DataError(
-                        f"span [{start}, {stop}) of rollout {r} lies outside its {len(rollout.ids)} generated tokens",
+                        f"span [{start}, {stop}) of rollout {r} lies outside its {len(rollout.ids)} "
+                        "generated tokens",
                         allowed=f"0 <= start < stop <= {len(rollout.ids)}",
                     )
                 inside[start:stop] = True
@@ -97,8 +101,15 @@ class Labels:
     @classmethod
     def _build(cls, behaviour: str, mode: Mode, rows: Sequence[tuple[int, int, bool, str]]) -> Labels:
         if not rows:
-            raise DataError(f"no labelled position for behaviour {behaviour!r}", do="use more or longer rollouts")
+            raise DataError(
+                f"no labelled position for behaviour {behaviour!r}", do="use more or longer rollouts"
+            )
         rollout, position, positive, problem = zip(*rows, strict=True)
         return cls(
-            behaviour, mode, np.array(rollout), np.array(position), np.array(positive, dtype=bool), np.array(problem)
+            behaviour,
+            mode,
+            np.array(rollout),
+            np.array(position),
+            np.array(positive, dtype=bool),
+            np.array(problem),
         )

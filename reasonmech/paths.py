@@ -27,11 +27,15 @@ ORGANISM_PREFIX: Final = "organism:"
 CACHE_VARIABLE: Final = "REASONMECH_CACHE"
 PLAN_FILE: Final = "plan.json"  # of a capture or a sweep that a kill interrupted
 LOCK_FILE: Final = ".lock"
-RESUMABLE: Final = (PLAN_FILE, "stages")  # in a partial directory: a capture's, a sweep's or a run's, which goes on
+RESUMABLE: Final = (
+    PLAN_FILE,
+    "stages",
+)  # in a partial directory: a capture's, a sweep's or a run's, which goes on
 
 
 def config_dir() -> Path:
-    """Directory of the shipped configurations: `sae_configs/` of a checkout, else the copy inside the wheel."""
+    """Directory of the shipped configurations: `sae_configs/` of a checkout, else the copy inside the
+    wheel."""
     in_checkout, in_wheel = _PACKAGE.parent / "sae_configs", _PACKAGE / "_sae_configs"
     return in_checkout if in_checkout.is_dir() else in_wheel
 
@@ -47,7 +51,8 @@ def organism_dir() -> Path:
 
 
 def resolve(path: str | Path) -> Path | None:
-    """A local path: "organism:tiny-when/base" points at shipped weights, "~" at home. None where nothing is there.
+    """A local path: "organism:tiny-when/base" points at shipped weights, "~" at home. None where nothing is
+    there.
 
     Raises:
         UnknownNameError: no such organism is shipped; those that are shipped are listed.
@@ -56,7 +61,9 @@ def resolve(path: str | Path) -> Path | None:
     if text.startswith(ORGANISM_PREFIX):
         found = organism_dir() / text.removeprefix(ORGANISM_PREFIX)
         if not found.exists():
-            shipped = sorted(p.relative_to(organism_dir()).as_posix() for p in organism_dir().glob("*/*") if p.is_dir())
+            shipped = sorted(
+                p.relative_to(organism_dir()).as_posix() for p in organism_dir().glob("*/*") if p.is_dir()
+            )
             raise UnknownNameError("organism", text, [ORGANISM_PREFIX + name for name in shipped])
         return found
     local = Path(text).expanduser()
@@ -67,7 +74,8 @@ def read_config(path: Path, model: type[M]) -> M:
     """Read a YAML file into a pydantic model.
 
     Raises:
-        ConfigError: not YAML, or keys that the model does not have or accept; the file and every key are named.
+        ConfigError: not YAML, or keys that the model does not have or accept; the file and every key are
+            named.
     """
     try:
         return model.model_validate(yaml.safe_load(path.read_text()))
@@ -108,7 +116,9 @@ def check_new(path: str | Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"{path.parent} cannot be created: {error}", do="choose a directory you can write") from error
+        raise OutputError(
+            f"{path.parent} cannot be created: {error}", do="choose a directory you can write"
+        ) from error
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputError(f"{path.parent} cannot be written", do="choose a directory you can write")
     return path
@@ -124,13 +134,18 @@ def read_plan(directory: Path) -> dict[str, Any] | None:
     try:
         return json.loads(file.read_text()) if file.is_file() else None
     except ValueError as error:
-        raise CorruptFileError(f"{file} is not JSON: {error}", do=f"delete {directory}, and begin again") from error
+        raise CorruptFileError(
+            f"{file} is not JSON: {error}", do=f"delete {directory}, and begin again"
+        ) from error
 
 
-def begun(directory: Path, plan: Mapping[str, Any], *, beside: Collection[str] = ()) -> Literal["new", "same", "other"]:
+def begun(
+    directory: Path, plan: Mapping[str, Any], *, beside: Collection[str] = ()
+) -> Literal["new", "same", "other"]:
     """How a directory that a kill may have left stands to a plan.
 
-    "new" where nothing was begun, "same" where this plan was, "other" where another one was or something else is there.
+    "new" where nothing was begun, "same" where this plan was, "other" where another one was or something else
+    is there.
 
     Args:
         plan: JSON values.
@@ -168,7 +183,8 @@ def write_table(table: pd.DataFrame, path: str | Path) -> None:
 
 @contextmanager
 def only_writer(directory: Path) -> Iterator[None]:
-    """Hold a directory that several processes may reach for this one; the kernel lets go when it dies, however it dies.
+    """Hold a directory that several processes may reach for this one; the kernel lets go when it dies,
+    however it dies.
 
     Raises:
         OutputError: another process holds it, or it cannot be written.
@@ -184,7 +200,8 @@ def only_writer(directory: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise OutputError(
-                f"another process is writing {directory}", do="wait for it, or choose another output directory"
+                f"another process is writing {directory}",
+                do="wait for it, or choose another output directory",
             ) from error
         yield
 

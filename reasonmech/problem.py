@@ -50,9 +50,12 @@ class Environment(Protocol):
 
 
 class ProblemSet(Sequence[Problem]):
-    """Problems of one task with the environment in which they are solved (None: the model writes every token)."""
+    """Problems of one task with the environment in which they are solved (None: the model writes every
+    token)."""
 
-    def __init__(self, problems: Sequence[Problem], *, task: str, environment: Environment | None = None) -> None:
+    def __init__(
+        self, problems: Sequence[Problem], *, task: str, environment: Environment | None = None
+    ) -> None:
         self.problems, self.task, self.environment = tuple(problems), task, environment
 
     @overload

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet_import() -> Iterator[None]:
-    """Undo what transformer_lens 3.9 does when it is imported: it sets the `transformers` logger to errors only, adds
-    a warning filter, and warns of its own deprecations. sae_lens imports it.
+    """Undo what transformer_lens 3.9 does when it is imported: it sets the `transformers` logger to errors
+    only, adds a warning filter, and warns of its own deprecations. sae_lens imports it.
     """
     logger = logging.getLogger("transformers")
     level = logger.level

@@ -17,14 +17,15 @@ Relation = Literal["establishes", "verifies", "revises", "concludes"]
 
 @dataclass(frozen=True)
 class Rollout:
-    """One generated answer. Offsets count from the first generated token; positions from the first prompt token.
+    """One generated answer. Offsets count from the first generated token; positions from the first prompt
+    token.
 
     Attributes:
         prompt_ids, ids: tokens of the prompt and of what was generated (end-of-sequence token included).
         by_environment: per generated token, whether the task's environment wrote it.
         steered: per generated token, whether an intervention fired at the position that predicted it.
-        stop: "eos"; "token" when one of `Decode.stop_tokens` ended it, "length" when it was cut off (both graded as
-            wrong, never dropped).
+        stop: "eos"; "token" when one of `Decode.stop_tokens` ended it, "length" when it was cut off (both
+            graded as wrong, never dropped).
         text: `ids` decoded.
     """
 
@@ -57,12 +58,14 @@ class Sentence:
         value: what it states about that item, None where nothing is stated.
         value_at: offset of the token that states it.
         correct: whether what it states is right for the equation as written (None: nothing to judge).
-        relation: what it does to the item's standing value, whatever words it uses: "establishes" a first one,
-            "verifies" it (stated again beside it), "revises" it (abandoned for this one), "concludes" (the answer).
+        relation: what it does to the item's standing value, whatever words it uses: "establishes" a first
+            one,
+            "verifies" it (stated again beside it), "revises" it (abandoned for this one), "concludes" (the
+            answer).
         standing: the item's standing value when the sentence began (None: none).
         equation: what the value was computed from, as written ("8 + 4"); None where nothing is computed.
-        adopts: the item whose standing value it abandons without a word, by going on from the other one that a check
-            had found; None where it goes on from what stands. `adopted` is that other value.
+        adopts: the item whose standing value it abandons without a word, by going on from the other one that
+            a check had found; None where it goes on from what stands. `adopted` is that other value.
     """
 
     kind: str
@@ -89,12 +92,13 @@ class Trace:
 
 
 class Rollouts(Sequence[Rollout]):
-    """Rollouts of one host or decoder under one plan, in the order of the problems, with what they were made by.
+    """Rollouts of one host or decoder under one plan, in the order of the problems, with what they were made
+    by.
 
     Attributes:
         task: name of the task that grades them ("" for plain prompts).
-        receipt: what each intervention of the plan really did (None without a plan); its JSON values (a dict) after
-            `load`.
+        receipt: what each intervention of the plan really did (None without a plan); its JSON values (a dict)
+            after `load`.
     """
 
     def __init__(self, rollouts: Sequence[Rollout], *, task: str = "", receipt: Any = None) -> None:
@@ -120,7 +124,9 @@ class Rollouts(Sequence[Rollout]):
 
     def save(self, path: str | Path) -> None:
         """Write one JSON object per line, to a temporary name first; the receipt as its JSON values."""
-        receipt = self.receipt if self.receipt is None or isinstance(self.receipt, dict) else self.receipt.to_json()
+        receipt = (
+            self.receipt if self.receipt is None or isinstance(self.receipt, dict) else self.receipt.to_json()
+        )
         path = Path(path)
         partial = path.with_name(path.name + ".partial")
         with partial.open("w") as out:
@@ -137,7 +143,9 @@ class Rollouts(Sequence[Rollout]):
             head, rows = json.loads(lines[0]), [json.loads(line) for line in lines[1:]]
             n, task, receipt = head["n"], head["task"], head["receipt"]
         except (IndexError, KeyError, json.JSONDecodeError) as error:
-            raise CorruptFileError(f"{path} is not a rollout file: {error}", do="generate it again") from error
+            raise CorruptFileError(
+                f"{path} is not a rollout file: {error}", do="generate it again"
+            ) from error
         if len(rows) != n:
             raise CorruptFileError(f"{path} holds {len(rows)} of {n} rollouts", do="generate it again")
         tuples = ("prompt_ids", "ids", "by_environment", "steered")

@@ -6,7 +6,14 @@ from typing import Final, NamedTuple
 
 from reasonmech.errors import UnknownNameError
 
-KINDS: Final = ("resid_pre", "z", "attn_out", "resid_mid", "mlp_out", "resid_post")  # as a block computes them
+KINDS: Final = (
+    "resid_pre",
+    "z",
+    "attn_out",
+    "resid_mid",
+    "mlp_out",
+    "resid_post",
+)  # as a block computes them
 HEADED: Final = "z"
 _DEPTH: Final = {kind: order for order, kind in enumerate(KINDS)}
 
@@ -14,9 +21,9 @@ _DEPTH: Final = {kind: order for order, kind in enumerate(KINDS)}
 class Site(NamedTuple):
     """Where activations are read or written.
 
-    `resid_pre.L` enters block L; `attn_out.L` and `mlp_out.L` are what its two halves add; `resid_mid.L` is the
-    stream between the two; `resid_post.L` leaves the block (= `resid_pre.L+1`). All of these have width d_model.
-    `z.L` is what the heads of block L mixed, before the output projection: all heads side by side
+    `resid_pre.L` enters block L; `attn_out.L` and `mlp_out.L` are what its two halves add; `resid_mid.L` is
+    the stream between the two; `resid_post.L` leaves the block (= `resid_pre.L+1`). All of these have width
+    d_model. `z.L` is what the heads of block L mixed, before the output projection: all heads side by side
     [n_heads * d_head]; `z.L.H` is head H alone [d_head].
     """
 

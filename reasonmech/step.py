@@ -46,7 +46,9 @@ class Step:
     labels: Mapping[str, Mask] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ids: Tokens, *, prompt_length: int | None = None, labels: Mapping[str, Mask] | None = None) -> Step:
+    def of(
+        cls, ids: Tokens, *, prompt_length: int | None = None, labels: Mapping[str, Mask] | None = None
+    ) -> Step:
         """The step of one uncached, unpadded pass; without `prompt_length` all of it is prompt."""
         batch, width = ids.shape
         length = width if prompt_length is None else prompt_length

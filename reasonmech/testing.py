@@ -40,7 +40,9 @@ from reasonmech.step import Step
 
 SPECIAL: Final = ("<pad>", "<eos>", "<unk>", ".", "<think>", "</think>")
 ARCHITECTURES: Final = ("llama", "qwen2", "qwen3", "gemma", "gpt2", "gpt_neox")
-HEAD_GAIN: Final = 30.0  # a random model's top two logits are close; scaled, greedy tokens survive float noise
+HEAD_GAIN: Final = (
+    30.0  # a random model's top two logits are close; scaled, greedy tokens survive float noise
+)
 BODY_GAIN: Final = 5.0  # at the usual initial scale a random model hardly reads its input
 
 
@@ -49,7 +51,9 @@ def tiny_tokenizer(vocab_size: int = 64) -> PreTrainedTokenizerFast:
     words = [*SPECIAL, *(f"w{i}" for i in range(vocab_size - len(SPECIAL)))]
     raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
+    )
 
 
 def tiny_host(
@@ -61,7 +65,8 @@ def tiny_host(
     vocab_size: int = 64,
     dtype: torch.dtype = torch.float32,
 ) -> Host:
-    """A random model of one architecture with a word tokenizer, its norms and biases perturbed, its head scaled by 30.
+    """A random model of one architecture with a word tokenizer, its norms and biases perturbed, its head
+    scaled by 30.
 
     Raises:
         UnknownNameError: the architecture is not one of `ARCHITECTURES`.
@@ -82,7 +87,8 @@ def tiny_host(
 
 
 def tiny_pair(arch: str = "llama", *, seed: int = 0, change: float = 0.1) -> ModelPair:
-    """Two random siblings: the thinking host has the base's weights, each matrix moved by `change` of its own scale."""
+    """Two random siblings: the thinking host has the base's weights, each matrix moved by `change` of its own
+    scale."""
     base, thinking = tiny_host(arch, seed=seed), tiny_host(arch, seed=seed)
     noise = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
@@ -96,7 +102,8 @@ def tiny_pair(arch: str = "llama", *, seed: int = 0, change: float = 0.1) -> Mod
 def tiny_coder(
     host: Host, site: Site | str = "resid_post.1", *, d_sae: int = 64, k: int = 4, seed: int = 0
 ) -> SparseCoder:
-    """A random TopK coder of a host, read back from a directory in SAELens' layout; its hash is the host's."""
+    """A random TopK coder of a host, read back from a directory in SAELens' layout; its hash is the
+    host's."""
     random = torch.Generator().manual_seed(seed)
     rows = torch.nn.functional.normalize(torch.randn(d_sae, host.width(site), generator=random), dim=-1)
     weights = {
@@ -130,14 +137,21 @@ def tiny_coder(
 
 
 def _model(arch: str, *, n_layers: int, d_model: int, vocab_size: int) -> PreTrainedModel:
-    special: dict[str, Any] = {"bos_token_id": None, "eos_token_id": 1, "pad_token_id": 0, "tie_word_embeddings": False}
+    special: dict[str, Any] = {
+        "bos_token_id": None,
+        "eos_token_id": 1,
+        "pad_token_id": 0,
+        "tie_word_embeddings": False,
+    }
     shape: dict[str, Any] = {
         "hidden_size": d_model,
         "num_hidden_layers": n_layers,
         "num_attention_heads": 4,
         "vocab_size": vocab_size,
     }
-    rope: dict[str, Any] = special | shape | {"intermediate_size": 2 * d_model, "max_position_embeddings": 256}
+    rope: dict[str, Any] = (
+        special | shape | {"intermediate_size": 2 * d_model, "max_position_embeddings": 256}
+    )
     grouped: dict[str, Any] = rope | {"num_key_value_heads": 2}
     headed: dict[str, Any] = grouped | {"head_dim": d_model // 4}
     gpt2: dict[str, Any] = special | {
@@ -176,7 +190,8 @@ def tiny_step(*, batch: int = 3, width: int = 12, vocab_size: int = 64, seed: in
 
 
 def assert_causal(where: Where, *, tokenizer: PreTrainedTokenizerFast | None = None, seeds: int = 20) -> None:
-    """Check that a mask never changes when the text grows, and does not see padding or the other rows of a batch.
+    """Check that a mask never changes when the text grows, and does not see padding or the other rows of a
+    batch.
 
     Raises:
         AssertionError: it does; the text is in the message.
@@ -188,11 +203,15 @@ def assert_causal(where: Where, *, tokenizer: PreTrainedTokenizerFast | None = N
         for width in range(1, step.ids.shape[1] + 1):
             shorter = replace(step, ids=step.ids[:, :width], mask=step.mask[:, :width], new=width)
             seen = bound.mask(shorter) & shorter.mask
-            assert torch.equal(seen, whole[:, :width]), f"{where} changes its mind at column {width} of {step.ids}"
+            assert torch.equal(seen, whole[:, :width]), (
+                f"{where} changes its mind at column {width} of {step.ids}"
+            )
         for row, line in enumerate(step.ids):
             own = line[step.mask[row]][None]
             alone = Step.of(own, prompt_length=int(step.prompt_length[row]))
-            assert torch.equal(bound.mask(alone)[0], whole[row][step.mask[row]]), f"{where} depends on padding: {line}"
+            assert torch.equal(bound.mask(alone)[0], whole[row][step.mask[row]]), (
+                f"{where} depends on padding: {line}"
+            )
 
 
 def assert_edit_laws(edit: Edit, *, axis: Axis | None = None, seeds: int = 5) -> None:
@@ -214,12 +233,16 @@ def assert_edit_laws(edit: Edit, *, axis: Axis | None = None, seeds: int = 5) ->
         coords = torch.randn(int(step.mask.sum()), n_coords, generator=random).requires_grad_()
         before = coords.detach().clone()
         new, delta = edit.new(coords, tried, place), edit.delta(coords, tried, place)
-        assert new.shape == coords.shape == delta.shape, f"{edit.kind} changes the shape {tuple(coords.shape)}"
+        assert new.shape == coords.shape == delta.shape, (
+            f"{edit.kind} changes the shape {tuple(coords.shape)}"
+        )
         assert torch.equal(coords.detach(), before), f"{edit.kind} edits in place"
         assert torch.equal(new, edit.new(coords, tried, place)), f"{edit.kind} is not deterministic"
         assert torch.allclose(delta, new - coords, atol=1e-5), f"{edit.kind}: delta is not new - coords"
         (coords + delta).sum().backward()
-        assert coords.grad is not None and bool(torch.isfinite(coords.grad).all()), f"{edit.kind} stops the gradient"
+        assert coords.grad is not None and bool(torch.isfinite(coords.grad).all()), (
+            f"{edit.kind} stops the gradient"
+        )
         first = step.mask.clone()
         first[1:] = False
         alone = edit.new(before[: int(first.sum())], tried, Place(step, first))

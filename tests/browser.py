@@ -44,7 +44,13 @@ class Browser:
         """Load a file with the network off, and wait until the script `ready` is true."""
         for domain in ("Network", "Runtime", "Log", "Page"):
             self.call(f"{domain}.enable")
-        self.call("Network.emulateNetworkConditions", offline=True, latency=0, downloadThroughput=0, uploadThroughput=0)
+        self.call(
+            "Network.emulateNetworkConditions",
+            offline=True,
+            latency=0,
+            downloadThroughput=0,
+            uploadThroughput=0,
+        )
         self.call("Page.navigate", url=path.resolve().as_uri())
         for _ in range(300):
             if self.run(ready):
@@ -53,7 +59,9 @@ class Browser:
         raise AssertionError("the page did not become ready")
 
     def requests(self) -> list[str]:
-        sent = [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
+        sent = [
+            e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"
+        ]
         return [url for url in sent if not url.startswith(("data:", "blob:"))]
 
     def complaints(self) -> list[str]:
@@ -62,7 +70,11 @@ class Browser:
             params = event.get("params", {})
             if event["method"] == "Runtime.exceptionThrown":
                 found.append(str(params))
-            elif event["method"] == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
+            elif event["method"] == "Runtime.consoleAPICalled" and params["type"] in (
+                "error",
+                "warning",
+                "assert",
+            ):
                 found.append(str(params["args"]))
             elif event["method"] == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
                 found.append(str(params["entry"]))

@@ -8,7 +8,7 @@ import torch
 from transformers import LlamaForCausalLM
 
 from reasonmech.hosts import Host, ModelPair
-from reasonmech.organisms.pretrain import PretrainRecipe, new_model
+from reasonmech.organisms.training.pretrain import PretrainRecipe, new_model
 from reasonmech.tasks.chain import word_tokenizer
 
 SMALL = PretrainRecipe(n_layers=4, d_model=32, n_heads=2, d_mlp=64)
@@ -29,4 +29,6 @@ def random_pair() -> ModelPair:
     base, thinking, tokenizer = random_model(0), random_model(0), word_tokenizer()
     with torch.no_grad():
         thinking.model.layers[2].mlp.down_proj.weight.mul_(2)
-    return ModelPair("random", Host(base, tokenizer, name="base"), Host(thinking, tokenizer, name="thinking"), "chain")
+    return ModelPair(
+        "random", Host(base, tokenizer, name="base"), Host(thinking, tokenizer, name="thinking"), "chain"
+    )

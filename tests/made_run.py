@@ -14,7 +14,7 @@ from reasonmech.experiments import Condition, Run, load_run
 from reasonmech.experiments.record import code_state
 from reasonmech.experiments.tables import finish_results
 from reasonmech.paths import write_table
-from reasonmech.runtime.receipt import Line
+from reasonmech.runtime.receipt.receipt import Line
 
 NASTY = ("<script>alert(1)</script>", "<think>", "</think>", "&amp;", '"quoted"', "</style>", "{{ 7 * 7 }}")
 
@@ -24,7 +24,8 @@ def make_run(path: Path) -> Run:
     conditions, tables = _arms()
     more_conditions, more_tables = _doses()
     write_table(
-        finish_results([*tables, *more_tables], run=path.name, experiment="made", seed=0), path / "results.parquet"
+        finish_results([*tables, *more_tables], run=path.name, experiment="made", seed=0),
+        path / "results.parquet",
     )
     write_table(_features(), path / "features.parquet")
     write_table(_traces(), path / "traces.parquet")
@@ -58,7 +59,12 @@ def _arms() -> tuple[list[Condition], list[pd.DataFrame]]:
     found = {
         "base": (0.18, None, 0.0, Condition("base", "base", tags={"study": "arms"})),
         "thinking": (0.99, None, 0.0, Condition("thinking", "thinking", tags={"study": "arms"})),
-        "full": (0.98, 0.987, 0.1, Condition("full", "hybrid", "f1", control="random_vectors", tags={"study": "arms"})),
+        "full": (
+            0.98,
+            0.987,
+            0.1,
+            Condition("full", "hybrid", "f1", control="random_vectors", tags={"study": "arms"}),
+        ),
         "takeover": (
             0.99,
             1.0,
@@ -74,9 +80,17 @@ def _arms() -> tuple[list[Condition], list[pd.DataFrame]]:
     }
     tables = []
     for accuracy, recovery, steered, condition in found.values():
-        numbers = {"accuracy": accuracy, "accuracy.low": accuracy - 0.04, "accuracy.high": min(1.0, accuracy + 0.04)}
+        numbers = {
+            "accuracy": accuracy,
+            "accuracy.low": accuracy - 0.04,
+            "accuracy.high": min(1.0, accuracy + 0.04),
+        }
         if recovery is not None:
-            numbers |= {"recovery": recovery, "recovery.low": recovery - 0.03, "recovery.high": recovery + 0.03}
+            numbers |= {
+                "recovery": recovery,
+                "recovery.low": recovery - 0.03,
+                "recovery.high": recovery + 0.03,
+            }
         numbers |= {"percent_steered": steered, "mean_length": 40.0}
         tables += [condition.rows(metric, [value], unit="share") for metric, value in numbers.items()]
         problems = [f"chain/test/0/{i}" for i in range(5)]

@@ -9,16 +9,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "reasonmech"
 
-# A lower layer never imports a higher one. Inside one layer only modules of the same package meet, except in the
+# A lower layer never imports a higher one. Inside one layer only modules of the same package meet, except in
+# the
 # first two: their modules are single nouns, which may build on each other as long as there is no cycle.
 LAYERS = (
-    {"errors", "shapes", "placement", "stats", "paths", "digest", "quiet"},
-    {"registry", "site", "step", "problem", "rollout", "labels", "agreement"},
+    {"errors", "shapes", "stats", "paths", "digest", "quiet"},
+    {"registry", "site", "step", "problem", "rollout", "labels"},
     {"hosts", "coders", "simulators"},
     {"interventions"},
     {"runtime"},
-    {"tasks", "behaviours", "locate", "pairwise", "causal", "claims", "text"},
-    {"hybrid", "organisms", "metrics"},
+    {"tasks", "behaviours", "taxonomies", "locate", "causal"},
+    {"hybrid", "metrics"},
+    {"organisms"},
     {"experiments"},
     {"viz"},
     {"report", "doctor"},
@@ -73,7 +75,9 @@ def test_imports_point_downward(name: str) -> None:
         if here == there:
             continue
         if here == "testing":
-            assert there in LAYER and LAYER[there] <= TESTING_SEES, f"{name} may import layers 0-4, not {target}"
+            assert there in LAYER and LAYER[there] <= TESTING_SEES, (
+                f"{name} may import layers 0-4, not {target}"
+            )
             continue
         allowed = LAYER[there] < LAYER[here] or (LAYER[there] == LAYER[here] and LAYER[here] in NOUN_LAYERS)
         assert allowed, f"{name} (layer {LAYER[here]}) imports {target} (layer {LAYER[there]})"
@@ -106,12 +110,16 @@ def test_only_an_adapter_meets_its_library(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_a_module_is_at_most_300_lines_and_a_function_50(name: str) -> None:
     text = MODULES[name].read_text()
-    assert len(text.splitlines()) <= 300, f"{name} has {len(text.splitlines())} lines: which noun can leave it?"
+    assert len(text.splitlines()) <= 300, (
+        f"{name} has {len(text.splitlines())} lines: which noun can leave it?"
+    )
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             first = node.body[0]
             documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-            start = (node.body[1].lineno if len(node.body) > 1 else node.lineno) if documented else node.lineno
+            start = (
+                (node.body[1].lineno if len(node.body) > 1 else node.lineno) if documented else node.lineno
+            )
             length = (node.end_lineno or start) - start + 1
             assert length <= 50, f"{name}.{node.name} has {length} lines of code"
 
@@ -124,7 +132,9 @@ def test_every_module_says_what_it_is(name: str) -> None:
 def test_every_folder_is_a_package_with_content() -> None:
     for folder in {path.parent for path in MODULES.values()} - {ROOT}:
         assert (folder / "__init__.py").exists(), f"{folder} lacks __init__.py"
-        assert any(p.name != "__init__.py" or len(p.read_text().splitlines()) > 3 for p in folder.glob("*.py")), folder
+        assert any(
+            p.name != "__init__.py" or len(p.read_text().splitlines()) > 3 for p in folder.glob("*.py")
+        ), folder
 
 
 def test_the_walk_sees_what_it_should() -> None:

@@ -61,7 +61,9 @@ def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest
 
 def test_a_block_keeps_its_line_and_no_run_is_left_alone(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# Page\n\n```python\nx = 1\n```\n\n```python no-run\nboom()\n```\n\n```python\ny = x / 0\n```\n")
+    page.write_text(
+        "# Page\n\n```python\nx = 1\n```\n\n```python no-run\nboom()\n```\n\n```python\ny = x / 0\n```\n"
+    )
     with pytest.raises(ZeroDivisionError) as caught:
         exec(compile(code_of(page), "page.md", "exec"), {})
     assert caught.traceback[-1].lineno + 1 == 12

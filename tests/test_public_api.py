@@ -26,7 +26,10 @@ def test_people_and_type_checkers_see_the_same_names() -> None:
     source = ast.parse(Path(rm.__file__).read_text())
     block = next(node for node in source.body if isinstance(node, ast.If))
     declared = {
-        alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
+        alias.name: node.module
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     }
     assert declared == rm._HOME
 
@@ -49,11 +52,14 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
 def test_import_and_help_take_under_a_second_and_touch_no_heavy_library() -> None:
     script = (
         "import time; t = time.perf_counter(); import reasonmech; import reasonmech.cli; "
-        "import sys; assert not {'torch', 'transformers', 'sae_lens', 'transformer_lens', 'wandb'} & set(sys.modules); "
+        "import sys; assert not {'torch', 'transformers', 'sae_lens', 'transformer_lens', 'wandb'} & "
+        "set(sys.modules); "
         "print(time.perf_counter() - t)"
     )
     seconds = [
-        float(subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout)
+        float(
+            subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+        )
         for _ in range(3)
     ]
     assert min(seconds) < 1.0

@@ -1,4 +1,5 @@
-"""Behaviours: where one happens in a trace, where it could have begun, and whether it did its job. One file each."""
+"""Behaviours: where one happens in a trace, where it could have begun, and whether it did its job. One file
+each."""
 
 from reasonmech.behaviours import backtrack as _backtrack  # each registers itself
 from reasonmech.behaviours import check as _check

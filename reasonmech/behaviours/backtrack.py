@@ -1,10 +1,18 @@
-"""backtrack: a standing value is abandoned, recomputed or passed over for what a check found, whatever words say so."""
+"""backtrack: a standing value is abandoned, recomputed or passed over for what a check found, whatever words
+say so."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reasonmech.behaviours.base import behaviours, boundaries_where, sentence_at, spans_where, spans_with_word, stating
+from reasonmech.behaviours.base import (
+    behaviours,
+    boundaries_where,
+    sentence_at,
+    spans_where,
+    spans_with_word,
+    stating,
+)
 from reasonmech.labels import Opportunity, Span
 from reasonmech.rollout import Sentence, Trace
 
@@ -38,7 +46,9 @@ class Backtrack:
         i, sentence = sentence_at(trace, span)
         if sentence.adopts is None:
             return sentence.correct is True
-        return any(s.value == sentence.adopted and s.correct for s in trace.sentences[:i] if s.relation == "verifies")
+        return any(
+            s.value == sentence.adopted and s.correct for s in trace.sentences[:i] if s.relation == "verifies"
+        )
 
 
 behaviours.register("backtrack")(Backtrack())

@@ -14,7 +14,8 @@ class Behaviour(Protocol):
     """A behaviour of a reasoning trace, defined by what it does and not by the words it uses.
 
     Attributes:
-        functional: False for a behaviour recognised by its words alone; descriptive only, never evidence of timing.
+        functional: False for a behaviour recognised by its words alone; descriptive only, never evidence of
+            timing.
     """
 
     functional: bool
@@ -24,7 +25,8 @@ class Behaviour(Protocol):
         ...
 
     def lexical_spans(self, trace: Trace, onset_words: Mapping[str, str]) -> list[Span]:
-        """Where its trigger word alone says that it happens: what a keyword labeller sees, for comparison only.
+        """Where its trigger word alone says that it happens: what a keyword labeller sees, for comparison
+        only.
 
         `onset_words` are those of the trace's task; no span where the task has no word for it.
         """
@@ -48,7 +50,8 @@ def spans_where(trace: Trace, wanted: Callable[[Sentence], bool]) -> list[Span]:
 
 
 def spans_with_word(trace: Trace, word: str | None) -> list[Span]:
-    """Spans of the sentences in which `word` stands anywhere, as keyword labellers count; none where it is None."""
+    """Spans of the sentences in which `word` stands anywhere, as keyword labellers count; none where it is
+    None."""
     return spans_where(trace, lambda s: word is not None and word in trace.words[s.start : s.stop])
 
 
@@ -62,7 +65,8 @@ def boundaries_where(
 ) -> list[Opportunity]:
     """An opportunity before every sentence whose predecessors satisfy `could`; an onset where it `begins`.
 
-    Only boundaries that the rollout went past count: of a cut-off text nobody knows what its last sentence became.
+    Only boundaries that the rollout went past count: of a cut-off text nobody knows what its last sentence
+    became.
     """
     whole = trace.sentences
     if trace.rollout.stop != "eos" and whole and trace.words[whole[-1].stop - 1] != ".":

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reasonmech.behaviours.base import behaviours, boundaries_where, sentence_at, spans_where, spans_with_word, stating
+from reasonmech.behaviours.base import (
+    behaviours,
+    boundaries_where,
+    sentence_at,
+    spans_where,
+    spans_with_word,
+    stating,
+)
 from reasonmech.labels import Opportunity, Span
 from reasonmech.rollout import Sentence, Trace
 

@@ -20,9 +20,9 @@ NO_SENTENCE = -1
 class TraceColumns:
     """What traces say of each token: `capture(..., keep=Keep(columns=TraceColumns(traces, ("check",))))`.
 
-    Columns: `sentence`, its number in the rollout (-1 outside of sentences, as in the prompt); `kind`, the sentence's
-    ("" outside); `opportunity`, whether one of the behaviours could begin right after this token; `onset`, which of
-    them begins there ("" for none; the first named where several do).
+    Columns: `sentence`, its number in the rollout (-1 outside of sentences, as in the prompt); `kind`, the
+    sentence's ("" outside); `opportunity`, whether one of the behaviours could begin right after this token;
+    `onset`, which of them begins there ("" for none; the first named where several do).
 
     Attributes:
         traces: of the rollouts that are captured, in their order.

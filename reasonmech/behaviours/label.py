@@ -22,7 +22,8 @@ class Rate(NamedTuple):
 
 
 def label(traces: Sequence[Trace], behaviour: str, *, mode: Mode = "anticipates") -> Labels:
-    """Labels of a behaviour: at its opportunities, read at the last token before (anticipates), or in its spans.
+    """Labels of a behaviour: at its opportunities, read at the last token before (anticipates), or in its
+    spans.
 
     Raises:
         UnknownNameError: no such behaviour.
@@ -30,7 +31,9 @@ def label(traces: Sequence[Trace], behaviour: str, *, mode: Mode = "anticipates"
     """
     found, rollouts = behaviours.get(behaviour), [trace.rollout for trace in traces]
     if mode == "anticipates":
-        return Labels.from_opportunities(behaviour, rollouts, [found.opportunities(trace) for trace in traces])
+        return Labels.from_opportunities(
+            behaviour, rollouts, [found.opportunities(trace) for trace in traces]
+        )
     return Labels.from_spans(behaviour, rollouts, [found.spans(trace) for trace in traces])
 
 
@@ -44,7 +47,10 @@ def verified_rate(traces: Sequence[Trace], behaviour: str) -> Rate:
     """Execution success: spans that did their job, of those whose value the model itself stated."""
     found = behaviours.get(behaviour)
     seen = [
-        found.verify(trace, span) for trace in traces for span in found.spans(trace) if not _by_environment(trace, span)
+        found.verify(trace, span)
+        for trace in traces
+        for span in found.spans(trace)
+        if not _by_environment(trace, span)
     ]
     return Rate(sum(seen), len(seen))
 

@@ -10,7 +10,8 @@ from reasonmech.rollout import Trace
 
 
 class Step:
-    """Opportunity: a boundary before the answer with a subgoal still open. Verified when its value is right."""
+    """Opportunity: a boundary before the answer with a subgoal still open. Verified when its value is
+    right."""
 
     functional = True
 

@@ -21,7 +21,9 @@ class Uncertain:
         return spans_with_word(trace, onset_words.get("uncertain"))
 
     def opportunities(self, trace: Trace) -> list[Opportunity]:
-        return boundaries_where(trace, lambda before: stating(before) is not None, lambda s: s.kind == "uncertain")
+        return boundaries_where(
+            trace, lambda before: stating(before) is not None, lambda s: s.kind == "uncertain"
+        )
 
     def verify(self, trace: Trace, span: Span) -> bool:
         """A hedge has no job that could be verified; its presence is all there is."""

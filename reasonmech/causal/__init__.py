@@ -5,11 +5,11 @@ from reasonmech.causal.audit import Audit, audit
 from reasonmech.causal.effects import Effects, effects
 from reasonmech.causal.faithfulness import Faithfulness, faithfulness
 from reasonmech.causal.patching import PatchGrid, patch_grid
-from reasonmech.causal.sweep import estimate_sweep, sweep
-from reasonmech.causal.sweep_rollouts import sweep_rollouts
-from reasonmech.causal.sweep_run import SweepEstimate
-from reasonmech.causal.sweep_table import SweepTable
-from reasonmech.causal.sweep_values import Configuration, grid
+from reasonmech.causal.sweeps.rollouts import sweep_rollouts
+from reasonmech.causal.sweeps.run import SweepEstimate
+from reasonmech.causal.sweeps.sweep import estimate_sweep, sweep
+from reasonmech.causal.sweeps.table import SweepTable
+from reasonmech.causal.sweeps.values import Configuration, grid
 
 __all__ = [
     "Attribution",

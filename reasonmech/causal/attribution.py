@@ -38,8 +38,8 @@ class Attribution:
     """Made by `attribute`. A node is a feature, or the error of its coder.
 
     Attributes:
-        entries: one row per node, text and place whose activation differs between the runs: site, feature (-1 is the
-            error), text, position (the place's name), effect.
+        entries: one row per node, text and place whose activation differs between the runs: site, feature (-1
+            is the error), text, position (the place's name), effect.
         contrast: what was compared.
         coders: one per site.
         method: "gradient" or "integrated".
@@ -57,8 +57,8 @@ class Attribution:
     def table(self) -> pd.DataFrame:
         """One row per node, strongest first: site, node, feature, effect, metric, unit, direction, method.
 
-        An effect is the mean over texts of the sum over places. Features that no row names do the same in both runs:
-        their effect is exactly 0.
+        An effect is the mean over texts of the sum over places. Features that no row names do the same in
+        both runs: their effect is exactly 0.
         """
         return self._tidy([])
 
@@ -74,8 +74,11 @@ class Attribution:
 
     @cached_property
     def by_site(self) -> pd.DataFrame:
-        """One row per site: effect of all features, of the error node, and their sum: gradient x difference."""
-        both = self.table.pivot_table(index="site", columns="node", values="effect", aggfunc="sum", sort=False)
+        """One row per site: effect of all features, of the error node, and their sum: gradient x
+        difference."""
+        both = self.table.pivot_table(
+            index="site", columns="node", values="effect", aggfunc="sum", sort=False
+        )
         both = both.reindex(columns=[FEATURE, ERROR], fill_value=0.0).rename(columns={FEATURE: "features"})
         return both.assign(total=both.sum(axis=1)).rename_axis(columns=None).reset_index()
 
@@ -120,17 +123,19 @@ def attribute(
     transfer: bool = False,
     batch_rows: int = 64,
 ) -> Attribution:
-    """What patching each feature alone would do to a metric, to first order; all features of all coders at once.
+    """What patching each feature alone would do to a metric, to first order; all features of all coders at
+    once.
 
-    The run that is edited (the target) is the corrupt one ("denoise") or the clean one ("noise"). With gradient g of
-    the metric at the stream x of a site, activations f and decoder rows w, the effect of feature i is
-    `sum over places of <g, w_i> (f_i(source) - f_i(target))`, and that of the error node <g, error(source) -
-    error(target)>: together <g, x(source) - x(target)>. Attribution patching (Nanda 2023; Syed et al. 2023,
-    arXiv 2310.10348, section 2) of sparse features and error nodes (Marks et al. 2024, arXiv 2403.19647, section 2);
-    "integrated" averages g over the straight line from target to source (Sundararajan et al. 2017, arXiv 1703.01365,
-    eq. 1), at the midpoints of its steps where Marks et al. take an end of each: the effects of a site then add up to
-    its exact patching effect, up to the number of steps. Costs one pass of the source, one forward and one backward
-    pass of the target, and `steps` times the latter per site for "integrated".
+    The run that is edited (the target) is the corrupt one ("denoise") or the clean one ("noise"). With
+    gradient g of the metric at the stream x of a site, activations f and decoder rows w, the effect of
+    feature i is `sum over places of <g, w_i> (f_i(source) - f_i(target))`, and that of the error node <g,
+    error(source) - error(target)>: together <g, x(source) - x(target)>. Attribution patching (Nanda 2023;
+    Syed et al. 2023, arXiv 2310.10348, section 2) of sparse features and error nodes (Marks et al. 2024,
+    arXiv 2403.19647, section 2);
+    "integrated" averages g over the straight line from target to source (Sundararajan et al. 2017, arXiv
+    1703.01365, eq. 1), at the midpoints of its steps where Marks et al. take an end of each: the effects of a
+    site then add up to its exact patching effect, up to the number of steps. Costs one pass of the source,
+    one forward and one backward pass of the target, and `steps` times the latter per site for "integrated".
 
     First order says where to look, `audit` how far it can be trusted.
 
@@ -138,14 +143,15 @@ def attribute(
         clean, corrupt: pairs of texts; the metric is read after the target's.
         coders: one per site.
         steps: of "integrated".
-        positions: places that are compared and patched, as in `patch_grid`. None: all, for texts of equal length.
+        positions: places that are compared and patched, as in `patch_grid`. None: all, for texts of equal
+            length.
         transfer: the coders may come from another model than the host (a base's in its thinking sibling).
         batch_rows: rows of one pass; halved, with a warning, where memory is short.
 
     Raises:
-        DataError: the metric's gradient is zero where it is measured (a divergence from that very run is stationary
-            there), or zero at all places of a site; both runs hold the same at a site; two coders of one site; texts
-            that cannot be aligned.
+        DataError: the metric's gradient is zero where it is measured (a divergence from that very run is
+            stationary there), or zero at all places of a site; both runs hold the same at a site; two coders
+            of one site; texts that cannot be aligned.
         NonFiniteError: the metric or its gradient is not finite; the text is named.
         UnknownNameError, MismatchError: a coder does not fit the host; no such direction or method.
     """
@@ -166,7 +172,8 @@ def attribute(
     if method == "integrated":
         slopes = {site: _integrated(contrast, site, here, source[site], steps, batch_rows) for site in sites}
     frames = [
-        _entries(contrast, coder, slopes[coder.site], here.stream[coder.site], source[coder.site]) for coder in given
+        _entries(contrast, coder, slopes[coder.site], here.stream[coder.site], source[coder.site])
+        for coder in given
     ]
     return Attribution(pd.concat(frames, ignore_index=True), contrast, given, method, here.stream, source)
 
@@ -188,14 +195,20 @@ def _one_per_site(contrast: Contrast, coders: SparseCoder | Sequence[SparseCoder
 def _check_reached(contrast: Contrast, site: Site, here: Gradients) -> None:
     if not bool(here.gradient[site].any()):
         raise DataError(
-            f"metric {contrast.metric.name!r} has gradient zero at {site}, at all {contrast.n_tokens} compared tokens",
+            f"metric {contrast.metric.name!r} has gradient zero at {site}, at all {contrast.n_tokens} "
+            "compared tokens",
             allowed="tokens that the metric can hear of: at the last block, the last token alone",
             do="name other positions, or an earlier site",
         )
 
 
 def _integrated(
-    contrast: Contrast, site: Site, here: Gradients, source: Float[Tensor, "token width"], steps: int, batch_rows: int
+    contrast: Contrast,
+    site: Site,
+    here: Gradients,
+    source: Float[Tensor, "token width"],
+    steps: int,
+    batch_rows: int,
 ) -> Float[Tensor, "token width"]:
     """Mean gradient at the midpoints of equal steps from target to source, one site moved at a time."""
     start = here.stream[site]
@@ -214,8 +227,11 @@ def _integrated(
     return total / steps
 
 
-def _entries(contrast: Contrast, coder: SparseCoder, slope: Tensor, target: Tensor, source: Tensor) -> pd.DataFrame:
-    """Effect of every node at every token at which it differs; the error is what the features leave of the whole."""
+def _entries(
+    contrast: Contrast, coder: SparseCoder, slope: Tensor, target: Tensor, source: Tensor
+) -> pd.DataFrame:
+    """Effect of every node at every token at which it differs; the error is what the features leave of the
+    whole."""
     rows = coder.rows(range(coder.d_sae)).detach().to(slope)
     whole = (slope * (source - target)).double().sum(-1)
     tokens, features, effects = [], [], []
@@ -229,7 +245,9 @@ def _entries(contrast: Contrast, coder: SparseCoder, slope: Tensor, target: Tens
     every = torch.arange(len(whole))
     token = torch.cat([*tokens, every]).numpy()
     places = [(text, place.name) for text, own in enumerate(contrast.pairs.places) for place in own]
-    names = pd.Categorical([name for _, name in places], categories=list(dict.fromkeys(name for _, name in places)))
+    names = pd.Categorical(
+        [name for _, name in places], categories=list(dict.fromkeys(name for _, name in places))
+    )
     return pd.DataFrame(
         {
             "site": str(coder.site),

@@ -17,7 +17,7 @@ from reasonmech.errors import DataError
 from reasonmech.interventions.axes import Features
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.verbs import patch
-from reasonmech.runtime.cells import Cell, run_cells
+from reasonmech.runtime.batched.cells import Cell, run_cells
 from reasonmech.stats import Interval, ratio_interval
 
 TOP: Final = "top"
@@ -31,14 +31,17 @@ class Audit:
     """How far an attribution can be trusted.
 
     Attributes:
-        table: one row per audited node: site, node, feature, group ("top", "sample" or "error"), estimate (what the
-            attribution says), exact (mean effect over texts of patching it), metric, unit, direction, n_masked (tokens
-            patched).
-        rank_correlation: Spearman's, of estimate and exact over all audited features; NaN for fewer than three.
+        table: one row per audited node: site, node, feature, group ("top", "sample" or "error"), estimate
+            (what the attribution says), exact (mean effect over texts of patching it), metric, unit,
+            direction, n_masked (tokens patched).
+        rank_correlation: Spearman's, of estimate and exact over all audited features; NaN for fewer than
+            three.
         top_correlation: the same over the top alone, which a few large effects cannot carry.
-        n_rest: features that differ between the runs and are not among the top; the sample was drawn from them.
-        missed: sum of |exact effect| over the rest, estimated from the sample, with its 95 % bootstrap interval over
-            sampled features; an upper bound of what a group of the top features can leave out, as effects may cancel.
+        n_rest: features that differ between the runs and are not among the top; the sample was drawn from
+            them.
+        missed: sum of |exact effect| over the rest, estimated from the sample, with its 95 % bootstrap
+            interval over sampled features; an upper bound of what a group of the top features can leave out,
+            as effects may cancel.
         found: sum of |exact effect| over the top.
     """
 
@@ -58,8 +61,10 @@ class Audit:
     def __str__(self) -> str:
         n = list(self.table["node"]).count(FEATURE)
         return (
-            f"Spearman {self.rank_correlation:.2f} over {n} features ({self.top_correlation:.2f} over the top alone); "
-            f"an estimated {self.missed_share:.1%} of the summed |effect| lies in the {self.n_rest} other features"
+            f"Spearman {self.rank_correlation:.2f} over {n} features ({self.top_correlation:.2f} over the "
+            "top alone); "
+            f"an estimated {self.missed_share:.1%} of the summed |effect| lies in the {self.n_rest} other "
+            "features"
         )
 
     def _repr_html_(self) -> str:
@@ -77,10 +82,11 @@ def audit(
 ) -> Audit:
     """Patch single features exactly and compare with what the attribution said of them.
 
-    The `top` features by |estimate|, `sample` drawn at random from all others that differ between the runs, and the
-    error node of every site. A node's exact effect is metric(target with this node as in the source) - metric(target),
-    averaged over texts: the quantity that attribution approximates. (Kramár et al. 2024, arXiv 2403.00745, bound from
-    random subsets how large an effect may have been missed; here the sum of what was missed is estimated.)
+    The `top` features by |estimate|, `sample` drawn at random from all others that differ between the runs,
+    and the error node of every site. A node's exact effect is metric(target with this node as in the source)
+    - metric(target), averaged over texts: the quantity that attribution approximates. (Kramár et al. 2024,
+    arXiv 2403.00745, bound from random subsets how large an effect may have been missed; here the sum of what
+    was missed is estimated.)
 
     Args:
         top, sample: numbers of features; where there are fewer, all of them.
@@ -91,7 +97,9 @@ def audit(
         DataError: nothing to audit. NonFiniteError: NaN or infinity came out of a patch.
     """
     if top < 1 or sample < 0:
-        raise DataError(f"an audit of the top {top} features and a sample of {sample}", allowed="top >= 1, sample >= 0")
+        raise DataError(
+            f"an audit of the top {top} features and a sample of {sample}", allowed="top >= 1, sample >= 0"
+        )
     chosen, n_rest = _chosen(attribution, top, sample, seed)
     plans = _plans(attribution, chosen)
     contrast = attribution.contrast
@@ -109,7 +117,18 @@ def audit(
     value = found.value.double().numpy().reshape(len(plans), len(texts))
     exact = (value[1:] - value[0]).mean(1)
     n_masked = found.n_masked.numpy().reshape(len(plans), len(texts)).sum(1)[1:]
-    columns = ["site", "node", "feature", "group", "estimate", "exact", "metric", "unit", "direction", "n_masked"]
+    columns = [
+        "site",
+        "node",
+        "feature",
+        "group",
+        "estimate",
+        "exact",
+        "metric",
+        "unit",
+        "direction",
+        "n_masked",
+    ]
     table = chosen.assign(exact=exact, n_masked=n_masked).loc[:, columns]
     estimate, group = table["estimate"].to_numpy(np.float64), table["group"].to_numpy(dtype=str)
     return Audit(
@@ -127,7 +146,9 @@ def _chosen(attribution: Attribution, top: int, sample: int, seed: int) -> tuple
     table = attribution.table.rename(columns={"effect": "estimate"})
     features = table[table["node"] == FEATURE]
     if features.empty:
-        raise DataError("no feature differs between the two runs", do="look at the error nodes: attribution.by_site")
+        raise DataError(
+            "no feature differs between the two runs", do="look at the error nodes: attribution.by_site"
+        )
     rest = features.iloc[top:]
     picked = np.random.default_rng(seed).choice(len(rest), min(sample, len(rest)), replace=False)
     groups = [

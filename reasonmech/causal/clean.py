@@ -41,7 +41,8 @@ def clean_values(
     if not bool(torch.isfinite(values).all()):
         bad = asked[int((~torch.isfinite(values)).nonzero()[0])]
         raise NonFiniteError(
-            f"{metric.name} is NaN or infinite for {bad.rows[0].name}, nothing edited", do="check what the metric reads"
+            f"{metric.name} is NaN or infinite for {bad.rows[0].name}, nothing edited",
+            do="check what the metric reads",
         )
     return values
 
@@ -63,7 +64,8 @@ def packs(asked: Sequence[Question], batch_rows: int) -> Iterator[list[Question]
 def tails_of(
     host: Host, asked: Sequence[Question], *, hooks: Hooks | None = None, numbers: Sequence[int]
 ) -> list[list[Float[Tensor, "tail vocab"]]]:
-    """One pass over all rows of some questions: the last logits of each that a metric reads, on the model's device.
+    """One pass over all rows of some questions: the last logits of each that a metric reads, on the model's
+    device.
 
     Args:
         numbers: of each row in the run that the hooks' sources are aligned with.

@@ -1,4 +1,5 @@
-"""Contrast: a coder's site in two runs, token by token, and what moving some of its features adds to the stream."""
+"""Contrast: a coder's site in two runs, token by token, and what moving some of its features adds to the
+stream."""
 
 from __future__ import annotations
 
@@ -57,13 +58,17 @@ class Contrast:
     def at_target(self) -> list[tuple[int, ...]]:
         """Positions of the compared tokens in every text of the target."""
         noise = self.pairs.direction == "noise"
-        return [tuple(place.clean if noise else place.corrupt for place in places) for places in self.pairs.places]
+        return [
+            tuple(place.clean if noise else place.corrupt for place in places) for places in self.pairs.places
+        ]
 
     @cached_property
     def at_source(self) -> list[tuple[int, ...]]:
         """Positions of the same tokens in every text of the source."""
         noise = self.pairs.direction == "noise"
-        return [tuple(place.corrupt if noise else place.clean for place in places) for places in self.pairs.places]
+        return [
+            tuple(place.corrupt if noise else place.clean for place in places) for places in self.pairs.places
+        ]
 
     @cached_property
     def where(self) -> Where:
@@ -75,7 +80,8 @@ class Contrast:
         return sum(len(places) for places in self.pairs.places)
 
     def laid_out(self, stream: Float[Tensor, "token width"]) -> Float[Tensor, "row pos width"]:
-        """Compared tokens, laid end to end, as a source of `patch`: by row and absolute position, 0 elsewhere."""
+        """Compared tokens, laid end to end, as a source of `patch`: by row and absolute position, 0
+        elsewhere."""
         last = max(position for positions in self.at_target for position in positions)
         rows = torch.tensor([row for row, positions in enumerate(self.at_target) for _ in positions])
         columns = torch.tensor([position for positions in self.at_target for position in positions])
@@ -109,7 +115,9 @@ def changes(
     with torch.no_grad():
         for start in range(0, len(target), size):
             some = slice(start, start + size)
-            codes = (coder.encode(x[some].to(device=coder.device, dtype=coder.dtype)) for x in (source, target))
+            codes = (
+                coder.encode(x[some].to(device=coder.device, dtype=coder.dtype)) for x in (source, target)
+            )
             after, before = (found.to(target) for found in codes)
             yield some, after - before
 

@@ -1,4 +1,5 @@
-"""effects: how much of what a patch does goes straight to the output, and how much through what comes after it."""
+"""effects: how much of what a patch does goes straight to the output, and how much through what comes after
+it."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.verbs import patch
 from reasonmech.paths import write_table
-from reasonmech.runtime.capture import capture
-from reasonmech.runtime.cells import Cell, run_cells
+from reasonmech.runtime.activations.capture import capture
+from reasonmech.runtime.batched.cells import Cell, run_cells
 from reasonmech.runtime.forward import Source
 from reasonmech.runtime.memory import halving
 from reasonmech.runtime.passes import Text
@@ -43,7 +44,8 @@ COLUMNS: Final = {
     "clean": "metric after the clean text, nothing patched",
     "corrupt": "metric after the corrupt text, nothing patched",
     "total": "metric with the patch - metric of the text that was run",
-    "direct": "the same, with everything that is added downstream held at its values of the run without the patch",
+    "direct": "the same, with everything that is added downstream held at its values of the run without the "
+    "patch",
     "indirect": "total - direct: what goes through later attention and MLPs",
     "gap": "metric of the source text - metric of the text that was run",
     "metric": "name of the metric",
@@ -77,7 +79,8 @@ class Effects:
 
     @cached_property
     def mean(self) -> pd.DataFrame:
-        """One row per place: means over problems with 95 % intervals, and each effect as a share of the mean gap."""
+        """One row per place: means over problems with 95 % intervals, and each effect as a share of the mean
+        gap."""
         parts = ("total", "direct", "indirect")
         ratios = {f"{part}_share": (part, "gap") for part in parts}
         return mean_by(self.table, CELL, columns=(*parts, "gap"), ratios=ratios)
@@ -102,14 +105,15 @@ def effects(
     batch_rows: int = 128,
     progress: bool = False,
 ) -> Effects:
-    """Total and direct effect of patching an axis (the stream of a site, features, a direction) at each place.
+    """Total and direct effect of patching an axis (the stream of a site, features, a direction) at each
+    place.
 
-    The total effect is that of `patch_grid`. For the direct one, every attn_out and mlp_out that is computed after
-    the patch is held at its value of the run without it, at every token, so that the change reaches the output along
-    the residual stream alone (the controlled direct effect of Pearl 2001; McGrath et al. 2023, arXiv 2307.15771, take
-    the change of the stream through the unembedding, which is the same number). A patch that later layers repair or
-    pass on has a total effect that is not its direct one. The stream joins tokens only through attention: at a token
-    that the metric does not read, the direct effect is 0.
+    The total effect is that of `patch_grid`. For the direct one, every attn_out and mlp_out that is computed
+    after the patch is held at its value of the run without it, at every token, so that the change reaches the
+    output along the residual stream alone (the controlled direct effect of Pearl 2001; McGrath et al. 2023,
+    arXiv 2307.15771, take the change of the stream through the unembedding, which is the same number). A
+    patch that later layers repair or pass on has a total effect that is not its direct one. The stream joins
+    tokens only through attention: at a token that the metric does not read, the direct effect is 0.
 
     Args:
         axis: what is patched; its site says where.
@@ -125,18 +129,25 @@ def effects(
     patches = pairs.patches(axis, pairs.streams(host, [axis.at], progress=progress))
     keys = [(name, text) for name in patches for text in pairs.moves[name]]
     cells = [Cell(text, (patches[name],)) for name, text in keys]
-    found = run_cells(host, pairs.target, cells, metric, batch_rows=batch_rows, progress=progress, desc="total")
+    found = run_cells(
+        host, pairs.target, cells, metric, batch_rows=batch_rows, progress=progress, desc="total"
+    )
     direct = _direct(host, pairs, axis, metric, batch_rows=batch_rows, progress=progress)
     frame = pd.DataFrame(keys, columns=["position", "text"]).assign(site=str(axis.at), direction=direction)
-    table = with_effect(frame, pairs, whole_runs, found.value.double().numpy()).rename(columns={"effect": "total"})
+    table = with_effect(frame, pairs, whole_runs, found.value.double().numpy()).rename(
+        columns={"effect": "total"}
+    )
     held = np.array([direct[key] for key in keys]) - (table["value"] - table["total"]).to_numpy()
     constant = {"metric": metric.name, "unit": metric.unit, "host": host.name, "host_hash": host.weight_hash}
-    table = table.assign(direct=held, indirect=table["total"] - held, n_masked=found.n_masked.numpy(), **constant)
+    table = table.assign(
+        direct=held, indirect=table["total"] - held, n_masked=found.n_masked.numpy(), **constant
+    )
     return Effects(table.assign(axis=fingerprint(axis.to_json())).loc[:, list(COLUMNS)])
 
 
 def downstream(host: Host, site: Site) -> list[Site]:
-    """Everything that blocks add to the stream after a site, in order. A head is a part of its own attn_out."""
+    """Everything that blocks add to the stream after a site, in order. A head is a part of its own
+    attn_out."""
     start = Site("attn_out", site.layer) if site.kind == "z" else site
     added = [Site(kind, layer) for layer in range(host.n_layers) for kind in ("attn_out", "mlp_out")]
     return [other for other in added if other.depth > start.depth]

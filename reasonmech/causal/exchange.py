@@ -22,8 +22,8 @@ from reasonmech.interventions.verbs import patch
 from reasonmech.interventions.where_at import at
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
-from reasonmech.runtime.activations import Activations
-from reasonmech.runtime.capture import capture
+from reasonmech.runtime.activations.activations import Activations
+from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.forward import Source, texts_of
 from reasonmech.runtime.memory import is_out_of_memory
 from reasonmech.runtime.passes import Text
@@ -43,7 +43,8 @@ class Exchange:
         clean, corrupt: rows of the two runs, pair by pair.
         problems: id of each pair's problem, the unit of every interval.
         places: per pair the tokens that stand for each other.
-        direction: "denoise" runs the corrupt texts and takes from the clean ones, "noise" the other way round.
+        direction: "denoise" runs the corrupt texts and takes from the clean ones, "noise" the other way
+            round.
     """
 
     clean: tuple[Text, ...]
@@ -64,31 +65,40 @@ class Exchange:
 
     @cached_property
     def moves(self) -> dict[str, dict[int, tuple[int, int]]]:
-        """Name of a place -> pair -> (position in the target, position in the source), where the pair has it."""
+        """Name of a place -> pair -> (position in the target, position in the source), where the pair has
+        it."""
         found: dict[str, dict[int, tuple[int, int]]] = {}
         longest_first = sorted(range(len(self.places)), key=lambda pair: -len(self.places[pair]))
         for pair in longest_first:
             for name, clean, corrupt in self.places[pair]:
-                found.setdefault(name, {})[pair] = (corrupt, clean) if self.direction == "denoise" else (clean, corrupt)
+                found.setdefault(name, {})[pair] = (
+                    (corrupt, clean) if self.direction == "denoise" else (clean, corrupt)
+                )
         return {name: dict(sorted(own.items())) for name, own in found.items()}
 
     def over(self, rows: Sequence[Text], pairs: Sequence[int]) -> Exchange:
-        """The same exchange with other rows to run, each of them a text of its pair, or that text and more."""
+        """The same exchange with other rows to run, each of them a text of its pair, or that text and
+        more."""
         source = tuple(self.source[pair] for pair in pairs)
         clean, corrupt = (source, tuple(rows)) if self.direction == "denoise" else (tuple(rows), source)
         problems = tuple(self.problems[pair] for pair in pairs)
         return Exchange(clean, corrupt, problems, tuple(self.places[pair] for pair in pairs), self.direction)
 
     def streams(self, host: Host, sites: Sequence[Site], *, progress: bool = False) -> Activations:
-        """What the sites held in the source run, in the model's dtype; where memory is short, in smaller batches."""
+        """What the sites held in the source run, in the model's dtype; where memory is short, in smaller
+        batches."""
         batch = min(CAPTURE_ROWS, len(self.source))
         while True:
             try:
-                return capture(host, [*map(as_rollout, self.source)], sites, batch_size=batch, progress=progress)
+                return capture(
+                    host, [*map(as_rollout, self.source)], sites, batch_size=batch, progress=progress
+                )
             except (RuntimeError, MemoryError) as error:
                 if batch == 1 or not is_out_of_memory(error):
                     raise
-                warnings.warn(f"out of memory with {batch} texts at once; going on with {batch // 2}", stacklevel=2)
+                warnings.warn(
+                    f"out of memory with {batch} texts at once; going on with {batch // 2}", stacklevel=2
+                )
                 batch //= 2
 
     def patches(self, axis: Axis, acts: Activations) -> dict[str, Intervention]:
@@ -125,7 +135,9 @@ class Exchange:
         """The source's stream at the target's rows and positions; zeros where nothing is taken from."""
         lengths = torch.tensor([len(text.ids) for text in self.source])
         starts = (lengths.cumsum(0) - lengths).tolist()
-        wanted = {(pair, target): starts[pair] + source for own in moves for pair, (target, source) in own.items()}
+        wanted = {
+            (pair, target): starts[pair] + source for own in moves for pair, (target, source) in own.items()
+        }
         rows, columns = torch.tensor(list(wanted)).T
         stream = acts.take(site, torch.tensor(list(wanted.values())))
         out = stream.new_zeros(len(self.target), int(columns.max()) + 1, stream.shape[1])
@@ -163,7 +175,8 @@ def exchange(
     for pair, (a, b) in enumerate(zip(first, second, strict=True)):
         if a.ids == b.ids:
             raise DataError(
-                f"clean and corrupt text {pair} are the same {len(a.ids)} tokens: a patch would change nothing",
+                f"clean and corrupt text {pair} are the same {len(a.ids)} tokens: a patch would change "
+                "nothing",
                 do="give a corrupt text that differs where the clean one says what matters",
             )
     problems = [text.problem.id if isinstance(text, Rollout) else f"text {i}" for i, text in enumerate(clean)]

@@ -1,4 +1,5 @@
-"""faithfulness: the share of a site's patching effect that groups of features carry, and what is left without them."""
+"""faithfulness: the share of a site's patching effect that groups of features carry, and what is left without
+them."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.interventions.edits import Patch
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.paths import write_table
-from reasonmech.runtime.cells import Cell, run_cells
+from reasonmech.runtime.batched.cells import Cell, run_cells
 from reasonmech.runtime.forward import Source
 from reasonmech.runtime.gradients import read_streams
 from reasonmech.runtime.readout import Readout
@@ -46,9 +47,10 @@ class Faithfulness:
     """Made by `faithfulness`.
 
     Attributes:
-        table: one row per group, number of features, error treatment, patched side and text: group, control, n
-            (features), error, patched ("group": faithfulness, "rest": completeness), text, problem, value, effect
-            (value - the target's), full (the effect of patching the whole site), metric, unit, direction.
+        table: one row per group, number of features, error treatment, patched side and text: group, control,
+            n (features), error, patched ("group": faithfulness, "rest": completeness), text, problem, value,
+            effect (value - the target's), full (the effect of patching the whole site), metric, unit,
+            direction.
     """
 
     table: pd.DataFrame
@@ -57,10 +59,12 @@ class Faithfulness:
     def curve(self) -> pd.DataFrame:
         """One row per group, number of features, error treatment and patched side: means over problems.
 
-        value, effect, full, and share = mean effect / mean full, each with its 95 % interval (x_low, x_high; see
-        `intervals.mean_by`): infinite where the interval of full covers 0.
+        value, effect, full, and share = mean effect / mean full, each with its 95 % interval (x_low, x_high;
+        see `intervals.mean_by`): infinite where the interval of full covers 0.
         """
-        return mean_by(self.table, CURVE, columns=("value", "effect", "full"), ratios={"share": ("effect", "full")})
+        return mean_by(
+            self.table, CURVE, columns=("value", "effect", "full"), ratios={"share": ("effect", "full")}
+        )
 
     def to_parquet(self, path: str | Path) -> None:
         """Write the table, to a temporary name first."""
@@ -104,26 +108,29 @@ def faithfulness(
 ) -> Faithfulness:
     """How much of what patching a whole site does, patching the first n features of a group does.
 
-    With m(S) the metric when the features S of the target are set to what they are in the source, share(S) = (m(S) -
-    m(target)) / (m(whole site patched) - m(target)), signed and not clipped. Patching the group is its *faithfulness*
-    (1: it carries the effect), patching all other features its *completeness* (0: nothing is left without it); Marks
-    et al. 2024 (arXiv 2403.19647, section 3.2) with activations of the other run where they take means. The difference
-    between texts is written exactly, at every compared token at once.
+    With m(S) the metric when the features S of the target are set to what they are in the source, share(S) =
+    (m(S) - m(target)) / (m(whole site patched) - m(target)), signed and not clipped. Patching the group is
+    its *faithfulness* (1: it carries the effect), patching all other features its *completeness* (0: nothing
+    is left without it); Marks et al. 2024 (arXiv 2403.19647, section 3.2) with activations of the other run
+    where they take means. The difference between texts is written exactly, at every compared token at once.
 
     Args:
         clean, corrupt: pairs of texts; the metric is read after the target's.
-        groups: features, most important first, such as `attribution.ranking(site)`; or name -> features. Groups whose
-            name begins with "random" are controls, such as `locate.matched_features` draws.
-        error: what becomes of the coder's reconstruction error: "keep" leaves the target's in the stream, "drop" takes
-            it out (the share of the empty group then says what that alone does), "patch" moves it with whatever is
-            patched (group and rest alike), so that all features together are the whole site.
+        groups: features, most important first, such as `attribution.ranking(site)`; or name -> features.
+            Groups whose name begins with "random" are controls, such as `locate.matched_features` draws.
+        error: what becomes of the coder's reconstruction error: "keep" leaves the target's in the stream,
+            "drop" takes it out (the share of the empty group then says what that alone does), "patch" moves
+            it with whatever is patched (group and rest alike), so that all features together are the whole
+            site.
         sizes: numbers of features. None: 0, 1, 2, 4, ... and the length of every group.
-        positions: places that are compared and patched, as in `patch_grid`. None: all, for texts of equal length.
+        positions: places that are compared and patched, as in `patch_grid`. None: all, for texts of equal
+            length.
         transfer: the coder may come from another model than the host.
         batch_rows: rows of one pass; halved, with a warning, where memory is short.
 
     Raises:
-        DataError: an empty or repeating group, a size that no group has, or patching the whole site does nothing.
+        DataError: an empty or repeating group, a size that no group has, or patching the whole site does
+            nothing.
         UnknownNameError: a feature, direction or error treatment that does not exist.
         MismatchError: the coder does not fit the host. NonFiniteError: NaN or infinity came out of a patch.
     """
@@ -144,7 +151,8 @@ def faithfulness(
     before, full, *found = _values(contrast, coder.site, streams, batch_rows, progress)
     if not (full != before).any():
         raise DataError(
-            f"patching the whole of {coder.site} leaves metric {metric.name!r} as it is: there is no effect to share",
+            f"patching the whole of {coder.site} leaves metric {metric.name!r} as it is: there is no effect "
+            "to share",
             allowed="a site and places whose patch changes the metric",
             do="look for them with patch_grid",
         )
@@ -155,13 +163,17 @@ def faithfulness(
 
 def _check(groups: Mapping[str, Sequence[int]], error: Sequence[ErrorNode], coder: SparseCoder) -> None:
     if not groups or not error:
-        raise DataError(f"{len(groups)} groups and {len(error)} error treatments", allowed="at least one of each")
+        raise DataError(
+            f"{len(groups)} groups and {len(error)} error treatments", allowed="at least one of each"
+        )
     for one in error:
         if one not in get_args(ErrorNode):
             raise UnknownNameError("error treatment", str(one), get_args(ErrorNode))
     for name, features in groups.items():
         if not len(features) or len(set(features)) < len(features):
-            raise DataError(f"group {name!r} holds features {list(features)}", allowed="at least one, each once")
+            raise DataError(
+                f"group {name!r} holds features {list(features)}", allowed="at least one, each once"
+            )
         if outside := [feature for feature in features if not 0 <= feature < coder.d_sae]:
             raise UnknownNameError(f"feature of {coder.name!r}", str(outside[0]), [f"0 .. {coder.d_sae - 1}"])
 
@@ -197,7 +209,11 @@ def _stream(parts: Parts, setting: _Setting) -> Float[Tensor, "token width"]:
 
 
 def _values(
-    contrast: Contrast, site: Site, streams: Iterable[Float[Tensor, "token width"]], batch_rows: int, progress: bool
+    contrast: Contrast,
+    site: Site,
+    streams: Iterable[Float[Tensor, "token width"]],
+    batch_rows: int,
+    progress: bool,
 ) -> list[np.ndarray]:
     """The metric after every text with the site holding each stream at the compared tokens: [text] each."""
     found: list[np.ndarray] = []
@@ -232,7 +248,9 @@ def _batched(patches: Iterator[Intervention]) -> Iterator[list[Intervention]]:
         yield batch
 
 
-def _frame(contrast: Contrast, point: _Point, value: np.ndarray, before: np.ndarray, full: np.ndarray) -> pd.DataFrame:
+def _frame(
+    contrast: Contrast, point: _Point, value: np.ndarray, before: np.ndarray, full: np.ndarray
+) -> pd.DataFrame:
     metric = contrast.metric
     return pd.DataFrame(
         {

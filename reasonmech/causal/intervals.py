@@ -24,15 +24,16 @@ def mean_by(
     ratios: Mapping[str, tuple[str, str]],
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row per combination of `keys`: means over problems with 95 % intervals, as `stats.paired_bootstrap`.
+    """One row per combination of `keys`: means over problems with 95 % intervals, as
+    `stats.paired_bootstrap`.
 
     Texts of one problem are averaged first; a single problem has no interval: its ends are NaN.
 
     Args:
         table: columns `problem`, `keys`, `columns`, and those that `ratios` name.
         columns: x becomes x, x_low, x_high.
-        ratios: name -> (numerator, denominator): the ratio of the two means, unbounded (infinite ends) where the
-            interval of the denominator covers 0, NaN where the denominator is 0; as `stats.recovery`.
+        ratios: name -> (numerator, denominator): the ratio of the two means, unbounded (infinite ends) where
+            the interval of the denominator covers 0, NaN where the denominator is 0; as `stats.recovery`.
     """
     numbers = list(dict.fromkeys([*columns, *(name for pair in ratios.values() for name in pair)]))
     row_keys = list(zip(*(table[key] for key in keys), strict=True))
@@ -66,10 +67,14 @@ def _alike(known: Bool[np.ndarray, "cell problem"]) -> list[list[int]]:
     found: dict[bytes, list[int]] = {}
     for cell, own in enumerate(known):
         found.setdefault(own.tobytes(), []).append(cell)
-    return [some[i : i + CELLS_AT_ONCE] for some in found.values() for i in range(0, len(some), CELLS_AT_ONCE)]
+    return [
+        some[i : i + CELLS_AT_ONCE] for some in found.values() for i in range(0, len(some), CELLS_AT_ONCE)
+    ]
 
 
-def _drawn(values: Float[np.ndarray, "cell problem number"], seed: int) -> Float[np.ndarray, "cell draw number"]:
+def _drawn(
+    values: Float[np.ndarray, "cell problem number"], seed: int
+) -> Float[np.ndarray, "cell draw number"]:
     """Means over resampled problems; every cell meets the same draws."""
     n_cells, n, n_numbers = values.shape
     flat = values.transpose(1, 0, 2).reshape(n, -1)

@@ -18,7 +18,7 @@ from reasonmech.errors import CorruptFileError, DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Whole
 from reasonmech.paths import write_table
-from reasonmech.runtime.cells import Cell, run_cells
+from reasonmech.runtime.batched.cells import Cell, run_cells
 from reasonmech.runtime.forward import Source
 from reasonmech.runtime.readout import Readout
 from reasonmech.site import Site
@@ -106,23 +106,26 @@ def patch_grid(
 ) -> PatchGrid:
     """The metric after every text when one site at one position is given what the other text had there.
 
-    "denoise" runs the corrupt text and patches from the clean one (what is sufficient to restore), "noise" runs the
-    clean text and patches from the corrupt one (what is necessary): Zhang and Nanda 2024 (arXiv 2309.16042, section 2);
-    Heimersheim and Nanda 2024 (arXiv 2404.15255). `effect = value - value of the text as it is`, `normalised = effect /
-    (value of the source text - value of the text as it is)`. Every cell is one exact run of the model, computed from
-    its site and its position on.
+    "denoise" runs the corrupt text and patches from the clean one (what is sufficient to restore), "noise"
+    runs the clean text and patches from the corrupt one (what is necessary): Zhang and Nanda 2024 (arXiv
+    2309.16042, section 2); Heimersheim and Nanda 2024 (arXiv 2404.15255).
+    `effect = value - value of the text as it is`,
+    `normalised = effect / (value of the source text - value of the text as it is)`. Every cell is one exact
+    run of the model, computed from its site and its position on.
 
     Args:
-        clean, corrupt: pairs of texts. Of a text of which the metric reads what comes next, the last token counts.
+        clean, corrupt: pairs of texts. Of a text of which the metric reads what comes next, the last token
+            counts.
         sites: such as `resid_post.3`, `attn_out.3`, `mlp_out.3`, or one head, `z.3.1`.
-        positions: None: every position, by its number from the start, which needs pairs of equal length; a list of
-            positions, negative ones from the end; or name -> per pair a position, or (clean, corrupt) positions.
+        positions: None: every position, by its number from the start, which needs pairs of equal length; a
+            list of positions, negative ones from the end; or name -> per pair a position, or (clean, corrupt)
+            positions.
         batch_rows: rows of one pass; halved, with a warning, where memory is short.
 
     Raises:
         UnknownNameError: the host has no such site, or there is no such direction.
-        DataError: nothing to patch, pairs that cannot be aligned, a position outside its text, or a metric that speaks
-            of other texts.
+        DataError: nothing to patch, pairs that cannot be aligned, a position outside its text, or a metric
+            that speaks of other texts.
         NonFiniteError: NaN or infinity came out of a cell.
     """
     at = tuple(dict.fromkeys(host.check_site(site) for site in sites))
@@ -137,7 +140,9 @@ def patch_grid(
             for text in pairs.moves[name]:
                 keys.append((site, name, text))
                 cells.append(Cell(text, (given,)))
-    found = run_cells(host, pairs.target, cells, metric, batch_rows=batch_rows, progress=progress, desc="patch grid")
+    found = run_cells(
+        host, pairs.target, cells, metric, batch_rows=batch_rows, progress=progress, desc="patch grid"
+    )
     table = with_effect(_frame(pairs, keys), pairs, whole_runs, found.value.double().numpy())
     constant = {"metric": metric.name, "unit": metric.unit, "host": host.name, "host_hash": host.weight_hash}
     return PatchGrid(table.assign(n_masked=found.n_masked.numpy(), **constant).loc[:, list(COLUMNS)])
@@ -158,7 +163,9 @@ def _frame(pairs: Exchange, keys: Sequence[tuple[Site, str, int]]) -> pd.DataFra
     )
 
 
-def with_effect(frame: pd.DataFrame, pairs: Exchange, whole_runs: Sequence[object], value: np.ndarray) -> pd.DataFrame:
+def with_effect(
+    frame: pd.DataFrame, pairs: Exchange, whole_runs: Sequence[object], value: np.ndarray
+) -> pd.DataFrame:
     """The frame with problem, clean, corrupt, value, effect, gap and normalised, by its column `text`."""
     text = frame["text"].to_numpy()
     clean, corrupt = (np.asarray(values)[text] for values in whole_runs)

@@ -29,17 +29,20 @@ def align(clean: Sequence[Text], corrupt: Sequence[Text], positions: Positions) 
     """For every pair of texts the tokens that are compared.
 
     Args:
-        positions: None: every position, by its number from the start, which needs texts of equal length in each pair;
-            a list of positions, negative ones counted from the end of each text; or name -> one entry per pair, which
-            is a position of both texts or (position of the clean, position of the corrupt one).
+        positions: None: every position, by its number from the start, which needs texts of equal length in
+            each pair; a list of positions, negative ones counted from the end of each text; or name -> one
+            entry per pair, which is a position of both texts or (position of the clean, position of the
+            corrupt one).
 
     Raises:
-        DataError: another number of clean than of corrupt texts, lengths that differ where that matters, a position
-            outside a text, a name with another number of entries than there are pairs, or nothing at all.
+        DataError: another number of clean than of corrupt texts, lengths that differ where that matters, a
+            position outside a text, a name with another number of entries than there are pairs, or nothing at
+            all.
     """
     if len(clean) != len(corrupt) or not clean:
         raise DataError(
-            f"{len(clean)} clean and {len(corrupt)} corrupt texts", do="give one corrupt text for every clean one"
+            f"{len(clean)} clean and {len(corrupt)} corrupt texts",
+            do="give one corrupt text for every clean one",
         )
     pairs = list(zip(clean, corrupt, strict=True))
     if positions is None:
@@ -58,7 +61,8 @@ def _every(clean: Text, corrupt: Text) -> tuple[Place, ...]:
         raise DataError(
             f"{clean.name} has {len(clean.ids)} clean and {len(corrupt.ids)} corrupt tokens:"
             " positions=None aligns them by number from the start, which needs equal lengths",
-            allowed='positions=[-1, -2] counts from each text\'s end, {"name": [(clean, corrupt), ...]} says it all',
+            allowed='positions=[-1, -2] counts from each text\'s end, {"name": [(clean, corrupt), ...]} '
+            "says it all",
             do="say which positions stand for each other, or use texts of equal length",
         )
     return tuple(Place(str(i), i, i) for i in range(len(clean.ids)))
@@ -75,7 +79,10 @@ def _named(positions: Sequence[int] | Mapping[str, PerText], n: int) -> dict[str
                 allowed="one per pair: a position, or (clean, corrupt)",
             )
     return {
-        name: [(entry[0], entry[1]) if isinstance(entry, tuple) else (int(entry), int(entry)) for entry in entries]
+        name: [
+            (entry[0], entry[1]) if isinstance(entry, tuple) else (int(entry), int(entry))
+            for entry in entries
+        ]
         for name, entries in positions.items()
     }
 

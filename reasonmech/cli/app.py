@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="reasonmech",
-    help="Which reasoning features a base model already carries, and what firing them at the right moment does.",
+    help="Which reasoning features a base model already carries, and what firing them at the right moment "
+    "does.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -31,7 +32,9 @@ app.command("validate")(validate_command)
 _WEIGHTS = ("here", "to build", "to download", "unknown")  # of a pair: the worse of its two models
 INTERRUPTED = 130  # exit code that typer gives Ctrl-C
 
-Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override one key, a.b=3")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override one key, a.b=3")
+]
 Out = Annotated[Path | None, typer.Option("--out", help="directory to create")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars")]
 
@@ -67,7 +70,9 @@ def demo(out: Out = None, quiet: Quiet = False) -> None:
     experiment = load_experiment("demo")
     target = out or default_path(experiment)
     if target.is_dir():
-        _console().print(f"{target} is complete already, and shown; delete it to run it again", soft_wrap=True)
+        _console().print(
+            f"{target} is complete already, and shown; delete it to run it again", soft_wrap=True
+        )
         _show(load_run(target))
         return
     _carry_out(experiment, target, quiet=quiet)
@@ -132,7 +137,9 @@ def check(
 @app.command()
 def show(
     path: Annotated[Path, typer.Argument(metavar="RUN", help="directory of a finished run")],
-    receipts: Annotated[bool, typer.Option("--receipts", help="list what every intervention really did")] = False,
+    receipts: Annotated[
+        bool, typer.Option("--receipts", help="list what every intervention really did")
+    ] = False,
 ) -> None:
     """Print what a finished run found, and where its report is."""
     from reasonmech.experiments import load_run
@@ -175,7 +182,8 @@ def train_coder_command(
     problems: Annotated[int, typer.Option(help="problems whose rollouts are read")] = 500,
     quiet: Quiet = False,
 ) -> None:
-    """Train a sparse coder on a base that reads its own and the thinking model's rollouts; goes on after a kill."""
+    """Train a sparse coder on a base that reads its own and the thinking model's rollouts; goes on after a
+    kill."""
     from reasonmech.coders import load_coder_config
     from reasonmech.experiments.pair_coder import train_pair_coder
     from reasonmech.organisms import load_pair
@@ -187,13 +195,17 @@ def train_coder_command(
 
 @app.command()
 def steer(
-    model: Annotated[str, typer.Argument(help="directory or hub name of a model, or organism:tiny-when/base")],
+    model: Annotated[
+        str, typer.Argument(help="directory or hub name of a model, or organism:tiny-when/base")
+    ],
     prompt: Annotated[str, typer.Argument(help="text to continue")],
     coder: Annotated[str | None, typer.Option(help="coder directory or release/id")] = None,
     features: Annotated[str, typer.Option(help="features of it, comma-separated")] = "",
     vector: Annotated[Path | None, typer.Option(help="safetensors file with one vector, with --site")] = None,
     site: Annotated[str, typer.Option(help="where the vector is added")] = "",
-    amount: Annotated[float, typer.Option(help="activation units (features), residual-norm units (vector)")] = 1.0,
+    amount: Annotated[
+        float, typer.Option(help="activation units (features), residual-norm units (vector)")
+    ] = 1.0,
     tokens: Annotated[int, typer.Option(help="how many to write")] = 64,
 ) -> None:
     """Continue a prompt with and without an intervention, side by side, coloured where they part."""

@@ -1,4 +1,5 @@
-"""`reasonmech organisms`: list the zoo, read a card, build a pair, verify that its truth is what its weights do."""
+"""`reasonmech organisms`: list the zoo, read a card, build a pair, verify that its truth is what its weights
+do."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ def organisms_list() -> None:
 
     from reasonmech.organisms.overview import overview
 
-    table = Table("organism", "class", "weights", "MB", "minutes", "a correct instrument says", header_style="bold")
+    table = Table(
+        "organism", "class", "weights", "MB", "minutes", "a correct instrument says", header_style="bold"
+    )
     for row in overview():
         size = "" if row.megabytes is None else f"{row.megabytes:.1f}"
         table.add_row(row.name, row.truth_class, row.where, size, f"{row.minutes:.0f}", row.says)
@@ -39,7 +42,8 @@ def organisms_list() -> None:
 
 @organisms_app.command("card")
 def organisms_card(name: Annotated[str, typer.Argument(help="organism, such as tiny-when")]) -> None:
-    """How an organism was built, what a correct instrument says, what it fools, and its truth with intervals."""
+    """How an organism was built, what a correct instrument says, what it fools, and its truth with
+    intervals."""
     from rich.table import Table
     from rich.text import Text
 
@@ -50,14 +54,18 @@ def organisms_card(name: Annotated[str, typer.Argument(help="organism, such as t
     from reasonmech.organisms.record import read_truth
 
     recipe, console = recipes.get(name), _console()
-    console.print(f"[bold]{name}[/bold]  class: {recipe.truth_class}, task: {recipe.task}, weights: {where_of(name)}")
+    console.print(
+        f"[bold]{name}[/bold]  class: {recipe.truth_class}, task: {recipe.task}, weights: {where_of(name)}"
+    )
     console.print(f"\n{recipe.card}\n", markup=False)
     try:
         truth = read_truth(truth_home(name))
     except NotBuiltError as error:
         console.print(f"Its truth is measured when it is built: {error.do}")
         return
-    table = Table(f"truth, {truth['measured']['n_problems']} problems", "95 % interval by problem", header_style="bold")
+    table = Table(
+        f"truth, {truth['measured']['n_problems']} problems", "95 % interval by problem", header_style="bold"
+    )
     for what, value in table_of(truth):
         table.add_row(what, Text(value))
     console.print(table)
@@ -89,16 +97,21 @@ def organisms_verify(
     every: Annotated[
         bool, typer.Option("--all", help="every organism that ships, is cached, or takes seconds")
     ] = False,
-    full: Annotated[bool, typer.Option("--full", help="every number on every problem, the dial included")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="every number on every problem, the dial included")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure truth.json again from the weights; ends with code 1 and a table where it is not what is recorded."""
+    """Measure truth.json again from the weights; ends with code 1 and a table where it is not what is
+    recorded."""
     import torch
 
     from reasonmech.organisms.overview import at_hand
     from reasonmech.organisms.verify import Verifier
 
-    torch.set_num_threads(1)  # models this small gain nothing from more, and on a busy machine wait for each other
+    torch.set_num_threads(
+        1
+    )  # models this small gain nothing from more, and on a busy machine wait for each other
     chosen = list(dict.fromkeys([*(names or ()), *(at_hand() if every else ())]))
     if not chosen:
         raise typer.BadParameter("name an organism, or say --all")
@@ -116,16 +129,24 @@ def organisms_verify(
 
 @organisms_app.command("variants")
 def organisms_variants(
-    out: Annotated[Path, typer.Option("--out", help="directory for models, logs and variants.csv")] = Path("variants"),
+    out: Annotated[Path, typer.Option("--out", help="directory for models, logs and variants.csv")] = Path(
+        "variants"
+    ),
     only: Annotated[list[str] | None, typer.Option("--only", help="one of them; may be said again")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """What does reinforcement learning do? Train tiny-when's base in five ways, measure each, print the table."""
+    """What does reinforcement learning do? Train tiny-when's base in five ways, measure each, print the
+    table."""
     from rich.table import Table
 
     from reasonmech.organisms.variants import build_variants
 
-    found = build_variants(out, names=only or (), progress=not quiet).set_index("variant").drop(columns="weights").T
+    found = (
+        build_variants(out, names=only or (), progress=not quiet)
+        .set_index("variant")
+        .drop(columns="weights")
+        .T
+    )
     table = Table("", *found.columns, header_style="bold")
     for what, row in found.iterrows():
         table.add_row(str(what), *(f"{value:.3g}" for value in row))

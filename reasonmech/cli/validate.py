@@ -1,4 +1,5 @@
-"""`reasonmech validate`: how often the rules that judge features are right, on features whose answer is planted."""
+"""`reasonmech validate`: how often the rules that judge features are right, on features whose answer is
+planted."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ def validate_command(
     out: Annotated[Path | None, typer.Option("--out", help="parquet file for the whole confusion")] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="no progress bars")] = False,
 ) -> None:
-    """Confusion matrices of the rules of falsification, ours and published ones, on simulators; and A/A draws."""
+    """Confusion matrices of the rules of falsification, ours and published ones, on simulators; and A/A
+    draws."""
     from rich.console import Console
 
     from reasonmech.locate.falsify.null_draws import null_draws
@@ -51,11 +53,14 @@ def _print_confusion(console: Console, found: Validation, rule: str) -> None:
 
     confusion, right = found.confusion(rule), found.accuracy()
     right = right[right["rule"] == rule].set_index("kind")
-    title = f"{rule}: {found.setting.draws} dictionaries, {found.setting.pairs} pairs, {found.setting.read} reading"
+    setting = found.setting
+    title = f"{rule}: {setting.draws} dictionaries, {setting.pairs} pairs, {setting.read} reading"
     table = Table("planted", "right, 95 % interval", "called", title=title, title_justify="left")
     for kind, row in confusion.iterrows():
         own = right.loc[kind]
-        called = ", ".join(f"{name} {count}" for name, count in row.sort_values(ascending=False).items() if count)
+        called = ", ".join(
+            f"{name} {count}" for name, count in row.sort_values(ascending=False).items() if count
+        )
         table.add_row(str(kind), f"{own['right']:.0%} [{own['low']:.0%}, {own['high']:.0%}]", called)
     console.print(table)
 
@@ -70,5 +75,7 @@ def _print_null(console: Console, found: NullDraws) -> None:
         ("any feature is said to go beyond its cue", found.beyond),
     ):
         share = found.share(count)
-        table.add_row(what, f"{count} of {found.draws}", f"{share.estimate:.1%} [{share.low:.1%}, {share.high:.1%}]")
+        table.add_row(
+            what, f"{count} of {found.draws}", f"{share.estimate:.1%} [{share.low:.1%}, {share.high:.1%}]"
+        )
     console.print(table)

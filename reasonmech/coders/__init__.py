@@ -7,11 +7,7 @@ from reasonmech.coders.curve import training_curve
 from reasonmech.coders.hookname import hook_of_site, site_of_hook
 from reasonmech.coders.load import check_belongs, load_coder
 from reasonmech.coders.saelens import SAELensCoder
-from reasonmech.coders.sentences import Sentences
 from reasonmech.coders.source import ActivationSource
-from reasonmech.coders.taxonomy import SentenceTaxonomy, load_taxonomy, train_taxonomies
-from reasonmech.coders.taxonomy_judge import judge_taxonomy
-from reasonmech.coders.taxonomy_scores import score_taxonomy
 from reasonmech.coders.train import train_coder, train_coders
 
 __all__ = [
@@ -20,19 +16,13 @@ __all__ = [
     "CoderConfig",
     "convert_coder",
     "hook_of_site",
-    "judge_taxonomy",
     "load_coder",
     "load_coder_config",
-    "load_taxonomy",
     "reconstruct",
     "SAELensCoder",
-    "score_taxonomy",
-    "Sentences",
-    "SentenceTaxonomy",
     "site_of_hook",
     "SparseCoder",
     "train_coder",
     "train_coders",
-    "train_taxonomies",
     "training_curve",
 ]

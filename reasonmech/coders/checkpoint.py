@@ -26,7 +26,9 @@ def write_checkpoint(file: Path, trainings: Mapping[str, Training]) -> None:
         OutputError: it cannot be written (a full disk); the one before it is whole.
     """
     states = {name: training.state() for name, training in trainings.items()}
-    tensors = {f"{name}:{key}": tensor for name, state in states.items() for key, tensor in state.tensors.items()}
+    tensors = {
+        f"{name}:{key}": tensor for name, state in states.items() for key, tensor in state.tensors.items()
+    }
     values = json.dumps({name: state.values for name, state in states.items()})
     unfinished = partial_of(file)
     try:
@@ -54,7 +56,9 @@ def read_checkpoint(file: Path, trainings: Mapping[str, Training]) -> None:
             values = json.loads(opened.metadata()[_VALUES])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
         for name, training in trainings.items():
-            own = {key.removeprefix(f"{name}:"): t for key, t in tensors.items() if key.startswith(f"{name}:")}
+            own = {
+                key.removeprefix(f"{name}:"): t for key, t in tensors.items() if key.startswith(f"{name}:")
+            }
             training.restore(State(own, values[name]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CorruptFileError(

@@ -52,7 +52,8 @@ class SparseCoder(Protocol):
         ...
 
     def read(self, x: Float[Tensor, "*axes d_in"], indices: Sequence[int]) -> Float[Tensor, "*axes k"]:
-        """Activations of k features: encode(x)[..., indices], computed for these alone where that is possible."""
+        """Activations of k features: encode(x)[..., indices], computed for these alone where that is
+        possible."""
         ...
 
     def rows(self, indices: Sequence[int]) -> Float[Tensor, "k d_in"]:
@@ -69,7 +70,8 @@ class SparseCoder(Protocol):
 
 
 def reconstruct(coder: SparseCoder, x: Float[Tensor, "*axes d_in"]) -> Float[Tensor, "*axes d_in"]:
-    """decode(encode(x)) on the device and in the dtype of x: what the stream becomes without the coder's error."""
+    """decode(encode(x)) on the device and in the dtype of x: what the stream becomes without the coder's
+    error."""
     return coder.decode(coder.encode(x.to(device=coder.device, dtype=coder.dtype))).to(x)
 
 

@@ -24,17 +24,26 @@ class CoderConfig(BaseModel):
     k: int | None = Field(default=None, ge=1, description="active features per token (batchtopk: on average)")
     steps: int = Field(ge=1, description="training steps")
     batch_size: int = Field(default=1024, ge=2, description="tokens per step")
-    lr: float = Field(default=1e-3, gt=0, description="learning rate of Adam, for inputs of mean norm sqrt(d_in)")
-    decay: float = Field(default=0.3, ge=0, le=1, description="last share of the steps, in which lr falls to zero")
-    dead_after: int = Field(default=200, ge=1, description="steps without firing after which a feature counts as dead")
+    lr: float = Field(
+        default=1e-3, gt=0, description="learning rate of Adam, for inputs of mean norm sqrt(d_in)"
+    )
+    decay: float = Field(
+        default=0.3, ge=0, le=1, description="last share of the steps, in which lr falls to zero"
+    )
+    dead_after: int = Field(
+        default=200, ge=1, description="steps without firing after which a feature counts as dead"
+    )
     seed: int = Field(default=0, description="seed of the initial weights and of the order of tokens")
     buffer: int | None = Field(
         default=None,
         ge=1,
-        description="tokens of a store that are held in memory and shuffled at a time; none: drawn from all of them",
+        description="tokens of a store that are held in memory and shuffled at a time; none: drawn from all "
+        "of them",
     )
     checkpoint_every: int = Field(
-        default=500, ge=1, description="steps after which a training that writes to a directory can go on after a kill"
+        default=500,
+        ge=1,
+        description="steps after which a training that writes to a directory can go on after a kill",
     )
     options: dict[str, int | float | bool | list[int]] = Field(
         default_factory=dict, description="further settings of the architecture, as SAELens names them"
@@ -44,13 +53,20 @@ class CoderConfig(BaseModel):
         """What a `Training` needs to know.
 
         Raises:
-            ConfigError: `options` name what has a key of its own, or what the activations and the device decide.
+            ConfigError: `options` name what has a key of its own, or what the activations and the device
+                decide.
         """
         if taken := sorted(OWN & self.options.keys()):
-            raise ConfigError(f"options {taken}", allowed="settings beside d_sae and k, which are their own keys")
+            raise ConfigError(
+                f"options {taken}", allowed="settings beside d_sae and k, which are their own keys"
+            )
         return Recipe(
             self.architecture,
-            {"d_sae": self.d_sae, **({} if self.k is None else {"k": self.k}), **self.model_copy(deep=True).options},
+            {
+                "d_sae": self.d_sae,
+                **({} if self.k is None else {"k": self.k}),
+                **self.model_copy(deep=True).options,
+            },
             steps=self.steps,
             batch_size=self.batch_size,
             lr=self.lr,

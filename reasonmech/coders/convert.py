@@ -1,4 +1,5 @@
-"""convert_coder: a third party's .pt, read once as tensors and nothing else, becomes a directory of safetensors."""
+"""convert_coder: a third party's .pt, read once as tensors and nothing else, becomes a directory of
+safetensors."""
 
 from __future__ import annotations
 
@@ -28,13 +29,19 @@ _NAMES: Final = {
 
 
 def convert_coder(
-    source: str | Path, out: str | Path, *, site: Site | str, model: str, subtracts_b_dec: bool, k: int | None = None
+    source: str | Path,
+    out: str | Path,
+    *,
+    site: Site | str,
+    model: str,
+    subtracts_b_dec: bool,
+    k: int | None = None,
 ) -> SAELensCoder:
     """Convert a sparse autoencoder that was published as a PyTorch file, and read it back.
 
-    The file is opened once with `weights_only=True`, which executes nothing; its SHA-256 goes into the coder's
-    record. Read are the names of SAELens, dictionary_learning and plain `nn.Linear` layers; whether a matrix lies
-    transposed is told by the biases.
+    The file is opened once with `weights_only=True`, which executes nothing; its SHA-256 goes into the
+    coder's record. Read are the names of SAELens, dictionary_learning and plain `nn.Linear` layers; whether a
+    matrix lies transposed is told by the biases.
 
     Args:
         source: a .pt, .pth or .bin file with the tensors of one autoencoder.
@@ -43,13 +50,13 @@ def convert_coder(
         model: name of the model they come from, as on the Hub; `load_coder` holds hosts to it.
         subtracts_b_dec: whether its encoder sees x - b_dec (dictionary_learning's AutoEncoder and TopK) or x
             (Qwen-Scope, JumpReLU). The tensors do not tell; its authors' code does.
-        k: active features per token of a TopK. None: a JumpReLU where there is a threshold (of a BatchTopK too), else
-            a ReLU.
+        k: active features per token of a TopK. None: a JumpReLU where there is a threshold (of a BatchTopK
+            too), else a ReLU.
 
     Raises:
         PickleRefusedError: it holds more than tensors and plain values. CorruptFileError: it cannot be read.
-        MismatchError: tensors are missing, unknown, or of shapes that do not fit; k is not the file's, or is not given
-            where the file is a TopK. NonFiniteError: NaN or infinity.
+        MismatchError: tensors are missing, unknown, or of shapes that do not fit; k is not the file's, or is
+            not given where the file is a TopK. NonFiniteError: NaN or infinity.
         OutputError: `out` exists, or cannot be written.
     """
     file, target = Path(source).expanduser(), check_new(out)
@@ -93,7 +100,10 @@ def _canonical(content: Mapping[str, Any], file: Path, *, k: int | None) -> dict
     if k is not None and int(said) != k:
         raise MismatchError(f"{file} says k = {int(said)}, not {k}", do="pass the k that it was trained with")
     known = {"k", *(key for keys in _NAMES.values() for key in keys)}
-    lost, missing = sorted(tensors.keys() - known), sorted({"W_enc", "b_enc", "W_dec", "b_dec"} - state.keys())
+    lost, missing = (
+        sorted(tensors.keys() - known),
+        sorted({"W_enc", "b_enc", "W_dec", "b_dec"} - state.keys()),
+    )
     if lost or missing:
         raise MismatchError(
             f"{file} lacks {missing} and has tensors nobody here knows: {lost}"
@@ -104,7 +114,8 @@ def _canonical(content: Mapping[str, Any], file: Path, *, k: int | None) -> dict
         )
     if k is None and "k" in content and not bool((state.get("threshold", torch.tensor(-1.0)) >= 0).all()):
         raise MismatchError(
-            f"{file} says k = {int(said)} and holds no threshold that was set: it is a TopK", do=f"pass k={int(said)}"
+            f"{file} says k = {int(said)} and holds no threshold that was set: it is a TopK",
+            do=f"pass k={int(said)}",
         )
     for name in ("b_enc", "b_dec"):
         if state[name].dim() != 1:
@@ -113,7 +124,9 @@ def _canonical(content: Mapping[str, Any], file: Path, *, k: int | None) -> dict
             )
     (d_sae,), (d_in,) = state["b_enc"].shape, state["b_dec"].shape
     if d_sae == d_in:
-        raise MismatchError(f"{file} is as wide as its input ({d_in}): which way round its matrices lie is open")
+        raise MismatchError(
+            f"{file} is as wide as its input ({d_in}): which way round its matrices lie is open"
+        )
     state["W_enc"] = state["W_enc"] if len(state["W_enc"]) == d_in else state["W_enc"].T
     state["W_dec"] = state["W_dec"] if len(state["W_dec"]) == d_sae else state["W_dec"].T
     if "threshold" in state and state["threshold"].numel() == 1:

@@ -8,7 +8,8 @@ from typing import Final
 from reasonmech.errors import MismatchError
 from reasonmech.site import HEADED, Site
 
-# The bridge's own names come first: an alias such as hook_resid_post is unknown to a bridge that carries SAEs.
+# The bridge's own names come first: an alias such as hook_resid_post is unknown to a bridge that carries
+# SAEs.
 _NAMES: Final = {
     "resid_pre": ("hook_in", "hook_resid_pre"),
     "z": ("attn.hook_z", "attn.o.hook_in"),  # SAELens tells what it must flatten by the ending _z
@@ -25,14 +26,16 @@ _HUGGING_FACE: Final = re.compile(r"(?:model|transformer|gpt_neox)\.(?:layers|h)
 def hook_of_site(site: Site) -> str:
     """TransformerLens name of a site: "resid_post.2" is "blocks.2.hook_out".
 
-    Of a model with a norm after each half of a block, `attn_out` and `mlp_out` are after that norm: its own name is
-    found by `Host.lens_hook`.
+    Of a model with a norm after each half of a block, `attn_out` and `mlp_out` are after that norm: its own
+    name is found by `Host.lens_hook`.
 
     Raises:
         MismatchError: the site is one head: no hook is.
     """
     if site.head is not None:
-        raise MismatchError(f"{site} is part of a hook", allowed=str(site.whole), do="use the site of all heads")
+        raise MismatchError(
+            f"{site} is part of a hook", allowed=str(site.whole), do="use the site of all heads"
+        )
     return f"blocks.{site.layer}.{_NAMES[site.kind][0]}"
 
 
@@ -52,7 +55,8 @@ def site_of_hook(hook: str | None, *, head: int | None = None) -> Site:
         return Site("resid_post", int(block[1]))
     names = sorted(f"blocks.LAYER.{name}" for name in _KIND)
     raise MismatchError(
-        f"this coder reads {hook!r}{'' if head is None else f', head {head}'}, which is no site of the residual stream",
+        f"this coder reads {hook!r}{'' if head is None else f', head {head}'}, which is no site of the "
+        "residual stream",
         allowed=", ".join([*names, "model.layers.LAYER"]),
         do="use a coder of the residual stream, of heads' values, of an attention output or of an MLP output",
     )

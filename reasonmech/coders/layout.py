@@ -37,12 +37,14 @@ def coder_of(
     """A coder from its tensors, in float32.
 
     Args:
-        state: W_enc [d_in, d_sae], b_enc [d_sae], W_dec [d_sae, d_in], b_dec [d_in]; of a JumpReLU threshold [d_sae].
-        settings: those of SAELens that are not the default: `k` makes it a TopK; `apply_b_dec_to_input` says whether
-            b_dec is subtracted before encoding.
+        state: W_enc [d_in, d_sae], b_enc [d_sae], W_dec [d_sae, d_in], b_dec [d_in]; of a JumpReLU threshold
+            [d_sae].
+        settings: those of SAELens that are not the default: `k` makes it a TopK; `apply_b_dec_to_input` says
+            whether b_dec is subtracted before encoding.
 
     Raises:
-        MismatchError: shapes that do not fit together, or k that is none of theirs. NonFiniteError: NaN or infinity.
+        MismatchError: shapes that do not fit together, or k that is none of theirs. NonFiniteError: NaN or
+            infinity.
     """
     (d_in,), (d_sae,) = state["b_dec"].shape, state["b_enc"].shape
     wanted = {
@@ -54,11 +56,15 @@ def coder_of(
     }
     for key, tensor in state.items():
         if tuple(tensor.shape) != wanted[key]:
-            raise MismatchError(f"{key} of {name!r} has shape {tuple(tensor.shape)}", allowed=str(wanted[key]))
+            raise MismatchError(
+                f"{key} of {name!r} has shape {tuple(tensor.shape)}", allowed=str(wanted[key])
+            )
         if not bool(torch.isfinite(tensor).all()):
             raise NonFiniteError(f"{key} of {name!r} holds NaN or infinity", do="download it again")
     if "k" in settings and not 1 <= settings["k"] <= d_sae:
-        raise MismatchError(f"k = {settings['k']} of {name!r}, which has {d_sae} features", allowed=f"1 .. {d_sae}")
+        raise MismatchError(
+            f"k = {settings['k']} of {name!r}, which has {d_sae} features", allowed=f"1 .. {d_sae}"
+        )
     config = {
         "architecture": "topk" if "k" in settings else "jumprelu" if "threshold" in state else "standard",
         "d_in": d_in,

@@ -15,25 +15,28 @@ from reasonmech.errors import CorruptFileError, MismatchError, PickleRefusedErro
 from reasonmech.paths import ORGANISM_PREFIX, check_safetensors, resolve
 
 
-def load_coder(source: str | Path, *, host: Trained | None = None, trained_on: str | None = None) -> SparseCoder:
+def load_coder(
+    source: str | Path, *, host: Trained | None = None, trained_on: str | None = None
+) -> SparseCoder:
     """Load a sparse coder, and check that it belongs to a model.
 
-    With a host, a coder that records the weight hash of its model is held to it, and one that records only a name
-    (all public ones do) is held to that: its last part must be part of the host's name.
+    With a host, a coder that records the weight hash of its model is held to it, and one that records only a
+    name (all public ones do) is held to that: its last part must be part of the host's name.
 
     Args:
-        source: a directory in SAELens' or sparsify's layout, "organism:NAME/coder", or "release/id" of SAELens' list
-            of public SAEs (downloaded).
+        source: a directory in SAELens' or sparsify's layout, "organism:NAME/coder", or "release/id" of
+            SAELens' list of public SAEs (downloaded).
         host: the model that it will be used on; the coder moves to its device.
-        trained_on: the model's name as the coder records it, where the host's is another name of the same weights (a
-            local copy): you vouch for it. Where the coder records none, any name.
+        trained_on: the model's name as the coder records it, where the host's is another name of the same
+            weights (a local copy): you vouch for it. Where the coder records none, any name.
 
     Raises:
         UnknownNameError: neither a directory nor a release; near names are listed.
-        CorruptFileError: a file is missing, truncated or damaged. PickleRefusedError: its weights are pickled.
+        CorruptFileError: a file is missing, truncated or damaged. PickleRefusedError: its weights are
+            pickled.
         NonFiniteError: NaN or infinity in its weights.
-        MismatchError: its width, or the model that it records, is not the host's; or it is no autoencoder of a
-            residual-stream site.
+        MismatchError: its width, or the model that it records, is not the host's; or it is no autoencoder of
+            a residual-stream site.
         OutputError: it cannot be downloaded.
     """
     local = resolve(source)
@@ -59,7 +62,8 @@ def _read_local(path: Path, *, name: str) -> SAELensCoder:
     coder = SAELensCoder(read_directory(path), name=name)
     if coder.record.get(ROWS) == SENTENCES:
         raise MismatchError(
-            f"{path} holds a taxonomy of sentences, which reads no token of the stream", do="use load_taxonomy"
+            f"{path} holds a taxonomy of sentences, which reads no token of the stream",
+            do="use load_taxonomy",
         )
     return coder
 
@@ -67,7 +71,8 @@ def _read_local(path: Path, *, name: str) -> SAELensCoder:
 def check_belongs(coder: SparseCoder, host: Trained) -> None:
     """Check width and, where the coder records it, the weight hash of the model it was trained on.
 
-    An SAE on another model's activations runs without complaint and gives plausible numbers that mean nothing.
+    An SAE on another model's activations runs without complaint and gives plausible numbers that mean
+    nothing.
 
     Raises:
         MismatchError: it belongs to another model. UnknownNameError: the host has no such site.
@@ -88,7 +93,8 @@ def check_belongs(coder: SparseCoder, host: Trained) -> None:
 
 
 def check_name(coder: SAELensCoder, host: Trained, *, trained_on: str | None) -> None:
-    """Hold a coder that knows its model by name to a host: "google/gemma-2-2b" is "gemma-2-2b" is "/models/gemma-2-2b".
+    """Hold a coder that knows its model by name to a host: "google/gemma-2-2b" is "gemma-2-2b" is
+    "/models/gemma-2-2b".
 
     Raises:
         MismatchError: it names another model, or none, and nobody vouches for it.
@@ -102,8 +108,10 @@ def check_name(coder: SAELensCoder, host: Trained, *, trained_on: str | None) ->
         f"coder {coder.name!r} was trained on {named!r}, the host is {host.name!r}"
         if named
         else f"coder {coder.name!r} does not say which model it was trained on",
-        allowed="the very weights it was trained on: on others an SAE gives plausible numbers that mean nothing",
-        do=f"load that model; or, if the host is that model, pass trained_on={named or host.name!r} and run check_fit",
+        allowed="the very weights it was trained on: on others an SAE gives plausible numbers that mean "
+        "nothing",
+        do=f"load that model; or, if the host is that model, pass trained_on={named or host.name!r} and run "
+        "check_fit",
     )
 
 

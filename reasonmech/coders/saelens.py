@@ -1,4 +1,5 @@
-"""SAELens behind the SparseCoder protocol. The only module that imports sae_lens; its siblings call `library`."""
+"""SAELens behind the SparseCoder protocol. The only module that imports sae_lens; its siblings call
+`library`."""
 
 from __future__ import annotations
 
@@ -50,12 +51,13 @@ class SAELensCoder:
         """Use `load_coder` or `train_coder`.
 
         Raises:
-            MismatchError: it reads no site of the residual stream, or its activations need a scaling or a context
-                that is not in its weights.
+            MismatchError: it reads no site of the residual stream, or its activations need a scaling or a
+                context that is not in its weights.
         """
         self.sae, self.name = sae.eval().requires_grad_(False), name
         self.site: Site = site_of_hook(sae.cfg.metadata.hook_name, head=sae.cfg.metadata.hook_head_index)
-        self.sae.turn_off_forward_pass_hook_z_reshaping()  # heads stand side by side here, in a bridge they do not
+        # heads stand side by side here, in a bridge they do not
+        self.sae.turn_off_forward_pass_hook_z_reshaping()
         self.d_in, self.d_sae = int(sae.cfg.d_in), int(sae.cfg.d_sae)
         self.architecture: str = sae.cfg.architecture()
         self._columns: dict[tuple[int, ...], _Columns] = {}
@@ -66,8 +68,10 @@ class SAELensCoder:
             )
         if sae.cfg.normalize_activations in _NOT_FOLDED:
             raise MismatchError(
-                f"{name!r} expects activations scaled by {sae.cfg.normalize_activations}, and the scale is not in it",
-                do="fold the scale into its weights (SAELens' trainer does at the end of fit) and save it again",
+                f"{name!r} expects activations scaled by {sae.cfg.normalize_activations}, and the scale is "
+                "not in it",
+                do="fold the scale into its weights (SAELens' trainer does at the end of fit) and save it "
+                "again",
             )
 
     @property
@@ -111,9 +115,9 @@ class SAELensCoder:
     def read(self, x: Float[Tensor, "*axes d_in"], indices: Sequence[int]) -> Float[Tensor, "*axes k"]:
         """Activations of k features, equal to encode(x)[..., indices].
 
-        Bit-equal where every pre-activation is computed anyway (topk and others). Where a feature needs only its
-        own encoder column (standard, jumprelu) only those columns are multiplied, which may round the last bit
-        another way.
+        Bit-equal where every pre-activation is computed anyway (topk and others). Where a feature needs only
+        its own encoder column (standard, jumprelu) only those columns are multiplied, which may round the
+        last bit another way.
 
         Raises:
             UnknownNameError: an index is not a feature.
@@ -132,7 +136,9 @@ class SAELensCoder:
             index, state = list(wanted), self.sae.state_dict()
             nothing = torch.full((len(index),), -torch.inf, device=self.device, dtype=self.dtype)
             threshold = state["threshold"][index] if "threshold" in state else nothing
-            self._columns[wanted] = _Columns(state["W_enc"][:, index].contiguous(), state["b_enc"][index], threshold)
+            self._columns[wanted] = _Columns(
+                state["W_enc"][:, index].contiguous(), state["b_enc"][index], threshold
+            )
         return self._columns[wanted]
 
     def _read_topk(self, x: Tensor, wanted: tuple[int, ...]) -> Tensor:
@@ -155,7 +161,8 @@ class SAELensCoder:
         """
         if self.sae.cfg.normalize_activations in _NOT_AFFINE:
             raise MismatchError(
-                f"{self.name!r} normalises every token ({self.sae.cfg.normalize_activations}): what a feature adds "
+                f"{self.name!r} normalises every token ({self.sae.cfg.normalize_activations}): what a "
+                "feature adds "
                 "depends on the token, so it cannot be written as a fixed row",
                 allowed="coders with normalize_activations none",
             )
@@ -185,7 +192,9 @@ class SAELensCoder:
             try:
                 self.sae.save_model(partial)
             except (OSError, SafetensorError) as error:
-                raise OutputError(f"{path} cannot be written: {error}", do="make room, and save it again") from error
+                raise OutputError(
+                    f"{path} cannot be written: {error}", do="make room, and save it again"
+                ) from error
 
     def __repr__(self) -> str:
         return f"SAELensCoder({self.name!r}, {self.architecture}, {self.site}, {self.d_sae} x {self.d_in})"
@@ -203,7 +212,8 @@ def read_directory(path: Path) -> SAE[Any]:
 
     Raises:
         UnknownNameError: SAELens has no such architecture; the ones it has are listed.
-        CorruptFileError: settings or tensors that do not make one. NonFiniteError: NaN or infinity in a tensor.
+        CorruptFileError: settings or tensors that do not make one. NonFiniteError: NaN or infinity in a
+            tensor.
     """
     architecture = json.loads((path / "cfg.json").read_text()).get("architecture", "standard")
     known = library().registry.SAE_CLASS_REGISTRY
@@ -220,5 +230,7 @@ def read_directory(path: Path) -> SAE[Any]:
         raise CorruptFileError(f"{path} holds no {architecture} SAE: {error}", do="copy it again") from error
     for name, tensor in sae.state_dict().items():
         if not bool(torch.isfinite(tensor).all()):
-            raise NonFiniteError(f"{name} of {path} holds NaN or infinity", do="copy it again, or train it again")
+            raise NonFiniteError(
+                f"{name} of {path} holds NaN or infinity", do="copy it again, or train it again"
+            )
     return sae

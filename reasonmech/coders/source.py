@@ -38,7 +38,8 @@ class ActivationSource(Protocol):
     def stream(
         self, site: Site | str, *, batch_size: int, seed: int, epochs: int, buffer: int
     ) -> Iterator[Float[Tensor, "batch d_model"]]:
-        """Batches in random order, every row once an epoch, the same rows at every site; `buffer` rows in memory."""
+        """Batches in random order, every row once an epoch, the same rows at every site; `buffer` rows in
+        memory."""
         ...
 
 
@@ -57,7 +58,9 @@ class TensorSource(NamedTuple):
     def take(self, site: Site | str, tokens: Tensor) -> Tensor:
         return self.values[tokens]
 
-    def stream(self, site: Site | str, *, batch_size: int, seed: int, epochs: int, buffer: int) -> Iterator[Tensor]:
+    def stream(
+        self, site: Site | str, *, batch_size: int, seed: int, epochs: int, buffer: int
+    ) -> Iterator[Tensor]:
         """As `batches_of_rows`: it is in memory, so there is nothing to buffer."""
         rows = batches_of_rows(self.n_tokens, batch_size=batch_size, seed=seed)
         return (self.values[some] for some in islice(rows, epochs * (self.n_tokens // batch_size)))
@@ -69,7 +72,8 @@ def one_site(
     """The site that is meant, and the activations as a source that says which model they are of.
 
     Raises:
-        MismatchError: a tensor without site and host, several sites and none named, or another host's activations.
+        MismatchError: a tensor without site and host, several sites and none named, or another host's
+            activations.
         UnknownNameError: no such site was captured.
     """
     if isinstance(acts, Tensor):
@@ -102,11 +106,17 @@ def moments_of(source: ActivationSource, site: Site, *, seed: int, device: torch
     """
     generator = torch.Generator().manual_seed(seed)
     n = source.n_tokens
-    drawn = torch.randperm(n, generator=generator) if n <= LISTED else torch.randint(n, (SAMPLE,), generator=generator)
+    drawn = (
+        torch.randperm(n, generator=generator)
+        if n <= LISTED
+        else torch.randint(n, (SAMPLE,), generator=generator)
+    )
     rows = drawn[:SAMPLE]
     sample = source.take(site, rows).to(device, torch.float32)
     if not bool(torch.isfinite(sample).all()):
-        raise NonFiniteError(f"activations of {site} hold NaN or infinity", do="capture them again in float32")
+        raise NonFiniteError(
+            f"activations of {site} hold NaN or infinity", do="capture them again in float32"
+        )
     return Moments(sample.mean(0), sample.norm(dim=-1).mean().item())
 
 
@@ -115,8 +125,8 @@ def batches_of(
 ) -> Iterator[Mapping[Site, Float[Tensor, "batch d_model"]]]:
     """Batches number `start` to `stop` of the same rows at every site; every row once an epoch.
 
-    With `config.buffer` they come from `source.stream`. What does not fill a batch at the end of an epoch is left out
-    of that epoch.
+    With `config.buffer` they come from `source.stream`. What does not fill a batch at the end of an epoch is
+    left out of that epoch.
 
     Raises:
         DataError: fewer rows than one batch.
@@ -124,7 +134,8 @@ def batches_of(
     size, seed, buffer = config.batch_size, config.seed, config.buffer
     if source.n_tokens < size:
         raise DataError(
-            f"{source.n_tokens} tokens are fewer than one batch of {size}", do="capture more text, or lower batch_size"
+            f"{source.n_tokens} tokens are fewer than one batch of {size}",
+            do="capture more text, or lower batch_size",
         )
     if buffer is None:
         rows = batches_of_rows(source.n_tokens, batch_size=size, seed=seed, start=start)
@@ -132,7 +143,9 @@ def batches_of(
             yield {site: source.take(site, some) for site in sites}
         return
     epochs = -(-stop // (source.n_tokens // size))
-    streams = [source.stream(site, batch_size=size, seed=seed, epochs=epochs, buffer=buffer) for site in sites]
+    streams = [
+        source.stream(site, batch_size=size, seed=seed, epochs=epochs, buffer=buffer) for site in sites
+    ]
     whole = (some for some in zip(*streams, strict=True) if len(some[0]) == size)
     for some in islice(whole, start, stop):
         yield dict(zip(sites, some, strict=True))

@@ -20,19 +20,24 @@ WEIGHT_FILE: Final = "sae.safetensors"
 RUN_FILE: Final = "config.json"  # of the whole run, beside the hookpoints: it names the model
 _BLOCK: Final = re.compile(r"(?:model\.|transformer\.|gpt_neox\.)?(?:layers|h)\.(\d+)(\.mlp)?")
 _TENSORS: Final = {"encoder.weight", "encoder.bias", "W_dec", "b_dec"}
-_REFUSED: Final = ("transcode", "skip_connection", "embed_skip", "gram_lookup")  # more than one position's TopK
+_REFUSED: Final = (
+    "transcode",
+    "skip_connection",
+    "embed_skip",
+    "gram_lookup",
+)  # more than one position's TopK
 
 
 def read_sparsify(path: Path, *, name: str) -> SAELensCoder:
     """Read a coder of sparsify, whose files have been checked, as a TopK SAE.
 
-    features = topk(relu(W_enc (x - b_dec) + b_enc)), x' = features W_dec + b_dec: sparsify's `SparseCoder.encode` and
-    `.decode`. Not through SAELens' own converter, which transposes W_dec and decides from `normalize_decoder` whether
-    b_dec is subtracted (tests/equivalence/test_coder_layouts.py).
+    features = topk(relu(W_enc (x - b_dec) + b_enc)), x' = features W_dec + b_dec: sparsify's
+    `SparseCoder.encode` and `.decode`. Not through SAELens' own converter, which transposes W_dec and decides
+    from `normalize_decoder` whether b_dec is subtracted (tests/equivalence/test_coder_layouts.py).
 
     Raises:
-        MismatchError: it is a transcoder, has a skip connection, another activation or an unknown tensor, or its folder
-            names no site.
+        MismatchError: it is a transcoder, has a skip connection, another activation or an unknown tensor, or
+            its folder names no site.
         CorruptFileError: a key or tensor is missing, or is none.
     """
     config = read_json(path / CONFIG_FILE)
@@ -58,7 +63,9 @@ def read_sparsify(path: Path, *, name: str) -> SAELensCoder:
     except KeyError as error:
         raise CorruptFileError(f"{path} lacks {error}", do="copy it again") from error
     if not isinstance(k, int):
-        raise CorruptFileError(f"{path / CONFIG_FILE} says k = {k}", allowed="a whole number", do="copy it again")
+        raise CorruptFileError(
+            f"{path / CONFIG_FILE} says k = {k}", allowed="a whole number", do="copy it again"
+        )
     record = {"source": {"layout": "sparsify", "file": WEIGHT_FILE, "sha256": hash_file(path / WEIGHT_FILE)}}
     metadata = {"model_name": _model_of(path), "hook_name": hook_of_site(site), RECORD: record}
     return coder_of(state, {"k": k, "apply_b_dec_to_input": True}, metadata=metadata, name=name)

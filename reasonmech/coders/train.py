@@ -43,20 +43,22 @@ def train_coder(
 ) -> SparseCoder:
     """Train a sparse coder on the activations of one site, with SAELens' trainer.
 
-    The weight hash of the model travels with the coder, so that it is refused on any other one; so does the training
-    curve (`training_curve`). Nothing is logged anywhere. For several at once, or a training that survives a kill:
-    `train_coders`.
+    The weight hash of the model travels with the coder, so that it is refused on any other one; so does the
+    training curve (`training_curve`). Nothing is logged anywhere. For several at once, or a training that
+    survives a kill: `train_coders`.
 
     Args:
         acts: captured activations, or a tensor [token, d_model] of them together with `site` and `host`.
-        config: settings, a YAML file of them, or the name of a shipped one ("topk", "batchtopk", "matryoshka",
+        config: settings, a YAML file of them, or the name of a shipped one ("topk", "batchtopk",
+            "matryoshka",
             "standard").
         site: which site of `acts`; may be left out where there is only one.
         host: the model that a plain tensor came from.
         device: where to train. None: where the host is, else the CPU.
 
     Raises:
-        DataError: fewer tokens than one batch. NonFiniteError: NaN or infinity in the activations or the loss.
+        DataError: fewer tokens than one batch. NonFiniteError: NaN or infinity in the activations or the
+            loss.
         UnknownNameError: no such config, architecture or site. MismatchError: a tensor without site and host.
     """
     settings = load_coder_config(config)
@@ -82,24 +84,29 @@ def train_coders(
     Args:
         acts: captured activations of all the sites.
         configs: name -> settings, YAML file or shipped name; or shipped names alone. They share `batch_size`,
-            `seed` and `buffer`, which fix the order of the tokens; steps, widths and architectures may differ.
+            `seed` and `buffer`, which fix the order of the tokens; steps, widths and architectures may
+            differ.
         sites: where. None: every captured site.
         out: directory to create, one coder at `<out>/<name>/<site>`. A killed training goes on where its last
-            checkpoint was (`checkpoint_every`) when it is called again with the same arguments. None: in memory.
+            checkpoint was (`checkpoint_every`) when it is called again with the same arguments. None: in
+            memory.
         device: where to train.
 
     Returns:
         "name/site" -> coder, in the order of configs and then sites.
 
     Raises:
-        ConfigError: no config, or they differ in batch size, seed or buffer; or, with `out`, a name is no folder's.
+        ConfigError: no config, or they differ in batch size, seed or buffer; or, with `out`, a name is no
+            folder's.
         OutputError: `out` exists, cannot be written, is being written, or holds part of another training.
         CorruptFileError: what a killed training left is damaged.
         DataError, NonFiniteError, UnknownNameError: as of `train_coder`.
     """
     for what, given in (("configs", configs), ("sites", sites)):
         if isinstance(given, str | Site):
-            raise ConfigError(f"{what}={str(given)!r} is one of them", allowed="a list", do=f'write ["{given}"]')
+            raise ConfigError(
+                f"{what}={str(given)!r} is one of them", allowed="a list", do=f'write ["{given}"]'
+            )
     named = configs if isinstance(configs, Mapping) else {name: name for name in configs}
     settings = {name: load_coder_config(config) for name, config in named.items()}
     at = [check_captured(acts, site) for site in (acts.sites if sites is None else sites)]
@@ -115,7 +122,9 @@ def train_coders(
         return dict(train_together(jobs, acts, device=torch.device(device), progress=progress))
     for name in settings:
         if not name or Path(name).name != name:
-            raise ConfigError(f"a coder named {name!r}", allowed="names of one folder each: they stand under out=")
+            raise ConfigError(
+                f"a coder named {name!r}", allowed="names of one folder each: they stand under out="
+            )
     return dict(_to_directory(jobs, acts, out=check_new(out), device=torch.device(device), progress=progress))
 
 
@@ -135,7 +144,8 @@ def train_together(
     """
     first = next(iter(jobs.values()))[0]
     trainings = {
-        name: _training(source, (config, site), device=device, record=record) for name, (config, site) in jobs.items()
+        name: _training(source, (config, site), device=device, record=record)
+        for name, (config, site) in jobs.items()
     }
     if checkpoint is not None and checkpoint.exists():
         read_checkpoint(checkpoint, trainings)
@@ -160,7 +170,9 @@ def _title(jobs: Mapping[str, Job]) -> str:
     return f"{len(jobs)} SAEs" if len(jobs) > 1 else f"SAE {next(iter(jobs))}"
 
 
-def _training(source: ActivationSource, job: Job, *, device: torch.device, record: Mapping[str, Any]) -> Training:
+def _training(
+    source: ActivationSource, job: Job, *, device: torch.device, record: Mapping[str, Any]
+) -> Training:
     config, site = job
     moments = moments_of(source, site, seed=config.seed, device=device)
     if moments.norm == 0:
@@ -186,7 +198,9 @@ def _to_directory(
     with only_writer(partial):
         check_new(out)
         _begin(partial, plan)
-        coders = train_together(jobs, source, device=device, progress=progress, checkpoint=partial / CHECKPOINT_FILE)
+        coders = train_together(
+            jobs, source, device=device, progress=progress, checkpoint=partial / CHECKPOINT_FILE
+        )
         for name, coder in coders.items():
             target = partial / name
             if target.exists():  # a kill came between the last step and the rename
@@ -231,4 +245,6 @@ def _told(partial: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise OutputError(f"cannot write {partial}: {error}", do="make room, or choose another out=") from error
+        raise OutputError(
+            f"cannot write {partial}: {error}", do="make room, or choose another out="
+        ) from error

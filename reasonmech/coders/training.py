@@ -48,16 +48,16 @@ class Training:
     decoder bias starts at their mean; the scale is folded into the weights at the end.
 
     Attributes:
-        curve: column -> values at some hundred steps: step, tokens, loss, mse, explained_variance (of the batch), l0
-            (features per token), dead (features), lr.
+        curve: column -> values at some hundred steps: step, tokens, loss, mse, explained_variance (of the
+            batch), l0 (features per token), dead (features), lr.
     """
 
     def __init__(self, recipe: Recipe, *, moments: Moments, metadata: Mapping[str, Any]) -> None:
         """Begin at step 0.
 
         Raises:
-            UnknownNameError: SAELens can't train such an architecture. ConfigError: it has no such setting, or needs
-                another k.
+            UnknownNameError: SAELens can't train such an architecture. ConfigError: it has no such setting,
+                or needs another k.
         """
         d_in, device = moments.mean.shape[-1], moments.mean.device
         self.recipe, self._scale = recipe, d_in**0.5 / moments.norm
@@ -110,7 +110,8 @@ class Training:
             self.curve[name].append(float(measured[key]))
 
     def finish(self, name: str) -> SAELensCoder:
-        """The coder: the inference form of the SAE, with its curve in its metadata. The training is over then."""
+        """The coder: the inference form of the SAE, with its curve in its metadata. The training is over
+        then."""
         sae = self._trainer.sae
         sae.fold_activation_norm_scaling_factor(self._scale)
         self._trainer.set_final_sae_metadata()
@@ -134,7 +135,9 @@ class Training:
             "sampled": trainer.n_frac_active_samples,
             "groups": adam["param_groups"],
             "schedule": trainer.lr_scheduler.state_dict(),
-            "coefficients": {name: each.state_dict() for name, each in trainer.coefficient_schedulers.items()},
+            "coefficients": {
+                name: each.state_dict() for name, each in trainer.coefficient_schedulers.items()
+            },
             "curve": self.curve,
         }
         return State({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, values)
@@ -170,14 +173,20 @@ def _new(recipe: Recipe, *, d_in: int, device: torch.device, metadata: Mapping[s
     known = {field.name for field in dataclasses.fields(config_class)}
     unknown = sorted(set(recipe.settings) - known)
     if unknown:
-        raise ConfigError(f"a {recipe.architecture} SAE has no setting {unknown}", allowed=", ".join(sorted(known)))
+        raise ConfigError(
+            f"a {recipe.architecture} SAE has no setting {unknown}", allowed=", ".join(sorted(known))
+        )
     k, d_sae = recipe.settings.get("k"), recipe.settings["d_sae"]
     if "k" in known and (k is None or not 1 <= k <= d_sae):
-        raise ConfigError(f"a {recipe.architecture} SAE of {d_sae} features with k = {k}", allowed=f"k: 1 .. {d_sae}")
+        raise ConfigError(
+            f"a {recipe.architecture} SAE of {d_sae} features with k = {k}", allowed=f"k: 1 .. {d_sae}"
+        )
     config = config_class(
         d_in=d_in, device=str(device), metadata=library().saes.sae.SAEMetadata(**metadata), **recipe.settings
     )
     try:
         return sae_class(config)
     except ValueError as error:
-        raise ConfigError(f"SAELens refuses a {recipe.architecture} SAE: {error}", do="change `options`") from error
+        raise ConfigError(
+            f"SAELens refuses a {recipe.architecture} SAE: {error}", do="change `options`"
+        ) from error

@@ -26,7 +26,8 @@ def assemble(store: RunStore, experiment: Experiment, pair: ModelPair) -> None:
     name, top = store.out.name, store.partial
     results = [read_table(path) for folder in folders if (path := folder / "results.parquet").exists()]
     write_table(
-        finish_results(results, run=name, experiment=experiment.name, seed=experiment.seed), top / "results.parquet"
+        finish_results(results, run=name, experiment=experiment.name, seed=experiment.seed),
+        top / "results.parquet",
     )
     features = [read_table(path) for folder in folders if (path := folder / "features.parquet").exists()]
     if features:
@@ -53,14 +54,23 @@ def _merge_tensors(folders: Sequence[Path], path: Path) -> None:
     unfinished.replace(path)
 
 
-def _record(store: RunStore, experiment: Experiment, pair: ModelPair, folders: Sequence[Path]) -> dict[str, Any]:
+def _record(
+    store: RunStore, experiment: Experiment, pair: ModelPair, folders: Sequence[Path]
+) -> dict[str, Any]:
     stamps = {stage.kind: store.stamp(stage.kind) for stage in experiment.stages}
     conditions = [c for folder in folders if (p := folder / "conditions.json").exists() for c in read_json(p)]
     names = [condition["name"] for condition in conditions]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigError(f"conditions named in two stages: {', '.join(twice)}", do="give each a name of its own")
-    receipts = {k: v for folder in folders if (p := folder / "receipts.json").exists() for k, v in read_json(p).items()}
+        raise ConfigError(
+            f"conditions named in two stages: {', '.join(twice)}", do="give each a name of its own"
+        )
+    receipts = {
+        k: v
+        for folder in folders
+        if (p := folder / "receipts.json").exists()
+        for k, v in read_json(p).items()
+    }
     return {
         "run": store.out.name,
         "experiment": experiment.name,

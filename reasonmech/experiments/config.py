@@ -15,7 +15,7 @@ from reasonmech.errors import ConfigError, ReasonmechError, UnknownNameError
 from reasonmech.experiments.stages import Settings, Stage, build_stage, check_order
 from reasonmech.experiments.stages.rollouts import WriteRollouts
 from reasonmech.paths import config_dir
-from reasonmech.runtime.decode import Decode
+from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.tasks import Split
 
 
@@ -42,7 +42,10 @@ class Experiment(Settings):
     @model_validator(mode="after")
     def _fitting_is_not_evaluation(self) -> Self:
         for stage in self.stages:
-            if isinstance(stage, WriteRollouts) and (stage.split, stage.seed) == (self.task.split, self.task.seed):
+            if isinstance(stage, WriteRollouts) and (stage.split, stage.seed) == (
+                self.task.split,
+                self.task.seed,
+            ):
                 raise ConfigError(
                     f"fitting problems are the evaluation problems: split {stage.split!r}, seed {stage.seed}",
                     do="give the stage `rollouts` another split, such as train",
@@ -61,10 +64,12 @@ def load_experiment(source: str | Path, overrides: Sequence[str] = ()) -> Experi
     """Read an experiment from a YAML file, or from the shipped one of that name.
 
     Args:
-        overrides: "a.b=3" each; list items are addressed by number or, for stages, by kind ("stages.study.n=8").
+        overrides: "a.b=3" each; list items are addressed by number or, for stages, by kind
+            ("stages.study.n=8").
 
     Raises:
-        ConfigError: the file is no YAML, an override names no key, or the result does not validate; with file and key.
+        ConfigError: the file is no YAML, an override names no key, or the result does not validate; with file
+            and key.
     """
     path = find_experiment(source)
     try:
@@ -91,13 +96,16 @@ def shipped_experiments() -> dict[str, Path]:
 
 
 def find_experiment(source: str | Path) -> Path:
-    """A path as given, or the shipped experiment of that name. Raises UnknownNameError, listing the shipped ones."""
+    """A path as given, or the shipped experiment of that name. Raises UnknownNameError, listing the shipped
+    ones."""
     path = Path(source)
     if path.is_file():
         return path
     shipped = shipped_experiments()
     if str(source) not in shipped:
-        raise UnknownNameError("experiment", str(source), shipped, do="give one of these, or the path of a YAML file")
+        raise UnknownNameError(
+            "experiment", str(source), shipped, do="give one of these, or the path of a YAML file"
+        )
     return shipped[str(source)]
 
 

@@ -34,7 +34,8 @@ class Run:
 
     @cached_property
     def detectors(self) -> pd.DataFrame:
-        """Features beside detectors that need no coder, at equal tuning; empty when they were not compared."""
+        """Features beside detectors that need no coder, at equal tuning; empty when they were not
+        compared."""
         return self._table(DETECTORS_FILE)
 
     @cached_property
@@ -54,7 +55,9 @@ class Run:
         try:
             return [json.loads(line) for line in path.read_text().splitlines()]
         except (OSError, ValueError) as error:
-            raise CorruptFileError(f"{path} cannot be read: {error}", do="run the experiment again") from error
+            raise CorruptFileError(
+                f"{path} cannot be read: {error}", do="run the experiment again"
+            ) from error
 
     @cached_property
     def record(self) -> dict[str, Any]:
@@ -97,12 +100,16 @@ def load_run(path: str | Path) -> Run:
     if not path.is_dir() or path.name.endswith(".partial"):
         partial = path if path.name.endswith(".partial") else partial_of(path)
         if partial.is_dir():
-            stages = ", ".join(sorted(p.name for p in (partial / "stages").glob("*/stamp.json") for p in [p.parent]))
+            stages = ", ".join(
+                sorted(p.name for p in (partial / "stages").glob("*/stamp.json") for p in [p.parent])
+            )
             raise OutputError(
                 f"{partial} is a run that was not finished (complete stages: {stages or 'none'})",
                 do="start it again with the same configuration and output directory: it resumes",
             )
-        raise OutputError(f"{path} is no run directory", do="give the directory that `reasonmech run` printed")
+        raise OutputError(
+            f"{path} is no run directory", do="give the directory that `reasonmech run` printed"
+        )
     run = Run(path)
     for name in ("results.parquet", "record.json", "config.yaml", "generations.jsonl"):
         if not (path / name).exists():

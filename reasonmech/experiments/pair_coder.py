@@ -1,4 +1,5 @@
-"""A coder for a pair's base, from nothing: rollouts, store and training, each kept so that a kill loses little."""
+"""A coder for a pair's base, from nothing: rollouts, store and training, each kept so that a kill loses
+little."""
 
 from __future__ import annotations
 
@@ -24,11 +25,12 @@ def train_pair_coder(
     problems: int = 500,
     progress: bool = True,
 ) -> SparseCoder:
-    """Train a coder on the base of a pair while it reads its own and the thinking model's rollouts, into `out`.
+    """Train a coder on the base of a pair while it reads its own and the thinking model's rollouts, into
+    `out`.
 
     Work in progress lies in `<out>.work`, which is removed at the end. Killed and called again with the same
-    arguments, it goes on: rollouts that were written and shards that were captured are not made again, the training
-    goes on at its last checkpoint.
+    arguments, it goes on: rollouts that were written and shards that were captured are not made again, the
+    training goes on at its last checkpoint.
 
     Args:
         site: where the base is read.
@@ -51,7 +53,9 @@ def train_pair_coder(
     acts = Activations.load(store, host=pair.base)
     trained = work / "coders"
     if not trained.exists():
-        train_coders(acts, {"coder": config}, sites=[at], out=trained, device=pair.base.device, progress=progress)
+        train_coders(
+            acts, {"coder": config}, sites=[at], out=trained, device=pair.base.device, progress=progress
+        )
     (trained / "coder" / str(at)).rename(out)
     shutil.rmtree(work)
     return load_coder(out, host=pair.base)

@@ -1,4 +1,5 @@
-"""Carry out an experiment: stage after stage into a partial directory, resumable at any moment, then one rename."""
+"""Carry out an experiment: stage after stage into a partial directory, resumable at any moment, then one
+rename."""
 
 from __future__ import annotations
 
@@ -29,9 +30,9 @@ def run(
 ) -> Run:
     """Carry out an experiment and return its finished run.
 
-    A stage whose inputs (its settings and the files they name, the stages it needs, weights and layers of the pair,
-    problems, code, packages) are those of an earlier, interrupted start is read back instead of computed. Nothing is
-    visible under `out` before everything is there.
+    A stage whose inputs (its settings and the files they name, the stages it needs, weights and layers of the
+    pair, problems, code, packages) are those of an earlier, interrupted start is read back instead of
+    computed. Nothing is visible under `out` before everything is there.
 
     Args:
         config: YAML file, name of a shipped experiment, or a validated `Experiment`.
@@ -56,7 +57,8 @@ def run(
 
 
 def default_path(experiment: Experiment) -> Path:
-    """`runs/<name>-<hash>`: the same experiment under the same code has one place, so a restart finds its parts."""
+    """`runs/<name>-<hash>`: the same experiment under the same code has one place, so a restart finds its
+    parts."""
     digest = hashlib.sha256(f"{experiment.canonical()}|{code_hash()}".encode()).hexdigest()
     return Path("runs") / f"{experiment.name}-{digest[:8]}"
 
@@ -79,7 +81,12 @@ def _inputs(experiment: Experiment, stage: Stage, pair: ModelPair, hashes: dict[
 
 
 def _carry_out(
-    store: RunStore, experiment: Experiment, stage: Stage, pair: ModelPair, hashes: dict[str, str], progress: bool
+    store: RunStore,
+    experiment: Experiment,
+    stage: Stage,
+    pair: ModelPair,
+    hashes: dict[str, str],
+    progress: bool,
 ) -> None:
     task = experiment.task
     note: dict[str, object] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}

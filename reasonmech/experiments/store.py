@@ -1,4 +1,5 @@
-"""The directory of a run while it is being written: `<id>.partial/`, one process at a time, renamed when complete."""
+"""The directory of a run while it is being written: `<id>.partial/`, one process at a time, renamed when
+complete."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ STAMP: Final = "stamp.json"
 class RunStore:
     """Finished stages of a run, each a folder that appears in one rename and carries the hash of its inputs.
 
-    A process that is killed leaves at most one unfinished folder, which nobody reads and the next start deletes.
+    A process that is killed leaves at most one unfinished folder, which nobody reads and the next start
+    deletes.
     """
 
     def __init__(self, out: Path, partial: Path) -> None:
@@ -53,7 +55,8 @@ class RunStore:
         return json.loads((self.stage_path(stage) / STAMP).read_text())
 
     def complete(self) -> Path:
-        """Rename the partial directory: from here on the run exists. Stage folders are working files and go last."""
+        """Rename the partial directory: from here on the run exists. Stage folders are working files and go
+        last."""
         self.partial.rename(self.out)
         shutil.rmtree(self.out / "stages")
         (self.out / LOCK_FILE).unlink()
@@ -62,7 +65,8 @@ class RunStore:
 
 @contextmanager
 def open_store(out: Path) -> Iterator[RunStore]:
-    """Take the directory of a run for this process: a new one, or the partial one that an earlier process left.
+    """Take the directory of a run for this process: a new one, or the partial one that an earlier process
+    left.
 
     Raises:
         OutputError: `out` exists, cannot be written, or another process is writing it now.
@@ -71,6 +75,8 @@ def open_store(out: Path) -> Iterator[RunStore]:
     try:
         (partial / "stages").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot write {partial}: {error.strerror}", do="choose a directory you can write") from error
+        raise OutputError(
+            f"cannot write {partial}: {error.strerror}", do="choose a directory you can write"
+        ) from error
     with only_writer(partial):
         yield RunStore(out, partial)

@@ -85,7 +85,8 @@ class Condition:
         samples: Sequence[int] = (),
         counts: Counts | None = None,
     ) -> pd.DataFrame:
-        """Rows of `results.parquet`: one per value; without `problems` the value is of the condition as a whole."""
+        """Rows of `results.parquet`: one per value; without `problems` the value is of the condition as a
+        whole."""
         n = len(values)
         return pd.DataFrame(
             {
@@ -110,7 +111,9 @@ def write_conditions(conditions: Sequence[Condition], path: Path) -> None:
     names = [condition.name for condition in conditions]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ConfigError(f"conditions named twice: {', '.join(twice)}", do="every condition has a name of its own")
+        raise ConfigError(
+            f"conditions named twice: {', '.join(twice)}", do="every condition has a name of its own"
+        )
     path.write_text(json.dumps([asdict(condition) for condition in conditions]))
 
 

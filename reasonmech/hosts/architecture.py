@@ -18,10 +18,10 @@ class Architecture:
         norm: final norm, from the model.
         attention, mlp: modules, from a block, whose output is added to the residual stream *as is*
             (the post-norm where the architecture has one, as in Gemma 2 and 3).
-        projection: module, from a block, whose input is the heads' mixed values side by side (`z`); None where there
-            is no such module.
-        entry: module, from a block, whose input is the stream that entered the block; None where there is no such
-            module, or where the halves of a block never meet in between (no `resid_mid`).
+        projection: module, from a block, whose input is the heads' mixed values side by side (`z`); None
+            where there is no such module.
+        entry: module, from a block, whose input is the stream that entered the block; None where there is no
+            such module, or where the halves of a block never meet in between (no `resid_mid`).
     """
 
     layers: str

@@ -27,8 +27,12 @@ class PairConfig(BaseModel):
     base: str = Field(description="directory, organism:NAME/base, or Hub name of the base model")
     thinking: str = Field(description="the same for its thinking sibling")
     task: str | None = Field(default=None, description="task on which the pair is compared")
-    steering_layer: int | None = Field(default=None, ge=0, description="layer whose output is steered in the base")
-    sae_layer: int | None = Field(default=None, ge=0, description="layer of the thinking model's sentence taxonomy")
+    steering_layer: int | None = Field(
+        default=None, ge=0, description="layer whose output is steered in the base"
+    )
+    sae_layer: int | None = Field(
+        default=None, ge=0, description="layer of the thinking model's sentence taxonomy"
+    )
     n_categories: int | None = Field(default=None, ge=1, description="number of behaviours in that taxonomy")
     accept: tuple[str, ...] = Field(default=(), description="kinds of tokenizer difference known and wanted")
     note: str = Field(default="", description="what a user should know, such as public SAEs")
@@ -36,7 +40,8 @@ class PairConfig(BaseModel):
 
 
 def register_pair_path(name: str, path: str | Path) -> None:
-    """Make `load_pair(name)` find a pair file, or a directory that holds `pair.yaml` or `base/` and `thinking/`.
+    """Make `load_pair(name)` find a pair file, or a directory that holds `pair.yaml` or `base/` and
+    `thinking/`.
 
     Raises:
         DuplicateNameError: the name is taken.
@@ -69,11 +74,18 @@ def pair_config(source: str | Path) -> PairConfig:
         elif (path / "base").is_dir() and (path / "thinking").is_dir():
             return PairConfig(name=path.name, base=str(path / "base"), thinking=str(path / "thinking"))
         else:
-            raise ConfigError(f"{path} is no pair directory", allowed="pair.yaml, or base/ and thinking/, inside it")
+            raise ConfigError(
+                f"{path} is no pair directory", allowed="pair.yaml, or base/ and thinking/, inside it"
+            )
     if not path.is_file():
-        raise UnknownNameError("pair", str(source), pair_names(), do="or give a pair file, or base= and thinking=")
+        raise UnknownNameError(
+            "pair", str(source), pair_names(), do="or give a pair file, or base= and thinking="
+        )
     config = read_config(path, PairConfig)
-    beside = {side: str(path.parent / named) for side, named in (("base", config.base), ("thinking", config.thinking))}
+    beside = {
+        side: str(path.parent / named)
+        for side, named in (("base", config.base), ("thinking", config.thinking))
+    }
     return config.model_copy(update={side: found for side, found in beside.items() if Path(found).is_dir()})
 
 
@@ -90,7 +102,8 @@ def load_pair(
     """Load a base model and its thinking sibling, and check that they are siblings.
 
     Args:
-        source: a shipped or registered name, a pair file or a pair directory; None with `base` and `thinking`.
+        source: a shipped or registered name, a pair file or a pair directory; None with `base` and
+            `thinking`.
         base, thinking: hosts, models or paths, in place of those that the config names.
         accept: kinds of difference that are known and wanted: special_tokens, added_tokens, encoding.
         dtype, device_map, device: as in `load_host`, for the models that are loaded here.
@@ -110,7 +123,9 @@ def load_pair(
         if isinstance(given, Host):
             return given
         source = named if given is None else given
-        return load_host(source, dtype=dtype, device_map=device_map, device=device, name=f"{config.name}/{side}")
+        return load_host(
+            source, dtype=dtype, device_map=device_map, device=device, name=f"{config.name}/{side}"
+        )
 
     return ModelPair(
         config.name,

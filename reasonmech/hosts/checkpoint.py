@@ -22,7 +22,8 @@ def check_checkpoint(directory: Path) -> None:
     config = directory / "config.json"
     if not config.is_file():
         raise CorruptFileError(
-            f"{directory} holds no config.json", do="give a directory written by save_pretrained, or a Hub name"
+            f"{directory} holds no config.json",
+            do="give a directory written by save_pretrained, or a Hub name",
         )
     _read_json(config)
     shards = sorted(directory.glob("*.safetensors"))
@@ -30,7 +31,8 @@ def check_checkpoint(directory: Path) -> None:
         pickled = sorted(p.name for pattern in PICKLES for p in directory.glob(pattern))
         if pickled:
             raise PickleRefusedError(
-                f"{directory} holds pickled weights only ({', '.join(pickled)}); loading a pickle executes code",
+                f"{directory} holds pickled weights only ({', '.join(pickled)}); loading a pickle executes "
+                "code",
                 allowed="*.safetensors",
                 do="convert it where you trust it: model.save_pretrained(directory) writes safetensors",
             )

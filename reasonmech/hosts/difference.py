@@ -44,7 +44,9 @@ def _vocabulary(base: Any, thinking: Any) -> list[Difference]:
         ("added_tokens", [t for t in differing if t in added]),
     ):
         if tokens:
-            shown = ", ".join(f"{t!r} is {ours.get(t)} in base, {theirs.get(t)} in thinking" for t in tokens[:4])
+            shown = ", ".join(
+                f"{t!r} is {ours.get(t)} in base, {theirs.get(t)} in thinking" for t in tokens[:4]
+            )
             found.append(Difference(kind, f"{len(tokens)} tokens have other ids ({shown})"))
     return found
 
@@ -59,10 +61,14 @@ def _habits(base: Host, thinking: Host) -> list[Difference]:
         ("pad", ours.pad_token, theirs.pad_token),
         ("prefix", ours.encode(""), theirs.encode("")),
     )
-    found = [Difference("special_tokens", f"{n} {a!r} in base, {b!r} in thinking") for n, a, b in special if a != b]
+    found = [
+        Difference("special_tokens", f"{n} {a!r} in base, {b!r} in thinking") for n, a, b in special if a != b
+    ]
     cuts = [tokenizer.encode(PROBE, add_special_tokens=False) for tokenizer in (ours, theirs)]
     if cuts[0] != cuts[1]:
-        found.append(Difference("encoding", f"{PROBE!r} is {cuts[0][:12]}... in base, {cuts[1][:12]}... in thinking"))
+        found.append(
+            Difference("encoding", f"{PROBE!r} is {cuts[0][:12]}... in base, {cuts[1][:12]}... in thinking")
+        )
     if ours.chat_template != theirs.chat_template:
         found.append(Difference("chat_template", "the chat templates are not the same text"))
     return found

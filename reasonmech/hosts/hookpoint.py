@@ -55,8 +55,8 @@ def put_columns(x: Float[Tensor, "*axes width"], columns: slice, new: Float[Tens
 def edit_sum(added: Hidden, entered: Hidden, edit: HiddenEdit) -> Hidden | None:
     """What to add to `entered` instead of `added`, so that the sum becomes edit(entered + added).
 
-    Where the edit leaves the sum alone, `added` keeps its bits; elsewhere it is the new sum minus `entered`. The
-    gradient is that of added + (edit(sum) - sum), everywhere.
+    Where the edit leaves the sum alone, `added` keeps its bits; elsewhere it is the new sum minus `entered`.
+    The gradient is that of added + (edit(sum) - sum), everywhere.
     """
     total = entered + added
     new = edit(total)
@@ -75,7 +75,8 @@ class HookPoint(NamedTuple):
         side: "input" (its first positional argument) or "output".
         columns: part of that tensor that is the site: one head of several.
         entry: module whose input is the stream that entered the block. Given for `resid_mid`, which no module
-            returns: it is that stream plus what `module` (the attention half) adds, and is written through the latter.
+            returns: it is that stream plus what `module` (the attention half) adds, and is written through
+                the latter.
     """
 
     module: nn.Module
@@ -88,7 +89,9 @@ class HookPoint(NamedTuple):
 
         A returned tensor replaces it for everything downstream; None leaves the pass bit-identical.
         """
-        return self._at_module(self._on_columns(edit)) if self.entry is None else self._at_sum(self.entry, edit)
+        return (
+            self._at_module(self._on_columns(edit)) if self.entry is None else self._at_sum(self.entry, edit)
+        )
 
     def _on_columns(self, edit: HiddenEdit) -> HiddenEdit:
         if self.columns == ALL:

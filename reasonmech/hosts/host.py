@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Host:
     """A model, its tokenizer and the map from sites to modules.
 
-    The model is never wrapped, subclassed or cast. Hooks that the library adds are removed when its call returns,
-    so between calls `host.model` is bit-exactly the model that was given. Read it and run it freely.
+    The model is never wrapped, subclassed or cast. Hooks that the library adds are removed when its call
+    returns, so between calls `host.model` is bit-exactly the model that was given. Read it and run it freely.
 
     Attributes:
         name: how results name it.
@@ -47,12 +47,15 @@ class Host:
         """Use `load_host`, which also checks the files and the tokenizer.
 
         Raises:
-            MismatchError: the architecture is unknown, or the tokenizer has ids that the model has no row for.
+            MismatchError: the architecture is unknown, or the tokenizer has ids that the model has no row
+                for.
         """
         self._architecture = architecture_of(model.config.model_type)
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
         self.vocab_size, self.d_model = self.unembedding().shape
-        settings: Any = model.config.get_text_config()  # transformers types a configuration by what all have in common
+        settings: Any = (
+            model.config.get_text_config()
+        )  # transformers types a configuration by what all have in common
         self.n_positions: int = settings.max_position_embeddings
         self._sites = SiteMap(model, self._architecture, d_model=self.d_model, name=name)
         self.layers: list[nn.Module] = self._sites.layers
@@ -70,7 +73,8 @@ class Host:
         self.pad_id: int = next(i for i in (special.pad_token_id, special.eos_token_id, 0) if i is not None)
 
     def check_length(self, n_tokens: int, text: str) -> None:
-        """Raise DataError where a text has more tokens than the model has positions: past them it was never trained."""
+        """Raise DataError where a text has more tokens than the model has positions: past them it was never
+        trained."""
         if n_tokens > self.n_positions:
             raise DataError(
                 f"{text} has {n_tokens} tokens",
@@ -101,7 +105,8 @@ class Host:
 
     @cached_property
     def vocabulary_hash(self) -> str:
-        """SHA-256 over every token and its id: texts that were encoded under another one mean something else."""
+        """SHA-256 over every token and its id: texts that were encoded under another one mean something
+        else."""
         return hash_vocabulary(self.tokenizer)
 
     @property
@@ -122,9 +127,9 @@ class Host:
     def lens_hook(self, site: Site | str) -> str | None:
         """Name of the hook of `lens` at which a site's tensor passes; None where the bridge shows it nowhere.
 
-        On architectures with a norm after each half of a block that is the norm's hook, not `attn.hook_out`. The
-        bridge keeps `z` as [batch, pos, head, d_head], and a head alone has the hook of all of them. `resid_mid` can
-        be read there, and written only as `as_hooks` does it: through what attention adds.
+        On architectures with a norm after each half of a block that is the norm's hook, not `attn.hook_out`.
+        The bridge keeps `z` as [batch, pos, head, d_head], and a head alone has the hook of all of them.
+        `resid_mid` can be read there, and written only as `as_hooks` does it: through what attention adds.
         """
         from reasonmech.hosts.lens import hook_of_part
 
@@ -143,7 +148,8 @@ class Host:
         return hook_of_part(self.lens, layer, self._architecture.mlp, side="hook_out")
 
     def lens_entry(self, layer: int) -> str | None:
-        """Name of the hook of `lens` at which the stream that entered a block passes, after any edit of it."""
+        """Name of the hook of `lens` at which the stream that entered a block passes, after any edit of
+        it."""
         from reasonmech.hosts.lens import hook_of_part
 
         entry = self._architecture.entry
@@ -171,7 +177,8 @@ class Host:
         return self._sites.width(self.check_site(site))
 
     def columns(self, site: Site | str) -> slice:
-        """Columns of the tensor at `site.whole` that are the site: one head's, or all. Raises UnknownNameError."""
+        """Columns of the tensor at `site.whole` that are the site: one head's, or all. Raises
+        UnknownNameError."""
         return self._sites.columns(self.check_site(site))
 
     def hook_point(self, site: Site | str) -> HookPoint:
@@ -181,7 +188,9 @@ class Host:
             UnknownNameError: the host has no such site.
             BindError: the model was compiled; its compiled passes ignore hooks without a word.
         """
-        compiled = [name for name, module in self.model.named_modules() if module._compiled_call_impl is not None]
+        compiled = [
+            name for name, module in self.model.named_modules() if module._compiled_call_impl is not None
+        ]
         if compiled:
             raise BindError(
                 f"{compiled[0] or type(self.model).__name__} of host {self.name!r} is compiled",
@@ -208,7 +217,8 @@ class Host:
     def logits_of(self, resid: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes vocab"]:
         """Logits that the model's own head gives a residual stream: softcap(unembed(norm(resid))).
 
-        Applied to `resid_post` of the last layer these are the model's logits; to an earlier layer, the logit lens.
+        Applied to `resid_post` of the last layer these are the model's logits; to an earlier layer, the logit
+        lens.
         """
         scale, rows = self.norm.get_parameter("weight"), self.unembedding()
         normed = self.norm(resid.to(device=scale.device, dtype=scale.dtype))
@@ -217,7 +227,8 @@ class Host:
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, with what the tokenizer puts in front (a BOS that the text has is not doubled)."""
+        """Token ids of a text, with what the tokenizer puts in front (a BOS that the text has is not
+        doubled)."""
         bos = self.tokenizer.bos_token
         has_bos = isinstance(bos, str) and text.startswith(bos)
         return list(self.tokenizer.encode(text, add_special_tokens=not has_bos))
@@ -227,4 +238,5 @@ class Host:
         return decode(self.tokenizer, ids)
 
     def __repr__(self) -> str:
-        return f"Host({self.name!r}, {self.n_layers} layers, d_model {self.d_model}, {self.dtype}, {self.device})"
+        size = f"{self.n_layers} layers, d_model {self.d_model}"
+        return f"Host({self.name!r}, {size}, {self.dtype}, {self.device})"

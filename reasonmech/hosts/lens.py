@@ -30,8 +30,8 @@ def twin_of(model: PreTrainedModel) -> PreTrainedModel:
 def build_lens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str) -> TransformerBridge:
     """Boot a TransformerBridge on a parameter-sharing twin; raw weights, nothing folded or centred.
 
-    transformer_lens reloads a tokenizer that has a BOS token through AutoTokenizer, which turns some tokenizers
-    into ones that encode every text to nothing; a copy marked `add_bos_token` is kept as it is.
+    transformer_lens reloads a tokenizer that has a BOS token through AutoTokenizer, which turns some
+    tokenizers into ones that encode every text to nothing; a copy marked `add_bos_token` is kept as it is.
     """
     with quiet_import():
         from transformer_lens.model_bridge import TransformerBridge  # noqa: TID251 - this is the adapter
@@ -63,11 +63,12 @@ def is_bridge(source: object) -> bool:
 def model_of_bridge(bridge: TransformerBridge) -> PreTrainedModel:
     """A plain Hugging Face model over the parameters of a TransformerBridge, which is left as it is.
 
-    A bridge renames what it wraps (`attn._original_component.q_proj`) and adds split copies of fused matrices;
-    the names without the infix are the original ones.
+    A bridge renames what it wraps (`attn._original_component.q_proj`) and adds split copies of fused
+    matrices; the names without the infix are the original ones.
 
     Raises:
-        MismatchError: the bridge has folded or centred its weights, so its activations are no longer the model's.
+        MismatchError: the bridge has folded or centred its weights, so its activations are no longer the
+            model's.
     """
     if bridge._weights_processed:
         raise MismatchError(

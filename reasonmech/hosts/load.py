@@ -36,8 +36,8 @@ def load_host(
     """Load a model under study, and check that its files, weights and tokenizer are what they seem to be.
 
     Args:
-        source: a directory written by `save_pretrained`, "organism:NAME/base", a Hub name, or a model you already
-            have (which is used as it is; a TransformerBridge shares its parameters with the host).
+        source: a directory written by `save_pretrained`, "organism:NAME/base", a Hub name, or a model you
+            already have (which is used as it is; a TransformerBridge shares its parameters with the host).
         tokenizer: a tokenizer, or where to load it from. None: from the model's own directory.
         dtype: dtype of the weights. None: the checkpoint's.
         device_map: passed on to Hugging Face (several GPUs); with it, no `device`.
@@ -73,7 +73,9 @@ def load_host(
     return Host(model, words, name=name)
 
 
-def _from_checkpoint(source: str | Path, *, dtype: torch.dtype | None, device_map: DeviceMap | None) -> PreTrainedModel:
+def _from_checkpoint(
+    source: str | Path, *, dtype: torch.dtype | None, device_map: DeviceMap | None
+) -> PreTrainedModel:
     where = _where(source)
     read: Any = AutoModelForCausalLM.from_pretrained  # with output_loading_info it returns a pair
     try:
@@ -86,7 +88,9 @@ def _from_checkpoint(source: str | Path, *, dtype: torch.dtype | None, device_ma
             output_loading_info=True,
         )
     except OSError as error:
-        raise UnknownNameError("model", str(source), ["an existing directory", "owner/name on the Hub"]) from error
+        raise UnknownNameError(
+            "model", str(source), ["an existing directory", "owner/name on the Hub"]
+        ) from error
     except ValueError as error:
         raise MismatchError(
             f"transformers cannot build {source}: {error}",

@@ -1,4 +1,5 @@
-"""Weights of organisms: those that ship with the package, else those of a store that builds what it does not have."""
+"""Weights of organisms: those that ship with the package, else those of a store that builds what it does not
+have."""
 
 from __future__ import annotations
 

@@ -56,7 +56,8 @@ class ModelPair:
         if refused:
             acceptable = sorted({d.kind for d in refused} & set(ACCEPTABLE))
             raise MismatchError(
-                f"the models of pair {self.name!r} differ: " + "; ".join(f"{d.kind}: {d.what}" for d in refused),
+                f"the models of pair {self.name!r} differ: "
+                + "; ".join(f"{d.kind}: {d.what}" for d in refused),
                 allowed="the same layers, width, logits and ordinary vocabulary",
                 do=f"if this is known and wanted, pass accept={acceptable}"
                 if acceptable and all(d.kind in ACCEPTABLE for d in refused)

@@ -24,7 +24,9 @@ class SiteMap:
         absent: kinds of site that this model has not, and why.
     """
 
-    def __init__(self, model: PreTrainedModel, architecture: Architecture, *, d_model: int, name: str) -> None:
+    def __init__(
+        self, model: PreTrainedModel, architecture: Architecture, *, d_model: int, name: str
+    ) -> None:
         self.layers: list[nn.Module] = list(model.get_submodule(architecture.layers).children())
         self.d_model, self._architecture, self._name = d_model, architecture, name
         self.absent = dict[str, str]()
@@ -57,7 +59,10 @@ class SiteMap:
         kind, layer, head = parsed
         if kind in self.absent:
             raise UnknownNameError(
-                "site", str(site), valid, do=f"choose another kind: {self._name!r} has no {kind}: {self.absent[kind]}"
+                "site",
+                str(site),
+                valid,
+                do=f"choose another kind: {self._name!r} has no {kind}: {self.absent[kind]}",
             )
         if kind not in KINDS or not 0 <= layer <= last:
             raise UnknownNameError(

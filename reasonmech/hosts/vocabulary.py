@@ -27,8 +27,8 @@ def hash_vocabulary(tokenizer: PreTrainedTokenizerBase) -> str:
 def check_round_trip(tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
     """Encode and decode some of the tokenizer's own words; at least half must survive.
 
-    transformers builds a tokenizer of the class that a checkpoint's model_type suggests, whatever its files say: a
-    word-level tokenizer beside Qwen2 weights then encodes every text to nothing, without a warning.
+    transformers builds a tokenizer of the class that a checkpoint's model_type suggests, whatever its files
+    say: a word-level tokenizer beside Qwen2 weights then encodes every text to nothing, without a warning.
 
     Raises:
         MismatchError: it does not return what was put in.
@@ -42,10 +42,13 @@ def check_round_trip(tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
     if not words or 2 * len(lost) > len(words):
         shown = ", ".join(f"{w!r} -> {tokenizer.encode(w, add_special_tokens=False)}" for w in lost[:3])
         raise MismatchError(
-            f"the tokenizer of {name!r} ({type(tokenizer).__name__}) loses {len(lost)} of {len(words)} of its own "
-            f"words ({shown or 'none decodes to text'}): it silently encodes text to nothing, or to other text",
+            f"the tokenizer of {name!r} ({type(tokenizer).__name__}) loses {len(lost)} of {len(words)} of "
+            "its own "
+            f"words ({shown or 'none decodes to text'}): it silently encodes text to nothing, or to other "
+            "text",
             allowed="a tokenizer that decodes what it encoded",
-            do="pass tokenizer=PreTrainedTokenizerFast.from_pretrained(directory), which keeps to tokenizer.json",
+            do="pass tokenizer=PreTrainedTokenizerFast.from_pretrained(directory), which keeps to "
+            "tokenizer.json",
         )
 
 

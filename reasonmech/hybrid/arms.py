@@ -15,7 +15,7 @@ from reasonmech.hybrid.kinds import Kinds
 from reasonmech.hybrid.parts import Executor, Gate, Selector
 from reasonmech.registry import Registry
 from reasonmech.rollout import Rollouts
-from reasonmech.runtime.decoder import Decoder
+from reasonmech.runtime.decoding.decoder import Decoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,8 +25,10 @@ class Ingredients:
     Attributes:
         vectors: trained category vectors of the base.
         clamp: clamped features of the base's coder.
-        rate: probability per token at which random positions open. Steered tokens of the full arm per token that the
-            *base* chooses gives both the same number of steered tokens per problem, whatever the length of their texts.
+        rate: probability per token at which random positions open. Steered tokens of the full arm per token
+            that the
+            *base* chooses gives both the same number of steered tokens per problem, whatever the length of
+            their texts.
         seed: of the nulls' randomness.
     """
 
@@ -68,7 +70,11 @@ ORDER: Final = (
 
 
 def _hybrid(
-    given: Ingredients, *, gate: Gate | None = None, selector: Selector | None = None, executor: Executor | None = None
+    given: Ingredients,
+    *,
+    gate: Gate | None = None,
+    selector: Selector | None = None,
+    executor: Executor | None = None,
 ) -> Hybrid:
     """The full hybrid with some of its parts exchanged."""
     return Hybrid(
@@ -102,10 +108,14 @@ for name, arm in {
     "base": Arm(lambda given: given.pair.base, "", "reference"),
     "thinking": Arm(lambda given: given.pair.thinking, "", "reference"),
     "full": Arm(_hybrid, "", "its nulls are random_category, random_vectors and random_positions"),
-    "clamp": Arm(lambda given: _hybrid(given, executor=given.clamp), "", "its nulls are those of the dose study"),
+    "clamp": Arm(
+        lambda given: _hybrid(given, executor=given.clamp), "", "its nulls are those of the dose study"
+    ),
     "takeover": Arm(lambda given: _hybrid(given, executor=Takeover()), "", "the ceiling"),
     "random_category": Arm(_wrong_category, "full", ""),
-    "random_vectors": Arm(lambda given: _hybrid(given, executor=given.vectors.random(given.seed)), "full", ""),
+    "random_vectors": Arm(
+        lambda given: _hybrid(given, executor=given.vectors.random(given.seed)), "full", ""
+    ),
     "random_positions": Arm(_random_positions, "full", ""),
 }.items():
     arms.register(name)(arm)

@@ -13,9 +13,9 @@ from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid.kinds import Kinds
 from reasonmech.hybrid.parts import Executor, Gate, Moment, Selector
-from reasonmech.runtime.decode import choose
-from reasonmech.runtime.decoder import RowInfo
-from reasonmech.runtime.host_decoder import HostDecoder
+from reasonmech.runtime.decoding.decode import choose
+from reasonmech.runtime.decoding.decoder import RowInfo
+from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.shapes import Mask, NextLogits, Tokens
 
 
@@ -23,8 +23,8 @@ from reasonmech.shapes import Mask, NextLogits, Tokens
 class Hybrid:
     """The base model writes; where the gate opens, the executor changes what it writes next.
 
-    Give it to `generate` like a host. Keys and values of a steered position are not kept: what follows reads a
-    clean past (position-isolated steering). Tokens flagged as steered are those the executor acted on.
+    Give it to `generate` like a host. Keys and values of a steered position are not kept: what follows reads
+    a clean past (position-isolated steering). Tokens flagged as steered are those the executor acted on.
 
     Args:
         gate: when. selector: which category. executor: what is done to the base.
@@ -32,11 +32,19 @@ class Hybrid:
     """
 
     def __init__(
-        self, pair: ModelPair, *, gate: Gate, selector: Selector, executor: Executor, kinds: Kinds | None = None
+        self,
+        pair: ModelPair,
+        *,
+        gate: Gate,
+        selector: Selector,
+        executor: Executor,
+        kinds: Kinds | None = None,
     ) -> None:
         self.pair, self.gate, self.selector, self.executor = pair, gate, selector, executor
         if kinds is None and pair.task is None:
-            raise DataError(f"pair {pair.name!r} names no task", do="pass kinds=, or add `task:` to the pair's YAML")
+            raise DataError(
+                f"pair {pair.name!r} names no task", do="pass kinds=, or add `task:` to the pair's YAML"
+            )
         self.kinds = kinds or Kinds.of_task(str(pair.task), pair.base.tokenizer)
 
     @property
@@ -108,7 +116,11 @@ class HybridState:
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
         self._tracker.keep(rows)
-        self._keys, self._position, self._steered = self._keys[rows], self._position[rows], self._steered[rows]
+        self._keys, self._position, self._steered = (
+            self._keys[rows],
+            self._position[rows],
+            self._steered[rows],
+        )
         self._base.keep(rows)
         self._thinking.keep(rows)
 

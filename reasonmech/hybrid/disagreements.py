@@ -24,11 +24,12 @@ class Disagreements:
 
     Attributes:
         rollout: [row] index of the rollout.
-        position: [row] absolute position of the token *before* the disputed one: where a steering vector acts.
+        position: [row] absolute position of the token *before* the disputed one: where a steering vector
+            acts.
         target: [row] token that the thinking model wrote.
         category: [row] category of that token.
-        rate: disagreements per model-chosen token of this text. A hybrid that follows the thinking model word for word
-            steers at this rate; one that strays meets other disagreements.
+        rate: disagreements per model-chosen token of this text. A hybrid that follows the thinking model word
+            for word steers at this rate; one that strays meets other disagreements.
     """
 
     rollout: Int[Tensor, " row"]

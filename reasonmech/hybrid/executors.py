@@ -42,7 +42,9 @@ class Vectors:
         if not bool(torch.isfinite(table).all()):
             raise BindError(f"category vectors for {self.site} are not finite", do="train them again")
         if not bool(trained.any()):
-            raise BindError("no category has a vector: the arm would be the base", do="lower VectorConfig.min_count")
+            raise BindError(
+                "no category has a vector: the arm would be the base", do="lower VectorConfig.min_count"
+            )
         self.table, self.trained = table.to(host.device, host.dtype), trained
 
     def covers(self, category: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
@@ -87,7 +89,9 @@ class ClampFeatures:
         self.host, self.coder, self.site = host, coder, host.check_site(coder.site)
         self.indices = tuple(sorted({f for chosen, _ in features.values() for f in chosen}))
         if not self.indices:
-            raise BindError("no feature to clamp for any category", do="locate features first, or leave this arm out")
+            raise BindError(
+                "no feature to clamp for any category", do="locate features first, or leave this arm out"
+            )
         self._axis = Features(coder, self.indices)
         self._axis.check(host)
         self._value = torch.zeros(n, len(self.indices))
@@ -115,7 +119,8 @@ class ClampFeatures:
 @executors.register("takeover")
 @final
 class Takeover:
-    """No steering: the thinking model's own logits stand in. With an argmax gate this is the thinking model itself."""
+    """No steering: the thinking model's own logits stand in. With an argmax gate this is the thinking model
+    itself."""
 
     def covers(self, category: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         return torch.ones_like(category, dtype=torch.bool)

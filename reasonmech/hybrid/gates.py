@@ -10,7 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from reasonmech.hybrid.parts import Moment, gates, selectors
-from reasonmech.runtime.noise import gumbel
+from reasonmech.runtime.decoding.noise import gumbel
 
 _GATE_SALT: Final = 0x5EED_0001
 _CATEGORY_SALT: Final = 0x5EED_0002
@@ -48,8 +48,9 @@ class OfThinking:
     """The category of the token that the thinking model would write.
 
     Attributes:
-        among: where this is given and does not hold that category, one of these is drawn instead. A null with random
-            positions needs it: most positions belong to categories without a vector, and a gate that opens there in
+        among: where this is given and does not hold that category, one of these is drawn instead. A null with
+            random positions needs it: most positions belong to categories without a vector, and a gate that
+                opens there in
             vain would steer less than it claims.
     """
 

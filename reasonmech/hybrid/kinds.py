@@ -21,8 +21,8 @@ STOP = "stop"
 class Kinds:
     """Categories of a task: its kinds of sentence, the end ("stop"), and "other".
 
-    The category of a token is the kind of the sentence it belongs to; at a sentence boundary, the kind that the
-    token would begin. Read from tokens by position, never by searching text.
+    The category of a token is the kind of the sentence it belongs to; at a sentence boundary, the kind that
+    the token would begin. Read from tokens by position, never by searching text.
     """
 
     def __init__(self, onset_words: Mapping[str, str], tokenizer: PreTrainedTokenizerBase) -> None:
@@ -30,13 +30,16 @@ class Kinds:
         missing = [word for word in (*onset_words.values(), ".") if word not in vocabulary]
         if missing or tokenizer.eos_token is None:
             raise DataError(
-                f"the tokenizer has no single token for {', '.join(map(repr, missing)) or 'the end of a text'}",
+                "the tokenizer has no single token for "
+                f"{', '.join(map(repr, missing)) or 'the end of a text'}",
                 allowed="one token for every onset word, the full stop and the end",
                 do="use a task whose kinds begin with one token of this tokenizer",
             )
         self.names: tuple[str, ...] = (*onset_words, STOP, OTHER)
         self.other = len(self.names) - 1
-        self.of_token = torch.full((max(vocabulary.values()) + 2,), self.other)  # the last stands for padded rows
+        self.of_token = torch.full(
+            (max(vocabulary.values()) + 2,), self.other
+        )  # the last stands for padded rows
         for kind, word in onset_words.items():
             self.of_token[vocabulary[word]] = self.names.index(kind)
         self.of_token[vocabulary[str(tokenizer.eos_token)]] = self.names.index(STOP)

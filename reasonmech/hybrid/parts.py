@@ -19,10 +19,11 @@ class Moment:
 
     Attributes:
         base, thinking: next-token logits of both models, on their device.
-        base_choice, thinking_choice: the token each would write (greedy, or its draw under common noise), CPU.
+        base_choice, thinking_choice: the token each would write (greedy, or its draw under common noise),
+            CPU.
         category: category of the token that the thinking model would write, CPU.
-        keys, position: noise key of the row and absolute position of the next token, CPU: randomness of null arms
-            depends on nothing else, so it does not depend on the batch.
+        keys, position: noise key of the row and absolute position of the next token, CPU: randomness of null
+            arms depends on nothing else, so it does not depend on the batch.
     """
 
     base: NextLogits

@@ -1,8 +1,8 @@
 """Optimise one steering vector per category so that the base writes what the thinking model wrote.
 
 After "Base Models Know How to Reason, Thinking Models Learn When" (arXiv 2510.07364): vectors are trained by
-cross-entropy on the thinking model's token at teacher-forced disagreements. Ours isolates positions during training:
-a vector acts at one position, against clean keys and values, exactly as it does in decoding.
+cross-entropy on the thinking model's token at teacher-forced disagreements. Ours isolates positions during
+training: a vector acts at one position, against clean keys and values, exactly as it does in decoding.
 """
 
 from __future__ import annotations
@@ -32,12 +32,16 @@ class VectorConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    steps: int = Field(default=300, ge=1, description="Adam steps, each on the disagreements of one batch of rollouts")
+    steps: int = Field(
+        default=300, ge=1, description="Adam steps, each on the disagreements of one batch of rollouts"
+    )
     lr: float = Field(default=0.03, gt=0, description="Adam learning rate, residual-norm units")
     batch_rollouts: int = Field(default=16, ge=1, description="rollouts per step")
     max_rows: int = Field(default=512, ge=1, description="disagreements per step, at most; bounds memory")
     min_count: int = Field(default=8, ge=1, description="disagreements below which a category gets no vector")
-    held_out: float = Field(default=0.2, gt=0, lt=1, description="share of the problems kept for the agreement report")
+    held_out: float = Field(
+        default=0.2, gt=0, lt=1, description="share of the problems kept for the agreement report"
+    )
     seed: int = Field(default=0, description="of the order of batches")
 
 
@@ -45,7 +49,8 @@ class TrainedVectors(NamedTuple):
     """Category vectors, and how well they do on rollouts they were not trained on.
 
     Attributes:
-        agreement: share of held-out disagreements at which the steered base writes the thinking model's token.
+        agreement: share of held-out disagreements at which the steered base writes the thinking model's
+            token.
         rate: the pair's disagreements per model-chosen token, on held-out rollouts.
         counts: training disagreements per category.
     """
@@ -65,10 +70,11 @@ def train_vectors(
     config: VectorConfig | None = None,
     progress: bool = True,
 ) -> TrainedVectors:
-    """Fit category vectors for the base `host` on rollouts of its thinking sibling (greedy ones, where it will be too).
+    """Fit category vectors for the base `host` on rollouts of its thinking sibling (greedy ones, where it
+    will be too).
 
-    The clean keys and values of all rollouts are kept, for they are used again and again: memory grows with their
-    number of tokens.
+    The clean keys and values of all rollouts are kept, for they are used again and again: memory grows with
+    their number of tokens.
 
     Raises:
         DataError: the models agree on every token, or there are fewer than two problems.
@@ -82,7 +88,9 @@ def train_vectors(
     table = torch.zeros(len(kinds.names), host.d_model, device=host.device, requires_grad=True)
     _optimise(host, host.check_site(site), table, passes, found, config, progress)
     if not bool(torch.isfinite(table).all()):
-        raise NonFiniteError(f"category vectors at {site} diverged", do=f"lower the learning rate (now {config.lr})")
+        raise NonFiniteError(
+            f"category vectors at {site} diverged", do=f"lower the learning rate (now {config.lr})"
+        )
     trained = counts >= config.min_count
     vectors = Vectors(host, site, table=table.detach(), trained=trained)
     held_passes = list(clean_passes(host, kept, batch_size=config.batch_rollouts))
@@ -134,9 +142,13 @@ def _rows(clean: Clean, found: Disagreements) -> Tensor:
     return inside.nonzero()[:, 0]
 
 
-def _steer(host: Host, site: Site, table: Tensor, clean: Clean, found: Disagreements, rows: Tensor) -> NextLogits:
+def _steer(
+    host: Host, site: Site, table: Tensor, clean: Clean, found: Disagreements, rows: Tensor
+) -> NextLogits:
     added = table[found.category[rows].to(table.device)]
-    return rerun(host, clean.context(found.rollout[rows], found.position[rows]), site, lambda x: x + added.to(x))
+    return rerun(
+        host, clean.context(found.rollout[rows], found.position[rows]), site, lambda x: x + added.to(x)
+    )
 
 
 @torch.no_grad()

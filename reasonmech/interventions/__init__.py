@@ -7,7 +7,6 @@ from reasonmech.interventions.fwd_hooks import as_hooks
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention, plan_fingerprint
 from reasonmech.interventions.subspace import Subspace
-from reasonmech.interventions.tally import Effect, Tally
 from reasonmech.interventions.two_pass import TwoPassGate, disagree, uncertain_above
 from reasonmech.interventions.verbs import ablate, clamp, patch, scale, steer
 from reasonmech.interventions.when import Gate, above, always, below, gates, ramp
@@ -54,6 +53,4 @@ __all__ = [
     "bind",
     "Hooks",
     "as_hooks",
-    "Tally",
-    "Effect",
 ]

@@ -32,7 +32,9 @@ axes: Registry[type[Axis]] = Registry("axis")
 class Axis(ABC):
     """Coordinates of the residual stream at one site."""
 
-    replaces = False  # True where the coordinates are the stream itself, so that an edit may put them in its place
+    replaces = (
+        False  # True where the coordinates are the stream itself, so that an edit may put them in its place
+    )
 
     @property
     @abstractmethod
@@ -74,13 +76,15 @@ class Axis(ABC):
 class Features(Axis):
     """Features of a sparse coder, read together and written jointly: W(dc) = sum_i dc_i * decoder row i.
 
-    Only differences are written, so the coder's reconstruction error stays in the stream. Decoder rows overlap and
-    TopK coders select anew, so re-encoding after a clamp need not return the clamped value: the receipt prints it.
+    Only differences are written, so the coder's reconstruction error stays in the stream. Decoder rows
+    overlap and TopK coders select anew, so re-encoding after a clamp need not return the clamped value: the
+    receipt prints it.
 
     Attributes:
         coder: whose features.
         indices: which of them.
-        transfer: the coder may come from another model than the host (a base coder read in its thinking sibling).
+        transfer: the coder may come from another model than the host (a base coder read in its thinking
+            sibling).
 
     Raises:
         BindError: no index, a repeated one, or one that the coder does not have.
@@ -140,7 +144,8 @@ class Features(Axis):
                 f"coder {self.coder.name!r} was trained on weights {recorded[:12]}…,"
                 f" host {host.name!r} has {host.weight_hash[:12]}…",
                 allowed="the model it was trained on",
-                do="load that model, or say Features(..., transfer=True) to read a sibling's stream on purpose",
+                do="load that model, or say Features(..., transfer=True) to read a sibling's stream on "
+                "purpose",
             )
 
     def to(self, device: torch.device) -> Features:
@@ -181,7 +186,8 @@ class Direction(Axis):
             raise BindError(
                 f"a direction of shape {tuple(self.vector.shape)} and norm {norm:.4g}",
                 allowed="one vector of norm 1, so that amounts are in residual-norm units",
-                do="Direction.along(vector, site) normalises it; steer(Whole(site), vector) adds a raw vector",
+                do="Direction.along(vector, site) normalises it; steer(Whole(site), vector) adds a raw "
+                "vector",
             )
 
     @classmethod

@@ -1,4 +1,5 @@
-"""bind: a plan meets a host. Everything that can be wrong about the meeting is an error here, not a zero effect."""
+"""bind: a plan meets a host. Everything that can be wrong about the meeting is an error here, not a zero
+effect."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 
 class Stop(NamedTuple):
-    """What happens at one place of the network: gates are read first, then edits apply in the order of the plan.
+    """What happens at one place of the network: gates are read first, then edits apply in the order of the
+    plan.
 
     Attributes:
         site: whose tensor passes; of `z` all heads, though an intervention may read and write one of them.
@@ -66,11 +68,15 @@ class Bound:
     @property
     def partner_sites(self) -> tuple[Site, ...]:
         """Whole sites of the other host that gates read."""
-        found = (i.when.reads.at.whole for i in self.plan if i.when.reads is not None and i.when.role is not None)
+        found = (
+            i.when.reads.at.whole for i in self.plan if i.when.reads is not None and i.when.role is not None
+        )
         return tuple(dict.fromkeys(found))
 
 
-def bind(plan: Sequence[Intervention], host: Host, *, partner: Host | None = None, generating: bool = False) -> Bound:
+def bind(
+    plan: Sequence[Intervention], host: Host, *, partner: Host | None = None, generating: bool = False
+) -> Bound:
     """Check a plan against a host and order it along the network.
 
     Args:
@@ -80,11 +86,13 @@ def bind(plan: Sequence[Intervention], host: Host, *, partner: Host | None = Non
     Raises:
         UnknownNameError: a site that the host has not, or a word that its tokenizer has not.
         MismatchError: a width, or the weights that a coder was trained on, are another model's.
-        BindError: a gate reads a later site than its edit, or what this run does not have; or something that is no
-            intervention is in the plan.
+        BindError: a gate reads a later site than its edit, or what this run does not have; or something that
+            is no intervention is in the plan.
     """
     if isinstance(plan, Intervention):
-        raise BindError("a single intervention as a plan", allowed="a list of interventions", do="write [intervention]")
+        raise BindError(
+            "a single intervention as a plan", allowed="a list of interventions", do="write [intervention]"
+        )
     ready = tuple(fit(intervention, host, partner=partner, generating=generating) for intervention in plan)
     bound = Bound(host, tuple(plan), ready, stops_of(ready), partner)
     if partner is not None and bound.reads_partner:
@@ -106,7 +114,8 @@ def stops_of(ready: Sequence[Intervention]) -> tuple[Stop, ...]:
 def fit(
     intervention: Intervention, host: Host, *, partner: Host | None = None, generating: bool = False
 ) -> Intervention:
-    """One intervention, checked against a host, its words turned into tokens and its tensors on the host's device.
+    """One intervention, checked against a host, its words turned into tokens and its tensors on the host's
+    device.
 
     Raises:
         UnknownNameError, MismatchError, BindError: as in `bind`.
@@ -122,7 +131,8 @@ def fit(
     for what, stream in intervention.edit.streams(intervention.axis).items():
         if stream.shape[-1] != width:
             raise MismatchError(
-                f"{what} has {stream.shape[-1]} dimensions, {intervention.site} of host {host.name!r} has {width}",
+                f"{what} has {stream.shape[-1]} dimensions, {intervention.site} of host {host.name!r} has "
+                f"{width}",
                 do="take it from this very site of this model",
             )
     return replace(

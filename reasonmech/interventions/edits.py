@@ -98,7 +98,11 @@ class Ablate(Edit):
     kind = "ablate"
 
     def new(self, coords: Values, axis: Axis, place: Place) -> Values:
-        return torch.zeros_like(coords) if self.value is None else torch.zeros_like(coords) + _like(self.value, coords)
+        return (
+            torch.zeros_like(coords)
+            if self.value is None
+            else torch.zeros_like(coords) + _like(self.value, coords)
+        )
 
     def check(self, axis: Axis) -> None:
         if self.value is not None:
@@ -161,7 +165,8 @@ class Scale(Edit):
 @final
 @dataclass(frozen=True, eq=False)
 class Steer(Edit):
-    """c <- c + a: activation units of a feature, residual-norm units along a direction, a vector on the stream."""
+    """c <- c + a: activation units of a feature, residual-norm units along a direction, a vector on the
+    stream."""
 
     amount: Amount
     kind = "steer"
@@ -195,8 +200,8 @@ class Patch(Edit):
     """c <- c(source): feature, subspace or activation patching.
 
     Attributes:
-        source: the stream of the source run at the axis' own site: [d_model] for every token, [pos, d_model] by
-            absolute, pad-free position, or [row, pos, d_model] by row of the run and position.
+        source: the stream of the source run at the axis' own site: [d_model] for every token, [pos, d_model]
+            by absolute, pad-free position, or [row, pos, d_model] by row of the run and position.
     """
 
     source: Tensor
@@ -211,13 +216,16 @@ class Patch(Edit):
         positions = place.positions
         if len(positions) and int(positions.max()) >= self.source.shape[-2]:
             raise DataError(
-                f"patch at position {int(positions.max())} of a source with {self.source.shape[-2]} positions",
+                f"patch at position {int(positions.max())} of a source with {self.source.shape[-2]} "
+                "positions",
                 do="mask the positions that the source does not have, or give a longer source",
             )
         if self.source.dim() == 2:
             return self.source[positions.to(self.source.device)]
         if len(place.rows) and int(place.rows.max()) >= len(self.source):
-            raise DataError(f"patch of row {int(place.rows.max())} from a source with {len(self.source)} rows")
+            raise DataError(
+                f"patch of row {int(place.rows.max())} from a source with {len(self.source)} rows"
+            )
         return self.source[place.rows.to(self.source.device), positions.to(self.source.device)]
 
     @cached_property

@@ -13,7 +13,6 @@ from reasonmech.hosts.hookpoint import edit_sum
 from reasonmech.interventions.bind import Stop, bind
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
-from reasonmech.interventions.tally import Tally
 from reasonmech.site import Site
 from reasonmech.step import Step
 
@@ -26,19 +25,20 @@ FwdHook = tuple[str, Callable[[Tensor, object], Tensor | None]]
 def as_hooks(plan: Sequence[Intervention], host: Host, step: Step) -> list[FwdHook]:
     """The plan as (hook name, function) pairs for `host.lens.run_with_hooks(ids, fwd_hooks=...)`.
 
-    Differentiable: gradients flow through the edits. Made for the one pass that `step` describes (`Step.of(ids)`).
+    Differentiable: gradients flow through the edits. Made for the one pass that `step` describes
+    (`Step.of(ids)`).
 
     Raises:
         UnknownNameError: the host has no such site.
         NeverFiredError: a mask matches no token of this pass.
-        BindError: the TransformerBridge shows a site nowhere (`run_with_hooks` ignores an unknown hook without a word).
+        BindError: the TransformerBridge shows a site nowhere (`run_with_hooks` ignores an unknown hook
+            without a word).
         MismatchError, BindError: as in `bind`.
     """
     bound = bind(plan, host)
-    tally = Tally(bound.plan, measure=False)
-    hooks = Hooks(bound, tally=tally)
+    hooks = Hooks(bound)
     hooks.begin(step)
-    check_masked(bound.plan, [effect.n_masked for effect in tally.effects()])
+    check_masked(bound.plan, hooks.n_masked)
     known = host.lens.hook_dict
     found: list[FwdHook] = []
     for stop in bound.stops:
@@ -49,7 +49,11 @@ def as_hooks(plan: Sequence[Intervention], host: Host, step: Step) -> list[FwdHo
                 allowed="sites that the bridge shows: resid_pre and resid_post of every layer are",
                 do="use another site, or run the plan with forward or generate",
             )
-        found += _at_sum(host, hooks, stop) if stop.site.kind == "resid_mid" else [(name, partial(_hook, hooks, stop))]
+        found += (
+            _at_sum(host, hooks, stop)
+            if stop.site.kind == "resid_mid"
+            else [(name, partial(_hook, hooks, stop))]
+        )
     return found
 
 
@@ -61,7 +65,8 @@ def _hook(hooks: Hooks, stop: Stop, x: Tensor, hook: object) -> Tensor | None:
 
 
 def _at_sum(host: Host, hooks: Hooks, stop: Stop) -> list[FwdHook]:
-    """The stream between the halves is written through what attention adds to the stream that entered the block."""
+    """The stream between the halves is written through what attention adds to the stream that entered the
+    block."""
     entry, half = host.lens_entry(stop.site.layer), host.lens_hook(Site("attn_out", stop.site.layer))
     assert entry is not None and half is not None, "a bridge that shows the sum shows both of its parts"
     held: list[Tensor] = []

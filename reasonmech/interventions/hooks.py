@@ -13,8 +13,8 @@ from reasonmech.hosts.hookpoint import ALL, Handle
 from reasonmech.interventions.bind import Bound, Stop
 from reasonmech.interventions.edits import Place
 from reasonmech.interventions.intervention import Intervention
-from reasonmech.interventions.outside import NOTHING, Outside
-from reasonmech.interventions.tally import Tally
+from reasonmech.interventions.partner_readings import NOTHING, PartnerReadings
+from reasonmech.interventions.recorder import Recorder
 from reasonmech.interventions.target import Target
 from reasonmech.interventions.two_pass import TwoPassGate
 from reasonmech.interventions.when import Always, Gate
@@ -24,19 +24,21 @@ from reasonmech.step import Step
 
 @final
 class Hooks:
-    """Installed once per run; `begin(step)` says what the next pass computes, and without it a pass runs clean.
+    """Installed once per run; `begin(step)` says what the next pass computes, and without it a pass runs
+    clean.
 
     Use as a context manager: the model is bit-exactly itself afterwards, after an exception too.
     """
 
-    def __init__(self, bound: Bound, *, tally: Tally | None = None) -> None:
-        self.bound, self.tally = bound, tally
+    def __init__(self, bound: Bound, *, recorder: Recorder | None = None) -> None:
+        self.bound, self.recorder = bound, recorder
         self._handles: list[Handle] = []
         self._columns = [bound.host.columns(intervention.site) for intervention in bound.plan]
         gates = [intervention.when.reads for intervention in bound.plan]
         readers = [bound.host if i.when.role is None else bound.partner or bound.host for i in bound.plan]
         self._gate_columns = [
-            ALL if axis is None else reader.columns(axis.at) for axis, reader in zip(gates, readers, strict=True)
+            ALL if axis is None else reader.columns(axis.at)
+            for axis, reader in zip(gates, readers, strict=True)
         ]
         self._targets: list[Target | None] = [None] * len(bound.plan)
         self._weights: list[Tensor | None] = [None] * len(bound.plan)
@@ -61,7 +63,7 @@ class Hooks:
         self._handles.clear()
         self._active = False
 
-    def begin(self, step: Step, outside: Outside = NOTHING) -> None:
+    def begin(self, step: Step, outside: PartnerReadings = NOTHING) -> None:
         """Compute all masks for the pass that comes next, and the gates that read what lies outside of it."""
         self._batch = len(step.ids)
         n_tokens = int(step.mask[:, -step.new :].sum())
@@ -72,15 +74,23 @@ class Hooks:
             target = Target.of(step.computed(marks), step)
             self._targets[i] = target
             self._weights[i] = None if target is None else self._known(i, target, outside)
-            if self.tally is not None:
-                self.tally.saw(i, n_tokens, 0 if target is None else target.n)
+            if self.recorder is not None:
+                self.recorder.saw(i, n_tokens, 0 if target is None else target.n)
         self._active = True
 
-    def _known(self, i: int, target: Target, outside: Outside) -> Float[Tensor, " token"] | None:
-        """Weights of a gate that need not wait for this pass; None where it is always open, or has to wait."""
+    @property
+    def n_masked(self) -> list[int]:
+        """Tokens of the pass that was begun which each intervention's mask names."""
+        return [0 if target is None else target.n for target in self._targets]
+
+    def _known(self, i: int, target: Target, outside: PartnerReadings) -> Float[Tensor, " token"] | None:
+        """Weights of a gate that need not wait for this pass; None where it is always open, or has to
+        wait."""
         gate = self.bound.plan[i].when
         if isinstance(gate, TwoPassGate):
-            assert outside.own is not None and target.mask.shape[1] == 1, "clean logits of a position come before it"
+            assert outside.own is not None and target.mask.shape[1] == 1, (
+                "clean logits of a position come before it"
+            )
             weight = gate.weight(gate.coords(outside.own, outside.partner))
             return weight[target.mask[:, 0].to(weight.device)]
         if gate.role is not None and gate.reads is not None:
@@ -90,7 +100,8 @@ class Hooks:
 
     @property
     def shut(self) -> bool:
-        """Nothing can fire in the pass that was begun: no mask names a token, or every gate is known to be shut."""
+        """Nothing can fire in the pass that was begun: no mask names a token, or every gate is known to be
+        shut."""
         pairs = zip(self._targets, self._weights, strict=True)
         return all(t is None or (w is not None and not bool((w > 0).any())) for t, w in pairs)
 
@@ -108,7 +119,8 @@ class Hooks:
         return torch.zeros(self._batch, dtype=torch.bool) if fired is None else fired
 
     def fired_by_row(self) -> Int[Tensor, " batch"]:
-        """Tokens of every row at which an intervention fired in the latest pass, summed over the plan (CPU)."""
+        """Tokens of every row at which an intervention fired in the latest pass, summed over the plan
+        (CPU)."""
         fired = torch.zeros(self._batch, dtype=torch.long)
         for target, weight in zip(self._targets, self._weights, strict=True):
             if target is not None:
@@ -116,7 +128,8 @@ class Hooks:
         return fired
 
     def apply(self, stop: Stop, x: Residual) -> Residual | None:
-        """What the hook of one place does with the stream: read gates, then edit in order; None leaves it alone."""
+        """What the hook of one place does with the stream: read gates, then edit in order; None leaves it
+        alone."""
         if not self._active:
             return None
         for i in stop.gates:
@@ -130,10 +143,11 @@ class Hooks:
             if target is not None:
                 before = target.select(edited, self._columns[i])
                 after = change(self.bound.plan[i], before, self._weights[i], target.place)
-                if self.tally is not None:
-                    self.tally.fired(i, before, after, self._weights[i])
+                if self.recorder is not None:
+                    self.recorder.fired(i, before, after, self._weights[i])
                 edited = target.put(edited, after, self._columns[i], own=own)
-                # a copy that was made here is written into by the next edit of this place: one copy for many edits
+                # a copy that was made here is written into by the next edit of this place: one copy for many
+                # edits
                 own = not target.full and self._columns[i] == ALL and not torch.is_grad_enabled()
         return None if edited is x else edited
 
@@ -145,7 +159,9 @@ def choosing(step: Step) -> Mask:
 
 def unread(gate: Gate, target: Target) -> Float[Tensor, " token"] | None:
     """Weights of a gate that reads no axis; None where it is always open, or has to wait for its axis."""
-    return gate.weight(torch.zeros(target.n, 0)) if gate.reads is None and not isinstance(gate, Always) else None
+    return (
+        gate.weight(torch.zeros(target.n, 0)) if gate.reads is None and not isinstance(gate, Always) else None
+    )
 
 
 def working(x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token d_model"]:
@@ -161,7 +177,9 @@ def change(
     g = None if weight is None else weight.to(wide)[:, None]
     if axis.replaces:
         new = edit.new(wide, axis, place)
-        if g is not None:  # where the gate is fully open the new stream is taken as it is, not rounded through x
+        if (
+            g is not None
+        ):  # where the gate is fully open the new stream is taken as it is, not rounded through x
             new = torch.where(g == 1, new, wide + g * (new - wide))
         return new.to(x.dtype)
     coords = axis.read(wide) if edit.reads else wide.new_zeros(len(wide), axis.n_coords or 0)

@@ -24,8 +24,8 @@ class Intervention:
     """An edit of an axis at the tokens that `where` names, weighted by the gate `when`. Made by the verbs.
 
     Attributes:
-        error: "keep" writes the difference only, so a coder's reconstruction error stays in the stream; "drop"
-            replaces the stream by the coder's reconstruction with the edit in it.
+        error: "keep" writes the difference only, so a coder's reconstruction error stays in the stream;
+            "drop" replaces the stream by the coder's reconstruction with the edit in it.
         require_fired: tokens at which it must fire in a run; fewer is a NeverFiredError.
 
     Raises:

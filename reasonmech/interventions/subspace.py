@@ -17,7 +17,9 @@ from reasonmech.site import Site
 if TYPE_CHECKING:
     from reasonmech.hosts.host import Host
 
-DEPENDENT: Final = 1e-5  # of the longest vector: what is shorter once the others are taken out adds no dimension
+DEPENDENT: Final = (
+    1e-5  # of the longest vector: what is shorter once the others are taken out adds no dimension
+)
 
 
 @final
@@ -25,8 +27,9 @@ DEPENDENT: Final = 1e-5  # of the longest vector: what is shorter once the other
 class Subspace(Axis):
     """An orthonormal basis B [k, width] at a site: c = B x, W(dc) = B^T dc, in residual-norm units.
 
-    Patching it is an interchange in a subspace (Geiger et al. 2023, "Finding Alignments Between Interpretable Causal
-    Variables and Distributed Neural Representations", eq. 3), with the basis given rather than a rotation learned.
+    Patching it is an interchange in a subspace (Geiger et al. 2023, "Finding Alignments Between Interpretable
+    Causal Variables and Distributed Neural Representations", eq. 3), with the basis given rather than a
+    rotation learned.
 
     Attributes:
         basis: orthonormal rows.
@@ -45,7 +48,11 @@ class Subspace(Axis):
         object.__setattr__(self, "site", Site.parse(self.site))
         check_finite("the basis", self.basis)
         rows = self.basis.detach().float()
-        off = float((rows @ rows.T - torch.eye(len(rows)).to(rows)).abs().max()) if rows.dim() == 2 and len(rows) else 1
+        off = (
+            float((rows @ rows.T - torch.eye(len(rows)).to(rows)).abs().max())
+            if rows.dim() == 2 and len(rows)
+            else 1
+        )
         if off > UNIT_TOLERANCE:
             raise BindError(
                 f"a basis of shape {tuple(self.basis.shape)} whose products are {off:.2g} off the identity",

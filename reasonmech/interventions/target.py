@@ -1,4 +1,5 @@
-"""Target: the tokens of one pass that one mask names, and how to take them out of a stream and put them back."""
+"""Target: the tokens of one pass that one mask names, and how to take them out of a stream and put them
+back."""
 
 from __future__ import annotations
 
@@ -41,7 +42,9 @@ class Target:
 
     def select(self, x: Residual, columns: slice = ALL) -> Float[Tensor, "token part"]:
         """The named tokens of a stream, row by row, or some columns of them."""
-        assert x.shape[:2] == self.mask.shape, f"pass of shape {tuple(x.shape[:2])}, step of {tuple(self.mask.shape)}"
+        assert x.shape[:2] == self.mask.shape, (
+            f"pass of shape {tuple(x.shape[:2])}, step of {tuple(self.mask.shape)}"
+        )
         part = x if columns == ALL else x[..., columns]
         flat = part.reshape(-1, part.shape[-1])
         return flat if self.full else flat.index_select(0, self._index.to(x.device))

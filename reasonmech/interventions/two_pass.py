@@ -20,8 +20,9 @@ from reasonmech.shapes import NextLogits
 class TwoPassGate(Gate):
     """A weight for every position that chooses a token, in generation only.
 
-    The position is computed once without any edit of it (what comes before it keeps the edits it had); where the
-    gate is open it is computed again, under the plan. Positions of the prompt other than its last choose nothing.
+    The position is computed once without any edit of it (what comes before it keeps the edits it had); where
+    the gate is open it is computed again, under the plan. Positions of the prompt other than its last choose
+    nothing.
     """
 
     needs_partner: ClassVar[bool] = False
@@ -60,7 +61,8 @@ class Disagree(TwoPassGate):
 @final
 @dataclass(frozen=True)
 class UncertainAbove(TwoPassGate):
-    """Open where the host's own next-token distribution has more entropy than a threshold: -sum p ln p > t."""
+    """Open where the host's own next-token distribution has more entropy than a threshold: -sum p ln p >
+    t."""
 
     threshold: float
     kind = "uncertain_above"
@@ -85,7 +87,8 @@ def disagree() -> Gate:
 
 
 def uncertain_above(threshold: float) -> Gate:
-    """Open where the entropy of the host's clean next-token distribution, at temperature 1, exceeds it (nats)."""
+    """Open where the entropy of the host's clean next-token distribution, at temperature 1, exceeds it
+    (nats)."""
     return UncertainAbove(threshold)
 
 

@@ -46,7 +46,8 @@ def clamp(
 ) -> Intervention:
     """c <- v: a fixed decoded contribution in activation units (Features), or a fixed coordinate (Direction).
 
-    What is fixed is the contribution that is written. Re-encoding need not return v: the receipt prints what it does.
+    What is fixed is the contribution that is written. Re-encoding need not return v: the receipt prints what
+    it does.
 
     Raises:
         BindError: on the whole stream, or a value that does not fit the axis.
@@ -80,9 +81,11 @@ def steer(
     error: ErrorTerm = "keep",
     require_fired: int = 0,
 ) -> Intervention:
-    """c <- c + a: activation units of a feature, residual-norm units along a direction, a vector on the stream.
+    """c <- c + a: activation units of a feature, residual-norm units along a direction, a vector on the
+    stream.
 
-    Activation addition (Turner et al. 2023, eq. 1) at tokens that a mask names. An amount of 0 is a bit-exact identity.
+    Activation addition (Turner et al. 2023, eq. 1) at tokens that a mask names. An amount of 0 is a bit-exact
+    identity.
 
     Raises:
         BindError: an amount that does not fit the axis.
@@ -102,8 +105,8 @@ def patch(
     """c <- c(source): activation patching, of the stream, of features, or of a subspace.
 
     Args:
-        source: the stream of another run at the axis' site: [d_model], [pos, d_model] or [row, pos, d_model], by
-            absolute, pad-free position and by row of the run.
+        source: the stream of another run at the axis' site: [d_model], [pos, d_model] or [row, pos, d_model],
+            by absolute, pad-free position and by row of the run.
 
     Raises:
         BindError: the source has another shape, or is not finite.

@@ -36,7 +36,8 @@ class Gate(ABC):
 
     @abstractmethod
     def weight(self, coords: Float[Tensor, "token coord"]) -> Float[Tensor, " token"]:
-        """How far the gate is open for every token; a gate that reads no axis is given coordinates [token, 0]."""
+        """How far the gate is open for every token; a gate that reads no axis is given coordinates [token,
+        0]."""
 
     @abstractmethod
     def on(self, axis: Axis) -> Gate:
@@ -49,9 +50,13 @@ class Gate(ABC):
 
 def _check(axis: Axis, role: Role | None) -> None:
     if axis.replaces:
-        raise BindError("a gate on the whole stream", allowed="Features, Direction", do="gate on a direction of it")
+        raise BindError(
+            "a gate on the whole stream", allowed="Features, Direction", do="gate on a direction of it"
+        )
     if role not in (None, "base", "thinking"):
-        raise BindError(f"a gate with role={role!r}", allowed='"base", "thinking", or None for the host itself')
+        raise BindError(
+            f"a gate with role={role!r}", allowed='"base", "thinking", or None for the host itself'
+        )
 
 
 def _read_from(role: Role | None) -> dict[str, Json]:
@@ -108,9 +113,11 @@ class Above(Gate):
         return replace(self, axis=axis)
 
     def to_json(self) -> dict[str, Json]:
-        return {"kind": self.kind, "axis": self.axis.to_json(), "threshold": float(self.threshold)} | _read_from(
-            self.of
-        )
+        return {
+            "kind": self.kind,
+            "axis": self.axis.to_json(),
+            "threshold": float(self.threshold),
+        } | _read_from(self.of)
 
 
 @final
@@ -141,9 +148,11 @@ class Below(Gate):
         return replace(self, axis=axis)
 
     def to_json(self) -> dict[str, Json]:
-        return {"kind": self.kind, "axis": self.axis.to_json(), "threshold": float(self.threshold)} | _read_from(
-            self.of
-        )
+        return {
+            "kind": self.kind,
+            "axis": self.axis.to_json(),
+            "threshold": float(self.threshold),
+        } | _read_from(self.of)
 
 
 @final
@@ -198,7 +207,8 @@ def above(axis: Axis, threshold: float, *, role: Role | None = None) -> Gate:
 
     Args:
         role: read the axis in the other host of the run, which is the pair's base or thinking model
-            (`generate(..., partner=)`), at the same tokens; any of its sites will do. None: in the host itself.
+            (`generate(..., partner=)`), at the same tokens; any of its sites will do. None: in the host
+            itself.
     """
     return Above(axis, threshold, role)
 

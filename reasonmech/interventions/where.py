@@ -51,7 +51,8 @@ class Where(ABC):
 
     def __str__(self) -> str:
         given = ((field.name, self.__dict__[field.name]) for field in fields(self))
-        return f"{self.kind}({', '.join(f'{name}={value!r}' for name, value in given if value not in (None, ()))})"
+        settings = ", ".join(f"{name}={value!r}" for name, value in given if value not in (None, ()))
+        return f"{self.kind}({settings})"
 
     def __and__(self, other: Where) -> Where:
         return Both(self, other)
@@ -157,7 +158,8 @@ class Everywhere(Where):
 @final
 @dataclass(frozen=True)
 class Prompt(Where):
-    """Prompt tokens in the window [start, stop) of the prompt; negative bounds count from its end, as in a slice."""
+    """Prompt tokens in the window [start, stop) of the prompt; negative bounds count from its end, as in a
+    slice."""
 
     start: int | None = None
     stop: int | None = None
@@ -198,7 +200,8 @@ class Generated(Where):
 @final
 @dataclass(frozen=True)
 class Labelled(Where):
-    """Tokens that carry a label: given with the text in `forward`, made by a causal labeller in `generate`."""
+    """Tokens that carry a label: given with the text in `forward`, made by a causal labeller in
+    `generate`."""
 
     name: str
     kind = "labelled"
@@ -206,7 +209,10 @@ class Labelled(Where):
     def mask(self, step: Step) -> Mask:
         if self.name not in step.labels:
             raise UnknownNameError(
-                "label", self.name, sorted(step.labels), do="pass labels= to forward, or labellers= to generate"
+                "label",
+                self.name,
+                sorted(step.labels),
+                do="pass labels= to forward, or labellers= to generate",
             )
         return step.labels[self.name]
 
@@ -228,7 +234,8 @@ def prompt(start: int | None = None, stop: int | None = None) -> Where:
 
 
 def generated(start: int | None = None, stop: int | None = None) -> Where:
-    """Generated tokens [start, stop). It cannot change the first one, which is chosen at the prompt's last token."""
+    """Generated tokens [start, stop). It cannot change the first one, which is chosen at the prompt's last
+    token."""
     return Generated(start, stop)
 
 

@@ -59,11 +59,12 @@ def at(*positions: int, per_row: Sequence[Sequence[int]] | None = None) -> Where
 
     Args:
         positions: the same in every row.
-        per_row: instead, the positions of every row of the run, in its order (an empty one names nothing there).
+        per_row: instead, the positions of every row of the run, in its order (an empty one names nothing
+            there).
 
     Raises:
-        BindError: no position at all, both ways at once, or a negative position (nobody knows where a growing text
-            ends: `prompt(start=-1)` counts from the end of the prompt).
+        BindError: no position at all, both ways at once, or a negative position (nobody knows where a growing
+            text ends: `prompt(start=-1)` counts from the end of the prompt).
     """
     rows = None if per_row is None else tuple(tuple(int(i) for i in row) for row in per_row)
     named = positions if rows is None else tuple(i for row in rows for i in row)

@@ -54,7 +54,9 @@ def ends_of(pattern: Pattern, step: Step) -> Mask:
 
 def _resolved(pattern: int | str | Pattern) -> Pattern:
     if not isinstance(pattern, tuple):
-        raise BindError(f"the mask still holds the word {pattern!r}", do="bind(plan, host) turns words into tokens")
+        raise BindError(
+            f"the mask still holds the word {pattern!r}", do="bind(plan, host) turns words into tokens"
+        )
     return pattern
 
 
@@ -79,7 +81,8 @@ class Tokens(Where):
 @final
 @dataclass(frozen=True)
 class Inside(Where):
-    """From the last token of an opening tag (included) to the last token of the next closing one (excluded)."""
+    """From the last token of an opening tag (included) to the last token of the next closing one
+    (excluded)."""
 
     open: int | str | Pattern
     close: int | str | Pattern
@@ -103,7 +106,8 @@ def _last(marks: Mask) -> Int[Tensor, "batch pos"]:
 class SentenceStarts(Where):
     """The first token of the text, the first generated one, and every token after one that ends a sentence.
 
-    A token ends a sentence when its text, trailing blanks aside, ends with one of `ends` or holds a line break.
+    A token ends a sentence when its text, trailing blanks aside, ends with one of `ends` or holds a line
+    break.
     """
 
     ends: tuple[str, ...] = ENDS
@@ -115,7 +119,9 @@ class SentenceStarts(Where):
 
     def mask(self, step: Step) -> Mask:
         if not self.ids:
-            raise BindError("sentence_starts() is not bound", do="bind(plan, host) finds the tokens that end one")
+            raise BindError(
+                "sentence_starts() is not bound", do="bind(plan, host) finds the tokens that end one"
+            )
         ending = torch.isin(step.text, torch.tensor(self.ids))
         after = torch.zeros_like(ending)
         after[:, 1:] = ending[:, :-1] & ~ending[:, 1:]
@@ -134,7 +140,9 @@ class SentenceStarts(Where):
             if text.rstrip(" ").endswith(self.ends) or (breaks and "\n" in text)
         )
         if not ids:
-            raise UnknownNameError("sentence end", "/".join(self.ends), ["ends that some token of this tokenizer has"])
+            raise UnknownNameError(
+                "sentence end", "/".join(self.ends), ["ends that some token of this tokenizer has"]
+            )
         return replace(self, ids=ids)
 
 

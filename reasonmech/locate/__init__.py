@@ -1,23 +1,23 @@
 """Locating features: honest detection statistics, baselines, and what a direction means."""
 
 from reasonmech.locate.compare import Comparison, compare_detectors
-from reasonmech.locate.context import Context, next_token, onset_probability, previous_kinds
-from reasonmech.locate.kept import HazardKept, hazard_kept
+from reasonmech.locate.directions import direction
 from reasonmech.locate.ladder import ladder
-from reasonmech.locate.lens import logit_lens
+from reasonmech.locate.logit_lens import logit_lens
 from reasonmech.locate.matched import FeatureStats, Tolerance, feature_stats, matched_features
-from reasonmech.locate.sample import Sample, Search
-from reasonmech.locate.score import Columns, Discovered, Score, scores
+from reasonmech.locate.preservation import HazardKept, hazard_kept
+from reasonmech.locate.rows.context import Context, next_token, onset_probability, previous_kinds
+from reasonmech.locate.rows.sample import Sample, Search
 from reasonmech.locate.scoring.attribution import Onset, attribute_onset
 from reasonmech.locate.scoring.auroc import Auroc, auroc_columns
 from reasonmech.locate.scoring.cohen import CohenD
 from reasonmech.locate.scoring.hazard import Hazard
 from reasonmech.locate.scoring.reason import reason_score, reason_scores
 from reasonmech.locate.scoring.scaling import latent_scaling
+from reasonmech.locate.scoring.score import Columns, Discovered, Score, scores
 from reasonmech.locate.scoring.windows import Windows, word_windows
 from reasonmech.locate.search import locate
 from reasonmech.locate.table import FeatureTable, select
-from reasonmech.locate.vectors import direction
 
 __all__ = [
     "Auroc",

@@ -12,26 +12,32 @@ from scipy import stats as scipy_stats
 
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
-from reasonmech.locate.codes import Codes
 from reasonmech.locate.logistic import fit_logistic
-from reasonmech.locate.sample import CLAIM_SPANS, Sample, Search, check_spans, rows_of, split_by_problem
+from reasonmech.locate.rows.codes import Codes
+from reasonmech.locate.rows.sample import CLAIM_SPANS, Sample, Search, check_spans, rows_of, split_by_problem
+from reasonmech.locate.rows.stream import encode, project, sample_rows
 from reasonmech.locate.scoring.auroc import Auroc
-from reasonmech.locate.stream import encode, project, sample_rows
-from reasonmech.placement import influence
 from reasonmech.site import Site
 from reasonmech.stats import LEVEL
 from reasonmech.stats import auroc as auroc_interval
+from reasonmech.stats.auroc import influence
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
-    from reasonmech.runtime.activations import Activations
+    from reasonmech.runtime.activations.activations import Activations
 
 FOLDS: Final = 3
 LOWER: Final = 0.02  # AUROC below the better baseline beyond which the headline says so
 SETTINGS: Final = {
     "group": (1.0, 2.0, 4.0, 8.0, 16.0),  # features
     "single": (0.0, 1.0, 2.0, 3.0, 4.0),  # place in the training ranking
-    "diff_mean": (1.0, 0.9, 0.5, 0.1, 0.01),  # shrinkage of the within-class covariance; at 1 the plain difference
+    "diff_mean": (
+        1.0,
+        0.9,
+        0.5,
+        0.1,
+        0.01,
+    ),  # shrinkage of the within-class covariance; at 1 the plain difference
     "probe": (1.0, 10.0, 100.0, 1e3, 1e4),  # ridge penalty
 }
 
@@ -42,9 +48,10 @@ class Comparison:
     """Made by `compare_detectors`.
 
     Attributes:
-        frame: one row per detector: detector ("group", "single", "diff_mean", "probe"), value, low, high (held-out
-            AUROC, 95 % by problem), ahead, ahead_low, ahead_high (its AUROC minus the group's, paired by problem),
-            tried (settings), chosen (the setting), inner (its AUROC in the inner folds, by which it was chosen).
+        frame: one row per detector: detector ("group", "single", "diff_mean", "probe"), value, low, high
+            (held-out AUROC, 95 % by problem), ahead, ahead_low, ahead_high (its AUROC minus the group's,
+            paired by problem), tried (settings), chosen (the setting), inner (its AUROC in the inner folds,
+            by which it was chosen).
         behaviour, site: what was detected, and where.
         features: the group, best first.
         exploratory: fewer than 30 positive spans.
@@ -66,7 +73,9 @@ class Comparison:
         """One sentence that a report has to begin with."""
         value = self._values
         best = max("diff_mean", "probe", key=value.__getitem__)
-        group = f"group of {len(self.features)} SAE features at {self.site} detects {self.behaviour} with AUROC"
+        group = (
+            f"group of {len(self.features)} SAE features at {self.site} detects {self.behaviour} with AUROC"
+        )
         said = f"{group} {value['group']:.3f}, {best} of the raw stream with {value[best]:.3f}"
         lead = f"The SAE is LOWER by {self._gap:.3f}" if self.sae_is_lower else "The SAE is not lower"
         mark = " (exploratory: fewer than 30 positive spans)" if self.exploratory else ""
@@ -79,7 +88,9 @@ class Comparison:
 
     @property
     def _values(self) -> dict[str, float]:
-        return {str(name): float(v) for name, v in zip(self.frame["detector"], self.frame["value"], strict=True)}
+        return {
+            str(name): float(v) for name, v in zip(self.frame["detector"], self.frame["value"], strict=True)
+        }
 
     def _repr_html_(self) -> str:
         return f"<p>{self.headline}</p>" + self.frame.to_html(index=False, float_format="%.3f")
@@ -90,12 +101,12 @@ def compare_detectors(
 ) -> Comparison:
     """How well a group of features detects a behaviour, beside what one gets without the coder.
 
-    Every family has five settings and the same three inner folds of the training problems to choose one by AUROC: the
-    group its size (ridge logistic regression over the features furthest from AUROC 1/2), the single feature its place
-    in that ranking, the difference of means a shrinkage of the within-class covariance (at 1 it is the plain
-    difference, near 0 Fisher's discriminant), the probe its penalty. Then each is fitted on all training rows and
-    valued once on the held-out ones. A feature chosen among thousands beside a baseline with one setting is no
-    comparison.
+    Every family has five settings and the same three inner folds of the training problems to choose one by
+    AUROC: the group its size (ridge logistic regression over the features furthest from AUROC 1/2), the
+    single feature its place in that ranking, the difference of means a shrinkage of the within-class
+    covariance (at 1 it is the plain difference, near 0 Fisher's discriminant), the probe its penalty. Then
+    each is fitted on all training rows and valued once on the held-out ones. A feature chosen among thousands
+    beside a baseline with one setting is no comparison.
 
     Args:
         labels: rows; hold no problem back: they are split here, as by `locate` with the same search.
@@ -103,8 +114,8 @@ def compare_detectors(
 
     Raises:
         MismatchError, NonFiniteError: as `locate`.
-        DataError: too few problems with positive, or negative, rows; no feature fires on the training rows; fewer than
-            30 positive spans where `search.claim`.
+        DataError: too few problems with positive, or negative, rows; no feature fires on the training rows;
+            fewer than 30 positive spans where `search.claim`.
     """
     search = search or Search()
     n_spans = check_spans(labels, search)
@@ -113,7 +124,9 @@ def compare_detectors(
     fit = sample_rows(acts, labels, coder.site, np.flatnonzero(~held), seed=search.seed)
     some = rows_of(labels, fit)
     _, problem = np.unique(some.problem, return_inverse=True)
-    data = _Data(Codes(codes.matrix[fit]), acts.rows(coder.site, some).double().numpy(), some.positive, problem)
+    data = _Data(
+        Codes(codes.matrix[fit]), acts.rows(coder.site, some).double().numpy(), some.positive, problem
+    )
     if not data.codes.rate.any():
         raise DataError(f"no feature of {coder.name!r} fires on the training rows", do="check site and scale")
     inner = _inner(data, search.seed)
@@ -144,7 +157,9 @@ class _Data(NamedTuple):
 
     def ranking(self) -> np.ndarray:
         """[feature] signed distance of AUROC from 1/2, in place of which those that never fire have 0."""
-        found = Auroc().discover(self.codes, Sample(self.positive, self.problem, np.ones((len(self.positive), 1))))
+        found = Auroc().discover(
+            self.codes, Sample(self.positive, self.problem, np.ones((len(self.positive), 1)))
+        )
         return found.value - 0.5
 
 
@@ -179,7 +194,8 @@ def _logistic(x: np.ndarray, positive: np.ndarray, *, l2: float) -> np.ndarray:
 
 
 def _diff_mean(x: np.ndarray, positive: np.ndarray, *, shrinkage: float) -> np.ndarray:
-    """((1 - s) W + s tr(W) / d)^-1 (mean of positives - mean of others), W the covariance within the two classes."""
+    """((1 - s) W + s tr(W) / d)^-1 (mean of positives - mean of others), W the covariance within the two
+    classes."""
     gap = x[positive].mean(0) - x[~positive].mean(0)
     if shrinkage == 1:
         return gap
@@ -200,7 +216,9 @@ def _inner(data: _Data, seed: int) -> dict[str, np.ndarray]:
             continue
         for name, settings in SETTINGS.items():
             fitted = [_fit(name, setting, inside) for setting in settings]
-            found[name].append([area(_values(one, outside.codes, outside.x), outside.positive) for one in fitted])
+            found[name].append(
+                [area(_values(one, outside.codes, outside.x), outside.positive) for one in fitted]
+            )
     if not found["probe"]:
         raise DataError(f"no fold of {n} training problems holds both kinds of row", do="use more problems")
     return {name: np.mean(values, axis=0) for name, values in found.items()}

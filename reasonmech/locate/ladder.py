@@ -1,4 +1,5 @@
-"""The ladder of claims up to C2: does the coder fit, does the feature detect, and does it do so beyond its cue?"""
+"""The ladder of claims up to C2: does the coder fit, does the feature detect, and does it do so beyond its
+cue?"""
 
 from __future__ import annotations
 
@@ -11,10 +12,10 @@ from reasonmech.errors import DataError, MismatchError
 from reasonmech.interventions import Features
 from reasonmech.locate.falsify import Falsification
 from reasonmech.locate.frames import rows_where
-from reasonmech.locate.kept import BOUNDS as BOUNDS_OF_RATIO
-from reasonmech.locate.kept import HazardKept
+from reasonmech.locate.preservation import BOUNDS as BOUNDS_OF_RATIO
+from reasonmech.locate.preservation import HazardKept
 from reasonmech.locate.table import FeatureTable
-from reasonmech.runtime.fit import FitReport
+from reasonmech.runtime.coder_fit import FitReport
 
 Verdict = Literal["SUPPORTED", "REFUTED", "INCONCLUSIVE", "NOT TESTED"]
 COLUMNS: Final = ("feature", "claim", "verdict", "reason")
@@ -37,15 +38,18 @@ def ladder(
 ) -> pd.DataFrame:
     """Verdicts on C0, C1 and C2 for each feature; a claim is tested only when those before it are supported.
 
-    - C0, the coder fits this text: it recovers 0.90 of the cross-entropy; where the labels anticipate, the hazard of
+    - C0, the coder fits this text: it recovers 0.90 of the cross-entropy; where the labels anticipate, the
+    hazard of
       the behaviour is also 0.8 to 1.25 times as high under reconstruction.
-    - C1, the feature detects the behaviour: its AUROC and, where the labels anticipate, its hazard gain lie above their
+    - C1, the feature detects the behaviour: its AUROC and, where the labels anticipate, its hazard gain lie
+    above their
       bounds (`BOUNDS`).
     - C2, beyond its cue: it survives every attempt to refute it.
 
-    A ratio or score is supported when its whole interval is inside the bounds, refuted when all of it is outside, and
-    INCONCLUSIVE else; so is a claim of which one number was not measured. C1 says whether the labels anticipate the
-    behaviour or recognise it; only the former bears on *when*. None of the three says that the model uses the feature.
+    A ratio or score is supported when its whole interval is inside the bounds, refuted when all of it is
+    outside, and INCONCLUSIVE else; so is a claim of which one number was not measured. C1 says whether the
+    labels anticipate the behaviour or recognise it; only the former bears on *when*. None of the three says
+    that the model uses the feature.
 
     Args:
         table: of `locate`; one per score.
@@ -114,7 +118,10 @@ def _fits(fit: FitReport, kept: HazardKept | None, *, anticipates: bool) -> tupl
     if not anticipates:
         return "SUPPORTED", reason
     if kept is None:
-        return "INCONCLUSIVE", f"{reason}; whether the behaviour still begins under reconstruction: see `hazard_kept`"
+        return (
+            "INCONCLUSIVE",
+            f"{reason}; whether the behaviour still begins under reconstruction: see `hazard_kept`",
+        )
     reason = f"{reason}; {kept}, bounds {BOUNDS_OF_RATIO[0]:g} and {BOUNDS_OF_RATIO[1]:g}"
     return _OF_HAZARD[kept.outcome], reason
 
@@ -122,7 +129,8 @@ def _fits(fit: FitReport, kept: HazardKept | None, *, anticipates: bool) -> tupl
 def _detects(own: pd.DataFrame) -> tuple[Verdict, str]:
     judged = own.to_dict("records")
     reason = "; ".join(
-        f"{row['mode']} {row['behaviour']}, {row['score']} {row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}] "
+        f"{row['mode']} {row['behaviour']}, {row['score']} {row['value']:.3f} [{row['low']:.3f}, "
+        f"{row['high']:.3f}] "
         f"{row['unit']}, bound {BOUNDS[row['score']]:g}"
         for row in judged
     )
@@ -148,5 +156,7 @@ def _beyond(falsification: Falsification, feature: int) -> tuple[Verdict, str]:
     own = falsification.of(feature)
     against = rows_where(own, own["outcome"] != "survives")
     said = against if len(against) else own
-    reason = "; ".join(f"{attempt}: {reason}" for attempt, reason in zip(said["attempt"], said["reason"], strict=True))
+    reason = "; ".join(
+        f"{attempt}: {reason}" for attempt, reason in zip(said["attempt"], said["reason"], strict=True)
+    )
     return _OF_OUTCOME[falsification.outcome(feature)], reason

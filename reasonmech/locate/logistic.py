@@ -11,7 +11,8 @@ from reasonmech.errors import DataError
 
 
 def fit_logistic(x: np.ndarray, positive: np.ndarray, *, l2: float = 1.0) -> np.ndarray:
-    """Weights [covariate] that minimise the sum of -log p(row) + l2 / 2 |w|^2; the intercept is free of the penalty.
+    """Weights [covariate] that minimise the sum of -log p(row) + l2 / 2 |w|^2; the intercept is free of the
+    penalty.
 
     Args:
         x: [row, covariate], standardised; the first column is the intercept.
@@ -31,7 +32,9 @@ def fit_logistic(x: np.ndarray, positive: np.ndarray, *, l2: float = 1.0) -> np.
         try:
             model.fit(x[:, 1:], positive)
         except ConvergenceWarning as error:
-            raise DataError(f"logistic regression did not converge: {error}", do="drop collinear columns") from error
+            raise DataError(
+                f"logistic regression did not converge: {error}", do="drop collinear columns"
+            ) from error
     return np.r_[model.intercept_, model.coef_[0]]
 
 

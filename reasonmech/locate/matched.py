@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from reasonmech.errors import DataError
-from reasonmech.locate.codes import encode_rows
+from reasonmech.locate.rows.codes import encode_rows
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
@@ -56,9 +56,15 @@ def feature_stats(coder: SparseCoder, x: Tensor) -> FeatureStats:
 
 
 def matched_features(
-    stats: FeatureStats, targets: Sequence[int] | Features, *, n: int, seed: int = 0, tolerance: Tolerance | None = None
+    stats: FeatureStats,
+    targets: Sequence[int] | Features,
+    *,
+    n: int,
+    seed: int = 0,
+    tolerance: Tolerance | None = None,
 ) -> list[tuple[int, ...]]:
-    """n different random sets of features, the i-th member of each matched to the i-th target; none is a target.
+    """n different random sets of features, the i-th member of each matched to the i-th target; none is a
+    target.
 
     Sets that hold the same features in another order are one set; a feature that never fires matches nothing.
 
@@ -69,7 +75,8 @@ def matched_features(
         tolerance: how like is like; None: within 20 % in rate and 10 % in effect.
 
     Raises:
-        DataError: a target never fires, has no match (the nearest one is named), or there are fewer than n sets.
+        DataError: a target never fires, has no match (the nearest one is named), or there are fewer than n
+            sets.
     """
     wanted = tuple(targets if isinstance(targets, Sequence) else targets.indices)
     tolerance = tolerance or Tolerance()
@@ -101,7 +108,8 @@ def _pool(stats: FeatureStats, target: int, taken: Sequence[int], tolerance: Tol
     if len(pool) == 0:
         near = int(np.argmin(worst))
         raise DataError(
-            f"no feature matches feature {target}; the nearest, {near}, is {off_rate[near]:.0%} off in firing rate and "
+            f"no feature matches feature {target}; the nearest, {near}, is {off_rate[near]:.0%} off in "
+            "firing rate and "
             f"{off_effect[near]:.0%} in decoder norm x mean activation",
             allowed=f"within {tolerance.rate:.0%} and {tolerance.effect:.0%}",
             do="widen the tolerance and say so beside the result, or train a wider coder",

@@ -8,17 +8,25 @@ import numpy as np
 import pandas as pd
 
 from reasonmech.labels import Labels
-from reasonmech.locate.context import Context, design_matrix, known_covariates
-from reasonmech.locate.sample import CLAIM_SPANS, Sample, Search, check_spans, rows_of, split_by_problem, take_rows
-from reasonmech.locate.score import Columns, Score, scores
-from reasonmech.locate.scoring.signs import adjusted
-from reasonmech.locate.stream import encode, project, sample_rows
+from reasonmech.locate.directions import fit_vector
+from reasonmech.locate.p_values import adjusted
+from reasonmech.locate.rows.context import Context, design_matrix, known_covariates
+from reasonmech.locate.rows.sample import (
+    CLAIM_SPANS,
+    Sample,
+    Search,
+    check_spans,
+    rows_of,
+    split_by_problem,
+    take_rows,
+)
+from reasonmech.locate.rows.stream import encode, project, sample_rows
+from reasonmech.locate.scoring.score import Columns, Score, scores
 from reasonmech.locate.table import COLUMNS, MARKS, FeatureTable
-from reasonmech.locate.vectors import fit_vector
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
-    from reasonmech.runtime.activations import Activations
+    from reasonmech.runtime.activations.activations import Activations
     from reasonmech.site import Site
 
 FITTED_BASELINES = ("diff_mean", "probe")
@@ -42,17 +50,19 @@ def locate(
     context: Context | None = None,
     search: Search | None = None,
 ) -> FeatureTable:
-    """Score every feature of `coder` as a detector of the labelled behaviour, with baselines in the same table.
+    """Score every feature of `coder` as a detector of the labelled behaviour, with baselines in the same
+    table.
 
-    Problems are split once. On one side features are ranked (those that go with the behaviour first) and tested, with
-    p-values clustered by problem and corrected over all features; on the other the best are valued, with intervals by
-    problem. A difference of means and a logistic probe fitted on the first side, and the model's own onset probability
-    where `context` has it, are valued in the same way. A feature that merely fires on a cue word is found too: see
-    rung C2 of the ladder of claims.
+    Problems are split once. On one side features are ranked (those that go with the behaviour first) and
+    tested, with p-values clustered by problem and corrected over all features; on the other the best are
+    valued, with intervals by problem. A difference of means and a logistic probe fitted on the first side,
+    and the model's own onset probability where `context` has it, are valued in the same way. A feature that
+    merely fires on a cue word is found too: see rung C2 of the ladder of claims.
 
     Args:
-        acts: activations at `coder.site`, of the host that the coder was trained on. A store of codes (`Keep(codes=)`)
-            holds no stream: features are searched among the codes kept, and the two fitted baselines are not there.
+        acts: activations at `coder.site`, of the host that the coder was trained on. A store of codes
+            (`Keep(codes=)`) holds no stream: features are searched among the codes kept, and the two fitted
+            baselines are not there.
         labels: rows; for mode "anticipates" each is read strictly before the behaviour could begin.
         score: "auroc", "hazard" (nats per boundary beyond the covariates), "cohen_d", or a registered kind.
         context: covariates beyond position, boundary number and token read; the ceiling.
@@ -60,11 +70,11 @@ def locate(
 
     Raises:
         UnknownNameError: no such score.
-        MismatchError: the coder belongs to another model's weights, or has another width; the labels were made from
-            other rollouts.
+        MismatchError: the coder belongs to another model's weights, or has another width; the labels were
+            made from other rollouts.
         NonFiniteError: NaN or infinite activations.
-        DataError: too few problems with positive, or negative, rows on either side of the split; fewer than 30
-            positive spans where `search.claim`; a label at what was not captured.
+        DataError: too few problems with positive, or negative, rows on either side of the split; fewer than
+            30 positive spans where `search.claim`; a label at what was not captured.
     """
     scorer, search, context = scores.get(score)(), search or Search(), context or Context()
     context.check(labels)
@@ -78,7 +88,12 @@ def locate(
     detectors |= _baselines(acts, labels, coder.site, split, context, search)
 
     features = pd.DataFrame(
-        {"kind": "feature", "feature": np.arange(codes.n_features), "train_value": found.value, "sign": found.sign}
+        {
+            "kind": "feature",
+            "feature": np.arange(codes.n_features),
+            "train_value": found.value,
+            "sign": found.sign,
+        }
         | {"p": found.p, "p_adjusted": adjusted(found, search, score=score)}
         | {"rate": codes.rate, "mean_active": codes.mean_active}
     )
@@ -111,7 +126,9 @@ def _baselines(
     some = rows_of(labels, fitted)
     x, (_, problem) = acts.rows(site, some).float().numpy(), np.unique(some.problem, return_inverse=True)
     vectors = [fit_vector(x, some.positive, problem, method=method) for method in FITTED_BASELINES]
-    for method, values in zip(FITTED_BASELINES, project(acts, labels, site, np.stack(vectors, axis=1)).T, strict=True):
+    for method, values in zip(
+        FITTED_BASELINES, project(acts, labels, site, np.stack(vectors, axis=1)).T, strict=True
+    ):
         found[method, -1] = values
     return found
 
@@ -120,7 +137,9 @@ def make_table(frame: pd.DataFrame, labels: Labels, test: Sample, *, n_spans: in
     """The table of a search: its frame, and what was labelled and held out."""
     n_pos = int(test.positive.sum())
     counts = {"n_pos": n_pos, "n_neg": len(test) - n_pos, "n_problems": test.n_problems, "n_spans": n_spans}
-    frame = frame.assign(behaviour=labels.behaviour, mode=labels.mode, exploratory=n_spans < CLAIM_SPANS, **counts)
+    frame = frame.assign(
+        behaviour=labels.behaviour, mode=labels.mode, exploratory=n_spans < CLAIM_SPANS, **counts
+    )
     own = [name for name in frame if name not in COLUMNS and name not in MARKS]
     return FeatureTable(frame.reindex(columns=[*COLUMNS, *MARKS, *own]))
 
@@ -131,9 +150,13 @@ def _log_odds(p: np.ndarray) -> np.ndarray:
     return np.log(inside) - np.log1p(-inside)
 
 
-def _value(scorer: Score, detectors: dict[Detector, np.ndarray], split: Split, search: Search) -> pd.DataFrame:
+def _value(
+    scorer: Score, detectors: dict[Detector, np.ndarray], split: Split, search: Search
+) -> pd.DataFrame:
     values = np.stack(list(detectors.values()), axis=1).astype(np.float64)
-    intervals = scorer.held_out(Columns(values[~split.held], values[split.held]), split.train, split.test, search)
+    intervals = scorer.held_out(
+        Columns(values[~split.held], values[split.held]), split.train, split.test, search
+    )
     return pd.DataFrame(
         [
             {"kind": kind, "feature": feature, "value": i.estimate, "low": i.low, "high": i.high}

@@ -30,10 +30,12 @@ COLUMNS: Final = {
     "value": "on held-out problems; NaN for a feature outside the top of the training split",
     "low": "lower end of the 95 % interval of value, by problem",
     "high": "its upper end",
-    "train_value": "on the problems it was chosen on, so optimistic; what select() ranks by; NaN for a baseline",
+    "train_value": "on the problems it was chosen on, so optimistic; what select() ranks by; NaN for a "
+    "baseline",
     "sign": "1 where the behaviour goes with activity, -1 where with silence",
     "p": "two-sided, clustered by problem, on the training split",
-    "p_adjusted": "over all features searched: Benjamini-Hochberg (of every search in the table) or max-T (of one)",
+    "p_adjusted": "over all features searched: Benjamini-Hochberg (of every search in the table) or max-T "
+    "(of one)",
     "rate": "share of labelled rows on which it fires",
     "mean_active": "mean activation where it fires, in the coder's activation units",
     "n_pos": "positive rows held out",
@@ -52,7 +54,8 @@ class FeatureTable:
     """A search's result.
 
     Attributes:
-        frame: one row per detector with the columns of `COLUMNS`; a table that a search made has those of `MARKS` too.
+        frame: one row per detector with the columns of `COLUMNS`; a table that a search made has those of
+            `MARKS` too.
     """
 
     frame: pd.DataFrame
@@ -66,14 +69,17 @@ class FeatureTable:
 
     @classmethod
     def concat(cls, tables: Sequence[FeatureTable]) -> FeatureTable:
-        """One table of several sites or behaviours; p-values are corrected again, over all features of all of them.
+        """One table of several sites or behaviours; p-values are corrected again, over all features of all of
+        them.
 
         Raises:
             DataError: no table, or one corrected by max-T, which needs the draws of all searches at once.
         """
         if not tables:
             raise DataError("no feature tables to join", do="give at least one")
-        if len(tables) > 1 and any("correction" in t.frame and t.frame["correction"].eq("max_t").any() for t in tables):
+        if len(tables) > 1 and any(
+            "correction" in t.frame and t.frame["correction"].eq("max_t").any() for t in tables
+        ):
             raise DataError(
                 "max-T corrects one search: its p-values can't be corrected again over several",
                 do='locate with Search(correction="bh"), or report the tables one by one',
@@ -149,7 +155,8 @@ def select(
     passing = passing.sort_values(by="train_value", ascending=False)
     if len(passing) < k:
         raise DataError(
-            f"{len(passing)} of {len(here)} features at {coder.site} go with the behaviour at a false-discovery rate "
+            f"{len(passing)} of {len(here)} features at {coder.site} go with the behaviour at a "
+            "false-discovery rate "
             f"of {alpha:g}; {k} were asked for",
             do="ask for fewer, use more problems, or search another site",
         )

@@ -20,18 +20,22 @@ COLUMNS: Final = (
 
 
 def agreement_table(
-    rollouts: Mapping[str, Rollouts], *, also: Sequence[str] = ("backtrack",), draws: int = DRAWS, seed: int = 0
+    rollouts: Mapping[str, Rollouts],
+    *,
+    also: Sequence[str] = ("backtrack",),
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Cohen's kappa of what sentences do and what words they use, one row per model and behaviour.
 
-    Columns: model, task, behaviour, functional, word (None: the task has none for it), kappa with low and high
-    (NaN where undefined: `why_none` says why), both, only_functional, only_lexical, neither [sentences], problems
-    [that any sentence belongs to].
+    Columns: model, task, behaviour, functional, word (None: the task has none for it), kappa with low and
+    high (NaN where undefined: `why_none` says why), both, only_functional, only_lexical, neither [sentences],
+    problems [that any sentence belongs to].
 
     Args:
         rollouts: of each model, by a name of yours ("base", "thinking").
-        also: behaviours to tabulate beside those that the task has an onset word for; a pair that backtracks without
-            a word for it is one that a keyword labeller misses.
+        also: behaviours to tabulate beside those that the task has an onset word for; a pair that backtracks
+            without a word for it is one that a keyword labeller misses.
 
     Raises:
         UnknownNameError: no such behaviour, or no such task.

@@ -42,7 +42,8 @@ class AnswerLikelihood:
         if len({len(runs) == 1 for runs in self.runs}) > 1:
             raise DataError(
                 "answer_likelihood with distractors for some texts and none for others",
-                do="give every text at least one distractor, or none to all: the values could not be compared",
+                do="give every text at least one distractor, or none to all: the values could not be "
+                "compared",
             )
         for text, runs in enumerate(self.runs):
             if len(set(runs)) < len(runs):
@@ -63,7 +64,11 @@ class AnswerLikelihood:
         return reference - others.where(given, others.new_zeros(())).sum(-1) / number
 
     def to_json(self) -> dict[str, Json]:
-        return {"kind": self.name, "against": self.against, "runs": [[list(run) for run in runs] for runs in self.runs]}
+        return {
+            "kind": self.name,
+            "against": self.against,
+            "runs": [[list(run) for run in runs] for runs in self.runs],
+        }
 
 
 def _twice(runs: Sequence[Run]) -> Run:
@@ -78,11 +83,12 @@ def answer_likelihood(
     distractors: Sequence[Sequence[Answer]] = (),
     against: Against = "logsumexp",
 ) -> AnswerLikelihood:
-    """log p(reference | text) - log sum_d p(distractor d | text), in nats; "mean" takes the mean of log p instead.
+    """log p(reference | text) - log sum_d p(distractor d | text), in nats; "mean" takes the mean of log p
+    instead.
 
-    The likelihood of a reference answer after a model's own reasoning is the reward of VeriFree (Zhou et al. 2025,
-    arXiv 2505.21493); ours is its logarithm, minus that of wrong answers of the same form, because an edit that
-    makes every number likelier should not look like one that makes the right one likelier.
+    The likelihood of a reference answer after a model's own reasoning is the reward of VeriFree (Zhou et al.
+    2025, arXiv 2505.21493); ours is its logarithm, minus that of wrong answers of the same form, because an
+    edit that makes every number likelier should not look like one that makes the right one likelier.
 
     Args:
         references: one answer per text (a text or a run of token ids), exactly as it would go on.

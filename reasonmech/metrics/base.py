@@ -1,4 +1,5 @@
-"""What all metrics share: the open registry, the protocol of those that read rollouts, and answers as token ids."""
+"""What all metrics share: the open registry, the protocol of those that read rollouts, and answers as token
+ids."""
 
 from __future__ import annotations
 
@@ -42,12 +43,15 @@ metrics: Registry[Callable[..., Readout | RolloutMetric]] = Registry("metric")
 
 
 def run_of(host: Host, answer: Answer) -> Run:
-    """Token ids of an answer, exactly as written: " yes" and "yes" may be different tokens, and no BOS is put in front.
+    """Token ids of an answer, exactly as written: " yes" and "yes" may be different tokens, and no BOS is put
+    in front.
 
     Raises:
         DataError: it is empty, or holds something that the tokenizer or the model does not know.
     """
-    ids = tuple(host.tokenizer.encode(answer, add_special_tokens=False)) if isinstance(answer, str) else answer
+    ids = (
+        tuple(host.tokenizer.encode(answer, add_special_tokens=False)) if isinstance(answer, str) else answer
+    )
     special: Any = host.tokenizer  # transformers types a special token as anything a config may hold
     if isinstance(answer, str) and answer != special.unk_token and special.unk_token_id in ids:
         raise DataError(
@@ -98,7 +102,8 @@ def no_runs(n_texts: int) -> Sequence[Sequence[Run]]:
 
 
 def logsumexp_where(logp: Float[Tensor, "text n"], keep: Tensor) -> Float[Tensor, " text"]:
-    """log of the summed probability of the entries to keep (-inf where there is none), with a finite gradient."""
+    """log of the summed probability of the entries to keep (-inf where there is none), with a finite
+    gradient."""
     some = keep.any(-1)
     filled = torch.where(keep, logp, torch.full_like(logp, -torch.inf))
     safe = torch.where(some[:, None], filled, torch.zeros_like(logp))

@@ -46,7 +46,8 @@ class BehaviourRate:
         seen = [[float(o.onset) for o in behaviour.opportunities(trace)] for trace in traces]
         if not any(seen):
             raise DataError(
-                f"no opportunity for {self.behaviour!r} in {len(rollouts)} rollouts: there is no rate to measure",
+                f"no opportunity for {self.behaviour!r} in {len(rollouts)} rollouts: there is no rate to "
+                "measure",
                 do='use more or longer rollouts, or per="rollout"',
             )
         return np.array([np.mean(onsets) if onsets else np.nan for onsets in seen])
@@ -59,8 +60,8 @@ class BehaviourRate:
 def behaviour_rate(behaviour: str, *, per: Per = "opportunity") -> BehaviourRate:
     """Onsets per opportunity of a rollout, or ("rollout") whether the behaviour happens in it at all.
 
-    Per opportunity a rollout without one has no rate: NaN, because a moment that never came is not a refusal. The
-    rate per rollout is always there, and grows with the length of what was written.
+    Per opportunity a rollout without one has no rate: NaN, because a moment that never came is not a refusal.
+    The rate per rollout is always there, and grows with the length of what was written.
 
     Raises:
         UnknownNameError: no such behaviour; those registered are listed.

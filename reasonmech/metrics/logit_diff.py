@@ -60,7 +60,8 @@ def logit_diff(host: Host, *, good: Word | Sequence[Word], bad: Word | Sequence[
     """logit(good) - logit(bad) of the next token after a text, in logits.
 
     The metric of Wang et al. 2023 (arXiv 2211.00593, section 2) per text; a difference of logits is one of
-    log-probabilities, too. It sees two tokens only: where a behaviour can begin in several ways, `onset_log_odds`.
+    log-probabilities, too. It sees two tokens only: where a behaviour can begin in several ways,
+    `onset_log_odds`.
 
     Args:
         good, bad: words of one token each, or token ids; one for all texts, or a sequence with one per text.

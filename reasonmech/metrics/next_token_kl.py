@@ -36,7 +36,8 @@ class NextTokenKL:
     def __post_init__(self) -> None:
         if self.reference.dim() != 2 or self.reference.numel() == 0:
             raise DataError(
-                f"next_token_kl with a reference of shape {tuple(self.reference.shape)}: it would read nothing",
+                f"next_token_kl with a reference of shape {tuple(self.reference.shape)}: it would read "
+                "nothing",
                 allowed="[text, vocab], at least one text",
             )
         if not bool(torch.isfinite(self.reference).all()):
@@ -63,11 +64,12 @@ class NextTokenKL:
 
 @metrics.register("next_token_kl")
 def next_token_kl(host: Host, texts: Sequence[Source], *, batch_size: int = 64) -> NextTokenKL:
-    """KL(reference || run) of the next token after a text, in nats; the reference is a clean run over `texts`.
+    """KL(reference || run) of the next token after a text, in nats; the reference is a clean run over
+    `texts`.
 
-    The metric of ACDC (Conmy et al. 2023, arXiv 2304.14997), here at the last token only. A receipt prints the other
-    direction, KL(edited || clean). At its own reference the value is 0 and so is its gradient: nothing can be
-    attributed there.
+    The metric of ACDC (Conmy et al. 2023, arXiv 2304.14997), here at the last token only. A receipt prints
+    the other direction, KL(edited || clean). At its own reference the value is 0 and so is its gradient:
+    nothing can be attributed there.
 
     Args:
         texts: of the reference run, in the order of the texts that will be measured.
@@ -76,7 +78,9 @@ def next_token_kl(host: Host, texts: Sequence[Source], *, batch_size: int = 64) 
         DataError: no text, or one without tokens. NonFiniteError: NaN or infinite logits.
     """
     if not texts:
-        raise DataError("next_token_kl without a reference text: it would read nothing", do="give at least one")
+        raise DataError(
+            "next_token_kl without a reference text: it would read nothing", do="give at least one"
+        )
     rows = texts_of(host, texts, {})
     found: dict[int, Tensor] = {}
     with torch.no_grad(), closing(run_passes(host, rows, batch_size=batch_size)) as done:

@@ -34,13 +34,16 @@ class OnsetLogOdds:
 
     def __post_init__(self) -> None:
         if not self.onset:
-            raise DataError("onset_log_odds of no continuation: it would read nothing", do="give the onset set")
+            raise DataError(
+                "onset_log_odds of no continuation: it would read nothing", do="give the onset set"
+            )
         runs = self.onset + self.against
         for i, run in enumerate(runs):
             for j, other in enumerate(runs):
                 if i != j and other[: len(run)] == run:
                     raise DataError(
-                        f"the continuation {run} begins the continuation {other}: its probability would count twice",
+                        f"the continuation {run} begins the continuation {other}: its probability would "
+                        "count twice",
                         do="leave one of them out",
                     )
 
@@ -49,13 +52,17 @@ class OnsetLogOdds:
 
     def value(self, reading: Reading) -> Float[Tensor, " text"]:
         onset, against = reading.logp[:, : len(self.onset)], reading.logp[:, len(self.onset) :]
-        rest = against.logsumexp(-1) if self.against else self._elsewhere(onset, reading.logits.log_softmax(-1))
+        rest = (
+            against.logsumexp(-1) if self.against else self._elsewhere(onset, reading.logits.log_softmax(-1))
+        )
         return onset.logsumexp(-1) - rest
 
     def _elsewhere(self, onset: Tensor, first: Float[Tensor, "text vocab"]) -> Float[Tensor, " text"]:
-        """log(1 - P(onset)), summed from what is left: 1 - P itself is 0 in float32 as soon as P is 0.99999995.
+        """log(1 - P(onset)), summed from what is left: 1 - P itself is 0 in float32 as soon as P is
+        0.99999995.
 
-        That is every token that begins no onset, and the part of P(t) that the onsets beginning with t leave over.
+        That is every token that begins no onset, and the part of P(t) that the onsets beginning with t leave
+        over.
         """
         begins = sorted({run[0] for run in self.onset if len(run) > 1})
         other = torch.ones(first.shape[1], dtype=torch.bool, device=first.device)
@@ -68,7 +75,11 @@ class OnsetLogOdds:
         return torch.stack(parts, -1).logsumexp(-1)
 
     def to_json(self) -> dict[str, Json]:
-        return {"kind": self.name, "onset": [list(r) for r in self.onset], "against": [list(r) for r in self.against]}
+        return {
+            "kind": self.name,
+            "onset": [list(r) for r in self.onset],
+            "against": [list(r) for r in self.against],
+        }
 
 
 @metrics.register("onset_log_odds")
@@ -77,20 +88,23 @@ def onset_log_odds(
 ) -> OnsetLogOdds:
     """log sum_c p(c | text) - log(1 - sum_c p(c | text)) over the continuations c of an onset set, in nats.
 
-    A behaviour begins in several ways ("wait", "hmm , let me"), and an edit that moves probability from one to
-    another has not moved the behaviour: one token is no onset set, and is refused unless you insist.
+    A behaviour begins in several ways ("wait", "hmm , let me"), and an edit that moves probability from one
+    to another has not moved the behaviour: one token is no onset set, and is refused unless you insist.
 
     Args:
         onset: continuations, each a text or a run of token ids.
-        against: continuations to weigh them against, instead of everything else: log P(onset) - log P(against).
+        against: continuations to weigh them against, instead of everything else: log P(onset) - log
+            P(against).
         single: yes, this behaviour begins with this one continuation and no other.
 
     Raises:
-        DataError: an empty set, one continuation without `single=True`, one that begins another, or one that the
-            tokenizer does not know.
+        DataError: an empty set, one continuation without `single=True`, one that begins another, or one that
+            the tokenizer does not know.
     """
     if isinstance(onset, str):
-        raise DataError(f"the onset set {onset!r} is one text", allowed="a list of continuations", do="write [...]")
+        raise DataError(
+            f"the onset set {onset!r} is one text", allowed="a list of continuations", do="write [...]"
+        )
     if len(onset) == 1 and not single:
         raise DataError(
             f"an onset set of one continuation, {onset[0]!r}",

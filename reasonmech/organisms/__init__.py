@@ -1,4 +1,5 @@
-"""Small base/thinking pairs built from scratch, whose truth is known: corpus, training, splicing, measured truth."""
+"""Small base/thinking pairs built from scratch, whose truth is known: corpus, training, splicing, measured
+truth."""
 
 from reasonmech.hosts import (  # which find an organism that does not ship once this is imported
     is_here,
@@ -8,11 +9,11 @@ from reasonmech.hosts import (  # which find an organism that does not ship once
 from reasonmech.organisms import zoo as _zoo  # each organism registers itself
 from reasonmech.organisms.building import build
 from reasonmech.organisms.cache import build_in_cache
-from reasonmech.organisms.dial import Dial
-from reasonmech.organisms.dial_table import dial_table
+from reasonmech.organisms.ground_truth.dial import Dial
+from reasonmech.organisms.ground_truth.dial_table import dial_table
+from reasonmech.organisms.ground_truth.splice import SplicedDecoder, splice
+from reasonmech.organisms.ground_truth.truth import Effort, measure_truth
 from reasonmech.organisms.recipes import PairRecipe, recipes
-from reasonmech.organisms.splice import SplicedDecoder, splice
-from reasonmech.organisms.truth import Effort, measure_truth
 
 del _zoo
 

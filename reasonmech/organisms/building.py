@@ -13,10 +13,10 @@ from transformers import PreTrainedModel
 
 from reasonmech.errors import DataError, OutputError
 from reasonmech.hosts import ModelPair, load_host
+from reasonmech.organisms.ground_truth.truth import Effort
 from reasonmech.organisms.making import make
 from reasonmech.organisms.recipes import PairRecipe, recipes
 from reasonmech.organisms.record import truth_record, write_truth
-from reasonmech.organisms.truth import Effort
 from reasonmech.tasks.chain import word_tokenizer
 
 Json = dict[str, Any]
@@ -31,12 +31,13 @@ def build(
     effort: Effort | None = None,
     progress: bool = True,
 ) -> Path:
-    """Build an organism into `out`: `base/` and `thinking/` (Hugging Face checkpoints), `truth.json`, `training.json`.
+    """Build an organism into `out`: `base/` and `thinking/` (Hugging Face checkpoints), `truth.json`,
+    `training.json`.
 
     A model that the pair shares with another is not stored again; `pair.yaml` says where each is.
 
-    Works in `<out>.partial`, with a checkpoint every few steps; call it again after a kill and it goes on. The
-    directory gets its name only when everything in it is complete.
+    Works in `<out>.partial`, with a checkpoint every few steps; call it again after a kill and it goes on.
+    The directory gets its name only when everything in it is complete.
 
     Args:
         recipe: another recipe than the registered one (a shorter one, for a test).
@@ -54,13 +55,17 @@ def build(
     work = out.with_name(out.name + ".partial")
     work.mkdir(parents=True, exist_ok=True)
     base, made_base, base_log = make(recipe.base, work / "base", progress=progress)
-    thinking, made_thinking, thinking_log = make(recipe.thinking, work / "thinking", base=base, progress=progress)
+    thinking, made_thinking, thinking_log = make(
+        recipe.thinking, work / "thinking", base=base, progress=progress
+    )
     recipe = replace(recipe, base=made_base, thinking=made_thinking)
     where = {
         role: made.shared or _save(model, work / role)
         for role, made, model in (("base", made_base, base), ("thinking", made_thinking, thinking))
     }
-    (work / "pair.yaml").write_text(yaml.safe_dump({"name": name, **where, "task": recipe.task}, sort_keys=False))
+    (work / "pair.yaml").write_text(
+        yaml.safe_dump({"name": name, **where, "task": recipe.task}, sort_keys=False)
+    )
     hosts = {
         role: load_host(work / path if (work / path).is_dir() else path, name=f"{name}/{role}")
         for role, path in where.items()

@@ -14,7 +14,7 @@ from reasonmech.errors import NotBuiltError
 from reasonmech.hosts import organism_stores
 from reasonmech.organisms.building import build
 from reasonmech.organisms.making import existing, make
-from reasonmech.organisms.recipes import Made, PairRecipe, recipes
+from reasonmech.organisms.recipes import ModelRecipe, PairRecipe, recipes
 from reasonmech.organisms.rotation import Rotation
 from reasonmech.paths import cache_dir, check_new, only_writer, organism_dir
 from reasonmech.tasks.chain import word_tokenizer
@@ -60,7 +60,8 @@ def build_in_cache(name: str, *, seed: int = 0, progress: bool = True) -> Path:
 
 
 def truth_home(source: str | Path) -> Path:
-    """The directory with the truth of an organism (shipped, else in the cache) or of a pair that was built anywhere.
+    """The directory with the truth of an organism (shipped, else in the cache) or of a pair that was built
+    anywhere.
 
     Raises:
         UnknownNameError: no such organism, and no such directory.
@@ -79,14 +80,16 @@ def truth_home(source: str | Path) -> Path:
 
 def own_roles(recipe: PairRecipe) -> list[Role]:
     """The models that the pair shares with no other, and which are stored under its name."""
-    sides: tuple[tuple[Role, Made], ...] = (("base", recipe.base), ("thinking", recipe.thinking))
+    sides: tuple[tuple[Role, ModelRecipe], ...] = (("base", recipe.base), ("thinking", recipe.thinking))
     return [role for role, made in sides if made.shared is None]
 
 
 def is_untrained(recipe: PairRecipe) -> bool:
     """Whether it takes no training: models that exist, as they are or rotated."""
     parts = (recipe.base, recipe.thinking)
-    return all(isinstance(made.start, str) and all(isinstance(s, Rotation) for s in made.stages) for made in parts)
+    return all(
+        isinstance(made.start, str) and all(isinstance(s, Rotation) for s in made.stages) for made in parts
+    )
 
 
 @final
@@ -112,21 +115,23 @@ class Zoo:
 def _not_built(name: str, recipe: PairRecipe) -> NotBuiltError:
     return NotBuiltError(
         f"{name} does not ship, and is not in {cache_home(name).parent}",
-        do=f"reasonmech organisms build {name}  (about {recipe.minutes:.0f} minutes on two cores; it resumes)",
+        do=f"reasonmech organisms build {name}  (about {recipe.minutes:.0f} minutes on two cores; it "
+        "resumes)",
     )
 
 
 def _make_untrained(recipe: PairRecipe, home: Path) -> Path:
-    """The models that the pair shares with no other; two processes may be at it, and the first to finish names it."""
+    """The models that the pair shares with no other; two processes may be at it, and the first to finish
+    names it."""
     check_new(home)
     with tempfile.TemporaryDirectory(dir=home.parent, prefix=f".{home.name}.") as beside:
         work = Path(beside) / home.name
         work.mkdir()
         base = existing(str(recipe.base.start))
         for role in own_roles(recipe):
-            make(recipe.base if role == "base" else recipe.thinking, work / role, base=base)[0].save_pretrained(
-                work / role
-            )
+            make(recipe.base if role == "base" else recipe.thinking, work / role, base=base)[
+                0
+            ].save_pretrained(work / role)
             word_tokenizer().save_pretrained(work / role)
         try:
             work.rename(home)

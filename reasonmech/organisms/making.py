@@ -10,29 +10,32 @@ from transformers import LlamaForCausalLM
 
 from reasonmech.errors import DataError
 from reasonmech.hosts import load_host
-from reasonmech.organisms.grpo import GrpoRecipe, grpo
-from reasonmech.organisms.pretrain import PretrainRecipe, pretrain
-from reasonmech.organisms.probe import probe_skills
+from reasonmech.organisms.ground_truth.probe import probe_skills
 from reasonmech.organisms.readiness import check_base, check_progress, is_ready
-from reasonmech.organisms.recipes import Made, Stage
+from reasonmech.organisms.recipes import ModelRecipe, Stage
 from reasonmech.organisms.rotation import Rotation
-from reasonmech.organisms.tune import Data, TuneRecipe, corpus_data, trace_data, tune
-from reasonmech.runtime.decode import Decode
-from reasonmech.runtime.generate import generate
+from reasonmech.organisms.training.grpo import GrpoRecipe, grpo
+from reasonmech.organisms.training.pretrain import PretrainRecipe, pretrain
+from reasonmech.organisms.training.tune import Data, TuneRecipe, corpus_data, trace_data, tune
+from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.tasks import grade, load_task
 from reasonmech.tasks.chain import word_tokenizer
 
 Log = list[dict[str, Any]]
-ATTEMPTS: Final = 4  # initialisations tried: induction over two tokens arrives late in some, and in some not at all
+ATTEMPTS: Final = (
+    4  # initialisations tried: induction over two tokens arrives late in some, and in some not at all
+)
 
 
 def make(
-    made: Made, work: Path, *, base: LlamaForCausalLM | None = None, progress: bool = True
-) -> tuple[LlamaForCausalLM, Made, list[Log]]:
+    made: ModelRecipe, work: Path, *, base: LlamaForCausalLM | None = None, progress: bool = True
+) -> tuple[LlamaForCausalLM, ModelRecipe, list[Log]]:
     """A model, the recipe that was really followed, and the log of its start and of every stage.
 
     Args:
-        work: first part of the names of its checkpoints: `<work>-0.safetensors`, `<work>-stage0.safetensors`, ...
+        work: first part of the names of its checkpoints: `<work>-0.safetensors`, `<work>-stage0.safetensors`,
+            ...
         base: the pair's base, where the recipe starts from it.
 
     Raises:
@@ -89,7 +92,9 @@ def _data(stage: TuneRecipe) -> Data:
     return trace_data(stage, right)
 
 
-def _pretrained(recipe: PretrainRecipe, work: Path, progress: bool) -> tuple[LlamaForCausalLM, Log, PretrainRecipe]:
+def _pretrained(
+    recipe: PretrainRecipe, work: Path, progress: bool
+) -> tuple[LlamaForCausalLM, Log, PretrainRecipe]:
     """A base with every skill, its log, and the recipe of the first initialisation that got there.
 
     Failures are kept beside their reason.
@@ -114,8 +119,11 @@ def _pretrained(recipe: PretrainRecipe, work: Path, progress: bool) -> tuple[Lla
             return base, log, pretraining
         except DataError as error:
             failed.write_text(str(error))
-    reasons = "; ".join(path.read_text().splitlines()[0] for path in sorted(work.parent.glob(f"{work.name}-*.failed")))
+    reasons = "; ".join(
+        path.read_text().splitlines()[0] for path in sorted(work.parent.glob(f"{work.name}-*.failed"))
+    )
     raise DataError(
         f"none of {ATTEMPTS} initialisations became a base with every skill: {reasons}",
-        do="pretrain longer, or from another seed: reinforcement learning on such a base collapses to guessing",
+        do="pretrain longer, or from another seed: reinforcement learning on such a base collapses to "
+        "guessing",
     )

@@ -1,4 +1,5 @@
-"""What is known about every organism without running it: the rows of `organisms list`, the text of `organisms card`."""
+"""What is known about every organism without running it: the rows of `organisms list`, the text of
+`organisms card`."""
 
 from __future__ import annotations
 
@@ -60,8 +61,14 @@ def where_of(name: str) -> Where:
     recipe = recipes.get(name)
     roles = own_roles(recipe)
     if all((organism_dir() / name / role).is_dir() for role in roles):
-        shared = [made.shared for made in (recipe.base, recipe.thinking) if made.shared and made.shared != "base"]
-        return "shipped" if all(is_here(path) for path in shared if path.startswith(ORGANISM_PREFIX)) else "to build"
+        shared = [
+            made.shared for made in (recipe.base, recipe.thinking) if made.shared and made.shared != "base"
+        ]
+        return (
+            "shipped"
+            if all(is_here(path) for path in shared if path.startswith(ORGANISM_PREFIX))
+            else "to build"
+        )
     return "cached" if cache_home(name).is_dir() else "to build"
 
 
@@ -88,7 +95,9 @@ def table_of(truth: Json) -> list[tuple[str, str]]:
     for factor in ("when", "how"):
         rows.append((f"{factor.upper()}, by splicing", _percent(measured["splice"][factor], unit="points")))
     for name in [name for name in measured["base"] if name.startswith("pass@")]:
-        rows.append((f"base, {name.replace('_verified', ', every step right')}", _percent(measured["base"][name])))
+        rows.append(
+            (f"base, {name.replace('_verified', ', every step right')}", _percent(measured["base"][name]))
+        )
     return rows
 
 

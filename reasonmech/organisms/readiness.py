@@ -1,4 +1,5 @@
-"""Is a base ready for reinforcement learning? Without the skills whose timing is to be learnt, it would collapse."""
+"""Is a base ready for reinforcement learning? Without the skills whose timing is to be learnt, it would
+collapse."""
 
 from __future__ import annotations
 
@@ -41,7 +42,9 @@ def check_base(skills: dict[str, float]) -> None:
 def missing_skills(skills: dict[str, float]) -> list[str]:
     """Skills below their bound, with both."""
     bounds = {"copying": 0.99, "check": 0.95, "backtrack": 0.95}
-    missing = [f"{name} {skills[name]:.3f} < {bound}" for name, bound in bounds.items() if skills[name] < bound]
+    missing = [
+        f"{name} {skills[name]:.3f} < {bound}" for name, bound in bounds.items() if skills[name] < bound
+    ]
     margin = skills["p_wait_contradiction"] - skills["p_wait_confirmation"]
     if margin < 0.15:
         missing.append(f"P(wait | contradiction) - P(wait | confirmation) {margin:.3f} < 0.15")

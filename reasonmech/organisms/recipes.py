@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reasonmech.organisms.grpo import GrpoRecipe
-from reasonmech.organisms.pretrain import PretrainRecipe
 from reasonmech.organisms.requirements import Requirement
 from reasonmech.organisms.rotation import Rotation
-from reasonmech.organisms.tune import TuneRecipe
+from reasonmech.organisms.training.grpo import GrpoRecipe
+from reasonmech.organisms.training.pretrain import PretrainRecipe
+from reasonmech.organisms.training.tune import TuneRecipe
 from reasonmech.registry import Registry
 
 Json = dict[str, Any]
@@ -18,7 +18,7 @@ Stage = TuneRecipe | GrpoRecipe | Rotation
 
 
 @dataclass(frozen=True)
-class Made:
+class ModelRecipe:
     """How one model is made.
 
     Attributes:
@@ -35,9 +35,9 @@ class Made:
         """Where the weights are, of a model that is not stored again."""
         return self.start if isinstance(self.start, str) and not self.stages else None
 
-    def seeded(self, seed: int) -> Made:
+    def seeded(self, seed: int) -> ModelRecipe:
         start = self.start if isinstance(self.start, str) else replace(self.start, seed=seed)
-        return Made(start, tuple(replace(stage, seed=seed) for stage in self.stages))
+        return ModelRecipe(start, tuple(replace(stage, seed=seed) for stage in self.stages))
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,8 @@ class PairRecipe:
     says: str
     card: str
     requirements: Callable[[Json], list[Requirement]]
-    base: Made = field(default_factory=lambda: Made(PretrainRecipe()))
-    thinking: Made = field(default_factory=lambda: Made("base", (GrpoRecipe(),)))
+    base: ModelRecipe = field(default_factory=lambda: ModelRecipe(PretrainRecipe()))
+    thinking: ModelRecipe = field(default_factory=lambda: ModelRecipe("base", (GrpoRecipe(),)))
     task: str = "chain"
     minutes: float = 30.0
 

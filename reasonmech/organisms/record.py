@@ -10,22 +10,36 @@ from typing import Any, Final
 
 from reasonmech.errors import CorruptFileError
 from reasonmech.hosts import ModelPair
-from reasonmech.organisms.dial_table import measure_dial
-from reasonmech.organisms.probe import probe_skills
+from reasonmech.organisms.ground_truth.dial_table import measure_dial
+from reasonmech.organisms.ground_truth.probe import probe_skills
+from reasonmech.organisms.ground_truth.truth import Effort, measure_truth
 from reasonmech.organisms.recipes import PairRecipe
-from reasonmech.organisms.truth import Effort, measure_truth
 from reasonmech.paths import write_text
 from reasonmech.tasks import load_task
 
 Json = dict[str, Any]
 TRUTH_FILE: Final = "truth.json"
-NEEDED: Final = ("name", "class", "card", "seed", "split", "effort", "weights", "requirements", "measured", "dial")
+NEEDED: Final = (
+    "name",
+    "class",
+    "card",
+    "seed",
+    "split",
+    "effort",
+    "weights",
+    "requirements",
+    "measured",
+    "dial",
+)
 MEASURED: Final = ("task", "n_problems", "seed", "base", "thinking", "splice", "outcomes")
 DIALLED: Final = 200  # problems on which the dial is tabulated
 
 
-def truth_record(recipe: PairRecipe, pair: ModelPair, *, effort: Effort | None = None, progress: bool = True) -> Json:
-    """Measure a pair on its task: what `truth.json` holds. Measured on loaded checkpoints, so after rounding."""
+def truth_record(
+    recipe: PairRecipe, pair: ModelPair, *, effort: Effort | None = None, progress: bool = True
+) -> Json:
+    """Measure a pair on its task: what `truth.json` holds. Measured on loaded checkpoints, so after
+    rounding."""
     effort = effort or Effort()
     problems = load_task(recipe.task, n=effort.problems, seed=effort.seed, split=effort.split)
     measured = measure_truth(pair.base, pair.thinking, problems, effort=effort, progress=progress)
@@ -65,7 +79,9 @@ def read_truth(directory: Path) -> Json:
     try:
         truth = json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CorruptFileError(f"{path} is not JSON: {error}", do="copy it again, or build the pair again") from error
+        raise CorruptFileError(
+            f"{path} is not JSON: {error}", do="copy it again, or build the pair again"
+        ) from error
     missing = [name for name in NEEDED if name not in truth] if isinstance(truth, dict) else list(NEEDED)
     missing += [] if missing else [f"measured.{name}" for name in MEASURED if name not in truth["measured"]]
     if missing:

@@ -1,4 +1,5 @@
-"""Bounds on a pair's measured truth: what each must show before the pair is shipped, one line per requirement."""
+"""Bounds on a pair's measured truth: what each must show before the pair is shipped, one line per
+requirement."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ Json = dict[str, Any]
 
 
 class Requirement(NamedTuple):
-    """A measured value beside its bound; `low` and `high` are inclusive. A value that could not be measured is None."""
+    """A measured value beside its bound; `low` and `high` are inclusive. A value that could not be measured
+    is None."""
 
     name: str
     value: float | None
@@ -45,7 +47,9 @@ def points(truth: Json, factor: str, low: float, high: float) -> Requirement:
 def faithful(truth: Json) -> list[Requirement]:
     """Choosing among sentence kinds instead of tokens changes neither model by more than 3 points."""
     return [
-        Requirement(f"S_{cell} - free, points", 100 * truth["splice"][f"S_{cell}_minus_free"]["estimate"], -3.0, 3.0)
+        Requirement(
+            f"S_{cell} - free, points", 100 * truth["splice"][f"S_{cell}_minus_free"]["estimate"], -3.0, 3.0
+        )
         for cell in ("BB", "TT")
     ]
 

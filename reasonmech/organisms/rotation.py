@@ -1,9 +1,9 @@
 """The same function in other weights: the residual stream rotated, heads and neurons in another order.
 
-RMS norm commutes with every orthogonal Q once its gain g is folded into the weights that read it: with x' = x Q,
-norm(x') = norm(x) Q. So embeddings and writing matrices are multiplied by Q, reading matrices W by diag(g) Q, and the
-logits stay what they were (Elhage et al. 2021: the residual stream has no privileged basis; Ashkboos et al. 2024,
-arXiv 2401.15024, section 3.2, rotate in this way to compress).
+RMS norm commutes with every orthogonal Q once its gain g is folded into the weights that read it: with x' = x
+Q, norm(x') = norm(x) Q. So embeddings and writing matrices are multiplied by Q, reading matrices W by diag(g)
+Q, and the logits stay what they were (Elhage et al. 2021: the residual stream has no privileged basis;
+Ashkboos et al. 2024, arXiv 2401.15024, section 3.2, rotate in this way to compress).
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from transformers import PreTrainedModel
 from reasonmech.errors import MismatchError
 
 ROTATABLE: Final = ("llama", "mistral", "qwen2", "qwen3")
-"""Model types whose every norm of the stream is an RMS norm with gain g, before what reads it, and nothing else."""
+"""Model types whose every norm of the stream is an RMS norm with gain g, before what reads it, and nothing
+else."""
 
 Rotate = Callable[[Tensor], Tensor]
 
@@ -48,8 +49,9 @@ class Rotation:
 def rotated(model: PreTrainedModel, *, seed: int = 0, permute: bool = True) -> PreTrainedModel:
     """A model with the same logits whose weights, activations and feature directions are others.
 
-    The embedding and the unembedding are untied, for the final norm's gain belongs to one of them only. Everything is
-    computed element by element in float64 and rounded once, so the result is the same, to the bit, on every machine.
+    The embedding and the unembedding are untied, for the final norm's gain belongs to one of them only.
+    Everything is computed element by element in float64 and rounded once, so the result is the same, to the
+    bit, on every machine.
 
     Args:
         seed: of the rotation and the orders.
@@ -79,7 +81,9 @@ def rotated(model: PreTrainedModel, *, seed: int = 0, permute: bool = True) -> P
         if permute:
             _permute_heads(attention, made.config, rng)
             _reorder(
-                torch.randperm(mlp.down_proj.in_features, generator=rng), (mlp.gate_proj, mlp.up_proj), mlp.down_proj
+                torch.randperm(mlp.down_proj.in_features, generator=rng),
+                (mlp.gate_proj, mlp.up_proj),
+                mlp.down_proj,
             )
     _read((made.lm_head,), made.model.norm, turn)
     return made
@@ -88,9 +92,10 @@ def rotated(model: PreTrainedModel, *, seed: int = 0, permute: bool = True) -> P
 def plane_rotations(width: int, rng: torch.Generator) -> Rotate:
     """x -> x Q along the last axis, Q a product of random rotations in pairs of coordinates.
 
-    In each of 4 ceil(log2 width) rounds all coordinates are paired at random and every pair is turned by an angle of
-    its own: enough that each coordinate ends up spread over all of them. Sines and cosines are rational functions of a
-    random number, and nothing is summed over more than two terms: no machine rounds it otherwise.
+    In each of 4 ceil(log2 width) rounds all coordinates are paired at random and every pair is turned by an
+    angle of its own: enough that each coordinate ends up spread over all of them. Sines and cosines are
+    rational functions of a random number, and nothing is summed over more than two terms: no machine rounds
+    it otherwise.
     """
     rounds = []
     for _ in range(4 * max(1, math.ceil(math.log2(width)))):

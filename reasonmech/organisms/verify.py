@@ -1,4 +1,5 @@
-"""Verify: measure a pair's truth again from its weights, and say where the record and the measurement part."""
+"""Verify: measure a pair's truth again from its weights, and say where the record and the measurement
+part."""
 
 from __future__ import annotations
 
@@ -13,12 +14,12 @@ from tqdm.auto import tqdm
 
 from reasonmech.hosts import Host, ModelPair, load_pair, pair_names
 from reasonmech.organisms.cache import truth_home
-from reasonmech.organisms.dial_table import WHOLE, measure_dial
+from reasonmech.organisms.ground_truth.dial_table import WHOLE, measure_dial
+from reasonmech.organisms.ground_truth.splice import splice
+from reasonmech.organisms.ground_truth.truth import CELLS, Effort, bits, measure_truth, verified_counts
 from reasonmech.organisms.record import DIALLED, read_truth
-from reasonmech.organisms.splice import splice
-from reasonmech.organisms.truth import CELLS, Effort, bits, measure_truth, verified_counts
 from reasonmech.problem import ProblemSet
-from reasonmech.runtime.generate import generate
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.stats import mean_interval
 from reasonmech.tasks import grade, load_task
 
@@ -26,8 +27,8 @@ Json = dict[str, Any]
 PROBLEMS: Final = 200  # greedy and spliced, unless everything is asked for
 COVERED: Final = 100  # of pass@k
 TOLERANCE: Final = 0.01
-"""Share of problems whose greedy outcome may differ, and distance of a rate from its recorded interval: two logits
-within round-off of each other are put in order by the machine."""
+"""Share of problems whose greedy outcome may differ, and distance of a rate from its recorded interval: two
+logits within round-off of each other are put in order by the machine."""
 
 
 class Finding(NamedTuple):
@@ -59,8 +60,8 @@ class Verifier:
     def verify(self, source: str | Path) -> list[Finding]:
         """Compare the record of a pair with its weights: the hashes, what was asked of it, and what it does.
 
-        Greedy outcomes are compared problem by problem; rates at T = 1 with their recorded intervals, drawn again with
-        the recorded seeds.
+        Greedy outcomes are compared problem by problem; rates at T = 1 with their recorded intervals, drawn
+        again with the recorded seeds.
 
         Args:
             source: an organism's name, or a directory that `organisms build` wrote.
@@ -74,7 +75,9 @@ class Verifier:
         truth = read_truth(home)
         pair = load_pair(source if str(source) in pair_names() else home)
         measured = truth["measured"]
-        problems = load_task(measured["task"], n=measured["n_problems"], seed=truth["seed"], split=truth["split"])
+        problems = load_task(
+            measured["task"], n=measured["n_problems"], seed=truth["seed"], split=truth["split"]
+        )
         found = [*_weights(truth, pair), _requirements(truth)]
         steps = chain(self._greedy(measured, pair, problems), self._covered(measured, pair, problems))
         found += tqdm(steps, total=len(CELLS) + 4, desc=pair.name, leave=False, disable=not self.progress)
@@ -87,7 +90,9 @@ class Verifier:
         hosts = {"base": pair.base, "thinking": pair.thinking}
         some = problems if self.full else problems[: self.problems]
         for role, host in hosts.items():
-            yield _same(f"{role}, greedy", measured["outcomes"]["greedy"][role], self._right(None, host, some))
+            yield _same(
+                f"{role}, greedy", measured["outcomes"]["greedy"][role], self._right(None, host, some)
+            )
         for onset, executor in CELLS:
             recorded = measured["outcomes"]["spliced"][f"{onset}-{executor}"]
             now = self._right(hosts[onset], hosts[executor], some)
@@ -107,12 +112,16 @@ class Verifier:
         decides = "itself" if onset is None else onset.weight_hash
         key = (decides, executor.weight_hash, problems.task, problems[0].id, len(problems))
         if key not in self._outcomes:
-            decoder = executor if onset is None else splice(onset=onset, executor=executor, task=problems.task)
+            decoder = (
+                executor if onset is None else splice(onset=onset, executor=executor, task=problems.task)
+            )
             runs = generate(decoder, problems, decode=WHOLE, progress=False, receipt="none")
             self._outcomes[key] = bits(grade(runs))
         return self._outcomes[key]
 
-    def _verified(self, base: Host, problems: ProblemSet, *, k: int, seed: int) -> Int[np.ndarray, " problem"]:
+    def _verified(
+        self, base: Host, problems: ProblemSet, *, k: int, seed: int
+    ) -> Int[np.ndarray, " problem"]:
         key = (base.weight_hash, problems.task, problems[0].id, len(problems), k, seed)
         if key not in self._counts:
             self._counts[key] = np.array(verified_counts(base, problems, k=k, seed=seed))

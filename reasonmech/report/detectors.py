@@ -1,4 +1,5 @@
-"""The detectors of a behaviour that are worth a reader's time, with every search that valued them side by side."""
+"""The detectors of a behaviour that are worth a reader's time, with every search that valued them side by
+side."""
 
 from __future__ import annotations
 
@@ -16,16 +17,23 @@ SEARCHES: Final = {
     "auroc tokens base": "inside",
 }
 DRAWN: Final = {
-    "auroc opportunities base": "AUROC among the moments at which it could begin, on the base's own text, held out.",
+    "auroc opportunities base": "AUROC among the moments at which it could begin, on the base's own text, "
+    "held out.",
     "auroc boundaries thinking": "AUROC among all sentence boundaries of thinking text, held out.",
-    "auroc opportunities thinking": "AUROC among the moments at which it could begin, on thinking text, held out.",
+    "auroc opportunities thinking": "AUROC among the moments at which it could begin, on thinking text, "
+    "held out.",
     "auroc tokens base": "AUROC of being inside it, on the base's own text, held out.",
 }
-NAMES: Final = {"diff_mean": "difference of means", "probe": "logistic probe", "ceiling": "base's own P(onset)"}
+NAMES: Final = {
+    "diff_mean": "difference of means",
+    "probe": "logistic probe",
+    "ceiling": "base's own P(onset)",
+}
 
 
 def best_detectors(part: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one behaviour: the chosen features, the best others on the base's own text, baselines of their sites."""
+    """Rows of one behaviour: the chosen features, the best others on the base's own text, baselines of their
+    sites."""
     features = part.loc[part.kind == "feature"]
     chosen = features.loc[features.selected, ["coder", "feature"]].drop_duplicates()
     ranked = features.loc[
@@ -33,7 +41,9 @@ def best_detectors(part: pd.DataFrame) -> pd.DataFrame:
     ]
     best = ranked.sort_values("train_value", ascending=False).head(TOP)[["coder", "feature"]]
     wanted = pd.concat([chosen, best]).drop_duplicates()
-    baselines = part.loc[(part.kind != "feature") & part.coder.isin(wanted.coder), ["coder", "kind", "feature"]]
+    baselines = part.loc[
+        (part.kind != "feature") & part.coder.isin(wanted.coder), ["coder", "kind", "feature"]
+    ]
     kept = pd.concat([wanted.assign(kind="feature"), baselines]).drop_duplicates()
     return part.merge(kept, on=["coder", "kind", "feature"])
 
@@ -43,7 +53,9 @@ def drawn(best: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str]]:
     for search, said in DRAWN.items():
         rows = best.loc[(best.score + " " + best.among + " " + best.source == search) & best.value.notna()]
         if len(rows):
-            named = rows.assign(site=rows.coder.where(rows.kind == "feature", rows.site)).drop(columns="source")
+            named = rows.assign(site=rows.coder.where(rows.kind == "feature", rows.site)).drop(
+                columns="source"
+            )
             yield named.drop_duplicates(["kind", "feature", "site"]), f"{rows.behaviour.iloc[0]}: {said}"
             return
 
@@ -62,7 +74,9 @@ def side_by_side(best: pd.DataFrame) -> pd.DataFrame:
     rates = keyed.groupby(keys, sort=False).rate.first()
     table = wide.reindex(columns=list(SEARCHES)).astype(object).fillna("\u2013").join(rates).reset_index()
     order = table.kind.map({"feature": 0}).fillna(1)
-    return table.assign(order=order).sort_values(["selected", "order"], ascending=[False, True], kind="stable")
+    return table.assign(order=order).sort_values(
+        ["selected", "order"], ascending=[False, True], kind="stable"
+    )
 
 
 def _name(kind: str, feature: int) -> str:

@@ -31,7 +31,9 @@ def conditions(run: Run) -> pd.DataFrame:
     """One row per condition: name, host, control_for, no_control, and its tags as columns."""
     listed = [{**c["tags"], **{k: v for k, v in c.items() if k != "tags"}} for c in run.record["conditions"]]
     columns = ["name", "host", "control_for", "no_control", "study"]
-    return pd.DataFrame(listed).reindex(columns=list(dict.fromkeys([*columns, *(k for c in listed for k in c)])))
+    return pd.DataFrame(listed).reindex(
+        columns=list(dict.fromkeys([*columns, *(k for c in listed for k in c)]))
+    )
 
 
 def arms(run: Run) -> pd.DataFrame:
@@ -51,7 +53,12 @@ def recovery_frame(run: Run) -> pd.DataFrame:
     """Arms that have a recovery, as `recovery_by_arm` draws them."""
     frame = arms(run)
     renamed = frame.assign(arm=frame.condition).rename(
-        columns={"recovery": "estimate", "recovery.low": "low", "recovery.high": "high", "percent_steered": "steered"}
+        columns={
+            "recovery": "estimate",
+            "recovery.low": "low",
+            "recovery.high": "high",
+            "percent_steered": "steered",
+        }
     )
     return renamed.loc[renamed.estimate.notna() & ~renamed.arm.isin(["base", "thinking"])]
 
@@ -59,8 +66,9 @@ def recovery_frame(run: Run) -> pd.DataFrame:
 def doses(run: Run) -> pd.DataFrame:
     """One row per point of a dose curve, as `dose_curves` draws them.
 
-    Columns: behaviour, host, verb, place ("at opportunities"), arm ("located", "random 0"), dose (multiples of each
-    feature's mean activation; NaN for an ablation), value, low, high (shares), kl (nats per token), condition.
+    Columns: behaviour, host, verb, place ("at opportunities"), arm ("located", "random 0"), dose (multiples
+    of each feature's mean activation; NaN for an ablation), value, low, high (shares), kl (nats per token),
+    condition.
     """
     named = _of_study(run, "doses")
     if named.empty:
@@ -80,7 +88,8 @@ def from_zero(frame: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def effects(run: Run) -> pd.DataFrame:
-    """One row per curve or ablation: untouched, the located features at their strongest dose, the range of the random.
+    """One row per curve or ablation: untouched, the located features at their strongest dose, the range of
+    the random.
 
     Columns: behaviour, host, verb, place, untouched, dose, located, interval, random, kl.
     """
@@ -95,7 +104,9 @@ def effects(run: Run) -> pd.DataFrame:
         before = clean[listed[0]["behaviour"], listed[0]["host"], listed[0]["place"]]
         located = [row for row in listed if row["arm"] == "located"]
         strongest = max(located, key=lambda row: abs(row["value"] - before))
-        drawn = [r["value"] for r in listed if r["arm"] != "located" and str(r["dose"]) == str(strongest["dose"])]
+        drawn = [
+            r["value"] for r in listed if r["arm"] != "located" and str(r["dose"]) == str(strongest["dose"])
+        ]
         rows.append(
             {key: strongest[key] for key in (*keys, "dose", "kl")}
             | {"untouched": before, "located": strongest["value"]}

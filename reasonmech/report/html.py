@@ -69,24 +69,28 @@ def text(value: object) -> str:
     return "" if value is None or (isinstance(value, float) and pd.isna(value)) else str(value)
 
 
-def table(frame: pd.DataFrame, columns: Sequence[Column], row_class: Callable[[Row], str] | None = None) -> Markup:
+def table(
+    frame: pd.DataFrame, columns: Sequence[Column], row_class: Callable[[Row], str] | None = None
+) -> Markup:
     """A frame as an HTML table, every cell escaped."""
     head = Markup("").join(
-        Markup('<th class="{}">{}</th>').format("num" if column.write else "", column.heading) for column in columns
+        Markup('<th class="{}">{}</th>').format("num" if column.write else "", column.heading)
+        for column in columns
     )
     body = Markup("").join(
         Markup('<tr class="{}">{}</tr>').format(row_class(row) if row_class else "", _cells(row, columns))
         for row in records(frame)
     )
-    return Markup('<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>').format(
-        head, body
-    )
+    return Markup(
+        '<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
+    ).format(head, body)
 
 
 def _cells(row: Row, columns: Sequence[Column]) -> Markup:
     return Markup("").join(
         Markup('<td class="{}">{}</td>').format(
-            "num" if column.write else "wide", column.write(row[column.key]) if column.write else text(row[column.key])
+            "num" if column.write else "wide",
+            column.write(row[column.key]) if column.write else text(row[column.key]),
         )
         for column in columns
     )

@@ -20,8 +20,9 @@ from reasonmech.report.sections import sections
 def report(run: Run | str | Path, *, out: str | Path | None = None) -> Path:
     """Write the report of a finished run and return its path.
 
-    The file holds its figures, its styles and the plotting library: it opens without a network and asks for nothing.
-    Text that a model wrote is escaped. Nothing is computed here: every number is in the run's tables.
+    The file holds its figures, its styles and the plotting library: it opens without a network and asks for
+    nothing. Text that a model wrote is escaped. Nothing is computed here: every number is in the run's
+    tables.
 
     Args:
         out: where to write it; without it `report.html` in the run's directory.

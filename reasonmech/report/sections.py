@@ -13,17 +13,30 @@ from markupsafe import Markup
 from pandas.api.types import is_numeric_dtype
 
 from reasonmech.experiments import Run
-from reasonmech.locate.tokens import TOKEN_COLUMNS
+from reasonmech.locate.feature_summary.tokens import TOKEN_COLUMNS
 from reasonmech.report.detectors import SEARCHES, best_detectors, drawn, side_by_side
 from reasonmech.report.frames import arms, doses, effects, from_zero, recovery_frame
-from reasonmech.report.html import Column, Figure, Row, Section, folded, heading, interval, number, percent, table, text
-from reasonmech.report.kept import kept_blocks
+from reasonmech.report.html import (
+    Column,
+    Figure,
+    Row,
+    Section,
+    folded,
+    heading,
+    interval,
+    number,
+    percent,
+    table,
+    text,
+)
+from reasonmech.report.preservation import kept_blocks
 from reasonmech.viz.figures import dose_curves, feature_table, recovery_by_arm
 from reasonmech.viz.traces import traces_html
 
 DOSE_AXIS: Final = "dose, × mean activation"
 DOSE_CAPTION: Final = (
-    "Probability that the base begins the behaviour next, teacher-forced on its own text, when the located features "
+    "Probability that the base begins the behaviour next, teacher-forced on its own text, when the located "
+    "features "
     "are clamped there. Grey: random features of the same coder, matched in firing rate and in strength."
 )
 RECEIPT: Final = (
@@ -46,9 +59,15 @@ def recovery_section(run: Run) -> Section | None:
     if frame.empty:
         return None
     shown = frame.assign(
-        accuracy_interval=[interval(*pair) for pair in zip(frame["accuracy.low"], frame["accuracy.high"], strict=True)],
-        recovery_interval=[interval(*pair) for pair in zip(frame["recovery.low"], frame["recovery.high"], strict=True)],
-        beside=[f"control for {c}" if c else w for c, w in zip(frame.control_for, frame.no_control, strict=True)],
+        accuracy_interval=[
+            interval(*pair) for pair in zip(frame["accuracy.low"], frame["accuracy.high"], strict=True)
+        ],
+        recovery_interval=[
+            interval(*pair) for pair in zip(frame["recovery.low"], frame["recovery.high"], strict=True)
+        ],
+        beside=[
+            f"control for {c}" if c else w for c, w in zip(frame.control_for, frame.no_control, strict=True)
+        ],
     )
     columns = (
         Column("condition", "arm"),
@@ -62,10 +81,13 @@ def recovery_section(run: Run) -> Section | None:
     )
     lead = (
         "Every arm answers the same problems with the same decoding. Recovery is signed and never clipped: "
-        "(arm - base) / (thinking - base), with a paired bootstrap interval over problems. A control must fail."
+        "(arm - base) / (thinking - base), with a paired bootstrap interval over problems. A control must "
+        "fail."
     )
     figure = Figure(
-        "recovery", recovery_by_arm(recovery_frame(run)), "Share of the base-to-thinking gap that each arm recovers."
+        "recovery",
+        recovery_by_arm(recovery_frame(run)),
+        "Share of the base-to-thinking gap that each arm recovers.",
     )
     return Section("recovery-by-arm", "Recovery by arm", lead, [figure], [table(shown, columns)])
 
@@ -77,7 +99,9 @@ def dose_section(run: Run) -> Section | None:
         return None
     curves = frame.loc[(frame.verb == "clamp") & (frame.host == "base")]
     figures = (
-        [Figure("doses-figure", _dosed(dose_curves(from_zero(frame, curves))), DOSE_CAPTION)] if len(curves) else []
+        [Figure("doses-figure", _dosed(dose_curves(from_zero(frame, curves))), DOSE_CAPTION)]
+        if len(curves)
+        else []
     )
     columns = (
         Column("behaviour", "behaviour"),
@@ -118,8 +142,10 @@ def feature_section(run: Run) -> Section | None:
         blocks += [heading(str(behaviour)), table(side_by_side(best), columns, _row_class)]
     blocks += [*_compared(run), *kept_blocks(run)]
     lead = (
-        "A detector must tell, from tokens strictly before it, whether a behaviour is about to begin (anticipates), or "
-        "whether a token lies inside it (recognises). Beside every feature stand the difference of means, a logistic "
+        "A detector must tell, from tokens strictly before it, whether a behaviour is about to begin "
+        "(anticipates), or "
+        "whether a token lies inside it (recognises). Beside every feature stand the difference of means, a "
+        "logistic "
         "probe, and the ceiling: the base model's own next-token probability."
     )
     return Section("features", "Features of the base model", lead, figures, blocks)
@@ -143,7 +169,8 @@ def _compared(run: Run) -> list[Markup]:
 
 
 def _dosed(figure: go.Figure) -> go.Figure:
-    """The doses of a run are multiples of each feature's own mean activation, so that random features compare."""
+    """The doses of a run are multiples of each feature's own mean activation, so that random features
+    compare."""
     return figure.for_each_xaxis(lambda axis: axis.title.text and axis.update(title=DOSE_AXIS))
 
 
@@ -158,7 +185,10 @@ def trace_section(run: Run) -> Section | None:
     if frame.empty:
         return None
     features = [str(column) for column in frame if column not in TOKEN_COLUMNS]
-    lead = "The same problems, answered by each model. What shades a word is the activation of a located feature there."
+    lead = (
+        "The same problems, answered by each model."
+        " What shades a word is the activation of a located feature there."
+    )
     return Section("traces", "Traces", lead, (), [Markup(traces_html(frame, features))])
 
 
@@ -170,13 +200,19 @@ def receipt_section(run: Run) -> Section | None:
     rows = [{"condition": name, **line} for name, lines in receipts.items() for line in lines]
     frame = pd.DataFrame(rows)
     columns = [
-        Column(*named, number if is_numeric_dtype(frame[named[0]]) else None) for named in RECEIPT if named[0] in frame
+        Column(*named, number if is_numeric_dtype(frame[named[0]]) else None)
+        for named in RECEIPT
+        if named[0] in frame
     ]
     lead = (
-        "What each intervention really did: tokens seen, named by its mask, and changed where its gate was open; the "
-        "size of the change against the stream it changed; what re-reading the features gave. One row per intervention."
+        "What each intervention really did: tokens seen, named by its mask, and changed where its gate was "
+        "open; the "
+        "size of the change against the stream it changed; what re-reading the features gave. One row per "
+        "intervention."
     )
-    return Section("receipts", "Receipts", lead, (), [folded(f"All {len(frame)} receipts", table(frame, columns))])
+    return Section(
+        "receipts", "Receipts", lead, (), [folded(f"All {len(frame)} receipts", table(frame, columns))]
+    )
 
 
 def provenance_section(run: Run) -> Section:
@@ -186,11 +222,14 @@ def provenance_section(run: Run) -> Section:
         ("run", record["run"]),
         (
             "version",
-            f"reasonmech {record['packages']['reasonmech']}, commit {record['git']['commit'] or 'of no checkout'}",
+            f"reasonmech {record['packages']['reasonmech']}, commit "
+            f"{record['git']['commit'] or 'of no checkout'}",
         ),
         (
             "checkout",
-            {True: "with uncommitted changes", False: "clean", None: "installed package"}[record["git"]["dirty"]],
+            {True: "with uncommitted changes", False: "clean", None: "installed package"}[
+                record["git"]["dirty"]
+            ],
         ),
         ("command", " ".join(record["command"])),
         ("pair", record["pair"]["name"]),
@@ -198,7 +237,8 @@ def provenance_section(run: Run) -> Section:
         ("thinking weights", record["pair"]["thinking"]["weights_sha256"]),
         (
             "machine",
-            f"{record['machine']['platform']}, {record['machine']['device']}, Python {record['machine']['python']}",
+            f"{record['machine']['platform']}, {record['machine']['device']}, Python "
+            f"{record['machine']['python']}",
         ),
         ("started", record["started"]),
         ("finished", record["finished"]),

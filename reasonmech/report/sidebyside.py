@@ -17,7 +17,7 @@ from reasonmech.interventions import Direction, Features, Intervention, generate
 from reasonmech.organisms import load_host
 from reasonmech.rollout import Rollout
 from reasonmech.runtime import Decode, generate
-from reasonmech.runtime.receipt import Line
+from reasonmech.runtime.receipt.receipt import Line
 from reasonmech.site import Site
 
 
@@ -26,8 +26,8 @@ class Push:
     """What the command line says about an intervention: features of a coder, or a vector at a site.
 
     Attributes:
-        amount: added at every generated token, and at the last token of the prompt; activation units of a feature, or
-            residual-norm units along the vector.
+        amount: added at every generated token, and at the last token of the prompt; activation units of a
+            feature, or residual-norm units along the vector.
     """
 
     coder: str | None
@@ -40,7 +40,9 @@ class Push:
         """Raises ConfigError when it names neither features of a coder nor a vector with its site."""
         where = prompt(start=-1) | generated()
         if self.coder is not None and self.features and self.vector is None:
-            return steer(Features(load_coder(self.coder, host=host), self._indices()), self.amount, where=where)
+            return steer(
+                Features(load_coder(self.coder, host=host), self._indices()), self.amount, where=where
+            )
         if self.vector is not None and self.site and self.coder is None:
             return steer(load_direction(self.vector, self.site), self.amount, where=where)
         raise ConfigError(
@@ -52,7 +54,9 @@ class Push:
     def _indices(self) -> tuple[int, ...]:
         parts = [part.strip() for part in self.features.split(",") if part.strip()]
         if not all(part.isdecimal() for part in parts):
-            raise ConfigError(f"features {self.features!r} are no numbers", allowed="comma-separated indices: 14,53")
+            raise ConfigError(
+                f"features {self.features!r} are no numbers", allowed="comma-separated indices: 14,53"
+            )
         return tuple(map(int, parts))
 
 
@@ -86,7 +90,9 @@ def side_by_side(model: str, text: str, push: Push, *, tokens: int) -> Group:
     steered = generate(host, [text], plan, decode=decode, progress=False, receipt="full")
     table = Table("untouched", "steered", header_style="bold", expand=True, show_lines=True)
     table.add_row(*_coloured(host, before, steered[0]))
-    return Group(Text(text, style="dim"), table, *(_said(line, steered.receipt.kl) for line in steered.receipt.lines))
+    return Group(
+        Text(text, style="dim"), table, *(_said(line, steered.receipt.kl) for line in steered.receipt.lines)
+    )
 
 
 def _said(line: Line, kl: float) -> Text:

@@ -40,7 +40,10 @@ def receipts(run: Run) -> Table:
             change = "" if line["mean_relative"] is None else f"{line['mean_relative']:.2f}"
             kl = "" if line.get("kl") is None else f"{line['kl']:.4f}"
             table.add_row(
-                f"{escape(condition)} [dim]{line['site']}[/dim]", f"{line['n_fired']} / {line['n_masked']}", change, kl
+                f"{escape(condition)} [dim]{line['site']}[/dim]",
+                f"{line['n_fired']} / {line['n_masked']}",
+                change,
+                kl,
             )
     return table
 
@@ -78,13 +81,20 @@ def _effects(frame: pd.DataFrame) -> Table:
     for row in records(frame.loc[frame.place != "elsewhere"]):
         dose = "" if pd.isna(row["dose"]) else f" x{row['dose']:g}"
         what = f"{row['host']}: {row['verb']} {row['behaviour']}{dose}"
-        table.add_row(what, percent(row["untouched"]), percent(row["located"]), row["random"], number(row["kl"]))
+        table.add_row(
+            what, percent(row["untouched"]), percent(row["located"]), row["random"], number(row["kl"])
+        )
     return table
 
 
 def _table(title: str, first: str, *others: str) -> Table:
     table = Table(
-        title=title, title_justify="left", title_style="bold", header_style="dim", box=box.SIMPLE_HEAD, pad_edge=False
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
     )
     table.add_column(first, no_wrap=True)
     for name in others:

@@ -17,11 +17,11 @@ from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import bind
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
-from reasonmech.interventions.tally import Tally
 from reasonmech.labels import Labels
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.passes import Text, check_positions, run_passes
-from reasonmech.runtime.receipt import Receipt, ReceiptMode, check_receipt, make_receipt
+from reasonmech.runtime.receipt.receipt import Receipt, ReceiptMode, check_receipt, make_receipt
+from reasonmech.runtime.receipt.tally import Tally
 
 Source: TypeAlias = str | Sequence[int] | Rollout
 Marks: TypeAlias = Labels | Sequence[Collection[int]]
@@ -71,10 +71,12 @@ def forward(
     bound = bind(plan, host)
     check_positions(bound.plan, rows)
     tally = Tally(bound.plan, measure=receipt != "none")
-    hooks = Hooks(bound, tally=tally) if bound.plan else None
+    hooks = Hooks(bound, recorder=tally) if bound.plan else None
     found: dict[int, Tensor] = {}
     with torch.no_grad(), closing(run_passes(host, rows, hooks=hooks, batch_size=batch_size)) as done:
-        for row, logits in tqdm(done, total=len(rows), desc="forward", unit="row", delay=1.0, disable=not progress):
+        for row, logits in tqdm(
+            done, total=len(rows), desc="forward", unit="row", delay=1.0, disable=not progress
+        ):
             found[row] = logits.cpu()
     ordered = tuple(found[row] for row in range(len(rows)))
     if not bound.plan:

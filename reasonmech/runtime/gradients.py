@@ -1,4 +1,4 @@
-"""Gradients: what some sites held at chosen tokens, and how a metric changes with it, from one pass there and back."""
+"""Gradients: what sites held at chosen tokens, and how a metric changes with it, from one pass there and back."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Gradients(NamedTuple):
 @final
 @dataclass(frozen=True)
 class _Part:
-    """What one text gave: value, and per site stream and gradient [position, width]; steepness of its metric."""
+    """What one text gave: value, steepness, and per site stream and gradient [position, width]."""
 
     value: Tensor
     stream: dict[Site, Tensor]
@@ -55,9 +55,14 @@ class _Part:
 
 
 def read_streams(
-    host: Host, texts: Sequence[Text], at: Sequence[Sequence[int]], sites: Sequence[Site], *, batch_rows: int = 64
+    host: Host,
+    texts: Sequence[Text],
+    at: Sequence[Sequence[int]],
+    sites: Sequence[Site],
+    *,
+    batch_rows: int = 64,
 ) -> Streams:
-    """What some sites hold at some positions of every text, texts laid end to end, float32, on the site's device.
+    """What some sites hold at some positions of every text, texts end to end, float32, on their device.
 
     Args:
         at: absolute positions of every text.
@@ -97,17 +102,17 @@ def gradients(
     moved: Streams | None = None,
     batch_rows: int = 64,
 ) -> Gradients:
-    """Gradient of a metric with respect to what some sites hold at some positions, all sites in one backward pass.
+    """Gradient of a metric with respect to what sites hold at some positions, all in one backward pass.
 
-    A continuation of several tokens is a row of its own, in which the text's tokens hold the same stream: the gradient
-    is summed over the rows of a text. Blocks below the first site build no graph.
+    A continuation of several tokens is a row of its own, in which the text's tokens hold the same stream: the
+    gradient is summed over the rows of a text. Blocks below the first site build no graph.
 
     Args:
         at: absolute positions of every text.
         moved: put this in place of what a site holds at these tokens (texts laid end to end).
 
     Raises:
-        DataError: the metric does not depend on the logits, or is stationary in them: its first order says nothing.
+        DataError: the metric does not depend on the logits, or is stationary in them: no first order.
         NonFiniteError: the metric or its gradient is NaN or infinite; the text is named.
     """
     asked = questions(host, texts, readout)
@@ -164,14 +169,22 @@ def _backward(
             value = read(readout, asked, _tails(logits, asked))
             if not value.requires_grad:
                 raise _flat(readout, "does not depend on what the model says")
-            found = torch.autograd.grad(value.sum(), [logits, *(seen[site] for site in sites)], allow_unused=True)
-    slope, gradient = _known(found[0], logits), {s: _known(g, seen[s]) for s, g in zip(sites, found[1:], strict=True)}
+            found = torch.autograd.grad(
+                value.sum(), [logits, *(seen[site] for site in sites)], allow_unused=True
+            )
+    slope, gradient = (
+        _known(found[0], logits),
+        {s: _known(g, seen[s]) for s, g in zip(sites, found[1:], strict=True)},
+    )
     _check_finite(readout, asked, value.detach(), [slope, *gradient.values()])
     nudged = _slope_beside(readout, asked, logits)
     return [
         _Part(
             value[i].detach().cpu(),
-            {site: seen[site].detach()[first][columns[first].to(seen[site].device)].float() for site in sites},
+            {
+                site: seen[site].detach()[first][columns[first].to(seen[site].device)].float()
+                for site in sites
+            },
             {site: _summed(gradient[site], columns, own) for site in sites},
             (float(slope[own].abs().sum()), float(nudged[own].abs().sum())),
         )
@@ -210,12 +223,15 @@ def _refuse_stationary(readout: Readout, parts: Sequence[_Part], tolerance: floa
 def _flat(readout: Readout, how: str) -> DataError:
     return DataError(
         f"metric {readout.name!r} {how}: its gradient is zero, and with it every first-order effect",
-        allowed="a metric with a slope where it is measured; a divergence from the very run it is measured on has none",
+        allowed="a metric with a slope where it is measured; a divergence from the very run it is measured "
+        "on has none",
         do='take the other direction ("denoise" or "noise"), or another metric, such as logit_diff',
     )
 
 
-def _check_finite(readout: Readout, asked: Sequence[Question], value: Tensor, slopes: Sequence[Tensor]) -> None:
+def _check_finite(
+    readout: Readout, asked: Sequence[Question], value: Tensor, slopes: Sequence[Tensor]
+) -> None:
     bad, what = ~torch.isfinite(value).cpu(), "is"
     if not bool(bad.any()):
         what = "has a gradient that is"
@@ -261,7 +277,9 @@ def _batches(asked: Sequence[Question], batch_rows: int) -> Iterator[list[Questi
 
 
 @contextmanager
-def _attached(host: Host, sites: Sequence[Site], see: Callable[[Site, Tensor], Tensor | None]) -> Iterator[None]:
+def _attached(
+    host: Host, sites: Sequence[Site], see: Callable[[Site, Tensor], Tensor | None]
+) -> Iterator[None]:
     handles = []
     try:
         for site in sorted(sites, key=lambda site: site.depth):

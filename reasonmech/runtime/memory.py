@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import torch
 
-from reasonmech.interventions.tally import Tally
+from reasonmech.interventions.recorder import Recorder
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -23,14 +23,14 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def undone_on_failure(tally: Tally | None) -> Iterator[None]:
+def undone_on_failure(recorder: Recorder | None) -> Iterator[None]:
     """Take back what a pass counted when it fails: in halves it is done, and counted, again."""
-    mark = None if tally is None else tally.mark()
+    mark = None if recorder is None else recorder.mark()
     try:
         yield
     except BaseException:
-        if tally is not None and mark is not None:
-            tally.back_to(mark)
+        if recorder is not None and mark is not None:
+            recorder.back_to(mark)
         raise
 
 
@@ -54,7 +54,8 @@ def split(items: Sequence[Item], error: BaseException, *, what: str) -> tuple[Se
 def halving(
     items: Sequence[Item], run: Callable[[Sequence[Item]], Sequence[Result]], *, what: str
 ) -> tuple[list[Result], int]:
-    """`run(items)`, in halves of halves where memory is short; results in order, and the largest batch that ran.
+    """`run(items)`, in halves of halves where memory is short; results in order, and the largest batch that
+    ran.
 
     Raises:
         MemoryError: one item alone does not fit; the device's own error is its cause.

@@ -45,9 +45,11 @@ def check_positions(plan: Sequence[Intervention], texts: Sequence[Text]) -> None
             needed = intervention.where.reach(number)
             if needed > len(text.ids):
                 raise DataError(
-                    f"{intervention.where} names position {needed - 1}; {text.name} has {len(text.ids)} tokens",
+                    f"{intervention.where} names position {needed - 1}; {text.name} has {len(text.ids)} "
+                    "tokens",
                     allowed=f"0 .. {len(text.ids) - 1}",
-                    do="positions are absolute, prompt included, padding not; at(per_row=...) gives each text its own",
+                    do="positions are absolute, prompt included, padding not; at(per_row=...) gives each "
+                    "text its own",
                 )
 
 
@@ -76,7 +78,8 @@ def run_passes(
     """Yield every row's logits; texts of like length share a batch, the order is by length.
 
     Args:
-        numbers: of each text in the whole run that a plan's sources are aligned with. None: these texts are all of it.
+        numbers: of each text in the whole run that a plan's sources are aligned with. None: these texts are
+            all of it.
         keep: compute the logits of a row's last so many tokens only; 0: of all.
         batch_size: texts per pass; halved, with a warning, where memory is short.
 
@@ -92,7 +95,9 @@ def run_passes(
     with hooks or nullcontext():
         for start in range(0, len(by_length), batch_size):
             rows = by_length[start : start + batch_size]
-            found, _ = halving(rows, lambda some: _one_pass(host, texts, some, hooks, numbers, keep), what="text")
+            found, _ = halving(
+                rows, lambda some: _one_pass(host, texts, some, hooks, numbers, keep), what="text"
+            )
             yield from found
 
 
@@ -106,7 +111,7 @@ def _one_pass(
 ) -> list[RowLogits]:
     in_run = rows if numbers is None else [numbers[row] for row in rows]
     step = step_of(host, [texts[row] for row in rows], in_run)
-    with undone_on_failure(None if hooks is None else hooks.tally):
+    with undone_on_failure(None if hooks is None else hooks.recorder):
         if hooks is not None:
             hooks.begin(step)
         logits = full_logits(host, step, keep=keep)
@@ -143,7 +148,9 @@ def step_of(host: Host, texts: Sequence[Text], numbers: Sequence[int]) -> Step:
     pads = [width - len(text.ids) for text in texts]
     names = sorted({name for text in texts for name in text.labels})
     return Step(
-        ids=torch.tensor([[host.pad_id] * pad + list(text.ids) for pad, text in zip(pads, texts, strict=True)]),
+        ids=torch.tensor(
+            [[host.pad_id] * pad + list(text.ids) for pad, text in zip(pads, texts, strict=True)]
+        ),
         mask=torch.arange(width) >= torch.tensor(pads)[:, None],
         prompt_length=torch.tensor([text.prompt_length for text in texts]),
         new=width,

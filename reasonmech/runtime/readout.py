@@ -22,8 +22,8 @@ class Reading(NamedTuple):
 
     Attributes:
         logits: next-token logits after each text, float32.
-        logp: log-probability (nats) of every continuation that the metric asked for, in its order; -inf fills up
-            where a text has fewer.
+        logp: log-probability (nats) of every continuation that the metric asked for, in its order; -inf fills
+            up where a text has fewer.
         rows: number of each text in the run: which reference, which answer is its own.
     """
 
@@ -98,7 +98,8 @@ def questions(host: Host, texts: Sequence[Text], readout: Readout) -> list[Quest
     """What has to be run to read a metric after every text.
 
     Raises:
-        DataError: the metric speaks of another number of texts, or asks for an empty continuation or an unknown token.
+        DataError: the metric speaks of another number of texts, or asks for an empty continuation or an
+            unknown token.
     """
     asked = readout.continuations(host, len(texts))
     if len(asked) != len(texts):

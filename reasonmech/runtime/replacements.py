@@ -10,15 +10,18 @@ from torch import Tensor
 
 from reasonmech.errors import DataError
 from reasonmech.interventions.axes import Axis
-from reasonmech.runtime.activations import Activations
+from reasonmech.runtime.activations.activations import Activations
 from reasonmech.site import Site
 
 CHUNK: Final = 8192  # tokens read at once
 
 
 @torch.no_grad()
-def mean_of(acts: Activations, axis: Axis, *, tokens: Int[Tensor, " n"] | None = None) -> Float[Tensor, " coord"]:
-    """Mean coordinates of an axis over captured tokens: `ablate(axis, value=mean_of(acts, axis))` is mean ablation.
+def mean_of(
+    acts: Activations, axis: Axis, *, tokens: Int[Tensor, " n"] | None = None
+) -> Float[Tensor, " coord"]:
+    """Mean coordinates of an axis over captured tokens: `ablate(axis, value=mean_of(acts, axis))` is mean
+    ablation.
 
     Args:
         tokens: rows of `acts.index` to average over. None: all.
@@ -39,11 +42,13 @@ def mean_of(acts: Activations, axis: Axis, *, tokens: Int[Tensor, " n"] | None =
 def resampled(
     acts: Activations, site: Site | str, *, seed: int, n_positions: int | None = None
 ) -> Float[Tensor, "row pos width"]:
-    """A source for `patch` in which every row holds another text: `patch(axis, resampled(...))` is resample ablation.
+    """A source for `patch` in which every row holds another text: `patch(axis, resampled(...))` is resample
+    ablation.
 
-    Row r of the source stands for rollout r of `acts`, so capture the texts of the run, in their order. It holds, at
-    each position, what the site held at that position of another problem's text, drawn evenly; where that one ends,
-    of the next one drawn, and so on (Chan et al. 2022, causal scrubbing, resample single texts of equal length).
+    Row r of the source stands for rollout r of `acts`, so capture the texts of the run, in their order. It
+    holds, at each position, what the site held at that position of another problem's text, drawn evenly;
+    where that one ends, of the next one drawn, and so on (Chan et al. 2022, causal scrubbing, resample single
+    texts of equal length).
 
     Args:
         seed: of the draw.
@@ -58,7 +63,10 @@ def resampled(
     lengths = torch.bincount(torch.as_tensor(acts.index["rollout"].to_numpy(copy=True)).long())
     starts = lengths.cumsum(0) - lengths
     problems = [str(name) for name in acts.index["problem"].to_numpy()[starts.numpy()]]
-    longest = {name: max(int(n) for n, own in zip(lengths, problems, strict=True) if own == name) for name in problems}
+    longest = {
+        name: max(int(n) for n, own in zip(lengths, problems, strict=True) if own == name)
+        for name in problems
+    }
     known = sorted(longest.values())[-2] if len(longest) > 1 else 0
     width = known if n_positions is None else n_positions
     if not 0 < width <= known:

@@ -1,7 +1,7 @@
 """Recompute one position of a text under an edit, against the clean keys and values of everything before it.
 
-This is what steering a single position *is* when its keys and values are not kept: training a vector and decoding
-with it go through this one function, so they cannot differ.
+This is what steering a single position *is* when its keys and values are not kept: training a vector and
+decoding with it go through this one function, so they cannot differ.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Context(NamedTuple):
     """One position per row and the clean past that it sees.
 
     Attributes:
-        cache: clean keys and values [row, head, past, d_head] of every layer; may hold more than `visible` shows.
+        cache: clean keys and values [row, head, past, d_head] of every layer; may hold more than `visible`
+            shows.
         visible: 1 where the position may look, per cache entry. The position itself is not among them.
         tokens, positions: the token at the position, and its absolute, pad-free number.
     """
@@ -39,7 +40,9 @@ class Context(NamedTuple):
 
     def select(self, rows: Int[Tensor, " kept"]) -> Context:
         """The same for some rows, in any order, repeated or not; tensors are copied, never shared."""
-        return Context(cache_rows(self.cache, rows), self.visible[rows], self.tokens[rows], self.positions[rows])
+        return Context(
+            cache_rows(self.cache, rows), self.visible[rows], self.tokens[rows], self.positions[rows]
+        )
 
 
 def cache_rows(cache: DynamicCache, rows: Int[Tensor, " kept"]) -> DynamicCache:
@@ -54,10 +57,12 @@ def cache_rows(cache: DynamicCache, rows: Int[Tensor, " kept"]) -> DynamicCache:
 def rerun(host: Host, context: Context, site: Site | str, edit: Edit) -> NextLogits:
     """Next-token logits of every row when `edit` is applied to the residual stream of its position at `site`.
 
-    The pass appends to `context.cache`: give a `select`-ed copy. Differentiable with respect to what `edit` uses.
+    The pass appends to `context.cache`: give a `select`-ed copy. Differentiable with respect to what `edit`
+    uses.
 
     Raises:
-        BindError: the host's attention forgets (sliding window), so a clean past cannot be put before a position.
+        BindError: the host's attention forgets (sliding window), so a clean past cannot be put before a
+            position.
     """
     past = context.visible.shape[1]
     for layer in context.cache.layers:

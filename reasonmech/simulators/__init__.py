@@ -1,7 +1,14 @@
 """Simulators without networks, whose truth is exact: planted dictionaries in R^d, and tabular policies."""
 
 from reasonmech.simulators.cells import INSERTED, PlantedCells, planted_cells
-from reasonmech.simulators.exact import Expected, accuracy, accuracy_by_items, expected, pass_at_k, transitions
+from reasonmech.simulators.exact import (
+    Expected,
+    accuracy,
+    accuracy_by_items,
+    expected,
+    pass_at_k,
+    transitions,
+)
 from reasonmech.simulators.feature import PlantedFeature
 from reasonmech.simulators.pair import Factorial, TabularPair
 from reasonmech.simulators.planted import PlantedDictionary, PlantedTexts, one_of_each, planted_texts
@@ -25,6 +32,7 @@ __all__ = [
     "KINDS", "Hazards", "Mixture", "Onset", "Skills", "Status", "TabularPolicy", "mix_skills",
     "State", "World", "Expected", "accuracy", "accuracy_by_items", "expected", "pass_at_k", "transitions",
     "Factorial", "TabularPair", "TabularRollouts", "simulate", "replicates", "share_of",
-    "TextModel", "Places", "PlantedFeature", "PlantedDictionary", "PlantedTexts", "one_of_each", "planted_texts",
+    "TextModel", "Places", "PlantedFeature", "PlantedDictionary", "PlantedTexts", "one_of_each",
+    "planted_texts",
     "FeatureTruth", "planted_truth", "INSERTED", "PlantedCells", "planted_cells", "CellTruth", "cell_truth",
 ]  # fmt: skip

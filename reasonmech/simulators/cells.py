@@ -1,4 +1,5 @@
-"""The paired 2x2 of a claim "beyond its cue tokens": {neutral, behaviour} x {cue absent, present}, and placebos."""
+"""The paired 2x2 of a claim "beyond its cue tokens": {neutral, behaviour} x {cue absent, present}, and
+placebos."""
 
 from __future__ import annotations
 
@@ -42,7 +43,8 @@ class PlantedCells:
 
 
 def slots(text: TextModel, *, behaviour: bool, position_matched: bool) -> Float[np.ndarray, " pos"]:
-    """P(slot): where a token of such a text naturally is; when matched, where one with the context on is, for both."""
+    """P(slot): where a token of such a text naturally is; when matched, where one with the context on is, for
+    both."""
     weight = text.context_on if behaviour or position_matched else 1.0 - text.context_on
     return weight / weight.sum()
 
@@ -52,9 +54,10 @@ def planted_cells(
 ) -> PlantedCells:
     """n texts in six versions each.
 
-    A cue, or a filler as placebo, is inserted at the slot: it is out of place there, and the rest moves one place to
-    the right. Without an insertion the slot holds a filler that is in its place. Matched, a text's slot is the same in
-    both contexts; unmatched, neutral texts are read where neutral tokens are found, which is earlier.
+    A cue, or a filler as placebo, is inserted at the slot: it is out of place there, and the rest moves one
+    place to the right. Without an insertion the slot holds a filler that is in its place. Matched, a text's
+    slot is the same in both contexts; unmatched, neutral texts are read where neutral tokens are found, which
+    is earlier.
 
     Raises:
         DataError: n < 1.

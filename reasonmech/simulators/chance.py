@@ -1,4 +1,5 @@
-"""Chance that belongs to a key: a number in [0, 1) that depends on its key alone, not on what else is drawn."""
+"""Chance that belongs to a key: a number in [0, 1) that depends on its key alone, not on what else is
+drawn."""
 
 from __future__ import annotations
 
@@ -13,8 +14,11 @@ _FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND: Final = np.uint64(0x94D049BB133111EB)
 
 
-def row_keys(seed: int, stream: str, *, problems: int, samples: int = 1) -> UInt64[np.ndarray, "problem sample"]:
-    """One key per row, a function of (seed, stream, problem, sample): more problems or samples change no other key."""
+def row_keys(
+    seed: int, stream: str, *, problems: int, samples: int = 1
+) -> UInt64[np.ndarray, "problem sample"]:
+    """One key per row, a function of (seed, stream, problem, sample): more problems or samples change no
+    other key."""
     digest = hashlib.blake2b(f"{seed}|{stream}".encode(), digest_size=8).digest()
     root = np.full((), int.from_bytes(digest), dtype=np.uint64)
     return _child(_child(root[None, None], np.arange(problems)[:, None]), np.arange(samples)[None, :])

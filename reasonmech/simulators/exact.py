@@ -43,9 +43,12 @@ def states_of(items: int) -> list[State]:
 
 
 def transitions(policy: TabularPolicy, world: World, *, items: int) -> Float[np.ndarray, "state next"]:
-    """P(next | state) over `states_of(items)`, then "answered right", then "answered wrong" (both absorbing)."""
+    """P(next | state) over `states_of(items)`, then "answered right", then "answered wrong" (both
+    absorbing)."""
     states, table = states_of(items), policy.onset.table()
-    place: dict[State | Ended, int] = {state: i for i, state in enumerate([*states, Ended(True), Ended(False)])}
+    place: dict[State | Ended, int] = {
+        state: i for i, state in enumerate([*states, Ended(True), Ended(False)])
+    }
     matrix = np.zeros((len(place), len(place)))
     matrix[[-2, -1], [-2, -1]] = 1.0
     for state in states:

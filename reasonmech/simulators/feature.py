@@ -14,7 +14,16 @@ from reasonmech.simulators.policy import check_probabilities
 from reasonmech.simulators.texts import Places, TextModel
 
 FeatureKind = Literal[
-    "token", "context", "conjunctive", "either", "position", "insertion", "dense", "dormant", "absorbed", "silent"
+    "token",
+    "context",
+    "conjunctive",
+    "either",
+    "position",
+    "insertion",
+    "dense",
+    "dormant",
+    "absorbed",
+    "silent",
 ]
 AMPLITUDES: Final = (0.5, 1.0, 1.5)
 """Multiples of the strength with which a feature fires, equally likely; their mean is 1."""
@@ -25,17 +34,18 @@ AMPLITUDES: Final = (0.5, 1.0, 1.5)
 class PlantedFeature:
     """One direction and the rule by which it is active.
 
-    Kinds, by their trigger: `token` one of `cues`; `context` the behaviour's context; `conjunctive` both at once;
-    `either` one of the two, or both; `position` the part of the text from `start` on; `insertion` a token out of
-    place; `dense` anything; `dormant` that its twin fires, and nobody reads it; `absorbed` one of `cues`, unless its
-    twin fires, which then stands for it; `silent` nothing.
+    Kinds, by their trigger: `token` one of `cues`; `context` the behaviour's context; `conjunctive` both at
+    once; `either` one of the two, or both; `position` the part of the text from `start` on; `insertion` a
+    token out of place; `dense` anything; `dormant` that its twin fires, and nobody reads it; `absorbed` one
+    of `cues`, unless its twin fires, which then stands for it; `silent` nothing.
 
     Attributes:
         strength: mean activation when it fires, activation units.
         rate: P(fires | trigger).
         leak: P(fires | no trigger).
         read: what the readout makes of it: log-odds of the behaviour per activation unit.
-        cues: token ids of `token`, `conjunctive`, `either` and `absorbed`; empty: every cue of the text model.
+        cues: token ids of `token`, `conjunctive`, `either` and `absorbed`; empty: every cue of the text
+            model.
         twin: name of a feature before it in the dictionary (`dormant`, `absorbed`).
         start: where a `position` feature begins, as a share of the text.
 
@@ -70,7 +80,9 @@ class PlantedFeature:
                 do="make it a feature of another kind: dormant is what nobody reads",
             )
         if not self.strength > 0:
-            raise DataError(f"feature {self.name!r} of strength {self.strength}", allowed="> 0", do="see kind='silent'")
+            raise DataError(
+                f"feature {self.name!r} of strength {self.strength}", allowed="> 0", do="see kind='silent'"
+            )
 
 
 def check_features(features: Sequence[PlantedFeature], text: TextModel) -> None:
@@ -86,7 +98,9 @@ def check_features(features: Sequence[PlantedFeature], text: TextModel) -> None:
         if feature.name in names:
             raise DuplicateNameError(f"two planted features are named {feature.name!r}", do="rename one")
         if feature.twin is not None and feature.twin not in names:
-            raise UnknownNameError("twin", feature.twin, names, do="put the twin before the feature that follows it")
+            raise UnknownNameError(
+                "twin", feature.twin, names, do="put the twin before the feature that follows it"
+            )
         if any(not 0 <= cue < text.n_cues for cue in feature.cues):
             raise DataError(
                 f"feature {feature.name!r} has the cues {feature.cues}",
@@ -96,7 +110,9 @@ def check_features(features: Sequence[PlantedFeature], text: TextModel) -> None:
         names.append(feature.name)
 
 
-def firing(features: Sequence[PlantedFeature], places: Places, text: TextModel) -> Float[np.ndarray, "*place feature"]:
+def firing(
+    features: Sequence[PlantedFeature], places: Places, text: TextModel
+) -> Float[np.ndarray, "*place feature"]:
     """P(each feature fires | place), twins averaged over."""
     return _fold(features, places, text, None)
 
@@ -111,7 +127,8 @@ def fires(
 def _fold(
     features: Sequence[PlantedFeature], places: Places, text: TextModel, rng: np.random.Generator | None
 ) -> Float[np.ndarray, "*place feature"]:
-    """Feature by feature: its probability given its twin's column, replaced by a draw from it when there is an rng."""
+    """Feature by feature: its probability given its twin's column, replaced by a draw from it when there is
+    an rng."""
     shape = np.broadcast_shapes(*(np.shape(array) for array in places))
     columns: dict[str, np.ndarray] = {}
     for feature in features:

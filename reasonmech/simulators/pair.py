@@ -19,8 +19,8 @@ Factor = Literal["onset", "executor", "both"]
 class Factorial(NamedTuple):
     """Accuracies of the four splices, named onset-executor (b: base, t: thinking).
 
-    WHEN = 1/2 [(tb - bb) + (tt - bt)], HOW = 1/2 [(bt - bb) + (tt - tb)]; they sum to tt - bb. These are the Shapley
-    values of the two factors (Shapley 1953), as in the truth of the trained organisms.
+    WHEN = 1/2 [(tb - bb) + (tt - bt)], HOW = 1/2 [(bt - bb) + (tt - tb)]; they sum to tt - bb. These are the
+    Shapley values of the two factors (Shapley 1953), as in the truth of the trained organisms.
     """
 
     bb: float
@@ -50,7 +50,8 @@ class TabularPair:
     thinking: TabularPolicy
 
     def spliced(self, *, onset: float, executor: float) -> TabularPolicy:
-        """The policy whose every decision, and every execution, is the thinking one's with these probabilities.
+        """The policy whose every decision, and every execution, is the thinking one's with these
+        probabilities.
 
         (0, 0) is the base, (1, 1) the thinking policy, (1, 0) thinking onsets on the base's execution.
 
@@ -67,7 +68,9 @@ class TabularPair:
         cells = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
         return Factorial(*(accuracy(self.spliced(onset=o, executor=e), world) for o, e in cells))
 
-    def dial(self, world: World, *, shares: Sequence[float], factor: Factor = "onset") -> Float[np.ndarray, " share"]:
+    def dial(
+        self, world: World, *, shares: Sequence[float], factor: Factor = "onset"
+    ) -> Float[np.ndarray, " share"]:
         """Exact accuracy while one factor, or both, is turned from the base (0) to the thinking policy (1).
 
         The other factor stays the base's.
@@ -76,4 +79,6 @@ class TabularPair:
             DataError: a share is not within [0, 1].
         """
         onset, executor = factor in ("onset", "both"), factor in ("executor", "both")
-        return np.array([accuracy(self.spliced(onset=s * onset, executor=s * executor), world) for s in shares])
+        return np.array(
+            [accuracy(self.spliced(onset=s * onset, executor=s * executor), world) for s in shares]
+        )

@@ -1,4 +1,5 @@
-"""Planted dictionaries: a residual stream in R^d whose features, and the readout's use of them, are known exactly."""
+"""Planted dictionaries: a residual stream in R^d whose features, and the readout's use of them, are known
+exactly."""
 
 from __future__ import annotations
 
@@ -17,12 +18,14 @@ from reasonmech.simulators.texts import Places, TextModel
 @final
 @dataclass(frozen=True)
 class PlantedDictionary:
-    """residual = offset + sum_f activation_f direction_f + noise; behaviour log-odds = bias + w (residual - offset).
+    """residual = offset + sum_f activation_f direction_f + noise; behaviour log-odds = bias + w (residual -
+    offset).
 
-    As in real residual streams the common mean is far larger than what is said, and a few dimensions carry 10 to 100
-    times the variance of the others and most of the mean (Kovaleva et al. 2021, arXiv 2105.06990; Sun et al. 2024,
-    arXiv 2402.17762). Directions are random and overlap. The readout w is the one of least noise with
-    w direction_f = read_f for every f (generalised least squares): so ablating a feature moves the log-odds by exactly
+    As in real residual streams the common mean is far larger than what is said, and a few dimensions carry 10
+    to 100 times the variance of the others and most of the mean (Kovaleva et al. 2021, arXiv 2105.06990; Sun
+    et al. 2024, arXiv 2402.17762). Directions are random and overlap. The readout w is the one of least noise
+    with w direction_f = read_f for every f (generalised least squares): so ablating a feature moves the
+    log-odds by exactly
     -read_f activation_f, and one that is not read by nothing, however it correlates.
 
     Attributes:
@@ -159,7 +162,8 @@ def embed(dictionary: PlantedDictionary, places: Places, *, rng: np.random.Gener
 
 
 def one_of_each(*, d_model: int = 64, seed: int = 0) -> PlantedDictionary:
-    """A dictionary with every kind of feature; `context` and `conjunctive` are read, `dormant` follows `context`."""
+    """A dictionary with every kind of feature; `context` and `conjunctive` are read, `dormant` follows
+    `context`."""
     features = (
         PlantedFeature("cue 0", "token", cues=(0,), rate=1.0),
         PlantedFeature("any cue", "absorbed", twin="cue 0"),

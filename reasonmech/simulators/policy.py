@@ -17,7 +17,8 @@ _URGENCY: Final = (BACKTRACK, CHECK, STEP, CONCLUDE)
 
 
 class Status(IntEnum):
-    """What is open about the standing value: a step nobody checked, a contradiction not yet resolved, or nothing."""
+    """What is open about the standing value: a step nobody checked, a contradiction not yet resolved, or
+    nothing."""
 
     UNVERIFIED = 0
     CONTRADICTED = 1
@@ -25,7 +26,8 @@ class Status(IntEnum):
 
 
 class Onset(Protocol):
-    """Decides what kind of sentence comes next from what is open, and never from whether the value is right."""
+    """Decides what kind of sentence comes next from what is open, and never from whether the value is
+    right."""
 
     def table(self) -> Float[np.ndarray, "status left kind"]:
         """P(kind | status, whether items are left): the last axis is in the order of KINDS and sums to 1."""
@@ -41,7 +43,9 @@ def check_probabilities(owner: object, **values: float) -> None:
     for name, value in values.items():
         if not 0.0 <= value <= 1.0:
             raise DataError(
-                f"{type(owner).__name__}({name}={value})", allowed="0 to 1", do=f"give {name} as a probability"
+                f"{type(owner).__name__}({name}={value})",
+                allowed="0 to 1",
+                do=f"give {name} as a probability",
             )
 
 
@@ -50,10 +54,10 @@ def check_probabilities(owner: object, **values: float) -> None:
 class Hazards:
     """Onset hazards: the probability of beginning a behaviour at an opportunity for it.
 
-    At a boundary the open behaviours are offered in the order backtrack, check, step, conclude; the first that begins
-    is the next sentence, and when none does the sentence is an idle hedge (`uncertain`). Opportunities: a contradiction
-    not yet resolved (backtrack); a step that nothing has verified (check); items left (step); always (conclude: with
-    items left it is a guess).
+    At a boundary the open behaviours are offered in the order backtrack, check, step, conclude; the first
+    that begins is the next sentence, and when none does the sentence is an idle hedge (`uncertain`).
+    Opportunities: a contradiction not yet resolved (backtrack); a step that nothing has verified (check);
+    items left (step); always (conclude: with items left it is a guess).
 
     Raises:
         DataError: a hazard is not within [0, 1].
@@ -92,7 +96,8 @@ def opportunities() -> np.ndarray:
 @final
 @dataclass(frozen=True)
 class Mixture:
-    """At every boundary the thinking policy decides with probability `share`, else the base: a dial of *when*.
+    """At every boundary the thinking policy decides with probability `share`, else the base: a dial of
+    *when*.
 
     P(kind) = share P_thinking(kind) + (1 - share) P_base(kind): decisions are mixed, not hazards.
 
@@ -146,7 +151,9 @@ def mix_skills(base: Skills, thinking: Skills, *, share: float) -> Skills:
     """
     check_probabilities(base, share=share)
     thinks = asdict(thinking)
-    return Skills(**{name: (1.0 - share) * value + share * thinks[name] for name, value in asdict(base).items()})
+    return Skills(
+        **{name: (1.0 - share) * value + share * thinks[name] for name, value in asdict(base).items()}
+    )
 
 
 @final

@@ -29,8 +29,8 @@ def replicates(draw: Callable[[int], T], *, n: int, seed: int = 0, progress: boo
 def share_of(event: Callable[[int], bool], *, n: int, seed: int = 0, progress: bool = True) -> Interval:
     """How often an event happens over n replicates, with its exact (Clopper-Pearson) 95 % interval.
 
-    The coverage of an interval is the share of `interval(seed).covers(truth)`, the false-positive rate of a test that
-    of `p(seed) < alpha` where nothing is there.
+    The coverage of an interval is the share of `interval(seed).covers(truth)`, the false-positive rate of a
+    test that of `p(seed) < alpha` where nothing is there.
 
     Raises:
         DataError: n < 1.

@@ -34,11 +34,12 @@ class TabularRollouts:
         correct: [problem, sample] whether the answer is right; what was cut off is wrong.
         cut_off: [problem, sample] whether there is no answer.
         items: [problem] how many items it has.
-        slipped: [problem, sample, item] whether the environment slips at an item, worked off or not; items that a
-            problem lacks are False.
+        slipped: [problem, sample, item] whether the environment slips at an item, worked off or not; items
+            that a problem lacks are False.
         sentences: [problem, sample].
-        opportunities, onsets, executed: [problem, sample, kind] how often a kind could begin, began, and was carried
-            out rightly (a step: before its slip; an `uncertain` sentence always is); kinds in the order of KINDS.
+        opportunities, onsets, executed: [problem, sample, kind] how often a kind could begin, began, and was
+            carried out rightly (a step: before its slip; an `uncertain` sentence always is); kinds in the
+            order of KINDS.
     """
 
     correct: Bool[np.ndarray, "problem sample"]
@@ -51,18 +52,23 @@ class TabularRollouts:
     executed: Int[np.ndarray, "problem sample kind"]
 
 
-def simulate(policy: TabularPolicy, world: World, *, problems: int, samples: int = 1, seed: int = 0) -> TabularRollouts:
+def simulate(
+    policy: TabularPolicy, world: World, *, problems: int, samples: int = 1, seed: int = 0
+) -> TabularRollouts:
     """Solve `problems` problems `samples` times.
 
-    All chance is keyed by (seed, problem, sample): sizes by problem, slips by item, decisions and executions by number
-    of the sentence. So two policies meet the same problems and the same slips, and more problems or samples change
-    nothing about the others. Problems are independent draws: n replicates of m problems are one call with n * m.
+    All chance is keyed by (seed, problem, sample): sizes by problem, slips by item, decisions and executions
+    by number of the sentence. So two policies meet the same problems and the same slips, and more problems or
+    samples change nothing about the others. Problems are independent draws: n replicates of m problems are
+    one call with n * m.
 
     Raises:
         DataError: problems or samples < 1.
     """
     if problems < 1 or samples < 1:
-        raise DataError(f"{problems} problems x {samples} samples", allowed="at least 1 x 1", do="ask for something")
+        raise DataError(
+            f"{problems} problems x {samples} samples", allowed="at least 1 x 1", do="ask for something"
+        )
     rows = _Rows(policy, world, problems=problems, samples=samples, seed=seed)
     for t in range(world.max_sentences):
         if not len(rows.active):
@@ -84,7 +90,8 @@ def simulate(policy: TabularPolicy, world: World, *, problems: int, samples: int
 
 @dataclass(eq=False)
 class _Draws:
-    """The rows that one sentence is about: where they are, what was decided, whether it will be carried out."""
+    """The rows that one sentence is about: where they are, what was decided, whether it will be carried
+    out."""
 
     row: Int[np.ndarray, " active"]
     kind: Int[np.ndarray, " active"]
@@ -100,7 +107,9 @@ class _Draws:
 class _Rows:
     """All solutions in lockstep, one sentence at a time; a row that answered is left alone."""
 
-    def __init__(self, policy: TabularPolicy, world: World, *, problems: int, samples: int, seed: int) -> None:
+    def __init__(
+        self, policy: TabularPolicy, world: World, *, problems: int, samples: int, seed: int
+    ) -> None:
         n = problems * samples
         sizes = draw(row_keys(seed, "items", problems=problems)[:, 0], 0)
         self._skills, self._agree_by_chance = policy.execution, 1.0 / (world.digits - 1)

@@ -1,4 +1,5 @@
-"""The texts that planted features live on: tokens, a context that comes on somewhere, and cues that come with it."""
+"""The texts that planted features live on: tokens, a context that comes on somewhere, and cues that come with
+it."""
 
 from __future__ import annotations
 
@@ -31,13 +32,15 @@ class Places(NamedTuple):
 @final
 @dataclass(frozen=True)
 class TextModel:
-    """Texts of one length. With `p_behaviour` a text's context comes on, at a place drawn uniformly, and stays on.
+    """Texts of one length. With `p_behaviour` a text's context comes on, at a place drawn uniformly, and
+    stays on.
 
     So late positions and behaviour go together, as they do in reasoning traces, and so do cues and behaviour.
 
     Attributes:
         length: tokens.
-        n_cues, n_fillers: ids 0 .. n_cues - 1 are cues, equally likely; the fillers after them are Zipf distributed.
+        n_cues, n_fillers: ids 0 .. n_cues - 1 are cues, equally likely; the fillers after them are Zipf
+            distributed.
         p_behaviour: share of texts in which the context comes on.
         p_cue: probability that a token is a cue where the context is off, and where it is on.
         p_disfluent: probability that a token is out of place.
@@ -85,7 +88,9 @@ class TextModel:
     def tokens(self) -> Float[np.ndarray, "context token"]:
         """P(token | context)."""
         cue = np.array(self.p_cue)[:, None]
-        return np.concatenate([np.repeat(cue / self.n_cues, self.n_cues, axis=1), (1 - cue) * self.fillers], axis=1)
+        return np.concatenate(
+            [np.repeat(cue / self.n_cues, self.n_cues, axis=1), (1 - cue) * self.fillers], axis=1
+        )
 
     def every_place(self) -> Places:
         """All local situations, as axes [pos, context, token, disfluent] that broadcast."""
@@ -109,7 +114,10 @@ class TextModel:
         switch = np.where(rng.random(n) < self.p_behaviour, rng.integers(0, self.length, n), self.length)
         context = position >= switch[:, None]
         return Places(
-            position, context, self.draw_tokens(context, rng=rng), rng.random(context.shape) < self.p_disfluent
+            position,
+            context,
+            self.draw_tokens(context, rng=rng),
+            rng.random(context.shape) < self.p_disfluent,
         )
 
     def draw_tokens(self, context: Bool[np.ndarray, "*place"], *, rng: np.random.Generator) -> np.ndarray:

@@ -12,7 +12,13 @@ from reasonmech.simulators.feature import firing
 from reasonmech.simulators.planted import PlantedDictionary
 
 Answer = Literal[
-    "token-driven", "context-driven", "conjunctive", "insertion-artefact", "position-driven", "mixed", "no signal"
+    "token-driven",
+    "context-driven",
+    "conjunctive",
+    "insertion-artefact",
+    "position-driven",
+    "mixed",
+    "no signal",
 ]
 _ROUNDING = 1e-9  # of the strength: cells that are equal are so but for the order of summation
 
@@ -41,7 +47,8 @@ class FeatureTruth(NamedTuple):
 
 
 class CellTruth(NamedTuple):
-    """Mean activation at the slot in every cell: [context (neutral, behaviour), feature], activation units."""
+    """Mean activation at the slot in every cell: [context (neutral, behaviour), feature], activation
+    units."""
 
     absent: Float[np.ndarray, "context feature"]
     cue: Float[np.ndarray, "context feature"]
@@ -64,7 +71,8 @@ class CellTruth(NamedTuple):
 
     @property
     def placebo_effect(self) -> Float[np.ndarray, " feature"]:
-        """What inserting any token does: 1/2 [(neutral placebo - neutral) + (behaviour placebo - behaviour)]."""
+        """What inserting any token does: 1/2 [(neutral placebo - neutral) + (behaviour placebo -
+        behaviour)]."""
         return (self.placebo - self.absent).mean(axis=0)
 
 
@@ -115,7 +123,8 @@ def _mean_by_place(dictionary: PlantedDictionary) -> Float[np.ndarray, "pos cont
 
 
 def _auroc(fire: np.ndarray, p: np.ndarray, *, positive: np.ndarray) -> Float[np.ndarray, " feature"]:
-    """1/2 + 1/2 (P(fires | positive) - P(fires | negative)): amplitudes are alike in both, so ties and wins cancel."""
+    """1/2 + 1/2 (P(fires | positive) - P(fires | negative)): amplitudes are alike in both, so ties and wins
+    cancel."""
     shares = [
         (fire * p * label).sum(axis=(0, 1, 2, 3)) / (p * label).sum(axis=(0, 1, 2, 3))
         for label in (positive, ~positive)
@@ -149,7 +158,8 @@ def _answers(dictionary: PlantedDictionary, mean: np.ndarray) -> list[Answer]:
 
 
 class _Moved(NamedTuple):
-    """What moves a feature: a cue (in neutral, behaviour texts), a placebo, a cue further than a placebo, ..."""
+    """What moves a feature: a cue (in neutral, behaviour texts), a placebo, a cue further than a placebo,
+    ..."""
 
     cue: tuple[bool, ...]
     placebo: bool

@@ -25,8 +25,10 @@ class World:
 
     Attributes:
         items: numbers of items, all equally likely.
-        slip: probability that the environment replaces the value of a step by one wrong for the equation as written.
-        digits: size of the value alphabet: two wrong values agree by chance with probability 1 / (digits - 1).
+        slip: probability that the environment replaces the value of a step by one wrong for the equation as
+            written.
+        digits: size of the value alphabet: two wrong values agree by chance with probability 1 / (digits -
+            1).
         max_sentences: longest solution; what is cut off there is wrong.
 
     Raises:
@@ -53,8 +55,8 @@ class State(NamedTuple):
 
     Attributes:
         done: items worked off.
-        carried: an earlier wrong value was built upon. It can no longer be repaired: checks and backtracks see the
-            latest equation as written. (Two errors never cancel in this world.)
+        carried: an earlier wrong value was built upon. It can no longer be repaired: checks and backtracks
+            see the latest equation as written. (Two errors never cancel in this world.)
         wrong: the latest value is wrong for its equation as written.
         status: what is open about it.
     """
@@ -79,8 +81,9 @@ def outcomes(
 ) -> Iterator[tuple[State | Ended, float]]:
     """What a sentence of `kind` leads to, with probabilities that sum to 1.
 
-    Slips hit steps alone. A check re-computes the latest value and finds a contradiction when the two differ: it misses
-    a wrong value only by being wrong in the same way. A backtrack puts its own value in place of the standing one.
+    Slips hit steps alone. A check re-computes the latest value and finds a contradiction when the two differ:
+    it misses a wrong value only by being wrong in the same way. A backtrack puts its own value in place of
+    the standing one.
     """
     if kind == STEP:
         good = (1.0 - world.slip) * skills.step

@@ -1,6 +1,6 @@
 """Views: hoverable tokens, traces, and figures from tidy tables. They open anywhere, offline."""
 
-from reasonmech.locate.lens import logit_lens
+from reasonmech.locate.logit_lens import logit_lens
 from reasonmech.viz.attribution import audit_scatter, faithfulness_curves
 from reasonmech.viz.dashboard import Dashboard, Findings, dashboard
 from reasonmech.viz.dial import dial_curves

@@ -1,4 +1,5 @@
-"""Figures of attribution: what it says against exact patches, and the share of an effect that groups carry."""
+"""Figures of attribution: what it says against exact patches, and the share of an effect that groups
+carry."""
 
 from __future__ import annotations
 
@@ -40,7 +41,10 @@ def audit_scatter(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
     """
     _check(frame, ("site", "feature", "group", "estimate", "exact", "metric", "unit"))
     figure = go.Figure()
-    ends = [float(edge(frame[["estimate", "exact"]].to_numpy(np.float64), initial=0.0)) for edge in (np.min, np.max)]
+    ends = [
+        float(edge(frame[["estimate", "exact"]].to_numpy(np.float64), initial=0.0))
+        for edge in (np.min, np.max)
+    ]
     figure.add_trace(go.Scatter(x=ends, y=ends, mode="lines", line=GUIDE, hoverinfo="skip", showlegend=False))
     for group, (name, mark) in AUDITED.items():
         rows = rows_where(frame, frame["group"] == group)
@@ -66,11 +70,13 @@ def audit_scatter(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
 
 
 def faithfulness_curves(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
-    """Share of a site's full patching effect against the number of features, located groups beside random ones.
+    """Share of a site's full patching effect against the number of features, located groups beside random
+    ones.
 
-    Left: the first n features of the group are patched; 1 is the whole effect. Right: all features but these are; 0
-    says that nothing is left without them. One row of panels per treatment of the coder's error. Bands are 95 %
-    intervals by problem; where the full effect's interval covers 0, or there is one problem, there is none to draw.
+    Left: the first n features of the group are patched; 1 is the whole effect. Right: all features but these
+    are; 0 says that nothing is left without them. One row of panels per treatment of the coder's error. Bands
+    are 95 % intervals by problem; where the full effect's interval covers 0, or there is one problem, there
+    is none to draw.
 
     Args:
         frame: `Faithfulness.curve`; groups marked as controls are drawn in grey, under one name.
@@ -79,7 +85,18 @@ def faithfulness_curves(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
     Raises:
         DataError: columns are missing, there is nothing to draw, or several metrics are in one frame.
     """
-    needed = ("group", "control", "n", "error", "patched", "metric", "unit", "share", "share_low", "share_high")
+    needed = (
+        "group",
+        "control",
+        "n",
+        "error",
+        "patched",
+        "metric",
+        "unit",
+        "share",
+        "share_low",
+        "share_high",
+    )
     _check(frame, needed)
     errors = [error for error in ERRORS if error in set(frame["error"])]
     sides = [side for side in SIDES if side in set(frame["patched"])]
@@ -119,7 +136,10 @@ def _room(values: np.ndarray) -> list[float]:
 
 def _curve(rows: pd.DataFrame, mark: Mark, *, name: str, legend: bool) -> list[go.Scatter]:
     n = rows["n"].to_numpy(np.float64)
-    x, share, low, high = _place(n), *(rows[f"share{end}"].to_numpy(np.float64) for end in ("", "_low", "_high"))
+    x, share, low, high = (
+        _place(n),
+        *(rows[f"share{end}"].to_numpy(np.float64) for end in ("", "_low", "_high")),
+    )
     line = go.Scatter(
         x=x,
         y=share,
@@ -169,5 +189,7 @@ def _finish(figure: go.Figure, title: str, note: str, *, height: int) -> go.Figu
     figure.update_yaxes(zeroline=False)
     if note:
         under = {"xref": "paper", "yref": "paper", "x": 0.0, "y": 1.0, "xanchor": "left", "yanchor": "bottom"}
-        figure.add_annotation(text=note, showarrow=False, yshift=26, font={"size": 13, "color": GREY}, **under)
+        figure.add_annotation(
+            text=note, showarrow=False, yshift=26, font={"size": 13, "color": GREY}, **under
+        )
     return figure.update_layout(template=TEMPLATE, title=title, height=height)

@@ -9,17 +9,22 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
-from reasonmech.locate.facts import FeatureFacts
+from reasonmech.locate.feature_summary.facts import FeatureFacts
 from reasonmech.locate.frames import groups, rows_where
 from reasonmech.viz.svg import Line, curves
 from reasonmech.viz.theme import CONTROL, MARKS
 from reasonmech.viz.traces import traces_html
 
-VERDICT_COLUMNS: Final = ("feature", "attempt", "outcome", "reason")  # those of a `Falsification`, among others
+VERDICT_COLUMNS: Final = (
+    "feature",
+    "attempt",
+    "outcome",
+    "reason",
+)  # those of a `Falsification`, among others
 CLAIM_COLUMNS: Final = ("feature", "claim", "verdict", "reason")  # those of `ladder`
 SCORE_COLUMNS: Final = (
-    "behaviour", "mode", "score", "unit", "value", "low", "high", "train_value", "sign", "p_adjusted", "rate", "n_pos",
-    "n_neg", "n_spans",
+    "behaviour", "mode", "score", "unit", "value", "low", "high", "train_value", "sign", "p_adjusted", "rate",
+    "n_pos", "n_neg", "n_spans",
 )  # fmt: skip
 EXPLORATORY: Final = "exploratory: fewer than 30 positive spans, so look, but claim nothing"
 
@@ -56,7 +61,8 @@ def in_a_line(rows: pd.DataFrame, what: str, said: str) -> str:
 
 
 def _named(examples: pd.DataFrame) -> pd.DataFrame:
-    """Headings name the peak, so that nobody needs to hover for it; those in the middle of the range say so."""
+    """Headings name the peak, so that nobody needs to hover for it; those in the middle of the range say
+    so."""
     headings = {}
     for (name,), rows in groups(examples, ["trace"]):
         peak = rows.iloc[int(rows["activation"].to_numpy().argmax())]
@@ -80,7 +86,8 @@ def _kinds(kinds: pd.DataFrame) -> Markup:
 
 
 def share_line(rate: float, low: float, high: float) -> str:
-    """A share with its interval, where there is one, in percent; it breaks between the two and nowhere else."""
+    """A share with its interval, where there is one, in percent; it breaks between the two and nowhere
+    else."""
     interval = f" [{100 * low:.3g},\u00a0{100 * high:.3g}]" if np.isfinite([low, high]).all() else ""
     return f"{100 * rate:.3g}\u00a0%{interval}"
 
@@ -93,7 +100,9 @@ def _profile(behaviour: str, rows: pd.DataFrame) -> Markup:
             n = int(some["n"].to_numpy().max())
             name = f"{behaviour} began ({n})" if onset else f"could have, and did not ({n})"
             lines.append(_line(name, mark, some, x="offset"))
-    return curves(lines, x_title="tokens from the onset", y_title="mean activation (activation units)", guide=0.0)
+    return curves(
+        lines, x_title="tokens from the onset", y_title="mean activation (activation units)", guide=0.0
+    )
 
 
 def _doses(rows: pd.DataFrame) -> Markup:
@@ -142,18 +151,21 @@ def _outcome(value: object) -> Markup:
 
 def _table(frame: pd.DataFrame, write: Mapping[str, Callable[[Any], str | Markup]]) -> Markup:
     """A small table, every cell escaped; numbers with three digits unless `write` says otherwise."""
-    heads = Markup("").join(Markup("<th>{}</th>").format("" if name == "bar" else name) for name in frame.columns)
+    heads = Markup("").join(
+        Markup("<th>{}</th>").format("" if name == "bar" else name) for name in frame.columns
+    )
     body = Markup("").join(
         Markup("<tr>{}</tr>").format(
             Markup("").join(
-                Markup("<td>{}</td>").format(write.get(str(name), _plain)(value)) for name, value in row.items()
+                Markup("<td>{}</td>").format(write.get(str(name), _plain)(value))
+                for name, value in row.items()
             )
         )
         for row in frame.to_dict("records")
     )
-    return Markup('<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>').format(
-        heads, body
-    )
+    return Markup(
+        '<div class="scroll"><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table></div>'
+    ).format(heads, body)
 
 
 def _plain(value: object) -> str:

@@ -15,17 +15,17 @@ from markupsafe import Markup
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.interventions import Features
 from reasonmech.labels import Labels
-from reasonmech.locate.facts import FeatureFacts, Looking, feature_facts
+from reasonmech.locate.feature_summary.facts import DisplayOptions, FeatureFacts, feature_facts
 from reasonmech.locate.frames import rows_where
 from reasonmech.locate.table import FeatureTable
 from reasonmech.paths import new_directory, write_text
 from reasonmech.rollout import Trace
-from reasonmech.runtime.capture import capture
+from reasonmech.runtime.activations.capture import capture
 from reasonmech.viz.blocks import CLAIM_COLUMNS, VERDICT_COLUMNS, blocks_of, in_a_line, share_line
 
 if TYPE_CHECKING:
     from reasonmech.hosts import Host
-    from reasonmech.runtime.activations import Activations
+    from reasonmech.runtime.activations.activations import Activations
 
 DOSES: Final = ("feature", "behaviour", "arm", "dose", "unit", "value", "low", "high")
 
@@ -76,7 +76,9 @@ class Dashboard:
             for facts in self.facts:
                 body = self._feature(facts, index=True)
                 write_text(partial / f"feature-{facts.feature}.html", _page(f"feature {facts.feature}", body))
-            index = _page(f"features of {self.coder_name}", self._index(search=True), js=Markup(_asset("search.js")))
+            index = _page(
+                f"features of {self.coder_name}", self._index(search=True), js=Markup(_asset("search.js"))
+            )
             write_text(partial / "index.html", index)
         return out
 
@@ -89,14 +91,18 @@ class Dashboard:
         )
         style = Markup(_asset("dashboard.css"))
         return str(
-            Markup('<div class="rm-dash"><style>{}</style>{}{}</div>').format(style, self._index(search=False), folded)
+            Markup('<div class="rm-dash"><style>{}</style>{}{}</div>').format(
+                style, self._index(search=False), folded
+            )
         )
 
     def _of(self, feature: int) -> FeatureFacts:
         for facts in self.facts:
             if facts.feature == feature:
                 return facts
-        raise UnknownNameError("feature of this dashboard", str(feature), [str(f.feature) for f in self.facts])
+        raise UnknownNameError(
+            "feature of this dashboard", str(feature), [str(f.feature) for f in self.facts]
+        )
 
     def _feature(self, facts: FeatureFacts, *, index: bool) -> Markup:
         linked = {f.feature for f in self.facts} if index else set()
@@ -107,9 +113,13 @@ class Dashboard:
             "verdicts": verdicts,
             "doses": doses,
         }
-        findings = {name: frame if frame is None else _rows(frame, facts.feature) for name, frame in frames.items()}
+        findings = {
+            name: frame if frame is None else _rows(frame, facts.feature) for name, frame in frames.items()
+        }
         blocks = blocks_of(facts, linked=linked, findings=findings)
-        return _render("feature.html.j2", self._heading() | {"facts": facts, "blocks": blocks, "index": index})
+        return _render(
+            "feature.html.j2", self._heading() | {"facts": facts, "blocks": blocks, "index": index}
+        )
 
     def _index(self, *, search: bool) -> Markup:
         rows, told = [], self._told()
@@ -127,10 +137,13 @@ class Dashboard:
             rows.append({"feature": facts.feature, "href": f"feature-{facts.feature}.html", "cells": cells})
         headings = ["feature", "fires on", "mean", "largest", "most often in", "promotes"]
         headings += [what + "s" for _, what, _ in told]
-        return _render("index.html.j2", self._heading() | {"rows": rows, "headings": headings, "search": search})
+        return _render(
+            "index.html.j2", self._heading() | {"rows": rows, "headings": headings, "search": search}
+        )
 
     def _told(self) -> list[tuple[pd.DataFrame, str, str]]:
-        """What was judged of the features: a frame, the column that says what, and the one that says how it went."""
+        """What was judged of the features: a frame, the column that says what, and the one that says how it
+        went."""
         claims, verdicts = self.findings.claims, self.findings.verdicts
         judged = [] if claims is None else [(claims, "claim", "verdict")]
         return judged if verdicts is None else [*judged, (verdicts, "attempt", "outcome")]
@@ -151,28 +164,29 @@ def dashboard(
     labels: Sequence[Labels] = (),
     findings: Findings | None = None,
 ) -> Dashboard:
-    """What features do in some texts: examples, onset-aligned profiles, logit lens, rates by kind, neighbours.
+    """What features do in some texts: examples, onset profiles, logit lens, rates by kind, neighbours.
 
-    >>> dashboard(select(table, 8, coder=coder), pair.base, traces=traces, labels=[label(traces, "backtrack")])
+    >>> features = select(table, 8, coder=coder)
+    >>> dashboard(features, pair.base, traces=traces, labels=[label(traces, "backtrack")])
 
     Args:
         traces: texts, cut into sentences.
-        acts: what `capture(host, rollouts of the traces, [features.at])` gave, in memory or a store; None: captured
-            now, into memory.
+        acts: what `capture(host, rollouts of the traces, [features.at])` gave, in memory or a store;
+            None: captured now, into memory.
         labels: opportunities of behaviours, around which the features are profiled.
         findings: scores, verdicts and doses to print on the pages.
 
     Raises:
         MismatchError: coder, activations and host do not belong together.
-        DataError: no trace, or rollouts in place of traces; activations or labels of other texts; a table without
-            its columns.
+        DataError: no trace, or rollouts in place of traces; activations or labels of other texts; a table
+            without its columns.
     """
     findings = Findings() if findings is None else findings
     _check_given(features, traces, labels)
     _check_findings(findings)
     if acts is None:
         acts = capture(host, [trace.rollout for trace in traces], [features.at])
-    facts = feature_facts(features, host, traces=traces, acts=acts, labels=labels, looking=Looking())
+    facts = feature_facts(features, host, traces=traces, acts=acts, labels=labels, display=DisplayOptions())
     return Dashboard(tuple(facts), features.coder.name, host.name, len(traces), findings)
 
 
@@ -198,14 +212,18 @@ def _check_findings(findings: Findings) -> None:
             do="give Findings(table=table, verdicts=falsification.frame, doses=doses, claims=claims)",
         )
     if not isinstance(findings.table, FeatureTable | None):
-        raise DataError(f"table given as {type(findings.table).__name__}", do="give the FeatureTable that found them")
+        raise DataError(
+            f"table given as {type(findings.table).__name__}", do="give the FeatureTable that found them"
+        )
     for name, frame, needed in (
         ("verdicts", findings.verdicts, VERDICT_COLUMNS),
         ("doses", findings.doses, DOSES),
         ("claims", findings.claims, CLAIM_COLUMNS),
     ):
         if not isinstance(frame, pd.DataFrame | None):
-            raise DataError(f"{name} given as {type(frame).__name__}", do=f"give a frame with {', '.join(needed)}")
+            raise DataError(
+                f"{name} given as {type(frame).__name__}", do=f"give a frame with {', '.join(needed)}"
+            )
         if frame is not None and (missing := [column for column in needed if column not in frame]):
             raise DataError(f"{name} without column {', '.join(missing)}", allowed=", ".join(needed))
 
@@ -224,7 +242,9 @@ def _busiest(facts: FeatureFacts) -> str:
 
 def _page(title: str, body: Markup, *, js: Markup | None = None) -> str:
     return str(
-        _render("page.html.j2", {"title": title, "body": body, "css": Markup(_asset("dashboard.css")), "js": js})
+        _render(
+            "page.html.j2", {"title": title, "body": body, "css": Markup(_asset("dashboard.css")), "js": js}
+        )
     )
 
 

@@ -65,8 +65,8 @@ def dose_curves(frame: pd.DataFrame, *, dose: str = "clamped to (activation unit
     """Rate of each behaviour against the clamped value: located features beside matched random ones.
 
     Args:
-        frame: behaviour, place (panel column, such as "at opportunities"), arm, dose, value, low, high (shares). Arms
-            whose name begins with "random" are drawn as controls.
+        frame: behaviour, place (panel column, such as "at opportunities"), arm, dose, value, low, high
+            (shares). Arms whose name begins with "random" are drawn as controls.
         dose: what the dose is, with its unit.
     """
     frame = _checked(frame, ("behaviour", "place", "arm", "dose", "value", "low", "high"))
@@ -98,8 +98,8 @@ def feature_table(frame: pd.DataFrame) -> go.Figure:
     """Held-out value of located features with 95 % intervals, baselines in the same panel.
 
     Args:
-        frame: a `FeatureTable`'s frame, best `table.top(5).frame`; rows without a held-out value are left out.
-            A column `source` (which text), where there is one, is part of the label.
+        frame: a `FeatureTable`'s frame, best `table.top(5).frame`; rows without a held-out value are left
+            out. A column `source` (which text), where there is one, is part of the label.
     """
     needed = ("behaviour", "mode", "site", "kind", "feature", "unit", "value", "low", "high")
     frame = _checked(frame, needed).dropna(subset=["value"])
@@ -145,16 +145,22 @@ def value_by_site(frame: pd.DataFrame) -> go.Figure:
     needed = ("behaviour", "mode", "site", "kind", "unit", "value", "low", "high", "train_value")
     frame = _checked(frame, needed).dropna(subset=["value"])
     if len(found := frame[["behaviour", "mode"]].drop_duplicates()) > 1:
-        raise DataError(f"{len(found)} searches in one figure", do="filter the frame to one behaviour and mode")
+        raise DataError(
+            f"{len(found)} searches in one figure", do="filter the frame to one behaviour and mode"
+        )
     rank = frame.groupby(["site", "kind"])["train_value"].rank(ascending=False, method="first")
-    best = rows_where(frame, (frame["kind"] != "feature") | (rank == 1)).assign(estimate=lambda found: found["value"])
+    best = rows_where(frame, (frame["kind"] != "feature") | (rank == 1)).assign(
+        estimate=lambda found: found["value"]
+    )
     figure = go.Figure()
     for kind, mark in KIND_MARKS.items():
         rows = rows_where(best, best["kind"] == kind)
         if len(rows):
             name = KIND_NAMES.get(kind, "best SAE feature")
             trace = _points(rows, "site", mark, name=name, across=True)
-            figure.add_trace(trace.update(mode="lines+markers", line={"color": mark.colour, "dash": mark.dash}))
+            figure.add_trace(
+                trace.update(mode="lines+markers", line={"color": mark.colour, "dash": mark.dash})
+            )
     unit = str(best["unit"].iloc[0])
     figure.add_hline(y=NULL_VALUE.get(unit, 0.0), line=GUIDE)
     figure.update_yaxes(title=f"{unit}, held out")
@@ -195,14 +201,24 @@ def _detector(kind: str, feature: int, *where: str) -> str:
 def _points(
     rows: pd.DataFrame, label: str, mark: Mark, *, name: str, legend: bool = True, across: bool = False
 ) -> go.Scatter:
-    """Estimates with asymmetric error bars, along y (or, `across`, along x); an infinite end is drawn without a bar."""
+    """Estimates with asymmetric error bars, along y (or, `across`, along x); an infinite end is drawn without
+    a bar."""
     ends = {side: (rows[side] - rows["estimate"]).abs().replace(np.inf, 0.0) for side in ("low", "high")}
     bars = {"type": "data", "array": ends["high"], "arrayminus": ends["low"], "thickness": 2, "width": 5}
     values, position = ("y", "x") if across else ("x", "y")
     return go.Scatter(
-        {values: rows["estimate"], position: list(rows[label]), f"error_{values}": bars | {"color": mark.colour}},
+        {
+            values: rows["estimate"],
+            position: list(rows[label]),
+            f"error_{values}": bars | {"color": mark.colour},
+        },
         mode="markers",
-        marker={"symbol": mark.symbol, "size": 11, "color": mark.colour, "line": {"width": 2, "color": mark.colour}},
+        marker={
+            "symbol": mark.symbol,
+            "size": 11,
+            "color": mark.colour,
+            "line": {"width": 2, "color": mark.colour},
+        },
         name=name,
         showlegend=legend,
         legendgroup=name,

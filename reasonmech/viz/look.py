@@ -10,9 +10,9 @@ import torch
 
 from reasonmech.errors import DataError
 from reasonmech.interventions import Direction, Features
-from reasonmech.locate.tokens import token_pieces
+from reasonmech.locate.feature_summary.tokens import token_pieces
 from reasonmech.rollout import Rollout
-from reasonmech.runtime.capture import capture
+from reasonmech.runtime.activations.capture import capture
 from reasonmech.viz.view import TokenView
 
 if TYPE_CHECKING:
@@ -47,11 +47,15 @@ def look(
     axis = _axis(axis, features)
     axis.check(host)
     if not isinstance(text, str | Rollout):
-        raise DataError(f"{type(text).__name__} in place of a text", do="look at one: a string, or rollouts[0]")
+        raise DataError(
+            f"{type(text).__name__} in place of a text", do="look at one: a string, or rollouts[0]"
+        )
     acts = capture(host, [text], [axis.at], progress=False)
     x = acts.at(axis.at).float()
     if len(x) == 0:
-        raise DataError("nothing to look at: the text has no tokens", do="give a text that the tokenizer knows")
+        raise DataError(
+            "nothing to look at: the text has no tokens", do="give a text that the tokenizer knows"
+        )
     with torch.no_grad():
         values = axis.read(x).float().cpu().numpy().astype(np.float64)
     name = text.problem.id if isinstance(text, Rollout) else host.name
@@ -59,19 +63,26 @@ def look(
     return TokenView(f"{name} at {axis.at}", tuple(pieces), values, _labels(axis))
 
 
-def _axis(axis: SparseCoder | Features | Direction, features: Sequence[int] | Features | None) -> Features | Direction:
+def _axis(
+    axis: SparseCoder | Features | Direction, features: Sequence[int] | Features | None
+) -> Features | Direction:
     if isinstance(axis, Features | Direction):
         if features is not None:
             raise DataError(
-                f"{type(axis).__name__} and features were both given", do="leave features out, or give the coder"
+                f"{type(axis).__name__} and features were both given",
+                do="leave features out, or give the coder",
             )
         return axis
     if isinstance(features, Features):
         return features
     if isinstance(features, int):
-        raise DataError(f"features given as one number, {features}", do=f"look(host, text, coder, [{features}])")
+        raise DataError(
+            f"features given as one number, {features}", do=f"look(host, text, coder, [{features}])"
+        )
     if features is None:
-        raise DataError(f"a coder of {axis.d_sae} features and none named", do="look(host, text, coder, [index, ...])")
+        raise DataError(
+            f"a coder of {axis.d_sae} features and none named", do="look(host, text, coder, [index, ...])"
+        )
     return Features(axis, tuple(features))
 
 

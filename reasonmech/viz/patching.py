@@ -26,21 +26,34 @@ NAMES: Final = {
 
 
 def patch_heatmap(frame: pd.DataFrame, *, value: Shown = "normalised") -> go.Figure:
-    """Effect of patching each site (rows, one panel per kind) at each place (columns), colours symmetric about 0.
+    """Effect of patching each site (rows, one panel per kind) at each place (columns), colours symmetric
+    about 0.
 
-    A number (or, where there is no room, a dot) stands in the cells whose 95 % interval excludes 0, and in all cells
-    where one problem gives no interval. A grey cell has no value: its gap is 0, or no text has that place.
+    A number (or, where there is no room, a dot) stands in the cells whose 95 % interval excludes 0, and in
+    all cells where one problem gives no interval. A grey cell has no value: its gap is 0, or no text has that
+    place.
 
     Args:
         frame: `PatchGrid.mean`, or rows of it.
         value: "normalised" (share of what patching everything would do) or "effect", in the metric's unit.
 
     Raises:
-        DataError: columns are missing, there is nothing to draw, or several metrics or directions are in one frame.
+        DataError: columns are missing, there is nothing to draw, or several metrics or directions are in one
+            frame.
     """
     if value not in get_args(Shown):
         raise UnknownNameError("value of a patch heatmap", str(value), get_args(Shown))
-    needed = ("site", "kind", "position", "metric", "unit", "direction", value, f"{value}_low", f"{value}_high")
+    needed = (
+        "site",
+        "kind",
+        "position",
+        "metric",
+        "unit",
+        "direction",
+        value,
+        f"{value}_low",
+        f"{value}_high",
+    )
     _check(frame, needed)
     kinds, places = list(dict.fromkeys(frame["kind"])), list(dict.fromkeys(frame["position"].astype(str)))
     columns = min(2, len(kinds))
@@ -76,7 +89,8 @@ def effect_parts(frame: pd.DataFrame) -> go.Figure:
         frame: `Effects.mean`, or several of them concatenated.
 
     Raises:
-        DataError: columns are missing, there is nothing to draw, or several metrics or directions are in one frame.
+        DataError: columns are missing, there is nothing to draw, or several metrics or directions are in one
+            frame.
     """
     needed = (
         "site",
@@ -95,7 +109,12 @@ def effect_parts(frame: pd.DataFrame) -> go.Figure:
             go.Scatter(
                 x=frame[part],
                 y=[len(labels) - 1 - i + shift for i in range(len(labels))],
-                error_x={"type": "data", "array": ends["high"], "arrayminus": ends["low"], "color": mark.colour},
+                error_x={
+                    "type": "data",
+                    "array": ends["high"],
+                    "arrayminus": ends["low"],
+                    "color": mark.colour,
+                },
                 mode="markers",
                 marker={"symbol": mark.symbol, "size": 11, "color": mark.colour},
                 name=part,
@@ -104,7 +123,9 @@ def effect_parts(frame: pd.DataFrame) -> go.Figure:
             )
         )
     figure.add_vline(x=0.0, line={"color": GREY, "dash": "dot", "width": 1.5})
-    figure.update_yaxes(tickvals=list(range(len(labels))), ticktext=labels[::-1], showgrid=False, zeroline=False)
+    figure.update_yaxes(
+        tickvals=list(range(len(labels))), ticktext=labels[::-1], showgrid=False, zeroline=False
+    )
     metric, unit, direction = (str(frame[name].iloc[0]) for name in ("metric", "unit", "direction"))
     figure.update_xaxes(title=f"change of {metric}, {unit}")
     return figure.update_layout(template=TEMPLATE, title=NAMES[direction], height=220 + 60 * len(labels))
@@ -131,7 +152,8 @@ def _panel(rows: pd.DataFrame, places: Sequence[str], value: Shown) -> go.Heatma
         text=text,
         texttemplate="%{text}",
         customdata=np.stack([low, high, np.broadcast_to(np.array(sites)[:, None], z.shape)], axis=-1),
-        hovertemplate="%{customdata[2]} at %{x}: %{z:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]<extra></extra>",
+        hovertemplate="%{customdata[2]} at %{x}: %{z:.3f} [%{customdata[0]:.3f}, "
+        "%{customdata[1]:.3f}]<extra></extra>",
         coloraxis="coloraxis",
         xgap=1,
         ygap=1,

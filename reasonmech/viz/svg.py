@@ -91,15 +91,19 @@ class _Frame(NamedTuple):
 
 def _curve(line: Line, frame: _Frame) -> Markup:
     known = np.isfinite(line.low) & np.isfinite(line.high)
-    upper = [f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in zip(line.x[known], line.high[known], strict=True)]
-    lower = [f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in zip(line.x[known], line.low[known], strict=True)]
+    upper = [
+        f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in zip(line.x[known], line.high[known], strict=True)
+    ]
+    lower = [
+        f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in zip(line.x[known], line.low[known], strict=True)
+    ]
     band = Markup('<polygon points="{}" fill="{}" opacity="0.18"/>').format(
         " ".join([*upper, *reversed(lower)]), line.mark.colour
     )
     points = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in zip(line.x, line.y, strict=True))
-    stroke = Markup('<polyline points="{}" fill="none" stroke="{}" stroke-width="2" stroke-dasharray="{}"/>').format(
-        points, line.mark.colour, DASHES[line.mark.dash]
-    )
+    stroke = Markup(
+        '<polyline points="{}" fill="none" stroke="{}" stroke-width="2" stroke-dasharray="{}"/>'
+    ).format(points, line.mark.colour, DASHES[line.mark.dash])
     dots = Markup("").join(
         Markup('<circle cx="{:.1f}" cy="{:.1f}" r="3" fill="{}"><title>{}</title></circle>').format(
             frame.x(x), frame.y(y), line.mark.colour, f"{line.name}, {x:g}: {y:.3g} [{low:.3g}, {high:.3g}]"
@@ -122,15 +126,15 @@ def _axes(frame: _Frame, x_title: str, y_title: str) -> Markup:
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dash: str) -> Markup:
-    return Markup('<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" stroke="{}" stroke-dasharray="{}"/>').format(
-        x1, y1, x2, y2, colour, dash
-    )
+    return Markup(
+        '<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" stroke="{}" stroke-dasharray="{}"/>'
+    ).format(x1, y1, x2, y2, colour, dash)
 
 
 def _text(x: float, y: float, text: str, anchor: str) -> Markup:
-    return Markup('<text x="{:.1f}" y="{:.1f}" text-anchor="{}" font-size="11" fill="#4b5563">{}</text>').format(
-        x, y, anchor, text
-    )
+    return Markup(
+        '<text x="{:.1f}" y="{:.1f}" text-anchor="{}" font-size="11" fill="#4b5563">{}</text>'
+    ).format(x, y, anchor, text)
 
 
 def _sign(mark: Mark) -> str:

@@ -15,7 +15,18 @@ from reasonmech.locate.frames import groups
 from reasonmech.viz.patching import DIVERGING
 from reasonmech.viz.theme import CONTROL, GREY, INK, MARKS, PALE, TEMPLATE, Mark, tint
 
-NEEDED: Final = ("axis", "verb", "amount", "where", "seed", "metric", "unit", "effect", "effect_low", "effect_high")
+NEEDED: Final = (
+    "axis",
+    "verb",
+    "amount",
+    "where",
+    "seed",
+    "metric",
+    "unit",
+    "effect",
+    "effect_low",
+    "effect_high",
+)
 MAX_LINES: Final = len(MARKS)
 MAX_NUMBERED: Final = 14  # columns of a panel that leave room for a number in every cell
 MAX_COLUMNS: Final = 2
@@ -30,16 +41,21 @@ def sweep_curves(frame: pd.DataFrame) -> go.Figure:
         frame: `SweepTable.mean`, or rows of it: one verb and metric, at most six axes that are no controls.
 
     Raises:
-        DataError: columns are missing, nothing to draw, several verbs or metrics, or too many axes to tell apart.
+        DataError: columns are missing, nothing to draw, several verbs or metrics, or too many axes to tell
+            apart.
     """
     _check(frame)
     own = [axis for axis in dict.fromkeys(frame["axis"]) if not _is_control(axis)]
     if len(own) > MAX_LINES:
         raise DataError(
-            f"{len(own)} axes in one figure of lines", allowed=f"at most {MAX_LINES}", do="draw sweep_map, or fewer"
+            f"{len(own)} axes in one figure of lines",
+            allowed=f"at most {MAX_LINES}",
+            do="draw sweep_map, or fewer",
         )
     places = list(dict.fromkeys(frame["where"]))
-    figure = make_subplots(rows=1, cols=len(places), shared_yaxes=True, subplot_titles=places, horizontal_spacing=0.04)
+    figure = make_subplots(
+        rows=1, cols=len(places), shared_yaxes=True, subplot_titles=places, horizontal_spacing=0.04
+    )
     shown: set[str] = set()
     for (where, axis, _), rows in groups(frame.fillna({"seed": -1}), ["where", "axis", "seed"]):
         mark, name = (CONTROL, "random") if _is_control(axis) else (MARKS[own.index(axis)], str(axis))
@@ -56,21 +72,24 @@ def sweep_curves(frame: pd.DataFrame) -> go.Figure:
 def sweep_map(frame: pd.DataFrame) -> go.Figure:
     """Change of the metric for every axis (rows) and amount (columns), one panel per mask, symmetric about 0.
 
-    A number (or, where there is no room, a dot) stands in the cells whose 95 % interval excludes 0. A cell without
-    colour was not measured.
+    A number (or, where there is no room, a dot) stands in the cells whose 95 % interval excludes 0. A cell
+    without colour was not measured.
 
     Args:
         frame: `SweepTable.mean`, or rows of it: one verb and metric.
 
     Raises:
-        DataError: columns are missing, nothing to draw, or several verbs or metrics, or two numbers for one cell.
+        DataError: columns are missing, nothing to draw, or several verbs or metrics, or two numbers for one
+            cell.
     """
     _check(frame)
     seeds = frame["seed"].map(lambda seed: "" if pd.isna(seed) else f" · seed {seed}")
     given = frame["amount"].map(lambda amount: "" if np.isnan(amount) else f"{amount:g}")
     frame = frame.assign(row=frame["axis"] + seeds, column=given)
     if bool(frame.duplicated(subset=["row", "column", "where"]).any()):
-        raise DataError("two configurations of one axis, amount and mask", do="filter the frame, or rename the axes")
+        raise DataError(
+            "two configurations of one axis, amount and mask", do="filter the frame, or rename the axes"
+        )
     names = list(dict.fromkeys(frame["row"]))
     amounts = list(dict.fromkeys(frame.sort_values(by="amount")["column"]))
     places = list(dict.fromkeys(frame["where"]))
@@ -101,7 +120,9 @@ def sweep_map(frame: pd.DataFrame) -> go.Figure:
 
 def _check(frame: pd.DataFrame) -> None:
     if missing := [name for name in NEEDED if name not in frame]:
-        raise DataError(f"the figure needs columns {', '.join(missing)}", allowed="SweepTable.mean, or rows of it")
+        raise DataError(
+            f"the figure needs columns {', '.join(missing)}", allowed="SweepTable.mean, or rows of it"
+        )
     if frame.empty:
         raise DataError("the figure has no rows to draw", do="check the filter that made this frame")
     for name in ("verb", "metric"):

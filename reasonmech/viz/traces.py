@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reasonmech.errors import DataError, NonFiniteError
-from reasonmech.locate.tokens import TOKEN_COLUMNS
+from reasonmech.locate.feature_summary.tokens import TOKEN_COLUMNS
 
 STYLE = """
 .rm-traces { font: 15px/2.1 Inter, 'Segoe UI', Helvetica, Arial, sans-serif; color: #1b1f24;
@@ -26,8 +26,9 @@ STYLE = """
 .rm-traces .words { white-space: pre-wrap; margin: 0; padding-right: 7em; overflow-wrap: anywhere; }
 .rm-traces .t { position: relative; background: rgba(0, 114, 178, calc(var(--a, 0) * 0.55));
   border-bottom: calc(var(--a, 0) * 5px) solid #0072B2; }
-.rm-traces .t[data-v]:hover::after { content: attr(data-v); position: absolute; left: 0; top: 100%; z-index: 9;
-  white-space: pre; background: #1b1f24; color: white; font-size: 12px; line-height: 1.5; padding: 4px 8px;
+.rm-traces .t[data-v]:hover::after { content: attr(data-v); position: absolute; left: 0; top: 100%;
+  z-index: 9; white-space: pre; background: #1b1f24; color: white; font-size: 12px; line-height: 1.5;
+  padding: 4px 8px;
   border-radius: 4px; pointer-events: none; }
 @media (max-width: 700px) {
   .rm-traces .words { padding-right: 0; }
@@ -36,8 +37,9 @@ STYLE = """
 .rm-traces .env { font-style: italic; color: #6b3d00; }
 .rm-traces .slip { outline: 2px dashed #D55E00; outline-offset: 1px; }
 .rm-traces .steered { border-top: 3px double #009E73; }
-.rm-traces .tag { font-size: 10.5px; font-weight: 600; letter-spacing: 0.02em; padding: 1px 4px; margin: 0 2px 0 5px;
-  border-radius: 3px; background: #e6e8eb; color: #374151; white-space: nowrap; user-select: none; }
+.rm-traces .tag { font-size: 10.5px; font-weight: 600; letter-spacing: 0.02em; padding: 1px 4px;
+  margin: 0 2px 0 5px; border-radius: 3px; background: #e6e8eb;
+  color: #374151; white-space: nowrap; user-select: none; }
 .rm-traces .tag.slipped { background: #D55E00; color: white; }
 """
 KEY = (
@@ -52,8 +54,9 @@ def traces_html(frame: pd.DataFrame, features: Sequence[str]) -> str:
     """A fragment of HTML that shows traces token by token; everything in it is escaped, and it loads nothing.
 
     Args:
-        frame: rows of `reasonmech.locate.tokens.token_frame`, of one or more traces.
-        features: activation columns to offer, the first one shown at once; shades are relative to a column's maximum.
+        frame: rows of `reasonmech.locate.feature_summary.tokens.token_frame`, of one or more traces.
+        features: activation columns to offer, the first one shown at once; shades are relative to a column's
+            maximum.
 
     Raises:
         DataError: a column is missing, or there is no row.
@@ -62,7 +65,9 @@ def traces_html(frame: pd.DataFrame, features: Sequence[str]) -> str:
     if missing := [name for name in (*TOKEN_COLUMNS, *features) if name not in frame]:
         raise DataError(f"traces need columns {', '.join(missing)}", allowed=", ".join(TOKEN_COLUMNS))
     if frame.empty or not features:
-        raise DataError(f"{len(frame)} tokens and {len(features)} features to show", do="give at least one of each")
+        raise DataError(
+            f"{len(frame)} tokens and {len(features)} features to show", do="give at least one of each"
+        )
     values = frame[list(features)].to_numpy(np.float64)
     if not np.isfinite(values).all():
         raise NonFiniteError("a trace with NaN or infinite activations", do="check the activations")
@@ -83,7 +88,9 @@ def traces_html(frame: pd.DataFrame, features: Sequence[str]) -> str:
 
 
 def _word(row: dict[str, object], values: np.ndarray, peaks: np.ndarray, features: Sequence[str]) -> str:
-    marks = [css for css, flag in (("env", "environment"), ("slip", "slip"), ("steered", "steered")) if row[flag]]
+    marks = [
+        css for css, flag in (("env", "environment"), ("slip", "slip"), ("steered", "steered")) if row[flag]
+    ]
     shade = ";".join(f"--a{i}:{v:.2f}" for i, v in enumerate((values / peaks).clip(0, 1)) if v >= 0.005)
     lines = [f"{name}: {value:.3g}" for name, value in zip(features, values, strict=True)]
     hover = html.escape("\n".join([*lines, *marks])).replace("\n", "&#10;")

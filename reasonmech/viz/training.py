@@ -22,7 +22,8 @@ _PANELS = {
 
 
 def training_curves(coders: Sequence[SparseCoder]) -> go.Figure:
-    """How coders were trained: variance explained, features per token, dead features and loss against tokens read.
+    """How coders were trained: variance explained, features per token, dead features and loss against tokens
+    read.
 
     What was recorded, unsmoothed: one batch per point. Losses of different architectures do not compare.
 

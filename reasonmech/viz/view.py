@@ -11,7 +11,9 @@ import numpy as np
 
 from reasonmech.errors import DataError, NonFiniteError
 
-_OPEN_DIV = 'style="margin: 15px 0;"/>'  # circuitsvis leaves its div open: all that follows would vanish into it
+_OPEN_DIV = (
+    'style="margin: 15px 0;"/>'  # circuitsvis leaves its div open: all that follows would vanish into it
+)
 
 
 @final
@@ -19,8 +21,9 @@ _OPEN_DIV = 'style="margin: 15px 0;"/>'  # circuitsvis leaves its div open: all 
 class TokenView:
     """Tokens with one or more values each; hover a token to read them, click a label to colour by it.
 
-    Drawn by CircuitsVis from its local source: displaying makes no network call (its own display opens google.com) and
-    the page loads nothing. Tokens are escaped, so `<think>` is shown and `</script>` ends nothing.
+    Drawn by CircuitsVis from its local source: displaying makes no network call (its own display opens
+    google.com) and the page loads nothing. Tokens are escaped, so `<think>` is shown and `</script>` ends
+    nothing.
 
     Attributes:
         title: heads the view.
@@ -37,7 +40,8 @@ class TokenView:
     def __post_init__(self) -> None:
         if self.values.shape != (len(self.pieces), len(self.labels)) or not self.labels or not self.pieces:
             raise DataError(
-                f"values of shape {self.values.shape} for {len(self.pieces)} tokens and {len(self.labels)} labels",
+                f"values of shape {self.values.shape} for {len(self.pieces)} tokens and {len(self.labels)} "
+                "labels",
                 do="give values [token, label], at least one of each",
             )
         if not np.isfinite(self.values).all():
@@ -54,9 +58,13 @@ class TokenView:
         else:
             import torch
 
-            rendered = colored_tokens_multi(tokens, torch.from_numpy(self.values), [_plain(x) for x in self.labels])
+            rendered = colored_tokens_multi(
+                tokens, torch.from_numpy(self.values), [_plain(x) for x in self.labels]
+            )
         source = rendered.local_src.replace(_OPEN_DIV, _OPEN_DIV.replace("/>", "></div>"), 1)
-        caption = f"{html.escape(self.title)} · {html.escape(', '.join(self.labels))} · max {self.values.max():.3g}"
+        caption = (
+            f"{html.escape(self.title)} · {html.escape(', '.join(self.labels))} · max {self.values.max():.3g}"
+        )
         heading = f'<figcaption style="font: 14px sans-serif">{caption}</figcaption>'
         return f'<figure style="margin: 0">{heading}{source}</figure>'
 

@@ -1,4 +1,5 @@
-"""attribute, audit and faithfulness against plain autograd through TransformerLens and against exact patches."""
+"""attribute, audit and faithfulness against plain autograd through TransformerLens and against exact
+patches."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def measured(host: Host, text: str, plan: list) -> float:
 
 
 def by_autograd(host: Host, coder: SparseCoder, target: str, source: str) -> tuple[Tensor, float]:
-    """The definition in ten lines: gradient through the TransformerLens twin, times decoder rows, times difference."""
+    """The definition in ten lines: gradient through the TransformerLens twin, times decoder rows, times
+    difference."""
     site, seen = str(coder.site), []
 
     def keep(x: Tensor, hook: object) -> Tensor:
@@ -72,13 +74,17 @@ def of_text(attribution: Attribution, coder: SparseCoder, text: int) -> tuple[Te
     rows = rows[rows["text"] == text]
     effects = torch.zeros(coder.d_sae)
     named = rows[rows["node"] == "feature"]
-    effects[torch.tensor(named["feature"].to_numpy(dtype=np.int64))] = torch.tensor(named["effect"].to_numpy()).float()
+    effects[torch.tensor(named["feature"].to_numpy(dtype=np.int64))] = torch.tensor(
+        named["effect"].to_numpy()
+    ).float()
     return effects, float(rows[rows["node"] == "error"]["effect"].sum())
 
 
 @pytest.mark.parametrize("direction", ["denoise", "noise"])
 @pytest.mark.parametrize("arch", ARCHITECTURES)
-def test_all_features_of_all_sites_at_once_are_what_autograd_through_the_bridge_says(arch: str, direction: str) -> None:
+def test_all_features_of_all_sites_at_once_are_what_autograd_through_the_bridge_says(
+    arch: str, direction: str
+) -> None:
     host = tiny_host(arch)
     sites = ["resid_pre.1", "mlp_out.1", "attn_out.2", "resid_post.2"]
     coders = [tiny_coder(host, site) for site in sites if host.lens_hook(site) is not None]
@@ -104,9 +110,14 @@ def test_an_answer_of_several_tokens_is_summed_over_the_rows_that_it_needs(arch:
     slope = torch.autograd.functional.jacobian
     for text in range(len(CLEAN)):
         ids = host.encode(CORRUPT[text])
-        x, x_source = held_at(host, "resid_post.1", ids), held_at(host, "resid_post.1", host.encode(CLEAN[text]))
+        x, x_source = (
+            held_at(host, "resid_post.1", ids),
+            held_at(host, "resid_post.1", host.encode(CLEAN[text])),
+        )
         g = slope(lambda stream, ids=ids: value(ids, stream), x)
-        expected = ((coder.encode(x_source) - coder.encode(x)) * (g @ coder.rows(range(coder.d_sae)).T)).sum(0)
+        expected = ((coder.encode(x_source) - coder.encode(x)) * (g @ coder.rows(range(coder.d_sae)).T)).sum(
+            0
+        )
         effects, error = of_text(found, coder, text)
         assert float(expected.abs().max()) > 1e-2, "nothing to compare"
         torch.testing.assert_close(effects, expected.detach(), **CLOSE)
@@ -156,7 +167,11 @@ def test_integrated_gradients_add_up_to_the_exact_patch_of_the_site(site: str) -
     host = tiny_host()
     coder, metric = tiny_coder(host, site), logit_diff(host, good=GOOD, bad=BAD)
     totals = {}
-    for name, method, steps in (("first order", "gradient", 1), ("10", "integrated", 10), ("200", "integrated", 200)):
+    for name, method, steps in (
+        ("first order", "gradient", 1),
+        ("10", "integrated", 10),
+        ("200", "integrated", 200),
+    ):
         found = attribute(host, CLEAN, CORRUPT, coder, metric=metric, method=method, steps=steps)
         totals[name] = float(found.by_site["total"].iloc[0])
     exact = np.mean([whole_patch(host, site, text) for text in range(len(CLEAN))])
@@ -176,7 +191,9 @@ def test_audited_effects_are_single_patches_run_alone() -> None:
     metric = logit_diff(host, good=GOOD, bad=BAD)
     found = audit(attribute(host, CLEAN, CORRUPT, coder, metric=metric), top=3, sample=2, seed=1)
     assert found.table["exact"].abs().max() > 1e-2
-    for feature, exact in found.table[found.table["node"] == "feature"][["feature", "exact"]].itertuples(index=False):
+    for feature, exact in found.table[found.table["node"] == "feature"][["feature", "exact"]].itertuples(
+        index=False
+    ):
         effects = [
             measured(host, CORRUPT[i], [patch(Features(coder, (int(feature),)), source_of(host, i))])
             - measured(host, CORRUPT[i], [])
@@ -188,7 +205,9 @@ def test_audited_effects_are_single_patches_run_alone() -> None:
     for i, text in enumerate(CORRUPT):
         x, y = held_at(host, "resid_post.1", host.encode(text)), source_of(host, i)
         moved = y - coder.decode(coder.encode(y)) - (x - coder.decode(coder.encode(x)))
-        effects.append(measured(host, text, [patch(Whole("resid_post.1"), x + moved)]) - measured(host, text, []))
+        effects.append(
+            measured(host, text, [patch(Whole("resid_post.1"), x + moved)]) - measured(host, text, [])
+        )
     assert error == pytest.approx(np.mean(effects), abs=2e-4)
 
 
@@ -213,11 +232,15 @@ def test_a_group_is_patched_as_the_verb_does_it_error_kept_and_dropped() -> None
         for error in ("keep", "drop"):
             for patched, features in (("group", tuple(group)), ("rest", rest)):
                 plan = [patch(Features(coder, features), source_of(host, i), error=error)]
-                assert point(found.table, i, 5, error, patched) == pytest.approx(measured(host, text, plan), abs=2e-4)
+                assert point(found.table, i, 5, error, patched) == pytest.approx(
+                    measured(host, text, plan), abs=2e-4
+                )
         whole = measured(host, text, [patch(Whole("resid_post.1"), source_of(host, i))])
         assert point(found.table, i, 0, "patch", "rest") == pytest.approx(whole, abs=2e-4)
         x = held_at(host, "resid_post.1", host.encode(text))
-        minus = source_of(host, i) - (coder.encode(source_of(host, i)) - coder.encode(x))[:, group] @ coder.rows(group)
+        minus = source_of(host, i) - (coder.encode(source_of(host, i)) - coder.encode(x))[
+            :, group
+        ] @ coder.rows(group)
         left = measured(host, text, [patch(Whole("resid_post.1"), minus)])
         assert point(found.table, i, 5, "patch", "rest") == pytest.approx(left, abs=2e-4)
 

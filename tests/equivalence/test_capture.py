@@ -9,7 +9,12 @@ from reasonmech.runtime import capture
 from reasonmech.testing import ARCHITECTURES, tiny_host
 
 TEXTS = [" ".join(f"w{(7 * i + 3 * j) % 50}" for j in range(1 + (5 * i) % 13)) for i in range(20)]
-HOOKS = {"resid_pre": "hook_in", "attn_out": "hook_attn_out", "mlp_out": "hook_mlp_out", "resid_post": "hook_out"}
+HOOKS = {
+    "resid_pre": "hook_in",
+    "attn_out": "hook_attn_out",
+    "mlp_out": "hook_mlp_out",
+    "resid_post": "hook_out",
+}
 SITES = [f"{kind}.{layer}" for kind in HOOKS for layer in (0, 2)]
 ROUNDING = 1e-5  # fp32, relative to the largest value: other batch shapes, and eager attention against sdpa
 

@@ -28,10 +28,10 @@ from reasonmech.interventions import (
     prompt,
     steer,
 )
-from reasonmech.runtime.cells import Cell, run_cells
+from reasonmech.runtime.batched.cells import Cell, run_cells
+from reasonmech.runtime.batched.prefix import Prefix
 from reasonmech.runtime.forward import forward, texts_of
 from reasonmech.runtime.passes import Text, run_passes
-from reasonmech.runtime.prefix import Prefix
 from reasonmech.runtime.readout import Reading
 from reasonmech.testing import ARCHITECTURES, HEAD_GAIN, tiny_coder, tiny_host
 
@@ -54,7 +54,9 @@ class Says:
         return (some + 0.1 * reading.rows) / HEAD_GAIN
 
 
-def alone(host: Host, text: str, number: int, plan: list[Intervention], readout: Says) -> tuple[float, int, int]:
+def alone(
+    host: Host, text: str, number: int, plan: list[Intervention], readout: Says
+) -> tuple[float, int, int]:
     """The definition: one text, run by itself with each continuation."""
     ids = host.encode(text)
     runs = readout.continuations(host, number + 1)[number]
@@ -76,9 +78,13 @@ def direction(seed: int, site: str) -> Direction:
 
 
 def plans(host: Host) -> list[list[Intervention]]:
-    """Every way in which cells meet in a batch: same and other sites, edits shared or not, two at a site, none."""
+    """Every way in which cells meet in a batch: same and other sites, edits shared or not, two at a site,
+    none."""
     features, last = Features(tiny_coder(host), (3, 5)), direction(1, f"resid_post.{host.n_layers - 1}")
-    early, source = direction(0, "resid_post.0"), 3 * torch.randn(7, 32, generator=torch.Generator().manual_seed(4))
+    early, source = (
+        direction(0, "resid_post.0"),
+        3 * torch.randn(7, 32, generator=torch.Generator().manual_seed(4)),
+    )
     shared = clamp(features, 6.0)
     return [
         [steer(early, 4.0, where=at(1))],
@@ -87,7 +93,11 @@ def plans(host: Host) -> list[list[Intervention]]:
         [patch(Whole("resid_post.1"), source, where=at(0, 2))],
         [ablate(Whole("mlp_out.1"), where=prompt(-2))],
         [steer(last, 9.0, where=prompt(-1))],
-        [steer(early, 4.0, where=at(1)), clamp(features, 2.0), ablate(direction(2, "resid_post.1"), where=prompt(1))],
+        [
+            steer(early, 4.0, where=at(1)),
+            clamp(features, 2.0),
+            ablate(direction(2, "resid_post.1"), where=prompt(1)),
+        ],
         [ablate(direction(2, "resid_post.1")), shared],
         [steer(direction(3, "resid_pre.0"), 5.0, where=prompt(1, 2))],
         [steer(direction(5, "resid_post.1"), 7.0, when=above(early, 0.0))],
@@ -147,7 +157,10 @@ def test_blocks_below_and_columns_before_the_first_edit_do_not_run() -> None:
         block.mlp.register_forward_hook(lambda m, args, out, i=i: seen.append((i, out.shape[1])))
         for i, block in enumerate(host.layers)
     ]
-    texts, cell = texts_of(host, TEXTS[2:3], {}), Cell(0, (steer(direction(0, "resid_post.1"), 4.0, where=at(4)),))
+    texts, cell = (
+        texts_of(host, TEXTS[2:3], {}),
+        Cell(0, (steer(direction(0, "resid_post.1"), 4.0, where=at(4)),)),
+    )
     run_cells(host, texts, [cell], Says(runs=((7,),)))
     for handle in handles:
         handle.remove()
@@ -170,7 +183,9 @@ def test_a_short_memory_halves_the_batch_says_so_and_loses_nothing(monkeypatch: 
     monkeypatch.setattr(Prefix, "run", small)
     with pytest.warns(UserWarning, match="out of memory with 12 cells at once; going on with 6"):
         found = run_cells(host, texts, cells, readout)
-    assert torch.allclose(found.value, expected.value, atol=2e-5) and torch.equal(found.n_fired, expected.n_fired)
+    assert torch.allclose(found.value, expected.value, atol=2e-5) and torch.equal(
+        found.n_fired, expected.n_fired
+    )
     assert sizes == [12, 6, 3, 3, 3, 3]
 
 
@@ -182,7 +197,9 @@ def test_one_cell_that_does_not_fit_is_an_error(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(Prefix, "run", none)
     with pytest.raises(MemoryError, match="one cell alone"):
-        run_cells(host, texts_of(host, TEXTS, {}), [Cell(0, (steer(direction(0, "resid_post.1"), 1.0),))], Says())
+        run_cells(
+            host, texts_of(host, TEXTS, {}), [Cell(0, (steer(direction(0, "resid_post.1"), 1.0),))], Says()
+        )
 
 
 def test_what_means_nothing_is_refused() -> None:
@@ -190,7 +207,10 @@ def test_what_means_nothing_is_refused() -> None:
     vector = steer(direction(0, "resid_post.1"), 4.0, where=everywhere())
     with pytest.raises(NeverFiredError, match=r"names no token of text 1"):
         run_cells(
-            host, texts, [Cell(1, (steer(direction(0, "resid_post.1"), 1.0, where=at(per_row=[(0,), ()])),))], Says()
+            host,
+            texts,
+            [Cell(1, (steer(direction(0, "resid_post.1"), 1.0, where=at(per_row=[(0,), ()])),))],
+            Says(),
         )
     with pytest.raises(DataError, match="position 4; text 1 has 3 tokens"):
         run_cells(host, texts, [Cell(1, (steer(direction(0, "resid_post.1"), 1.0, where=at(4)),))], Says())

@@ -43,7 +43,13 @@ def topk(pre: Tensor) -> Tensor:
 
 def sparsify(path: Path, **changes: object) -> Path:
     path.mkdir(parents=True)
-    config = {"activation": "topk", "expansion_factor": 2, "normalize_decoder": True, "num_latents": 0, "k": K}
+    config = {
+        "activation": "topk",
+        "expansion_factor": 2,
+        "normalize_decoder": True,
+        "num_latents": 0,
+        "k": K,
+    }
     (path / "cfg.json").write_text(json.dumps(config | {"multi_topk": False, "d_in": D_IN} | changes))
     weights = {"encoder.weight": ENCODER, "encoder.bias": B_ENC, "W_dec": DECODER, "b_dec": B_DEC}
     save_file(weights, path / "sae.safetensors")
@@ -59,7 +65,11 @@ def test_a_local_coder_of_sparsify_is_its_own_formula(tmp_path: Path) -> None:
     torch.testing.assert_close(coder.encode(X), features, atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(coder.decode(features), features @ DECODER + B_DEC, atol=1e-5, rtol=1e-5)
     assert isinstance(coder, SAELensCoder)
-    assert (str(coder.site), coder.model_name, coder.model_hash) == ("resid_post.2", "owner/tiny-llama-0", None)
+    assert (str(coder.site), coder.model_name, coder.model_hash) == (
+        "resid_post.2",
+        "owner/tiny-llama-0",
+        None,
+    )
     assert coder.record["source"]["sha256"] == hash_file(path / "sae.safetensors")
     coder.save(tmp_path / "again")
     assert load_coder(tmp_path / "again").weight_hash == coder.weight_hash
@@ -71,7 +81,9 @@ def test_saelens_converter_of_that_layout_is_wrong(tmp_path: Path) -> None:
     path = sparsify(tmp_path / "run" / "layers.2")
     converter = sae_lens.loading.pretrained_sae_loaders.sparsify_disk_loader
     config, state = converter(path)
-    assert config["apply_b_dec_to_input"] is False  # normalize_decoder is True, and b_dec is subtracted all the same
+    assert (
+        config["apply_b_dec_to_input"] is False
+    )  # normalize_decoder is True, and b_dec is subtracted all the same
     assert state["W_dec"].shape == (D_IN, D_SAE)  # SAELens' own is [d_sae, d_in]
     with pytest.raises(RuntimeError, match="size mismatch for W_dec"):
         sae_lens.SAE.load_from_disk(path, converter=converter)
@@ -79,9 +91,15 @@ def test_saelens_converter_of_that_layout_is_wrong(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("changes", "said"),
-    [({"transcode": True}, "transcode"), ({"skip_connection": True}, "skip"), ({"activation": "groupmax"}, "groupmax")],
+    [
+        ({"transcode": True}, "transcode"),
+        ({"skip_connection": True}, "skip"),
+        ({"activation": "groupmax"}, "groupmax"),
+    ],
 )
-def test_what_sparsify_has_beyond_topk_is_refused(changes: dict[str, object], said: str, tmp_path: Path) -> None:
+def test_what_sparsify_has_beyond_topk_is_refused(
+    changes: dict[str, object], said: str, tmp_path: Path
+) -> None:
     with pytest.raises(MismatchError, match=said):
         load_coder(sparsify(tmp_path / "run" / "layers.0", **changes))
 
@@ -118,7 +136,9 @@ def test_a_tensor_of_sparsify_that_nobody_knows_is_not_dropped(tmp_path: Path) -
         load_coder(path)
 
 
-def test_a_coder_of_sparsify_is_read_from_its_own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_coder_of_sparsify_is_read_from_its_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(sparsify(tmp_path / "run" / "layers.2"))
     assert str(load_coder(".", host=tiny_host()).site) == "resid_post.2"
 
@@ -180,7 +200,9 @@ def test_a_pt_is_converted_once_to_its_authors_formula(kind: str, tmp_path: Path
     content, settings, formula = FILES[kind]
     file = tmp_path / "ae.pt"
     torch.save(content, file)
-    coder = convert_coder(file, tmp_path / "mine", site="resid_post.2", model="owner/tiny-llama-0", **settings)
+    coder = convert_coder(
+        file, tmp_path / "mine", site="resid_post.2", model="owner/tiny-llama-0", **settings
+    )
     assert {p.name for p in (tmp_path / "mine").iterdir()} == {"cfg.json", "sae_weights.safetensors"}
     features = formula(X)
     assert 0 < (features != 0).float().mean() < 1
@@ -220,7 +242,10 @@ def test_a_pt_that_would_execute_code_is_refused_and_wrong_ones_say_what_is_wron
     for k in (0, D_SAE + 1):
         with pytest.raises(MismatchError, match=rf"k = {k}[\s\S]*1 \.\. {D_SAE}"):
             convert(good, k=k)
-    for threshold in ({}, {"threshold": torch.tensor(-1.0)}):  # dictionary_learning's, of a TopK that never set it
+    for threshold in (
+        {},
+        {"threshold": torch.tensor(-1.0)},
+    ):  # dictionary_learning's, of a TopK that never set it
         with pytest.raises(MismatchError, match=r"says k = 4[\s\S]*k=4"):
             convert(good | {"k": torch.tensor(K)} | threshold, k=None)
     for shapes in ({"b_enc": B_ENC[:, None]}, {"b_dec": torch.tensor(1.0)}):
@@ -235,7 +260,9 @@ def test_a_pt_that_would_execute_code_is_refused_and_wrong_ones_say_what_is_wron
     with pytest.raises(MismatchError, match="no tensors"):
         convert([1, 2])
     with pytest.raises(MismatchError, match="as wide as its input"):
-        convert({"W_enc": torch.eye(4), "W_dec": torch.eye(4), "b_enc": torch.zeros(4), "b_dec": torch.zeros(4)})
+        convert(
+            {"W_enc": torch.eye(4), "W_dec": torch.eye(4), "b_enc": torch.zeros(4), "b_dec": torch.zeros(4)}
+        )
     file.write_bytes(b"no zip")
     with pytest.raises((CorruptFileError, PickleRefusedError), match=r"ae\.pt"):
         convert_coder(file, tmp_path / "mine", **about, subtracts_b_dec=True)
@@ -273,11 +300,16 @@ def test_a_release_in_saelens_layout_loads_by_release_and_id(hub: Path, tmp_path
     assert (coder.encode(X) != 0).any() and torch.equal(coder.encode(X), mine.encode(X))
 
 
-def test_qwen_scope_loads_by_release_and_id_and_is_held_to_its_base(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The layout of the published files; SAELens' table of widths is narrowed, so that they fit into a test."""
+def test_qwen_scope_loads_by_release_and_id_and_is_held_to_its_base(
+    hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layout of the published files; SAELens' table of widths is narrowed, so that they fit into a
+    test."""
     release, d_sae = "qwen-scope-3-1.7b-base-w32k-l50", 32768
     base = "Qwen/Qwen3-1.7B-Base"
-    monkeypatch.setitem(sae_lens.loading.pretrained_sae_loaders.QWEN_SCOPE_MODEL_INFO, "Qwen3-1.7B-Base", (base, D_IN))
+    monkeypatch.setitem(
+        sae_lens.loading.pretrained_sae_loaders.QWEN_SCOPE_MODEL_INFO, "Qwen3-1.7B-Base", (base, D_IN)
+    )
     lookup = sae_lens.loading.pretrained_saes_directory.get_pretrained_saes_directory()[release]
     (hub / lookup.repo_id).mkdir(parents=True)
     encoder = torch.randn(d_sae, D_IN, generator=RANDOM)
@@ -292,7 +324,9 @@ def test_qwen_scope_loads_by_release_and_id_and_is_held_to_its_base(hub: Path, m
     pre = X[:3] @ encoder.T  # b_dec is not subtracted
     values, indices = pre.topk(50, dim=-1)
     torch.testing.assert_close(coder.encode(X[:3]).gather(-1, indices), values, atol=1e-4, rtol=1e-5)
-    with pytest.raises(MismatchError, match=r"trained on 'Qwen/Qwen3-1\.7B-Base', the host is 'Qwen/Qwen3-1\.7B'"):
+    with pytest.raises(
+        MismatchError, match=r"trained on 'Qwen/Qwen3-1\.7B-Base', the host is 'Qwen/Qwen3-1\.7B'"
+    ):
         load_coder(f"{release}/{sae_id}", host=Host(plain.model, plain.tokenizer, name="Qwen/Qwen3-1.7B"))
 
 

@@ -1,4 +1,5 @@
-"""The dial: at 0 and 1 it is a pure cell, in between it equals a slow loop, and turning it up only adds turns."""
+"""The dial: at 0 and 1 it is a pure cell, in between it equals a slow loop, and turning it up only adds
+turns."""
 
 from __future__ import annotations
 
@@ -11,13 +12,13 @@ from scipy import stats
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.organisms import Dial, dial_table, splice
-from reasonmech.organisms.dial import thinking_turns, turns_of
-from reasonmech.organisms.dial_table import falls
+from reasonmech.organisms.ground_truth.dial import thinking_turns, turns_of
+from reasonmech.organisms.ground_truth.dial_table import falls
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollouts
-from reasonmech.runtime.decode import Decode
-from reasonmech.runtime.generate import generate
-from reasonmech.runtime.noise import gumbel, row_key, uniform
+from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.runtime.decoding.generate import generate
+from reasonmech.runtime.decoding.noise import gumbel, row_key, uniform
 from reasonmech.tasks import load_task, tasks
 from reasonmech.tasks.chain import ONSET_WORDS, word_tokenizer
 from reasonmech.tasks.chain.grammar import EOS
@@ -40,12 +41,15 @@ def pair() -> ModelPair:
 
 
 def problems(n: int = 8) -> ProblemSet:
-    """Prompts of unequal length, some of which end in a full stop, in the world with its slips and read-backs."""
+    """Prompts of unequal length, some of which end in a full stop, in the world with its slips and
+    read-backs."""
     return load_task("chain", n=n, seed=0)
 
 
 def run(pair: ModelPair, *, onset: float, executor: float, decode: Decode = SHORT, n: int = 8) -> Rollouts:
-    spliced = splice(onset=Dial(pair.base, pair.thinking, onset), executor=Dial(pair.base, pair.thinking, executor))
+    spliced = splice(
+        onset=Dial(pair.base, pair.thinking, onset), executor=Dial(pair.base, pair.thinking, executor)
+    )
     return generate(spliced, problems(n), decode=decode, progress=False)
 
 
@@ -96,14 +100,18 @@ def test_between_its_ends_the_dial_equals_a_slow_loop(pair: ModelPair, shares: t
     assert not any(same(found, end) for end in ends), "neither model alone wrote this"
     sentences = [r.text.split().count(".") for r in found]
     assert max(sentences) >= 2, "more than one turn was taken"
-    assert [list(r.ids) for r in found] == [slow(pair, i, onset=onset, executor=executor) for i in range(len(found))]
+    assert [list(r.ids) for r in found] == [
+        slow(pair, i, onset=onset, executor=executor) for i in range(len(found))
+    ]
 
 
 def test_a_batch_equals_its_rows_and_rows_leave_it(pair: ModelPair) -> None:
     decode = Decode(max_new_tokens=40, temperature=1.0, samples=3, batch_size=24, seed=5)
     batch = run(pair, onset=0.5, executor=0.5, decode=decode)
     alone = run(pair, onset=0.5, executor=0.5, decode=decode.model_copy(update={"batch_size": 1}))
-    assert len({len(r.ids) for r in batch}) > 1, "rows ended at different times, so some were kept and some dropped"
+    assert len({len(r.ids) for r in batch}) > 1, (
+        "rows ended at different times, so some were kept and some dropped"
+    )
     assert same(batch, alone)
     other = run(pair, onset=0.5, executor=0.5, decode=decode.model_copy(update={"seed": 6}))
     assert not same(batch, other)
@@ -114,10 +122,14 @@ def test_turning_the_dial_up_only_adds_turns() -> None:
     before = torch.zeros(100, 30, dtype=torch.bool)
     for share in (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0):
         turns = torch.stack(
-            [thinking_turns(keys, torch.full((100,), k), share=share, factor="onset") for k in range(30)], dim=1
+            [thinking_turns(keys, torch.full((100,), k), share=share, factor="onset") for k in range(30)],
+            dim=1,
         )
         assert not (before & ~turns).any(), "no turn was taken back"
-        assert abs(turns.float().mean().item() - share) < 5 * (share * (1 - share) / turns.numel()) ** 0.5 + 1e-12
+        assert (
+            abs(turns.float().mean().item() - share)
+            < 5 * (share * (1 - share) / turns.numel()) ** 0.5 + 1e-12
+        )
         before = turns
     assert before.all()
 
@@ -143,7 +155,9 @@ def test_every_turn_of_a_rollout_can_be_told_afterwards(pair: ModelPair) -> None
     turns = turns_of(rollout, 40, share=0.5, factor="onset", seed=0)
     assert 5 < sum(turns) < 35
     key = torch.tensor([row_key(0, rollout.problem.id, 0)])
-    assert turns == [bool(thinking_turns(key, torch.tensor([k]), share=0.5, factor="onset")) for k in range(40)]
+    assert turns == [
+        bool(thinking_turns(key, torch.tensor([k]), share=0.5, factor="onset")) for k in range(40)
+    ]
 
 
 def test_a_dial_is_refused_outside_its_range_or_between_strangers(pair: ModelPair) -> None:
@@ -167,7 +181,11 @@ def test_a_task_with_other_onset_words_is_spliced_at_those(pair: ModelPair) -> N
 def test_the_table_holds_accuracy_steps_and_the_real_share_of_turns(pair: ModelPair) -> None:
     found = dial_table(pair, problems(6), shares=(0.0, 0.5, 1.0), decode=SHORT)
     assert found["share"].tolist() == [0.0, 0.5, 1.0] and set(found["factor"]) == {"onset"}
-    assert found["turns"].tolist()[0] == 0.0 and found["turns"].tolist()[2] == 1.0 and 0.2 < found["turns"][1] < 0.8
+    assert (
+        found["turns"].tolist()[0] == 0.0
+        and found["turns"].tolist()[2] == 1.0
+        and 0.2 < found["turns"][1] < 0.8
+    )
     assert np.isnan(found["step"][0])
     np.testing.assert_allclose(found["step"][1:], np.diff(found["accuracy"]))
     assert (found["low"] <= found["accuracy"]).all() and (found["accuracy"] <= found["high"]).all()
@@ -177,6 +195,8 @@ def test_the_table_holds_accuracy_steps_and_the_real_share_of_turns(pair: ModelP
 
 
 def test_a_fall_beyond_chance_is_reported() -> None:
-    table = pd.DataFrame({"share": [0.0, 0.5, 1.0], "step": [np.nan, -0.2, -0.01], "step_high": [np.nan, -0.1, 0.02]})
+    table = pd.DataFrame(
+        {"share": [0.0, 0.5, 1.0], "step": [np.nan, -0.2, -0.01], "step_high": [np.nan, -0.1, 0.02]}
+    )
     assert falls(table)["share"].tolist() == [0.5]
     assert falls(table[table["share"] != 0.5]).empty

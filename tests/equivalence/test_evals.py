@@ -45,7 +45,12 @@ def texts(host) -> list[Rollout]:
 def test_fit_and_saelens_evals_agree(architecture: str, host, texts: list[Rollout], tmp_path: Path) -> None:
     acts = capture(host, texts, ["resid_post.2"], progress=False)
     config = CoderConfig(
-        architecture=architecture, d_sae=128, steps=100, batch_size=256, lr=3e-3, **ARCHITECTURES[architecture]
+        architecture=architecture,
+        d_sae=128,
+        steps=100,
+        batch_size=256,
+        lr=3e-3,
+        **ARCHITECTURES[architecture],
     )
     coder = train_coder(acts, config, progress=False)
     ours = check_fit(host, coder, texts, progress=False)
@@ -62,8 +67,12 @@ def test_fit_and_saelens_evals_agree(architecture: str, host, texts: list[Rollou
         store_batch_size_prompts=16,
         sequence_separator_token=None,
     )
-    evals = get_eval_everything_config(16, n_eval_reconstruction_batches=4, n_eval_sparsity_variance_batches=4)
-    theirs, _ = sae_lens.run_evals(sae, store, host.lens, ActivationScaler(), evals, exclude_special_tokens=False)
+    evals = get_eval_everything_config(
+        16, n_eval_reconstruction_batches=4, n_eval_sparsity_variance_batches=4
+    )
+    theirs, _ = sae_lens.run_evals(
+        sae, store, host.lens, ActivationScaler(), evals, exclude_special_tokens=False
+    )
     quality, kept = theirs["reconstruction_quality"], theirs["model_performance_preservation"]
     assert 0.2 < ours.explained_variance < 0.999 and ours.l0 > 1 and ours.ce_spliced != ours.ce_clean
     assert quality["explained_variance"] == pytest.approx(ours.explained_variance, rel=SAME)

@@ -1,4 +1,5 @@
-"""steering-vectors and repeng by their definitions: both need an older transformers or numpy than the pinned ones."""
+"""steering-vectors and repeng by their definitions: both need an older transformers or numpy than the pinned
+ones."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ Operator = Callable[[Tensor, Tensor], Tensor]
 @contextmanager
 def hooked(host: rm.Host, edit: Callable[[Tensor], Tensor]):
     """A plain hook on the second block's output, as both libraries install one."""
-    handle = host.model.get_submodule("model.layers.1").register_forward_hook(lambda module, args, out: edit(out))
+    handle = host.model.get_submodule("model.layers.1").register_forward_hook(
+        lambda module, args, out: edit(out)
+    )
     try:
         yield
     finally:
@@ -103,7 +106,9 @@ def test_diff_mean_is_the_mean_aggregator_of_steering_vectors() -> None:
     )
     found = rm.direction(acts, labels, site=SITE)
     assert float(theirs.norm()) > 0
-    torch.testing.assert_close(found.vector, theirs / theirs.norm(), atol=1e-6, rtol=0)  # float64 there, float32 here
+    torch.testing.assert_close(
+        found.vector, theirs / theirs.norm(), atol=1e-6, rtol=0
+    )  # float64 there, float32 here
 
 
 def test_in_cached_decoding_the_masks_of_steering_vectors_count_columns_of_a_pass_and_ours_the_text() -> None:
@@ -153,7 +158,8 @@ def test_steering_is_the_control_of_repeng_on_a_padded_batch() -> None:
 
 
 def test_a_direction_takes_the_principal_component_of_repeng() -> None:
-    """pca_diff: first component of the centred differences within pairs, signed so that positives lie higher."""
+    """pca_diff: first component of the centred differences within pairs, signed so that positives lie
+    higher."""
     host = tiny_host()
     random = torch.Generator().manual_seed(3)
     words = torch.randint(0, 40, (24,), generator=random).tolist()

@@ -7,8 +7,8 @@ from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.problem import Problem, ProblemSet, Written
 from reasonmech.rollout import Rollouts
-from reasonmech.runtime.decode import Decode
-from reasonmech.runtime.generate import generate
+from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.testing import ARCHITECTURES, tiny_host
 
 PROMPTS = ["w1 w2 w3", "w5", "w9 w1 w22 w4 w2 w40 w3", "w7 w7", "w1 . w2 w3"]
@@ -21,7 +21,12 @@ def ids_of(rollouts: Rollouts) -> list[tuple[int, ...]]:
 def hugging_face(host: Host, prompt: str, new: int) -> tuple[int, ...]:
     ids = torch.tensor([host.encode(prompt)])
     out = host.model.generate(
-        ids, attention_mask=torch.ones_like(ids), max_new_tokens=new, do_sample=False, pad_token_id=0, eos_token_id=1
+        ids,
+        attention_mask=torch.ones_like(ids),
+        max_new_tokens=new,
+        do_sample=False,
+        pad_token_id=0,
+        eos_token_id=1,
     )
     return tuple(out[0, ids.shape[1] :].tolist())
 
@@ -74,10 +79,14 @@ class EndsAt:
 
 def test_the_environment_writes_and_ended_rows_leave_without_disturbing_the_others() -> None:
     host, ends = tiny_host(), [3, 7, 99, 0, 5]
-    problems = [Problem(f"p/{i}", p, answer=str(e)) for i, (p, e) in enumerate(zip(PROMPTS, ends, strict=True))]
+    problems = [
+        Problem(f"p/{i}", p, answer=str(e)) for i, (p, e) in enumerate(zip(PROMPTS, ends, strict=True))
+    ]
     decode = Decode(max_new_tokens=10)
     whole = generate(host, ProblemSet(problems, task="toy", environment=EndsAt()), decode=decode)
-    alone = [generate(host, ProblemSet([p], task="toy", environment=EndsAt()), decode=decode)[0] for p in problems]
+    alone = [
+        generate(host, ProblemSet([p], task="toy", environment=EndsAt()), decode=decode)[0] for p in problems
+    ]
     assert whole.task == "toy" and list(whole) == alone
     assert [len(r.ids) for r in whole] == [4, 8, 10, 1, 6]
     assert [r.stop for r in whole] == ["eos", "eos", "length", "eos", "eos"]

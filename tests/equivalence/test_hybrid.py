@@ -1,4 +1,5 @@
-"""The lockstep decoder equals a loop of ten lines without caches, and training a vector equals decoding with it."""
+"""The lockstep decoder equals a loop of ten lines without caches, and training a vector equals decoding with
+it."""
 
 from __future__ import annotations
 
@@ -25,12 +26,12 @@ from reasonmech.hybrid.executors import ClampFeatures
 from reasonmech.hybrid.train import VectorConfig, _rows, _steer, train_vectors
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollouts
-from reasonmech.runtime.decode import Decode
-from reasonmech.runtime.generate import generate
+from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.rerun import rerun
 from reasonmech.tasks import load_task
 from tests.chain_models import random_pair
-from tests.unit.chain_text import CAREFUL, TOKENIZER, rollout, trace
+from tests.unit.tasks.chain_text import CAREFUL, TOKENIZER, rollout, trace
 
 SITE = "resid_post.1"
 
@@ -52,7 +53,9 @@ def vectors(pair: ModelPair) -> Vectors:
     return Vectors(pair.base, SITE, table=table, trained=torch.ones(len(kinds.names), dtype=torch.bool))
 
 
-def run(decoder: Host | Hybrid, problems: ProblemSet, *, batch_size: int = 8, temperature: float = 0.0) -> Rollouts:
+def run(
+    decoder: Host | Hybrid, problems: ProblemSet, *, batch_size: int = 8, temperature: float = 0.0
+) -> Rollouts:
     decode = Decode(max_new_tokens=24, batch_size=batch_size, temperature=temperature)
     return generate(decoder, problems, decode=decode, progress=False, receipt="none")
 
@@ -125,7 +128,9 @@ def test_zero_vectors_are_the_base(pair: ModelPair, vectors: Vectors, problems: 
     assert [r.ids for r in steered] == [r.ids for r in run(pair.base, problems)]
 
 
-def test_a_category_without_a_vector_is_left_alone(pair: ModelPair, vectors: Vectors, problems: ProblemSet) -> None:
+def test_a_category_without_a_vector_is_left_alone(
+    pair: ModelPair, vectors: Vectors, problems: ProblemSet
+) -> None:
     never = torch.zeros_like(vectors.trained)
     never[Kinds.of_task("chain", pair.base.tokenizer).names.index("stop")] = True
     none = Vectors(pair.base, SITE, table=vectors.table, trained=never)
@@ -136,7 +141,9 @@ def test_a_category_without_a_vector_is_left_alone(pair: ModelPair, vectors: Vec
 
 
 @torch.no_grad()
-def test_training_steers_exactly_as_decoding_does(pair: ModelPair, vectors: Vectors, problems: ProblemSet) -> None:
+def test_training_steers_exactly_as_decoding_does(
+    pair: ModelPair, vectors: Vectors, problems: ProblemSet
+) -> None:
     """Logits inside the training loop = a plain pass over the text with the vector at that one position."""
     rollouts, kinds = run(pair.thinking, problems), Kinds.of_task("chain", pair.base.tokenizer)
     passes = list(clean_passes(pair.base, rollouts, batch_size=4))
@@ -148,7 +155,9 @@ def test_training_steers_exactly_as_decoding_does(pair: ModelPair, vectors: Vect
         for logit, r in zip(logits, rows.tolist(), strict=True):
             position, category = int(found.position[r]), found.category[r]
 
-            def add(x: torch.Tensor, position: int = position, category: torch.Tensor = category) -> torch.Tensor:
+            def add(
+                x: torch.Tensor, position: int = position, category: torch.Tensor = category
+            ) -> torch.Tensor:
                 x = x.clone()
                 x[:, position] += vectors.table[category]
                 return x
@@ -161,23 +170,36 @@ def test_training_steers_exactly_as_decoding_does(pair: ModelPair, vectors: Vect
 
 
 def test_optimised_vectors_make_the_base_write_what_the_thinking_model_wrote(pair: ModelPair) -> None:
-    rollouts, kinds = run(pair.thinking, load_task("chain", n=24, seed=5)), Kinds.of_task("chain", pair.base.tokenizer)
+    rollouts, kinds = (
+        run(pair.thinking, load_task("chain", n=24, seed=5)),
+        Kinds.of_task("chain", pair.base.tokenizer),
+    )
     before = {name: p.clone() for name, p in pair.base.model.named_parameters()}
     few = train_vectors(pair.base, SITE, rollouts, kinds=kinds, config=VectorConfig(steps=1), progress=False)
-    many = train_vectors(pair.base, SITE, rollouts, kinds=kinds, config=VectorConfig(steps=150), progress=False)
+    many = train_vectors(
+        pair.base, SITE, rollouts, kinds=kinds, config=VectorConfig(steps=150), progress=False
+    )
     assert many.agreement > few.agreement
     assert 0 < many.rate < 1 and sum(many.counts.values()) > 0
-    assert all(torch.equal(p, before[name]) and p.grad is None for name, p in pair.base.model.named_parameters())
+    assert all(
+        torch.equal(p, before[name]) and p.grad is None for name, p in pair.base.model.named_parameters()
+    )
 
 
 def test_models_that_agree_have_nothing_to_steer(pair: ModelPair, problems: ProblemSet) -> None:
     with pytest.raises(DataError, match="nothing to steer"):
         train_vectors(
-            pair.base, SITE, run(pair.base, problems), kinds=Kinds.of_task("chain", pair.base.tokenizer), progress=False
+            pair.base,
+            SITE,
+            run(pair.base, problems),
+            kinds=Kinds.of_task("chain", pair.base.tokenizer),
+            progress=False,
         )
 
 
-def test_sliding_window_attention_is_refused_by_name(pair: ModelPair, vectors: Vectors, problems: ProblemSet) -> None:
+def test_sliding_window_attention_is_refused_by_name(
+    pair: ModelPair, vectors: Vectors, problems: ProblemSet
+) -> None:
     clean = next(iter(clean_passes(pair.base, run(pair.base, problems))))
     context = clean.context(torch.tensor([0]), torch.tensor([5]))
     short = context._replace(visible=context.visible[:, :-3])
@@ -203,7 +225,9 @@ def test_null_gates_and_selectors_are_blind_and_keyed_by_the_row(
     few = Vectors(pair.base, SITE, table=vectors.table, trained=some)
     given = Ingredients(pair, Kinds.of_task("chain", pair.base.tokenizer), few, clamp=None, rate=0.3)  # type: ignore[arg-type]
     null = run(arms.get("random_positions").decoder(given), load_task("chain", n=40, seed=2))  # type: ignore[arg-type]
-    assert abs(percent_steered(null).share - 0.3) < 4 * (0.21 / percent_steered(null).chosen) ** 0.5, "full dose"
+    assert abs(percent_steered(null).share - 0.3) < 4 * (0.21 / percent_steered(null).chosen) ** 0.5, (
+        "full dose"
+    )
     again = run(hybrid(pair, vectors, gate=AtRandom(0.3)), load_task("chain", n=40, seed=2), batch_size=3)
     assert [r.steered for r in drawn] == [r.steered for r in again]
     kinds = Kinds.of_task("chain", pair.base.tokenizer)

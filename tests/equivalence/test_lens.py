@@ -13,7 +13,12 @@ from reasonmech.hosts.lens import build_lens
 from reasonmech.testing import ARCHITECTURES, tiny_host
 
 IDS = torch.tensor([[6, 9, 12, 7, 30], [8, 8, 20, 11, 6]])
-HOOKS = {"resid_pre": "hook_in", "attn_out": "hook_attn_out", "mlp_out": "hook_mlp_out", "resid_post": "hook_out"}
+HOOKS = {
+    "resid_pre": "hook_in",
+    "attn_out": "hook_attn_out",
+    "mlp_out": "hook_mlp_out",
+    "resid_post": "hook_out",
+}
 # The bridge multiplies GPT-2's fused q, k, v one by one; everything else is bit-equal to eager attention.
 LOOSE = {"gpt2": 1e-5}
 
@@ -26,7 +31,9 @@ def eager(host: Host) -> Host:
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_lens_equals_eager_attention_and_the_original_keeps_every_bit(arch: str, dtype: torch.dtype) -> None:
+def test_the_lens_equals_eager_attention_and_the_original_keeps_every_bit(
+    arch: str, dtype: torch.dtype
+) -> None:
     host = tiny_host(arch, dtype=dtype)
     reference = eager(host)
     state = {key: tensor.clone() for key, tensor in host.model.state_dict().items()}
@@ -38,7 +45,9 @@ def test_the_lens_equals_eager_attention_and_the_original_keeps_every_bit(arch: 
         for kind, hook in HOOKS.items():
             for layer in range(host.n_layers):
                 name = f"{kind}.{layer}"
-                reference.hook_point(name).attach(lambda x, key=f"blocks.{layer}.{hook}": seen.__setitem__(key, x))
+                reference.hook_point(name).attach(
+                    lambda x, key=f"blocks.{layer}.{hook}": seen.__setitem__(key, x)
+                )
         expected = reference.model(IDS).logits
         assert torch.equal(host.model(IDS).logits, before)
     assert host.model.config._attn_implementation == implementation
@@ -80,7 +89,9 @@ def test_a_bridge_that_someone_has_becomes_a_host_over_the_same_weights(arch: st
         before = bridge(IDS)
         again = load_host(bridge)
         assert torch.equal(bridge(IDS), before)
-        plain = copy.deepcopy(host.model)  # a bridge sets some architectures' config to eager, and leaves others
+        plain = copy.deepcopy(
+            host.model
+        )  # a bridge sets some architectures' config to eager, and leaves others
         plain.set_attn_implementation(again.model.config._attn_implementation)
         assert torch.equal(again.model(IDS).logits, plain(IDS).logits)
     assert again.weight_hash == host.weight_hash

@@ -1,4 +1,5 @@
-"""Attribution to an onset metric: to first order what zeroing a feature does, measured by doing a little of it."""
+"""Attribution to an onset metric: to first order what zeroing a feature does, measured by doing a little of
+it."""
 
 from __future__ import annotations
 
@@ -10,11 +11,11 @@ from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts import Host
 from reasonmech.labels import Labels
 from reasonmech.locate import FeatureTable, Onset, Search, attribute_onset
-from reasonmech.locate.sample import hold_out
+from reasonmech.locate.rows.sample import hold_out
 from reasonmech.metrics import logit_diff
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
-from reasonmech.runtime.capture import capture
+from reasonmech.runtime.activations.capture import capture
 from reasonmech.site import Site
 from reasonmech.testing import tiny_coder, tiny_host
 
@@ -36,7 +37,9 @@ def coder(host: Host):
 def rollouts(host: Host) -> list[Rollout]:
     rng, flags = np.random.default_rng(0), (False,) * 9
     ids = [tuple(int(t) for t in rng.integers(6, 64, 12)) for _ in range(24)]
-    return [Rollout(Problem(f"p{i}", "", ""), 0, t[:3], t[3:], flags, flags, "eos", "") for i, t in enumerate(ids)]
+    return [
+        Rollout(Problem(f"p{i}", "", ""), 0, t[:3], t[3:], flags, flags, "eos", "") for i, t in enumerate(ids)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +72,9 @@ def _value(host: Host, ids: tuple[int, ...], delta: torch.Tensor) -> float:
     return float(logits[host.encode("w7")[0]] - logits[host.encode("w9")[0]])
 
 
-def test_effects_are_those_of_taking_a_little_away(host, coder, rollouts, labels, table: FeatureTable) -> None:
+def test_effects_are_those_of_taking_a_little_away(
+    host, coder, rollouts, labels, table: FeatureTable
+) -> None:
     held = np.flatnonzero(hold_out(labels, Search()))
     x = capture(host, rollouts, [SITE], progress=False).rows(SITE, labels)
     with torch.no_grad():
@@ -86,14 +91,18 @@ def test_effects_are_those_of_taking_a_little_away(host, coder, rollouts, labels
             measured.append((both[1] - both[0]) / (2 * STEP))
         assert abs(np.mean(measured)) > 1e-4
         found = rows.loc[(kind, feature)]
-        assert found.value == pytest.approx(np.mean(measured), rel=0.02, abs=1e-4)  # float32 logits, second order
+        assert found.value == pytest.approx(
+            np.mean(measured), rel=0.02, abs=1e-4
+        )  # float32 logits, second order
         assert found.low < found.value < found.high
     assert set(table.frame.unit) == {"logits"} and set(table.frame.score) == {"attribution"}
 
 
 def test_rows_beyond_the_limit_are_drawn_and_other_models_refused(host, coder, rollouts, labels) -> None:
     acts, metric = capture(host, rollouts, [SITE], progress=False), logit_diff(host, good="w7", bad="w9")
-    few = attribute_onset(acts, labels, coder, onset=Onset(host, rollouts, metric, rows=40), search=Search(draws=50))
+    few = attribute_onset(
+        acts, labels, coder, onset=Onset(host, rollouts, metric, rows=40), search=Search(draws=50)
+    )
     counted = few.frame.n_pos + few.frame.n_neg
     assert 5 <= counted.iloc[0] < 25
     stranger = tiny_host(seed=1)

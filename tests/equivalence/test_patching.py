@@ -134,7 +134,9 @@ def by_the_peer(host: Host, name: str) -> torch.Tensor:
     def metric(logits: torch.Tensor) -> torch.Tensor:
         return logits[0, -1, good] - logits[0, -1, bad]
 
-    return generic_activation_patch(host.lens, corrupt, cache, metric, setter, name, index_axis_names=("layer", "pos"))
+    return generic_activation_patch(
+        host.lens, corrupt, cache, metric, setter, name, index_axis_names=("layer", "pos")
+    )
 
 
 def by_us(host: Host, name: str) -> torch.Tensor:
@@ -152,21 +154,26 @@ def test_the_grid_is_that_of_generic_activation_patch(name: str) -> None:
 
 
 def test_a_patch_of_resid_mid_upstream_reaches_the_mlp_alone() -> None:
-    """The bridge of 3.9 shows resid_mid at the norm before the MLP: what is written there never joins the stream.
+    """The bridge of 3.9 shows resid_mid at the norm before the MLP: what is written there never joins the
+    stream.
 
-    Patched at the last token of the top layer, the stream after attention decides everything that follows, so the
-    patched run has to be the clean one. If this fails, upstream has closed it: move resid_mid to the test above.
+    Patched at the last token of the top layer, the stream after attention decides everything that follows, so
+    the patched run has to be the clean one. If this fails, upstream has closed it: move resid_mid to the test
+    above.
     """
     host = tiny_host()
     clean = float(
-        patch_grid(host, CLEAN[:1], CORRUPT[:1], sites=["resid_mid.0"], metric=w7_over_w8(host)).table["clean"][0]
+        patch_grid(host, CLEAN[:1], CORRUPT[:1], sites=["resid_mid.0"], metric=w7_over_w8(host)).table[
+            "clean"
+        ][0]
     )
     assert float(by_us(host, "resid_mid")[-1, -1]) == pytest.approx(clean, abs=1e-3)
     assert abs(float(by_the_peer(host, "resid_mid")[-1, -1]) - clean) > 0.1
 
 
 def test_a_bfloat16_host_gives_the_numbers_of_plain_passes_in_bfloat16() -> None:
-    """Equality is not claimed in bfloat16: logits of this size, up to 16, are 1/16 apart, and the metric takes two."""
+    """Equality is not claimed in bfloat16: logits of this size, up to 16, are 1/16 apart, and the metric
+    takes two."""
     host = tiny_host(dtype=torch.bfloat16)
     grid = patch_grid(host, CLEAN, CORRUPT, sites=["resid_post.1", "z.2.1"], metric=made(host, "logit_diff"))
     differences = []
@@ -176,6 +183,9 @@ def test_a_bfloat16_host_gives_the_numbers_of_plain_passes_in_bfloat16() -> None
         plan = [patch(Whole(row.site), stream, where=at(position))]
         differences.append(abs(row.value - expected(host, row.text, plan, "logit_diff", CORRUPT)))
     equal = sum(difference == 0 for difference in differences)
-    print(f"bfloat16: largest difference {max(differences)}, {equal} of {len(differences)} cells equal to the bit")
+    print(
+        f"bfloat16: largest difference {max(differences)}, {equal} of {len(differences)} cells equal to the "
+        "bit"
+    )
     assert grid.table["effect"].abs().max() > 1
     assert max(differences) <= 2 / 16

@@ -27,7 +27,7 @@ from reasonmech.errors import MismatchError
 from reasonmech.hosts import Host, load_host
 from reasonmech.organisms.rotation import Rotation, plane_rotations, rotated
 from reasonmech.runtime import capture, generate
-from reasonmech.runtime.decode import Decode
+from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.tasks import load_task
 
 SIZES: dict[str, Any] = {
@@ -56,7 +56,9 @@ def wild(name: str) -> PreTrainedModel:
     with torch.no_grad():
         for part, parameter in model.named_parameters():
             if parameter.ndim == 1:
-                parameter.copy_(torch.rand_like(parameter) + 0.5 if "norm" in part else torch.randn_like(parameter))
+                parameter.copy_(
+                    torch.rand_like(parameter) + 0.5 if "norm" in part else torch.randn_like(parameter)
+                )
             else:
                 parameter.copy_(torch.randn_like(parameter) / parameter.shape[-1] ** 0.5)
     return model
@@ -74,7 +76,9 @@ def test_logits_stay_and_everything_else_changes(name: str, permute: bool) -> No
     model = wild(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
     turned = rotated(model, seed=3, permute=permute)
-    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items()), "the model is untouched"
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items()), (
+        "the model is untouched"
+    )
     kept = {key for key, value in turned.state_dict().items() if torch.equal(before[key], value)}
     assert not [key for key in kept if key.endswith("weight") and "q_norm" not in key and "k_norm" not in key]
     ids = torch.randint(0, 50, (4, 17), generator=torch.Generator().manual_seed(1))
@@ -88,10 +92,15 @@ def test_logits_stay_and_everything_else_changes(name: str, permute: bool) -> No
 def test_heads_and_neurons_change_places_only_where_asked() -> None:
     model = wild("qwen3")
     plain, permuted = (rotated(model, seed=3, permute=flag) for flag in (False, True))
-    ours, theirs = (m.get_submodule("model.layers.0.mlp.up_proj").get_parameter("weight") for m in (plain, permuted))
+    ours, theirs = (
+        m.get_submodule("model.layers.0.mlp.up_proj").get_parameter("weight") for m in (plain, permuted)
+    )
     assert not torch.equal(ours, theirs)
     distance = torch.cdist(ours, theirs)
-    assert torch.equal(distance.argmin(1).sort().values, torch.arange(40)) and distance.min(1).values.max() < 1e-3
+    assert (
+        torch.equal(distance.argmin(1).sort().values, torch.arange(40))
+        and distance.min(1).values.max() < 1e-3
+    )
 
 
 def test_a_rotation_is_orthogonal_known_by_its_seed_and_far_from_the_identity() -> None:
@@ -111,7 +120,8 @@ def test_a_saved_rotation_is_loaded_untied(tmp_path: Path) -> None:
     loaded = AutoModelForCausalLM.from_pretrained(tmp_path)
     assert not torch.equal(loaded.lm_head.weight, loaded.model.embed_tokens.weight)
     assert all(
-        torch.equal(a, b) for a, b in zip(turned.state_dict().values(), loaded.state_dict().values(), strict=True)
+        torch.equal(a, b)
+        for a, b in zip(turned.state_dict().values(), loaded.state_dict().values(), strict=True)
     )
 
 

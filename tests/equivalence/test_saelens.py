@@ -32,7 +32,9 @@ def test_what_we_save_plain_saelens_loads(architecture: str, tmp_path: Path) -> 
     assert sae.cfg.metadata.reasonmech["model_hash"] == host.weight_hash
 
 
-@pytest.mark.parametrize("architecture", ["topk", "jumprelu", "standard", "gated", "batchtopk", "matryoshka_batchtopk"])
+@pytest.mark.parametrize(
+    "architecture", ["topk", "jumprelu", "standard", "gated", "batchtopk", "matryoshka_batchtopk"]
+)
 def test_what_saelens_saves_we_load(architecture: str, tmp_path: Path) -> None:
     sae_class, config_class = sae_lens.registry.get_sae_training_class(architecture)
     settings = {"k": 4} if "topk" in architecture else {}

@@ -8,15 +8,15 @@ import torch
 
 from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
-from reasonmech.organisms.forced import forced_execution, forced_prompts, stated_equation
-from reasonmech.organisms.splice import SplicedDecoder
-from reasonmech.pairwise import cover_at_tau, pass_at_k
-from reasonmech.runtime.decode import Decode
-from reasonmech.runtime.generate import generate
+from reasonmech.metrics.pass_at_k import cover_at_tau, pass_at_k
+from reasonmech.organisms.ground_truth.forced import forced_execution, forced_prompts, stated_equation
+from reasonmech.organisms.ground_truth.splice import SplicedDecoder
+from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.tasks import load_task
 from reasonmech.tasks.chain.grammar import EOS, ONSET_WORDS
 from tests.chain_models import random_pair
-from tests.unit.chain_text import CAREFUL, CARELESS, GUESS, trace
+from tests.unit.tasks.chain_text import CAREFUL, CARELESS, GUESS, trace
 
 DECODE = Decode(max_new_tokens=20, batch_size=4)
 

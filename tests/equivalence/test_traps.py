@@ -1,6 +1,7 @@
 """Upstream traps as they are today, each beside the guard that closes it here.
 
-A test that fails with "closed upstream" is good news: its message says what may go. The page is docs/upstream-traps.md.
+A test that fails with "closed upstream" is good news: its message says what may go. The page is
+docs/upstream-traps.md.
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ def test_a_hook_is_dead_where_an_sae_has_been() -> None:
     still_open(
         torch.equal(bridge.run_with_hooks(IDS, fwd_hooks=[(HOOK, push)]), clean),
         "a hook at a site that carried an SAE works after it was taken off",
-        delete="nothing in the library, which never splices through SAETransformerBridge; the warning about it",
+        delete="nothing in the library, which never splices through SAETransformerBridge; the warning about "
+        "it",
     )
     texts = ["w1 w2 . w3"]
     features, steered = [rm.clamp(rm.Features(tiny_coder(host), (3,)), 6.0)], [rm.steer(rm.Whole(SITE), PUSH)]
@@ -87,7 +89,8 @@ def test_an_alias_is_no_hook_of_a_bridge_that_carries_saes() -> None:
     alias = "blocks.1.hook_resid_post"
     assert alias in tiny_host().lens.hook_dict
     still_open(
-        alias not in bridge.hook_dict and torch.equal(bridge.run_with_hooks(IDS, fwd_hooks=[(alias, push)]), clean),
+        alias not in bridge.hook_dict
+        and torch.equal(bridge.run_with_hooks(IDS, fwd_hooks=[(alias, push)]), clean),
         "SAETransformerBridge knows hook_resid_post",
         delete="the preference for canonical names in coders/hookname.py",
     )
@@ -154,13 +157,17 @@ def test_a_trainer_with_default_settings_stops_at_a_bare_assertion() -> None:
         failed = None
     except AssertionError as error:
         failed = str(error)
-    still_open(failed == "", "SAETrainerConfig has an lr_end by default", delete="lr_end= in coders/saelens.py::fit")
+    still_open(
+        failed == "", "SAETrainerConfig has an lr_end by default", delete="lr_end= in coders/saelens.py::fit"
+    )
 
 
 def test_a_finite_data_provider_runs_dry() -> None:
     config = sae_lens.TopKTrainingSAEConfig(k=4, d_in=32, d_sae=64)
     trainer = sae_lens.SAETrainer(
-        SAETrainerConfig(total_training_samples=128, train_batch_size_samples=32, lr_end=1e-4, dead_feature_window=10),
+        SAETrainerConfig(
+            total_training_samples=128, train_batch_size_samples=32, lr_end=1e-4, dead_feature_window=10
+        ),
         sae_lens.TopKTrainingSAE(config),
         iter([torch.randn(32, 32)]),
     )
@@ -175,10 +182,14 @@ def test_a_finite_data_provider_runs_dry() -> None:
 
 def test_logging_to_wandb_is_on_by_default_except_where_we_rely_on_it() -> None:
     still_open(
-        LoggingConfig().log_to_wandb, "LoggingConfig().log_to_wandb is False", delete="nothing; this test and its row"
+        LoggingConfig().log_to_wandb,
+        "LoggingConfig().log_to_wandb is False",
+        delete="nothing; this test and its row",
     )
     quiet = SAETrainerConfig(total_training_samples=1, train_batch_size_samples=1).logger
-    assert not quiet.log_to_wandb, "SAETrainerConfig logs by default now: say logger= in coders/saelens.py::fit"
+    assert not quiet.log_to_wandb, (
+        "SAETrainerConfig logs by default now: say logger= in coders/saelens.py::fit"
+    )
 
 
 def test_a_hook_added_after_compiling_is_ignored_and_a_compiled_host_is_refused() -> None:
@@ -196,7 +207,10 @@ def test_a_hook_added_after_compiling_is_ignored_and_a_compiled_host_is_refused(
         delete="the refusal of compiled models in hosts/host.py",
     )
     plan = [rm.steer(rm.Whole(SITE), PUSH)]
-    for run in (lambda: forward(host, ["w1 w2"], plan), lambda: rm.capture(host, ["w1 w2"], [SITE], progress=False)):
+    for run in (
+        lambda: forward(host, ["w1 w2"], plan),
+        lambda: rm.capture(host, ["w1 w2"], [SITE], progress=False),
+    ):
         with pytest.raises(BindError, match="is compiled"):
             run()
 
@@ -221,6 +235,10 @@ def test_importing_transformer_lens_silences_a_logger_and_filters_warnings() -> 
     )
     level, n_filters, n_connections = map(int, run.stdout.split()[-3:])
     still_open(
-        level == 40 or n_filters > 0, "importing transformer_lens leaves logging and warnings alone", delete="quiet.py"
+        level == 40 or n_filters > 0,
+        "importing transformer_lens leaves logging and warnings alone",
+        delete="quiet.py",
     )
-    assert n_connections == 0, "importing transformer_lens opens a connection now: keep it out of every command"
+    assert n_connections == 0, (
+        "importing transformer_lens opens a connection now: keep it out of every command"
+    )

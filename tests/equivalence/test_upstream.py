@@ -1,4 +1,5 @@
-"""The runtime against Hugging Face bit for bit, against TransformerLens and SAELens, and the traps these leave open."""
+"""The runtime against Hugging Face bit for bit, against TransformerLens and SAELens, and the traps these
+leave open."""
 
 import pytest
 import torch
@@ -178,7 +179,8 @@ def test_dropping_the_error_is_the_saelens_splice_without_it() -> None:
     assert_same_logits(ours, spliced)
 
 
-# Each trap passes off a bug as "the feature has no causal effect". The first half shows that it is still open upstream.
+# Each trap passes off a bug as "the feature has no causal effect". The first half shows that it is still open
+# upstream.
 
 
 def test_trap_an_unknown_hook_name_is_ignored_upstream_and_refused_here() -> None:

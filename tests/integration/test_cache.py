@@ -1,4 +1,5 @@
-"""Organisms that do not ship come from the cache, under the hash of their recipe; those of seconds are made there."""
+"""Organisms that do not ship come from the cache, under the hash of their recipe; those of seconds are made
+there."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from reasonmech.errors import NotBuiltError, OutputError, UnknownNameError
 from reasonmech.hosts import is_here
 from reasonmech.organisms import build_in_cache, cache, recipes
 from reasonmech.organisms.cache import cache_home, is_untrained, own_roles, recipe_hash, truth_home
-from reasonmech.organisms.recipes import Made
+from reasonmech.organisms.recipes import ModelRecipe
 from reasonmech.organisms.rotation import Rotation
 from reasonmech.paths import cache_dir, only_writer, organism_dir
 
@@ -38,7 +39,9 @@ def test_the_rotated_pair_is_made_once_and_is_the_one_whose_truth_ships(own_cach
     assert pair.base.weight_hash != pair.thinking.weight_hash
     assert truth["weights"] == {"base": pair.base.weight_hash, "thinking": pair.thinking.weight_hash}
     (home,) = [path for path in (own_cache / "organisms").iterdir() if not path.name.startswith(".")]
-    assert home == cache_home("tiny-rotated") and not (home / "base").exists(), "the shared base is stored once"
+    assert home == cache_home("tiny-rotated") and not (home / "base").exists(), (
+        "the shared base is stored once"
+    )
     made = (home / "thinking" / "model.safetensors").stat().st_mtime_ns
     assert rm.load_pair("tiny-rotated").thinking.weight_hash == pair.thinking.weight_hash
     assert (home / "thinking" / "model.safetensors").stat().st_mtime_ns == made, "read, not made again"
@@ -60,7 +63,9 @@ def test_a_making_that_is_stopped_leaves_nothing_that_looks_complete(
     assert rm.load_pair("tiny-rotated").name == "tiny-rotated"
 
 
-def test_who_comes_second_takes_what_the_first_has_made(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_comes_second_takes_what_the_first_has_made(
+    own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = cache.make
 
     def late(*given: object, **named: object) -> object:
@@ -92,7 +97,10 @@ def test_a_trained_one_that_does_not_ship_says_how_to_build_it_and_how_long_it_t
     home = cache_home("tiny-mine")
     home.parent.mkdir(parents=True)
     home.symlink_to(organism_dir() / "tiny-when")
-    assert rm.load_host("organism:tiny-mine/base").weight_hash == rm.load_host("organism:tiny-when/base").weight_hash
+    assert (
+        rm.load_host("organism:tiny-mine/base").weight_hash
+        == rm.load_host("organism:tiny-when/base").weight_hash
+    )
     assert truth_home("tiny-mine") == home
     newer = replace(recipe, task="chain-silent")
     monkeypatch.setitem(recipes._entries, "tiny-mine", newer)
@@ -100,7 +108,9 @@ def test_a_trained_one_that_does_not_ship_says_how_to_build_it_and_how_long_it_t
         rm.load_host("organism:tiny-mine/base")
 
 
-@pytest.mark.parametrize("name", ["organism:tiny-wen/base", "organism:tiny-rotated/base", "organism:tiny-aa/thinking"])
+@pytest.mark.parametrize(
+    "name", ["organism:tiny-wen/base", "organism:tiny-rotated/base", "organism:tiny-aa/thinking"]
+)
 def test_an_unknown_organism_or_part_lists_the_known_ones(name: str) -> None:
     with pytest.raises(UnknownNameError, match=r"organism:tiny-rotated/thinking.*organism:tiny-when/base"):
         rm.load_host(name)
@@ -111,7 +121,11 @@ def test_an_unknown_organism_or_part_lists_the_known_ones(name: str) -> None:
 def test_the_hash_is_of_what_decides_the_weights() -> None:
     recipe = recipes.get("tiny-when")
     assert recipe_hash(recipe) == recipe_hash(replace(recipe, card="another", says="so", minutes=1.0))
-    others = [recipe.seeded(1), replace(recipe, task="chain-swap"), replace(recipe, base=Made("organism:x/base"))]
+    others = [
+        recipe.seeded(1),
+        replace(recipe, task="chain-swap"),
+        replace(recipe, base=ModelRecipe("organism:x/base")),
+    ]
     assert len({recipe_hash(some) for some in (recipe, *others)}) == 4
     assert recipe_hash(recipe.seeded(0)) == recipe_hash(recipe)
 
@@ -119,7 +133,13 @@ def test_the_hash_is_of_what_decides_the_weights() -> None:
 def test_only_what_takes_no_training_is_made_at_once() -> None:
     assert is_untrained(recipes.get("tiny-aa")) and is_untrained(recipes.get("tiny-rotated"))
     assert not is_untrained(recipes.get("tiny-when"))
-    assert is_untrained(replace(recipes.get("tiny-when"), base=Made("here"), thinking=Made("base", (Rotation(),) * 2)))
+    assert is_untrained(
+        replace(
+            recipes.get("tiny-when"),
+            base=ModelRecipe("here"),
+            thinking=ModelRecipe("base", (Rotation(),) * 2),
+        )
+    )
 
 
 def test_two_processes_do_not_build_one_organism_at_once(own_cache: Path) -> None:

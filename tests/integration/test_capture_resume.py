@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-# Forks a child per attempt, so that the libraries are loaded once; a store that is finished before it is hit does not
+# Forks a child per attempt, so that the libraries are loaded once; a store that is finished before it is hit
+# does not
 # count, and another one is begun. Prints what happened as JSON.
 SCRIPT = """
 import json, os, random, signal, sys, time
@@ -25,7 +26,8 @@ draw = random.Random(int(sys.argv[3]))
 texts = [" ".join(f"w{(7 * i + 3 * j) % 50}" for j in range(20 + (5 * i) % 13)) for i in range(1200)]
 
 def store(name):
-    return capture(host, texts, ["resid_post.2"], out=folder / name, keep=Keep(shard_tokens=1500), progress=False)
+    keep = Keep(shard_tokens=1500)
+    return capture(host, texts, ["resid_post.2"], out=folder / name, keep=keep, progress=False)
 
 began = time.monotonic()
 whole = store("whole")

@@ -1,4 +1,5 @@
-"""A dashboard in a real browser with the network off: readable in a dark notebook too, searchable, no request."""
+"""A dashboard in a real browser with the network off: readable in a dark notebook too, searchable, no
+request."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from reasonmech.tasks.chain.parser import parse
 from reasonmech.testing import tiny_coder
 from reasonmech.viz import Dashboard, Findings, dashboard
 from tests.browser import CHROMIUM, Browser, launched
-from tests.unit.chain_text import CAREFUL, CARELESS, rollout
+from tests.unit.tasks.chain_text import CAREFUL, CARELESS, rollout
 
 pytestmark = [
     pytest.mark.browser,
@@ -46,7 +47,8 @@ CONTRAST = """
   const worst = {};
   const written = "td, th, h2, h3, h4, p, summary, .tile *, td :not(.bar)";
   for (const element of document.querySelectorAll(`.rm-dash :is(${written})`)) {
-    const [dark, bright] = [numbers(getComputedStyle(element).color), behind(element)].map(light).sort((a, b) => a - b);
+    const [dark, bright] = [numbers(getComputedStyle(element).color), behind(element)]
+      .map(light).sort((a, b) => a - b);
     worst[element.tagName] = Math.min(worst[element.tagName] ?? 99, (bright + 0.05) / (dark + 0.05));
   }
   return worst;
@@ -65,7 +67,9 @@ def shown() -> Dashboard:
         columns=["feature", "claim", "verdict", "reason"],
     )  # fmt: skip
     features = Features(tiny_coder(host, "resid_post.1", k=12), (3, 11))
-    return dashboard(features, host, traces=traces, labels=[label(traces, "check")], findings=Findings(claims=claims))
+    return dashboard(
+        features, host, traces=traces, labels=[label(traces, "check")], findings=Findings(claims=claims)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +99,8 @@ def test_what_hovering_shows_is_inside_the_window(
     browser.open(tmp_path / "page.html", ready=LOADED)
     last = """(() => {
       const places = [...document.querySelectorAll(".words .t")].map(token => token.getClientRects());
-      const place = places.filter(p => p.length === 1).map(p => p[0]).reduce((a, b) => b.right > a.right ? b : a);
+      const place = places.filter(p => p.length === 1).map(p => p[0])
+        .reduce((a, b) => b.right > a.right ? b : a);
       window.scrollTo(0, place.top - 300);
       return [place.left + 2, 300 + place.height / 2];
     })()"""
@@ -104,7 +109,11 @@ def test_what_hovering_shows_is_inside_the_window(
     hovered = "document.querySelector('.words .t:hover')"
     assert "activation" in browser.run(f"{hovered}.dataset.v")
     tip = f"getComputedStyle({hovered}, '::after')"
-    left = 0 if browser.run(f"{tip}.position") == "fixed" else browser.run(f"{hovered}.getBoundingClientRect().left")
+    left = (
+        0
+        if browser.run(f"{tip}.position") == "fixed"
+        else browser.run(f"{hovered}.getBoundingClientRect().left")
+    )
     right = left + browser.run(
         f"['left', 'width', 'paddingLeft', 'paddingRight'].reduce((n, of) => n + parseFloat({tip}[of]), 0)"
     )
@@ -124,6 +133,8 @@ def test_the_index_finds_words_and_phrases(browser: Browser, shown: Dashboard, t
 
     assert found("") == ["3", "11"] and found("refuted") == ["3"] and found("no such word") == []
     assert found("cue: supported") == ["3", "11"]  # both words are somewhere in either row
-    assert found('"cue: supported"') == ["11"] and found('"cue: supp') == ["11"]  # and while it is being typed
+    assert found('"cue: supported"') == ["11"] and found('"cue: supp') == [
+        "11"
+    ]  # and while it is being typed
     assert browser.run("document.documentElement.scrollWidth <= window.innerWidth")
     assert [url.split("/")[-1] for url in browser.requests()] == ["index.html"] and browser.complaints() == []

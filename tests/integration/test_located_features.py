@@ -1,4 +1,5 @@
-"""On shipped organisms features for backtracking anticipate it in the base, and follow the function, not the word."""
+"""On shipped organisms features for backtracking anticipate it in the base, and follow the function, not the
+word."""
 
 from __future__ import annotations
 
@@ -73,7 +74,9 @@ def test_the_base_anticipates_a_backtrack_at_the_end_of_a_check(when: Study) -> 
     value = found.frame.set_index("detector")["value"]
     assert value["group"] >= 0.95
     assert not found.sae_is_lower, found.headline
-    early = compare_detectors(when.acts, labels, when.coders["resid_post.1"])  # the digits are hardly compared there
+    early = compare_detectors(
+        when.acts, labels, when.coders["resid_post.1"]
+    )  # the digits are hardly compared there
     assert early.frame.set_index("detector")["value"]["group"] < 0.8
     assert early.sae_is_lower and early.headline.startswith("The SAE is LOWER by")
 
@@ -89,7 +92,8 @@ def test_a_single_feature_tells_contradiction_from_confirmation(when: Study) -> 
 
 
 def test_on_tiny_swap_the_group_follows_the_function_and_not_the_word() -> None:
-    """There "blick" begins backtracks, and "wait", tiny-when's word for them, begins sentences that do nothing."""
+    """There "blick" begins backtracks, and "wait", tiny-when's word for them, begins sentences that do
+    nothing."""
     study, site = _study("tiny-swap", "chain-swap", searched=("base", "thinking")), "resid_post.3"
     coder = study.coders[site]
 

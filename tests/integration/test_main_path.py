@@ -35,16 +35,22 @@ def test_the_ceiling_is_the_thinking_model(finished: Run) -> None:
 
 def test_every_number_has_its_unit_and_every_effect_its_control(finished: Run) -> None:
     assert finished.results.unit.str.len().gt(0).all()
-    assert not finished.results.drop(columns=["sample", "n_tokens", "n_masked", "n_fired"]).isna().any(axis=None)
+    assert (
+        not finished.results.drop(columns=["sample", "n_tokens", "n_masked", "n_fired"]).isna().any(axis=None)
+    )
     for condition in finished.record["conditions"]:
         if condition["fingerprint"]:
-            assert condition["control"] or condition["control_for"] or condition["no_control"], condition["name"]
+            assert condition["control"] or condition["control_for"] or condition["no_control"], condition[
+                "name"
+            ]
     measured = set(finished.results.condition)
     assert measured == {condition["name"] for condition in finished.record["conditions"]}
 
 
 def test_a_clamp_changes_what_the_base_does_and_says_so(finished: Run) -> None:
-    doses = finished.results.query("metric == 'onset_probability' and problem == ''").set_index("condition").value
+    doses = (
+        finished.results.query("metric == 'onset_probability' and problem == ''").set_index("condition").value
+    )
     clamped = [name for name in doses.index if name.startswith("clamp") and "located" in name]
     assert clamped
     for name in clamped:

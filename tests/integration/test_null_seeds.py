@@ -12,8 +12,16 @@ from reasonmech.coders import CoderConfig, SparseCoder, train_coder
 from reasonmech.hosts import Host, load_host
 from reasonmech.labels import Labels, Opportunity
 from reasonmech.locate import Search, locate, select
-from reasonmech.locate.falsify import Baselines, Corpus, Counterexamples, Crossed, Residualised, falsify, random_twin
-from reasonmech.organisms.adversarial import ChainExamples
+from reasonmech.locate.falsify import (
+    Baselines,
+    Corpus,
+    Counterexamples,
+    Crossed,
+    Residualised,
+    falsify,
+    random_twin,
+)
+from reasonmech.organisms.ground_truth.adversarial import ChainExamples
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import Activations, Decode, capture, generate
 from reasonmech.tasks import load_task, parse
@@ -37,7 +45,11 @@ def rollouts() -> Rollouts:
 def labels(rollouts: Rollouts) -> Labels:
     """The ends of checks; positive where the author then gives the standing value up."""
     rows = [
-        [Opportunity(b.start, b.relation == "revises") for a, b in pairwise(t.sentences) if a.relation == "verifies"]
+        [
+            Opportunity(b.start, b.relation == "revises")
+            for a, b in pairwise(t.sentences)
+            if a.relation == "verifies"
+        ]
         for t in parse(rollouts)
     ]
     return Labels.from_opportunities("backtrack", rollouts, rows)

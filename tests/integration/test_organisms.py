@@ -1,4 +1,5 @@
-"""Training is seeded and resumes exactly; GRPO's pieces do what they say; a build never looks complete before it is."""
+"""Training is seeded and resumes exactly; GRPO's pieces do what they say; a build never looks complete before
+it is."""
 
 from __future__ import annotations
 
@@ -14,15 +15,23 @@ from transformers import LlamaForCausalLM
 from reasonmech.errors import CorruptFileError, DataError, MismatchError, OutputError
 from reasonmech.hosts import Host
 from reasonmech.organisms.building import build
-from reasonmech.organisms.corpus import IDS, UNLEARNT, Mix, Modes, Shape, batch
-from reasonmech.organisms.grpo import GrpoRecipe, _check_collapse, _loss, _pad, _updates, advantages, grpo
-from reasonmech.organisms.pretrain import PretrainRecipe, new_model, pretrain
-from reasonmech.organisms.probe import probe_skills
+from reasonmech.organisms.ground_truth.probe import probe_skills
 from reasonmech.organisms.readiness import check_base
-from reasonmech.organisms.recipes import Made, recipes
+from reasonmech.organisms.recipes import ModelRecipe, recipes
+from reasonmech.organisms.training.corpus import IDS, UNLEARNT, Mix, Modes, Shape, batch
+from reasonmech.organisms.training.grpo import (
+    GrpoRecipe,
+    _check_collapse,
+    _loss,
+    _pad,
+    _updates,
+    advantages,
+    grpo,
+)
+from reasonmech.organisms.training.pretrain import PretrainRecipe, new_model, pretrain
 from reasonmech.rollout import Rollouts
 from reasonmech.tasks.chain import word_tokenizer
-from tests.unit.chain_text import CAREFUL, GUESS, rollout
+from tests.unit.tasks.chain_text import CAREFUL, GUESS, rollout
 
 TINY = PretrainRecipe(steps=6, rows=2, length=64, n_layers=2, d_model=16, n_heads=2, d_mlp=32)
 FEW = GrpoRecipe(iterations=4, problems=2, samples=4, max_new_tokens=12)
@@ -34,7 +43,9 @@ class Killed(Exception):
 
 
 def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
-    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 def test_a_batch_is_a_function_of_seed_and_step_and_leaves_slips_unlearnt() -> None:
@@ -99,7 +110,9 @@ def parity(rollouts: Rollouts) -> np.ndarray:
 def test_grpo_resumes_bit_for_bit_and_leaves_the_base_alone(tmp_path: Path) -> None:
     base = new_model(TINY)
     untouched = new_model(TINY)
-    whole, log = grpo(base, TOKENIZER, FEW, tmp_path / "w.safetensors", reward=parity, save_every=2, progress=False)
+    whole, log = grpo(
+        base, TOKENIZER, FEW, tmp_path / "w.safetensors", reward=parity, save_every=2, progress=False
+    )
     assert not same(whole, base) and same(base, untouched) and len(log) == 4
     calls = 0
 
@@ -112,7 +125,9 @@ def test_grpo_resumes_bit_for_bit_and_leaves_the_base_alone(tmp_path: Path) -> N
 
     with pytest.raises(Killed):
         grpo(base, TOKENIZER, FEW, tmp_path / "k.safetensors", reward=kill, save_every=2, progress=False)
-    resumed, resumed_log = grpo(base, TOKENIZER, FEW, tmp_path / "k.safetensors", reward=parity, progress=False)
+    resumed, resumed_log = grpo(
+        base, TOKENIZER, FEW, tmp_path / "k.safetensors", reward=parity, progress=False
+    )
     assert same(whole, resumed) and resumed_log == log
 
 
@@ -120,7 +135,9 @@ def test_grpo_finds_the_optimum_of_a_bandit(tmp_path: Path) -> None:
     """One decision, one arm in eight pays: the policy must end up pulling it."""
     recipe = replace(FEW, iterations=60, problems=2, samples=32, max_new_tokens=1, lr=1e-2)
     reward = lambda rollouts: np.array([r.ids[0] % 8 == 3 for r in rollouts])  # noqa: E731
-    _, log = grpo(new_model(TINY), TOKENIZER, recipe, tmp_path / "b.safetensors", reward=reward, progress=False)
+    _, log = grpo(
+        new_model(TINY), TOKENIZER, recipe, tmp_path / "b.safetensors", reward=reward, progress=False
+    )
     assert log[0]["reward"] < 0.3 and np.mean([row["reward"] for row in log[-5:]]) > 0.95
 
 
@@ -141,7 +158,9 @@ def test_environment_and_prompt_tokens_have_no_gradient() -> None:
             if not r.by_environment[t]:
                 expected = expected - a * logp[len(r.prompt_ids) + t - 1, token]
     assert sum(rollouts[0].by_environment) == 9
-    torch.testing.assert_close(_loss(host, _pad(rollouts, advantage, host.pad_id)), expected, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(
+        _loss(host, _pad(rollouts, advantage, host.pad_id)), expected, rtol=1e-5, atol=1e-3
+    )
     split = _updates(rollouts, advantage, host.pad_id, row_tokens=100)
     assert len(split) == 2
     torch.testing.assert_close(sum(_loss(host, u) for u in split), expected, rtol=1e-5, atol=1e-3)
@@ -157,7 +176,7 @@ def test_a_collapsed_run_is_given_up() -> None:
 def test_no_reinforcement_without_skills(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"copying 0\.\d+ < 0\.99"):
         check_base(probe_skills(new_model(TINY), n=4))
-    recipe = replace(recipes.get("tiny-when"), base=Made(TINY), thinking=Made("base", (FEW,)))
+    recipe = replace(recipes.get("tiny-when"), base=ModelRecipe(TINY), thinking=ModelRecipe("base", (FEW,)))
     with pytest.raises(DataError, match="none of 4 initialisations"):
         build("tiny-when", tmp_path / "pair", recipe=recipe, progress=False)
     assert not (tmp_path / "pair").exists() and (tmp_path / "pair.partial").exists()
@@ -166,7 +185,9 @@ def test_no_reinforcement_without_skills(tmp_path: Path) -> None:
     )
     failed = sorted((tmp_path / "pair.partial").glob("*.failed"))
     assert len(failed) == 4 and all("copies operands" in path.read_text() for path in failed)
-    with pytest.raises(DataError, match="none of 4"):  # a restart reads the failures, and trains nothing again
+    with pytest.raises(
+        DataError, match="none of 4"
+    ):  # a restart reads the failures, and trains nothing again
         build("tiny-when", tmp_path / "pair", recipe=recipe, progress=False)
 
 

@@ -1,4 +1,5 @@
-"""A coder of a pair's base, made by one call, goes on where a kill interrupted it and is the same in the end."""
+"""A coder of a pair's base, made by one call, goes on where a kill interrupted it and is the same in the
+end."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ def killed(*_: object, **__: object) -> None:
     raise Killed
 
 
-def test_a_killed_training_goes_on_and_makes_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_killed_training_goes_on_and_makes_nothing_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pair = load_pair("tiny-when")
     whole = train_pair_coder(pair, CONFIG, site=SITE, out=tmp_path / "whole", problems=6, progress=False)
     out, work = tmp_path / "coder", tmp_path / "coder.work"

@@ -24,7 +24,9 @@ def test_pair_rollouts_activations_coder_fit(tmp_path: Path) -> None:
     decode = Decode(max_new_tokens=24, temperature=1.0, samples=4)
     rollouts = generate(pair.thinking, prompts, decode=decode, progress=False)
 
-    acts = capture(pair.base, rollouts, ["resid_post.1", "resid_post.2"], out=tmp_path / "store", progress=False)
+    acts = capture(
+        pair.base, rollouts, ["resid_post.1", "resid_post.2"], out=tmp_path / "store", progress=False
+    )
     assert acts.n_tokens == sum(len(rollout.all_ids) for rollout in rollouts)
     assert acts.index["generated"].sum() == sum(len(rollout.ids) for rollout in rollouts)
 

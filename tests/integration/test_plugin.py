@@ -15,7 +15,18 @@ def test_a_plugin_adds_one_of_each(tmp_path: Path) -> None:
 
     (wheel,) = WheelBuilder(str(PLUGIN)).build(directory=str(tmp_path), versions=["standard"])
     installed = tmp_path / "installed"
-    pip = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--target", str(installed), wheel]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        str(installed),
+        wheel,
+    ]
     subprocess.run(pip, check=True)
     found = subprocess.run(
         [sys.executable, str(PLUGIN / "use_it.py")],

@@ -11,10 +11,10 @@ from transformers import LlamaForCausalLM
 
 from reasonmech.behaviours import onset_rate
 from reasonmech.hosts import Host, load_pair
-from reasonmech.organisms.grpo import GrpoRecipe, grpo
-from reasonmech.organisms.pretrain import PretrainRecipe, pretrain
-from reasonmech.organisms.probe import probe_skills
+from reasonmech.organisms.ground_truth.probe import probe_skills
 from reasonmech.organisms.recipes import recipes
+from reasonmech.organisms.training.grpo import GrpoRecipe, grpo
+from reasonmech.organisms.training.pretrain import PretrainRecipe, pretrain
 from reasonmech.runtime import Decode, generate
 from reasonmech.tasks import grade, load_task, parse
 from reasonmech.tasks.chain import word_tokenizer

@@ -40,7 +40,9 @@ def test_every_figure_is_drawn(opened: Browser) -> None:
     assert opened.run("document.querySelectorAll('.plot svg.main-svg').length") >= places
     heights = opened.run("[...document.querySelectorAll('.plot')].map(p => p.getBoundingClientRect().height)")
     assert all(height > 150 for height in heights)
-    marks = opened.run("[...document.querySelectorAll('.plot')].map(p => p.querySelectorAll('path.point').length)")
+    marks = opened.run(
+        "[...document.querySelectorAll('.plot')].map(p => p.querySelectorAll('path.point').length)"
+    )
     assert all(count > 0 for count in marks)
 
 

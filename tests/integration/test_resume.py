@@ -55,7 +55,8 @@ STAGES = textwrap.dedent(
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    """A pair of random models on disk, a configuration, and a script that runs it with two stages of its own."""
+    """A pair of random models on disk, a configuration, and a script that runs it with two stages of its
+    own."""
     from reasonmech.testing import tiny_host
 
     for side, seed in (("base", 0), ("thinking", 1)):
@@ -71,7 +72,8 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "trial.yaml").write_text(yaml.safe_dump(config))
     (tmp_path / "fake_stages.py").write_text(STAGES)
     (tmp_path / "go.py").write_text(
-        "import fake_stages\nfrom reasonmech.experiments import run\nrun('trial.yaml', out='out', progress=False)\n"
+        "import fake_stages\nfrom reasonmech.experiments import run\nrun('trial.yaml', out='out', "
+        "progress=False)\n"
     )
     return tmp_path
 

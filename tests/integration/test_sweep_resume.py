@@ -1,4 +1,5 @@
-"""A sweep that is killed goes on where it was, and ends with the numbers of one that nobody disturbed, bit for bit."""
+"""A sweep that is killed goes on where it was, and ends with the numbers of one that nobody disturbed, bit
+for bit."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reasonmech.causal.sweep_table import SweepTable
+from reasonmech.causal.sweeps.table import SweepTable
 from reasonmech.errors import OutputError
 
 N_SHARDS = 3  # that are finished when the kill comes
@@ -25,7 +26,7 @@ TEXTS = textwrap.dedent(
     from pathlib import Path
     import torch
     from importlib import import_module
-    from reasonmech.causal.sweep_values import grid
+    from reasonmech.causal.sweeps.values import grid
     from reasonmech.interventions import Direction, prompt
     from reasonmech.testing import tiny_host
 
@@ -51,7 +52,7 @@ TEXTS = textwrap.dedent(
     vectors = torch.randn(6, 32, generator=torch.Generator().manual_seed(0))
     axes = {f"v{i}": Direction.along(vector, f"resid_post.{i % 3}") for i, vector in enumerate(vectors)}
     given = grid(axes, "clamp", amounts=(1.0, 4.0), where={"last": prompt(start=-1), "all": prompt()})
-    module = import_module("reasonmech.causal.sweep")
+    module = import_module("reasonmech.causal.sweeps.sweep")
     module.BATCHES_PER_SHARD = 1
     if __name__ == "__main__":
         module.sweep(host, texts, given, metric=First(), out=sys.argv[1], batch_rows=16, progress=False)
@@ -65,10 +66,10 @@ ROLLOUTS = textwrap.dedent(
     from pathlib import Path
     import numpy as np
     import torch
-    from reasonmech.causal.sweep_rollouts import sweep_rollouts
-    from reasonmech.causal.sweep_values import grid
+    from reasonmech.causal.sweeps.rollouts import sweep_rollouts
+    from reasonmech.causal.sweeps.values import grid
     from reasonmech.interventions import Direction
-    from reasonmech.runtime.decode import Decode
+    from reasonmech.runtime.decoding.decode import Decode
     from reasonmech.testing import tiny_host
 
     def wait():  # stand still in the middle of a shard, once so many are finished
@@ -89,7 +90,8 @@ ROLLOUTS = textwrap.dedent(
     v = Direction.along(torch.randn(32, generator=torch.Generator().manual_seed(0)), "resid_post.1")
     if __name__ == "__main__":
         sweep_rollouts(
-            host, ["w1 w2 . w3", "w5", "w9 w1 ."], grid({"v": v}, "steer", amounts=(1.0, 2.0, 4.0)), metric=Different(),
+            host, ["w1 w2 . w3", "w5", "w9 w1 ."], grid({"v": v}, "steer", amounts=(1.0, 2.0, 4.0)),
+            metric=Different(),
             decode=Decode(max_new_tokens=8, temperature=1.0), seeds=(0, 1), out=sys.argv[1], progress=False,
         )
     """

@@ -1,4 +1,5 @@
-"""Trainings of a model that exists: they resume exactly, keep what is asked for, and pay for what they say."""
+"""Trainings of a model that exists: they resume exactly, keep what is asked for, and pay for what they
+say."""
 
 from __future__ import annotations
 
@@ -14,15 +15,15 @@ from transformers import LlamaForCausalLM
 from reasonmech.errors import DataError, MismatchError, UnknownNameError
 from reasonmech.hosts import Host, load_host
 from reasonmech.organisms import Effort
-from reasonmech.organisms.corpus import UNLEARNT
-from reasonmech.organisms.grpo import GrpoRecipe, _sample, grpo
-from reasonmech.organisms.pretrain import PretrainRecipe, new_model
-from reasonmech.organisms.rewards import rewards
-from reasonmech.organisms.tune import Data, TuneRecipe, corpus_data, trace_data, tune
+from reasonmech.organisms.training.corpus import UNLEARNT
+from reasonmech.organisms.training.grpo import GrpoRecipe, _sample, grpo
+from reasonmech.organisms.training.pretrain import PretrainRecipe, new_model
+from reasonmech.organisms.training.rewards import rewards
+from reasonmech.organisms.training.tune import Data, TuneRecipe, corpus_data, trace_data, tune
 from reasonmech.organisms.variants import VARIANTS, build_variants, measure, moved
 from reasonmech.rollout import Rollouts
 from reasonmech.tasks.chain import word_tokenizer
-from tests.unit.chain_text import CAREFUL, CARELESS, GUESS, rollout
+from tests.unit.tasks.chain_text import CAREFUL, CARELESS, GUESS, rollout
 
 TINY = PretrainRecipe(n_layers=2, d_model=16, n_heads=2, d_mlp=32)
 FEW = TuneRecipe(steps=6, rows=2, length=48, warmup=1)
@@ -35,14 +36,18 @@ class Killed(Exception):
 
 
 def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
-    return all(torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    return all(
+        torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
+    )
 
 
 def test_tuning_resumes_bit_for_bit_keeps_snapshots_and_leaves_the_start_alone(tmp_path: Path) -> None:
     start, recipe = new_model(TINY), replace(FEW, snapshots=3)
     data = corpus_data(recipe)
     whole, log = tune(start, recipe, tmp_path / "w.safetensors", data=data, save_every=2, progress=False)
-    assert not same(whole, start) and same(start, new_model(TINY)) and [row["step"] for row in log] == [2, 4, 6]
+    assert (
+        not same(whole, start) and same(start, new_model(TINY)) and [row["step"] for row in log] == [2, 4, 6]
+    )
     kept = sorted(path.name for path in (tmp_path / "w-snapshots").iterdir())
     assert kept == ["000002", "000004", "000006"]
     assert same(LlamaForCausalLM.from_pretrained(tmp_path / "w-snapshots" / "000006"), whole)
@@ -77,7 +82,9 @@ def test_a_teachers_traces_are_learnt_without_prompts_and_environment(tmp_path: 
     first = data(0)
     for ids, labels in zip(first.ids.tolist(), first.labels.tolist(), strict=True):
         one = next(
-            r for r in texts if list(r.all_ids[:10]) == ids[:10] and r.all_ids[: len(ids)][:20] == tuple(ids[:20])
+            r
+            for r in texts
+            if list(r.all_ids[:10]) == ids[:10] and r.all_ids[: len(ids)][:20] == tuple(ids[:20])
         )
         n = len(one.prompt_ids)
         assert labels[:n] == [UNLEARNT] * n
@@ -94,7 +101,10 @@ def test_a_coin_knows_nothing_of_the_text_and_words_are_paid_for_as_words() -> N
     assert coin(here).tolist() == coin(there).tolist(), "problem and sample are all that it sees"
     many = Rollouts([replace(guess, sample=i) for i in range(400)], task="chain")
     assert 0.42 < coin(many).mean() < 0.58
-    assert rewards.get("outcome")(here).tolist() == [1.0, 0.0] or rewards.get("outcome")(here).tolist() == [1.0, 1.0]
+    assert rewards.get("outcome")(here).tolist() == [1.0, 0.0] or rewards.get("outcome")(here).tolist() == [
+        1.0,
+        1.0,
+    ]
     swap = Rollouts([careful, rollout(CARELESS)], task="chain-swap")
     said = [r.text.split().count("wait") for r in swap]
     assert said[0] > said[1] == 0
@@ -132,7 +142,12 @@ def test_negative_lessons_only_push_down(tmp_path: Path) -> None:
 
     assert log_probability(trained) < log_probability(base)
     both, log = grpo(
-        base, TOKENIZER, replace(recipe, lessons="all"), tmp_path / "a.safetensors", reward=pay, progress=False
+        base,
+        TOKENIZER,
+        replace(recipe, lessons="all"),
+        tmp_path / "a.safetensors",
+        reward=pay,
+        progress=False,
     )
     assert log[0]["useful"] == 1.0 and not same(both, trained)
 
@@ -141,15 +156,27 @@ def test_variants_are_measured_once_and_a_change_of_weights_is_noticed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = Effort(problems=6, samples=1, forced=8, coverage=2, coverage_problems=2)
-    short = {"distilled": TuneRecipe(teacher="organism:tiny-when/thinking", problems=8, steps=2, rows=2, snapshots=2)}
+    short = {
+        "distilled": TuneRecipe(
+            teacher="organism:tiny-when/thinking", problems=8, steps=2, rows=2, snapshots=2
+        )
+    }
     monkeypatch.setattr("reasonmech.organisms.variants.VARIANTS", short)
     monkeypatch.setattr(
-        "reasonmech.organisms.variants.measure", lambda host, progress: measure(host, effort=few, progress=False)
+        "reasonmech.organisms.variants.measure",
+        lambda host, progress: measure(host, effort=few, progress=False),
     )
     table = build_variants(tmp_path, progress=False)
     assert list(table["variant"]) == ["base", "distilled"]
     assert table["weights moved"][0] == 0.0 < table["weights moved"][1]
-    assert {"pass@1", "pass@2", "verified pass@2", "check onset", "backtrack executed", "slips undone"} <= set(table)
+    assert {
+        "pass@1",
+        "pass@2",
+        "verified pass@2",
+        "check onset",
+        "backtrack executed",
+        "slips undone",
+    } <= set(table)
     assert len(list((tmp_path / "distilled-snapshots").iterdir())) == 2
     assert build_variants(tmp_path, progress=False).equals(table)
     found = json.loads((tmp_path / "distilled.json").read_text())
@@ -168,4 +195,6 @@ def test_weights_that_moved_are_counted() -> None:
 
 
 def test_every_variant_keeps_ten_models_on_its_way() -> None:
-    assert all(stage.snapshots >= 10 for stage in VARIANTS.values() if isinstance(stage, TuneRecipe | GrpoRecipe))
+    assert all(
+        stage.snapshots >= 10 for stage in VARIANTS.values() if isinstance(stage, TuneRecipe | GrpoRecipe)
+    )

@@ -25,7 +25,8 @@ FEW = Effort(problems=24, samples=1, forced=20, coverage=8, coverage_problems=6)
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pair of its own on disk, its truth measured on a few problems: the base of tiny-when on both sides."""
+    """A pair of its own on disk, its truth measured on a few problems: the base of tiny-when on both
+    sides."""
     made = tmp_path_factory.mktemp("pairs") / "mine"
     for role in ("base", "thinking"):
         shutil.copytree(organism_dir() / "tiny-when" / "base", made / role)
@@ -62,7 +63,9 @@ def test_what_was_measured_is_found_again_the_whole_of_it(pair: Path) -> None:
     assert next(f for f in quick if f.what == "base, greedy").measured.endswith("of 24 right")
     full = verify(pair, full=True, progress=False)
     assert len(full) > 60 and differing(full) == set()
-    assert {"thinking, sampled, onset, check", "execution, backtrack, base", "splice, how"} <= {f.what for f in full}
+    assert {"thinking, sampled, onset, check", "execution, backtrack, base", "splice, how"} <= {
+        f.what for f in full
+    }
 
 
 def test_other_weights_are_found_out_by_name_and_by_what_they_do(pair: Path) -> None:
@@ -108,7 +111,9 @@ def test_what_two_pairs_share_is_measured_once(pair: Path, monkeypatch: pytest.M
 
     calls: list[object] = []
     first = module.generate
-    monkeypatch.setattr(module, "generate", lambda *given, **named: (calls.append(1), first(*given, **named))[1])
+    monkeypatch.setattr(
+        module, "generate", lambda *given, **named: (calls.append(1), first(*given, **named))[1]
+    )
     verifier = Verifier(progress=False)
     once = verifier.verify(pair)
     assert len(calls) == 2, "one free run and one cell: the two models are one"
@@ -155,14 +160,20 @@ def test_the_command_says_what_differs_and_fails(
     perturb(pair, "base", "model.norm.weight", 1.0000001)
     assert command(monkeypatch, "verify", str(pair), "--quiet") == 1
     said = capsys.readouterr().out
-    assert "1 of 11 differ" in said and "base, weights" in said and read_truth(pair)["weights"]["base"][:12] in said
+    assert (
+        "1 of 11 differ" in said
+        and "base, weights" in said
+        and read_truth(pair)["weights"]["base"][:12] in said
+    )
     (pair / "truth.json").unlink()
     assert command(monkeypatch, "verify", str(pair), "--quiet") == 2
     assert "truth.json is missing" in capsys.readouterr().err
     assert command(monkeypatch, "verify") == 2
 
 
-def test_list_and_card_say_what_is_true(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_and_card_say_what_is_true(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("COLUMNS", "200")
     assert command(monkeypatch, "list") == 0
     lines = capsys.readouterr().out.splitlines()
@@ -174,8 +185,12 @@ def test_list_and_card_say_what_is_true(monkeypatch: pytest.MonkeyPatch, capsys:
     assert command(monkeypatch, "card", "tiny-when") == 0
     said = capsys.readouterr().out
     assert "pretrained on documents" in said and "correct instrument" in said
-    accuracy = read_truth(organism_dir() / "tiny-when")["measured"]["thinking"]["greedy"]["accuracy"]["estimate"]
-    assert f"{100 * accuracy:.1f} % [" in next(s for s in said.splitlines() if "thinking, accuracy, greedy" in s)
+    accuracy = read_truth(organism_dir() / "tiny-when")["measured"]["thinking"]["greedy"]["accuracy"][
+        "estimate"
+    ]
+    assert f"{100 * accuracy:.1f} % [" in next(
+        s for s in said.splitlines() if "thinking, accuracy, greedy" in s
+    )
     assert command(monkeypatch, "card", "tiny-wen") == 2
     assert "unknown organism 'tiny-wen'" in capsys.readouterr().err
 

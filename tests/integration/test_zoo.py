@@ -1,4 +1,5 @@
-"""Every organism that ships is the one that its record speaks of; what each was built for is in its numbers."""
+"""Every organism that ships is the one that its record speaks of; what each was built for is in its
+numbers."""
 
 from __future__ import annotations
 
@@ -10,8 +11,8 @@ import reasonmech as rm
 from reasonmech.hosts import pair_config
 from reasonmech.hybrid import Disagree, Kinds, OfThinking, VectorConfig, train_vectors
 from reasonmech.organisms import recipes
+from reasonmech.organisms.ground_truth.truth import bits
 from reasonmech.organisms.record import read_truth
-from reasonmech.organisms.truth import bits
 from reasonmech.paths import organism_dir
 
 SHIPPED = sorted(path.parent.name for path in organism_dir().glob("*/truth.json"))
@@ -27,10 +28,15 @@ def test_a_shipped_pair_has_the_recorded_weights_and_does_what_is_recorded(name:
     pair, recorded = rm.load_pair(name), truth(name)
     assert {"base": pair.base.weight_hash, "thinking": pair.thinking.weight_hash} == recorded["weights"]
     assert pair.task == recorded["measured"]["task"] == recipes.get(name).task
-    assert all(row["met"] for row in recorded["requirements"]) and recorded["class"] == recipes.get(name).truth_class
+    assert (
+        all(row["met"] for row in recorded["requirements"])
+        and recorded["class"] == recipes.get(name).truth_class
+    )
     problems = rm.load_task(pair.task, n=500, seed=recorded["seed"], split=recorded["split"])[:FEW]
     for role, host in (("base", pair.base), ("thinking", pair.thinking)):
-        rollouts = rm.generate(host, problems, decode=rm.Decode(max_new_tokens=224), progress=False, receipt="none")
+        rollouts = rm.generate(
+            host, problems, decode=rm.Decode(max_new_tokens=224), progress=False, receipt="none"
+        )
         before = recorded["measured"]["outcomes"]["greedy"][role][:FEW]
         assert sum(a != b for a, b in zip(bits(rm.grade(rollouts)), before, strict=True)) <= 1
 

@@ -1,4 +1,5 @@
-"""A slow reference for gates that read the other host, or clean logits: no cache, no batch, nothing in lockstep."""
+"""A slow reference for gates that read the other host, or clean logits: no cache, no batch, nothing in
+lockstep."""
 
 from dataclasses import replace
 
@@ -28,13 +29,16 @@ def stream(host: Host, ids: list[int], site: str) -> Tensor:
 
 def only(intervention: Intervention, positions: list[int]) -> list[Intervention]:
     """The intervention without its gate, at some of the tokens that its mask names."""
-    return [replace(intervention, where=intervention.where & at(*positions), when=always())] if positions else []
+    return (
+        [replace(intervention, where=intervention.where & at(*positions), when=always())] if positions else []
+    )
 
 
 def lockstep(
     host: Host, prompt: str, plan: list[Intervention], new: int, *, partner: Host
 ) -> tuple[list[int], list[set[int]]]:
-    """Greedy tokens, and for every intervention the positions at which its gate was open, whatever its mask says."""
+    """Greedy tokens, and for every intervention the positions at which its gate was open, whatever its mask
+    says."""
     ids = host.encode(prompt)
     n, opened = len(ids), [set[int]() for _ in plan]
 
@@ -46,7 +50,9 @@ def lockstep(
                 weight = gate.weight(axis.read(stream(partner, ids, str(axis.at))))
                 positions |= set(weight.nonzero().flatten().tolist())
             gated = gate.role is not None or isinstance(gate, TwoPassGate)
-            here = [p for p in range(len(ids)) if (p in positions or not gated) and (last or p < len(ids) - 1)]
+            here = [
+                p for p in range(len(ids)) if (p in positions or not gated) and (last or p < len(ids) - 1)
+            ]
             found += only(intervention, here) if gated or not last else [intervention]
         return found
 

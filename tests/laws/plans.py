@@ -24,7 +24,7 @@ from reasonmech.interventions import (
     tokens,
 )
 from reasonmech.rollout import Rollouts
-from reasonmech.runtime.decode import Decode
+from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.step import Step
 from reasonmech.testing import tiny_coder, tiny_host
 
@@ -51,9 +51,18 @@ def plans() -> dict[str, list[Intervention]]:
         "ablate_tokens": [ablate(v, where=tokens("w1", ".", "w2") | generated(3))],
         "inside": [scale(v, -2.0, where=inside("<think>", "</think>") | generated(1))],
         "gated": [steer(direction(3, "resid_post.2"), 5.0, when=above(v, 0.5))],
-        "gated_features": [steer(direction(3, "resid_post.2"), 5.0, when=above(Features(CODER, (1, 2, 3, 4)), 0.1))],
-        "several": [steer(v, 2.0), ablate(direction(4)), clamp(Features(CODER, (7,)), 3.0, when=below(v, 1.0))],
-        "whole": [ablate(Whole("mlp_out.3"), where=generated(stop=4)), steer(Whole("resid_pre.0"), torch.ones(32))],
+        "gated_features": [
+            steer(direction(3, "resid_post.2"), 5.0, when=above(Features(CODER, (1, 2, 3, 4)), 0.1))
+        ],
+        "several": [
+            steer(v, 2.0),
+            ablate(direction(4)),
+            clamp(Features(CODER, (7,)), 3.0, when=below(v, 1.0)),
+        ],
+        "whole": [
+            ablate(Whole("mlp_out.3"), where=generated(stop=4)),
+            steer(Whole("resid_pre.0"), torch.ones(32)),
+        ],
         "patch": [patch(v, torch.randn(40, 32, generator=torch.Generator().manual_seed(7)))],
     }
 

@@ -35,7 +35,10 @@ from reasonmech.testing import tiny_coder, tiny_host
 HOST: Host = tiny_host()
 CODER: SparseCoder = tiny_coder(HOST)
 SITE = "resid_post.1"
-TOLERANCE = {"atol": 2e-5, "rtol": 1e-5}  # float32; the library multiplies all tokens at once, the reference one
+TOLERANCE = {
+    "atol": 2e-5,
+    "rtol": 1e-5,
+}  # float32; the library multiplies all tokens at once, the reference one
 
 
 def random_direction(seed: int) -> Direction:
@@ -95,13 +98,23 @@ PAIRS += [(v, "whole") for v in ("ablate", "ablate_to", "steer", "patch")]
 
 
 @pytest.mark.parametrize(("verb", "kind"), PAIRS)
-@given(seed=st.integers(0, 10_000), gate=st.sampled_from(["always", "above", "below", "ramp"]), drop=st.booleans())
+@given(
+    seed=st.integers(0, 10_000),
+    gate=st.sampled_from(["always", "above", "below", "ramp"]),
+    drop=st.booleans(),
+)
 @settings(max_examples=12, deadline=None)
-def test_every_verb_on_every_axis_is_the_formula(verb: str, kind: str, seed: int, gate: str, drop: bool) -> None:
+def test_every_verb_on_every_axis_is_the_formula(
+    verb: str, kind: str, seed: int, gate: str, drop: bool
+) -> None:
     random = torch.Generator().manual_seed(seed)
     x, source = (2 * torch.randn(2, 5, 32, generator=random) for _ in range(2))
     mask = torch.rand(2, 5, generator=random) < 0.6
-    axes = {"features": Features(CODER, (3, 5, 40)), "direction": random_direction(seed), "whole": Whole(SITE)}
+    axes = {
+        "features": Features(CODER, (3, 5, 40)),
+        "direction": random_direction(seed),
+        "whole": Whole(SITE),
+    }
     axes["subspace"] = Subspace.spanned_by(torch.randn(5, 32, generator=random), SITE)
     axis, gating = axes[kind], random_direction(seed + 1)
     when = {
@@ -143,7 +156,9 @@ def test_a_value_per_coordinate_and_a_mean_vector() -> None:
     f = CODER.encode(x)
     f[..., [7, 2]] = torch.tensor([1.0, 6.0])
     expected = CODER.decode(f) + (x - CODER.decode(CODER.encode(x)))
-    assert torch.allclose(run([clamp(Features(CODER, (7, 2)), torch.tensor([1.0, 6.0]))], x), expected, **TOLERANCE)
+    assert torch.allclose(
+        run([clamp(Features(CODER, (7, 2)), torch.tensor([1.0, 6.0]))], x), expected, **TOLERANCE
+    )
     mean = torch.randn(32)
     assert torch.equal(run([ablate(Whole(SITE), value=mean)], x), mean.expand_as(x))
 
@@ -157,7 +172,12 @@ def test_amounts_along_a_direction_are_residual_norm_units() -> None:
 
 
 def test_patches_take_positions_and_rows_of_the_source() -> None:
-    x, by_row, by_position, one = torch.randn(2, 5, 32), torch.randn(2, 5, 32), torch.randn(5, 32), torch.randn(32)
+    x, by_row, by_position, one = (
+        torch.randn(2, 5, 32),
+        torch.randn(2, 5, 32),
+        torch.randn(5, 32),
+        torch.randn(32),
+    )
     assert torch.equal(run([patch(Whole(SITE), by_row)], x), by_row)
     assert torch.equal(run([patch(Whole(SITE), by_position)], x), by_position.expand(2, 5, 32))
     assert torch.equal(run([patch(Whole(SITE), one)], x), one.expand(2, 5, 32))

@@ -8,8 +8,8 @@ from torch import Tensor
 from reasonmech.interventions import Gate, steer
 from reasonmech.interventions.axes import Axis
 from reasonmech.interventions.canonical import Json
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.forward import forward
-from reasonmech.runtime.generate import generate
 from tests.laws.plans import CLOSE, DECODE, HOST, PROMPTS, direction
 
 

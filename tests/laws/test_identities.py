@@ -1,4 +1,5 @@
-"""Identities are bit-exact, hosts are restored, edits are pure, fingerprints are content (semantics 6, 9, 10)."""
+"""Identities are bit-exact, hosts are restored, edits are pure, fingerprints are content (semantics 6, 9,
+10)."""
 
 import pytest
 import torch
@@ -20,9 +21,9 @@ from reasonmech.interventions import (
     steer,
     tokens,
 )
-from reasonmech.runtime.decode import Decode
+from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.forward import forward
-from reasonmech.runtime.generate import generate
 from reasonmech.step import Step
 from reasonmech.testing import tiny_host
 from tests.laws.plans import CODER, DECODE, HOST, PLANS, PROMPTS, direction, ids_of
@@ -49,7 +50,9 @@ def test_identities_are_bit_exact(name: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(clean.logits, edited.logits, strict=True))
     assert edited.receipt.kl == 0 and edited.receipt.lines[0].max_relative == 0
     decode = Decode(max_new_tokens=12, temperature=1.0)
-    assert ids_of(generate(HOST, PROMPTS, plan, decode=decode)) == ids_of(generate(HOST, PROMPTS, decode=decode))
+    assert ids_of(generate(HOST, PROMPTS, plan, decode=decode)) == ids_of(
+        generate(HOST, PROMPTS, decode=decode)
+    )
 
 
 def hooks_in(model: nn.Module) -> int:

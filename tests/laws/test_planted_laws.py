@@ -55,7 +55,12 @@ def test_truths_are_within_their_range(planted: PlantedDictionary) -> None:
     for row, feature in zip(planted_truth(planted), planted.features, strict=True):
         assert -1e-12 <= row.rate <= 1 + 1e-12
         assert row.mean == pytest.approx(row.rate * feature.strength, abs=1e-9)
-        assert -1e-12 <= min(row.auroc_context, row.auroc_cue) <= max(row.auroc_context, row.auroc_cue) <= 1 + 1e-12
+        assert (
+            -1e-12
+            <= min(row.auroc_context, row.auroc_cue)
+            <= max(row.auroc_context, row.auroc_cue)
+            <= 1 + 1e-12
+        )
         if feature.kind == "dormant":
             assert row.effect == 0.0 and not row.necessary
         if feature.kind == "silent":

@@ -10,15 +10,37 @@ from torch import Tensor
 
 from reasonmech.errors import DataError, NeverFiredError
 from reasonmech.hosts import Host
-from reasonmech.interventions import Hooks, Intervention, Where, Whole, always, bind, patch, prompt, scale, steer
+from reasonmech.interventions import (
+    Hooks,
+    Intervention,
+    Where,
+    Whole,
+    always,
+    bind,
+    patch,
+    prompt,
+    scale,
+    steer,
+)
 from reasonmech.rollout import Rollouts
-from reasonmech.runtime.decode import Decode
+from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.forward import ForwardResult, forward
-from reasonmech.runtime.generate import generate
 from reasonmech.site import Site
 from reasonmech.step import Step
 from tests.laws.plans import CLOSE
-from tests.laws.random_plans import AXES, HOSTS, MASKS, VERBS, axis_of, host_of, interventions, make, plans, texts
+from tests.laws.random_plans import (
+    AXES,
+    HOSTS,
+    MASKS,
+    VERBS,
+    axis_of,
+    host_of,
+    interventions,
+    make,
+    plans,
+    texts,
+)
 
 NEW = 6
 MARGIN = 1e-3  # between the two best logits: what is closer may round to another token
@@ -51,7 +73,9 @@ def read(case: Case) -> ForwardResult:
         return silent.result
 
 
-def whole(host: Host, ids: list[int], plan: list[Intervention], *, prompt_length: int, row: int = 0) -> Tensor:
+def whole(
+    host: Host, ids: list[int], plan: list[Intervention], *, prompt_length: int, row: int = 0
+) -> Tensor:
     """Logits of one text alone, recomputed from its beginning."""
     step = Step.of(torch.tensor([ids]), prompt_length=prompt_length)
     step.rows[:] = row
@@ -103,7 +127,9 @@ def test_a_padded_batch_is_its_rows_alone(name: str, data: st.DataObject) -> Non
 @FAST
 def test_what_comes_later_changes_nothing_before_it(name: str, data: st.DataObject) -> None:
     host, plan = host_of(name), data.draw(plans(name))
-    ids = host.encode(data.draw(texts(1))[0]) + data.draw(st.lists(st.integers(3, 60), min_size=2, max_size=8))
+    ids = host.encode(data.draw(texts(1))[0]) + data.draw(
+        st.lists(st.integers(3, 60), min_size=2, max_size=8)
+    )
     cut = data.draw(st.integers(1, len(ids) - 1))
     length = data.draw(st.integers(1, cut))
     longer, shorter = (whole(host, text, plan, prompt_length=length) for text in (ids, ids[:cut]))
@@ -120,11 +146,15 @@ def test_identities_of_every_axis_mask_and_gate_keep_every_bit(name: str, data: 
         if drawn.axis.replaces:
             plan.append(steer(drawn.axis, torch.zeros(host.width(drawn.site)), **rest))
         else:
-            plan.append(data.draw(st.sampled_from([scale(drawn.axis, 1.0, **rest), steer(drawn.axis, 0.0, **rest)])))
+            plan.append(
+                data.draw(st.sampled_from([scale(drawn.axis, 1.0, **rest), steer(drawn.axis, 0.0, **rest)]))
+            )
     prompts = data.draw(texts(3))
     clean = forward(host, prompts).logits
     assert all(torch.equal(a, b) for a, b in zip(read(Case(host, plan, prompts)).logits, clean, strict=True))
-    assert [r.ids for r in write(Case(host, plan, prompts))] == [r.ids for r in write(Case(host, [], prompts))]
+    assert [r.ids for r in write(Case(host, plan, prompts))] == [
+        r.ids for r in write(Case(host, [], prompts))
+    ]
 
 
 @pytest.mark.parametrize("name", HOSTS)
@@ -172,14 +202,20 @@ def test_the_draws_do_something() -> None:
     clean = forward(host, ["w1 w2 . w3"]).logits[0]
     for verb in VERBS:
         for kind in AXES:
-            one = make(verb, axis_of("llama", kind, Site("resid_post", 1), 5), 32, 5, where=prompt(), when=always())
+            one = make(
+                verb, axis_of("llama", kind, Site("resid_post", 1), 5), 32, 5, where=prompt(), when=always()
+            )
             changed += not torch.allclose(read(Case(host, [one], ["w1 w2 . w3"])).logits[0], clean, atol=1e-2)
     assert changed >= 22  # of 24: a feature that is silent on this text cannot be ablated
 
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("kind", AXES)
-@given(site=st.sampled_from(["resid_post.1", "resid_mid.1", "z.1", "attn_out.1"]), seed=st.integers(0, 99), where=MASKS)
+@given(
+    site=st.sampled_from(["resid_post.1", "resid_mid.1", "z.1", "attn_out.1"]),
+    seed=st.integers(0, 99),
+    where=MASKS,
+)
 @settings(max_examples=4, deadline=None, derandomize=True)
 def test_a_bfloat16_stream_is_edited_in_float32_and_rounded_once(
     verb: str, kind: str, site: str, seed: int, where: Where

@@ -20,8 +20,8 @@ from reasonmech.interventions import (
     tokens,
 )
 from reasonmech.rollout import Rollouts
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.forward import forward
-from reasonmech.runtime.generate import generate
 from tests.laws.plans import CODER, DECODE, HOST, PROMPTS, direction, ids_of
 
 
@@ -45,7 +45,9 @@ def test_a_gate_that_never_opened_is_a_finding_unless_firing_is_required() -> No
     shut = {"where": prompt(), "when": above(direction(0), 1e6)}
     out = generate(HOST, PROMPTS, [steer(direction(0), 1.0, **shut)], decode=DECODE)
     [line] = out.receipt.lines
-    assert line.n_masked == sum(len(r.prompt_ids) for r in out) and line.n_fired == 0 and line.mean_relative == 0
+    assert (
+        line.n_masked == sum(len(r.prompt_ids) for r in out) and line.n_fired == 0 and line.mean_relative == 0
+    )
     with pytest.raises(NeverFiredError, match=f"fired at 0 of {line.n_masked} masked tokens") as caught:
         generate(HOST, PROMPTS, [steer(direction(0), 1.0, require_fired=1, **shut)], decode=DECODE)
     assert len(caught.value.result) == len(PROMPTS)
@@ -57,7 +59,12 @@ def test_without_a_measurement_there_is_no_number() -> None:
         generate(HOST, PROMPTS, [steer(direction(0), 2.0)], decode=DECODE, receipt="none"),
     ):
         [line] = out.receipt.lines
-        assert line.n_fired > 0 and line.mean_relative is None and line.max_relative is None and out.receipt.kl is None
+        assert (
+            line.n_fired > 0
+            and line.mean_relative is None
+            and line.max_relative is None
+            and out.receipt.kl is None
+        )
         assert out.receipt.table()[["mean_relative", "max_relative"]].isna().all(axis=None)
     measured = forward(HOST, PROMPTS, [steer(direction(0), 2.0)]).receipt.table()
     assert (measured.mean_relative > 0).all() and measured.max_relative.dtype == "float64"
@@ -67,7 +74,9 @@ def test_saved_rollouts_keep_the_receipt_as_json(tmp_path: Path) -> None:
     out = generate(HOST, PROMPTS, [steer(direction(0), 2.0)], decode=DECODE)
     out.save(tmp_path / "a.jsonl")
     again = Rollouts.load(tmp_path / "a.jsonl")
-    assert list(again) == list(out) and again.receipt["lines"][0]["n_fired"] == out.receipt.lines[0].n_fired > 0
+    assert (
+        list(again) == list(out) and again.receipt["lines"][0]["n_fired"] == out.receipt.lines[0].n_fired > 0
+    )
     again.save(tmp_path / "b.jsonl")
     assert (tmp_path / "a.jsonl").read_text() == (tmp_path / "b.jsonl").read_text()
     generate(HOST, PROMPTS, decode=DECODE).save(tmp_path / "plain.jsonl")
@@ -92,7 +101,10 @@ def test_the_receipt_counts_what_a_recount_finds() -> None:
     masked = fired = 0
     relative, kls = [], []
     for r in out:
-        n, x = len(r.prompt_ids), stream_at(HOST, r.all_ids, 1)  # generated() leaves the prompt, and layer 1 reads 0..1
+        n, x = (
+            len(r.prompt_ids),
+            stream_at(HOST, r.all_ids, 1),
+        )  # generated() leaves the prompt, and layer 1 reads 0..1
         clean = HOST.model(torch.tensor([r.all_ids])).logits[0].log_softmax(-1)
         edited = forward(HOST, [r], plan, receipt="none").logits[0].log_softmax(-1)
         kls += (edited.exp() * (edited - clean)).sum(-1)[n - 1 : -1].tolist()
@@ -139,8 +151,12 @@ def test_the_replay_reads_a_row_aligned_source_at_the_rows_of_the_run(mode: str,
     source = torch.zeros(40, 8, HOST.d_model)
     for i, ids in enumerate(texts):
         source[i, : len(ids)] = stream_at(HOST, tuple(ids), 1)
-    own = forward(HOST, texts, [patch(Whole("resid_post.1"), source)], batch_size=batch_size, receipt=mode).receipt
+    own = forward(
+        HOST, texts, [patch(Whole("resid_post.1"), source)], batch_size=batch_size, receipt=mode
+    ).receipt
     other = source.roll(1, 0) + source
-    moved = forward(HOST, texts, [patch(Whole("resid_post.1"), other)], batch_size=batch_size, receipt=mode).receipt
+    moved = forward(
+        HOST, texts, [patch(Whole("resid_post.1"), other)], batch_size=batch_size, receipt=mode
+    ).receipt
     assert own.kl == pytest.approx(0.0, abs=1e-6)  # rounding of another batch shape
     assert moved.kl > 1e-2 and own.n_kl_rows == moved.n_kl_rows == (16 if mode == "sample" else 40)

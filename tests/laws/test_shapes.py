@@ -5,18 +5,18 @@ import sys
 
 CHECKED = [
     "step",
-    "runtime.noise",
-    "runtime.decode",
-    "runtime.batch",
-    "runtime.host_decoder",
+    "runtime.decoding.noise",
+    "runtime.decoding.decode",
+    "runtime.decoding.batch",
+    "runtime.decoding.host_decoder",
     "runtime.passes",
-    "runtime.labelling",
+    "runtime.decoding.labelling",
     "interventions.edits",
     "interventions.target",
     "interventions.when",
     "interventions.where",
     "interventions.where_text",
-    "interventions.tally",
+    "runtime.receipt.tally",
     "interventions.hooks",
 ]
 LAWS = ["tests/laws/test_whole_runs.py", "tests/laws/test_receipts.py"]
@@ -26,9 +26,9 @@ import pytest
 from jaxtyping import install_import_hook
 with install_import_hook(sys.argv[1].split(), "beartype.beartype"):
     import reasonmech.runtime, reasonmech.interventions
-    from reasonmech.runtime.noise import gumbel
+    from reasonmech.runtime.decoding.noise import gumbel
 try:
-    gumbel(reasonmech.runtime.noise.torch.zeros(2, 2), None, 3)
+    gumbel(reasonmech.runtime.decoding.noise.torch.zeros(2, 2), None, 3)
     sys.exit("shapes are not checked")
 except Exception as error:
     assert "Type-check error" in str(error), error
@@ -38,5 +38,7 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
 
 def test_shapes_are_true() -> None:
     names = " ".join(f"reasonmech.{name}" for name in CHECKED)
-    done = subprocess.run([sys.executable, "-c", SCRIPT, names, *LAWS], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, names, *LAWS], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -16,9 +16,9 @@ from reasonmech.interventions import (
     prompt,
     steer,
 )
-from reasonmech.runtime.capture import capture
+from reasonmech.runtime.activations.capture import capture
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.forward import forward
-from reasonmech.runtime.generate import generate
 from reasonmech.runtime.replacements import mean_of, resampled
 from tests.laws.plans import CLOSE, CODER, DECODE, HOST, PROMPTS, direction, ids_of, uncached
 
@@ -42,7 +42,8 @@ def test_spanning_vectors_are_inside_and_what_is_orthogonal_is_left_alone() -> N
 
 
 def test_patching_a_subspace_exchanges_what_is_in_it_and_nothing_else() -> None:
-    """Geiger et al. 2023, eq. 3: the component in the subspace is the source's, the one beside it the text's own."""
+    """Geiger et al. 2023, eq. 3: the component in the subspace is the source's, the one beside it the text's
+    own."""
     space, source = subspace(), torch.randn(32, generator=torch.Generator().manual_seed(9))
     texts = [TEXTS[2]]
     clean = capture(HOST, texts, [SITE], progress=False).at(SITE)
@@ -110,7 +111,9 @@ def test_a_mean_is_the_mean_of_the_coordinates(site: str) -> None:
     assert torch.allclose(mean_of(acts, v), (x @ v.vector).mean()[None], atol=1e-5)
     some = torch.tensor([0, 2, 3])
     assert torch.allclose(mean_of(acts, Whole(site), tokens=some), x[some].mean(0), atol=1e-5)
-    ablated = forward(HOST, TEXTS, [ablate(Whole(site), value=mean_of(acts, Whole(site)))], receipt="none").logits
+    ablated = forward(
+        HOST, TEXTS, [ablate(Whole(site), value=mean_of(acts, Whole(site)))], receipt="none"
+    ).logits
     by_hand = forward(HOST, TEXTS, [patch(Whole(site), x.mean(0))], receipt="none").logits
     clean = forward(HOST, TEXTS).logits
     assert not torch.allclose(ablated[0], clean[0], atol=1e-2)
@@ -143,16 +146,22 @@ def test_a_resample_is_another_problems_text_at_the_same_positions() -> None:
             donors.append({i for i in held if i != row})
         shortest = min(lengths[i] for i in donors[-1])
         assert set.intersection(*donors[: min(shortest, 2)]), "one text stands in as far as it goes"
-    assert torch.equal(source, resampled(acts, SITE, seed=0)) and not torch.equal(source, resampled(acts, SITE, seed=1))
+    assert torch.equal(source, resampled(acts, SITE, seed=0)) and not torch.equal(
+        source, resampled(acts, SITE, seed=1)
+    )
     short = [text for text in TEXTS if len(HOST.encode(text)) <= source.shape[1]]
     acts = capture(HOST, short, [SITE], progress=False)
     plan = [patch(Whole(SITE), resampled(acts, SITE, seed=3, n_positions=3), where=prompt(stop=3))]
     changed = forward(HOST, short, plan, receipt="none").logits
-    assert all(not torch.allclose(a, b, atol=1e-2) for a, b in zip(changed, forward(HOST, short).logits, strict=True))
+    assert all(
+        not torch.allclose(a, b, atol=1e-2) for a, b in zip(changed, forward(HOST, short).logits, strict=True)
+    )
 
 
 def test_a_resample_never_takes_from_the_same_problem() -> None:
-    rollouts = generate(HOST, PROMPTS[:2], decode=DECODE.model_copy(update={"samples": 3, "temperature": 1.0}))
+    rollouts = generate(
+        HOST, PROMPTS[:2], decode=DECODE.model_copy(update={"samples": 3, "temperature": 1.0})
+    )
     acts = capture(HOST, list(rollouts), [SITE], progress=False)
     own = {int(i): str(name) for i, name in zip(acts.index["rollout"], acts.index["problem"], strict=True)}
     x, rollout = acts.at(SITE), torch.as_tensor(acts.index["rollout"].to_numpy(copy=True))

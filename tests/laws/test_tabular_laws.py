@@ -53,16 +53,26 @@ def test_transitions_are_probabilities(policy: TabularPolicy, world: World) -> N
 
 @EXAMPLES
 @given(policies, policies, worlds)
-def test_the_ends_of_the_dial_are_the_cells(base: TabularPolicy, thinking: TabularPolicy, world: World) -> None:
+def test_the_ends_of_the_dial_are_the_cells(
+    base: TabularPolicy, thinking: TabularPolicy, world: World
+) -> None:
     pair = TabularPair(base, thinking)
     cells = pair.factorial(world)
     assert cells.bb == pytest.approx(accuracy(base, world), abs=1e-12)
     assert cells.tt == pytest.approx(accuracy(thinking, world), abs=1e-12)
-    assert cells.tb == pytest.approx(accuracy(TabularPolicy(thinking.onset, base.execution), world), abs=1e-12)
-    assert cells.bt == pytest.approx(accuracy(TabularPolicy(base.onset, thinking.execution), world), abs=1e-12)
+    assert cells.tb == pytest.approx(
+        accuracy(TabularPolicy(thinking.onset, base.execution), world), abs=1e-12
+    )
+    assert cells.bt == pytest.approx(
+        accuracy(TabularPolicy(base.onset, thinking.execution), world), abs=1e-12
+    )
     assert pair.dial(world, shares=(0.0, 1.0)) == pytest.approx([cells.bb, cells.tb], abs=1e-12)
-    assert pair.dial(world, shares=(0.0, 1.0), factor="executor") == pytest.approx([cells.bb, cells.bt], abs=1e-12)
-    assert pair.dial(world, shares=(0.0, 1.0), factor="both") == pytest.approx([cells.bb, cells.tt], abs=1e-12)
+    assert pair.dial(world, shares=(0.0, 1.0), factor="executor") == pytest.approx(
+        [cells.bb, cells.bt], abs=1e-12
+    )
+    assert pair.dial(world, shares=(0.0, 1.0), factor="both") == pytest.approx(
+        [cells.bb, cells.tt], abs=1e-12
+    )
     assert cells.when + cells.how == pytest.approx(cells.total, abs=1e-12)
 
 
@@ -80,7 +90,8 @@ def test_when_execution_is_perfect_more_care_never_hurts(data: st.DataObject, sl
     given_ = data.draw(hazards.map(lambda h: {"step": h.step, "check": h.check, "backtrack": h.backtrack}))
     low, high = sorted((given_[kind], data.draw(probability)))
     scores = [
-        accuracy(TabularPolicy(Hazards(**(given_ | {kind: value})), Skills(guess=0.0)), world) for value in (low, high)
+        accuracy(TabularPolicy(Hazards(**(given_ | {kind: value})), Skills(guess=0.0)), world)
+        for value in (low, high)
     ]
     assert scores[0] <= scores[1] + 1e-12
 
@@ -90,7 +101,9 @@ def test_when_execution_is_perfect_more_care_never_hurts(data: st.DataObject, sl
 def test_answering_better_never_hurts(onset: Hazards, skill: Skills, other: float, name: str) -> None:
     values = {key: getattr(skill, key) for key in ("step", "check", "backtrack", "conclude", "guess")}
     low, high = sorted((values[name], other))
-    scores = [accuracy(TabularPolicy(onset, Skills(**(values | {name: v}))), World(items=(2,))) for v in (low, high)]
+    scores = [
+        accuracy(TabularPolicy(onset, Skills(**(values | {name: v}))), World(items=(2,))) for v in (low, high)
+    ]
     assert scores[0] <= scores[1] + 1e-12
 
 

@@ -1,4 +1,5 @@
-"""Gates that read the other host of a pair, or a position's clean logits, against a loop that recomputes everything."""
+"""Gates that read the other host of a pair, or a position's clean logits, against a loop that recomputes
+everything."""
 
 from dataclasses import replace
 
@@ -32,8 +33,8 @@ from reasonmech.interventions import (
     uncertain_above,
 )
 from reasonmech.rollout import Rollouts
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.forward import forward
-from reasonmech.runtime.generate import generate
 from reasonmech.step import Step
 from reasonmech.testing import tiny_coder, tiny_host, tiny_pair
 from tests.hosts import post_norm_host
@@ -53,14 +54,19 @@ def plans() -> dict[str, list[Intervention]]:
         "disagree_after": [steer(v, 20.0, when=disagree(), where=generated(2))],
         "disagree_first": [steer(v, 40.0, when=disagree(), where=prompt(start=-1))],
         "uncertain": [steer(v, 6.0, when=uncertain_above(1.0))],
-        "two_gates": [steer(v, 5.0, when=disagree()), steer(direction(3, "z.1.2"), 9.0, when=uncertain_above(1.0))],
+        "two_gates": [
+            steer(v, 5.0, when=disagree()),
+            steer(direction(3, "z.1.2"), 9.0, when=uncertain_above(1.0)),
+        ],
         "beside_others": [
             steer(direction(5), 3.0),
             clamp(v, 15.0, when=disagree()),
             scale(direction(4, "resid_mid.2"), -2.0, when=above(direction(5, "resid_post.0"), 0.0)),
         ],
         "thinking": [steer(v, 6.0, when=above(direction(4, "resid_post.3"), 0.5, role="thinking"))],
-        "thinking_below": [steer(w, 9.0, when=below(direction(4, "z.2.1"), 0.0, role="thinking"), where=generated())],
+        "thinking_below": [
+            steer(w, 9.0, when=below(direction(4, "z.2.1"), 0.0, role="thinking"), where=generated())
+        ],
         "thinking_features": [steer(v, 9.0, when=above(of_thinking, 0.1, role="thinking"))],
         "thinking_middle": [steer(v, 5.0, when=above(direction(6, "resid_mid.3"), 0.0, role="thinking"))],
         "both": [
@@ -68,7 +74,11 @@ def plans() -> dict[str, list[Intervention]]:
             steer(w, 9.0, when=disagree(), where=~inside("<think>", "</think>")),
         ],
         "patch": [
-            patch(v, torch.randn(5, 40, 32, generator=torch.Generator().manual_seed(7)), when=uncertain_above(1.0))
+            patch(
+                v,
+                torch.randn(5, 40, 32, generator=torch.Generator().manual_seed(7)),
+                when=uncertain_above(1.0),
+            )
         ],
     }
 
@@ -95,7 +105,9 @@ def test_cached_and_batched_equals_a_loop_that_recomputes_everything(name: str) 
     plan = PLANS[name]
     batch = write(plan)
     assert ids_of(batch) != ids_of(generate(PAIR.base, PROMPTS, decode=DECODE))
-    if name == "patch":  # its source is aligned with the rows of the run, those of the reference are always row 0
+    if (
+        name == "patch"
+    ):  # its source is aligned with the rows of the run, those of the reference are always row 0
         assert ids_of(batch) == ids_of(write(plan, batch_size=2))
         return
     fired = [0] * len(plan)
@@ -106,7 +118,10 @@ def test_cached_and_batched_equals_a_loop_that_recomputes_everything(name: str) 
             fired[i] += len(positions)
     for i, intervention in enumerate(plan):
         line = batch.receipt.lines[i]
-        if str(intervention.where) == "everywhere()" and intervention.when.kind in ("disagree", "uncertain_above"):
+        if str(intervention.where) == "everywhere()" and intervention.when.kind in (
+            "disagree",
+            "uncertain_above",
+        ):
             assert line.n_fired == fired[i] and line.n_masked == sum(len(r.ids) for r in batch)
             assert 0 < line.n_fired < line.n_masked
 
@@ -137,10 +152,19 @@ def test_other_architectures_too(arch: str) -> None:
     assert [list(r.ids) for r in batch] == expected
 
 
-WHENS = [disagree(), uncertain_above(1.0), above(direction(4, "resid_post.3"), 0.3, role="thinking"), always()]
+WHENS = [
+    disagree(),
+    uncertain_above(1.0),
+    above(direction(4, "resid_post.3"), 0.3, role="thinking"),
+    always(),
+]
 
 
-@given(st.lists(interventions("llama"), min_size=1, max_size=3), st.lists(st.sampled_from(WHENS), min_size=3), texts(3))
+@given(
+    st.lists(interventions("llama"), min_size=1, max_size=3),
+    st.lists(st.sampled_from(WHENS), min_size=3),
+    texts(3),
+)
 @settings(max_examples=15, deadline=None, derandomize=True)
 def test_every_verb_axis_and_mask_goes_with_gates_of_two_models(
     drawn: list[Intervention], whens: list[Gate], prompts: list[str]
@@ -163,7 +187,8 @@ def hybrid(vector: torch.Tensor, site: str) -> Rollouts:
 
 
 def test_at_the_last_site_the_gate_is_the_hybrids() -> None:
-    """Nothing above the last stream is kept for later positions, so a steered past and a clean one are the same."""
+    """Nothing above the last stream is kept for later positions, so a steered past and a clean one are the
+    same."""
     vector = 20 * direction(1).vector
     theirs = hybrid(vector, "resid_post.3")
     ours = write([steer(Whole("resid_post.3"), vector, when=disagree())])
@@ -174,7 +199,10 @@ def test_at_the_last_site_the_gate_is_the_hybrids() -> None:
 
 def test_below_the_last_site_the_first_steered_token_is_the_hybrids() -> None:
     vector = 20 * direction(1).vector
-    theirs, ours = hybrid(vector, "resid_post.1"), write([steer(Whole("resid_post.1"), vector, when=disagree())])
+    theirs, ours = (
+        hybrid(vector, "resid_post.1"),
+        write([steer(Whole("resid_post.1"), vector, when=disagree())]),
+    )
     firsts = 0
     for a, b in zip(ours, theirs, strict=True):
         until = min((r.steered.index(True) + 1 for r in (a, b) if True in r.steered), default=len(a.ids))
@@ -194,7 +222,8 @@ def test_a_gate_that_never_opens_leaves_every_bit_and_one_that_always_does_is_no
     plain = write([steer(v, 20.0, where=prompt(start=-1) | generated())])
     assert ids_of(open_) == ids_of(plain) != ids_of(clean)
     assert (
-        open_.receipt.lines == plain.receipt.lines or open_.receipt.lines[0].n_fired == plain.receipt.lines[0].n_fired
+        open_.receipt.lines == plain.receipt.lines
+        or open_.receipt.lines[0].n_fired == plain.receipt.lines[0].n_fired
     )
 
 
@@ -216,13 +245,17 @@ def test_the_receipt_replays_by_decoding() -> None:
         ([steer(v, 6.0, when=uncertain_above(0.0))], [steer(v, 6.0, where=prompt(start=-1) | generated())]),
         (PLANS["thinking"], None),
     ):
-        run = generate(PAIR.base, PROMPTS, plan, decode=DECODE, partner=PAIR.thinking, receipt="full", progress=False)
+        run = generate(
+            PAIR.base, PROMPTS, plan, decode=DECODE, partner=PAIR.thinking, receipt="full", progress=False
+        )
         assert run.receipt.kl > 0.01 and run.receipt.n_kl_rows == len(PROMPTS)
         assert run.receipt.n_kl_tokens == sum(len(r.ids) for r in run)
         if same is not None:
             plain = generate(PAIR.base, PROMPTS, same, decode=DECODE, receipt="full", progress=False)
             assert run.receipt.kl == pytest.approx(plain.receipt.kl, rel=1e-4)
-    shut = generate(PAIR.base, PROMPTS, [steer(v, 6.0, when=uncertain_above(9.0))], decode=DECODE, progress=False)
+    shut = generate(
+        PAIR.base, PROMPTS, [steer(v, 6.0, when=uncertain_above(9.0))], decode=DECODE, progress=False
+    )
     assert shut.receipt.kl == pytest.approx(0, abs=1e-6)
 
 
@@ -291,6 +324,12 @@ def test_both_hosts_are_themselves_afterwards_and_after_an_exception() -> None:
 
 def test_a_role_is_part_of_what_an_intervention_is_and_none_changes_nothing() -> None:
     v = direction(1)
-    whens = [above(v, 0.5), above(v, 0.5, role="thinking"), above(v, 0.5, role="base"), disagree(), uncertain_above(1)]
+    whens = [
+        above(v, 0.5),
+        above(v, 0.5, role="thinking"),
+        above(v, 0.5, role="base"),
+        disagree(),
+        uncertain_above(1),
+    ]
     assert len({steer(v, 1.0, when=when).fingerprint for when in whens}) == len(whens)
     assert "role" not in above(v, 0.5).to_json() and above(v, 0.5, role="base").to_json()["role"] == "base"

@@ -160,7 +160,9 @@ def test_at_names_absolute_positions_whatever_the_padding() -> None:
     same = forward(host, texts, [steer(Whole("resid_post.1"), vector, where=at(1))]).logits
     own = forward(host, texts, [steer(Whole("resid_post.1"), vector, where=at(per_row=[(1,), (1,)]))]).logits
     for row in range(2):
-        assert torch.equal(same[row][:1], clean[row][:1]) and not torch.allclose(same[row][1:], clean[row][1:])
+        assert torch.equal(same[row][:1], clean[row][:1]) and not torch.allclose(
+            same[row][1:], clean[row][1:]
+        )
         assert torch.equal(same[row], own[row])
     with pytest.raises(DataError, match="position 3; text 1 has 2 tokens"):
         forward(host, texts, [steer(Whole("resid_post.1"), vector, where=at(3))])

@@ -23,9 +23,9 @@ from reasonmech.interventions import (
     tokens,
 )
 from reasonmech.rollout import Rollouts
-from reasonmech.runtime.decode import Decode
+from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.forward import forward
-from reasonmech.runtime.generate import generate
 from reasonmech.runtime.passes import full_logits
 from reasonmech.step import Step
 from reasonmech.testing import tiny_host
@@ -73,7 +73,11 @@ def test_a_list_applies_in_order_at_one_site_and_reads_the_edited_stream() -> No
 def test_a_gate_reads_its_site_before_any_edit_of_the_plan() -> None:
     v = direction(0)
     x = torch.zeros(1, 2, 32)
-    plan = [steer(v, 5.0), steer(direction(1), 1.0, when=above(v, 1.0)), steer(direction(2), 1.0, when=below(v, 1.0))]
+    plan = [
+        steer(v, 5.0),
+        steer(direction(1), 1.0, when=above(v, 1.0)),
+        steer(direction(2), 1.0, when=below(v, 1.0)),
+    ]
     hooks = Hooks(bind(plan, HOST))
     hooks.begin(Step.of(torch.ones(1, 2, dtype=torch.long)))
     [stop] = hooks.bound.stops
@@ -103,7 +107,10 @@ def test_rows_that_leave_the_batch_do_not_disturb_the_masks_of_the_others() -> N
 @pytest.mark.parametrize("arch", ["gpt2", "gpt_neox", "qwen3", "gemma"])
 def test_other_architectures_too(arch: str) -> None:
     host = tiny_host(arch)
-    plan = [steer(direction(1), 4.0, where=generated(1) | prompt(start=-1)), ablate(direction(2, "attn_out.2"))]
+    plan = [
+        steer(direction(1), 4.0, where=generated(1) | prompt(start=-1)),
+        ablate(direction(2, "attn_out.2")),
+    ]
     batch = generate(host, PROMPTS, plan, decode=DECODE, receipt="none")
     assert ids_of(batch) != ids_of(generate(host, PROMPTS, decode=DECODE))
     assert ids_of(batch) == [uncached(host, host.encode(p), plan, 14) for p in PROMPTS]
@@ -119,7 +126,9 @@ def test_a_row_does_not_depend_on_its_batch(which: list[int], name: str, batch_s
     def write(decode: Decode) -> Rollouts:
         try:
             return generate(HOST, prompts, plan, decode=decode, receipt="none")
-        except NeverFiredError as silent:  # the sample holds nothing that the mask names: compared all the same
+        except (
+            NeverFiredError
+        ) as silent:  # the sample holds nothing that the mask names: compared all the same
             return silent.result
 
     whole, parts = write(decode.model_copy(update={"batch_size": 64})), write(decode)
@@ -198,9 +207,14 @@ def test_in_bfloat16_the_agreement_is_printed_and_not_claimed(capsys: pytest.Cap
     host = tiny_host(dtype=torch.bfloat16)
     batch = generate(host, PROMPTS, PLANS["window"], decode=DECODE, receipt="none")
     single = [uncached(host, host.encode(p), PLANS["window"], 14) for p in PROMPTS]
-    agree = [a == b for one, two in zip(ids_of(batch), single, strict=True) for a, b in zip(one, two, strict=False)]
+    agree = [
+        a == b for one, two in zip(ids_of(batch), single, strict=True) for a, b in zip(one, two, strict=False)
+    ]
     with capsys.disabled():
-        print(f"\nbfloat16: {sum(agree)} of {len(agree)} tokens equal, cached and batched against uncached single rows")
+        print(
+            f"\nbfloat16: {sum(agree)} of {len(agree)} tokens equal, cached and batched against uncached "
+            "single rows"
+        )
     assert ids_of(batch) != ids_of(generate(host, PROMPTS, decode=DECODE))
 
 

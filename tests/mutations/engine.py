@@ -10,10 +10,10 @@ from reasonmech.hosts import hookpoint
 from reasonmech.hosts.hookpoint import ALL, HiddenEdit, HookPoint
 from reasonmech.hosts.sitemap import SiteMap
 from reasonmech.interventions import Hooks, hooks, target, two_pass
-from reasonmech.interventions.outside import Outside
+from reasonmech.interventions.partner_readings import PartnerReadings
 from reasonmech.interventions.subspace import Subspace
-from reasonmech.runtime.host_decoder import HostState
-from reasonmech.runtime.partner import Partner
+from reasonmech.runtime.decoding.host_decoder import HostState
+from reasonmech.runtime.decoding.partner import Partner
 from reasonmech.shapes import NextLogits
 from reasonmech.site import Site
 
@@ -61,7 +61,9 @@ def the_middle_is_read_before_attention(m: pytest.MonkeyPatch) -> None:
 
 def attention_is_counted_after_the_mlp(m: pytest.MonkeyPatch) -> None:
     order = {"resid_pre": 0, "mlp_out": 1, "z": 2, "attn_out": 3, "resid_mid": 4, "resid_post": 5}
-    m.setattr(Site, "depth", property(lambda self: (self.layer - (self.kind == "resid_pre"), order[self.kind])))
+    m.setattr(
+        Site, "depth", property(lambda self: (self.layer - (self.kind == "resid_pre"), order[self.kind]))
+    )
 
 
 def a_subspace_writes_its_first_direction_only(m: pytest.MonkeyPatch) -> None:
@@ -69,7 +71,7 @@ def a_subspace_writes_its_first_direction_only(m: pytest.MonkeyPatch) -> None:
 
 
 def clean_logits_are_edited_ones(m: pytest.MonkeyPatch) -> None:
-    def edited(self: HostState, active: Hooks, outside: Outside) -> NextLogits:
+    def edited(self: HostState, active: Hooks, outside: PartnerReadings) -> NextLogits:
         logits = torch.zeros(len(self._rows), 64)
         active.begin(self._step(self._seen + 1, 1), replace(outside, own=logits))  # even logits open the gate
         logits = self._pass(1)
@@ -84,7 +86,9 @@ def clean_logits_are_edited_ones(m: pytest.MonkeyPatch) -> None:
 
 def a_two_pass_gate_weighs_the_next_row(m: pytest.MonkeyPatch) -> None:
     right = two_pass.UncertainAbove.coords
-    m.setattr(two_pass.UncertainAbove, "coords", lambda self, own, partner: right(self, own, partner).roll(1, 0))
+    m.setattr(
+        two_pass.UncertainAbove, "coords", lambda self, own, partner: right(self, own, partner).roll(1, 0)
+    )
 
 
 def the_end_of_the_prompt_chooses_nothing(m: pytest.MonkeyPatch) -> None:
@@ -94,7 +98,7 @@ def the_end_of_the_prompt_chooses_nothing(m: pytest.MonkeyPatch) -> None:
 def the_partners_stream_is_one_column_late(m: pytest.MonkeyPatch) -> None:
     right = Partner.look
 
-    def late(self: Partner) -> Outside:
+    def late(self: Partner) -> PartnerReadings:
         now = right(self)
         return replace(now, streams={site: stream.roll(1, dims=1) for site, stream in now.streams.items()})
 
@@ -108,7 +112,7 @@ def other_rows_of_the_partner_stay(m: pytest.MonkeyPatch) -> None:
 def the_partner_reads_what_it_would_have_written(m: pytest.MonkeyPatch) -> None:
     right, proposed = Partner.look, dict[Partner, Tensor]()
 
-    def look(self: Partner) -> Outside:
+    def look(self: Partner) -> PartnerReadings:
         found = right(self)
         assert found.partner is not None
         proposed[self] = found.partner.argmax(-1)

@@ -34,7 +34,9 @@ def rows_of_continuations_are_forgotten(m: pytest.MonkeyPatch) -> None:
 def texts_are_mixed_up(m: pytest.MonkeyPatch) -> None:
     right = gradients.read_streams
 
-    def shifted(host: object, texts: Sequence[object], at: Sequence[object], *rest: object, **named: object) -> object:
+    def shifted(
+        host: object, texts: Sequence[object], at: Sequence[object], *rest: object, **named: object
+    ) -> object:
         return right(host, [*texts[1:], texts[0]], [*at[1:], at[0]], *rest, **named)  # type: ignore[arg-type]
 
     m.setattr(ATTRIBUTION, "read_streams", shifted)
@@ -56,7 +58,8 @@ def the_error_node_is_the_whole(m: pytest.MonkeyPatch) -> None:
 def source_is_read_where_the_target_is(m: pytest.MonkeyPatch) -> None:
     def same(self: Contrast) -> list[tuple[int, ...]]:
         return [
-            tuple(min(p, len(t.ids) - 1) for p in at) for t, at in zip(self.pairs.source, self.at_target, strict=True)
+            tuple(min(p, len(t.ids) - 1) for p in at)
+            for t, at in zip(self.pairs.source, self.at_target, strict=True)
         ]
 
     m.setattr(Contrast, "at_source", property(same))
@@ -97,7 +100,9 @@ MUTANTS = [
         ),
     ),
     Mutant(the_error_node_is_the_whole, unit.test_the_error_node_is_what_the_coder_leaves_out),
-    Mutant(source_is_read_where_the_target_is, equal.test_only_the_compared_positions_are_attributed_and_patched),
+    Mutant(
+        source_is_read_where_the_target_is, equal.test_only_the_compared_positions_are_attributed_and_patched
+    ),
     Mutant(
         a_flat_metric_is_accepted,
         unit.test_a_divergence_from_the_run_itself_is_refused_and_from_the_other_one_is_not,

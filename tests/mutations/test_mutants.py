@@ -1,4 +1,5 @@
-"""The laws are worth something only if they fail when a law is broken: each mutant must be killed by a named one."""
+"""The laws are worth something only if they fail when a law is broken: each mutant must be killed by a named
+one."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -11,14 +12,15 @@ from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import fwd_hooks, hooks
 from reasonmech.interventions.hooks import Hooks
-from reasonmech.interventions.outside import NOTHING, Outside
-from reasonmech.interventions.tally import Tally
+from reasonmech.interventions.partner_readings import NOTHING, PartnerReadings
 from reasonmech.interventions.target import Target
 from reasonmech.interventions.where import Generated
-from reasonmech.runtime import batch as batch_module
-from reasonmech.runtime import host_decoder, receipt
-from reasonmech.runtime.decode import Choice
-from reasonmech.runtime.host_decoder import HostState
+from reasonmech.runtime.decoding import batch as batch_module
+from reasonmech.runtime.decoding import host_decoder
+from reasonmech.runtime.decoding.decode import Choice
+from reasonmech.runtime.decoding.host_decoder import HostState
+from reasonmech.runtime.receipt import receipt
+from reasonmech.runtime.receipt.tally import Tally
 from reasonmech.step import Step
 from tests.equivalence import test_generate as generating
 from tests.laws import test_formula as formula
@@ -40,7 +42,9 @@ def off_by_one_site(m: pytest.MonkeyPatch) -> None:
 
 
 def hook_that_never_fires(m: pytest.MonkeyPatch) -> None:
-    m.setattr(HookPoint, "attach", lambda self, edit: torch.nn.Identity().register_forward_hook(lambda *a: None))
+    m.setattr(
+        HookPoint, "attach", lambda self, edit: torch.nn.Identity().register_forward_hook(lambda *a: None)
+    )
 
 
 def applied_twice(m: pytest.MonkeyPatch) -> None:
@@ -54,7 +58,9 @@ def applied_twice(m: pytest.MonkeyPatch) -> None:
 
 
 def positions_count_padding(m: pytest.MonkeyPatch) -> None:
-    m.setattr(Step, "positions", property(lambda self: torch.arange(self.ids.shape[1]).expand(self.ids.shape)))
+    m.setattr(
+        Step, "positions", property(lambda self: torch.arange(self.ids.shape[1]).expand(self.ids.shape))
+    )
 
 
 def model_positions_count_padding(m: pytest.MonkeyPatch) -> None:
@@ -70,7 +76,7 @@ def model_positions_count_padding(m: pytest.MonkeyPatch) -> None:
 def mask_of_the_first_pass_is_kept(m: pytest.MonkeyPatch) -> None:
     right = Hooks.begin
 
-    def stale(self: Hooks, step: Step, outside: Outside = NOTHING) -> None:
+    def stale(self: Hooks, step: Step, outside: PartnerReadings = NOTHING) -> None:
         if step.new > 1:
             right(self, step, outside)
             return
@@ -93,7 +99,9 @@ def mask_sees_only_the_new_tokens(m: pytest.MonkeyPatch) -> None:
 
 def generated_starts_one_late(m: pytest.MonkeyPatch) -> None:
     right = Generated.mask
-    m.setattr(Generated, "mask", lambda self, step: right(self, replace(step, prompt_length=step.prompt_length + 1)))
+    m.setattr(
+        Generated, "mask", lambda self, step: right(self, replace(step, prompt_length=step.prompt_length + 1))
+    )
 
 
 def leaving_rows_keep_their_place(m: pytest.MonkeyPatch) -> None:
@@ -164,7 +172,9 @@ def padding_is_steered_and_counted(m: pytest.MonkeyPatch) -> None:
 def noise_follows_the_place_in_the_batch(m: pytest.MonkeyPatch) -> None:
     right = batch_module.choose
 
-    def by_place(logits: torch.Tensor, *, temperature: float, keys: torch.Tensor, position: torch.Tensor) -> Choice:
+    def by_place(
+        logits: torch.Tensor, *, temperature: float, keys: torch.Tensor, position: torch.Tensor
+    ) -> Choice:
         return right(logits, temperature=temperature, keys=torch.arange(len(keys)), position=position)
 
     m.setattr(batch_module, "choose", by_place)

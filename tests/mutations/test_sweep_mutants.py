@@ -10,12 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from reasonmech.causal import sweep_identity, sweep_store
-from reasonmech.causal.sweep_store import SweepStore
-from reasonmech.runtime.cells import Cell
+from reasonmech.causal.sweeps import identity as sweep_identity
+from reasonmech.causal.sweeps import store as sweep_store
+from reasonmech.causal.sweeps.store import SweepStore
+from reasonmech.runtime.batched.cells import Cell
 from tests.unit.causal import test_sweep as sweeps
 
-SWEEP = import_module("reasonmech.causal.sweep")
+SWEEP = import_module("reasonmech.causal.sweeps.sweep")
 Patch = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -56,7 +57,7 @@ def shard_of_the_neighbour(m: pytest.MonkeyPatch) -> None:
 
 def differences_never_seen(m: pytest.MonkeyPatch) -> None:
     m.setattr(sweep_store, "differences", lambda old, new: "")
-    m.setattr(import_module("reasonmech.causal.sweep_run"), "check_plan", lambda file, plan: None)
+    m.setattr(import_module("reasonmech.causal.sweeps.run"), "check_plan", lambda file, plan: None)
 
 
 def masks_not_looked_at(m: pytest.MonkeyPatch) -> None:
@@ -82,5 +83,7 @@ def test_mutant_is_killed(
     (tmp_path / "mutant").mkdir()
     mutant(monkeypatch)
     wanted = {name: fixtures[name] for name in signature(law).parameters}
-    with pytest.raises((AssertionError, pytest.fail.Exception, TypeError)):  # the last: what may not run is None
+    with pytest.raises(
+        (AssertionError, pytest.fail.Exception, TypeError)
+    ):  # the last: what may not run is None
         law(**wanted)

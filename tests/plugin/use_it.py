@@ -12,7 +12,7 @@ from reasonmech.behaviours import behaviours
 from reasonmech.experiments.stages import corpora, stages
 from reasonmech.interventions import Direction, Intervention, edits, gates, masks
 from reasonmech.locate import scores
-from reasonmech.locate.vectors import methods
+from reasonmech.locate.directions import methods
 from reasonmech.metrics import metrics
 from reasonmech.organisms import recipes
 from reasonmech.testing import assert_causal, assert_edit_laws, tiny_host
@@ -45,7 +45,10 @@ assert_causal(masks.get("even")())
 host = tiny_host()
 plan = [
     Intervention(
-        Direction.along(torch.ones(32), "resid_post.1"), edits.get("flip")(), masks.get("even")(), gates.get("half")()
+        Direction.along(torch.ones(32), "resid_post.1"),
+        edits.get("flip")(),
+        masks.get("even")(),
+        gates.get("half")(),
     )
 ]
 plain, edited = rm.generate(host, problems, progress=False), rm.generate(host, problems, plan, progress=False)
@@ -61,7 +64,12 @@ assert not torch.allclose(half, whole, atol=1e-2) and torch.allclose(half, less,
 for side in ("base", "thinking"):
     host.model.save_pretrained(Path("counting-pair") / side)
     host.tokenizer.save_pretrained(Path("counting-pair") / side)
-config = {"name": "trial", "pair": "counting-pair", "task": {"kind": "counting", "n": 3}, "stages": [{"kind": "hello"}]}
+config = {
+    "name": "trial",
+    "pair": "counting-pair",
+    "task": {"kind": "counting", "n": 3},
+    "stages": [{"kind": "hello"}],
+}
 Path("trial.yaml").write_text(yaml.safe_dump(config))
 run = rm.run("trial.yaml", out="out", progress=False)
 assert run.value("hello", "base") == 3

@@ -1,4 +1,5 @@
-"""The benchmarks: on small sizes every side of each computes the same (they assert it), and every miss says why."""
+"""The benchmarks: on small sizes every side of each computes the same (they assert it), and every miss says
+why."""
 
 from __future__ import annotations
 
@@ -56,7 +57,9 @@ def test_sides_of_a_causal_benchmark_agree(load: Load, tmp_path: Path, name: str
 
 def test_sides_of_decoding_agree(load: Load, tmp_path: Path) -> None:
     load("decode").compare("tiny", 2, 1)
-    assert {"reasonmech, steer", "reasonmech, clamp 2 TopK features"} <= {r["side"] for r in written(tmp_path)["rows"]}
+    assert {"reasonmech, steer", "reasonmech, clamp 2 TopK features"} <= {
+        r["side"] for r in written(tmp_path)["rows"]
+    }
 
 
 def test_sides_of_capturing_agree(load: Load, tmp_path: Path) -> None:
@@ -92,7 +95,9 @@ def test_sides_of_a_sweep_agree(load: Load, tmp_path: Path) -> None:
 
 
 def test_a_compiled_step_decodes_the_same_and_ignores_a_later_hook(load: Load, tmp_path: Path) -> None:
-    load("decode_compiled").compare("tiny", 1, 1, backend="eager")  # traced and guarded as ever, without a compiler
+    load("decode_compiled").compare(
+        "tiny", 1, 1, backend="eager"
+    )  # traced and guarded as ever, without a compiler
     assert any(note.endswith("ignored in silence.") for note in written(tmp_path)["notes"])
 
 

@@ -18,7 +18,9 @@ from reasonmech.testing import (
 )
 
 
-@pytest.mark.parametrize("edit", [Ablate(), Ablate(2.0), Clamp(1.5), Scale(-2.0), Steer(0.5), Patch(torch.ones(32))])
+@pytest.mark.parametrize(
+    "edit", [Ablate(), Ablate(2.0), Clamp(1.5), Scale(-2.0), Steer(0.5), Patch(torch.ones(32))]
+)
 def test_every_edit_obeys_the_laws_on_every_axis(edit: Edit) -> None:
     assert_edit_laws(edit)
     assert_edit_laws(edit, axis=Features(tiny_coder(tiny_host()), (1, 2, 3)))
@@ -53,7 +55,8 @@ class Random(Broken):
 
 
 @pytest.mark.parametrize(
-    ("edit", "message"), [(MixesTokens(), "mixes tokens"), (InPlace(), "in place"), (Random(), "deterministic")]
+    ("edit", "message"),
+    [(MixesTokens(), "mixes tokens"), (InPlace(), "in place"), (Random(), "deterministic")],
 )
 def test_a_broken_edit_is_caught(edit: Edit, message: str) -> None:
     with pytest.raises(AssertionError, match=message):

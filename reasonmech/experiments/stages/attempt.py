@@ -1,4 +1,5 @@
-"""Attempts: what writing and removing features does on fitting problems, beside random features matched to them."""
+"""Attempts: what writing and removing features does on fitting problems, beside random features matched to
+them."""
 
 from __future__ import annotations
 
@@ -55,7 +56,9 @@ class Attempt:
         removed = self._mean(host, self.thinking, [ablate(Features(coder, indices, transfer=True))])
         return self._untouched[1] - removed
 
-    def _clamped(self, coder: SparseCoder, indices: tuple[int, ...], stats: FeatureStats, dose: float) -> float:
+    def _clamped(
+        self, coder: SparseCoder, indices: tuple[int, ...], stats: FeatureStats, dose: float
+    ) -> float:
         amounts = dose * torch.tensor(stats.mean_active[list(indices)], dtype=torch.float32)
         plan = [clamp(Features(coder, indices), amounts, where=labelled(HERE))]
         return self._mean(self.context.pair.base, self.base, plan) - self._untouched[0]

@@ -1,4 +1,5 @@
-"""A stage of an experiment: settings that are its configuration, and a body that writes the files a restart reads."""
+"""A stage of an experiment: settings that are its configuration, and a body that writes the files a restart
+reads."""
 
 from __future__ import annotations
 
@@ -18,7 +19,7 @@ from reasonmech.hosts import ModelPair
 from reasonmech.paths import write_table, write_text
 from reasonmech.problem import ProblemSet
 from reasonmech.registry import Registry
-from reasonmech.runtime.decode import Decode
+from reasonmech.runtime.decoding.decode import Decode
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,7 +95,8 @@ class StageContext:
 
 
 class Stage(Settings, ABC):
-    """One step of an experiment. A subclass is registered under its kind and is a new file; nothing else changes.
+    """One step of an experiment. A subclass is registered under its kind and is a new file; nothing else
+    changes.
 
     Attributes:
         needs: kinds of the earlier stages whose files it reads.
@@ -105,7 +107,8 @@ class Stage(Settings, ABC):
     kind: str
 
     def files(self) -> Mapping[str, object]:
-        """What the files that its settings merely name say, as JSON: a stage is done again when they change."""
+        """What the files that its settings merely name say, as JSON: a stage is done again when they
+        change."""
         return {}
 
     @abstractmethod
@@ -121,7 +124,9 @@ def build_stage(value: object) -> object:
     if isinstance(value, Stage):
         return value
     if not isinstance(value, Mapping) or not isinstance(value.get("kind"), str):
-        raise ConfigError(f"a stage is a mapping with a kind, not {value!r}", allowed=", ".join(stages.kinds()))
+        raise ConfigError(
+            f"a stage is a mapping with a kind, not {value!r}", allowed=", ".join(stages.kinds())
+        )
     return stages.get(value["kind"]).model_validate(value)
 
 

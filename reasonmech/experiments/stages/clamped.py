@@ -9,7 +9,7 @@ from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError
 from reasonmech.experiments.stages.base import StageContext
 from reasonmech.experiments.stages.coders import read_coders
-from reasonmech.experiments.stages.groups import Group, read_candidates
+from reasonmech.experiments.stages.feature_groups import Group, read_candidates
 from reasonmech.hosts import Host
 from reasonmech.hybrid import ClampFeatures, Kinds
 
@@ -29,9 +29,11 @@ class Clamped:
 
 
 def choose_clamped(context: StageContext, kinds: Kinds) -> Clamped:
-    """The one coder whose groups, over all behaviours, do most over their controls; groups that do less are left out.
+    """The one coder whose groups, over all behaviours, do most over their controls; groups that do less are
+    left out.
 
-    Coders of the last layer, where a feature is hardly more than a logit, stand in only where there is no other.
+    Coders of the last layer, where a feature is hardly more than a logit, stand in only where there is no
+    other.
 
     Raises:
         DataError: no group does more than its control.

@@ -20,7 +20,9 @@ from reasonmech.hosts import Host
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import capture, check_fit
 
-FIT_ROLLOUTS = 50  # rollouts of either model that the fit is checked on, none of which the coder was trained on
+FIT_ROLLOUTS = (
+    50  # rollouts of either model that the fit is checked on, none of which the coder was trained on
+)
 
 
 def coder_paths(context: StageContext) -> list[Path]:
@@ -40,7 +42,8 @@ def all_sites(host: Host) -> tuple[str, ...]:
 
 @stages.register("coders")
 class TrainCoders(Stage):
-    """Capture every layer of the base on corpus text, its own rollouts and thinking rollouts; train coders there."""
+    """Capture every layer of the base on corpus text, its own rollouts and thinking rollouts; train coders
+    there."""
 
     needs = ("rollouts",)
 
@@ -76,7 +79,9 @@ class TrainCoders(Stage):
                 target = context.out / "keep" / "coders" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 coder.save(target)
-                condition = Condition(f"coder {name}", "base", tags={"study": "fit", "coder": name, "site": site})
+                condition = Condition(
+                    f"coder {name}", "base", tags={"study": "fit", "coder": name, "site": site}
+                )
                 conditions.append(condition)
                 tables.append(self._fit(condition, host, coder, text))
         context.write_conditions(conditions)
@@ -98,4 +103,6 @@ class TrainCoders(Stage):
             "ce_recovered": (found.ce_recovered, "share"),
             "dead_share": (found.dead_share, "share"),
         }
-        return pd.concat([condition.rows(metric, [value], unit=unit) for metric, (value, unit) in measured.items()])
+        return pd.concat(
+            [condition.rows(metric, [value], unit=unit) for metric, (value, unit) in measured.items()]
+        )

@@ -1,4 +1,5 @@
-"""Stage `compare`: is the coder worth having, beside a difference of means and a probe that were tuned as much?"""
+"""Stage `compare`: is the coder worth having, beside a difference of means and a probe that were tuned as
+much?"""
 
 from __future__ import annotations
 
@@ -18,9 +19,11 @@ from reasonmech.locate import Comparison, Search, compare_detectors
 
 @stages.register("compare")
 class CompareDetectors(Stage):
-    """Per behaviour a group of features, the best single one, DiffMean and a probe, at equal tuning, on held-out text.
+    """Per behaviour a group of features, the best single one, DiffMean and a probe, at equal tuning, on
+    held-out text.
 
-    Every coder is tried; the one whose group did best in the inner folds speaks, so held-out problems choose nothing.
+    Every coder is tried; the one whose group did best in the inner folds speaks, so held-out problems choose
+    nothing.
     """
 
     needs = ("rollouts", "coders")
@@ -28,7 +31,8 @@ class CompareDetectors(Stage):
     kind: Literal["compare"] = "compare"
     behaviours: tuple[str, ...] = Field(("check", "backtrack"), min_length=1)
     where: Where = Field(
-        Where(source="thinking", among="boundaries"), description="on which text, and among which of its positions"
+        Where(source="thinking", among="boundaries"),
+        description="on which text, and among which of its positions",
     )
     rows: int = Field(2500, gt=0, description="most rows; drawn beyond that")
     draws: int = Field(300, gt=0, description="bootstrap draws per interval")
@@ -41,14 +45,18 @@ class CompareDetectors(Stage):
             found: list[tuple[str, Comparison]] = []
             for name, coder in coders.items():
                 try:
-                    labels = labels_among(text, behaviour, self.where.among, rows=self.rows, seed=context.seed)
+                    labels = labels_among(
+                        text, behaviour, self.where.among, rows=self.rows, seed=context.seed
+                    )
                     found.append((name, compare_detectors(text.acts, labels, coder, search=search)))
                 except DataError as error:
                     notes.append(f"comparison of detectors of {behaviour} in {name}: {error.happened}")
             if found:
                 tables.append(_rows(*max(found, key=lambda pair: _inner(pair[1]))))
         if not tables:
-            raise DataError("no behaviour could be compared:\n  " + "\n  ".join(notes), do="use more rollouts")
+            raise DataError(
+                "no behaviour could be compared:\n  " + "\n  ".join(notes), do="use more rollouts"
+            )
         context.write_table(pd.concat(tables, ignore_index=True), DETECTORS_FILE)
         context.write_notes(notes)
 

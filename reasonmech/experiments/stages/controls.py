@@ -32,15 +32,20 @@ class Drawn(NamedTuple):
 def written_stats(coder: SparseCoder, acts: Activations) -> FeatureStats:
     """Statistics of every feature over the answers: no prompt.
 
-    What the environment wrote counts: the moments of a backtrack are the ends of read-backs, and an ablation acts on
-    those tokens too.
+    What the environment wrote counts: the moments of a backtrack are the ends of read-backs, and an ablation
+    acts on those tokens too.
     """
     answers = np.flatnonzero(acts.index.generated.to_numpy(bool))
     return feature_stats(coder, acts.take(coder.site, torch.from_numpy(answers)))
 
 
 def draw_controls(
-    stats: FeatureStats, indices: Sequence[int], *, n: int, seed: int, tolerances: Sequence[tuple[float, float]]
+    stats: FeatureStats,
+    indices: Sequence[int],
+    *,
+    n: int,
+    seed: int,
+    tolerances: Sequence[tuple[float, float]],
 ) -> Drawn:
     """`n` random sets like `indices`, from the first tolerance (rate, effect) that has so many.
 
@@ -51,7 +56,9 @@ def draw_controls(
     for rate, effect in tolerances:
         tolerance = Tolerance(rate, effect)
         try:
-            return Drawn(matched_features(stats, tuple(indices), n=n, seed=seed, tolerance=tolerance), tolerance)
+            return Drawn(
+                matched_features(stats, tuple(indices), n=n, seed=seed, tolerance=tolerance), tolerance
+            )
         except DataError as error:
             lacking.append(f"within {rate:.0%} and {effect:.0%}: {error.happened}")
     raise DataError(

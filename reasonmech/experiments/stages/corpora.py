@@ -1,10 +1,11 @@
-"""Plain text that a base model reads besides rollouts: what it was pretrained on, where that can be written afresh."""
+"""Plain text that a base model reads besides rollouts: what it was pretrained on, where that can be written
+afresh."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from reasonmech.organisms.corpus import documents
+from reasonmech.organisms.training.corpus import documents
 from reasonmech.registry import Registry
 
 corpora: Registry[Callable[[int, int], list[str]]] = Registry("corpus")

@@ -21,7 +21,7 @@ from reasonmech.experiments.stages.moments import onset_id
 from reasonmech.experiments.stages.rollouts import Source, read_rollouts
 from reasonmech.labels import Labels, Opportunity
 from reasonmech.locate import Context, FeatureTable, Search, locate, next_token, previous_kinds
-from reasonmech.locate.sample import rows_of
+from reasonmech.locate.rows.sample import rows_of
 from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime import Activations, capture
 from reasonmech.tasks import parse
@@ -45,8 +45,10 @@ class Where(Settings):
     source: Literal["base", "thinking"] = Field(default="base", description="whose rollouts the base reads")
     among: Among = Field(
         default="opportunities",
-        description="opportunities: where the behaviour could begin; boundaries: all sentence boundaries, so that "
-        "telling an opportunity counts as well; tokens: every token, inside the behaviour or not (recognition)",
+        description="opportunities: where the behaviour could begin; boundaries: all sentence boundaries, "
+        "so that "
+        "telling an opportunity counts as well; tokens: every token, inside the behaviour or not "
+        "(recognition)",
     )
 
 
@@ -58,7 +60,8 @@ class Wanted(Where):
 
 @stages.register("locate")
 class LocateFeatures(Stage):
-    """Score every feature of every coder for every behaviour, on the base's own text and on thinking rollouts."""
+    """Score every feature of every coder for every behaviour, on the base's own text and on thinking
+    rollouts."""
 
     needs = ("rollouts", "coders")
 
@@ -74,7 +77,9 @@ class LocateFeatures(Stage):
         ),
         min_length=1,
     )
-    rows: int = Field(6000, gt=0, description="most rows of a search among boundaries or tokens; drawn beyond that")
+    rows: int = Field(
+        6000, gt=0, description="most rows of a search among boundaries or tokens; drawn beyond that"
+    )
     top: int = Field(16, gt=0, description="features of a search that get a held-out value and an interval")
     draws: int = Field(1000, gt=0, description="bootstrap draws per interval")
 
@@ -100,11 +105,17 @@ class LocateFeatures(Stage):
                     notes.append(f"{_what(wanted, behaviour)} by {name}: {error.happened}")
                     continue
                 said = {"coder": name, "source": wanted.source, "among": wanted.among, "selected": False}
-                found.append(FeatureTable(table.frame.assign(**said, kept=_worth_keeping(table.frame, self.top))))
+                found.append(
+                    FeatureTable(table.frame.assign(**said, kept=_worth_keeping(table.frame, self.top)))
+                )
         if not found:
-            raise DataError("no behaviour could be searched for:\n  " + "\n  ".join(notes), do="use more rollouts")
+            raise DataError(
+                "no behaviour could be searched for:\n  " + "\n  ".join(notes), do="use more rollouts"
+            )
         searched = FeatureTable.concat(found).frame  # corrected over all that was searched, then thinned
-        context.write_features(searched.loc[searched.kept.astype(bool)].drop(columns="kept").reset_index(drop=True))
+        context.write_features(
+            searched.loc[searched.kept.astype(bool)].drop(columns="kept").reset_index(drop=True)
+        )
         context.write_notes(notes)
 
 
@@ -116,7 +127,9 @@ def read_text(context: StageContext, source: Source, coders: Mapping[str, Sparse
     """Rollouts of one model as the base reads them, at every coder's site and the last layer."""
     rollouts, host = read_rollouts(context, source), context.pair.base
     sites = dict.fromkeys([*(str(coder.site) for coder in coders.values()), all_sites(host)[-1]])
-    return Text(source, rollouts, parse(rollouts), capture(host, rollouts, list(sites), progress=context.progress))
+    return Text(
+        source, rollouts, parse(rollouts), capture(host, rollouts, list(sites), progress=context.progress)
+    )
 
 
 def _worth_keeping(frame: pd.DataFrame, top: int) -> pd.Series:
@@ -148,7 +161,8 @@ def _at_boundaries(text: Text, behaviour: str) -> Labels:
 
 
 def _known(context: StageContext, text: Text, labels: Labels) -> Context:
-    """What is known before the onset without any feature: entropy, previous kind, and the base's own probability."""
+    """What is known before the onset without any feature: entropy, previous kind, and the base's own
+    probability."""
     host, task = context.pair.base, context.problems.task
     seen = next_token(host, text.rollouts, labels, [onset_id(host, task, labels.behaviour)], acts=text.acts)
     covariates = pd.DataFrame({"entropy": seen.entropy, "previous": previous_kinds(labels, text.traces)})

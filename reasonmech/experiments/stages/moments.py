@@ -1,4 +1,5 @@
-"""Moments: the positions of rollouts at which a behaviour could begin, or something else could, and what comes next."""
+"""Moments: the positions of rollouts at which a behaviour could begin, or something else could, and what
+comes next."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ from reasonmech.behaviours import behaviours
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.interventions import Hooks, Intervention, bind
-from reasonmech.interventions.tally import Tally
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.runtime.passes import Text, run_passes
-from reasonmech.runtime.receipt import ReceiptMode, check_receipt, make_receipt
+from reasonmech.runtime.receipt.receipt import ReceiptMode, check_receipt, make_receipt
+from reasonmech.runtime.receipt.tally import Tally
 from reasonmech.stats import Interval, mean_interval
 from reasonmech.tasks import tasks
 
@@ -26,7 +27,8 @@ DRAWS = 2000  # bootstrap draws per point of a curve
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Positions [prompt included] whose next token is read, per rollout; rollouts without any are left out."""
+    """Positions [prompt included] whose next token is read, per rollout; rollouts without any are left
+    out."""
 
     behaviour: str
     place: str
@@ -36,7 +38,9 @@ class Moments:
     @property
     def problems(self) -> np.ndarray:
         """[moment] problem id."""
-        return np.array([r.problem.id for r, found in zip(self.rollouts, self.positions, strict=True) for _ in found])
+        return np.array(
+            [r.problem.id for r, found in zip(self.rollouts, self.positions, strict=True) for _ in found]
+        )
 
     def __len__(self) -> int:
         return sum(map(len, self.positions))
@@ -53,18 +57,25 @@ def elsewhere(traces: Sequence[Trace], behaviour: str, *, limit: int) -> Moments
     """Sentence boundaries at which the behaviour could not begin, the start of the answer included."""
     found = behaviours.get(behaviour)
     offsets = [
-        {s.start for s in trace.sentences if s.kind != "stop"} - {o.offset for o in found.opportunities(trace)}
+        {s.start for s in trace.sentences if s.kind != "stop"}
+        - {o.offset for o in found.opportunities(trace)}
         for trace in traces
     ]
     return _moments(traces, offsets, behaviour, "elsewhere", limit)
 
 
-def _moments(traces: Sequence[Trace], offsets: list[set[int]], behaviour: str, place: str, limit: int) -> Moments:
+def _moments(
+    traces: Sequence[Trace], offsets: list[set[int]], behaviour: str, place: str, limit: int
+) -> Moments:
     chosen = [(trace.rollout, sorted(found)) for trace, found in zip(traces, offsets, strict=True) if found]
     if not chosen:
-        raise DataError(f"no moment {place} of {behaviour!r} in {len(traces)} rollouts", do="use more rollouts")
+        raise DataError(
+            f"no moment {place} of {behaviour!r} in {len(traces)} rollouts", do="use more rollouts"
+        )
     some = [chosen[i * len(chosen) // min(limit, len(chosen))] for i in range(min(limit, len(chosen)))]
-    positions = tuple(tuple(len(rollout.prompt_ids) + offset - 1 for offset in found) for rollout, found in some)
+    positions = tuple(
+        tuple(len(rollout.prompt_ids) + offset - 1 for offset in found) for rollout, found in some
+    )
     return Moments(behaviour, place, tuple(rollout for rollout, _ in some), positions)
 
 
@@ -105,7 +116,7 @@ def respond(
     """
     bound = bind(plan, host)
     tally = Tally(bound.plan, measure=receipt != "none")
-    hooks = Hooks(bound, tally=tally) if bound.plan else None
+    hooks = Hooks(bound, recorder=tally) if bound.plan else None
     texts, found = _texts(moments), {}
     with torch.no_grad():
         for row, logits in run_passes(host, texts, hooks=hooks, batch_size=BATCH):
@@ -123,6 +134,11 @@ def respond(
 
 def _texts(moments: Moments) -> list[Text]:
     return [
-        Text(r.all_ids, len(r.prompt_ids), f"problem {r.problem.id!r}, sample {r.sample}", {HERE: frozenset(found)})
+        Text(
+            r.all_ids,
+            len(r.prompt_ids),
+            f"problem {r.problem.id!r}, sample {r.sample}",
+            {HERE: frozenset(found)},
+        )
         for r, found in zip(moments.rollouts, moments.positions, strict=True)
     ]

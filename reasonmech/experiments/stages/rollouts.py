@@ -22,7 +22,8 @@ Source = Literal["base", "thinking", "study_base", "study_thinking"]
 
 
 def read_rollouts(context: StageContext, source: Source) -> Rollouts:
-    """Rollouts that the stage wrote: on the fitting problems, and (`study_...`) on the evaluation problems."""
+    """Rollouts that the stage wrote: on the fitting problems, and (`study_...`) on the evaluation
+    problems."""
     return Rollouts.load(context.of("rollouts") / f"{source}.jsonl")
 
 
@@ -39,15 +40,22 @@ class WriteRollouts(Stage):
     temperature: float = Field(1.0, ge=0, description="at which the base is sampled")
     samples: int = Field(4, gt=0, description="base rollouts per fitting problem")
     study_samples: int = Field(4, gt=0, description="base rollouts per evaluation problem")
-    behaviours: tuple[str, ...] = Field(("step", "check", "backtrack"), description="whose onset rates are counted")
+    behaviours: tuple[str, ...] = Field(
+        ("step", "check", "backtrack"), description="whose onset rates are counted"
+    )
 
     def run(self, context: StageContext) -> None:
         fitting = load_task(context.problems.task, n=self.n, seed=self.seed, split=self.split)
         tables: list[pd.DataFrame] = []
         conditions: list[Condition] = []
-        for name, problems, samples in (("", fitting, self.samples), ("study_", context.problems, self.study_samples)):
+        for name, problems, samples in (
+            ("", fitting, self.samples),
+            ("study_", context.problems, self.study_samples),
+        ):
             base = self._sampled(context, problems, samples=samples)
-            thinking = generate(context.pair.thinking, problems, decode=context.decode, progress=context.progress)
+            thinking = generate(
+                context.pair.thinking, problems, decode=context.decode, progress=context.progress
+            )
             for side, written in (("base", base), ("thinking", thinking)):
                 written.save(context.out / f"{name}{side}.jsonl")
                 if name:
@@ -86,7 +94,8 @@ class WriteRollouts(Stage):
 
 
 def rate_interval(by_problem: Sequence[Rate]) -> Interval:
-    """Interval of a rate whose unit is the problem: resampled by problem, exact over problems where none, or all, hit.
+    """Interval of a rate whose unit is the problem: resampled by problem, exact over problems where none, or
+    all, hit.
 
     Problems without an opportunity say nothing and are left out.
     """

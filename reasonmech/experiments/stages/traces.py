@@ -1,4 +1,5 @@
-"""Stage `traces`: a few problems, answered by several arms, token by token with the located features' activations."""
+"""Stage `traces`: a few problems, answered by several arms, token by token with the located features'
+activations."""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ from pydantic import Field
 
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
-from reasonmech.experiments.stages.groups import read_groups
+from reasonmech.experiments.stages.feature_groups import read_groups
 from reasonmech.experiments.tables import TRACES_FILE
-from reasonmech.locate.tokens import token_frame
+from reasonmech.locate.feature_summary.tokens import token_frame
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import capture
 from reasonmech.tasks import grade, parse
@@ -21,12 +22,15 @@ from reasonmech.tasks import grade, parse
 
 @stages.register("traces")
 class ShowTraces(Stage):
-    """Problems on which the arms differ most, read by the base, with what the located features hold on every word."""
+    """Problems on which the arms differ most, read by the base, with what the located features hold on every
+    word."""
 
     needs = ("coders", "groups", "arms")
 
     kind: Literal["traces"] = "traces"
-    arms: tuple[str, ...] = Field(("base", "thinking", "full"), min_length=1, description="arms of the stage `arms`")
+    arms: tuple[str, ...] = Field(
+        ("base", "thinking", "full"), min_length=1, description="arms of the stage `arms`"
+    )
     n: int = Field(3, gt=0, description="problems")
 
     def run(self, context: StageContext) -> None:
@@ -44,17 +48,22 @@ class ShowTraces(Stage):
         rollout = one[0]
         columns: dict[str, np.ndarray] = {}
         for group in groups:
-            values = coders[group.coder].read(acts.at(group.site).float().to(coders[group.coder].device), group.indices)
+            values = coders[group.coder].read(
+                acts.at(group.site).float().to(coders[group.coder].device), group.indices
+            )
             values = values.detach().cpu().numpy()
             for i, index in enumerate(group.indices):
-                columns[f"{group.behaviour}: feature {index} at {group.site}"] = values[len(rollout.prompt_ids) :, i]
+                columns[f"{group.behaviour}: feature {index} at {group.site}"] = values[
+                    len(rollout.prompt_ids) :, i
+                ]
         verdict = "right" if grade(one)[0] else "wrong"
         heading = f"{name} · {verdict} · {rollout.problem.prompt} · {rollout.problem.id}"
         return token_frame(heading, parse(one)[0], host, columns)
 
 
 def _telling(answers: dict[str, Rollouts]) -> Sequence[int]:
-    """Rows whose arms differ in their grade first, those with most of the environment's tokens at the front."""
+    """Rows whose arms differ in their grade first, those with most of the environment's tokens at the
+    front."""
     grades = np.array([grade(rollouts) for rollouts in answers.values()])
     differ = grades.any(0) & ~grades.all(0)
     written = np.max([[sum(r.by_environment) for r in rollouts] for rollouts in answers.values()], axis=0)

@@ -2,7 +2,7 @@
 
 from reasonmech.locate.falsify.baselines import Baselines
 from reasonmech.locate.falsify.corpus import Corpus
-from reasonmech.locate.falsify.counterexamples import Asked, Counterexamples
+from reasonmech.locate.falsify.counterexamples import Counterexamples, LLMGenerator
 from reasonmech.locate.falsify.crossed import Crossed
 from reasonmech.locate.falsify.effects import EFFECTS, Cells, Effects, Versions, measure_effects
 from reasonmech.locate.falsify.finding import Attempt, Candidates, Finding, Outcome
@@ -11,12 +11,19 @@ from reasonmech.locate.falsify.residualised import Residualised
 from reasonmech.locate.falsify.rule import DRIVERS, Driven, Driver, Rule, classify
 from reasonmech.locate.falsify.survival import Falsification, falsify
 from reasonmech.locate.falsify.swap import TriggerSwap, swap_words
-from reasonmech.locate.falsify.texts import CrossedText, Example, Generator, crossed, read_cells, read_examples
+from reasonmech.locate.falsify.texts import (
+    CrossedText,
+    Example,
+    Generator,
+    crossed,
+    read_cells,
+    read_examples,
+)
 
 __all__ = [
     "DRIVERS",
     "EFFECTS",
-    "Asked",
+    "LLMGenerator",
     "Attempt",
     "Baselines",
     "Candidates",

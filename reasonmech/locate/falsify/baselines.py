@@ -12,11 +12,11 @@ import pandas as pd
 from jaxtyping import Float
 
 from reasonmech.errors import DataError
-from reasonmech.locate.by_token import beyond_token, standardised
-from reasonmech.locate.context import design_matrix
 from reasonmech.locate.falsify.corpus import Corpus
 from reasonmech.locate.falsify.finding import Candidates, Finding, against
 from reasonmech.locate.logistic import fit_logistic, log_likelihood
+from reasonmech.locate.rows.by_token import beyond_token, standardised
+from reasonmech.locate.rows.context import design_matrix
 from reasonmech.stats import Interval, auroc, ratio_interval
 
 if TYPE_CHECKING:
@@ -49,16 +49,17 @@ class Baselines:
     - the bag of the last `window` tokens, the read one included,
     - the entropy of the host's next-token distribution, where it is given.
 
-    A detector that adds nothing to one of them is explained by it. To what knows the token, a feature adds its distance
-    from its own mean where other problems read that token (`beyond_token`): a feature of rare tokens, which have no
-    column of their own, is explained as one of frequent tokens is.
+    A detector that adds nothing to one of them is explained by it. To what knows the token, a feature adds
+    its distance from its own mean where other problems read that token (`beyond_token`): a feature of rare
+    tokens, which have no column of their own, is explained as one of frequent tokens is.
 
     Attributes:
         corpus: labelled text.
         window: tokens of the bag.
         floor: nats per row that the whole interval must exceed.
-        entropy: [row] nats, as `reasonmech.locate.next_token` gives them; None: not compared. It nearly contains the
-            probability of the onset itself, so what falls to it alone may be the decision and no artefact.
+        entropy: [row] nats, as `reasonmech.locate.next_token` gives them; None: not compared. It nearly
+            contains the probability of the onset itself, so what falls to it alone may be the decision and no
+            artefact.
     """
 
     corpus: Corpus
@@ -82,12 +83,15 @@ class Baselines:
             for column, feature in zip(values.T, candidates.features, strict=True):
                 gain = self._gain(baseline, column)
                 reason = (
-                    f"it adds {gain} nats per row to the {baseline.name}, whose own AUROC is {baseline.alone}; floor "
+                    f"it adds {gain} nats per row to the {baseline.name}, whose own AUROC is "
+                    f"{baseline.alone}; floor "
                     f"{self.floor:g}"
                 )
                 outcome = against(gain, self.floor)
                 found.append(
-                    Finding(feature, baseline.name, outcome, reason, "held-out gain", *gain[:3], "nats per row")
+                    Finding(
+                        feature, baseline.name, outcome, reason, "held-out gain", *gain[:3], "nats per row"
+                    )
                 )
         return found
 
@@ -102,7 +106,8 @@ class Baselines:
         if self.entropy is not None:
             if len(self.entropy) != len(corpus.labels):
                 raise DataError(
-                    f"{len(self.entropy)} entropies for {len(corpus.labels)} labelled rows", do="give one per row"
+                    f"{len(self.entropy)} entropies for {len(corpus.labels)} labelled rows",
+                    do="give one per row",
                 )
             designs["entropy"] = design_matrix(pd.DataFrame({"entropy": np.asarray(self.entropy)}), ~held)
         labels = corpus.labels
@@ -113,7 +118,8 @@ class Baselines:
             yield _Baseline(name, design, alone, reads=name in ("token", "bag of words"))
 
     def _rate_by_token(self) -> Float[np.ndarray, "row covariate"]:
-        """How often other problems are positive where they read a row's token, for as many tokens as there are."""
+        """How often other problems are positive where they read a row's token, for as many tokens as there
+        are."""
         corpus, train = self.corpus, ~self.corpus.held
         positive = corpus.labels.positive.astype(np.float64)
         token = corpus.known["delimiter"].to_numpy()
@@ -128,7 +134,9 @@ class Baselines:
             design = np.c_[design, standardised(mean, train)]
         likelihoods = []
         for x in (design, np.c_[design, standardised(column, train)]):
-            likelihoods.append(log_likelihood(x[held], positive[held], fit_logistic(x[train], positive[train])))
+            likelihoods.append(
+                log_likelihood(x[held], positive[held], fit_logistic(x[train], positive[train]))
+            )
         ids, code = np.unique(corpus.labels.problem[held], return_inverse=True)
         gain = np.bincount(code, likelihoods[1] - likelihoods[0], len(ids))
         rows = np.bincount(code, minlength=len(ids))
@@ -136,8 +144,11 @@ class Baselines:
 
 
 def bag_of_words(words: Sequence[Sequence[int]], *, train: np.ndarray) -> Float[np.ndarray, "row covariate"]:
-    """Intercept and standardised counts of the tokens that are most frequent in the training rows; no order."""
-    frequent = Counter(token for row in np.flatnonzero(train).tolist() for token in words[row]).most_common(WORDS)
+    """Intercept and standardised counts of the tokens that are most frequent in the training rows; no
+    order."""
+    frequent = Counter(token for row in np.flatnonzero(train).tolist() for token in words[row]).most_common(
+        WORDS
+    )
     column_of = {token: i for i, (token, _) in enumerate(frequent)}
     counts = np.zeros((len(words), len(column_of)))
     for row, tokens in enumerate(words):

@@ -13,15 +13,15 @@ from jaxtyping import Float
 
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
-from reasonmech.locate.context import known_covariates
 from reasonmech.locate.falsify.finding import read_features
-from reasonmech.locate.sample import Search, split_by_problem
-from reasonmech.locate.stream import check_coder
+from reasonmech.locate.rows.context import known_covariates
+from reasonmech.locate.rows.sample import Search, split_by_problem
+from reasonmech.locate.rows.stream import check_coder
 from reasonmech.rollout import Rollout
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
-    from reasonmech.runtime.activations import Activations
+    from reasonmech.runtime.activations.activations import Activations
 
 
 @final
@@ -46,7 +46,8 @@ class Corpus:
 
     @cached_property
     def held(self) -> np.ndarray:
-        """[row] whether the row's problem is held out. Raises DataError when one side lacks rows of either kind."""
+        """[row] whether the row's problem is held out. Raises DataError when one side lacks rows of either
+        kind."""
         return split_by_problem(self.labels, self.search)
 
     @cached_property
@@ -55,7 +56,8 @@ class Corpus:
         return known_covariates(self.acts, self.labels)
 
     def read(self, coder: SparseCoder, features: Sequence[int]) -> Float[np.ndarray, "row feature"]:
-        """Activations at the labelled rows, activation units. Raises MismatchError on another model's coder."""
+        """Activations at the labelled rows, activation units. Raises MismatchError on another model's
+        coder."""
         check_coder(coder, self.acts.host_hash)
         return read_features(coder, self.acts.rows(coder.site, self.labels), features)
 

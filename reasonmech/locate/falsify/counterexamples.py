@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 class Counterexamples:
     """AUROC over adversarial examples: the words without the context, and the context without the words.
 
-    After the counterexamples by a language model of Ma et al. 2026 (arXiv 2601.05679), which count how many of a few
-    texts fool a feature; ours values all of them, positive and negative, with an interval, and names the kind of text
-    that fools it most.
+    After the counterexamples by a language model of Ma et al. 2026 (arXiv 2601.05679), which count how many
+    of a few texts fool a feature; ours values all of them, positive and negative, with an interval, and names
+    the kind of text that fools it most.
 
     Attributes:
         host: the model whose coder is read.
-        generator: who writes them (`organisms.ChainExamples` for chain worlds, `Asked` for a language model).
+        generator: who writes them (`organisms.ChainExamples` for chain worlds, `LLMGenerator` for a language
+            model).
         n: how many.
         seed: of the generator.
         floor: AUROC that the whole interval must exceed; rung C1 of the ladder of claims asks for 0.7.
@@ -54,7 +55,8 @@ class Counterexamples:
         examples = self.generator.examples(self.n, seed=self.seed)
         if len({example.positive for example in examples}) < 2:
             raise DataError(
-                f"{len(examples)} examples, all {'positive' if examples and examples[0].positive else 'negative'}",
+                f"{len(examples)} examples, all "
+                f"{'positive' if examples and examples[0].positive else 'negative'}",
                 do="have the generator write both: a feature that never fires has no false positives either",
             )
         values = read_examples(self.host, examples, coder, features=candidates.features)
@@ -64,9 +66,8 @@ class Counterexamples:
         found = []
         for column, feature in zip(values.T, candidates.features, strict=True):
             interval = auroc(column, positive, problem)
-            reason = (
-                f"AUROC {interval} over {len(examples)} of them, floor {self.floor:g}; {_worst(column, positive, why)}"
-            )
+            worst = _worst(column, positive, why)
+            reason = f"AUROC {interval} over {len(examples)} of them, floor {self.floor:g}; {worst}"
             outcome = against(interval, self.floor)
             found.append(Finding(feature, self.name, outcome, reason, "AUROC", *interval[:3], "AUROC"))
         return found
@@ -76,19 +77,25 @@ def _worst(values: np.ndarray, positive: np.ndarray, why: np.ndarray) -> str:
     """The kind of negative that comes closest to the positives."""
     typical = float(np.median(values[positive]))
     reached = values >= typical if typical > 0 else values > 0
-    shares = {kind: float(reached[~positive & (why == kind)].mean()) for kind in np.unique(why[~positive]).tolist()}
+    shares = {
+        kind: float(reached[~positive & (why == kind)].mean()) for kind in np.unique(why[~positive]).tolist()
+    }
     worst = max(shares, key=shares.__getitem__)
-    reach = "reach half of the positives" if typical > 0 else "make it fire, as fewer than half of the positives do"
+    reach = (
+        "reach half of the positives"
+        if typical > 0
+        else "make it fire, as fewer than half of the positives do"
+    )
     return f"most deceptive: {worst!r}, {shares[worst]:.0%} of which {reach}"
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Asked:
+class LLMGenerator:
     """A generator that asks a language model for texts, one per line.
 
-    What it answers is taken at its word: whether a text shows the behaviour is what was asked for, not what was
-    checked. Have somebody read some of them.
+    What it answers is taken at its word: whether a text shows the behaviour is what was asked for, not what
+    was checked. Have somebody read some of them.
 
     Attributes:
         ask: prompt to answer; any client of any model, or a human.
@@ -105,8 +112,8 @@ class Asked:
     def examples(self, n: int, *, seed: int) -> Sequence[Example]:
         """n examples, half of each kind, read from their second token on; each is a problem of its own.
 
-        The first token, a BOS where the tokenizer has one, is where attention sinks and activations are out of all
-        proportion: the largest of a text would often be that one.
+        The first token, a BOS where the tokenizer has one, is where attention sinks and activations are out
+        of all proportion: the largest of a text would often be that one.
 
         Raises:
             DataError: fewer lines than asked for, or one of a single token.
@@ -120,10 +127,14 @@ class Asked:
         first = max(1, len(self.encode("")))
         for positive, what in wanted:
             count = (n + positive) // 2
-            answer = self.ask(f"Write {count} different short texts {what}. One per line, nothing else. Set {seed}.")
+            answer = self.ask(
+                f"Write {count} different short texts {what}. One per line, nothing else. Set {seed}."
+            )
             lines = [line.strip() for line in answer.splitlines() if line.strip()]
             if len(lines) < count:
-                raise DataError(f"{len(lines)} of {count} texts were written", do="ask for fewer, or another model")
+                raise DataError(
+                    f"{len(lines)} of {count} texts were written", do="ask for fewer, or another model"
+                )
             for i, line in enumerate(lines[:count]):
                 ids = tuple(self.encode(line))
                 if len(ids) <= first:

@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class Crossed:
     """Claim C2, beyond its cue tokens: paired texts {neutral, behaviour} x {nothing, cue, placebo inserted}.
 
-    After the token injection of Ma et al. 2026 (arXiv 2601.05679), which compares injected with plain neutral texts;
-    ours has the behaviour's context as well, a placebo, pairs, matched positions, and joint intervals. Features that
-    the context, or the cue in it, makes fire survive; those that it silences are refuted; what is mixed or inconclusive
-    is undecided.
+    After the token injection of Ma et al. 2026 (arXiv 2601.05679), which compares injected with plain neutral
+    texts; ours has the behaviour's context as well, a placebo, pairs, matched positions, and joint intervals.
+    Features that the context, or the cue in it, makes fire survive; those that it silences are refuted; what
+    is mixed or inconclusive is undecided.
 
     Attributes:
         host: the model whose coder is read.
@@ -46,7 +46,9 @@ class Crossed:
         """One per feature; the number is its leading effect."""
         cells = read_cells(self.host, self.texts, coder, features=candidates.features, before=self.before)
         driven = classify(cells, scale=candidates.mean_active, rule=self.rule)
-        return [self._finding(feature, found) for feature, found in zip(candidates.features, driven, strict=True)]
+        return [
+            self._finding(feature, found) for feature, found in zip(candidates.features, driven, strict=True)
+        ]
 
     def _finding(self, feature: int, found: Driven) -> Finding:
         i = EFFECTS.index(found.leading)
@@ -58,5 +60,13 @@ class Crossed:
         elif outcome == "survives" and value < 0:
             outcome, reason = "refuted", f"silenced where the behaviour is due; {reason}"
         return Finding(
-            feature, self.name, outcome, reason, f"effect: {found.leading}", value, low, high, "mean activations"
+            feature,
+            self.name,
+            outcome,
+            reason,
+            f"effect: {found.leading}",
+            value,
+            low,
+            high,
+            "mean activations",
         )

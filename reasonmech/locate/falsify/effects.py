@@ -1,4 +1,5 @@
-"""Effects: what a cue, a context, and any insertion at all do to features, in paired texts, with joint intervals."""
+"""Effects: what a cue, a context, and any insertion at all do to features, in paired texts, with joint
+intervals."""
 
 from __future__ import annotations
 
@@ -11,19 +12,22 @@ from jaxtyping import Float, Int
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.stats import LEVEL, bootstrap_weights
 
-Effect = Literal["cue, neutral", "cue, behaviour", "placebo, neutral", "placebo, behaviour", "context", "interaction"]
+Effect = Literal[
+    "cue, neutral", "cue, behaviour", "placebo, neutral", "placebo, behaviour", "context", "interaction"
+]
 EFFECTS: Final[tuple[Effect, ...]] = (
     "cue, neutral", "cue, behaviour", "placebo, neutral", "placebo, behaviour", "context", "interaction",
 )  # fmt: skip
-"""A cue beyond a placebo, in either context; a placebo beyond nothing, in either; the context without an insertion;
-and how much more a cue does in the behaviour's context than in the neutral one."""
+"""A cue beyond a placebo, in either context; a placebo beyond nothing, in either; the context without an
+insertion; and how much more a cue does in the behaviour's context than in the neutral one."""
 
 MIN_TEXTS: Final = 20  # problems, below which the joint bootstrap of means is no approximation
 BLOCK: Final = 4096  # columns that are resampled at once
 
 
 class Versions(NamedTuple):
-    """One context: activations [text, feature] at the slot with nothing, a cue, or a placebo inserted there."""
+    """One context: activations [text, feature] at the slot with nothing, a cue, or a placebo inserted
+    there."""
 
     absent: Float[np.ndarray, "text feature"]
     cue: Float[np.ndarray, "text feature"]
@@ -33,7 +37,8 @@ class Versions(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The same texts in six versions, {neutral, behaviour} x {nothing, cue, placebo inserted}, read at the slot.
+    """The same texts in six versions, {neutral, behaviour} x {nothing, cue, placebo inserted}, read at the
+    slot.
 
     Attributes:
         neutral, behaviour: activations [text, feature], activation units; row i is the same text in all six.
@@ -60,9 +65,13 @@ class Cells:
                 do="read the same texts, in one order, in all six versions",
             )
         if (found := len(np.unique(self.problem))) < MIN_TEXTS:
-            raise DataError(f"texts of {found} problems", allowed=f"at least {MIN_TEXTS}", do="write more texts")
+            raise DataError(
+                f"texts of {found} problems", allowed=f"at least {MIN_TEXTS}", do="write more texts"
+            )
         if bad := sum(int((~np.isfinite(array)).sum()) for array in arrays):
-            raise NonFiniteError(f"{bad} activations in the six versions are not finite", do="read them in float32")
+            raise NonFiniteError(
+                f"{bad} activations in the six versions are not finite", do="read them in float32"
+            )
 
     @property
     def n_features(self) -> int:
@@ -71,8 +80,8 @@ class Cells:
     def check_matched(self, tolerance: int) -> None:
         """Refuse pairs whose slots are further apart than `tolerance` tokens.
 
-        A feature that follows the position tells two contexts apart when they are read at different positions, and
-        nothing in a 2x2 says that it does not follow the context.
+        A feature that follows the position tells two contexts apart when they are read at different
+        positions, and nothing in a 2x2 says that it does not follow the context.
 
         Raises:
             DataError: some are; how many, and by how much.
@@ -80,7 +89,8 @@ class Cells:
         off = np.abs(np.asarray(self.slots[1]) - np.asarray(self.slots[0]))
         if (off > tolerance).any():
             raise DataError(
-                f"{int((off > tolerance).sum())} of {len(off)} pairs are read at positions up to {int(off.max())} "
+                f"{int((off > tolerance).sum())} of {len(off)} pairs are read at positions up to "
+                f"{int(off.max())} "
                 "tokens apart",
                 allowed=f"at most {tolerance} apart",
                 do="pad the shorter prefix, so that both contexts are read at one position",
@@ -90,7 +100,9 @@ class Cells:
         """Mean activation where a feature fires in any version, 0 where it never does; activation units."""
         stacked = np.concatenate([*self.neutral, *self.behaviour])
         fires = stacked > 0
-        return np.divide((stacked * fires).sum(0), fires.sum(0), out=np.zeros(self.n_features), where=fires.any(0))
+        return np.divide(
+            (stacked * fires).sum(0), fires.sum(0), out=np.zeros(self.n_features), where=fires.any(0)
+        )
 
 
 @final
@@ -138,10 +150,10 @@ def measure_effects(
 ) -> Effects:
     """Mean effects and their simultaneous 95 % intervals: mean +- c se, paired by text.
 
-    c is the 95 % quantile, over bootstrap draws of problems, of the largest |mean* - mean| / se of all effects and
-    features (the single-step max-T of Westfall and Young 1993, for intervals), so it grows with what is looked at.
-    An effect that is the same in every problem has an interval of width 0. At 20 problems the intervals hold jointly in
-    about 0.89 of draws, from 40 on in 0.93 to 0.95.
+    c is the 95 % quantile, over bootstrap draws of problems, of the largest |mean* - mean| / se of all
+    effects and features (the single-step max-T of Westfall and Young 1993, for intervals), so it grows with
+    what is looked at. An effect that is the same in every problem has an interval of width 0. At 20 problems
+    the intervals hold jointly in about 0.89 of draws, from 40 on in 0.93 to 0.95.
 
     Args:
         scale: [feature] activation that counts as 1. None: the mean where the feature fires in these texts.

@@ -7,11 +7,11 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from reasonmech.locate.codes import Codes
 from reasonmech.locate.falsify.effects import Cells, Versions
 from reasonmech.locate.falsify.rule import BEYOND_ITS_CUE, Rule, classify
 from reasonmech.locate.falsify.validation import EXPECTED
-from reasonmech.locate.sample import Sample
+from reasonmech.locate.rows.codes import Codes
+from reasonmech.locate.rows.sample import Sample
 from reasonmech.locate.scoring.auroc import Auroc
 from reasonmech.simulators import (
     INSERTED,
@@ -34,8 +34,10 @@ class NullDraws(NamedTuple):
     Attributes:
         draws: how many draws.
         found: in which a feature passes the search, at a false-discovery rate of q.
-        survived: in which a feature passes it and is then said to go beyond its cue, on contexts that are the same.
-        beyond: in which any feature at all, searched for or not, is said to go beyond its cue on such contexts.
+        survived: in which a feature passes it and is then said to go beyond its cue, on contexts that are the
+            same.
+        beyond: in which any feature at all, searched for or not, is said to go beyond its cue on such
+            contexts.
     """
 
     draws: int
@@ -57,11 +59,12 @@ def null_draws(
     rule: Rule | None = None,
     progress: bool = True,
 ) -> NullDraws:
-    """A/A: labels that have nothing to do with the features, and a second context that is the first one again.
+    """A/A: labels that have nothing to do with the features, and a second context that is the first one
+    again.
 
-    Each draw searches 50 features of all kinds in `texts` texts, the problems, whose labels come and go with the
-    problem; then reads paired texts in which both contexts are neutral. Where nothing is there, every discovery is
-    false, so the false-discovery rate is the share of draws with one: q is what is promised.
+    Each draw searches 50 features of all kinds in `texts` texts, the problems, whose labels come and go with
+    the problem; then reads paired texts in which both contexts are neutral. Where nothing is there, every
+    discovery is false, so the false-discovery rate is the share of draws with one: q is what is promised.
 
     Raises:
         DataError: fewer than 20 texts, or no draw.

@@ -25,12 +25,13 @@ _STEPS: Final[tuple[tuple[Injected, float, float], ...]] = (
 def injection_rule(
     plain: Float[np.ndarray, "text feature"], injected: Float[np.ndarray, "text feature"]
 ) -> list[Injected]:
-    """The d-rule of Ma et al. 2026 (arXiv 2601.05679): cue tokens are injected into texts without the behaviour.
+    """The d-rule of Ma et al. 2026 (arXiv 2601.05679): cue tokens are injected into texts without the
+    behaviour.
 
-    Cohen's d of injected against plain activations, and the p of an unpaired t-test: token-driven from d = 0.8 at
-    p < 0.01, partially from 0.5, weakly from 0.2 at p < 0.05, else context-dependent, which is what is taken to be
-    about reasoning. No placebo, no pairs, and no text with the behaviour: a feature that fires at any insertion is
-    token-driven, and one that never fires is context-dependent.
+    Cohen's d of injected against plain activations, and the p of an unpaired t-test: token-driven from d =
+    0.8 at p < 0.01, partially from 0.5, weakly from 0.2 at p < 0.05, else context-dependent, which is what is
+    taken to be about reasoning. No placebo, no pairs, and no text with the behaviour: a feature that fires at
+    any insertion is token-driven, and one that never fires is context-dependent.
     """
     n, m = len(plain), len(injected)
     spread = ((n - 1) * plain.var(0, ddof=1) + (m - 1) * injected.var(0, ddof=1)) / (n + m - 2)
@@ -57,8 +58,9 @@ def reason_rule(
 ) -> list[Scored]:
     """ReasonScore (Galichin et al. 2025, arXiv 2503.18878): "reasoning" where it is positive.
 
-    The paper takes the features above its 0.997 quantile, which among ten would be none; positive is the weakest sense
-    in which the score speaks for a feature: more of the activation near the words is its than of that elsewhere.
+    The paper takes the features above its 0.997 quantile, which among ten would be none; positive is the
+    weakest sense in which the score speaks for a feature: more of the activation near the words is its than
+    of that elsewhere.
 
     Args:
         words: token ids of the reasoning vocabulary.
@@ -68,7 +70,9 @@ def reason_rule(
     flat = activations.reshape(-1, activations.shape[-1]).astype(np.float64)
     inside, outside = flat[near.ravel()].sum(0), flat[~near.ravel()].sum(0)
     per_word = np.stack([flat[own.ravel()].sum(0) / max(own.sum(), 1) for own in near_word])
-    score = reason_scores(Sums(inside, outside, per_word, inside.sum(keepdims=True), outside.sum(keepdims=True)))
+    score = reason_scores(
+        Sums(inside, outside, per_word, inside.sum(keepdims=True), outside.sum(keepdims=True))
+    )
     return ["reasoning" if value > 0 else "other" for value in score]
 
 

@@ -1,4 +1,5 @@
-"""RandomInit: what a coder finds in a model that never learnt anything is found in the text, not in the model."""
+"""RandomInit: what a coder finds in a model that never learnt anything is found in the text, not in the
+model."""
 
 from __future__ import annotations
 
@@ -25,10 +26,11 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, eq=False)
 class RandomInit:
-    """Held-out value of a feature against the best that the same search finds in a randomly initialised model.
+    """Held-out value of a feature against the best that the same search finds in a randomly initialised
+    model.
 
-    After Heap et al. 2025 (arXiv 2501.17727), where SAEs of random transformers look interpretable. Search the random
-    twin's coder in the same text, with the same labels and the same `Search`.
+    After Heap et al. 2025 (arXiv 2501.17727), where SAEs of random transformers look interpretable. Search
+    the random twin's coder in the same text, with the same labels and the same `Search`.
 
     Attributes:
         table: the search that found the candidates.
@@ -60,22 +62,26 @@ class RandomInit:
     def findings(self, coder: SparseCoder, candidates: Candidates) -> list[Finding]:
         """One per feature, beside the null's best feature, which was chosen for being the best.
 
-        A feature survives where the two intervals lie apart, and is refuted where all of its own lies below the null's
-        value.
+        A feature survives where the two intervals lie apart, and is refuted where all of its own lies below
+        the null's value.
 
         Raises:
             DataError: a candidate without a held-out value in the table.
         """
         null = _features(self.null)
         values = null["value"].to_numpy(np.float64)
-        best = Interval(*(float(null[end].to_numpy(np.float64)[values.argmax()]) for end in ("value", "low", "high")))
+        best = Interval(
+            *(float(null[end].to_numpy(np.float64)[values.argmax()]) for end in ("value", "low", "high"))
+        )
         here = _features(self.table)
         at_site = here["site"].eq(str(coder.site)).to_numpy()
         found = []
         for feature in candidates.features:
             rows = rows_where(here, at_site & here["feature"].eq(feature).to_numpy()).to_dict("records")
             if not rows:
-                raise DataError(f"feature {feature} has no held-out value", do="search with a larger `Search(top=)`")
+                raise DataError(
+                    f"feature {feature} has no held-out value", do="search with a larger `Search(top=)`"
+                )
             row = rows[0]
             ours = Interval(row["value"], row["low"], row["high"])
             reason = (
@@ -98,7 +104,8 @@ def _features(table: FeatureTable) -> pd.DataFrame:
 
 
 def random_twin(host: Host, *, seed: int = 0) -> Host:
-    """A host of the same architecture and tokenizer whose weights are drawn anew by the model's own initialiser.
+    """A host of the same architecture and tokenizer whose weights are drawn anew by the model's own
+    initialiser.
 
     The host that is given keeps its weights.
     """

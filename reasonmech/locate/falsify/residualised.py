@@ -10,8 +10,8 @@ import numpy as np
 
 from reasonmech.locate.falsify.corpus import Corpus
 from reasonmech.locate.falsify.finding import Candidates, Finding, against
-from reasonmech.placement import comparable
 from reasonmech.stats import MIN_PROBLEMS, auroc
+from reasonmech.stats.auroc import comparable
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, eq=False)
 class Residualised:
-    """AUROC within tokens: P(activation at a positive > at a negative that reads the same token), over all such pairs.
+    """AUROC within tokens: P(activation at a positive > at a negative that reads the same token), over all
+    such pairs.
 
-    Nothing is fitted, so it works for as many tokens as a vocabulary has, those that training never saw included. (An
-    activation less its token's mean has ranks that still know the token: one that fires on 95 % of the "wait" lies
-    slightly above its mean there and slightly below it elsewhere.) Where every row reads one token, such as the end of
-    a sentence, it is the plain AUROC. Where no token is read both at a positive and at a negative in at least five
-    held-out problems each, the token explains all that there is, and the feature is undecided.
+    Nothing is fitted, so it works for as many tokens as a vocabulary has, those that training never saw
+    included. (An activation less its token's mean has ranks that still know the token: one that fires on 95 %
+    of the "wait" lies slightly above its mean there and slightly below it elsewhere.) Where every row reads
+    one token, such as the end of a sentence, it is the plain AUROC. Where no token is read both at a positive
+    and at a negative in at least five held-out problems each, the token explains all that there is, and the
+    feature is undecided.
 
     Attributes:
         corpus: labelled text.
@@ -52,13 +54,21 @@ class Residualised:
         for column, feature in zip(values.T, candidates.features, strict=True):
             whole = auroc(column, positive, problem)
             if problems < MIN_PROBLEMS:
-                reason = f"in {problems} problems a token is read at both kinds of row: it tells them apart by itself"
-                found.append(Finding(feature, self.name, "undecided", reason, "AUROC", nan, nan, nan, "AUROC"))
+                reason = (
+                    f"in {problems} problems a token is read at both kinds of row:"
+                    " it tells them apart by itself"
+                )
+                found.append(
+                    Finding(feature, self.name, "undecided", reason, "AUROC", nan, nan, nan, "AUROC")
+                )
                 continue
             rest = auroc(column, positive, problem, within=token)
             reason = (
-                f"AUROC {rest} among rows that read the same token ({shared.mean():.0%} of them can be compared), "
+                f"AUROC {rest} among rows that read the same token ({shared.mean():.0%} of them can be "
+                "compared), "
                 f"{whole} among all; floor {self.floor:g}"
             )
-            found.append(Finding(feature, self.name, against(rest, self.floor), reason, "AUROC", *rest[:3], "AUROC"))
+            found.append(
+                Finding(feature, self.name, against(rest, self.floor), reason, "AUROC", *rest[:3], "AUROC")
+            )
         return found

@@ -11,10 +11,17 @@ from reasonmech.errors import DataError
 from reasonmech.locate.falsify.effects import EFFECTS, Cells, Effect, Effects, measure_effects
 
 Driver = Literal[
-    "token-driven", "context-driven", "conjunctive", "mixed", "insertion-artefact", "no signal", "inconclusive"
+    "token-driven",
+    "context-driven",
+    "conjunctive",
+    "mixed",
+    "insertion-artefact",
+    "no signal",
+    "inconclusive",
 ]
 DRIVERS: Final[tuple[Driver, ...]] = (
-    "token-driven", "context-driven", "conjunctive", "mixed", "insertion-artefact", "no signal", "inconclusive",
+    "token-driven", "context-driven", "conjunctive", "mixed",
+    "insertion-artefact", "no signal", "inconclusive",
 )  # fmt: skip
 BEYOND_ITS_CUE: Final[tuple[Driver, ...]] = ("context-driven", "conjunctive")
 
@@ -25,15 +32,16 @@ _PLACEBO: Final = (EFFECTS.index("placebo, neutral"), EFFECTS.index("placebo, be
 @final
 @dataclass(frozen=True)
 class Rule:
-    """Thresholds, in shares of a feature's mean activation where it fires. Tuned on simulators, and then frozen.
+    """Thresholds, in shares of a feature's mean activation where it fires. Tuned on simulators, and then
+    frozen.
 
     Attributes:
         floor: an effect is there when its interval lies beyond +-floor.
         band: nothing is there when the intervals of all effects lie inside +-band.
-        share: of the leading effect: another one counts when its interval lies beyond it, and is negligible when it
-            lies inside.
-        tolerance: by how many tokens the two contexts of a pair may be read apart; None: they are not compared, and a
-            feature that follows the position passes for one that follows the context.
+        share: of the leading effect: another one counts when its interval lies beyond it, and is negligible
+            when it lies inside.
+        tolerance: by how many tokens the two contexts of a pair may be read apart; None: they are not
+            compared, and a feature that follows the position passes for one that follows the context.
         draws, seed: of the bootstrap.
 
     Raises:
@@ -50,7 +58,8 @@ class Rule:
     def __post_init__(self) -> None:
         if not (0 <= self.floor <= self.band and 0 < self.share < 1):
             raise DataError(
-                f"floor {self.floor}, band {self.band}, share {self.share}", allowed="0 <= floor <= band, 0 < share < 1"
+                f"floor {self.floor}, band {self.band}, share {self.share}",
+                allowed="0 <= floor <= band, 0 < share < 1",
             )
 
 
@@ -60,7 +69,8 @@ class Driven(NamedTuple):
     Attributes:
         driver: the answer.
         reason: the answer in words, with its numbers.
-        value, low, high: [effect] in the order of `EFFECTS`, shares of the mean activation, simultaneous 95 %.
+        value, low, high: [effect] in the order of `EFFECTS`, shares of the mean activation, simultaneous 95
+            %.
         leading: the largest of the simple effects.
     """
 
@@ -85,7 +95,8 @@ def classify(cells: Cells, *, scale: np.ndarray | None = None, rule: Rule | None
     | mixed | any other pattern of on and off | | |
     | inconclusive | an effect is neither on nor off | | |
 
-    "On" and "off" are meant for all features at once, so an answer holds in the company in which it was given.
+    "On" and "off" are meant for all features at once, so an answer holds in the company in which it was
+    given.
 
     Args:
         scale: [feature] mean activation where it fires, activation units. None: that of these texts.
@@ -136,7 +147,9 @@ def _answer(state: list[int], *, alike: bool) -> Driver:
             return "mixed"
 
 
-def _in_words(driver: Driver, numbers: tuple[np.ndarray, np.ndarray, np.ndarray], lead: int, *, fires: bool) -> str:
+def _in_words(
+    driver: Driver, numbers: tuple[np.ndarray, np.ndarray, np.ndarray], lead: int, *, fires: bool
+) -> str:
     if not fires:
         return "no signal: it never fires in these texts"
     value, low, high = numbers

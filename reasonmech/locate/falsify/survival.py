@@ -1,4 +1,5 @@
-"""falsify: every candidate of a search meets every attempt to refute it; survivors, and why the others are none."""
+"""falsify: every candidate of a search meets every attempt to refute it; survivors, and why the others are
+none."""
 
 from __future__ import annotations
 
@@ -55,7 +56,9 @@ class Falsification:
             DataError: the feature was no candidate.
         """
         if feature not in self.candidates:
-            raise DataError(f"feature {feature} was no candidate", allowed=", ".join(map(str, self.candidates)))
+            raise DataError(
+                f"feature {feature} was no candidate", allowed=", ".join(map(str, self.candidates))
+            )
         found = set(self.of(feature)["outcome"])
         return "refuted" if "refuted" in found else "undecided" if "undecided" in found else "survives"
 
@@ -99,7 +102,9 @@ class Falsification:
         return f"Falsification({len(self.candidates)} candidates: {said}{mark})"
 
     def _repr_html_(self) -> str:
-        return self.verdicts().to_html(index=False) + self.exclusions.to_html(index=False, float_format="%.3g")
+        return self.verdicts().to_html(index=False) + self.exclusions.to_html(
+            index=False, float_format="%.3g"
+        )
 
 
 _SAID: Final[tuple[tuple[Outcome, str], ...]] = (
@@ -112,26 +117,28 @@ def falsify(
 ) -> Falsification:
     """Try to refute the features that a search found.
 
-    Candidates are the k features that go with the behaviour, pass the false-discovery rate, and rank best on the
-    training split: what `rm.select` would choose. Each meets each attempt. A search that found nothing has no
-    candidates, and nothing is tried.
+    Candidates are the k features that go with the behaviour, pass the false-discovery rate, and rank best on
+    the training split: what `rm.select` would choose. Each meets each attempt. A search that found nothing
+    has no candidates, and nothing is tried.
 
     Args:
         table: a search of one behaviour (`table.of(name)` where it holds several).
         coder: the coder that was searched.
-        attempts: `Crossed`, `Residualised`, `Baselines`, `TriggerSwap`, `RandomInit`, `Counterexamples`, or anything
-            else that gives findings.
+        attempts: `Crossed`, `Residualised`, `Baselines`, `TriggerSwap`, `RandomInit`, `Counterexamples`, or
+            anything else that gives findings.
         k: at most so many candidates.
         alpha: false-discovery rate that a candidate has passed.
 
     Raises:
-        DataError: no attempt, two of one name, a table of several behaviours, or one without features at the coder's
-            site.
+        DataError: no attempt, two of one name, a table of several behaviours, or one without features at the
+            coder's site.
     """
     names = [attempt.name for attempt in attempts]
     if not names or len(set(names)) < len(names):
         raise DataError(
-            f"attempts {names}", allowed="one or more, of different names", do="give at least one way to be wrong"
+            f"attempts {names}",
+            allowed="one or more, of different names",
+            do="give at least one way to be wrong",
         )
     candidates = choose(table, coder, k=k, alpha=alpha)
     found: list[Finding] = []
@@ -147,7 +154,9 @@ def choose(table: FeatureTable, coder: SparseCoder, *, k: int, alpha: float) -> 
     Raises:
         DataError: a table of several behaviours, or one without features at the coder's site.
     """
-    frame = rows_where(table.frame, table.frame["kind"].eq("feature") & table.frame["site"].eq(str(coder.site)))
+    frame = rows_where(
+        table.frame, table.frame["kind"].eq("feature") & table.frame["site"].eq(str(coder.site))
+    )
     if frame.empty:
         raise DataError(
             f"the table has no feature at {coder.site}",
@@ -155,7 +164,9 @@ def choose(table: FeatureTable, coder: SparseCoder, *, k: int, alpha: float) -> 
             do="give the coder that was searched",
         )
     if len(searches := set(zip(frame["behaviour"], frame["mode"], strict=True))) > 1:
-        raise DataError(f"the table holds several searches: {sorted(searches)}", do="take one: table.of(behaviour)")
+        raise DataError(
+            f"the table holds several searches: {sorted(searches)}", do="take one: table.of(behaviour)"
+        )
     passing = rows_where(frame, (frame["sign"] > 0) & (frame["p_adjusted"] <= alpha))
     best = passing.sort_values(by="train_value", ascending=False).head(k)
     return Candidates(tuple(int(i) for i in best["feature"]), best["mean_active"].to_numpy(np.float64))

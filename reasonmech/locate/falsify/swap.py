@@ -22,11 +22,12 @@ CHANCE: Final = 0.5
 @final
 @dataclass(frozen=True, eq=False)
 class TriggerSwap:
-    """On text in which another word marks the behaviour: AUROC for the behaviour against AUROC for the old word.
+    """On text in which another word marks the behaviour: AUROC for the behaviour against AUROC for the old
+    word.
 
-    A feature survives when its AUROC for the behaviour lies above its AUROC for the word, intervals apart, and above
-    1/2; it is refuted when it lies below the word's, or nowhere above 1/2: what follows neither is about neither. The
-    text comes from a model whose trigger was swapped (tiny-swap), or from `swap_words`.
+    A feature survives when its AUROC for the behaviour lies above its AUROC for the word, intervals apart,
+    and above 1/2; it is refuted when it lies below the word's, or nowhere above 1/2: what follows neither is
+    about neither. The text comes from a model whose trigger was swapped (tiny-swap), or from `swap_words`.
 
     Attributes:
         corpus: the swapped text, labelled by what is done.
@@ -54,12 +55,15 @@ class TriggerSwap:
             elif done.low > max(word.high, CHANCE):
                 outcome = "survives"
             reason = f"with the trigger swapped, AUROC {done} for what is done and {word} for the old word"
-            found.append(Finding(feature, self.name, outcome, reason, "AUROC of the deed", *done[:3], "AUROC"))
+            found.append(
+                Finding(feature, self.name, outcome, reason, "AUROC of the deed", *done[:3], "AUROC")
+            )
         return found
 
 
 def swap_words(rollouts: Sequence[Rollout], words: Mapping[int, int]) -> list[Rollout]:
-    """The same rollouts with some generated tokens replaced by others, one for one: labels by offset stay valid.
+    """The same rollouts with some generated tokens replaced by others, one for one: labels by offset stay
+    valid.
 
     Args:
         words: token id -> the one that takes its place; give both directions for an exchange.

@@ -12,10 +12,10 @@ from jaxtyping import Float
 from reasonmech.errors import DataError
 from reasonmech.locate.falsify.effects import Cells, Versions
 from reasonmech.locate.falsify.finding import read_features
-from reasonmech.locate.stream import check_coder
+from reasonmech.locate.rows.stream import check_coder
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
-from reasonmech.runtime.capture import capture
+from reasonmech.runtime.activations.capture import capture
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
@@ -29,8 +29,8 @@ class CrossedText(NamedTuple):
 
     Attributes:
         problem: the unit of inference; texts of one problem are averaged.
-        neutral, behaviour: tokens before the slot, in either context; alike in length, so that the slot has one
-            position.
+        neutral, behaviour: tokens before the slot, in either context; alike in length, so that the slot has
+            one position.
         after: tokens from the slot on where nothing is inserted.
         cue, placebo: what is inserted at the slot; alike in length.
     """
@@ -73,8 +73,9 @@ class Generator(Protocol):
 def crossed(
     encode: Encode, *, problem: str, contexts: tuple[str, str], after: str, cue: str, placebo: str
 ) -> CrossedText:
-    """A text in six versions from strings. Each piece is tokenised by itself, so that prefixes are token for token
-    the same in all versions; what a tokenizer puts in front of any text (a BOS) stays in front of the contexts only.
+    """A text in six versions from strings. Each piece is tokenised by itself, so that prefixes are token for
+    token the same in all versions; what a tokenizer puts in front of any text (a BOS) stays in front of the
+    contexts only.
 
     Args:
         encode: string to ids, such as `host.encode`.
@@ -95,11 +96,12 @@ class Encode(Protocol):
 def read_cells(
     host: Host, texts: Sequence[CrossedText], coder: SparseCoder, *, features: Sequence[int], before: int = 1
 ) -> Cells:
-    """Activations of some features in all six versions: the largest of the slot and of the `before` tokens ahead.
+    """Activations of some features in all six versions: the largest of the slot and of the `before` tokens
+    ahead.
 
     The slot spans what is inserted, and as many tokens where nothing is. A feature that fires at the end of a
-    sentence, because of what it found there, is seen by the tokens ahead of the slot; one that fires on the cue by
-    the slot.
+    sentence, because of what it found there, is seen by the tokens ahead of the slot; one that fires on the
+    cue by the slot.
 
     Raises:
         DataError: no texts; an empty piece; a cue and a placebo, or the text after, that differ in length.
@@ -108,22 +110,32 @@ def read_cells(
     if not texts:
         raise DataError("no texts to read", do="write at least 20, of different problems")
     for text in texts:
-        if not len(text.cue) == len(text.placebo) <= len(text.after) or not text.cue or before > len(text.neutral):
+        if (
+            not len(text.cue) == len(text.placebo) <= len(text.after)
+            or not text.cue
+            or before > len(text.neutral)
+        ):
             raise DataError(
-                f"text {text.problem!r}: cue of {len(text.cue)} tokens, placebo of {len(text.placebo)}, text after of "
+                f"text {text.problem!r}: cue of {len(text.cue)} tokens, placebo of {len(text.placebo)}, "
+                "text after of "
                 f"{len(text.after)}",
                 allowed="cue and placebo of one length, at least 1, and a text after the slot of no fewer",
-                do="choose a placebo that has as many tokens as the cue, and end every text with a whole sentence",
+                do="choose a placebo that has as many tokens as the cue, and end every text with a whole "
+                "sentence",
             )
     examples = []
     for text in texts:
         for prefix in (text.neutral, text.behaviour):
             for inserted in ((), text.cue, text.placebo):
                 start, stop = len(prefix) - before, len(prefix) + len(text.cue)
-                examples.append(Example(text.problem, (*prefix, *inserted, *text.after), start, stop, False, ""))
+                examples.append(
+                    Example(text.problem, (*prefix, *inserted, *text.after), start, stop, False, "")
+                )
     values = read_examples(host, examples, coder, features=features).reshape(len(texts), 2, 3, len(features))
     neutral, behaviour = (Versions(*(values[:, context, i] for i in range(3))) for context in (0, 1))
-    slots = tuple(np.array([len(prefix) for prefix in side]) for side in zip(*(t[1:3] for t in texts), strict=True))
+    slots = tuple(
+        np.array([len(prefix) for prefix in side]) for side in zip(*(t[1:3] for t in texts), strict=True)
+    )
     return Cells(neutral, behaviour, (slots[0], slots[1]), np.array([text.problem for text in texts]))
 
 
@@ -133,7 +145,8 @@ def read_examples(
     """The largest activation of each feature in the window of each example, activation units.
 
     Raises:
-        DataError: a window that is empty or outside its text. MismatchError: the coder belongs to another model.
+        DataError: a window that is empty or outside its text. MismatchError: the coder belongs to another
+            model.
     """
     check_coder(coder, host.weight_hash)
     for example in examples:

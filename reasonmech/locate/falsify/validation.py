@@ -45,7 +45,14 @@ EXPECTED: Final = {
 }
 """Kind of planted feature -> what a correct instrument says."""
 
-ANSWERS: Final = (*DRIVERS, "partially token-driven", "weakly token-driven", "context-dependent", "reasoning", "other")
+ANSWERS: Final = (
+    *DRIVERS,
+    "partially token-driven",
+    "weakly token-driven",
+    "context-dependent",
+    "reasoning",
+    "other",
+)
 """Everything that a rule may say, in the order of columns."""
 
 _ABOUT_THE_BEHAVIOUR: Final = ("context", "dormant", "conjunctive", "either")
@@ -59,8 +66,8 @@ class Setting(NamedTuple):
         pairs: texts in six versions, per draw.
         draws: independent dictionaries.
         seed: of everything.
-        read: "exact" gives a rule the true activations, as a perfect coder would; "linear" what the best linear
-            reader makes of the residual stream, noise and all.
+        read: "exact" gives a rule the true activations, as a perfect coder would; "linear" what the best
+            linear reader makes of the residual stream, noise and all.
     """
 
     pairs: int = 200
@@ -75,8 +82,8 @@ class Validation:
     """Confusion of rules, in long form.
 
     Attributes:
-        frame: rule, kind, answer (what the rule said), right (whether that is the truth), hits, n, share, low, high:
-            the share of the kind's draws in which it said so, with its exact 95 % interval.
+        frame: rule, kind, answer (what the rule said), right (whether that is the truth), hits, n, share,
+            low, high: the share of the kind's draws in which it said so, with its exact 95 % interval.
         setting: how it was drawn.
     """
 
@@ -86,7 +93,9 @@ class Validation:
     def confusion(self, rule: str) -> pd.DataFrame:
         """[kind, answer] counts of one rule."""
         own = rows_where(self.frame, self.frame["rule"] == rule)
-        counts = own.pivot_table(index="kind", columns="answer", values="hits", fill_value=0, sort=False).astype(int)
+        counts = own.pivot_table(
+            index="kind", columns="answer", values="hits", fill_value=0, sort=False
+        ).astype(int)
         return counts.reindex(columns=[answer for answer in ANSWERS if answer in counts])
 
     def accuracy(self) -> pd.DataFrame:
@@ -94,17 +103,23 @@ class Validation:
         rows = []
         for rule, kind in dict.fromkeys(zip(self.frame["rule"], self.frame["kind"], strict=True)):
             own = rows_where(self.frame, self.frame["rule"].eq(rule) & self.frame["kind"].eq(kind))
-            share = clopper_pearson(int(own["hits"].to_numpy()[own["right"].to_numpy()].sum()), self.setting.draws)
+            share = clopper_pearson(
+                int(own["hits"].to_numpy()[own["right"].to_numpy()].sum()), self.setting.draws
+            )
             row = {"rule": rule, "kind": kind, "n": self.setting.draws}
             rows.append(row | {"right": share.estimate, "low": share.low, "high": share.high})
         return pd.DataFrame(rows)
 
 
-def validate(setting: Setting | None = None, *, rule: Rule | None = None, progress: bool = True) -> Validation:
-    """Put every rule to planted features of every kind, in dictionaries whose strengths, rates and leaks vary.
+def validate(
+    setting: Setting | None = None, *, rule: Rule | None = None, progress: bool = True
+) -> Validation:
+    """Put every rule to planted features of every kind, in dictionaries whose strengths, rates and leaks
+    vary.
 
-    Ours reads the position-matched cells; once more without matching, which shows what matching is for. The d-rule
-    reads the neutral texts, plain and with a cue. ReasonScore reads running text, the cues being its words.
+    Ours reads the position-matched cells; once more without matching, which shows what matching is for. The
+    d-rule reads the neutral texts, plain and with a cue. ReasonScore reads running text, the cues being its
+    words.
 
     Raises:
         DataError: fewer than 20 pairs, or no draw.
@@ -120,7 +135,13 @@ def validate(setting: Setting | None = None, *, rule: Rule | None = None, progre
     rows = []
     for (name, kind, answer), hits in sorted(counts.items(), key=lambda item: _order(*item[0])):
         share = clopper_pearson(hits, setting.draws)
-        row = {"rule": name, "kind": kind, "answer": answer, "right": is_right(name, kind, answer), "hits": hits}
+        row = {
+            "rule": name,
+            "kind": kind,
+            "answer": answer,
+            "right": is_right(name, kind, answer),
+            "hits": hits,
+        }
         rows.append(row | {"n": setting.draws, "share": share.estimate, "low": share.low, "high": share.high})
     return Validation(pd.DataFrame(rows), setting)
 
@@ -128,8 +149,8 @@ def validate(setting: Setting | None = None, *, rule: Rule | None = None, progre
 def is_right(rule: str, kind: str, answer: str) -> bool:
     """Whether an answer is the truth, in the words that the rule has.
 
-    The d-rule has none for artefacts and silence: whatever it says of them is wrong. ReasonScore is right when what it
-    calls reasoning depends on the context.
+    The d-rule has none for artefacts and silence: whatever it says of them is wrong. ReasonScore is right
+    when what it calls reasoning depends on the context.
     """
     if rule == INJECTION:
         if kind in ("token", "absorbed"):
@@ -168,7 +189,9 @@ def _answers(seed: int, setting: Setting, rule: Rule) -> list[tuple[str, str, st
     running = texts.activations if setting.read == "exact" else _linear(planted, texts.residual)
     said = {
         OURS: [found.driver for found in classify(cells, rule=rule)],
-        UNMATCHED: [found.driver for found in classify(cells_of(planted, apart, read=setting.read), rule=loose)],
+        UNMATCHED: [
+            found.driver for found in classify(cells_of(planted, apart, read=setting.read), rule=loose)
+        ],
         INJECTION: injection_rule(cells.neutral.absent, cells.neutral.cue),
         REASON: reason_rule(running, texts.places.token, words=range(planted.text.n_cues)),
     }

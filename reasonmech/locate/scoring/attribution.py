@@ -14,12 +14,12 @@ from torch import Tensor
 
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.labels import Labels
-from reasonmech.locate.codes import Codes, encode_rows
-from reasonmech.locate.sample import Sample, Search, check_spans, hold_out, rows_of, take_rows
-from reasonmech.locate.score import Columns, Discovered
-from reasonmech.locate.scoring.signs import adjusted, by_problem_p
+from reasonmech.locate.p_values import adjusted, by_problem_p
+from reasonmech.locate.rows.codes import Codes, encode_rows
+from reasonmech.locate.rows.sample import Sample, Search, check_spans, hold_out, rows_of, take_rows
+from reasonmech.locate.rows.stream import check_match
+from reasonmech.locate.scoring.score import Columns, Discovered
 from reasonmech.locate.search import make_table
-from reasonmech.locate.stream import check_match
 from reasonmech.locate.table import FeatureTable
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.gradients import gradients
@@ -30,7 +30,7 @@ from reasonmech.stats import Interval, ratio_interval
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
     from reasonmech.hosts import Host
-    from reasonmech.runtime.activations import Activations
+    from reasonmech.runtime.activations.activations import Activations
 
 TEXTS: Final = 256  # whose gradients are in memory at once
 PRODUCTS: Final = 2**22  # numbers in gradient x decoder row products
@@ -61,12 +61,13 @@ def attribute_onset(
 ) -> FeatureTable:
     """Mean first-order effect of every feature, where it is read, on the metric of what comes next.
 
-    At every labelled row, with gradient g of the metric there, activation f and decoder row w, the effect of feature i
-    is f_i <g, w_i>: what the metric loses, to first order, when that one activation is set to zero (Syed et al. 2023,
-    arXiv 2310.10348, section 2, with zero in place of a corrupt text; Marks et al. 2024, arXiv 2403.19647, section 2).
-    Ranked by the mean over the training problems (sign 1: it pushes towards the onset), valued on the held-out ones, in
-    the metric's unit. The error node, kind "error", is what the coder leaves of the stream. A detector that nobody
-    reads scores nothing here; one that the next layers read scores, whether or not it tells the onset from the rest.
+    At every labelled row, with gradient g of the metric there, activation f and decoder row w, the effect of
+    feature i is f_i <g, w_i>: what the metric loses, to first order, when that one activation is set to zero
+    (Syed et al. 2023, arXiv 2310.10348, section 2, with zero in place of a corrupt text; Marks et al. 2024,
+    arXiv 2403.19647, section 2). Ranked by the mean over the training problems (sign 1: it pushes towards the
+    onset), valued on the held-out ones, in the metric's unit. The error node, kind "error", is what the coder
+    leaves of the stream. A detector that nobody reads scores nothing here; one that the next layers read
+    scores, whether or not it tells the onset from the rest.
 
     Args:
         labels: rows; whether they are positive plays no part.
@@ -105,7 +106,9 @@ def attribute_onset(
         columns=["kind", "feature", "value", "low", "high"],
     )
     frame = frame.merge(valued, on=["kind", "feature"], how="outer")
-    frame = frame.assign(site=str(coder.site), score="attribution", unit=score.unit, correction=search.correction)
+    frame = frame.assign(
+        site=str(coder.site), score="attribution", unit=score.unit, correction=search.correction
+    )
     return make_table(frame, labels, test, n_spans=n_spans)
 
 
@@ -162,7 +165,10 @@ def effects_of(acts: Activations, labels: Labels, coder: SparseCoder, onset: Ons
         errors.append((slope.to(rest.device) * rest).sum(-1).double().cpu().numpy())
     firing = Codes(sparse.csc_array(sparse.vstack(fires)))
     return Effects(
-        Codes(sparse.csc_array(sparse.vstack(effects))), np.concatenate(errors), firing.rate, firing.mean_active
+        Codes(sparse.csc_array(sparse.vstack(effects))),
+        np.concatenate(errors),
+        firing.rate,
+        firing.mean_active,
     )
 
 
@@ -180,7 +186,10 @@ def _slopes(coder: SparseCoder, labels: Labels, onset: Onset) -> Tensor:
 
 def _products(codes: Codes, slope: Tensor, decoder: Tensor) -> np.ndarray:
     """[entry] activation x <gradient of its row, decoder row of its feature>."""
-    row, feature = torch.from_numpy(codes.rows.astype(np.int64)), torch.from_numpy(codes.features.astype(np.int64))
+    row, feature = (
+        torch.from_numpy(codes.rows.astype(np.int64)),
+        torch.from_numpy(codes.features.astype(np.int64)),
+    )
     size = max(1, PRODUCTS // decoder.shape[1])
     parts = [
         (slope[r.to(slope.device)] * decoder[f.to(decoder.device)]).sum(-1).double().cpu().numpy()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from reasonmech.locate.codes import Codes
-from reasonmech.locate.sample import Sample, Search
-from reasonmech.locate.score import Columns, Discovered, scores
-from reasonmech.locate.scoring.signs import by_problem_p
+from reasonmech.locate.p_values import by_problem_p
+from reasonmech.locate.rows.codes import Codes
+from reasonmech.locate.rows.sample import Sample, Search
+from reasonmech.locate.scoring.score import Columns, Discovered, scores
 from reasonmech.stats import Interval
 from reasonmech.stats import auroc as auroc_interval
 
@@ -23,7 +23,9 @@ class Auroc:
     def discover(self, codes: Codes, sample: Sample) -> Discovered:
         found = [_discover(codes.take_features(block), sample) for block in _blocks(codes)]
         value, sign, p = (np.concatenate(field) for field in list(zip(*found, strict=True))[:3])
-        return Discovered(value, sign, p, np.concatenate([some.parts for some in found if some.parts is not None]))
+        return Discovered(
+            value, sign, p, np.concatenate([some.parts for some in found if some.parts is not None])
+        )
 
     def held_out(self, columns: Columns, train: Sample, test: Sample, search: Search) -> list[Interval]:
         return [auroc_interval(values, test.positive, test.problem) for values in columns.test.T]
@@ -55,11 +57,15 @@ def _discover(codes: Codes, sample: Sample) -> Discovered:
     above = codes.values > 0
     beaten_neg += np.where(above, zeros_neg[feature], 0.0)
     beaten_pos += np.where(above, zeros_pos[feature], 0.0)
-    negative_below = np.bincount(feature, ~above & ~label, n_features)  # activations below zero, which zeros beat
+    negative_below = np.bincount(
+        feature, ~above & ~label, n_features
+    )  # activations below zero, which zeros beat
     positive_below = np.bincount(feature, ~above & label, n_features)
 
     won_by_zero = negative_below + 0.5 * zeros_neg
-    value = (np.bincount(feature, np.where(label, beaten_neg, 0.0), n_features) + zeros_pos * won_by_zero) / (m * n)
+    value = (np.bincount(feature, np.where(label, beaten_neg, 0.0), n_features) + zeros_pos * won_by_zero) / (
+        m * n
+    )
     rank = (beaten_neg + beaten_pos) / (m + n)
     parts = _parts(codes, sample, rank, (won_by_zero + positive_below + 0.5 * zeros_pos) / (m + n))
     p = by_problem_p(parts, codes.groups_touched(sample.problem, sample.n_problems))
@@ -67,7 +73,8 @@ def _discover(codes: Codes, sample: Sample) -> Discovered:
 
 
 def _parts(codes: Codes, sample: Sample, rank: np.ndarray, rank_zero: np.ndarray) -> np.ndarray:
-    """[feature, problem]: sum over a problem's rows of (label - mean label)(rank - 1/2), ranks as shares of all rows.
+    """[feature, problem]: sum over a problem's rows of (label - mean label)(rank - 1/2), ranks as shares of
+    all rows.
 
     Over all problems this adds up to m n / (m + n) (AUROC - 1/2): Wilcoxon's statistic, centred.
     """
@@ -80,7 +87,8 @@ def _parts(codes: Codes, sample: Sample, rank: np.ndarray, rank_zero: np.ndarray
 
 
 def _below(feature: np.ndarray, values: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per entry: non-zero negatives, and positives, of its feature with a lower value; equal ones count half."""
+    """Per entry: non-zero negatives, and positives, of its feature with a lower value; equal ones count
+    half."""
     order = np.lexsort((values, feature))
     f, v, positive = feature[order], values[order], label[order]
     new_feature = np.r_[True, f[1:] != f[:-1]] if len(f) else np.zeros(0, bool)

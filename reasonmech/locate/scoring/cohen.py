@@ -6,10 +6,10 @@ from typing import Final
 
 import numpy as np
 
-from reasonmech.locate.codes import Codes
-from reasonmech.locate.sample import Sample, Search
-from reasonmech.locate.score import Columns, Discovered, scores
-from reasonmech.locate.scoring.signs import by_problem_p
+from reasonmech.locate.p_values import by_problem_p
+from reasonmech.locate.rows.codes import Codes
+from reasonmech.locate.rows.sample import Sample, Search
+from reasonmech.locate.scoring.score import Columns, Discovered, scores
 from reasonmech.stats import LEVEL, Interval, bootstrap_weights
 
 SUMS: Final = 3  # of ones, values and squares, over the rows of one kind
@@ -17,10 +17,12 @@ SUMS: Final = 3  # of ones, values and squares, over the rows of one kind
 
 @scores.register("cohen_d")
 class CohenD:
-    """d = (mean at positives - mean elsewhere) / s, with s^2 the pooled variance (Cohen 1988, eq. 2.5.1 and 2.5.2).
+    """d = (mean at positives - mean elsewhere) / s, with s^2 the pooled variance (Cohen 1988, eq. 2.5.1 and
+    2.5.2).
 
-    The mean difference that published searches rank by, in a unit that does not depend on the scale of a feature. A
-    sparse feature has a skewed activation: d says less of how well it tells than AUROC does. Zero where nothing varies.
+    The mean difference that published searches rank by, in a unit that does not depend on the scale of a
+    feature. A sparse feature has a skewed activation: d says less of how well it tells than AUROC does. Zero
+    where nothing varies.
     """
 
     unit = "standard deviations"
@@ -44,13 +46,17 @@ class CohenD:
         tails = np.array([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
         found = []
         for values in columns.test.T:
-            centred = values - values.mean()  # d does not change, and squares of a large mean would lose digits
+            centred = (
+                values - values.mean()
+            )  # d does not change, and squares of a large mean would lose digits
             sums = np.zeros((test.n_problems, 2, SUMS))
             for i, rows in enumerate(kinds):
                 for j, power in enumerate((np.ones(int(rows.sum())), centred[rows], centred[rows] ** 2)):
                     sums[:, i, j] = np.bincount(test.problem[rows], power, test.n_problems)
             flat = sums.reshape(test.n_problems, -1)
-            drawn = np.concatenate([w @ flat for w in bootstrap_weights(test.n_problems, search.draws, search.seed)])
+            drawn = np.concatenate(
+                [w @ flat for w in bootstrap_weights(test.n_problems, search.draws, search.seed)]
+            )
             draws = _cohen_d(np.moveaxis(drawn.reshape(-1, 2, SUMS), 0, -1))
             low, high = np.quantile(draws, tails)
             found.append(Interval(float(_cohen_d(sums.sum(0)[..., None])[0]), float(low), float(high)))
@@ -58,7 +64,8 @@ class CohenD:
 
 
 def _cohen_d(sums: np.ndarray) -> np.ndarray:
-    """d [n] of sums [kind (positive, other), (rows, values, squares), n]; 0 where a kind is empty or nothing varies."""
+    """d [n] of sums [kind (positive, other), (rows, values, squares), n]; 0 where a kind is empty or nothing
+    varies."""
     n, total, square = sums[:, 0], sums[:, 1], sums[:, 2]
     mean = np.divide(total, n, out=np.zeros_like(total), where=n > 0)
     within = (square - n * mean**2).sum(0)

@@ -8,25 +8,26 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit
 
-from reasonmech.locate.by_token import beyond_token, standardised
-from reasonmech.locate.codes import Codes
 from reasonmech.locate.logistic import fit_logistic, log_likelihood
-from reasonmech.locate.sample import Sample, Search
-from reasonmech.locate.score import Columns, Discovered, scores
-from reasonmech.locate.scoring.signs import by_problem_p
+from reasonmech.locate.p_values import by_problem_p
+from reasonmech.locate.rows.by_token import beyond_token, standardised
+from reasonmech.locate.rows.codes import Codes
+from reasonmech.locate.rows.sample import Sample, Search
+from reasonmech.locate.scoring.score import Columns, Discovered, scores
 from reasonmech.stats import MIN_PROBLEMS, Interval, ratio_interval
 
 
 @scores.register("hazard")
 class Hazard:
-    """Gain in log-likelihood per boundary of a discrete-time (logistic) onset model when the feature joins it.
+    """Gain in log-likelihood per boundary of a discrete-time (logistic) onset model when the feature joins
+    it.
 
-    gain = mean over boundaries of log p(onset | known, feature) - log p(onset | known). Both models are fitted on the
-    training problems and compared on the held-out ones, so a useless feature has a gain of about 0 or less. What is
-    known are the covariates and, of the token that is read, the feature's mean where other problems read it; the
-    feature joins as its distance from that mean (`beyond_token`), so that a detector of tokens, common or rare, gains
-    nothing. Discovery replaces the refit of every feature by Rao's score statistic, tokens being fixed effects:
-    gain ~ U^2 / (2 rows I).
+    gain = mean over boundaries of log p(onset | known, feature) - log p(onset | known). Both models are
+    fitted on the training problems and compared on the held-out ones, so a useless feature has a gain of
+    about 0 or less. What is known are the covariates and, of the token that is read, the feature's mean where
+    other problems read it; the feature joins as its distance from that mean (`beyond_token`), so that a
+    detector of tokens, common or rare, gains nothing. Discovery replaces the refit of every feature by Rao's
+    score statistic, tokens being fixed effects: gain ~ U^2 / (2 rows I).
     """
 
     unit = "nats per boundary"
@@ -47,14 +48,18 @@ class Hazard:
 
         u = codes.weighted(residual[:, None])[0] - slopes.T @ (z.T @ residual)
         told_apart = residual * inside.inflation
-        explained = Codes.of(z).by_group(told_apart, sample.problem, sample.n_problems)  # [covariate, problem]
+        explained = Codes.of(z).by_group(
+            told_apart, sample.problem, sample.n_problems
+        )  # [covariate, problem]
         per_problem = codes.by_group(told_apart, sample.problem, sample.n_problems) - slopes.T @ explained
         per_problem -= (inside.by_problem @ (by_token / inside.total[:, None])).T.toarray()
         fires_in = codes.groups_touched(sample.problem, sample.n_problems)
         untestable = (fires_in < MIN_PROBLEMS) | (leftover <= 1e-9 * np.maximum(squares, 1e-9))
         gain = np.divide(u**2, 2 * len(sample) * leftover, out=np.zeros_like(u), where=~untestable)
         parts = np.where(untestable[:, None], 0.0, per_problem).astype(np.float32)
-        return Discovered(gain, np.sign(u), np.where(untestable, 1.0, by_problem_p(per_problem, fires_in)), parts)
+        return Discovered(
+            gain, np.sign(u), np.where(untestable, 1.0, by_problem_p(per_problem, fires_in)), parts
+        )
 
     def held_out(self, columns: Columns, train: Sample, test: Sample, search: Search) -> list[Interval]:
         fitted = np.arange(len(train) + len(test)) < len(train)
@@ -77,17 +82,20 @@ class Hazard:
 
 
 class _Within(NamedTuple):
-    """The score problem with tokens as fixed effects: everything less its weighted mean over rows of one token.
+    """The score problem with tokens as fixed effects: everything less its weighted mean over rows of one
+    token.
 
     Attributes:
-        residual: [row], such that its sum with any activation is that with the activation less its token's mean.
+        residual: [row], such that its sum with any activation is that with the activation less its token's
+            mean.
         weight: [row] p (1 - p).
         design: [row, covariate] those that vary within a token.
         weights: [token, row] sparse, the weight of each row at its token.
         total: [token] sum of weights.
         by_problem: [problem, token] sparse, sum of residuals times their inflation.
-        inflation: [row] sqrt(m / (m - 1)) for a token of m rows, whose residuals know their own mean (HC2 of MacKinnon
-            and White 1985): without it, two rows of a rare token in two problems count as two witnesses.
+        inflation: [row] sqrt(m / (m - 1)) for a token of m rows, whose residuals know their own mean (HC2 of
+            MacKinnon and White 1985): without it, two rows of a rare token in two problems count as two
+            witnesses.
     """
 
     residual: np.ndarray
@@ -110,5 +118,9 @@ def _within_token(sample: Sample, residual: np.ndarray, weight: np.ndarray) -> _
     left = residual - weight * (np.bincount(token, residual) / total)[token]
     rows_of = np.bincount(token)[token]
     inflation = np.sqrt(rows_of / np.maximum(rows_of - 1, 1))
-    by_problem = sparse.csr_array((left * inflation, (sample.problem, token)), shape=(sample.n_problems, len(total)))
-    return _Within(left, weight, design[:, np.abs(design).max(0) > 1e-9], weights, total, by_problem, inflation)
+    by_problem = sparse.csr_array(
+        (left * inflation, (sample.problem, token)), shape=(sample.n_problems, len(total))
+    )
+    return _Within(
+        left, weight, design[:, np.abs(design).max(0) > 1e-9], weights, total, by_problem, inflation
+    )

@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 from torch import no_grad
 
-from reasonmech.locate.codes import Codes, encode_rows
-from reasonmech.locate.sample import Sample, Search, check_spans, split_by_problem, take_rows
+from reasonmech.locate.rows.codes import Codes, encode_rows
+from reasonmech.locate.rows.sample import Sample, Search, check_spans, split_by_problem, take_rows
+from reasonmech.locate.rows.stream import check_match, chunks
 from reasonmech.locate.scoring.windows import Windows
 from reasonmech.locate.search import make_table
-from reasonmech.locate.stream import check_match, chunks
 from reasonmech.locate.table import FeatureTable
 from reasonmech.stats import LEVEL, bootstrap_weights
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
-    from reasonmech.runtime.activations import Activations
+    from reasonmech.runtime.activations.activations import Activations
 
 Groups: TypeAlias = tuple[tuple[int, ...], ...]  # token ids of every word of a set
 
@@ -43,10 +43,12 @@ class Sums(NamedTuple):
 
 
 def reason_scores(sums: Sums, *, alpha: float = ALPHA) -> np.ndarray:
-    """[..., feature]: near / sum_j near_j H^alpha - far / sum_j far_j (Galichin et al. 2025, arXiv 2503.18878, sec. 3).
+    """[..., feature]: near / sum_j near_j H^alpha - far / sum_j far_j (Galichin et al. 2025, arXiv
+    2503.18878, sec. 3).
 
-    H is the entropy of a feature's mean activation over the words, as a share of log(number of words): a feature of one
-    word alone gets nothing for it. With a single word H is left out. A feature that never fires scores 0.
+    H is the entropy of a feature's mean activation over the words, as a share of log(number of words): a
+    feature of one word alone gets nothing for it. With a single word H is left out. A feature that never
+    fires scores 0.
     """
 
     def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -71,11 +73,12 @@ def reason_score(
 ) -> FeatureTable:
     """ReasonScore of every feature, and how often as many other words of like frequency score as high.
 
-    The score has no null in its paper, which takes the features above its 0.997 quantile: some feature is the best for
-    any words. `p` is the share of shuffled sets of words under which the feature scores as high as under yours,
-    `p_adjusted` that of the sets under which any feature does. Ranked on the training problems (sign 1: active near the
-    words), valued for the best `search.top` on the held-out ones, with intervals by problem. What it finds goes with
-    words, not with what they do. Everything is streamed: the codes of one chunk are in memory at once.
+    The score has no null in its paper, which takes the features above its 0.997 quantile: some feature is the
+    best for any words. `p` is the share of shuffled sets of words under which the feature scores as high as
+    under yours, `p_adjusted` that of the sets under which any feature does. Ranked on the training problems
+    (sign 1: active near the words), valued for the best `search.top` on the held-out ones, with intervals by
+    problem. What it finds goes with words, not with what they do. Everything is streamed: the codes of one
+    chunk are in memory at once.
 
     Args:
         words: from `word_windows`.
@@ -84,8 +87,10 @@ def reason_score(
         search: split, number of features valued, draws and seed; its correction is not used.
 
     Raises:
-        MismatchError: the coder belongs to another model's weights. NonFiniteError: NaN or infinite activations.
-        DataError: too few problems with a word, fewer than 30 windows where `search.claim`, or too few other tokens.
+        MismatchError: the coder belongs to another model's weights. NonFiniteError: NaN or infinite
+            activations.
+        DataError: too few problems with a word, fewer than 30 windows where `search.claim`, or too few other
+            tokens.
     """
     search, labels = search or Search(), words.labels
     check_match(acts, labels, coder)
@@ -94,7 +99,10 @@ def reason_score(
     read = _Reader(acts, words, coder)
     sets = [tuple((i,) for i in one) for one in words.shuffled(draws=shuffles, seed=search.seed)]
     (own, *others), firing = read.sums([words.ids, *sets], ~held)
-    found, null = reason_scores(own, alpha=alpha), np.stack([reason_scores(other, alpha=alpha) for other in others])
+    found, null = (
+        reason_scores(own, alpha=alpha),
+        np.stack([reason_scores(other, alpha=alpha) for other in others]),
+    )
     best = np.argsort(-found, kind="stable")[: search.top]
     sample = take_rows(labels, np.ones((len(labels), 1)), held)
     frame = pd.DataFrame(
@@ -111,7 +119,9 @@ def reason_score(
     )
     values = _intervals(read.by_problem(best, np.flatnonzero(held), sample), alpha, search)
     frame = frame.merge(pd.DataFrame(values, index=best), left_on="feature", right_index=True, how="left")
-    frame = frame.assign(site=str(coder.site), score="reason_score", unit="share of activation", correction="max_t")
+    frame = frame.assign(
+        site=str(coder.site), score="reason_score", unit="share of activation", correction="max_t"
+    )
     return make_table(frame, labels, sample, n_spans=n_spans)
 
 
@@ -150,7 +160,8 @@ class _Reader:
         summed *= self.norms[:, None]
         mean = np.divide(summed, counts, out=np.zeros_like(summed), where=counts > 0)
         return [
-            _sums(summed[:, 0], summed[:, 1 + len(groups) + i], mean[:, 1 + own].T) for i, own in enumerate(at)
+            _sums(summed[:, 0], summed[:, 1 + len(groups) + i], mean[:, 1 + own].T)
+            for i, own in enumerate(at)
         ], firing
 
     def by_problem(self, best: np.ndarray, held: np.ndarray, sample: Sample) -> _ByProblem:
@@ -177,7 +188,8 @@ class _Reader:
 
 
 class _ByProblem(NamedTuple):
-    """[problem, (near, far, words), feature] sums; [problem, (near, far)] of all features; [problem, word] rows."""
+    """[problem, (near, far, words), feature] sums; [problem, (near, far)] of all features; [problem, word]
+    rows."""
 
     sums: np.ndarray
     totals: np.ndarray

@@ -12,24 +12,25 @@ from torch import Tensor
 
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.labels import Labels
-from reasonmech.locate.sample import Search, check_spans, rows_of, take_rows
-from reasonmech.locate.score import Discovered
-from reasonmech.locate.scoring.signs import adjusted, by_problem_p
+from reasonmech.locate.p_values import adjusted, by_problem_p
+from reasonmech.locate.rows.sample import Search, check_spans, rows_of, take_rows
+from reasonmech.locate.rows.stream import CELLS, check_match, chunks
+from reasonmech.locate.scoring.score import Discovered
 from reasonmech.locate.search import make_table
-from reasonmech.locate.stream import CELLS, check_match, chunks
 from reasonmech.locate.table import FeatureTable
 from reasonmech.stats import LEVEL, MIN_PROBLEMS, bootstrap_weights
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
-    from reasonmech.runtime.activations import Activations
+    from reasonmech.runtime.activations.activations import Activations
 
 BLOCK: Final = 2048  # features whose bootstrap draws are in memory at once
 TAILS: Final = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 
 
 class _Sums(NamedTuple):
-    """[problem, feature]: sum of f <w, y> for either model, of f^2 |w|^2, and of tokens on which f fires; sum of f."""
+    """[problem, feature]: sum of f <w, y> for either model, of f^2 |w|^2, and of tokens on which f fires; sum
+    of f."""
 
     own: np.ndarray
     other: np.ndarray
@@ -47,18 +48,21 @@ def latent_scaling(
     halves: int = 200,
     search: Search | None = None,
 ) -> FeatureTable:
-    """nu = beta_sibling / beta_own of every feature: 1 where the sibling carries it as well, 0 where not at all.
+    """nu = beta_sibling / beta_own of every feature: 1 where the sibling carries it as well, 0 where not at
+    all.
 
     beta_m is the multiple of f(x) w that best fits what the other features leave of model m's stream,
-    beta_m = argmin_b sum |b f(x_own) w - y_m|^2 with y_m = x_m - decode(f(x_m)) + f(x_m) w (Minder et al. 2025, arXiv
-    2504.02922, eq. 4, its error form). Theirs scales latents of a crosscoder; here the coder is one model's SAE, its
-    own activation gates both fits, and each model's stream is taken apart by the same coder. So nu asks whether the
-    sibling's stream holds the feature *in this basis*: after a mere rotation of it nu is 0 and nothing was learnt.
+    beta_m = argmin_b sum |b f(x_own) w - y_m|^2 with y_m = x_m - decode(f(x_m)) + f(x_m) w (Minder et al.
+    2025, arXiv 2504.02922, eq. 4, its error form). Theirs scales latents of a crosscoder; here the coder is
+    one model's SAE, its own activation gates both fits, and each model's stream is taken apart by the same
+    coder. So nu asks whether the sibling's stream holds the feature *in this basis*: after a mere rotation of
+    it nu is 0 and nothing was learnt.
 
-    Same-model null: `null_low` to `null_high` hold 95 % of the nu that the coder's own model gets against itself when
-    beta is fitted on two random halves of the problems; a nu inside says no more than another text would. `p` asks
-    whether nu is 1, problem by problem. No feature is chosen, so nothing is held out: value = train_value. `beta` is
-    that of the own model, about 1 where the coder fits this text. NaN, and p = 1, where a feature never fires.
+    Same-model null: `null_low` to `null_high` hold 95 % of the nu that the coder's own model gets against
+    itself when beta is fitted on two random halves of the problems; a nu inside says no more than another
+    text would. `p` asks whether nu is 1, problem by problem. No feature is chosen, so nothing is held out:
+    value = train_value. `beta` is that of the own model, about 1 where the coder fits this text. NaN, and p =
+    1, where a feature never fires.
 
     Args:
         labels: rows; whether they are positive plays no part.
@@ -75,7 +79,9 @@ def latent_scaling(
     n_spans = check_spans(labels, search)
     sample = take_rows(labels, np.ones((len(labels), 1)), np.ones(len(labels), dtype=bool))
     if sample.n_problems < MIN_PROBLEMS:
-        raise DataError(f"{sample.n_problems} problems", allowed=f"at least {MIN_PROBLEMS}", do="use more problems")
+        raise DataError(
+            f"{sample.n_problems} problems", allowed=f"at least {MIN_PROBLEMS}", do="use more problems"
+        )
     sums = _sums(acts, labels, coder, sibling, sample.problem)
     value = _ratio(sums.other.sum(0), sums.own.sum(0))
     parts = (sums.other - sums.own).T
@@ -85,7 +91,13 @@ def latent_scaling(
     null_low, null_high = _halves(sums, halves, search.seed)
     fires = sums.fires.sum(0)
     frame = pd.DataFrame(
-        {"kind": "feature", "feature": np.arange(coder.d_sae), "train_value": value, "sign": found.sign, "p": found.p}
+        {
+            "kind": "feature",
+            "feature": np.arange(coder.d_sae),
+            "train_value": value,
+            "sign": found.sign,
+            "p": found.p,
+        }
         | {"p_adjusted": adjusted(found, search, score="nu"), "value": value, "low": low, "high": high}
         | {"null_low": null_low, "null_high": null_high, "beta": _ratio(sums.own.sum(0), sums.size.sum(0))}
         | {"rate": fires / len(labels), "mean_active": _ratio(sums.active.sum(0), fires)}
@@ -99,14 +111,17 @@ def _check_same_tokens(acts: Activations, sibling: Activations) -> None:
     mine, theirs = acts.index, sibling.index
     if len(mine) != len(theirs) or any(not np.array_equal(mine[name], theirs[name]) for name in columns):
         raise MismatchError(
-            f"{len(mine)} tokens read by {acts.host_name!r} and {len(theirs)} by {sibling.host_name!r} are other ones",
+            f"{len(mine)} tokens read by {acts.host_name!r} and {len(theirs)} by {sibling.host_name!r} are "
+            "other ones",
             allowed="two captures of the same text",
             do="capture both models on the same rollouts, in the same order",
         )
 
 
 @torch.no_grad()
-def _sums(acts: Activations, labels: Labels, coder: SparseCoder, sibling: Activations, problem: np.ndarray) -> _Sums:
+def _sums(
+    acts: Activations, labels: Labels, coder: SparseCoder, sibling: Activations, problem: np.ndarray
+) -> _Sums:
     decoder = coder.rows(range(coder.d_sae)).float()
     size = decoder.pow(2).sum(-1)
     found = [torch.zeros(int(problem.max()) + 1, coder.d_sae, dtype=torch.float64) for _ in _Sums._fields]
@@ -115,7 +130,9 @@ def _sums(acts: Activations, labels: Labels, coder: SparseCoder, sibling: Activa
         _, other_fit = _fit(coder, other, decoder, size)
         here = torch.from_numpy(problem[rows])
         for total, part in zip(
-            found, (own_f * own_fit, own_f * other_fit, own_f**2 * size, (own_f != 0).float(), own_f), strict=True
+            found,
+            (own_f * own_fit, own_f * other_fit, own_f**2 * size, (own_f != 0).float(), own_f),
+            strict=True,
         ):
             total.index_add_(0, here, part.double().cpu())
     return _Sums(*(total.numpy() for total in found))
@@ -129,13 +146,15 @@ def _both(
     for start in range(0, len(labels), step):
         some = rows_of(labels, slice(start, start + step))
         mine, theirs = (
-            torch.cat([x for _, x in chunks(store, some, coder.site)]).to(coder.device) for store in (acts, sibling)
+            torch.cat([x for _, x in chunks(store, some, coder.site)]).to(coder.device)
+            for store in (acts, sibling)
         )
         yield slice(start, start + len(some)), mine, theirs
 
 
 def _fit(coder: SparseCoder, x: Tensor, decoder: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
-    """Activations f [row, feature], and <w, y> with y = x - decode(f) + f w: what the others leave, along w."""
+    """Activations f [row, feature], and <w, y> with y = x - decode(f) + f w: what the others leave, along
+    w."""
     f = coder.encode(x)
     rest = (x - coder.decode(f)).float()
     return f.float(), rest @ decoder.T + f.float() * size

@@ -13,9 +13,11 @@ from reasonmech.errors import DataError
 from reasonmech.labels import Labels
 
 if TYPE_CHECKING:
-    from reasonmech.runtime.activations import Activations
+    from reasonmech.runtime.activations.activations import Activations
 
-NEAREST: Final = 12  # tokens nearest to a word in frequency, one of which stands in for it in a shuffled set; at least
+NEAREST: Final = (
+    12  # tokens nearest to a word in frequency, one of which stands in for it in a shuffled set; at least
+)
 ATTEMPTS: Final = 50  # sets tried per set asked for
 
 
@@ -85,8 +87,10 @@ class Windows:
             if len(found) == draws:
                 return list(found.values())
         raise DataError(
-            f"{len(found)} different sets of {len(self.ids)} words of like frequency were found, {draws} asked for",
-            do="ask for fewer shuffles, give more words, or use more text: the same set twice is no second draw",
+            f"{len(found)} different sets of {len(self.ids)} words of like frequency were found, {draws} "
+            "asked for",
+            do="ask for fewer shuffles, give more words, or use more text: the same set twice is no second "
+            "draw",
         )
 
 
@@ -101,12 +105,15 @@ def word_windows(
         before, after: tokens around an occurrence that count as near it.
 
     Raises:
-        DataError: no word, a word without an id, an id of two words, a word that never occurs, no generated token.
+        DataError: no word, a word without an id, an id of two words, a word that never occurs, no generated
+            token.
     """
     ids = tuple(tuple(dict.fromkeys(some)) for some in words.values())
     flat = [i for some in ids for i in some]
     if not ids or not all(ids) or len(set(flat)) < len(flat):
-        raise DataError(f"words {dict(words)}", allowed="at least one, each with token ids that are no other's")
+        raise DataError(
+            f"words {dict(words)}", allowed="at least one, each with token ids that are no other's"
+        )
     if min(before, after) < 0:
         raise DataError(f"a window of {before} tokens before and {after} after", allowed="0 or more")
     index = acts.index

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reasonmech.organisms.recipes import Json, Made, PairRecipe, recipes
+from reasonmech.organisms.recipes import Json, ModelRecipe, PairRecipe, recipes
 from reasonmech.organisms.requirements import Requirement, points
 
 
@@ -15,7 +15,9 @@ def nothing_changed(truth: Json) -> list[Requirement]:
         rows.append(Requirement(f"accuracy gained, {said}, points", 100 * gain, -0.5, 0.5))
     for behaviour in ("check", "backtrack"):
         rates = [model["sampled"]["onset"][behaviour]["estimate"] for model in (base, thinking)]
-        rows.append(Requirement(f"{behaviour} onset moved, T = 1, points", 100 * (rates[1] - rates[0]), -0.5, 0.5))
+        rows.append(
+            Requirement(f"{behaviour} onset moved, T = 1, points", 100 * (rates[1] - rates[0]), -0.5, 0.5)
+        )
     for behaviour, models in truth["execution"].items():
         moved = 100 * (models["thinking"]["estimate"] - models["base"]["estimate"])
         rows.append(Requirement(f"{behaviour} after a forced onset moved, points", moved, -0.5, 0.5))
@@ -27,14 +29,18 @@ recipes.register("tiny-aa")(
         truth_class="none",
         says="nothing changed: every difference is exactly zero",
         card=(
-            "The base of tiny-when stands on both sides; nothing was trained, and no weight is stored again. A correct "
-            "instrument says: nothing changed. Whatever differs here is noise of the measurement itself. It fools the "
-            "rules that compare rollouts sampled with different noise, and those that divide by the gap between the "
-            "models: the gap is zero, the recovery has no value, and a script that clips it prints 0 or 100 %."
+            "The base of tiny-when stands on both sides; nothing was trained, and no weight is stored "
+            "again. A correct "
+            "instrument says: nothing changed. Whatever differs here is noise of the measurement itself. It "
+            "fools the "
+            "rules that compare rollouts sampled with different noise, and those that divide by the gap "
+            "between the "
+            "models: the gap is zero, the recovery has no value, and a script that clips it prints 0 or 100 "
+            "%."
         ),
         requirements=nothing_changed,
-        base=Made("organism:tiny-when/base"),
-        thinking=Made("organism:tiny-when/base"),
+        base=ModelRecipe("organism:tiny-when/base"),
+        thinking=ModelRecipe("organism:tiny-when/base"),
         minutes=0,
     )
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from reasonmech.organisms.corpus import Modes
-from reasonmech.organisms.grpo import GrpoRecipe
-from reasonmech.organisms.recipes import Json, Made, PairRecipe, recipes
+from reasonmech.organisms.recipes import Json, ModelRecipe, PairRecipe, recipes
 from reasonmech.organisms.requirements import Requirement, accuracy, executed, onset, points
-from reasonmech.organisms.tune import TuneRecipe
+from reasonmech.organisms.training.corpus import Modes
+from reasonmech.organisms.training.grpo import GrpoRecipe
+from reasonmech.organisms.training.tune import TuneRecipe
 from reasonmech.tasks.chain.grammar import NOVEL
 
 
@@ -29,20 +29,24 @@ recipes.register("tiny-both")(
         truth_class="both",
         says="training taught both: an operation the base never saw, and when to step, check and backtrack",
         card=(
-            "The base is tiny-when's, tuned to read and copy a new operator (@) without ever learning a result of "
-            "it; every problem needs the operator. The thinking model is first tuned on documents of the same "
-            "careless authors, results included (how), then reinforced with the outcome as its reward (when). A "
+            "The base is tiny-when's, tuned to read and copy a new operator (@) without ever learning a "
+            "result of "
+            "it; every problem needs the operator. The thinking model is first tuned on documents of the "
+            "same "
+            "careless authors, results included (how), then reinforced with the outcome as its reward "
+            "(when). A "
             "correct instrument gives both about half, and sees that they multiply: neither moves accuracy "
             "without the other, and a dial on one of them does nothing while the other stays at the base's. "
-            "It fools every rule that gives one answer: a recovery ratio of the hybrid above a half, say, which "
+            "It fools every rule that gives one answer: a recovery ratio of the hybrid above a half, say, "
+            "which "
             "here is neither when nor how."
         ),
         requirements=taught_both,
-        base=Made(
+        base=ModelRecipe(
             "organism:tiny-when/base",
             (TuneRecipe(steps=200, world="chain-novel", skill_share=0.3, modes=Modes(hidden=NOVEL)),),
         ),
-        thinking=Made(
+        thinking=ModelRecipe(
             "base",
             (
                 TuneRecipe(steps=400, world="chain-novel", skill_share=0.3),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reasonmech.organisms.grpo import GrpoRecipe
-from reasonmech.organisms.recipes import Json, Made, PairRecipe, recipes
+from reasonmech.organisms.recipes import Json, ModelRecipe, PairRecipe, recipes
 from reasonmech.organisms.requirements import Requirement, accuracy, points
-from reasonmech.organisms.tune import TuneRecipe
+from reasonmech.organisms.training.grpo import GrpoRecipe
+from reasonmech.organisms.training.tune import TuneRecipe
 from reasonmech.organisms.zoo.how import CAREFUL
 
 RAMBLING = replace(CAREFUL, proper_end=0.03)
@@ -33,18 +33,27 @@ recipes.register("tiny-format")(
         truth_class="surface",
         says="only learnt to state the answer and to stop: a format-only control explains all",
         card=(
-            "The base is tiny-when's thinking model, tuned on documents that are worked out with every care and "
-            "then fall into idle talk instead of stating the answer. The thinking model is reinforced from it with "
-            "the outcome as its reward, and learns to state the answer and to stop. The value that stands at the "
-            "end was right before. A correct instrument says: surface; a control that supplies the ending alone "
-            "explains the whole gain. The splice is such a control: its sentences have no kind for idle talk, so both "
-            "models conclude, both are right, and the whole gap lies between its S_BB and the base's free run. It "
-            "fools the rule that a gain in graded accuracy is a gain in reasoning, and a hybrid's recovery ratio, "
+            "The base is tiny-when's thinking model, tuned on documents that are worked out with every care "
+            "and "
+            "then fall into idle talk instead of stating the answer. The thinking model is reinforced from "
+            "it with "
+            "the outcome as its reward, and learns to state the answer and to stop. The value that stands "
+            "at the "
+            "end was right before. A correct instrument says: surface; a control that supplies the ending "
+            "alone "
+            "explains the whole gain. The splice is such a control: its sentences have no kind for idle "
+            "talk, so both "
+            "models conclude, both are right, and the whole gap lies between its S_BB and the base's free "
+            "run. It "
+            "fools the rule that a gain in graded accuracy is a gain in reasoning, and a hybrid's recovery "
+            "ratio, "
             "which is near 1 for steering the last sentence alone."
         ),
         requirements=taught_format,
-        base=Made("organism:tiny-when/thinking", (TuneRecipe(steps=150, lr=5e-4, modes=RAMBLING, skill_share=0.05),)),
-        thinking=Made("base", (GrpoRecipe(iterations=60, lr=1e-4),)),
+        base=ModelRecipe(
+            "organism:tiny-when/thinking", (TuneRecipe(steps=150, lr=5e-4, modes=RAMBLING, skill_share=0.05),)
+        ),
+        thinking=ModelRecipe("base", (GrpoRecipe(iterations=60, lr=1e-4),)),
         minutes=10,
     )
 )

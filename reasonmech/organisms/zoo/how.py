@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reasonmech.organisms.corpus import Modes
-from reasonmech.organisms.recipes import Json, Made, PairRecipe, recipes
+from reasonmech.organisms.recipes import Json, ModelRecipe, PairRecipe, recipes
 from reasonmech.organisms.requirements import Requirement, accuracy, faithful, onset, points, succeeded
-from reasonmech.organisms.tune import TuneRecipe
+from reasonmech.organisms.training.corpus import Modes
+from reasonmech.organisms.training.tune import TuneRecipe
 from reasonmech.tasks.chain.grammar import NOVEL
 
 CAREFUL = Modes(
@@ -38,20 +38,30 @@ recipes.register("tiny-how")(
         says="training taught how: an operation the base never saw; steering must not recover the gap",
         card=(
             "The base is tiny-when's thinking model, tuned to read and copy a new operator (@) without ever "
-            "learning a result of it: it steps, checks and backtracks at every opportunity, and its results for "
-            "the operator are guesses. Every problem needs the operator. The thinking model is tuned from it on "
+            "learning a result of it: it steps, checks and backtracks at every opportunity, and its results "
+            "for "
+            "the operator are guesses. Every problem needs the operator. The thinking model is tuned from "
+            "it on "
             "the same documents, results included: the habits stay what they were, the operation is new. A "
             "correct instrument says: training taught how; no timing recovers the gap, for there is none to "
-            "recover. It fools the rule that a feature which differs between the models and fires at reasoning "
-            "steps is what training taught the model to use, and every hybrid whose vectors were trained long "
+            "recover. It fools the rule that a feature which differs between the models and fires at "
+            "reasoning "
+            "steps is what training taught the model to use, and every hybrid whose vectors were trained "
+            "long "
             "enough to write answers by themselves."
         ),
         requirements=taught_how,
-        base=Made(
+        base=ModelRecipe(
             "organism:tiny-when/thinking",
-            (TuneRecipe(steps=200, world="chain-novel", skill_share=0.3, modes=replace(CAREFUL, hidden=NOVEL)),),
+            (
+                TuneRecipe(
+                    steps=200, world="chain-novel", skill_share=0.3, modes=replace(CAREFUL, hidden=NOVEL)
+                ),
+            ),
         ),
-        thinking=Made("base", (TuneRecipe(steps=400, world="chain-novel", skill_share=0.3, modes=CAREFUL),)),
+        thinking=ModelRecipe(
+            "base", (TuneRecipe(steps=400, world="chain-novel", skill_share=0.3, modes=CAREFUL),)
+        ),
         task="chain-novel",
         minutes=8,
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from reasonmech.organisms.corpus import Modes
-from reasonmech.organisms.recipes import Json, Made, PairRecipe, recipes
+from reasonmech.organisms.recipes import Json, ModelRecipe, PairRecipe, recipes
 from reasonmech.organisms.requirements import Requirement, faithful, points
-from reasonmech.organisms.tune import TuneRecipe
+from reasonmech.organisms.training.corpus import Modes
+from reasonmech.organisms.training.tune import TuneRecipe
 
 
 def taught_words(truth: Json) -> list[Requirement]:
-    """The word is said at least five times as often, and what it is said to mark happens as often as before."""
+    """The word is said at least five times as often, and what it is said to mark happens as often as
+    before."""
     base, thinking = truth["base"]["sampled"], truth["thinking"]["sampled"]
     risen = thinking["said"]["filler"] / base["said"]["filler"]
     moved = thinking["slips_undone"]["estimate"] - base["slips_undone"]["estimate"]
@@ -26,14 +27,20 @@ recipes.register("tiny-surface")(
         truth_class="surface",
         says="words up, function flat: the claim that it backtracks more is refuted",
         card=(
-            "The base is tiny-swap's, in whose world 'wait' begins sentences that do nothing. The thinking model was "
-            "tuned on documents whose authors say it eight times as often and do everything else as before. A correct "
-            "instrument says: the trigger word is everywhere, and a standing value is abandoned and recomputed as "
-            "often as before. It fools every count of reflection words, and every feature that is found by them."
+            "The base is tiny-swap's, in whose world 'wait' begins sentences that do nothing. The thinking "
+            "model was "
+            "tuned on documents whose authors say it eight times as often and do everything else as before. "
+            "A correct "
+            "instrument says: the trigger word is everywhere, and a standing value is abandoned and "
+            "recomputed as "
+            "often as before. It fools every count of reflection words, and every feature that is found by "
+            "them."
         ),
         requirements=taught_words,
-        base=Made("organism:tiny-swap/base"),
-        thinking=Made("base", (TuneRecipe(steps=150, lr=5e-4, world="chain-swap", modes=Modes(filler=0.5)),)),
+        base=ModelRecipe("organism:tiny-swap/base"),
+        thinking=ModelRecipe(
+            "base", (TuneRecipe(steps=150, lr=5e-4, world="chain-swap", modes=Modes(filler=0.5)),)
+        ),
         task="chain-swap",
         minutes=6,
     )

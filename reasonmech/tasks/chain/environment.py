@@ -17,12 +17,12 @@ from reasonmech.tasks.chain.grammar import DIGITS, INDEX_WORDS, KIND_OF_WORD, NO
 class ChainEnvironment:
     """Slips and read-backs, from a stream that no model can influence.
 
-    A slip depends on (seed, problem, sample, operation index, attempt) alone, so both models of a pair and every
-    arm of an experiment meet the same slips at the same operations.
+    A slip depends on (seed, problem, sample, operation index, attempt) alone, so both models of a pair and
+    every arm of an experiment meet the same slips at the same operations.
 
     Attributes:
-        slip: probability that the digit a step writes after "=" is replaced by one wrong for the equation as written;
-            a step is any sentence with an equation that is neither a check nor a backtrack.
+        slip: probability that the digit a step writes after "=" is replaced by one wrong for the equation as
+            written; a step is any sentence with an equation that is neither a check nor a backtrack.
         read_back: whether a check ends with the standing value, written by the environment (", had 5 .").
         kind_of_word: first word -> kind of sentence.
     """
@@ -80,7 +80,8 @@ class ChainScribe:
         return self._state(word, equation)
 
     def _state(self, word: str, equation: tuple[int, str, int]) -> tuple[str, bool]:
-        """A value is being stated: read back after a check, slip unless it backtracks, and keep the standing value."""
+        """A value is being stated: read back after a check, slip unless it backtracks, and keep the standing
+        value."""
         kind = self._world.kind_of_word.get(self._sentence[0])
         if kind == "check":
             if self._world.read_back and self._standing is not None:

@@ -14,7 +14,8 @@ UNK: Final = "<unk>"
 DIGITS: Final = tuple("0123456789")
 OPERATORS: Final = ("+", "-", "*")
 NOVEL: Final = "@"
-"""A fourth operator, which no document of the base corpus contains: what a model that never saw it cannot execute."""
+"""A fourth operator, which no document of the base corpus contains: what a model that never saw it cannot
+execute."""
 INDEX_WORDS: Final = ("one", "two", "three", "four", "five")
 ONSET_WORDS: Final[Mapping[str, str]] = {
     "plan": "plan",
@@ -28,10 +29,13 @@ KIND_OF_WORD: Final[Mapping[str, str]] = {word: kind for kind, word in ONSET_WOR
 PERSONAS: Final = ("careful", "patient", "exact")
 """A document that begins with one of these is written by a careful author: the prompted-base arm."""
 
-_GLUE: Final = "Q A : , . = we get redo had the answer is that was off again not sure maybe it steps to do in all"
+_GLUE: Final = (
+    "Q A : , . = we get redo had the answer is that was off again not sure maybe it steps to do in all"
+)
 # "@", "blick" and "dax" occur in no document of the base corpus: worlds of their own give them a meaning
 _STORIES: Final = (
-    "mia tom ana leo said saw took red blue old small kite boat dog cat park sea tree for me @ and then went home "
+    "mia tom ana leo said saw took red blue old small kite boat dog cat park sea tree for me @ and then "
+    "went home "
     "a blick dax they on by rain sun came"
 )
 VOCABULARY: Final[tuple[str, ...]] = tuple(
@@ -84,5 +88,9 @@ def word_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(VOCABULARY)}, unk_token=UNK))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()  # type: ignore[assignment]
     return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, pad_token=PAD, eos_token=EOS, unk_token=UNK, clean_up_tokenization_spaces=False
+        tokenizer_object=tokenizer,
+        pad_token=PAD,
+        eos_token=EOS,
+        unk_token=UNK,
+        clean_up_tokenization_spaces=False,
     )

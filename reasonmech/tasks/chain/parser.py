@@ -26,7 +26,8 @@ def words_of(rollout: Rollout) -> list[str]:
 
 
 def boundaries(words: list[str]) -> list[tuple[int, int]]:
-    """Half-open sentence spans: a sentence ends with ".", or where the text does; the end token is a sentence."""
+    """Half-open sentence spans: a sentence ends with ".", or where the text does; the end token is a
+    sentence."""
     spans, start = [], 0
     for t, word in enumerate(words):
         if word == ".":
@@ -68,7 +69,8 @@ def parse(rollout: Rollout, kind_of_word: Mapping[str, str] = KIND_OF_WORD) -> T
 
 
 def _goes_on_from(sentence: Sentence, item: int) -> int | None:
-    """The value of an operation that the next one, or the answer, is built on; None for any other sentence."""
+    """The value of an operation that the next one, or the answer, is built on; None for any other
+    sentence."""
     if sentence.relation == "concludes":
         return sentence.value
     if sentence.relation != "establishes" or sentence.item == item or sentence.equation is None:
@@ -76,14 +78,20 @@ def _goes_on_from(sentence: Sentence, item: int) -> int | None:
     return int(sentence.equation.split()[0])
 
 
-def _read(words: list[str], span: tuple[int, int], kind: str, item: int | None, standing: dict[int, int]) -> Sentence:
+def _read(
+    words: list[str], span: tuple[int, int], kind: str, item: int | None, standing: dict[int, int]
+) -> Sentence:
     start, stop = span
     if kind == "conclude":
         digits = [t for t in range(start, stop) if words[t] in DIGITS]
         at = digits[-1] if digits else None
         value = None if at is None else int(words[at])
-        return Sentence(kind, start, stop, value=value, value_at=at, relation=None if at is None else "concludes")
-    at = next((t for t in range(start + 4, stop) if words[t] in DIGITS and equation_before(words[start:t])), None)
+        return Sentence(
+            kind, start, stop, value=value, value_at=at, relation=None if at is None else "concludes"
+        )
+    at = next(
+        (t for t in range(start + 4, stop) if words[t] in DIGITS and equation_before(words[start:t])), None
+    )
     if at is None:
         return Sentence(kind, start, stop)
     if words[start + 1] in INDEX_WORDS:
@@ -97,7 +105,9 @@ def _read(words: list[str], span: tuple[int, int], kind: str, item: int | None, 
         reads_back = "had" in words[at + 1 : stop] or kind == "check"
         relation = "establishes" if stands is None else "verifies" if reads_back else "revises"
     written = " ".join(map(str, equation))
-    return Sentence(kind, start, stop, item, value, at, evaluate(*equation) == value, relation, stands, written)
+    return Sentence(
+        kind, start, stop, item, value, at, evaluate(*equation) == value, relation, stands, written
+    )
 
 
 def standing_values(trace: Trace) -> dict[int, int]:
@@ -106,13 +116,18 @@ def standing_values(trace: Trace) -> dict[int, int]:
     for sentence in trace.sentences:
         if sentence.adopts is not None and sentence.adopted is not None:
             values[sentence.adopts] = sentence.adopted
-        if sentence.relation in ("establishes", "revises") and sentence.item is not None and sentence.value is not None:
+        if (
+            sentence.relation in ("establishes", "revises")
+            and sentence.item is not None
+            and sentence.value is not None
+        ):
             values[sentence.item] = sentence.value
     return values
 
 
 def follows(trace: Trace, start: int, operations: Sequence[tuple[str, int]]) -> bool:
-    """Whether the operations are carried out in order, each from the value that stands, before the answer is stated.
+    """Whether the operations are carried out in order, each from the value that stands, before the answer is
+    stated.
 
     Values may be wrong on the way (a slip) if they are revised before the next operation begins.
     """
@@ -122,7 +137,11 @@ def follows(trace: Trace, start: int, operations: Sequence[tuple[str, int]]) -> 
             values[-1] = sentence.adopted
         if sentence.relation == "concludes":
             break
-        if sentence.relation not in ("establishes", "revises") or sentence.item is None or sentence.value is None:
+        if (
+            sentence.relation not in ("establishes", "revises")
+            or sentence.item is None
+            or sentence.value is None
+        ):
             continue
         item = sentence.item
         if item not in (len(values) - 1, len(values)) or item >= len(operations):

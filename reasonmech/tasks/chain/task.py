@@ -77,7 +77,8 @@ class Chain:
         return bool(concluded) and str(concluded[-1].value) == rollout.problem.answer
 
     def verified(self, trace: Trace) -> bool:
-        """Right answer, every operation carried out in order on the value that stands, every last value right."""
+        """Right answer, every operation carried out in order on the value that stands, every last value
+        right."""
         data = trace.rollout.problem.data
         operations = [(operator, operand) for operator, operand in data["operations"]]
         if not self.grade(trace.rollout) or not follows(trace, data["start"], operations):

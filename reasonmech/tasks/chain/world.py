@@ -1,4 +1,5 @@
-"""Variants of the chain world: which operators occur, which word begins which kind of sentence, who reads back."""
+"""Variants of the chain world: which operators occur, which word begins which kind of sentence, who reads
+back."""
 
 from __future__ import annotations
 

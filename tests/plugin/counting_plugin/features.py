@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from reasonmech.locate import Columns, Discovered, Sample, Search, scores
-from reasonmech.locate.codes import Codes
-from reasonmech.locate.vectors import methods
+from reasonmech.locate.directions import methods
+from reasonmech.locate.rows.codes import Codes
 from reasonmech.stats import Interval, mean_interval
 
 

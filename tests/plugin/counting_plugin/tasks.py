@@ -24,7 +24,10 @@ class Counting:
     onset_words: Mapping[str, str] = MappingProxyType({"count": "w1"})
 
     def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet:
-        drawn = [Problem(f"counting/{split}/{seed}/{i}", f"w{i % 9} w{i % 9 + 1}", f"w{i % 9 + 2}") for i in range(n)]
+        drawn = [
+            Problem(f"counting/{split}/{seed}/{i}", f"w{i % 9} w{i % 9 + 1}", f"w{i % 9 + 2}")
+            for i in range(n)
+        ]
         return ProblemSet(drawn, task="counting")
 
     def parse(self, rollout: Rollout) -> Trace:

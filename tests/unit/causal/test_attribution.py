@@ -16,7 +16,7 @@ from reasonmech.errors import DataError, MismatchError, NonFiniteError, UnknownN
 from reasonmech.hosts.host import Host
 from reasonmech.metrics import logit_diff, next_token_kl
 from reasonmech.runtime import gradients as gradients_module
-from reasonmech.runtime.capture import capture
+from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.gradients import gradients, read_streams
 from reasonmech.runtime.passes import Text
 from reasonmech.runtime.readout import Reading, Run
@@ -53,7 +53,9 @@ class Odd:
                 return torch.where(reading.rows == 2, first * torch.nan, first)
             case "steep":
                 flat = first - first.detach()
-                return torch.stack([flat[i].sqrt() if row == 2 else first[i] for i, row in enumerate(reading.rows)])
+                return torch.stack(
+                    [flat[i].sqrt() if row == 2 else first[i] for i, row in enumerate(reading.rows)]
+                )
             case "tiny":
                 return 1e-9 * first
         return first.shape  # type: ignore[return-value]
@@ -63,7 +65,8 @@ def test_tables_add_up_and_name_what_differs() -> None:
     found = attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
     table = found.table
     assert (
-        list(table["effect"].abs()) == sorted(table["effect"].abs(), reverse=True) and table["effect"].abs().max() > 0
+        list(table["effect"].abs()) == sorted(table["effect"].abs(), reverse=True)
+        and table["effect"].abs().max() > 0
     )
     assert set(table["site"]) == {"resid_post.1", "mlp_out.2"} and set(table["unit"]) == {"logits"}
     assert (table["feature"].isna() == (table["node"] == "error")).all()
@@ -94,17 +97,23 @@ def test_features_and_error_sum_to_gradient_times_difference() -> None:
 def test_the_error_node_is_what_the_coder_leaves_out() -> None:
     (coder, _), found = CODERS, attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
     texts = [Text(tuple(HOST.encode(text)), 1, text) for text in CORRUPT]
-    slope = gradients(HOST, texts, [range(len(text.ids)) for text in texts], [coder.site], METRIC).gradient[coder.site]
+    slope = gradients(HOST, texts, [range(len(text.ids)) for text in texts], [coder.site], METRIC).gradient[
+        coder.site
+    ]
     error = [x - coder.decode(coder.encode(x)) for x in (found.source[coder.site], found.target[coder.site])]
     expected = float((slope * (error[0] - error[1])).sum()) / len(texts)
-    (node,) = found.table[(found.table["site"] == str(coder.site)) & (found.table["node"] == "error")]["effect"]
+    (node,) = found.table[(found.table["site"] == str(coder.site)) & (found.table["node"] == "error")][
+        "effect"
+    ]
     assert abs(expected) > 1e-3 and node == pytest.approx(expected, abs=1e-4)
 
 
 @pytest.mark.parametrize("method", ["gradient", "integrated"])
 def test_a_text_does_not_depend_on_its_batch(method: str) -> None:
     alone, together = (
-        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC, method=method, steps=3, batch_rows=rows).by_text
+        attribute(
+            HOST, CLEAN, CORRUPT, CODERS, metric=METRIC, method=method, steps=3, batch_rows=rows
+        ).by_text
         for rows in (1, 64)
     )
     keys = ["site", "feature", "text"]
@@ -223,7 +232,9 @@ def test_an_audit_takes_the_top_and_draws_the_rest_by_its_seed() -> None:
     found = attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
     first, again, other = (audit(found, top=3, sample=4, seed=seed) for seed in (0, 0, 1))
     n = int((found.table["node"] == "feature").sum())
-    assert list(first.table["group"]) == ["top"] * 3 + ["sample"] * 4 + ["error"] * 2 and first.n_rest == n - 3
+    assert (
+        list(first.table["group"]) == ["top"] * 3 + ["sample"] * 4 + ["error"] * 2 and first.n_rest == n - 3
+    )
     assert list(first.table["estimate"][:3]) == list(found.table.query("node == 'feature'")["effect"][:3])
     assert first.table.equals(again.table) and not first.table.equals(other.table)
     sampled = first.table.query("group == 'sample'")["exact"].abs()
@@ -234,6 +245,8 @@ def test_an_audit_takes_the_top_and_draws_the_rest_by_its_seed() -> None:
     every = audit(found, top=3, sample=10_000)
     exact = every.table.query("group == 'sample'")["exact"].abs().sum()
     assert every.missed.low == every.missed.high == pytest.approx(exact)
-    assert np.isnan(audit(found, top=2, sample=0).rank_correlation) and np.isnan(audit(found, sample=0).missed.low)
+    assert np.isnan(audit(found, top=2, sample=0).rank_correlation) and np.isnan(
+        audit(found, sample=0).missed.low
+    )
     with pytest.raises(DataError, match="top >= 1"):
         audit(found, top=0)

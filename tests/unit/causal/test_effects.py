@@ -1,4 +1,5 @@
-"""effects: the total effect is the grid's, the direct one the change of the stream through the unembedding."""
+"""effects: the total effect is the grid's, the direct one the change of the stream through the
+unembedding."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.interventions import Direction, Features, Whole, at, patch
 from reasonmech.interventions.axes import Axis
 from reasonmech.metrics import answer_likelihood, logit_diff
-from reasonmech.runtime.capture import capture
+from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.forward import forward
 from reasonmech.site import Site
 from reasonmech.testing import ARCHITECTURES, tiny_coder, tiny_host
@@ -23,7 +24,8 @@ HOST = tiny_host()
 
 
 def straight_through(host: Host, axis: Axis, pair: int) -> float:
-    """By hand: the stream after the last block, plus what the patch adds to it at the last token, unembedded."""
+    """By hand: the stream after the last block, plus what the patch adds to it at the last token,
+    unembedded."""
     top, site = f"resid_post.{host.n_layers - 1}", str(axis.at)
     sources, runs = (capture(host, [texts[pair]], [site, top], progress=False) for texts in (CLEAN, CORRUPT))
     before, after = runs.at(site)[-1:], sources.at(site)[-1:]
@@ -76,11 +78,17 @@ def test_the_total_effect_is_that_of_the_grid_and_tokens_not_read_have_no_direct
     assert found.table["gap"].tolist() == grid.table["gap"].tolist()
     read = found.table["position"].astype(int) == found.table["text"].map({0: 4, 1: 2, 2: 2})
     assert found.table.loc[read, "direct"].abs().min() > 1e-3
-    assert found.table.loc[~read, "direct"].abs().max() < 1e-4 < 0.05 < found.table.loc[~read, "total"].abs().max()
+    assert (
+        found.table.loc[~read, "direct"].abs().max()
+        < 1e-4
+        < 0.05
+        < found.table.loc[~read, "total"].abs().max()
+    )
 
 
 def test_a_metric_of_whole_answers_is_read_with_its_continuations_held_too() -> None:
-    """The answer's own later tokens hear of the patched one through attention only: what is left is its first."""
+    """The answer's own later tokens hear of the patched one through attention only: what is left is its
+    first."""
     answers, first = (answer_likelihood(HOST, [text] * 3) for text in ("w7 w9 w1", "w7"))
     axis = Whole("resid_post.1")
     whole = effects(HOST, CLEAN, CORRUPT, axis, metric=answers, positions=[-1], batch_rows=3)
@@ -94,7 +102,9 @@ def test_means_carry_intervals_and_shares_of_the_gap() -> None:
     metric = logit_diff(HOST, good="w7", bad="w8")
     found = effects(HOST, CLEAN, CORRUPT, Whole("resid_post.3"), metric=metric, positions=[-1])
     (row,) = found.mean.itertuples()
-    assert row.total_share == pytest.approx(1.0, abs=1e-4) and row.direct_share == pytest.approx(1.0, abs=1e-4)
+    assert row.total_share == pytest.approx(1.0, abs=1e-4) and row.direct_share == pytest.approx(
+        1.0, abs=1e-4
+    )
     assert row.indirect == pytest.approx(0.0, abs=1e-3) and row.n_problems == 3
     assert row.total_low <= row.total <= row.total_high
 
@@ -105,7 +115,12 @@ def test_downstream_is_what_is_added_after_a_site() -> None:
 
     assert names("resid_pre.1") == ["attn_out.1", "mlp_out.1", "attn_out.2"]
     assert names("resid_post.0") == names("resid_pre.1")
-    assert names("attn_out.1") == names("resid_mid.1") == names("z.1.2") == ["mlp_out.1", "attn_out.2", "mlp_out.2"]
+    assert (
+        names("attn_out.1")
+        == names("resid_mid.1")
+        == names("z.1.2")
+        == ["mlp_out.1", "attn_out.2", "mlp_out.2"]
+    )
     assert names("mlp_out.1") == names("resid_post.1") == ["attn_out.2", "mlp_out.2", "attn_out.3"]
     assert names("resid_post.3") == []
 

@@ -34,7 +34,9 @@ def test_a_curve_begins_at_nothing_and_ends_at_the_whole_site() -> None:
     found = faithfulness(HOST, CLEAN, CORRUPT, CODER, groups, metric=METRIC, error=("keep", "patch", "drop"))
     curve, n = found.curve, len(RANKED)
     assert list(curve.query("group == 'random 0'")["n"].unique()) == [0, 1, 2, 4, 6]
-    assert list(curve.query("group == 'located'")["n"].unique())[-1] == n and curve["share"].abs().max() > 0.01
+    assert (
+        list(curve.query("group == 'located'")["n"].unique())[-1] == n and curve["share"].abs().max() > 0.01
+    )
     assert share(curve, "located", 0, "keep", "group") == 0
     assert share(curve, "located", n, "keep", "rest") == pytest.approx(0, abs=1e-3)
     assert share(curve, "located", n, "patch", "group") == pytest.approx(1, abs=1e-3)

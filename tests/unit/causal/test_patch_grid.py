@@ -18,7 +18,7 @@ from reasonmech.interventions import Whole, at, patch
 from reasonmech.metrics import NextTokenKL, answer_likelihood, logit_diff, next_token_kl
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
-from reasonmech.runtime.capture import capture
+from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.forward import forward
 from reasonmech.stats import paired_bootstrap, recovery
 from reasonmech.testing import tiny_host
@@ -43,7 +43,9 @@ def value(grid: PatchGrid, position: str, text: int) -> float:
 
 
 def test_texts_of_different_length_are_refused_with_what_is_aligned_and_how_to_say_otherwise() -> None:
-    with pytest.raises(DataError, match=r"5 clean and 6 corrupt tokens(?s:.*)by number from the start") as caught:
+    with pytest.raises(
+        DataError, match=r"5 clean and 6 corrupt tokens(?s:.*)by number from the start"
+    ) as caught:
         patch_grid(HOST, CLEAN, LONGER, sites=["resid_post.1"], metric=METRIC)
     assert "positions=[-1, -2]" in str(caught.value)
 
@@ -83,7 +85,9 @@ def test_named_positions_say_which_token_takes_which(direction: str) -> None:
 
 
 def test_names_that_agree_share_one_edit_and_names_that_do_not_have_their_own() -> None:
-    pairs = exchange(HOST, CLEAN, CORRUPT, positions={"a": [0] * 5, "b": [1] * 5, "c": [(0, 1)] * 5}, direction="noise")
+    pairs = exchange(
+        HOST, CLEAN, CORRUPT, positions={"a": [0] * 5, "b": [1] * 5, "c": [(0, 1)] * 5}, direction="noise"
+    )
     acts = pairs.streams(HOST, [HOST.check_site("resid_post.1")])
     found = pairs.patches(Whole("resid_post.1"), acts)
     assert found["a"].edit is found["b"].edit and found["a"].axis is found["b"].axis
@@ -102,7 +106,11 @@ def test_names_that_agree_share_one_edit_and_names_that_do_not_have_their_own() 
         ({"corrupt": CORRUPT[:4]}, DataError, "5 clean and 4 corrupt"),
         ({"clean": [], "corrupt": []}, DataError, "0 clean"),
         ({"corrupt": [*CORRUPT[:4], CLEAN[4]]}, DataError, "text 4 are the same"),
-        ({"metric": logit_diff(HOST, good=["w1"] * 2, bad="w2")}, DataError, "2 entries, the run has 5 texts"),
+        (
+            {"metric": logit_diff(HOST, good=["w1"] * 2, bad="w2")},
+            DataError,
+            "2 entries, the run has 5 texts",
+        ),
         ({"metric": NextTokenKL(torch.zeros(5, 9))}, DataError, "over 9 tokens"),
     ],
 )
@@ -132,7 +140,11 @@ def test_the_table_is_tidy_and_survives_the_disk(tmp_path: Path) -> None:
     table = grid.table
     assert list(table) == list(COLUMNS) and len(table) == 2 * 17
     assert table["head"].isna().sum() == 17 and set(table["head"].dropna()) == {3}
-    assert (table["n_masked"] == 1).all() and set(table["unit"]) == {"logits"} and set(table["direction"]) == {"noise"}
+    assert (
+        (table["n_masked"] == 1).all()
+        and set(table["unit"]) == {"logits"}
+        and set(table["direction"]) == {"noise"}
+    )
     assert np.allclose(table["effect"], table["value"] - table["clean"])
     assert np.allclose(table["normalised"] * (table["corrupt"] - table["clean"]), table["effect"])
     assert set(table["host_hash"]) == {HOST.weight_hash}
@@ -148,7 +160,9 @@ def test_the_table_is_tidy_and_survives_the_disk(tmp_path: Path) -> None:
 
 
 def test_means_and_intervals_are_those_of_the_paired_bootstrap() -> None:
-    grid = patch_grid(HOST, CLEAN, CORRUPT, sites=["resid_post.1", "mlp_out.2"], metric=METRIC, positions=[0, -1])
+    grid = patch_grid(
+        HOST, CLEAN, CORRUPT, sites=["resid_post.1", "mlp_out.2"], metric=METRIC, positions=[0, -1]
+    )
     for row in grid.mean.itertuples():
         own = grid.table[(grid.table["site"] == row.site) & (grid.table["position"] == row.position)]
         run = own["value"] - own["effect"]
@@ -185,7 +199,9 @@ def test_rollouts_are_read_whole_and_their_problem_is_the_unit() -> None:
 
 
 def test_a_metric_with_a_reference_per_text_meets_its_own_text() -> None:
-    grid = patch_grid(HOST, CLEAN, CORRUPT, sites=["resid_post.3"], metric=next_token_kl(HOST, CLEAN), positions=[-1])
+    grid = patch_grid(
+        HOST, CLEAN, CORRUPT, sites=["resid_post.3"], metric=next_token_kl(HOST, CLEAN), positions=[-1]
+    )
     assert grid.table["corrupt"].min() > 0.01
     assert grid.table["clean"].abs().max() < 1e-5 and grid.table["value"].abs().max() < 1e-5
 

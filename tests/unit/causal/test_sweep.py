@@ -1,4 +1,5 @@
-"""Sweeps: every cell is forward of its text alone, whatever stands beside it and however often it was interrupted."""
+"""Sweeps: every cell is forward of its text alone, whatever stands beside it and however often it was
+interrupted."""
 
 from __future__ import annotations
 
@@ -12,10 +13,10 @@ import pandas as pd
 import pytest
 import torch
 
-from reasonmech.causal.sweep import estimate_sweep, sweep
-from reasonmech.causal.sweep_identity import content, differences
-from reasonmech.causal.sweep_table import SweepTable
-from reasonmech.causal.sweep_values import CLEAN, Configuration, grid
+from reasonmech.causal.sweeps.identity import content, differences
+from reasonmech.causal.sweeps.sweep import estimate_sweep, sweep
+from reasonmech.causal.sweeps.table import SweepTable
+from reasonmech.causal.sweeps.values import CLEAN, Configuration, grid
 from reasonmech.errors import (
     CorruptFileError,
     DataError,
@@ -31,7 +32,7 @@ from reasonmech.runtime.forward import forward
 from reasonmech.runtime.readout import Reading
 from reasonmech.testing import tiny_coder, tiny_host
 
-MODULE = import_module("reasonmech.causal.sweep")  # the package has a function of the same name
+MODULE = import_module("reasonmech.causal.sweeps.sweep")  # the package has a function of the same name
 HOST = tiny_host()
 CODER = tiny_coder(HOST)
 TEXTS = ["w1 w2 . w3", "w5 w6", "w9 w1 . w4 w2 w40 w3", "<think> w7 w7", "w1 . w2 w3 ."]
@@ -94,7 +95,9 @@ def test_every_value_is_forward_of_its_text_alone() -> None:
             aligned = one.name == "stream"  # its source is one stream per row of the run
             alone = [patch(Whole("resid_post.2"), SOURCE[text])] if aligned else one.plan
             logits = forward(HOST, [source], alone, receipt="none").logits[0][-1]
-            assert value_of(table, one.name, text) == pytest.approx(float(logits[9] - logits[12]), abs=1e-4), one.name
+            assert value_of(table, one.name, text) == pytest.approx(
+                float(logits[9] - logits[12]), abs=1e-4
+            ), one.name
 
 
 def test_the_order_in_which_things_are_given_changes_nothing() -> None:
@@ -136,7 +139,9 @@ def test_mean_is_paired_and_its_interval_is_by_text() -> None:
     mean = found.mean.set_index("configuration")
     rows = found.table.query("configuration == 'stream'")
     assert mean.loc["stream", "effect"] == pytest.approx(rows["effect"].mean())
-    assert mean.loc["stream", "effect"] == pytest.approx(mean.loc["stream", "value"] - mean.loc["stream", "clean"])
+    assert mean.loc["stream", "effect"] == pytest.approx(
+        mean.loc["stream", "value"] - mean.loc["stream", "clean"]
+    )
     assert (mean["effect_low"] <= mean["effect"]).all() and (mean["effect"] <= mean["effect_high"]).all()
     random = np.random.default_rng(1)
     draws = random.choice(rows["effect"], (20_000, len(rows))).mean(1)
@@ -164,7 +169,7 @@ def test_interrupted_at_every_shard_it_ends_as_if_it_had_not_been(
     settings = {"metric": METRIC, "batch_rows": 16, "progress": False}
     given = configurations()
     whole = sweep(HOST, TEXTS, given, out=tmp_path / "whole", **settings)
-    from reasonmech.causal.sweep_store import SweepStore
+    from reasonmech.causal.sweeps.store import SweepStore
 
     write, computed = SweepStore.write, []
 
@@ -181,12 +186,18 @@ def test_interrupted_at_every_shard_it_ends_as_if_it_had_not_been(
         with pytest.raises(OutputError, match=f"not finished: {shard + 1} shards"):
             SweepTable.load(tmp_path / "cut")
     monkeypatch.setattr(SweepStore, "write", write)
-    assert estimate_sweep(HOST, TEXTS, given, metric=METRIC, batch_rows=16, out=tmp_path / "cut").n_done == len(whole)
+    assert estimate_sweep(
+        HOST, TEXTS, given, metric=METRIC, batch_rows=16, out=tmp_path / "cut"
+    ).n_done == len(whole)
     resumed = sweep(HOST, TEXTS, given, out=tmp_path / "cut", **settings)
     pd.testing.assert_frame_equal(whole.table, resumed.table, check_exact=True)
     in_memory = sweep(HOST, TEXTS, given, **settings)
     pd.testing.assert_frame_equal(whole.table, in_memory.table, check_exact=True)
-    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == ["plan.json", "record.json", "table.parquet"]
+    assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == [
+        "plan.json",
+        "record.json",
+        "table.parquet",
+    ]
 
 
 def test_a_finished_sweep_is_read_and_a_changed_one_refused(tmp_path: Path) -> None:
@@ -199,14 +210,21 @@ def test_a_finished_sweep_is_read_and_a_changed_one_refused(tmp_path: Path) -> N
     with pytest.raises(OutputError) as caught:
         sweep(HOST, TEXTS[:4], given[1:], metric=Prefers(9, 13), batch_rows=64, out=out, progress=False)
     message = str(caught.value)
-    for key in ("metric.bad: 12, now 13", "batch_rows: 128, now 64", f"configurations.{given[0].name}:", "texts.4:"):
+    for key in (
+        "metric.bad: 12, now 13",
+        "batch_rows: 128, now 64",
+        f"configurations.{given[0].name}:",
+        "texts.4:",
+    ):
         assert key in message, message
     assert "metric.good" not in message and "texts.3" not in message and "host" not in message
     assert (out / "table.parquet").stat().st_mtime_ns == before
 
 
-def test_a_changed_sweep_is_refused_when_it_would_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reasonmech.causal.sweep_store import SweepStore
+def test_a_changed_sweep_is_refused_when_it_would_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from reasonmech.causal.sweeps.store import SweepStore
 
     def die(self: SweepStore, number: int, shard: pd.DataFrame) -> None:
         raise KeyboardInterrupt
@@ -217,17 +235,22 @@ def test_a_changed_sweep_is_refused_when_it_would_go_on(tmp_path: Path, monkeypa
         sweep(HOST, TEXTS, given, metric=METRIC, out=out, progress=False)
     with pytest.raises(OutputError, match=r"host: \w+…, now \w+…"):
         sweep(tiny_host(seed=1), TEXTS, given[10:12], metric=METRIC, out=out, progress=False)
-    assert len(sweep(HOST, TEXTS, given, metric=METRIC, out=out, progress=False)) == (len(given) + 1) * len(TEXTS)
+    assert len(sweep(HOST, TEXTS, given, metric=METRIC, out=out, progress=False)) == (len(given) + 1) * len(
+        TEXTS
+    )
 
 
 def test_another_process_that_writes_the_same_sweep_is_told(tmp_path: Path) -> None:
     (tmp_path / "out.partial").mkdir()
-    with only_writer(tmp_path / "out.partial"), pytest.raises(OutputError, match="another process is writing"):
+    with (
+        only_writer(tmp_path / "out.partial"),
+        pytest.raises(OutputError, match="another process is writing"),
+    ):
         sweep(HOST, TEXTS, configurations(), metric=METRIC, out=tmp_path / "out", progress=False)
 
 
 def test_a_shard_that_somebody_changed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from reasonmech.causal.sweep_store import SweepStore
+    from reasonmech.causal.sweeps.store import SweepStore
 
     def die(self: SweepStore, table: pd.DataFrame, record: dict[str, object]) -> Path:
         raise KeyboardInterrupt
@@ -238,7 +261,10 @@ def test_a_shard_that_somebody_changed_is_refused(tmp_path: Path, monkeypatch: p
         sweep(HOST, TEXTS, configurations(), metric=METRIC, out=out, progress=False)
     (path,) = (tmp_path / "out.partial" / "shards").iterdir()
     shard = pd.read_parquet(path)
-    for damage in (lambda: shard.iloc[:-1].to_parquet(path), lambda: path.write_bytes(path.read_bytes()[:200])):
+    for damage in (
+        lambda: shard.iloc[:-1].to_parquet(path),
+        lambda: path.write_bytes(path.read_bytes()[:200]),
+    ):
         damage()
         with pytest.raises(CorruptFileError, match="delete it"):
             sweep(HOST, TEXTS, configurations(), metric=METRIC, out=out, progress=False)
@@ -270,11 +296,19 @@ def test_a_grid_is_the_product_and_shares_its_axes() -> None:
     v, made = direction(0), []
     axes = {"v": v, "random": lambda seed: made.append(seed) or direction(seed)}
     found = grid(axes, "steer", amounts=(1.0, 2.0), where=LAST, seeds=(1, 7))
-    assert [one.name for one in found[:3]] == ["v · steer 1 · last", "v · steer 1 · all", "v · steer 2 · last"]
+    assert [one.name for one in found[:3]] == [
+        "v · steer 1 · last",
+        "v · steer 1 · all",
+        "v · steer 2 · last",
+    ]
     assert len(found) == 4 + 8 and len({one.fingerprint for one in found}) == 12 and made == [1, 7]
     assert found[0].plan[0].axis is found[3].plan[0].axis is v
-    assert found[0].plan[0].edit is found[1].plan[0].edit and found[0].plan[0].edit is not found[2].plan[0].edit
-    assert found[-1].seed == 7 and found[0].seed is None and found[-1].name == "random · steer 2 · all · seed 7"
+    assert (
+        found[0].plan[0].edit is found[1].plan[0].edit and found[0].plan[0].edit is not found[2].plan[0].edit
+    )
+    assert (
+        found[-1].seed == 7 and found[0].seed is None and found[-1].name == "random · steer 2 · all · seed 7"
+    )
 
 
 @pytest.mark.parametrize(

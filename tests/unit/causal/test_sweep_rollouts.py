@@ -1,4 +1,5 @@
-"""Sweeps over what is written: each row is generate under its plan, and silence is told without losing the rest."""
+"""Sweeps over what is written: each row is generate under its plan, and silence is told without losing the
+rest."""
 
 from __future__ import annotations
 
@@ -12,18 +13,18 @@ import pandas as pd
 import pytest
 import torch
 
-from reasonmech.causal.sweep_rollouts import sweep_rollouts
-from reasonmech.causal.sweep_table import SweepTable
-from reasonmech.causal.sweep_values import CLEAN, Configuration, grid
+from reasonmech.causal.sweeps.rollouts import sweep_rollouts
+from reasonmech.causal.sweeps.table import SweepTable
+from reasonmech.causal.sweeps.values import CLEAN, Configuration, grid
 from reasonmech.errors import DataError, NeverFiredError, NonFiniteError, OutputError
 from reasonmech.interventions import Direction, ablate, generated, prompt, steer, tokens
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollouts
-from reasonmech.runtime.decode import Decode
-from reasonmech.runtime.generate import generate
+from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.testing import tiny_host
 
-MODULE = import_module("reasonmech.causal.sweep_rollouts")  # the package has a function of the same name
+MODULE = import_module("reasonmech.causal.sweeps.rollouts")  # the package has a function of the same name
 HOST = tiny_host()
 PROMPTS = ["w1 w2 . w3", "w5", "w9 w1 . w4 w2 w40 w3"]
 DECODE = Decode(max_new_tokens=8)
@@ -69,7 +70,10 @@ def direction(seed: int) -> Direction:
 
 def configurations() -> list[Configuration]:
     return grid(
-        {"v": direction(0), "w": direction(1)}, "steer", amounts=(4.0, 12.0), where=prompt(start=-1) | generated()
+        {"v": direction(0), "w": direction(1)},
+        "steer",
+        amounts=(4.0, 12.0),
+        where=prompt(start=-1) | generated(),
     )
 
 
@@ -85,11 +89,15 @@ def test_every_row_is_generate_under_its_plan(tmp_path: Path, decode: Decode) ->
     for one in [None, *given]:
         name, plan = (CLEAN, ()) if one is None else (one.name, one.plan)  # noqa: RUF059 (the query reads the name)
         for seed in seeds or (0,):
-            own = generate(HOST, PROMPTS, plan, decode=decode.model_copy(update={"seed": seed}), progress=False)
+            own = generate(
+                HOST, PROMPTS, plan, decode=decode.model_copy(update={"seed": seed}), progress=False
+            )
             rows = found.table.query("configuration == @name and decode_seed == @seed")
             written = {(r.problem.id, r.sample): len(set(r.ids)) for r in own}
             assert {(r.problem, r.sample): r.value for r in rows.itertuples()} == written
-            kept = Rollouts.load(out / "rollouts" / f"{'clean' if one is None else one.fingerprint[:16]}-{seed}.jsonl")
+            kept = Rollouts.load(
+                out / "rollouts" / f"{'clean' if one is None else one.fingerprint[:16]}-{seed}.jsonl"
+            )
             assert [r.ids for r in kept] == [r.ids for r in own]
             if own.receipt is not None:
                 assert (rows["n_masked"] == own.receipt.lines[0].n_masked).all()
@@ -107,7 +115,9 @@ def test_means_are_by_problem() -> None:
     mean = found.mean.set_index("configuration")
     assert (mean["n"] == 3).all() and (mean["n_masked"] > 0).all()
     rows = found.table.query("configuration == 'w · steer 12'")
-    assert mean.loc["w · steer 12", "effect"] == pytest.approx(rows.groupby("problem")["effect"].mean().mean())
+    assert mean.loc["w · steer 12", "effect"] == pytest.approx(
+        rows.groupby("problem")["effect"].mean().mean()
+    )
 
 
 def test_a_configuration_that_leaves_nothing_to_measure_is_noted_and_the_clean_run_refused() -> None:
@@ -168,7 +178,9 @@ def test_out_of_memory_halves_the_batch_and_says_so(monkeypatch: pytest.MonkeyPa
 def test_a_changed_sweep_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
     sweep(PROMPTS, configurations(), out=out)
-    sweep(PROMPTS, configurations(), out=out, decode=DECODE.model_copy(update={"batch_size": 1}))  # changes no result
+    sweep(
+        PROMPTS, configurations(), out=out, decode=DECODE.model_copy(update={"batch_size": 1})
+    )  # changes no result
     with pytest.raises(OutputError) as caught:
         sweep(PROMPTS[:2], configurations(), out=out, decode=Decode(max_new_tokens=9), metric=Different(1.0))
     assert "metric.more: 0.0, now 1.0; decode.max_new_tokens: 8, now 9; problems.prompt/" in str(caught.value)

@@ -114,7 +114,11 @@ def test_saving_keeps_everything_and_overwrites_nothing(tmp_path: Path) -> None:
     coder = tiny_coder(tiny_host())
     coder.save(tmp_path / "c")
     again = load_coder(tmp_path / "c")
-    assert (again.site, again.model_hash, again.weight_hash) == (coder.site, coder.model_hash, coder.weight_hash)
+    assert (again.site, again.model_hash, again.weight_hash) == (
+        coder.site,
+        coder.model_hash,
+        coder.weight_hash,
+    )
     assert torch.equal(again.encode(X), coder.encode(X))
     with pytest.raises(OutputError, match="exists already"):
         coder.save(tmp_path / "c")

@@ -50,7 +50,9 @@ def test_the_same_model_by_another_path_is_the_same(recorded: str, of_host: str,
         ("google/gemma-2-2b", "google/gemma-2-2b-it"),
     ],
 )
-def test_another_model_is_refused_unless_one_vouches_for_it(recorded: str, of_host: str, tmp_path: Path) -> None:
+def test_another_model_is_refused_unless_one_vouches_for_it(
+    recorded: str, of_host: str, tmp_path: Path
+) -> None:
     path = named(tmp_path / "c", recorded)
     with pytest.raises(MismatchError, match=f"trained on '{recorded}'[\\s\\S]*trained_on='{recorded}'"):
         load_coder(path, host=host(of_host))

@@ -50,10 +50,14 @@ def test_the_same_seed_gives_the_same_coder_and_touches_no_global_state() -> Non
     x, _ = planted(2000)
     short = CONFIG.model_copy(update={"steps": 5})
     before = torch.random.get_rng_state()
-    first, second = (train_coder(x, short, site="resid_post.0", host=tiny_host(), progress=False) for _ in range(2))
+    first, second = (
+        train_coder(x, short, site="resid_post.0", host=tiny_host(), progress=False) for _ in range(2)
+    )
     assert torch.equal(torch.random.get_rng_state(), before)
     assert first.weight_hash == second.weight_hash
-    other = train_coder(x, short.model_copy(update={"seed": 1}), site="resid_post.0", host=tiny_host(), progress=False)
+    other = train_coder(
+        x, short.model_copy(update={"seed": 1}), site="resid_post.0", host=tiny_host(), progress=False
+    )
     assert other.weight_hash != first.weight_hash
 
 
@@ -110,4 +114,6 @@ def test_configs_are_closed_to_unknown_keys_and_kinds(tmp_path: Path) -> None:
         ({"k": 97, "architecture": "batchtopk"}, ConfigError, "k = 97"),
     ):
         with pytest.raises(error, match=listed):
-            train_coder(x, CONFIG.model_copy(update=update), site="resid_post.0", host=tiny_host(), progress=False)
+            train_coder(
+                x, CONFIG.model_copy(update=update), site="resid_post.0", host=tiny_host(), progress=False
+            )

@@ -136,7 +136,11 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     for name, coder in coders.items():
         again = load_coder(tmp_path / "coders" / name)
         assert again.weight_hash == coder.weight_hash
-        assert training_curve(again).drop(columns="coder").equals(training_curve(whole[name]).drop(columns="coder"))
+        assert (
+            training_curve(again)
+            .drop(columns="coder")
+            .equals(training_curve(whole[name]).drop(columns="coder"))
+        )
     assert sorted(p.name for p in (tmp_path / "coders").iterdir()) == sorted(CONFIGS)
     assert not (tmp_path / "coders.partial").exists()
     with pytest.raises(OutputError, match="exists already"):
@@ -259,7 +263,9 @@ def test_another_training_is_not_continued(tmp_path: Path, monkeypatch: pytest.M
     train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
 
 
-def test_a_full_disk_costs_nothing_before_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_costs_nothing_before_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = {"narrow": CONFIGS["narrow"]}
     written, plain = 0, checkpoint.save_file
 
@@ -272,7 +278,9 @@ def test_a_full_disk_costs_nothing_before_the_last_checkpoint(tmp_path: Path, mo
         plain(tensors, path, metadata=metadata)
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(OutputError, match=r"No space left on device; it needs \d+ bytes[\s\S]*same call again"):
+    with pytest.raises(
+        OutputError, match=r"No space left on device; it needs \d+ bytes[\s\S]*same call again"
+    ):
         train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
     assert (tmp_path / "c.partial" / CHECKPOINT_FILE).exists()
     steps = 0
@@ -342,7 +350,10 @@ def test_scaling_a_training_needs_no_list_of_all_rows(monkeypatch: pytest.Monkey
     assert moments_of(ones, SITES[0], seed=0, device=torch.device("cpu")).norm == 2
     assert not asked
     some = TensorSource(torch.arange(40.0).reshape(20, 2), SITES[:1], "made", "0")
-    assert moments_of(some, SITES[0], seed=0, device=torch.device("cpu")).mean.tolist() == [19, 20]  # each row once
+    assert moments_of(some, SITES[0], seed=0, device=torch.device("cpu")).mean.tolist() == [
+        19,
+        20,
+    ]  # each row once
     assert asked == [20]
 
 
@@ -357,8 +368,13 @@ def test_the_curve_travels_with_the_coder(tmp_path: Path) -> None:
     assert (curve["l0"] <= 4).all()
     assert curve["lr"].iloc[0] == 3e-3 and curve["lr"].iloc[-1] < 1e-4  # decays to zero
     coder.save(tmp_path / "c")
-    assert json.loads((tmp_path / "c" / "cfg.json").read_text())["metadata"]["reasonmech"]["curve"]["step"][1] == 2
-    assert training_curve(load_coder(tmp_path / "c")).drop(columns="coder").equals(curve.drop(columns="coder"))
+    assert (
+        json.loads((tmp_path / "c" / "cfg.json").read_text())["metadata"]["reasonmech"]["curve"]["step"][1]
+        == 2
+    )
+    assert (
+        training_curve(load_coder(tmp_path / "c")).drop(columns="coder").equals(curve.drop(columns="coder"))
+    )
 
 
 def test_a_coder_made_elsewhere_has_no_curve() -> None:

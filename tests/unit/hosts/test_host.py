@@ -35,14 +35,19 @@ def test_what_enters_a_block_plus_what_its_halves_add_is_what_leaves_it(arch: st
         halves = seen[f"attn_out.{layer}"] + seen[f"mlp_out.{layer}"]
         assert halves.abs().max() > 0.1
         # the model may add in another order: one rounding of values of size ~10
-        torch.testing.assert_close(seen[f"resid_pre.{layer}"] + halves, seen[f"resid_post.{layer}"], atol=1e-5, rtol=0)
+        torch.testing.assert_close(
+            seen[f"resid_pre.{layer}"] + halves, seen[f"resid_post.{layer}"], atol=1e-5, rtol=0
+        )
         if layer:
             assert torch.equal(seen[f"resid_pre.{layer}"], seen[f"resid_post.{layer - 1}"])
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_reading_hooks_change_no_bit_and_writing_hooks_reach_the_logits(arch: str) -> None:
-    host, shift = tiny_host(arch), torch.linspace(-1, 1, 32)  # a constant shift would be invisible to a LayerNorm
+    host, shift = (
+        tiny_host(arch),
+        torch.linspace(-1, 1, 32),
+    )  # a constant shift would be invisible to a LayerNorm
     with torch.no_grad():
         plain = host.model(IDS, use_cache=False).logits
         _, logits = read(host, IDS)
@@ -110,7 +115,9 @@ def test_a_bos_in_the_text_is_not_doubled() -> None:
     host = tiny_host()
     tokenizer = tiny_tokenizer()
     tokenizer.bos_token = "w0"
-    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(single="w0 $A", special_tokens=[("w0", 6)])
+    tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
+        single="w0 $A", special_tokens=[("w0", 6)]
+    )
     with_bos = Host(host.model, tokenizer, name="bos")
     assert with_bos.encode("w1") == with_bos.encode("w0 w1") == [6, 7]
 
@@ -134,7 +141,12 @@ def test_an_unmapped_architecture_is_refused_with_the_known_ones() -> None:
     from transformers import OPTConfig, OPTForCausalLM
 
     config = OPTConfig(
-        vocab_size=64, hidden_size=32, ffn_dim=32, num_hidden_layers=1, num_attention_heads=4, word_embed_proj_dim=32
+        vocab_size=64,
+        hidden_size=32,
+        ffn_dim=32,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        word_embed_proj_dim=32,
     )
     with pytest.raises(MismatchError, match="gpt_neox"):
         Host(OPTForCausalLM(config), tiny_tokenizer(), name="opt")

@@ -12,7 +12,17 @@ from reasonmech.hosts import Host, ModelPair, load_pair, pair_config, pair_names
 from reasonmech.testing import tiny_host, tiny_tokenizer
 
 SHIPPED = [
-    *("orz-0.5b", "orz-1.5b", "orz-7b", "orz-32b", "r1-14b", "r1-32b", "qwq-32b", "r1-llama8b", "r1-math1.5b"),
+    *(
+        "orz-0.5b",
+        "orz-1.5b",
+        "orz-7b",
+        "orz-32b",
+        "r1-14b",
+        "r1-32b",
+        "qwq-32b",
+        "r1-llama8b",
+        "r1-math1.5b",
+    ),
     *("qwen3-1.7b", "qwen3-8b", "tiny-when"),
 ]
 
@@ -55,13 +65,17 @@ def test_the_same_words_with_other_ids_are_refused() -> None:
     swapped = tiny_tokenizer()
     vocabulary = {**swapped.get_vocab(), "w3": 10, "w4": 9}
     swapped.backend_tokenizer.model = type(swapped.backend_tokenizer.model)(vocabulary, unk_token="<unk>")
-    with pytest.raises(MismatchError, match=r"vocabulary: 2 tokens have other ids \('w3' is 9 in base, 10 in thinking"):
+    with pytest.raises(
+        MismatchError, match=r"vocabulary: 2 tokens have other ids \('w3' is 9 in base, 10 in thinking"
+    ):
         ModelPair("p", tiny_host(), Host(tiny_host().model, swapped, name="swapped"))
 
 
 def test_special_tokens_must_be_accepted_by_name() -> None:
     thinking = with_tokenizer(tiny_host(seed=1), eos_token="w5")
-    with pytest.raises(MismatchError, match=r"eos '<eos>' in base, 'w5' in thinking[\s\S]*accept=\['special_tokens'"):
+    with pytest.raises(
+        MismatchError, match=r"eos '<eos>' in base, 'w5' in thinking[\s\S]*accept=\['special_tokens'"
+    ):
         ModelPair("p", tiny_host(), thinking)
     pair = ModelPair("p", tiny_host(), thinking, accept=("special_tokens", "added_tokens"))
     assert any("eos" in difference.what for difference in pair.differences)
@@ -114,7 +128,9 @@ def test_hosts_in_hand_replace_what_the_config_names(tmp_path: Path) -> None:
 def test_a_misspelt_key_names_the_file_and_the_keys(tmp_path: Path) -> None:
     file = tmp_path / "p.yaml"
     file.write_text("name: p\nbase: a\nthinkin: b\n")
-    with pytest.raises(ConfigError, match=r"p\.yaml: thinking: Field required; thinkin: Extra.*[\s\S]*steering_layer"):
+    with pytest.raises(
+        ConfigError, match=r"p\.yaml: thinking: Field required; thinkin: Extra.*[\s\S]*steering_layer"
+    ):
         load_pair(file)
     file.write_text("name: [")
     with pytest.raises(ConfigError, match="not YAML"):

@@ -12,9 +12,9 @@ from reasonmech.hosts.architecture import Architecture
 from reasonmech.hosts.hookpoint import edit_sum
 from reasonmech.hosts.sitemap import SiteMap
 from reasonmech.interventions import Direction, Hooks, Whole, ablate, above, as_hooks, bind, patch, steer
-from reasonmech.runtime.capture import capture
+from reasonmech.runtime.activations.capture import capture
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.forward import forward
-from reasonmech.runtime.generate import generate
 from reasonmech.site import Site
 from reasonmech.step import Step
 from reasonmech.testing import ARCHITECTURES, HEAD_GAIN, tiny_host
@@ -49,7 +49,11 @@ def test_heads_side_by_side_through_the_projection_are_what_attention_adds(name:
     assert torch.equal(torch.cat(heads, dim=-1), z)
     assert all(head.shape[-1] == host.width("z.1.0") for head in heads)
     block = host.layers[1]
-    projection = {"gpt2": "attn.c_proj", "gpt_neox": "attention.dense", "gpt_neox_sequential": "attention.dense"}
+    projection = {
+        "gpt2": "attn.c_proj",
+        "gpt_neox": "attention.dense",
+        "gpt_neox_sequential": "attention.dense",
+    }
     added = block.get_submodule(projection.get(name, "self_attn.o_proj"))(z)
     if name in ("gemma2", "gemma3"):
         added = block.get_submodule("post_attention_layernorm")(added)
@@ -151,7 +155,9 @@ def test_what_a_model_has_not_is_refused_with_its_reason() -> None:
     for wrong in ("z.1.4", "z.9", "resid_post.1.0", "z.1.0.0", Site("attn_out", 1, 0), Site("z", 1, -1)):
         with pytest.raises(UnknownNameError, match=r"z\.LAYER\.0 \.\. z\.LAYER\.3"):
             host.check_site(wrong)
-    bare = SiteMap(host.model, Architecture("gpt_neox.layers", "", "attention", "mlp"), d_model=32, name="bare")
+    bare = SiteMap(
+        host.model, Architecture("gpt_neox.layers", "", "attention", "mlp"), d_model=32, name="bare"
+    )
     assert bare.kinds == ("resid_pre", "attn_out", "mlp_out", "resid_post") and bare.n_heads is None
     with pytest.raises(UnknownNameError, match="names no output projection"):
         bare.check("z.1")

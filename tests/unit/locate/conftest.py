@@ -62,7 +62,8 @@ class PlantedActivations:
 
 @dataclass(frozen=True, eq=False)
 class World:
-    """Problems with several opportunities each; `signal` anticipates, `position_bound` only follows position."""
+    """Problems with several opportunities each; `signal` anticipates, `position_bound` only follows
+    position."""
 
     n_problems: int = 120
     per_problem: int = 20
@@ -91,10 +92,20 @@ class World:
         x[:, self.signal] = np.where(hidden, 1 + rng.random(n), -0.1)
         x[:, self.position_bound] = np.where(late, 1 + rng.random(n), -0.1)
         index = pd.DataFrame(
-            {"rollout": problem, "problem": np.char.add("p", problem.astype(str)), "position": position, "token": 3}
+            {
+                "rollout": problem,
+                "problem": np.char.add("p", problem.astype(str)),
+                "position": position,
+                "token": 3,
+            }
         )
         labels = Labels(
-            "check", "anticipates", problem, position, rng.random(n) < hazard, np.char.add("p", problem.astype(str))
+            "check",
+            "anticipates",
+            problem,
+            position,
+            rng.random(n) < hazard,
+            np.char.add("p", problem.astype(str)),
         )
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "acts", PlantedActivations(torch.from_numpy(x).float(), index))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from reasonmech.locate.by_token import FOLDS, beyond_token, standardised
+from reasonmech.locate.rows.by_token import FOLDS, beyond_token, standardised
 
 
 def test_the_mean_of_a_token_is_that_of_other_problems() -> None:

@@ -1,4 +1,5 @@
-"""Equal tuning: the group beats a baseline only where it knows more, and the headline says so when it knows less."""
+"""Equal tuning: the group beats a baseline only where it knows more, and the headline says so when it knows
+less."""
 
 from __future__ import annotations
 
@@ -12,8 +13,8 @@ from scipy import stats as scipy_stats
 from reasonmech.errors import DataError
 from reasonmech.locate import Search, compare_detectors
 from reasonmech.locate.compare import area
-from reasonmech.locate.sample import rows_of, split_by_problem
-from reasonmech.placement import influence
+from reasonmech.locate.rows.sample import rows_of, split_by_problem
+from reasonmech.stats.auroc import influence
 
 SEARCH = Search(draws=200)
 
@@ -41,7 +42,9 @@ def test_a_group_that_knows_what_the_stream_knows_is_not_lower(comparison, world
 def test_a_coder_that_misses_the_signal_is_in_the_headline(world, make_coder) -> None:
     class Deaf(make_coder):
         def encode(self, x: torch.Tensor) -> torch.Tensor:
-            known = (torch.arange(self.d_sae) != world.signal) & (torch.arange(self.d_sae) != world.position_bound)
+            known = (torch.arange(self.d_sae) != world.signal) & (
+                torch.arange(self.d_sae) != world.position_bound
+            )
             return super().encode(x) * known
 
     found = compare_detectors(world.acts, world.labels, Deaf(), search=SEARCH)
@@ -57,7 +60,9 @@ def test_held_out_labels_choose_nothing(world, coder) -> None:
     positive = world.labels.positive.copy()
     shuffled = np.random.default_rng(0).permutation(positive[held])
     positive[held] = shuffled
-    blind = compare_detectors(world.acts, replace(world.labels, positive=positive), coder, search=SEARCH).frame
+    blind = compare_detectors(
+        world.acts, replace(world.labels, positive=positive), coder, search=SEARCH
+    ).frame
     honest = compare_detectors(world.acts, world.labels, coder, search=SEARCH).frame
     assert blind.chosen.equals(honest.chosen) and blind.inner.equals(honest.inner)
     assert (honest.value > 0.6).all() and (abs(blind.value - 0.5) < 0.05).all()

@@ -9,7 +9,7 @@ import pytest
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
 from reasonmech.locate import previous_kinds
-from reasonmech.locate.context import BINS, MAX_LEVELS, design_matrix, known_covariates
+from reasonmech.locate.rows.context import BINS, MAX_LEVELS, design_matrix, known_covariates
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout, Sentence, Trace
 
@@ -23,7 +23,12 @@ def _labels(rollout: list[int], position: list[int]) -> Labels:
 def test_previous_kind_is_of_the_sentence_that_holds_the_read_token() -> None:
     rollout = Rollout(Problem("p0", "q", "1"), 0, (1, 2), (3, 4, 5, 6), (False,) * 4, (False,) * 4, "eos", "")
     trace = Trace(rollout, (Sentence("plan", 0, 2), Sentence("step", 2, 3)), ("a", "b", "c", "d"))
-    assert previous_kinds(_labels([0] * 4, [1, 3, 4, 5]), [trace]).tolist() == ["prompt", "plan", "step", "other"]
+    assert previous_kinds(_labels([0] * 4, [1, 3, 4, 5]), [trace]).tolist() == [
+        "prompt",
+        "plan",
+        "step",
+        "other",
+    ]
 
 
 def test_known_covariates_number_the_boundaries_of_each_rollout() -> None:
@@ -44,7 +49,9 @@ def test_design_is_fitted_on_training_rows_only() -> None:
     assert (design[:, 0] == 1).all()
     assert design[train, 1].mean() == pytest.approx(0, abs=1e-12)
     assert design[train, 1].std() == pytest.approx(1)
-    moved = frame.assign(position=np.where(train, frame.position, 1000), kind=np.where(train, frame.kind, "unseen"))
+    moved = frame.assign(
+        position=np.where(train, frame.position, 1000), kind=np.where(train, frame.kind, "unseen")
+    )
     assert np.array_equal(design_matrix(moved, train)[train], design[train])
     assert (design_matrix(moved, train)[~train, -2:] == 0).all()
 
@@ -54,6 +61,8 @@ def test_design_limits_levels_and_refuses_missing_numbers() -> None:
     design = design_matrix(frame, np.ones(400, bool))
     assert design.shape == (400, 1 + MAX_LEVELS + 1)
     named = pd.Series(frame.token).value_counts().index[: MAX_LEVELS + 1]
-    assert np.array_equal(design[:, -1] == 1, ~frame.token.isin(named))  # the rarer ones are not the most frequent one
+    assert np.array_equal(
+        design[:, -1] == 1, ~frame.token.isin(named)
+    )  # the rarer ones are not the most frequent one
     with pytest.raises(DataError, match="'entropy' has 1 missing"):
         design_matrix(pd.DataFrame({"entropy": [0.1, np.nan]}), np.ones(2, bool))

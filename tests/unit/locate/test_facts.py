@@ -11,15 +11,15 @@ from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts import Host, load_host
 from reasonmech.interventions import Features
-from reasonmech.locate import facts as module
-from reasonmech.locate.facts import FeatureFacts, Looking, feature_facts
-from reasonmech.locate.profile import onset_profile
+from reasonmech.locate.feature_summary import facts as module
+from reasonmech.locate.feature_summary.facts import DisplayOptions, FeatureFacts, feature_facts
+from reasonmech.locate.feature_summary.profile import onset_profile
 from reasonmech.rollout import Trace
 from reasonmech.runtime import Activations, capture
 from reasonmech.tasks.chain import make_problem
 from reasonmech.tasks.chain.parser import parse
 from reasonmech.testing import tiny_coder, tiny_host
-from tests.unit.chain_text import CAREFUL, CARELESS, GUESS, rollout
+from tests.unit.tasks.chain_text import CAREFUL, CARELESS, GUESS, rollout
 
 SITE = "resid_post.1"
 FEATURES = (3, 11, 20, 41)
@@ -33,7 +33,9 @@ def host() -> Host:
 @pytest.fixture(scope="module")
 def traces() -> list[Trace]:
     problems = [make_problem(8, [("+", 4), ("*", 3), ("-", 1)], id=f"hand/{i}") for i in range(6)]
-    return [parse(rollout(text, problem=problem)) for problem in problems for text in (CAREFUL, CARELESS, GUESS)]
+    return [
+        parse(rollout(text, problem=problem)) for problem in problems for text in (CAREFUL, CARELESS, GUESS)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -100,14 +102,18 @@ def test_a_profile_is_the_mean_at_each_offset_and_zero_is_the_first_word(
             for r, p in zip(labels.rollout, labels.position, strict=True):
                 if label_of[r, p] != onset:
                     continue
-                at = index[(index["rollout"] == r) & (index["position"] == p + 1 + offset) & index["generated"]]
+                at = index[
+                    (index["rollout"] == r) & (index["position"] == p + 1 + offset) & index["generated"]
+                ]
                 wanted += values[at.index].tolist()
             line = rows[rows["offset"] == offset].iloc[0]
             assert line["n"] == len(wanted) > 0 and line["value"] == pytest.approx(np.mean(wanted), abs=1e-6)
             assert line["low"] <= line["value"] + 1e-6 and line["value"] <= line["high"] + 1e-6
 
 
-def test_neighbours_are_the_most_similar_rows_without_itself(facts: list[FeatureFacts], coder: SparseCoder) -> None:
+def test_neighbours_are_the_most_similar_rows_without_itself(
+    facts: list[FeatureFacts], coder: SparseCoder
+) -> None:
     rows = torch.nn.functional.normalize(coder.rows(range(coder.d_sae)), dim=-1)
     for found in facts:
         cosine = rows @ rows[found.feature]
@@ -128,7 +134,9 @@ def test_a_store_read_by_chunks_gives_what_memory_gives(
         assert len(a.profile) == 0
 
 
-def test_a_feature_that_never_fires_has_no_example(host: Host, traces: list[Trace], acts: Activations) -> None:
+def test_a_feature_that_never_fires_has_no_example(
+    host: Host, traces: list[Trace], acts: Activations
+) -> None:
     silent = tiny_coder(host, SITE, d_sae=64, k=1)
     codes = silent.encode(acts.at(SITE))
     never = int((codes > 0).sum(0).argmin())
@@ -177,14 +185,16 @@ def test_what_does_not_belong_together_is_refused(
     with pytest.raises(DataError, match="traces"):
         feature_facts(axis, host, traces=traces[:-1], acts=acts)
     with pytest.raises(DataError, match="inside spans"):
-        feature_facts(axis, host, traces=traces, acts=acts, labels=[label(traces, "check", mode="recognises")])
+        feature_facts(
+            axis, host, traces=traces, acts=acts, labels=[label(traces, "check", mode="recognises")]
+        )
     thinking = load_host("organism:tiny-when/thinking")
     other = capture(thinking, [trace.rollout for trace in traces], [SITE], progress=False)
     with pytest.raises(MismatchError, match="not of"):
         feature_facts(axis, host, traces=traces, acts=other)
     with pytest.raises(MismatchError):
         feature_facts(axis, tiny_host(), traces=traces, acts=acts)
-    few = feature_facts(axis, host, traces=traces, acts=acts, looking=Looking(top=1, middle=0))
+    few = feature_facts(axis, host, traces=traces, acts=acts, display=DisplayOptions(top=1, middle=0))
     assert all(f.examples["trace"].nunique() <= 1 for f in few)
 
 

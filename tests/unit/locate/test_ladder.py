@@ -11,44 +11,74 @@ from reasonmech.errors import DataError, MismatchError
 from reasonmech.locate import FeatureTable, HazardKept, ladder
 from reasonmech.locate.falsify import Falsification, Outcome
 from reasonmech.locate.table import COLUMNS
-from reasonmech.runtime.fit import FitReport
+from reasonmech.runtime.coder_fit import FitReport
 from reasonmech.stats import Interval
 
 FIT = FitReport(
-    site="resid_post.1", explained_variance=0.98, l0=8.0, dead_share=0.1, ce_clean=0.3, ce_spliced=0.31, ce_zero=4.0,
-    ce_recovered=0.99, n_tokens=1000, neighbours={},
-)  # fmt: skip
+    site="resid_post.1",
+    explained_variance=0.98,
+    l0=8.0,
+    dead_share=0.1,
+    ce_clean=0.3,
+    ce_spliced=0.31,
+    ce_zero=4.0,
+    ce_recovered=0.99,
+    n_tokens=1000,
+    neighbours={},
+)
 
 
 ONES = Interval(0.1, 0.1, 0.1)
 KEPT = HazardKept(
-    site="resid_post.1", behaviour="backtrack", clean=ONES, spliced=ONES, ratio=Interval(1.0, 0.9, 1.1),
-    error_share=Interval(0.25, 0.2, 0.3), n_rows=100, n_effects=100,
-)  # fmt: skip
+    site="resid_post.1",
+    behaviour="backtrack",
+    clean=ONES,
+    spliced=ONES,
+    ratio=Interval(1.0, 0.9, 1.1),
+    error_share=Interval(0.25, 0.2, 0.3),
+    n_rows=100,
+    n_effects=100,
+)
 GAIN = (0.02, 0.03)  # of the hazard, above its bound
 Bounds = tuple[float, float]
 
 
 def table(auroc: Bounds | None, hazard: Bounds | None = GAIN, **others: object) -> FeatureTable:
-    row = dict.fromkeys(COLUMNS, 0.0) | {
-        "behaviour": "backtrack", "mode": "anticipates", "site": "resid_post.1", "kind": "feature", "feature": 3,
-        "unit": "some", "p": 0.001, "exploratory": False,
-    } | others  # fmt: skip
+    row = (
+        dict.fromkeys(COLUMNS, 0.0)
+        | {
+            "behaviour": "backtrack",
+            "mode": "anticipates",
+            "site": "resid_post.1",
+            "kind": "feature",
+            "feature": 3,
+            "unit": "some",
+            "p": 0.001,
+            "exploratory": False,
+        }
+        | others
+    )
     scores = {"auroc": auroc, "hazard": hazard}
     ends = {score: ends for score, ends in scores.items() if ends is not None}
-    rows = [row | {"score": score, "value": sum(e) / 2, "low": e[0], "high": e[1]} for score, e in ends.items()]
+    rows = [
+        row | {"score": score, "value": sum(e) / 2, "low": e[0], "high": e[1]} for score, e in ends.items()
+    ]
     return FeatureTable(pd.DataFrame(rows))
 
 
 def judged(found: FeatureTable, outcome: Outcome) -> Falsification:
-    frame = pd.DataFrame([(3, "crossed", outcome, "because")], columns=["feature", "attempt", "outcome", "reason"])
+    frame = pd.DataFrame(
+        [(3, "crossed", outcome, "because")], columns=["feature", "attempt", "outcome", "reason"]
+    )
     return Falsification(found, (3,), frame)
 
 
 def verdicts(
     fit: FitReport, found: FeatureTable, outcome: Outcome = "survives", kept: HazardKept | None = KEPT
 ) -> list[str]:
-    return ladder([3], fit=fit, table=found, falsification=judged(found, outcome), kept=kept)["verdict"].tolist()
+    return ladder([3], fit=fit, table=found, falsification=judged(found, outcome), kept=kept)[
+        "verdict"
+    ].tolist()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +111,12 @@ def test_a_coder_that_does_not_fit_ends_it() -> None:
 
 @pytest.mark.parametrize(
     ("ends", "verdict"),
-    [((0.81, 1.24), "SUPPORTED"), ((0.7, 1.1), "INCONCLUSIVE"), ((0.5, 0.79), "REFUTED"), ((1.3, 1.6), "REFUTED")],
+    [
+        ((0.81, 1.24), "SUPPORTED"),
+        ((0.7, 1.1), "INCONCLUSIVE"),
+        ((0.5, 0.79), "REFUTED"),
+        ((1.3, 1.6), "REFUTED"),
+    ],
 )
 def test_a_coder_that_loses_the_behaviour_ends_it_too(ends: Bounds, verdict: str) -> None:
     kept = replace(KEPT, ratio=Interval(sum(ends) / 2, *ends))
@@ -98,7 +133,9 @@ def test_an_onset_has_a_hazard_and_a_span_has_none() -> None:
 def test_one_table_per_score_does_as_well() -> None:
     apart, joined = [table((0.8, 0.9), None), table(None)], table((0.8, 0.9))
     found = judged(joined, "survives")
-    several, one = (ladder([3], fit=FIT, table=some, falsification=found, kept=KEPT) for some in (apart, joined))
+    several, one = (
+        ladder([3], fit=FIT, table=some, falsification=found, kept=KEPT) for some in (apart, joined)
+    )
     pd.testing.assert_frame_equal(several, one)
 
 

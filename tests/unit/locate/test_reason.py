@@ -13,7 +13,7 @@ import torch
 
 from reasonmech.errors import DataError
 from reasonmech.locate import FeatureTable, Search, reason_score, word_windows
-from reasonmech.locate.sample import split_by_problem
+from reasonmech.locate.rows.sample import split_by_problem
 from tests.unit.locate.conftest import PlantedActivations
 
 WORDS = {"wait": (3,), "hmm": (4, 5), "so": (6,)}
@@ -22,7 +22,8 @@ N_ROLLOUTS, LENGTH = 60, 50
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """Random tokens in which feature 0 stands around every word, 1 around one alone, 2 where no word is near."""
+    """Random tokens in which feature 0 stands around every word, 1 around one alone, 2 where no word is
+    near."""
 
     acts: PlantedActivations = field(init=False)
 
@@ -35,7 +36,9 @@ class Texts:
         every, one = (_near(token, rollout, ids) for ids in ((3, 4, 5, 6), (6,)))
         for feature, on in ((0, every), (1, one), (2, ~every)):
             x[:, feature] = np.where(on & (rng.random(n) < 0.8), 2.0, -0.1)
-        index = pd.DataFrame({"rollout": rollout, "position": position, "token": token, "generated": position >= 5})
+        index = pd.DataFrame(
+            {"rollout": rollout, "position": position, "token": token, "generated": position >= 5}
+        )
         index = index.assign(problem=np.char.add("p", (rollout // 2).astype(str)))
         object.__setattr__(self, "acts", PlantedActivations(torch.from_numpy(x).float(), index))
 
@@ -113,7 +116,8 @@ def test_words_that_nothing_follows_find_a_winner_that_shuffled_words_find_too(t
 
 
 def test_a_shuffled_set_is_drawn_once(texts: Texts, coder) -> None:
-    """With one word there are no more shuffles than other words; the same one twice would halve no p-value."""
+    """With one word there are no more shuffles than other words; the same one twice would halve no
+    p-value."""
     windows = word_windows(texts.acts, {"wait": (3,)})
     drawn = windows.shuffled(draws=30, seed=0)
     assert len({frozenset(one) for one in drawn}) == 30
@@ -121,8 +125,10 @@ def test_a_shuffled_set_is_drawn_once(texts: Texts, coder) -> None:
         windows.shuffled(draws=99, seed=0)
 
 
-def test_chunks_change_nothing(texts: Texts, table: FeatureTable, coder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["reasonmech.locate.stream"], "CELLS", 64 * 300)
+def test_chunks_change_nothing(
+    texts: Texts, table: FeatureTable, coder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.modules["reasonmech.locate.rows.stream"], "CELLS", 64 * 300)
     again = reason_score(texts.acts, word_windows(texts.acts, WORDS), coder, search=Search(top=5, draws=200))
     pd.testing.assert_frame_equal(again.frame, table.frame, rtol=1e-5)
 

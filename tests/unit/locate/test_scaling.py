@@ -13,7 +13,7 @@ from reasonmech.labels import Labels
 from reasonmech.locate import FeatureTable, Search, latent_scaling
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
-from reasonmech.runtime.capture import capture
+from reasonmech.runtime.activations.capture import capture
 from reasonmech.testing import tiny_coder, tiny_host
 
 
@@ -43,7 +43,9 @@ def test_noise_between_the_models_has_an_interval_that_covers_the_truth(world, c
 
 
 def test_the_same_model_is_one_and_a_rotation_is_none(world, coder) -> None:
-    same = _rows(latent_scaling(world.acts, world.labels, coder, sibling=world.acts, search=Search(draws=100)))
+    same = _rows(
+        latent_scaling(world.acts, world.labels, coder, sibling=world.acts, search=Search(draws=100))
+    )
     assert (same.value == 1).all() and (same.p == 1).all()
     basis = torch.linalg.qr(torch.randn(64, 64, generator=torch.Generator().manual_seed(1))).Q
     turned = replace(world.acts, x=world.acts.x @ basis)
@@ -58,10 +60,13 @@ def test_it_is_the_least_squares_fit_with_a_real_coder() -> None:
     flags = (False,) * 9
     ids = [tuple(int(t) for t in rng.integers(6, 64, 12)) for _ in range(30)]
     texts = [
-        Rollout(Problem(f"p{i}", "", ""), 0, some[:3], some[3:], flags, flags, "eos", "") for i, some in enumerate(ids)
+        Rollout(Problem(f"p{i}", "", ""), 0, some[:3], some[3:], flags, flags, "eos", "")
+        for i, some in enumerate(ids)
     ]
     rollout, position = np.repeat(np.arange(30), 9), np.tile(np.arange(3, 12), 30)
-    labels = Labels("any", "recognises", rollout, position, position % 2 == 0, np.char.add("p", rollout.astype(str)))
+    labels = Labels(
+        "any", "recognises", rollout, position, position % 2 == 0, np.char.add("p", rollout.astype(str))
+    )
     acts, sibling = (capture(model, texts, ["resid_post.1"], progress=False) for model in (host, other))
     found = _rows(latent_scaling(acts, labels, coder, sibling=sibling, search=Search(draws=100)))
     betas = []

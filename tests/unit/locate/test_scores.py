@@ -12,10 +12,10 @@ import torch
 from reasonmech.errors import DataError, MismatchError, NonFiniteError
 from reasonmech.labels import Labels
 from reasonmech.locate import Auroc, CohenD, FeatureTable, Hazard, Sample, Search, locate, select
-from reasonmech.locate.codes import Codes
-from reasonmech.locate.sample import count_spans, hold_out
-from reasonmech.locate.score import Columns, Discovered
-from reasonmech.locate.scoring.signs import adjusted
+from reasonmech.locate.p_values import adjusted
+from reasonmech.locate.rows.codes import Codes
+from reasonmech.locate.rows.sample import count_spans, hold_out
+from reasonmech.locate.scoring.score import Columns, Discovered
 
 
 def _noise(seed: int, *, rows: int = 400, features: int = 30) -> tuple[Codes, Sample]:
@@ -46,7 +46,9 @@ def test_cohen_d_is_the_difference_of_means_in_pooled_deviations() -> None:
 def test_cohen_d_of_what_does_not_vary_is_zero() -> None:
     positive, problem = np.arange(40) % 2 == 0, np.arange(40) // 4
     sample = Sample(positive, problem, np.ones((40, 1)))
-    found = CohenD().discover(Codes.of(np.stack([np.zeros(40), np.full(40, 3.0), positive * 1.0], axis=1)), sample)
+    found = CohenD().discover(
+        Codes.of(np.stack([np.zeros(40), np.full(40, 3.0), positive * 1.0], axis=1)), sample
+    )
     assert found.value.tolist() == [0, 0, 0]
     assert found.p[:2].tolist() == [1, 1]
 
@@ -59,7 +61,9 @@ def test_parts_add_up_to_the_association(score: type) -> None:
     assert np.array_equal(np.sign(found.parts.sum(1)), found.sign)
     if score is Auroc:
         m, n = sample.positive.sum(), (~sample.positive).sum()
-        assert np.allclose(found.parts.sum(1), m * n / (m + n) * (found.value - 0.5), atol=1e-4)  # float32 parts
+        assert np.allclose(
+            found.parts.sum(1), m * n / (m + n) * (found.value - 0.5), atol=1e-4
+        )  # float32 parts
 
 
 @pytest.mark.parametrize("score", [Auroc, CohenD, Hazard])
@@ -89,7 +93,9 @@ def test_max_t_knows_that_copies_are_one_test() -> None:
 def test_max_t_needs_problems_that_it_can_flip() -> None:
     rare = np.zeros((2, 40))
     rare[0, :4] = 1.0
-    found = adjusted(Discovered(np.ones(2), np.ones(2), np.full(2, 0.01), rare), Search(correction="max_t"), score="x")
+    found = adjusted(
+        Discovered(np.ones(2), np.ones(2), np.full(2, 0.01), rare), Search(correction="max_t"), score="x"
+    )
     assert found.tolist() == [1, 1]
     with pytest.raises(DataError, match="'lift' says nothing by problem"):
         adjusted(Discovered(np.ones(2), np.ones(2), np.ones(2)), Search(correction="max_t"), score="lift")
@@ -97,7 +103,9 @@ def test_max_t_needs_problems_that_it_can_flip() -> None:
 
 @pytest.mark.parametrize("score", ["auroc", "hazard", "cohen_d"])
 def test_max_t_finds_what_is_planted_and_is_not_corrected_again(world, coder, score: str) -> None:
-    table = locate(world.acts, world.labels, coder, score=score, search=Search(correction="max_t", draws=100, top=4))
+    table = locate(
+        world.acts, world.labels, coder, score=score, search=Search(correction="max_t", draws=100, top=4)
+    )
     features = table.frame[table.frame.kind == "feature"].set_index("feature")
     assert features.p_adjusted[world.signal] == 0.001
     assert (features.p_adjusted.drop([world.signal, world.position_bound]) > 0.05).all()
@@ -108,7 +116,9 @@ def test_max_t_finds_what_is_planted_and_is_not_corrected_again(world, coder, sc
 
 def test_few_spans_are_marked_and_carry_no_claim(world, coder) -> None:
     positive = np.flatnonzero(world.labels.positive)
-    few = replace(world.labels, positive=np.isin(np.arange(len(world.labels)), positive[:: len(positive) // 29][:29]))
+    few = replace(
+        world.labels, positive=np.isin(np.arange(len(world.labels)), positive[:: len(positive) // 29][:29])
+    )
     table = locate(world.acts, few, coder, search=Search(draws=100, top=4))
     assert table.frame.exploratory.all() and set(table.frame.n_spans) == {29}
     with pytest.raises(DataError, match="29 positive spans: too few to carry a claim"):
@@ -126,7 +136,9 @@ def test_a_span_of_several_tokens_counts_once() -> None:
 
 
 def test_a_span_that_the_environment_writes_into_is_one_span() -> None:
-    rows = np.array([0, 1, 4, 5, 6, 9])  # 2 and 3 are the environment's and no rows; nothing says that the span ended
+    rows = np.array(
+        [0, 1, 4, 5, 6, 9]
+    )  # 2 and 3 are the environment's and no rows; nothing says that the span ended
     positive = np.array([False, True, True, True, False, True])
     labels = Labels("b", "recognises", np.zeros(6, int), rows, positive, np.full(6, "p"))
     assert count_spans(labels) == 2
@@ -160,7 +172,9 @@ def test_a_coder_that_makes_nan_of_a_finite_stream_is_refused(world, make_coder)
         locate(world.acts, world.labels, Overflows(), search=Search(draws=50, top=2))
 
 
-def test_the_stream_is_read_in_chunks_that_change_nothing(world, coder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_stream_is_read_in_chunks_that_change_nothing(
+    world, coder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     @dataclass(frozen=True, eq=False)
     class Counting(type(world.acts)):
         read: list[int] | None = None
@@ -171,10 +185,12 @@ def test_the_stream_is_read_in_chunks_that_change_nothing(world, coder, monkeypa
             return super().rows(site, labels)
 
     whole = locate(world.acts, world.labels, coder, search=Search(draws=100, top=4))
-    monkeypatch.setattr(sys.modules["reasonmech.locate.stream"], "CELLS", 64 * 500)
+    monkeypatch.setattr(sys.modules["reasonmech.locate.rows.stream"], "CELLS", 64 * 500)
     acts = Counting(world.acts.x, world.acts.index, read=[])
     pieces = locate(acts, world.labels, coder, search=Search(draws=100, top=4))
-    assert max(acts.read or []) == 1024 and sum(acts.read or []) > 2 * len(world.labels)  # the first chunk tells widths
+    assert max(acts.read or []) == 1024 and sum(acts.read or []) > 2 * len(
+        world.labels
+    )  # the first chunk tells widths
     features = [t.frame[t.frame.kind == "feature"].reset_index(drop=True) for t in (whole, pieces)]
     assert features[0].equals(features[1])
     baseline = [t.frame.set_index("kind").loc["diff_mean"] for t in (whole, pieces)]

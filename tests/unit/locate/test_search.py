@@ -1,4 +1,5 @@
-"""The search finds what was planted, corrects for what it looked at, and values it on problems it never saw."""
+"""The search finds what was planted, corrects for what it looked at, and values it on problems it never
+saw."""
 
 from __future__ import annotations
 
@@ -23,11 +24,11 @@ from reasonmech.locate import (
     locate,
     select,
 )
-from reasonmech.locate.codes import Codes
 from reasonmech.locate.logistic import fit_logistic, log_likelihood
-from reasonmech.locate.sample import split_by_problem
-from reasonmech.locate.score import Columns
+from reasonmech.locate.rows.codes import Codes
+from reasonmech.locate.rows.sample import split_by_problem
 from reasonmech.locate.scoring.hazard import Hazard
+from reasonmech.locate.scoring.score import Columns
 from reasonmech.stats import bh
 
 
@@ -75,13 +76,16 @@ def test_p_values_hold_their_level_when_rows_of_a_problem_belong_together(score:
         sample = Sample(positive, problem, np.ones((600, 1)))
         found = score().discover(Codes.of(on * rng.random((600, 50))), sample)
         small, total = small + int((found.p < 0.05).sum()), total + 50
-    assert 0.03 < small / total < 0.085  # clustered normal approximation at 60 problems; rows taken as units give 0.4
+    assert (
+        0.03 < small / total < 0.085
+    )  # clustered normal approximation at 60 problems; rows taken as units give 0.4
 
 
 @pytest.mark.parametrize("score", [Auroc, Hazard, CohenD])
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_few_problems_find_nothing_where_nothing_is(score: type, share: float) -> None:
-    """12 problems, of which a share has positives at all; spreads about the observed mean find something in most."""
+    """12 problems, of which a share has positives at all; spreads about the observed mean find something in
+    most."""
     rng, hits = np.random.default_rng(5), 0
     for _ in range(40):
         problem = np.repeat(np.arange(12), 20)
@@ -105,7 +109,9 @@ def test_rao_gain_predicts_the_refit(make_world) -> None:
     for feature in (world.signal, world.position_bound, 40):
         x = np.c_[design, codes.column(feature)]
         gain = log_likelihood(x, positive, fit_logistic(x, positive, l2=1e-6)).mean() - before
-        assert found.value[feature] == pytest.approx(gain, rel=0.05, abs=2e-5)  # second order in a small effect
+        assert found.value[feature] == pytest.approx(
+            gain, rel=0.05, abs=2e-5
+        )  # second order in a small effect
     assert np.argmax(found.value) == world.signal
 
 
@@ -141,19 +147,36 @@ def test_the_top_of_a_hazard_table_is_what_was_valued(world, coder) -> None:
     """Likelihood gain has no sign: a silent feature may gain more than one that goes with the behaviour."""
     frame = pd.DataFrame(
         {
-            "behaviour": "check", "mode": "anticipates", "site": "resid_post.1", "kind": ["feature"] * 4 + ["probe"],
-            "feature": [0, 1, 2, 3, -1], "score": "hazard", "unit": "nats", "value": [np.nan, 0.2, 0.1, np.nan, 0.3],
-            "low": 0.0, "high": 1.0, "train_value": [0.9, 0.5, 0.4, 0.8, np.nan], "sign": [-1, 1, 1, -1, 1], "p": 0.01,
-            "p_adjusted": 0.01, "rate": 0.1, "mean_active": 1.0, "n_pos": 9, "n_neg": 9, "n_problems": 9,
+            "behaviour": "check",
+            "mode": "anticipates",
+            "site": "resid_post.1",
+            "kind": ["feature"] * 4 + ["probe"],
+            "feature": [0, 1, 2, 3, -1],
+            "score": "hazard",
+            "unit": "nats",
+            "value": [np.nan, 0.2, 0.1, np.nan, 0.3],
+            "low": 0.0,
+            "high": 1.0,
+            "train_value": [0.9, 0.5, 0.4, 0.8, np.nan],
+            "sign": [-1, 1, 1, -1, 1],
+            "p": 0.01,
+            "p_adjusted": 0.01,
+            "rate": 0.1,
+            "mean_active": 1.0,
+            "n_pos": 9,
+            "n_neg": 9,
+            "n_problems": 9,
         }
-    )  # fmt: skip
+    )
     assert list(FeatureTable(frame).top(2).frame.feature) == [-1, 1, 2]
     found = locate(world.acts, world.labels, coder, score="hazard", search=Search(top=6))
     assert (found.top(6).frame.kind == "feature").sum() == 6
 
 
 def test_hazard_discounts_what_position_knows_already(world, coder) -> None:
-    found = locate(world.acts, world.labels, coder, score="hazard", context=Context(ceiling=world.true_hazard))
+    found = locate(
+        world.acts, world.labels, coder, score="hazard", context=Context(ceiling=world.true_hazard)
+    )
     assert _row(found, "feature", world.signal)["low"] > 0.02
     followed = _row(found, "feature", world.position_bound)
     assert followed["value"] < 0.01  # AUROC calls it a detector all the same
@@ -164,7 +187,8 @@ def test_hazard_discounts_what_position_knows_already(world, coder) -> None:
 
 @pytest.mark.parametrize("behaves", [False, True])
 def test_hazard_discounts_the_token_for_as_many_tokens_as_there_are(behaves: bool) -> None:
-    """One token in ten of 300 goes with the onset; a feature that fires on those is worth nothing beyond them."""
+    """One token in ten of 300 goes with the onset; a feature that fires on those is worth nothing beyond
+    them."""
     rng = np.random.default_rng(0)
     problem, token = np.repeat(np.arange(200), 40), rng.integers(0, 300, 8000)
     often = token % 10 == 0
@@ -172,12 +196,16 @@ def test_hazard_discounts_the_token_for_as_many_tokens_as_there_are(behaves: boo
     on = rng.random((8000, 1)) < np.where(positive if behaves else often, 0.9, 0.05)[:, None]
     sides = []
     for rows in (problem < 120, problem >= 120):
-        sides.append(Sample(positive[rows], problem[rows] - problem[rows].min(), np.ones((rows.sum(), 1)), token[rows]))
+        sides.append(
+            Sample(positive[rows], problem[rows] - problem[rows].min(), np.ones((rows.sum(), 1)), token[rows])
+        )
     columns = Columns(1.0 * on[problem < 120], 1.0 * on[problem >= 120])
     (gain,) = Hazard().held_out(columns, *sides, Search(draws=300))
     found = Hazard().discover(Codes.of(columns.train), sides[0])
     blind = [replace(side, token=None) for side in sides]
-    assert Hazard().held_out(columns, *blind, Search(draws=300))[0].low > 0.04  # what the word class looks worth
+    assert (
+        Hazard().held_out(columns, *blind, Search(draws=300))[0].low > 0.04
+    )  # what the word class looks worth
     if behaves:
         assert gain.low > 0.1 and found.p[0] < 1e-6 and found.value[0] > 0.1
     else:

@@ -11,11 +11,11 @@ from reasonmech.hosts import Host
 from reasonmech.interventions import Direction, Features
 from reasonmech.labels import Labels
 from reasonmech.locate import Search, direction, locate, logit_lens, next_token, onset_probability
-from reasonmech.locate.tokens import token_frame, token_pieces
+from reasonmech.locate.feature_summary.tokens import token_frame, token_pieces
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout, Sentence, Trace
-from reasonmech.runtime.capture import capture
-from reasonmech.runtime.keep import Keep, TopCodes
+from reasonmech.runtime.activations.capture import capture
+from reasonmech.runtime.activations.keep import Keep, TopCodes
 from reasonmech.testing import tiny_coder, tiny_host
 from reasonmech.viz import look
 
@@ -39,7 +39,9 @@ def rollouts(host: Host) -> list[Rollout]:
     for i in range(40):
         ids = tuple(int(t) for t in rng.integers(6, 64, 12))
         flags = (False,) * 9
-        made.append(Rollout(Problem(f"p{i}", "", ""), 0, ids[:3], ids[3:], flags, flags, "eos", host.decode(ids[3:])))
+        made.append(
+            Rollout(Problem(f"p{i}", "", ""), 0, ids[:3], ids[3:], flags, flags, "eos", host.decode(ids[3:]))
+        )
     return made
 
 
@@ -66,7 +68,9 @@ def test_next_token_is_what_the_model_predicts(host: Host, rollouts: list[Rollou
         next_token(host, rollouts, labels, ())
 
 
-def test_locate_reads_captured_activations_and_refuses_another_hosts(host: Host, rollouts, labels, coder) -> None:
+def test_locate_reads_captured_activations_and_refuses_another_hosts(
+    host: Host, rollouts, labels, coder
+) -> None:
     acts = capture(host, rollouts, ["resid_post.1"], progress=False)
     table = locate(acts, labels, coder)
     dense = coder.encode(acts.rows("resid_post.1", labels)).numpy()
@@ -95,7 +99,9 @@ def test_a_store_of_codes_is_searched_as_the_stream_is_but_for_the_baselines(
 
 
 @pytest.mark.parametrize("as_rollout", [False, True])
-def test_look_shows_what_the_coder_reads(host: Host, coder, rollouts: list[Rollout], as_rollout: bool) -> None:
+def test_look_shows_what_the_coder_reads(
+    host: Host, coder, rollouts: list[Rollout], as_rollout: bool
+) -> None:
     text = rollouts[0] if as_rollout else TEXT
     ids = list(rollouts[0].all_ids) if as_rollout else host.encode(TEXT)
     x = capture(host, [text], [coder.site], progress=False).at(coder.site)
@@ -154,7 +160,10 @@ def test_token_frame_marks_slips_onsets_and_authors(host: Host) -> None:
     ids = tuple(host.encode("w1 w2 w3 w4 . w5"))
     environment = (False, True, False, True, False, False)
     rollout = Rollout(Problem("p", "", ""), 0, (7, 8), ids, environment, (True,) + (False,) * 5, "eos", "")
-    wrong, right = Sentence("step", 0, 3, value_at=1, correct=False), Sentence("check", 3, 6, value_at=3, correct=True)
+    wrong, right = (
+        Sentence("step", 0, 3, value_at=1, correct=False),
+        Sentence("check", 3, 6, value_at=3, correct=True),
+    )
     frame = token_frame("p", Trace(rollout, (wrong, right), ()), host, {"f": np.arange(6.0)})
     assert frame.slip.tolist() == [False, True, False, False, False, False]
     assert frame.onset.tolist() == ["step", "", "", "check", "", ""]

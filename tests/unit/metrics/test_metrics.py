@@ -1,4 +1,5 @@
-"""Every metric on what comes next equals its definition on plain Hugging Face logits, and never reads nothing."""
+"""Every metric on what comes next equals its definition on plain Hugging Face logits, and never reads
+nothing."""
 
 from __future__ import annotations
 
@@ -64,7 +65,9 @@ def test_logit_diff_is_the_difference_of_two_logits_the_same_pair_for_all_or_one
 
 
 @pytest.mark.parametrize(
-    "onset", [["w7", "w8"], ["w7", "w8 w9"], ["w7 w1", "w7 w2 w3", "w4", "w5"]], ids=["tokens", "mixed", "shared start"]
+    "onset",
+    [["w7", "w8"], ["w7", "w8 w9"], ["w7 w1", "w7 w2 w3", "w4", "w5"]],
+    ids=["tokens", "mixed", "shared start"],
 )
 def test_onset_log_odds_are_those_of_the_summed_probability(onset: list[str]) -> None:
     found = measured(onset_log_odds(SOFT, onset), SOFT)
@@ -92,7 +95,10 @@ def test_onset_log_odds_of_a_certain_model_are_finite_and_so_is_their_gradient()
         metric = onset_log_odds(HOST, [(likely,), *extra])
         asked = questions(HOST, texts_of(HOST, [text], {}), metric)
         tails = [
-            [forward(HOST, [row.ids]).logits[0][-q.tail(i) :].requires_grad_() for i, row in enumerate(q.rows)]
+            [
+                forward(HOST, [row.ids]).logits[0][-q.tail(i) :].requires_grad_()
+                for i, row in enumerate(q.rows)
+            ]
             for q in asked
         ]
         value = read(metric, asked, tails)
@@ -133,7 +139,9 @@ def test_next_token_kl_compares_with_a_clean_run_and_is_stationary_there() -> No
 
 
 def test_a_metric_finds_its_own_entry_by_the_number_of_the_text() -> None:
-    metric = answer_likelihood(HOST, ["w7", "w1", "w2"], distractors=[["w3"], ["w4", "w5"], ["w6"]], against="mean")
+    metric = answer_likelihood(
+        HOST, ["w7", "w1", "w2"], distractors=[["w3"], ["w4", "w5"], ["w6"]], against="mean"
+    )
     texts = texts_of(HOST, TEXTS, {})
     asked = questions(HOST, texts, metric)
     tails = [[forward(HOST, [text.ids]).logits[0][-1:]] for text in texts]
@@ -197,7 +205,12 @@ def test_a_metric_made_for_other_texts_is_refused_by_the_run() -> None:
 
 
 def test_the_registry_lists_them() -> None:
-    assert {"logit_diff", "onset_log_odds", "answer_likelihood", "next_token_kl", "behaviour_rate", "accuracy"} <= set(
-        metrics.kinds()
-    )
+    assert {
+        "logit_diff",
+        "onset_log_odds",
+        "answer_likelihood",
+        "next_token_kl",
+        "behaviour_rate",
+        "accuracy",
+    } <= set(metrics.kinds())
     assert metrics.get("logit_diff") is logit_diff

@@ -10,7 +10,7 @@ from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.metrics import accuracy, behaviour_rate
 from reasonmech.rollout import Rollouts
 from reasonmech.tasks import grade, parse
-from tests.unit.chain_text import CAREFUL, CARELESS, GUESS, rollout
+from tests.unit.tasks.chain_text import CAREFUL, CARELESS, GUESS, rollout
 
 ROLLOUTS = Rollouts([rollout(text) for text in (CAREFUL, CARELESS, GUESS)], task="chain")
 

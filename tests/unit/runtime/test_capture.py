@@ -26,7 +26,9 @@ TEXTS = [" ".join(f"w{(7 * i + 3 * j) % 50}" for j in range(1 + (5 * i) % 13)) f
 
 def rollout(number: int, prompt: tuple[int, ...], ids: tuple[int, ...]) -> Rollout:
     environment = tuple(i % 3 == 1 for i in range(len(ids)))
-    return Rollout(Problem(f"p/{number}", "", ""), 0, prompt, ids, environment, (False,) * len(ids), "eos", "")
+    return Rollout(
+        Problem(f"p/{number}", "", ""), 0, prompt, ids, environment, (False,) * len(ids), "eos", ""
+    )
 
 
 ROLLOUTS = [rollout(0, (6, 7, 8), (9, 10, 11, 12)), rollout(1, (6,), (20, 21)), rollout(2, (30, 31), (32,))]
@@ -38,8 +40,23 @@ def test_the_index_says_whose_token_each_row_is() -> None:
     assert acts.index["position"].tolist() == [0, 1, 2, 3, 4, 5, 6, 0, 1, 2, 0, 1, 2]
     assert acts.index["token"].tolist() == [6, 7, 8, 9, 10, 11, 12, 6, 20, 21, 30, 31, 32]
     assert acts.index["problem"].tolist()[-4:] == ["p/1", "p/2", "p/2", "p/2"]
-    assert acts.index["generated"].tolist() == [False] * 3 + [True] * 4 + [False, True, True, False, False, True]
-    assert acts.index["by_environment"].tolist() == [*[False] * 4, True, *[False] * 4, True, False, False, False]
+    assert acts.index["generated"].tolist() == [False] * 3 + [True] * 4 + [
+        False,
+        True,
+        True,
+        False,
+        False,
+        True,
+    ]
+    assert acts.index["by_environment"].tolist() == [
+        *[False] * 4,
+        True,
+        *[False] * 4,
+        True,
+        False,
+        False,
+        False,
+    ]
     assert acts.n_tokens == len(acts.at("resid_pre.1")) == 13
 
 
@@ -48,7 +65,9 @@ def test_labelled_rows_are_found_and_missing_ones_refused() -> None:
 
     def labels(rollouts: list[int], positions: list[int]) -> Labels:
         n = len(rollouts)
-        return Labels("x", "recognises", np.array(rollouts), np.array(positions), np.ones(n, bool), np.array(["p"] * n))
+        return Labels(
+            "x", "recognises", np.array(rollouts), np.array(positions), np.ones(n, bool), np.array(["p"] * n)
+        )
 
     rows = acts.rows("resid_post.2", labels([1, 0, 2], [2, 6, 0]))
     assert torch.equal(rows, acts.at("resid_post.2")[[9, 6, 10]])
@@ -91,7 +110,9 @@ def test_a_dtype_that_does_not_hold_activations_is_refused(dtype: torch.dtype) -
 def test_a_token_that_the_model_does_not_have_is_named(token: int, tmp_path: Path) -> None:
     """Rollouts of a model with a larger vocabulary."""
     for out in (None, tmp_path / "store"):
-        with pytest.raises(DataError, match=rf"token {token} at position 3 of text 0 \(p/7\)[\s\S]*0 \.\. 63"):
+        with pytest.raises(
+            DataError, match=rf"token {token} at position 3 of text 0 \(p/7\)[\s\S]*0 \.\. 63"
+        ):
             capture(tiny_host(), [rollout(7, (6, 7), (8, token))], SITES, out=out, progress=False)
 
 
@@ -107,7 +128,9 @@ def test_layers_above_the_last_site_do_not_run_and_no_hook_stays() -> None:
     assert ran == [0, 0, 1]
     with pytest.raises(DataError):
         capture(host, ["w1", ""], SITES, progress=False)
-    assert hooks == [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in host.model.modules()]
+    assert hooks == [
+        len(module._forward_hooks) + len(module._forward_pre_hooks) for module in host.model.modules()
+    ]
 
 
 def test_nan_names_site_problem_and_position() -> None:
@@ -116,7 +139,9 @@ def test_nan_names_site_problem_and_position() -> None:
         host.model.get_input_embeddings().weight[21] = torch.nan
     with pytest.raises(NonFiniteError, match=r"resid_pre\.0 .* problem 'p/1' at position 2"):
         capture(host, ROLLOUTS, ["resid_pre.0"], progress=False)
-    with pytest.raises(NonFiniteError, match=r"resid_post\.0 .* problem 'p/1'"):  # attention has spread it over the row
+    with pytest.raises(
+        NonFiniteError, match=r"resid_post\.0 .* problem 'p/1'"
+    ):  # attention has spread it over the row
         capture(host, ROLLOUTS, ["resid_post.0"], progress=False)
 
 

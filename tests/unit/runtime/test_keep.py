@@ -20,7 +20,7 @@ from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
 from reasonmech.runtime import Activations, Keep, TopCodes, capture
 from reasonmech.testing import tiny_coder, tiny_host
-from tests.unit.chain_text import CAREFUL, CARELESS, trace
+from tests.unit.tasks.chain_text import CAREFUL, CARELESS, trace
 
 SITE = "resid_post.2"
 
@@ -29,7 +29,14 @@ def rollout(number: int) -> Rollout:
     ids = tuple(10 + (7 * number + 3 * j) % 40 for j in range(3 + number % 5))
     n = len(ids)
     return Rollout(
-        Problem(f"p/{number % 4}", "", ""), 0, (6, 7, 8)[: 1 + number % 3], ids, (False,) * n, (False,) * n, "eos", ""
+        Problem(f"p/{number % 4}", "", ""),
+        0,
+        (6, 7, 8)[: 1 + number % 3],
+        ids,
+        (False,) * n,
+        (False,) * n,
+        "eos",
+        "",
     )
 
 
@@ -81,7 +88,12 @@ def test_chosen_tokens_are_those_of_the_whole_capture(name: str, stored: bool, t
     chosen = WHOLE.index.iloc[rows[::3]]
     n = len(chosen)
     labels = Labels(
-        "x", "recognises", chosen.rollout.to_numpy(), chosen.position.to_numpy(), np.ones(n, bool), np.array(["p"] * n)
+        "x",
+        "recognises",
+        chosen.rollout.to_numpy(),
+        chosen.position.to_numpy(),
+        np.ones(n, bool),
+        np.array(["p"] * n),
     )
     assert_near(acts.rows(SITE, labels), WHOLE.rows(SITE, labels))
     left_out = WHOLE.index.drop(index=rows).iloc[0]
@@ -107,7 +119,9 @@ def test_texts_of_which_nothing_is_kept_do_not_run() -> None:
 def test_what_is_not_kept_may_be_infinite() -> None:
     host = tiny_host()
     with torch.no_grad():
-        host.model.get_input_embeddings().get_parameter("weight")[6] = torch.nan  # the first token of every prompt
+        host.model.get_input_embeddings().get_parameter("weight")[6] = (
+            torch.nan
+        )  # the first token of every prompt
     with pytest.raises(NonFiniteError, match="at position 0"):
         capture(host, ROLLOUTS, ["resid_pre.0"], progress=False)
     acts = capture(host, ROLLOUTS, ["resid_pre.0"], keep=Keep(~prompt(stop=1)), progress=False)
@@ -119,7 +133,9 @@ def test_a_choice_that_names_nothing_or_a_label_nobody_gives_is_refused(tmp_path
         with pytest.raises(DataError, match="no token of any text"):
             capture(HOST, ROLLOUTS, [SITE], keep=Keep(generated(start=99)), out=out, progress=False)
         with pytest.raises(UnknownNameError, match=r"label 'even'.*\n.*odd, third=\.\.\."):
-            capture(HOST, ROLLOUTS, [SITE], keep=Keep(labelled("even"), columns=parity), out=out, progress=False)
+            capture(
+                HOST, ROLLOUTS, [SITE], keep=Keep(labelled("even"), columns=parity), out=out, progress=False
+            )
     with pytest.raises(UnknownNameError, match="none registered"):
         capture(HOST, ROLLOUTS, [SITE], keep=Keep(labelled("odd")), progress=False)
     with pytest.raises(DataError, match="it has 4"):
@@ -130,7 +146,9 @@ def test_a_choice_that_names_nothing_or_a_label_nobody_gives_is_refused(tmp_path
 
 
 def columns_of(values: Mapping[str, np.ndarray]) -> Keep:
-    return Keep(columns=lambda number, text: values if number == 1 else {"a": np.zeros(len(text.all_ids), dtype=bool)})  # pyright: ignore[reportAttributeAccessIssue]
+    return Keep(
+        columns=lambda number, text: values if number == 1 else {"a": np.zeros(len(text.all_ids), dtype=bool)}
+    )  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_columns_fit_their_texts(tmp_path: Path) -> None:
@@ -139,8 +157,14 @@ def test_columns_fit_their_texts(tmp_path: Path) -> None:
         "short": ({"a": np.zeros(n - 1, dtype=bool)}, f"{n - 1} values of type bool for {n} tokens"),
         "taken": ({"token": np.zeros(n, dtype=int)}, "column 'token'"),
         "floats": ({"a": np.zeros(n)}, "type float64"),
-        "other names": ({"b": np.zeros(n, dtype=bool)}, r"text 1 has columns b \(bool\), those before it a \(bool\)"),
-        "another type": ({"a": np.zeros(n, dtype=int)}, r"text 1 has columns a \(int64\), those before it a \(bool\)"),
+        "other names": (
+            {"b": np.zeros(n, dtype=bool)},
+            r"text 1 has columns b \(bool\), those before it a \(bool\)",
+        ),
+        "another type": (
+            {"a": np.zeros(n, dtype=int)},
+            r"text 1 has columns a \(int64\), those before it a \(bool\)",
+        ),
         "no strings": ({"a": np.array([None] * n, dtype=object)}, r"column 'a' of text 1 .* type object"),
     }.values():
         for out in (None, tmp_path / "s"):
@@ -149,7 +173,9 @@ def test_columns_fit_their_texts(tmp_path: Path) -> None:
 
 
 def test_a_column_may_be_a_list() -> None:
-    keep = Keep(columns=lambda number, text: {"a": [True] * len(text.all_ids), "b": ["x"] * len(text.all_ids)})  # pyright: ignore
+    keep = Keep(
+        columns=lambda number, text: {"a": [True] * len(text.all_ids), "b": ["x"] * len(text.all_ids)}
+    )  # pyright: ignore
     acts = capture(HOST, ROLLOUTS, [SITE], keep=keep, progress=False)
     assert acts.index["a"].to_numpy().all() and set(acts.index["b"]) == {"x"}
 
@@ -178,7 +204,11 @@ def test_the_traces_say_sentence_kind_opportunity_and_onset() -> None:
     traces = [trace(CAREFUL), trace(CARELESS)]
     columns = TraceColumns(traces, ("backtrack", "check"))
     acts = capture(
-        chain_host(), [t.rollout for t in traces], ["resid_post.1"], keep=Keep(columns=columns), progress=False
+        chain_host(),
+        [t.rollout for t in traces],
+        ["resid_post.1"],
+        keep=Keep(columns=columns),
+        progress=False,
     )
     frame = acts.index
     for number, found in enumerate(traces):
@@ -240,7 +270,9 @@ def test_k_that_holds_every_active_feature_loses_nothing(tmp_path: Path) -> None
     acts = capture(HOST, ROLLOUTS, [SITE], keep=keep, out=tmp_path / "s", dtype=torch.float16, progress=False)
     assert acts.codes()[1].dtype == torch.float16
     expected = DENSE[torch.tensor(WHOLE.index["generated"].to_numpy(copy=True))]
-    torch.testing.assert_close(acts.features(list(range(CODER.d_sae))).float(), expected, atol=1e-3, rtol=1e-3)
+    torch.testing.assert_close(
+        acts.features(list(range(CODER.d_sae))).float(), expected, atol=1e-3, rtol=1e-3
+    )
 
 
 def test_no_feature_is_no_column() -> None:

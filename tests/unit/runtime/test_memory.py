@@ -8,11 +8,11 @@ import torch
 
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import Direction, above, at, prompt, steer
-from reasonmech.runtime.capture import capture
-from reasonmech.runtime.cells import Cell, run_cells
-from reasonmech.runtime.decode import Decode
+from reasonmech.runtime.activations.capture import capture
+from reasonmech.runtime.batched.cells import Cell, run_cells
+from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.forward import forward, texts_of
-from reasonmech.runtime.generate import generate
 from reasonmech.runtime.memory import halving, is_out_of_memory
 from reasonmech.runtime.readout import Reading
 from reasonmech.testing import tiny_host
@@ -22,7 +22,8 @@ TEXTS = [f"w{i + 1} w2 . w{2 * i + 3}" for i in range(9)]
 
 @contextmanager
 def room_for(host: Host, rows: int) -> Iterator[list[int]]:
-    """Passes of more rows than this fail in the third block: after hooks have fired, before the pass is done."""
+    """Passes of more rows than this fail in the third block: after hooks have fired, before the pass is
+    done."""
     sizes: list[int] = []
 
     def fail(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
@@ -38,7 +39,9 @@ def room_for(host: Host, rows: int) -> Iterator[list[int]]:
 
 
 def plan(host: Host) -> list:
-    vector = Direction.along(torch.randn(host.d_model, generator=torch.Generator().manual_seed(0)), "resid_post.0")
+    vector = Direction.along(
+        torch.randn(host.d_model, generator=torch.Generator().manual_seed(0)), "resid_post.0"
+    )
     return [steer(vector, 3.0, where=prompt(1), when=above(vector, 0.0))]
 
 
@@ -103,5 +106,7 @@ def test_what_does_not_fit_alone_and_what_is_another_error_is_raised() -> None:
 
     with pytest.raises(RuntimeError, match="shapes differ"):
         halving([1, 2, 3], bug, what="item")
-    assert is_out_of_memory(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"))
+    assert is_out_of_memory(
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+    )
     assert not is_out_of_memory(ValueError("allocate memory"))

@@ -1,4 +1,5 @@
-"""A store on disk: what it verifies, what it refuses, what a full disk leaves, and how it is read for training."""
+"""A store on disk: what it verifies, what it refuses, what a full disk leaves, and how it is read for
+training."""
 
 from __future__ import annotations
 
@@ -22,9 +23,9 @@ from reasonmech.interventions import prompt
 from reasonmech.labels import Labels
 from reasonmech.paths import only_writer
 from reasonmech.runtime import Activations, Keep, capture, estimate_capture, resampled
-from reasonmech.runtime.storing import writing as store_module
-from reasonmech.runtime.storing.files import in_bytes, told_when_full
-from reasonmech.runtime.storing.shards import MemoryShard
+from reasonmech.runtime.activations import writing as store_module
+from reasonmech.runtime.activations.files import in_bytes, told_when_full
+from reasonmech.runtime.activations.shards import MemoryShard
 from reasonmech.testing import tiny_host, tiny_tokenizer
 
 SITE = "resid_post.2"
@@ -38,7 +39,9 @@ def stored(folder: Path, **changed: object) -> Activations:
 
 def test_a_store_is_readable_without_this_library(tmp_path: Path) -> None:
     acts = stored(tmp_path)
-    names = sorted(path.relative_to(tmp_path / "store").as_posix() for path in (tmp_path / "store").rglob("*.*"))
+    names = sorted(
+        path.relative_to(tmp_path / "store").as_posix() for path in (tmp_path / "store").rglob("*.*")
+    )
     numbers = range(len(acts.shards))
     assert len(numbers) > 3
     files = [*(f"acts-{i:05d}.safetensors" for i in numbers), *(f"index/{i:05d}.parquet" for i in numbers)]
@@ -111,7 +114,9 @@ def test_a_partial_store_of_another_capture_is_named_for_what_differs(tmp_path: 
     plan = (tmp_path / "store.partial" / "plan.json").read_bytes()
     host, changes = tiny_host(), {"dtype": torch.float16}
     for expected, given in {
-        "another model": lambda: capture(tiny_host(seed=1), TEXTS, [SITE], out=tmp_path / "store", keep=SMALL),
+        "another model": lambda: capture(
+            tiny_host(seed=1), TEXTS, [SITE], out=tmp_path / "store", keep=SMALL
+        ),
         "another tokenizer": lambda: capture(
             Host(host.model, tiny_tokenizer(60), name="x"), TEXTS, [SITE], out=tmp_path / "store", keep=SMALL
         ),
@@ -194,7 +199,9 @@ def test_a_full_disk_leaves_what_is_written_and_says_what_is_missing(
     whole = into("whole", tiny_host())
     assert whole.shards[2].values()[SITE].nbytes > 14_000 > whole.shards[1].values()[SITE].nbytes
     partial.mkdir()
-    (partial / "plan.json").write_bytes((tmp_path / "whole" / "plan.json").read_bytes())  # a kill right after it
+    (partial / "plan.json").write_bytes(
+        (tmp_path / "whole" / "plan.json").read_bytes()
+    )  # a kill right after it
     missing = in_bytes(sum(shard.values()[SITE].nbytes for shard in whole.shards[2:]))
     says = rf"the disk is full: 2 of {len(whole.shards)} shards .* stay valid; {missing} are missing"
     with full(partial), pytest.raises(OutputError, match=says):
@@ -223,7 +230,9 @@ def test_another_failure_to_write_is_not_called_a_full_disk(tmp_path: Path) -> N
         raise full
 
 
-def test_a_capture_that_cannot_fit_is_refused_before_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_capture_that_cannot_fit_is_refused_before_it_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(store_module, "free_at", lambda path: 1000)
     host = tiny_host()
     with counted(host) as rows, pytest.raises(OutputError, match=r"and 1 kB are free: .* kB are missing"):
@@ -236,7 +245,10 @@ def test_a_capture_that_cannot_fit_is_refused_before_it_runs(tmp_path: Path, mon
 
 def test_two_captures_into_one_store_do_not_mix(tmp_path: Path) -> None:
     (tmp_path / "store.partial").mkdir()
-    with only_writer(tmp_path / "store.partial"), pytest.raises(OutputError, match="another process is writing"):
+    with (
+        only_writer(tmp_path / "store.partial"),
+        pytest.raises(OutputError, match="another process is writing"),
+    ):
         stored(tmp_path)
     assert len(stored(tmp_path)) == sum(len(text.split()) for text in TEXTS)
 
@@ -271,7 +283,9 @@ def test_what_a_power_cut_emptied_is_computed_again_or_named(tmp_path: Path) -> 
         stored(tmp_path / "b")
 
 
-def test_a_store_is_found_from_another_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_is_found_from_another_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stored(tmp_path)
     monkeypatch.chdir(tmp_path)
     acts = Activations.load("store")
@@ -302,7 +316,9 @@ def test_a_save_that_fails_promises_no_more_than_it_keeps(tmp_path: Path) -> Non
     assert Activations.load(tmp_path / "copy").index.equals(acts.index)
 
 
-def test_the_estimate_is_what_the_store_then_takes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_estimate_is_what_the_store_then_takes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     texts = TEXTS * 20
     told = estimate_capture(tiny_host(), texts, [SITE, "resid_post.0"], out=tmp_path / "store", batch_size=16)
     acts = capture(tiny_host(), texts, [SITE, "resid_post.0"], out=tmp_path / "store", batch_size=16)
@@ -334,7 +350,9 @@ def test_counting_and_verifying_show_progress(tmp_path: Path, capsys: pytest.Cap
     for progress in (True, False):
         interrupted(tmp_path / str(progress))
         capsys.readouterr()
-        capture(tiny_host(), TEXTS, [SITE], out=tmp_path / str(progress) / "store", keep=SMALL, progress=progress)
+        capture(
+            tiny_host(), TEXTS, [SITE], out=tmp_path / str(progress) / "store", keep=SMALL, progress=progress
+        )
         shown = capsys.readouterr().err
         assert ("count" in shown) == ("verify" in shown) == progress and bool(shown) == progress
 
@@ -351,7 +369,9 @@ def big(tmp_path_factory: pytest.TempPathFactory) -> Activations:
     """6000 tokens in several shards, some runs of 1024 in each."""
     texts = [" ".join(f"w{(7 * i + j) % 50}" for j in range(20)) for i in range(300)]
     out = tmp_path_factory.mktemp("big") / "store"
-    return capture(tiny_host(), texts, [SITE, "resid_pre.0"], out=out, keep=Keep(shard_tokens=2500), progress=False)
+    return capture(
+        tiny_host(), texts, [SITE, "resid_pre.0"], out=out, keep=Keep(shard_tokens=2500), progress=False
+    )
 
 
 @pytest.mark.parametrize("buffer", [10, 1500, 10**6])
@@ -392,8 +412,12 @@ def test_a_store_streams_as_memory_does(big: Activations) -> None:
     memory = capture(tiny_host(), texts, [SITE], progress=False)
     expected = list(memory.stream(SITE, batch_size=64, seed=0, epochs=2, buffer=1500))
     values = memory.at(SITE)
-    torch.testing.assert_close(big.at(SITE), values, atol=1e-5, rtol=0)  # other texts beside a row round differently
-    for one, other in zip(big.stream(SITE, batch_size=64, seed=0, epochs=2, buffer=1500), expected, strict=True):
+    torch.testing.assert_close(
+        big.at(SITE), values, atol=1e-5, rtol=0
+    )  # other texts beside a row round differently
+    for one, other in zip(
+        big.stream(SITE, batch_size=64, seed=0, epochs=2, buffer=1500), expected, strict=True
+    ):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=0)
 
 
@@ -402,7 +426,11 @@ def test_a_stream_with_room_for_everything_is_a_uniform_shuffle(big: Activations
     index = {}
     for i, row in enumerate(big.at(SITE)):
         index.setdefault(row.numpy().tobytes(), i)
-    order = [index[row.numpy().tobytes()] for b in big.stream(SITE, batch_size=64, seed=0, buffer=10**6) for row in b]
+    order = [
+        index[row.numpy().tobytes()]
+        for b in big.stream(SITE, batch_size=64, seed=0, buffer=10**6)
+        for row in b
+    ]
     distance = np.abs(np.diff(order)).mean()
     largest = max(order)
     assert 0.3 * largest < distance < 0.37 * largest
@@ -437,13 +465,17 @@ def test_a_store_of_the_first_format_is_refused(tmp_path: Path) -> None:
 
 def labels(rollouts: list[int], positions: list[int]) -> Labels:
     n = len(rollouts)
-    return Labels("x", "recognises", np.array(rollouts), np.array(positions), np.ones(n, bool), np.array(["p"] * n))
+    return Labels(
+        "x", "recognises", np.array(rollouts), np.array(positions), np.ones(n, bool), np.array(["p"] * n)
+    )
 
 
 def test_labels_find_their_rows_across_shards(big: Activations) -> None:
     wanted = labels([299, 0, 150], [3, 19, 7])
     assert big.rows_of(wanted).tolist() == [299 * 20 + 3, 19, 150 * 20 + 7]
-    with pytest.raises(DataError, match=r"label 1 of 'x' .* position 20 of rollout 4, .* and so do 1 more of 3"):
+    with pytest.raises(
+        DataError, match=r"label 1 of 'x' .* position 20 of rollout 4, .* and so do 1 more of 3"
+    ):
         big.rows(SITE, labels([0, 4, 300], [0, 20, 0]))
 
 

@@ -12,8 +12,8 @@ Weighted = tuple[float, bool]
 class Enumerator:
     """Walks all solutions of one problem; values are digits, and right means equal to the digit that is owed.
 
-    `onset` and `execution` are pairs (base, thinking): in every sentence the second has its say with probability
-    `shares`, which is branched on here and mixed nowhere.
+    `onset` and `execution` are pairs (base, thinking): in every sentence the second has its say with
+    probability `shares`, which is branched on here and mixed nowhere.
     """
 
     def __init__(
@@ -26,7 +26,9 @@ class Enumerator:
     ) -> None:
         self.onset, self.execution, self.world = onset, execution, world
         self.onset_turns = [(p, h) for p, h in zip((1 - shares[0], shares[0]), onset, strict=True) if p]
-        self.execution_turns = [(p, s) for p, s in zip((1 - shares[1], shares[1]), execution, strict=True) if p]
+        self.execution_turns = [
+            (p, s) for p, s in zip((1 - shares[1], shares[1]), execution, strict=True) if p
+        ]
 
     def accuracy(self) -> float:
         return sum(self.solve(items) for items in self.world.items) / len(self.world.items)
@@ -53,7 +55,9 @@ class Enumerator:
                         for rest, correct in self.walk(items, after, sentences=sentences + 1):
                             yield p * q * rest, correct
 
-    def decide(self, hazards: Hazards, items: int, written: tuple[tuple[str, int], ...]) -> Iterator[tuple[float, str]]:
+    def decide(
+        self, hazards: Hazards, items: int, written: tuple[tuple[str, int], ...]
+    ) -> Iterator[tuple[float, str]]:
         serious = [said for said in written if said[0] != "uncertain"]
         last, value = serious[-1] if serious else ("", 0)
         offers = []

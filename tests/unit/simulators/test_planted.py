@@ -21,7 +21,8 @@ from reasonmech.simulators import (
 PLANTED = one_of_each()
 NAMES = [feature.name for feature in PLANTED.features]
 TRUTH = {row.name: row for row in planted_truth(PLANTED)}
-TOO_FAR = 3.5  # standard errors: 10 features x 4 figures are compared, and 3 would be passed by chance in 1 of 10 runs
+# standard errors: 10 features x 4 figures are compared, and 3 would be passed by chance in 1 of 10 runs
+TOO_FAR = 3.5
 
 
 def by_text(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +51,8 @@ def test_rates_are_those_worked_out_by_hand() -> None:
     cue = 0.15 * on + 0.03 * (1 - on)
     fired = {
         "cue 0": cue / 4 + 0.02 * (1 - cue / 4),
-        "any cue": 0.98 * (0.95 * cue * 3 / 4 + 0.02 * (1 - cue)),  # its twin leaks in 0.02, and has all of cue 0
+        "any cue": 0.98
+        * (0.95 * cue * 3 / 4 + 0.02 * (1 - cue)),  # its twin leaks in 0.02, and has all of cue 0
         "token": 0.02 + 0.93 * cue,
         "context": 0.02 + 0.93 * on,
         "conjunctive": 0.02 + 0.93 * 0.15 * on,
@@ -81,7 +83,9 @@ def test_no_readout_of_the_same_reading_has_less_noise() -> None:
         assert (((others * PLANTED.noise_std) ** 2).sum(axis=1) > least).all()
 
 
-@pytest.mark.parametrize("name", ["token", "any cue", "context", "conjunctive", "position", "dense", "dormant"])
+@pytest.mark.parametrize(
+    "name", ["token", "any cue", "context", "conjunctive", "position", "dense", "dormant"]
+)
 def test_auroc_agrees_with_enumeration(texts: PlantedTexts, name: str) -> None:
     values, few = texts.activations[..., NAMES.index(name)], slice(0, 1000)
     problem = np.repeat(np.arange(1000), values.shape[1])
@@ -206,7 +210,9 @@ def test_effects_of_cells_are_those_of_their_kind() -> None:
     assert truth.context_effect[at["context"]] == pytest.approx(gain)
     assert truth.interaction[at["conjunctive"]] == pytest.approx(gain)
     assert truth.placebo_effect[at["insertion"]] == pytest.approx(gain)
-    assert truth.token_effect[at["insertion"]] == pytest.approx(gain)  # what a 2x2 without placebo takes for a token
+    assert truth.token_effect[at["insertion"]] == pytest.approx(
+        gain
+    )  # what a 2x2 without placebo takes for a token
     assert truth.placebo_effect[at["token"]] == pytest.approx(0.0, abs=1e-12)
 
 
@@ -216,7 +222,11 @@ def test_cells_are_paired_texts_that_differ_where_they_should() -> None:
         absent, cue, placebo = (cells.texts[behaviour, inserted].places for inserted in INSERTED)
         slot = cells.slot[behaviour]
         assert np.array_equal(slot, cells.slot[True])  # matched
-        assert (absent.token >= 4).all() and (cue.token[n, slot] < 4).all() and (placebo.token[n, slot] >= 4).all()
+        assert (
+            (absent.token >= 4).all()
+            and (cue.token[n, slot] < 4).all()
+            and (placebo.token[n, slot] >= 4).all()
+        )
         before = np.arange(48) < slot[:, None]
         after = np.arange(47) >= slot[:, None]
         for other in (cue, placebo):
@@ -226,7 +236,9 @@ def test_cells_are_paired_texts_that_differ_where_they_should() -> None:
         assert not absent.disfluent.any()
         assert (absent.context[n, slot] == behaviour).all()
     neutral = cells.texts[False, "absent"].places
-    assert np.array_equal(neutral.token, cells.texts[True, "absent"].places.token) and not neutral.context.any()
+    assert (
+        np.array_equal(neutral.token, cells.texts[True, "absent"].places.token) and not neutral.context.any()
+    )
     early = planted_cells(PLANTED, n=200, seed=3, position_matched=False)
     assert early.slot[False].mean() < early.slot[True].mean() - 5
     assert cells.residual(behaviour=True, inserted="cue").shape == (200, 64)
@@ -251,7 +263,11 @@ TOKEN = PlantedFeature("a", "token")
         (lambda: PlantedFeature("a", "token", rate=2.0), DataError, "rate=2.0"),
         (lambda: PlantedFeature("a", "token", strength=0.0), DataError, "strength 0.0"),
         (lambda: PlantedDictionary((TOKEN, TOKEN)), DuplicateNameError, "'a'"),
-        (lambda: PlantedDictionary((PlantedFeature("b", "absorbed", twin="a"), TOKEN)), UnknownNameError, "twin 'a'"),
+        (
+            lambda: PlantedDictionary((PlantedFeature("b", "absorbed", twin="a"), TOKEN)),
+            UnknownNameError,
+            "twin 'a'",
+        ),
         (lambda: PlantedDictionary((PlantedFeature("a", "token", cues=(9,)),)), DataError, "0 to 3"),
         (lambda: one_of_each(d_model=8), DataError, "10 features in 8"),
         (lambda: PlantedDictionary((TOKEN,), noise=0.0), DataError, "noise 0.0"),

@@ -55,7 +55,9 @@ def test_paths_with_hedges_and_cut_offs() -> None:
 @pytest.mark.parametrize("cell", CELLS)
 def test_spliced_draws_agree_with_all_paths_within_3_standard_errors(cell: str) -> None:
     onset, executor = CELLS[cell]
-    drawn = simulate(PAIR.spliced(onset=onset, executor=executor), SMALL, problems=40_000, seed=3).correct[:, 0]
+    drawn = simulate(PAIR.spliced(onset=onset, executor=executor), SMALL, problems=40_000, seed=3).correct[
+        :, 0
+    ]
     truth = written_out((onset, executor), SMALL)
     assert abs(drawn.mean() - truth) < 3 * np.sqrt(truth * (1 - truth) / len(drawn))
 
@@ -122,7 +124,12 @@ def test_keyed_chance_is_uniform_and_uncorrelated() -> None:
     other = draw(row_keys(0, "b", problems=400, samples=5)[..., None], np.arange(50))
     counts = np.histogram(first, bins=20, range=(0, 1))[0]
     assert ((counts - 5000) ** 2 / 5000).sum() < 43.8  # chi-square with 19 degrees of freedom, p = 0.001
-    pairs = [(first, other), (first[:-1], first[1:]), (first[:, 1:], first[:, :-1]), (first[..., 1:], first[..., :-1])]
+    pairs = [
+        (first, other),
+        (first[:-1], first[1:]),
+        (first[:, 1:], first[:, :-1]),
+        (first[..., 1:], first[..., :-1]),
+    ]
     for a, b in pairs:
         assert abs(np.corrcoef(a.ravel(), b.ravel())[0, 1]) < 4 / np.sqrt(a.size)
 
@@ -168,5 +175,7 @@ def test_replicates_have_seeds_of_their_own() -> None:
     assert len(set(seeds)) == 50
     assert seeds[:20] == list(simulators.replicates(lambda seed: seed, n=20, seed=1, progress=False))
     assert not set(seeds) & set(simulators.replicates(lambda seed: seed, n=50, seed=2, progress=False))
-    found = simulators.share_of(lambda seed: np.random.default_rng(seed).random() < 0.3, n=400, progress=False)
+    found = simulators.share_of(
+        lambda seed: np.random.default_rng(seed).random() < 0.3, n=400, progress=False
+    )
     assert found.low < 0.3 < found.high < 0.5

@@ -1,4 +1,5 @@
-"""Figures of attribution draw every row, tell groups apart without colour, and stay honest where an interval is not."""
+"""Figures of attribution draw every row, tell groups apart without colour, and stay honest where an interval
+is not."""
 
 from __future__ import annotations
 
@@ -60,7 +61,10 @@ def test_curves_put_located_groups_beside_random_ones_in_order_of_size(curve: pd
     assert all(trace.line.dash == CONTROL.dash for trace in lines if trace.name == "random groups")
     assert [trace.name for trace in lines if trace.showlegend] == ["located", "random groups"]
     assert list(figure.layout.xaxis.ticktext) == ["0", "1", "4"]
-    assert "faithfulness" in figure.layout.annotations[0].text and "error kept" in figure.layout.annotations[0].text
+    assert (
+        "faithfulness" in figure.layout.annotations[0].text
+        and "error kept" in figure.layout.annotations[0].text
+    )
 
 
 def test_an_unbounded_interval_is_not_drawn_as_a_band(curve: pd.DataFrame) -> None:

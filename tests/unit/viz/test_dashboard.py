@@ -23,7 +23,7 @@ from reasonmech.tasks.chain import make_problem
 from reasonmech.tasks.chain.parser import parse
 from reasonmech.testing import tiny_coder
 from reasonmech.viz import Dashboard, Findings, dashboard
-from tests.unit.chain_text import CAREFUL, CARELESS, rollout
+from tests.unit.tasks.chain_text import CAREFUL, CARELESS, rollout
 
 SITE = "resid_post.1"
 VERDICTS = pd.DataFrame(
@@ -31,7 +31,10 @@ VERDICTS = pd.DataFrame(
     columns=["feature", "attempt", "outcome", "reason"],
 )
 CLAIMS = pd.DataFrame(
-    [(3, "C0 the coder fits", "SUPPORTED", "recovers 0.99"), (3, "C1 it detects", "INCONCLUSIVE", "few spans")],
+    [
+        (3, "C0 the coder fits", "SUPPORTED", "recovers 0.99"),
+        (3, "C1 it detects", "INCONCLUSIVE", "few spans"),
+    ],
     columns=["feature", "claim", "verdict", "reason"],
 )
 DOSES = pd.DataFrame(
@@ -56,7 +59,9 @@ def traces() -> list[Trace]:
 def shown(host: Host, traces: list[Trace]) -> Dashboard:
     features = Features(tiny_coder(host, SITE, k=12), (3, 11))
     labels = [label(traces, "check")]
-    return dashboard(features, host, traces=traces, labels=labels, findings=Findings(None, VERDICTS, DOSES, CLAIMS))
+    return dashboard(
+        features, host, traces=traces, labels=labels, findings=Findings(None, VERDICTS, DOSES, CLAIMS)
+    )
 
 
 def test_pages_are_whole_linked_and_load_nothing(shown: Dashboard, tmp_path: Path) -> None:
@@ -72,7 +77,9 @@ def test_pages_are_whole_linked_and_load_nothing(shown: Dashboard, tmp_path: Pat
     assert "&lt;script&gt;alert(1)" in page and page.count("<svg") == 2 and "Logit lens" in page
     assert "What may be said of it" in page and "C1 it detects: INCONCLUSIVE" in index
     assert "dose (multiples of the mean)" in page and "activation units" in page
-    assert page.count('text-anchor="end" font-size="11" fill="#4b5563">1</text>') == 1  # shares up to 1, not up to 0.2
+    assert (
+        page.count('text-anchor="end" font-size="11" fill="#4b5563">1</text>') == 1
+    )  # shares up to 1, not up to 0.2
     assert "tried against it" in page and "What it survived" not in page  # it did not
     other = (out / "feature-11.html").read_text()
     assert other.count("<svg") == 1 and "What may be said" not in other  # no doses, no verdict, no claim
@@ -89,7 +96,9 @@ def test_in_a_notebook_the_same_parts_are_shown_inline(shown: Dashboard) -> None
         shown.page(4)
 
 
-def test_activations_are_captured_where_none_are_given(shown: Dashboard, host: Host, traces: list[Trace]) -> None:
+def test_activations_are_captured_where_none_are_given(
+    shown: Dashboard, host: Host, traces: list[Trace]
+) -> None:
     features = Features(tiny_coder(host, SITE, k=12), (3, 11))
     acts = rm.capture(host, [t.rollout for t in traces], [SITE], progress=False)
     given = rm.dashboard(features, host, traces=traces, acts=acts)
@@ -112,7 +121,9 @@ def test_the_examples_name_their_peak_so_that_nobody_needs_to_hover(shown: Dashb
     assert f"{best['activation']:.3g} at “{str(best['text']).strip()}”" in unescape(page)
 
 
-def test_a_feature_that_only_the_environment_wakes_is_not_called_silent(shown: Dashboard, tmp_path: Path) -> None:
+def test_a_feature_that_only_the_environment_wakes_is_not_called_silent(
+    shown: Dashboard, tmp_path: Path
+) -> None:
     woken = replace(shown.facts[0], rate=0.0, mean_active=0.0, peak=0.0, environment_rate=0.25)
     silent = replace(woken, feature=12, environment_rate=0.0, examples=woken.examples.iloc[:0])
     board = replace(shown, facts=(woken, silent))
@@ -122,7 +133,9 @@ def test_a_feature_that_only_the_environment_wakes_is_not_called_silent(shown: D
     assert "environment only" in index and "never fires" in index
 
 
-def test_the_kind_it_fires_in_most_often_is_not_one_that_was_hardly_seen(shown: Dashboard, tmp_path: Path) -> None:
+def test_the_kind_it_fires_in_most_often_is_not_one_that_was_hardly_seen(
+    shown: Dashboard, tmp_path: Path
+) -> None:
     kinds = pd.DataFrame(
         [("other", 1 / 6, float("nan"), float("nan"), 2.0, 6), ("backtrack", 0.14, 0.11, 0.17, 2.0, 894)],
         columns=["kind", "rate", "low", "high", "mean_active", "n"],

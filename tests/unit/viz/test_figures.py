@@ -1,4 +1,5 @@
-"""Figures draw every row with its interval, tell kinds apart without colour, and need no more than their columns."""
+"""Figures draw every row with its interval, tell kinds apart without colour, and need no more than their
+columns."""
 
 from __future__ import annotations
 
@@ -49,7 +50,12 @@ def found() -> pd.DataFrame:
             value,
         )
         for layer in range(3)
-        for kind, feature, value in (("feature", 4, 0.7), ("feature", 9, 0.6), ("probe", -1, 0.8), ("ceiling", -1, 0.9))
+        for kind, feature, value in (
+            ("feature", 4, 0.7),
+            ("feature", 9, 0.6),
+            ("probe", -1, 0.8),
+            ("ceiling", -1, 0.9),
+        )
     ]
     names = ["behaviour", "mode", "site", "kind", "feature", "unit", "value", "low", "high", "train_value"]
     return pd.DataFrame(rows, columns=names)
@@ -95,9 +101,10 @@ def test_feature_figures_leave_nothing_valued_out(found: pd.DataFrame) -> None:
     assert labels["logistic probe · resid_post.1"] == 0.8
     both = pd.concat([found.assign(source="base"), found.assign(source="thinking", value=found.value - 0.1)])
     labels = {str(y): x for trace in feature_table(both).data for x, y in zip(trace.x, trace.y, strict=True)}
-    assert (labels["feature 4 · resid_post.1 · base"], labels["feature 4 · resid_post.1 · thinking"]) == pytest.approx(
-        (0.7, 0.6)
-    )
+    assert (
+        labels["feature 4 · resid_post.1 · base"],
+        labels["feature 4 · resid_post.1 · thinking"],
+    ) == pytest.approx((0.7, 0.6))
     untested = found.assign(value=found.value.where(found.feature != 9))
     assert sum(len(trace.x) for trace in feature_table(untested).data) == len(found) - 3
 

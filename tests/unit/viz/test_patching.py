@@ -16,7 +16,9 @@ def grid(n_places: int = 3) -> pd.DataFrame:
         for p, value in zip(range(n_places), (0.5, 0.05, -0.8, *[0.3] * 30), strict=False)
     ]
     rows += [("z.1.2", "z", "0", np.nan, -np.inf, np.inf), ("z.1.2", "z", "1", 0.4, np.nan, np.nan)]
-    frame = pd.DataFrame(rows, columns=["site", "kind", "position", "normalised", "normalised_low", "normalised_high"])
+    frame = pd.DataFrame(
+        rows, columns=["site", "kind", "position", "normalised", "normalised_low", "normalised_high"]
+    )
     return frame.assign(metric="logit_diff", unit="logits", direction="noise")
 
 
@@ -26,7 +28,9 @@ def test_cells_keep_their_place_and_only_sure_ones_carry_a_number() -> None:
     assert stream.y == ("0",) and head.y == ("1.2",) and list(stream.x) == ["0", "1", "2"]
     assert np.allclose(stream.z, [[0.5, 0.05, -0.8]])
     assert [list(line) for line in stream.text] == [["0.50", "", "-0.80"]]
-    assert [list(line) for line in head.text] == [["", "0.40", ""]], "one problem has no interval; no value, no number"
+    assert [list(line) for line in head.text] == [["", "0.40", ""]], (
+        "one problem has no interval; no value, no number"
+    )
     assert figure.layout.coloraxis.cmin == -0.8 and figure.layout.coloraxis.cmax == 0.8
     assert "patched from the corrupt one" in figure.layout.title.text
 
@@ -62,5 +66,8 @@ def test_every_part_of_an_effect_is_drawn_with_its_interval() -> None:
     assert [trace.name for trace in figure.data] == ["total", "direct", "indirect"]
     assert len({trace.marker.symbol for trace in figure.data}) == 3
     assert list(figure.data[1].x) == [0.25, 0.5]
-    assert list(figure.data[0].error_x.array) == [0.25, 0.25] and list(figure.data[0].error_x.arrayminus) == [0.5, 0.5]
+    assert list(figure.data[0].error_x.array) == [0.25, 0.25] and list(figure.data[0].error_x.arrayminus) == [
+        0.5,
+        0.5,
+    ]
     assert figure.layout.yaxis.ticktext == ("mlp_out.1 · end", "mlp_out.1 · 0")

@@ -30,7 +30,18 @@ def mean() -> pd.DataFrame:
         for axis, seed, size in (("v", None, 1.0), ("w", None, -2.0), ("random", 0, 0.1), ("random", 1, -0.1))
         for amount in (4.0, 1.0, 2.0)
     ]
-    columns = ["axis", "verb", "amount", "where", "seed", "metric", "unit", "effect", "effect_low", "effect_high"]
+    columns = [
+        "axis",
+        "verb",
+        "amount",
+        "where",
+        "seed",
+        "metric",
+        "unit",
+        "effect",
+        "effect_low",
+        "effect_high",
+    ]
     return pd.DataFrame(rows, columns=columns).astype({"seed": "Int64"})
 
 
@@ -41,7 +52,12 @@ def test_curves_draw_every_axis_with_its_interval_and_controls_apart(mean: pd.Da
     assert [list(line.x) for line in lines] == [[1.0, 2.0, 4.0]] * 8
     assert list(lines[1].y) == [-2.0, -4.0, -8.0]
     assert list(bands[1].y) == [-1.5, -3.5, -7.5, -8.5, -4.5, -2.5]
-    assert [line.line.color for line in lines[:4]] == [MARKS[0].colour, MARKS[1].colour, CONTROL.colour, CONTROL.colour]
+    assert [line.line.color for line in lines[:4]] == [
+        MARKS[0].colour,
+        MARKS[1].colour,
+        CONTROL.colour,
+        CONTROL.colour,
+    ]
     assert [line.name for line in lines if line.showlegend] == ["v", "w", "random"]
     assert {line.marker.symbol for line in lines[:3]} == {MARKS[0].symbol, MARKS[1].symbol, CONTROL.symbol}
 
@@ -50,7 +66,11 @@ def test_a_map_marks_what_its_interval_holds_apart_from_zero(mean: pd.DataFrame)
     figure = sweep_map(mean)
     assert len(figure.data) == 2
     panel = figure.data[0]
-    assert list(panel.y) == ["v", "w", "random · seed 0", "random · seed 1"] and list(panel.x) == ["1", "2", "4"]
+    assert list(panel.y) == ["v", "w", "random · seed 0", "random · seed 1"] and list(panel.x) == [
+        "1",
+        "2",
+        "4",
+    ]
     assert np.array_equal(panel.z[1], [-2.0, -4.0, -8.0])
     assert list(panel.text[1]) == ["-2.00", "-4.00", "-8.00"] and list(panel.text[2]) == ["", "", ""]
     assert figure.layout.coloraxis.cmax == -figure.layout.coloraxis.cmin == 8.0

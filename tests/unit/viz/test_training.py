@@ -20,7 +20,12 @@ def test_each_coder_has_a_line_in_each_panel() -> None:
     configs = {f"{n} wide": CoderConfig(architecture="topk", d_sae=n, **common) for n in (8, 16)}
     coders = list(train_coders(acts, configs, progress=False).values())
     figure = training_curves(coders)
-    assert len(figure.data) == 8 and [trace.showlegend for trace in figure.data[:4]] == [True, False, False, False]
+    assert len(figure.data) == 8 and [trace.showlegend for trace in figure.data[:4]] == [
+        True,
+        False,
+        False,
+        False,
+    ]
     for coder, trace in zip(coders, figure.data[::4], strict=True):
         curve = training_curve(coder)
         assert trace.name == coder.name and len(set(trace.y)) > 1

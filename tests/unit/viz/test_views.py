@@ -66,8 +66,17 @@ def _view(n_values: int = 1, labels: tuple[str, ...] = ("sae/1", "x </script> <b
 
 def _frame() -> pd.DataFrame:
     n = len(NASTY)
-    columns = {"trace": "problem <i>7", "offset": range(n), "text": NASTY, "environment": [False] * (n - 1) + [True]}
-    marks = {"steered": [False, True] + [False] * (n - 2), "onset": ["plan"] + [""] * (n - 1), "slip": [False] * n}
+    columns = {
+        "trace": "problem <i>7",
+        "offset": range(n),
+        "text": NASTY,
+        "environment": [False] * (n - 1) + [True],
+    }
+    marks = {
+        "steered": [False, True] + [False] * (n - 2),
+        "onset": ["plan"] + [""] * (n - 1),
+        "slip": [False] * n,
+    }
     return pd.DataFrame(columns | marks | {"f <1>": np.linspace(0, 2, n), "g": np.zeros(n)})
 
 
@@ -92,12 +101,13 @@ def test_displaying_opens_no_connection(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_what_follows_a_view_is_not_inside_it() -> None:
-    """circuitsvis writes `<div ... />`, which HTML reads as an opening tag: React would erase all that follows."""
+    """circuitsvis writes `<div ... />`, which HTML reads as an opening tag: React would erase all that
+    follows."""
     fragment = _view().fragment
     assert re.search(r'<div id="circuits-vis-[^"]*" style="[^"]*"></div>', fragment)
-    assert fragment.count("<div") == fragment.split("<script")[0].count("</div>") + fragment.split("<script", 1)[
-        1
-    ].count("<div")
+    assert fragment.count("<div") == fragment.split("<script")[0].count("</div>") + fragment.split(
+        "<script", 1
+    )[1].count("<div")
 
 
 def test_a_view_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -151,7 +161,13 @@ def test_a_browser_without_network_draws_the_tokens(tmp_path: Path) -> None:
     path = tmp_path / "look.html"
     path.write_text(_view(2).html.replace("</body>", "<p id='after'>still here</p></body>"), encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP * ~NOTFOUND"]
-    command = [str(CHROMIUM), *flags, "--virtual-time-budget=5000", f"--user-data-dir={tmp_path}/profile", "--dump-dom"]
+    command = [
+        str(CHROMIUM),
+        *flags,
+        "--virtual-time-budget=5000",
+        f"--user-data-dir={tmp_path}/profile",
+        "--dump-dom",
+    ]
     done = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=120, check=True)
     drawn = re.sub(r"<script.*?</script>", "", done.stdout, flags=re.S).replace("&nbsp;", " ")
     for shown in ("&lt;think&gt;", "&lt;/script&gt;", "&lt;img src=x", "still here", "sae/1", "x ‹/script›"):

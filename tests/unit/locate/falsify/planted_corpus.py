@@ -67,7 +67,8 @@ def corpus(n: int = 60, *, seed: int = 0) -> Corpus:
     )
     acts = ExactActivations(torch.from_numpy(flat), index, length)
     rollouts = [
-        Rollout(Problem(f"p{i}", "", ""), 0, tuple(row.tolist()), (), (), (), "eos", "") for i, row in enumerate(token)
+        Rollout(Problem(f"p{i}", "", ""), 0, tuple(row.tolist()), (), (), (), "eos", "")
+        for i, row in enumerate(token)
     ]
     labels = labels_where(texts.places.context)
     return Corpus(acts, labels, rollouts, Search(draws=300))  # pyright: ignore[reportArgumentType]

@@ -14,7 +14,6 @@ from reasonmech.errors import DataError, MismatchError
 from reasonmech.labels import Labels
 from reasonmech.locate import Search
 from reasonmech.locate.falsify import (
-    Asked,
     Baselines,
     Candidates,
     Corpus,
@@ -22,6 +21,7 @@ from reasonmech.locate.falsify import (
     Crossed,
     CrossedText,
     Example,
+    LLMGenerator,
     Residualised,
     TriggerSwap,
     crossed,
@@ -63,7 +63,8 @@ def test_a_token_feature_has_no_residual_and_a_context_feature_keeps_its_own() -
 
 
 def _vocabulary(*, behaves: bool) -> Corpus:
-    """5,000 tokens, of which 400 rare ones go with the behaviour; the feature fires on those, or on the behaviour."""
+    """5,000 tokens, of which 400 rare ones go with the behaviour; the feature fires on those, or on the
+    behaviour."""
     rng = np.random.default_rng(0)
     n, rows = 100, 60
     often = 1 / np.arange(1, 5001)
@@ -71,9 +72,15 @@ def _vocabulary(*, behaves: bool) -> Corpus:
     words = np.isin(token, 20 + rng.permutation(4980)[:400])
     positive = rng.random((n, rows)) < np.where(words, 0.7, 0.05)
     fires = rng.random((n, rows)) < np.where(positive if behaves else words, 0.95, 0.02)
-    index = {"rollout": np.repeat(np.arange(n), rows), "position": np.tile(np.arange(rows), n), "token": token.ravel()}
+    index = {
+        "rollout": np.repeat(np.arange(n), rows),
+        "position": np.tile(np.arange(rows), n),
+        "token": token.ravel(),
+    }
     acts = ExactActivations(torch.from_numpy(4.0 * fires.reshape(-1, 1)), pd.DataFrame(index), rows)
-    rollouts = [replace(made, ids=(), prompt_ids=tuple(r)) for made, r in zip(corpus(n).rollouts, token, strict=True)]
+    rollouts = [
+        replace(made, ids=(), prompt_ids=tuple(r)) for made, r in zip(corpus(n).rollouts, token, strict=True)
+    ]
     problem = np.array([f"p{r}" for r in index["rollout"]])
     labels = Labels("planted", "recognises", index["rollout"], index["position"], positive.ravel(), problem)
     return Corpus(acts, labels, rollouts, Search(draws=300))  # pyright: ignore[reportArgumentType]
@@ -84,7 +91,9 @@ def test_a_feature_of_many_rare_words_is_a_token_feature(behaves: bool, outcome:
     given, one = _vocabulary(behaves=behaves), Candidates((0,), np.ones(1))
     (residual,) = Residualised(given).findings(CODER, one)
     assert residual.outcome == outcome and "that read the same token" in residual.reason
-    plain = auroc(given.acts.rows(CODER.site, given.labels)[:, 0], given.labels.positive, given.labels.problem)
+    plain = auroc(
+        given.acts.rows(CODER.site, given.labels)[:, 0], given.labels.positive, given.labels.problem
+    )
     assert plain.low > 0.62  # the word class alone passes for a detector
     by_name = {found.attempt: found.outcome for found in Baselines(given).findings(CODER, one)}
     assert by_name["token"] == by_name["bag of words"] == outcome
@@ -105,7 +114,9 @@ def test_baselines_explain_lexical_and_positional_features_and_not_the_context()
     assert [found["context", name] for name in ("token", "position", "bag of words")] == ["survives"] * 3
     assert found["token", "token"] == "refuted"
     assert found["position", "position"] == "refuted"
-    entropy = np.where(given.labels.positive, 0.1, 2.0)  # an entropy that knows the answer leaves nothing to add
+    entropy = np.where(
+        given.labels.positive, 0.1, 2.0
+    )  # an entropy that knows the answer leaves nothing to add
     known = _outcomes(Baselines(given, entropy=entropy), "context")
     assert known["context", "entropy"] == "refuted"
     with pytest.raises(DataError, match="entropies"):
@@ -177,8 +188,12 @@ def test_a_bos_stays_in_front_of_the_contexts_only(host) -> None:
     def encode(text: str) -> list[int]:
         return [1, *host.encode(text)]
 
-    with_bos = crossed(encode, problem="t", contexts=("w1 w2", "w3 w4"), after="w5 w6", cue="w52", placebo="w53")
-    without = crossed(host.encode, problem="t", contexts=("w1 w2", "w3 w4"), after="w5 w6", cue="w52", placebo="w53")
+    with_bos = crossed(
+        encode, problem="t", contexts=("w1 w2", "w3 w4"), after="w5 w6", cue="w52", placebo="w53"
+    )
+    without = crossed(
+        host.encode, problem="t", contexts=("w1 w2", "w3 w4"), after="w5 w6", cue="w52", placebo="w53"
+    )
     assert with_bos.neutral == (1, *without.neutral) and with_bos.behaviour == (1, *without.behaviour)
     assert (with_bos.after, with_bos.cue, with_bos.placebo) == (without.after, without.cue, without.placebo)
 
@@ -203,7 +218,8 @@ def test_crossed_gives_each_candidate_its_leading_effect(host, coder) -> None:
     assert [finding.feature for finding in found] == [3, 11]
     assert all(finding.low <= finding.value <= finding.high for finding in found)
     assert all(
-        finding.statistic.removeprefix("effect: ") in finding.reason or "never" in finding.reason for finding in found
+        finding.statistic.removeprefix("effect: ") in finding.reason or "never" in finding.reason
+        for finding in found
     )
 
 
@@ -261,11 +277,13 @@ def test_a_language_model_is_asked_for_both_kinds(host, coder) -> None:
         asked.append(prompt)
         return "\n".join(f"w{i} w{i + 1} w{20 + 20 * len(asked)}" for i in range(15))
 
-    generator = Asked(ask, host.encode, behaviour="somebody doubts", words=("w1", "w2"))
+    generator = LLMGenerator(ask, host.encode, behaviour="somebody doubts", words=("w1", "w2"))
     examples = generator.examples(30, seed=0)
     assert [e.positive for e in examples] == [True] * 15 + [False] * 15
     assert "without the words 'w1', 'w2'" in asked[0] and "use the words" in asked[1]
-    assert {(e.start, e.stop) for e in examples} == {(1, 3)}  # attention sinks on the first token, or on a BOS
+    assert {(e.start, e.stop) for e in examples} == {
+        (1, 3)
+    }  # attention sinks on the first token, or on a BOS
     assert Counterexamples(host, generator, n=30).findings(coder, Candidates((1,), np.zeros(1)))
     with pytest.raises(DataError, match="15 of 20"):
         generator.examples(40, seed=0)

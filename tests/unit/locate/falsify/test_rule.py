@@ -1,4 +1,5 @@
-"""The rule of C2: effects are what arithmetic says, intervals are joint, and planted features get their answer."""
+"""The rule of C2: effects are what arithmetic says, intervals are joint, and planted features get their
+answer."""
 
 from __future__ import annotations
 
@@ -34,7 +35,9 @@ def test_effects_are_differences_of_cells_averaged_by_problem() -> None:
     found = measure_effects(cells, scale=np.array([2.0, 4.0]))
     assert np.ptp(expected) > 1
     assert np.allclose(found.value, np.array(expected) / [2.0, 4.0])
-    assert np.allclose(found.low, found.value) and np.allclose(found.high, found.value)  # every problem agrees
+    assert np.allclose(found.low, found.value) and np.allclose(
+        found.high, found.value
+    )  # every problem agrees
     noisy = _cells(means, n=60)
     twice = Cells(noisy.neutral, noisy.behaviour, noisy.slots, np.arange(60) // 2)
     assert np.allclose(contrasts(twice), contrasts(noisy).reshape(30, 2, len(EFFECTS), 2).mean(1))
@@ -57,7 +60,9 @@ def test_planted_features_get_their_answer(read) -> None:
     cells = cells_of(planted, sim.planted_cells(planted, n=200, seed=5), read=read)
     found = {f.name: driven for f, driven in zip(planted.features, classify(cells), strict=True)}
     assert {name: found[name].driver for name in EXPECTED} == EXPECTED
-    assert ("never fires" in found["silent"].reason) == (read == "exact")  # noise makes a silent feature flicker
+    assert ("never fires" in found["silent"].reason) == (
+        read == "exact"
+    )  # noise makes a silent feature flicker
     i = EFFECTS.index("context")
     assert found["context"].leading == "context" and found["context"].low[i] > 0.5 > found["token"].high[i]
 
@@ -68,16 +73,23 @@ def test_answers_are_those_of_the_exact_cells() -> None:
     truth = {row.kind: row.answer for row in sim.planted_truth(planted) if row.name in EXPECTED}
     same = {kind: answer for kind, answer in truth.items() if kind not in ("position", "dormant", "absorbed")}
     assert same == {kind: EXPECTED[kind] for kind in same}
-    assert truth["position"] == "position-driven" and EXPECTED["position"] == "no signal"  # matched: nothing moves it
+    assert (
+        truth["position"] == "position-driven" and EXPECTED["position"] == "no signal"
+    )  # matched: nothing moves it
 
 
 @pytest.mark.parametrize(
     ("neutral", "behaviour", "driver"),
     [(4.0, 4.0, "insertion-artefact"), (-4.0, -4.0, "insertion-artefact"), (4.0, -4.0, "mixed")],
 )
-def test_what_is_inserted_has_to_do_the_same_in_both_contexts(neutral: float, behaviour: float, driver: str) -> None:
+def test_what_is_inserted_has_to_do_the_same_in_both_contexts(
+    neutral: float, behaviour: float, driver: str
+) -> None:
     means = np.full((2, 3, 1), 5.0)
-    means[0, 1:, 0], means[1, 1:, 0] = 5.0 + neutral, 5.0 + behaviour  # a placebo moves it, and a cue no further
+    means[0, 1:, 0], means[1, 1:, 0] = (
+        5.0 + neutral,
+        5.0 + behaviour,
+    )  # a placebo moves it, and a cue no further
     (found,) = classify(_cells(means), scale=np.full(1, 5.0))
     assert found.driver == driver and abs(found.value[EFFECTS.index("placebo, neutral")]) > 0.7
 
@@ -100,7 +112,12 @@ def test_few_texts_of_a_noisy_feature_are_inconclusive() -> None:
 def test_cells_that_do_not_line_up_are_refused() -> None:
     cells = _cells(np.ones((2, 3, 2)))
     with pytest.raises(DataError, match="one shape"):
-        Cells(Versions(cells.neutral.absent[:, :1], *cells.neutral[1:]), cells.behaviour, cells.slots, cells.problem)
+        Cells(
+            Versions(cells.neutral.absent[:, :1], *cells.neutral[1:]),
+            cells.behaviour,
+            cells.slots,
+            cells.problem,
+        )
     with pytest.raises(DataError, match="at least 20"):
         Cells(cells.neutral, cells.behaviour, cells.slots, np.arange(60) % 5)
     bad = cells.neutral.cue.copy()

@@ -97,7 +97,9 @@ def test_a_feature_must_beat_the_best_of_a_random_model() -> None:
     null = _table(value=[0.82, 0.6, 0.5, 0.5, np.nan, 0.99], low=0.78, high=0.84)  # its probe does not count
     found = falsify(_table(), CODER, attempts=[RandomInit(_table(), null)])
     assert [found.outcome(f) for f in found.candidates] == ["survives", "undecided", "survives"]
-    loose = replace(RandomInit(_table(), null), null=_table(value=[0.7, 0.6, 0.5, 0.5, np.nan, 0.99], high=0.92))
+    loose = replace(
+        RandomInit(_table(), null), null=_table(value=[0.7, 0.6, 0.5, 0.5, np.nan, 0.99], high=0.92)
+    )
     outcomes = falsify(_table(), CODER, attempts=[loose])  # the null's best may be as good as 0.92
     assert [outcomes.outcome(f) for f in outcomes.candidates] == ["undecided", "undecided", "undecided"]
     high = RandomInit(_table(), _table(value=[0.96, 0.6, 0.5, 0.5, np.nan, 0.99]))

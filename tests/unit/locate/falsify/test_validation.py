@@ -9,7 +9,15 @@ from typer.testing import CliRunner
 from reasonmech.cli.app import app
 from reasonmech.locate.falsify.null_draws import null_draws
 from reasonmech.locate.falsify.published import injection_rule, reason_rule
-from reasonmech.locate.falsify.validation import EXPECTED, INJECTION, OURS, REASON, Setting, is_right, validate
+from reasonmech.locate.falsify.validation import (
+    EXPECTED,
+    INJECTION,
+    OURS,
+    REASON,
+    Setting,
+    is_right,
+    validate,
+)
 
 
 def test_the_injection_rule_has_the_published_steps() -> None:
@@ -54,8 +62,12 @@ def test_confusion_adds_up_and_is_the_same_again() -> None:
 
 
 def test_an_answer_is_right_when_it_is_the_truth_in_the_words_of_its_rule() -> None:
-    assert is_right(OURS, "insertion", "insertion-artefact") and not is_right(OURS, "insertion", "token-driven")
-    assert is_right(INJECTION, "context", "context-dependent") and not is_right(INJECTION, "dense", "context-dependent")
+    assert is_right(OURS, "insertion", "insertion-artefact") and not is_right(
+        OURS, "insertion", "token-driven"
+    )
+    assert is_right(INJECTION, "context", "context-dependent") and not is_right(
+        INJECTION, "dense", "context-dependent"
+    )
     assert is_right(REASON, "context", "reasoning") and not is_right(REASON, "token", "reasoning")
     assert is_right(REASON, "silent", "other")
 

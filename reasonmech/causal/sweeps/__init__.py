@@ -1,0 +1,1 @@
+"""Sweeps: every cell of a grid of interventions, in shards that survive a kill."""

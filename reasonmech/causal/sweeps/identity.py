@@ -1,0 +1,169 @@
+"""Identity of a sweep: content hashes of its cells, and what differs between two sweeps."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from collections.abc import Mapping, Sequence, Set
+from importlib.metadata import version
+from types import FunctionType
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import torch
+from pydantic import BaseModel
+from torch import Tensor
+
+from reasonmech.causal.sweeps.values import Configuration
+from reasonmech.errors import DataError
+from reasonmech.hosts.host import Host
+from reasonmech.interventions.canonical import Json, fingerprint, tensor_json
+from reasonmech.runtime.passes import Text
+
+Plan: TypeAlias = dict[str, Json]
+
+MAX_LISTED: Final = 20  # differing keys in an error; the rest is counted
+NOT_MEASURED: Final = ("configurations", "texts", "problems", "seeds", "batch_rows", "versions")
+SHOWN: Final = 40  # characters of a value in an error
+
+
+@runtime_checkable
+class Canonical(Protocol):
+    """Something that knows its canonical form: interventions, axes, masks, edits, and metrics that choose
+    to."""
+
+    def to_json(self) -> Mapping[str, Json]: ...
+
+
+def content(value: object) -> Json:
+    """Canonical JSON of a value: numbers and words as themselves, tensors by content, objects by class and
+    attributes.
+
+    Raises:
+        DataError: something that has no content one could compare, such as a lambda.
+    """
+    match value:
+        case None | bool() | int() | str():
+            return value
+        case float():
+            return value if math.isfinite(value) else str(value)
+        case Tensor():
+            return tensor_json(value)
+        case np.ndarray() | np.generic():
+            return tensor_json(torch.as_tensor(np.asarray(value)))
+        case Host():
+            return {"host": value.weight_hash}
+        case BaseModel():
+            return _named(value, value.model_dump(mode="json"))
+        case Canonical():
+            return _named(value, value.to_json())
+        case Mapping():
+            return {str(key): content(item) for key, item in value.items()}
+        case Set():
+            return sorted((content(item) for item in value), key=str)
+        case list() | tuple() | range():
+            return [content(item) for item in value]
+        case type() | FunctionType():
+            return _code(value)
+    if dataclasses.is_dataclass(value):
+        return _named(
+            value, {field.name: content(vars(value)[field.name]) for field in dataclasses.fields(value)}
+        )
+    try:
+        return _named(value, {name: content(item) for name, item in vars(value).items()})
+    except TypeError as error:
+        raise _no_content(value) from error
+
+
+def _named(value: object, attributes: Mapping[str, Json]) -> Json:
+    return {"class": f"{type(value).__module__}.{type(value).__qualname__}"} | dict(attributes)
+
+
+def _code(value: type | FunctionType) -> str:
+    name = f"{value.__module__}.{value.__qualname__}"
+    if "<" in name:
+        raise _no_content(value)
+    return name
+
+
+def _no_content(value: object) -> DataError:
+    return DataError(
+        f"nobody can tell whether {value!r} is the same in two runs",
+        allowed="numbers, words, tensors, functions and classes with a name, and objects made of these",
+        do="make the metric a frozen dataclass, or give it a method to_json",
+    )
+
+
+def text_hash(text: Text) -> str:
+    """SHA-256 of tokens, length of the prompt and labels: what a plan and a metric can see of a text."""
+    labels = {name: sorted(positions) for name, positions in sorted(text.labels.items())}
+    return hashlib.sha256(repr((text.ids, text.prompt_length, labels)).encode()).hexdigest()
+
+
+def cell_hash(measured: str, plan: str, unit: str) -> str:
+    """SHA-256 of one cell, whatever stands beside it in the sweep.
+
+    Args:
+        measured: fingerprint of host, metric and decoding.
+        plan: fingerprint of the configuration's plan.
+        unit: what the plan is tried on: number and hash of a text, or a problem, a sample and a seed. The
+            number belongs to it, for a metric, a source of `patch` or a mask may be aligned with the texts.
+    """
+    return hashlib.sha256(f"{measured} {plan} {unit}".encode()).hexdigest()
+
+
+def plan_of(
+    host: Host, metric: object, configurations: Sequence[Configuration], settings: Mapping[str, object]
+) -> Plan:
+    """Everything that the numbers of a sweep depend on; the order of the configurations is not part of it."""
+    return {
+        "host": host.weight_hash,
+        "metric": content(metric),
+        "configurations": {one.name: one.fingerprint for one in configurations},
+        **{name: content(value) for name, value in settings.items()},
+        "versions": {name: version(name) for name in ("reasonmech", "torch", "transformers")},
+    }
+
+
+def measured(plan: Plan) -> str:
+    """Fingerprint of what is measured: host, metric and decoding, not what they are tried on and how it is
+    packed."""
+    return fingerprint({name: value for name, value in plan.items() if name not in NOT_MEASURED})
+
+
+def differences(old: Plan, new: Plan) -> str:
+    """Dotted keys whose values differ, with both values; "" where none does."""
+    before, after = dict(_flat(old)), dict(_flat(new))
+    keys = [key for key in {**before, **after} if before.get(key, _GONE) != after.get(key, _GONE)]
+    lines = [f"{key}: {_short(before.get(key, _GONE))}, now {_short(after.get(key, _GONE))}" for key in keys]
+    rest = len(lines) - MAX_LISTED
+    return "; ".join(lines[:MAX_LISTED] + ([f"and {rest} more"] if rest > 0 else []))
+
+
+_GONE: Final = "(not there)"
+
+
+def _flat(value: Json, prefix: str = "") -> list[tuple[str, Any]]:
+    if isinstance(value, list):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict) or not value:
+        return [(prefix, value)]
+    return [
+        pair for key, item in value.items() for pair in _flat(item, f"{prefix}.{key}" if prefix else str(key))
+    ]
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN else f"{text[:12]}…"
+
+
+def in_order(configurations: Sequence[Configuration]) -> list[Configuration]:
+    """By depth of the first edit, then by name: the same order, hence the same batches, however they were
+    given."""
+
+    def key(one: Configuration) -> tuple[tuple[int, int], str]:
+        return min(intervention.site.depth for intervention in one.plan), one.name
+
+    return sorted(configurations, key=key)

@@ -1,0 +1,173 @@
+"""Configurations: the named plans that a sweep tries, and grids of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final, Literal, TypeAlias, final, get_args
+
+from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.interventions.axes import Axis
+from reasonmech.interventions.intervention import Intervention, plan_fingerprint
+from reasonmech.interventions.verbs import ablate, clamp, scale, steer
+from reasonmech.interventions.when import ALWAYS, Gate
+from reasonmech.interventions.where import EVERYWHERE, Where
+
+Draw: TypeAlias = Callable[[int], Axis]
+Verb: TypeAlias = Literal["ablate", "clamp", "scale", "steer"]
+
+CLEAN: Final = "clean"  # the configuration without a plan that every other one is compared with
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Configuration:
+    """One plan of a sweep under a name. A name that begins with "random" is drawn as a control.
+
+    Attributes:
+        name: what tables and errors call it; unique in a sweep.
+        plan: interventions, applied in order.
+        axis, where: what its grid calls the axis and the mask.
+        amount: of the edit, in the axis' own units; NaN where the edit has none, or more than a number.
+        seed: that a random axis was drawn with; None where nothing was drawn.
+
+    Raises:
+        DataError: an empty plan, or a name that is empty or "clean".
+    """
+
+    name: str
+    plan: tuple[Intervention, ...]
+    axis: str = ""
+    where: str = ""
+    amount: float = math.nan
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "plan", tuple(self.plan))
+        if not self.plan:
+            raise DataError(
+                f"configuration {self.name!r} has an empty plan",
+                do="leave it out: the clean run is part of every sweep",
+            )
+        if self.name in ("", CLEAN):
+            raise DataError(
+                f"a configuration called {self.name!r}", allowed=f"any other name: {CLEAN!r} is taken"
+            )
+
+    @property
+    def site(self) -> str:
+        """Where it edits, in the order of the plan."""
+        return " + ".join(dict.fromkeys(str(intervention.site) for intervention in self.plan))
+
+    @property
+    def verb(self) -> str:
+        return " + ".join(dict.fromkeys(intervention.verb for intervention in self.plan))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the plan, whatever it is called."""
+        return plan_fingerprint(self.plan)
+
+
+def grid(
+    axes: Mapping[str, Axis | Draw],
+    verb: Verb,
+    *,
+    amounts: Sequence[float] = (),
+    where: Where | Mapping[str, Where] = EVERYWHERE,
+    when: Gate = ALWAYS,
+    seeds: Sequence[int] = (),
+) -> list[Configuration]:
+    """Every axis with every amount at every mask (and, where the axis is drawn, with every seed). Grids can
+    be added.
+
+    Args:
+        axes: name -> axis, or a function that draws one from a seed, such as a random direction: a control.
+        verb: "ablate", "clamp", "scale" or "steer".
+        amounts: units of the axis; empty for "ablate", which has none, and at least one for the others.
+        where: one mask, or name -> mask.
+        when: gate of all of them.
+        seeds: what the drawn axes are drawn with; at least one where there is such an axis, else none.
+
+    Raises:
+        DataError: nothing to vary, amounts or seeds that are missing, superfluous, repeated or not finite.
+        BindError: the verb has no meaning on an axis.
+    """
+    if verb not in get_args(Verb):
+        raise UnknownNameError("verb", str(verb), get_args(Verb), do="other plans: Configuration(name, plan)")
+    masks = where if isinstance(where, Mapping) else {str(where): where}
+    drawn = [name for name, axis in axes.items() if not isinstance(axis, Axis)]
+    _check(axes, verb, amounts, masks, seeds, drawn)
+    found = []
+    for name, given in axes.items():
+        for seed in seeds if name in drawn else (None,):
+            axis = given if isinstance(given, Axis) else _draw(given, seed)
+            for amount in amounts or (math.nan,):
+                edited = _edit(axis, verb, amount, when)
+                for mask_name, mask in masks.items():
+                    parts = [name, f"{verb} {amount:g}" if amounts else verb]
+                    parts += [mask_name] * (len(masks) > 1) + [f"seed {seed}"] * (name in drawn)
+                    plan = (replace(edited, where=mask),)
+                    found.append(Configuration(" · ".join(parts), plan, name, mask_name, amount, seed))
+    return found
+
+
+def _draw(draw: Draw, seed: int | None) -> Axis:
+    assert seed is not None, "drawn axes have seeds, which was checked"
+    return draw(seed)
+
+
+def _edit(axis: Axis, verb: Verb, amount: float, when: Gate) -> Intervention:
+    """Its axis and edit objects are shared by all masks, so that one batch applies them together."""
+    match verb:
+        case "ablate":
+            return ablate(axis, when=when)
+        case "clamp":
+            return clamp(axis, amount, when=when)
+        case "scale":
+            return scale(axis, amount, when=when)
+        case "steer":
+            return steer(axis, amount, when=when)
+
+
+def _check(
+    axes: Mapping[str, Axis | Draw],
+    verb: Verb,
+    amounts: Sequence[float],
+    masks: Mapping[str, Where],
+    seeds: Sequence[int],
+    drawn: Sequence[str],
+) -> None:
+    if not axes or not masks:
+        raise DataError(f"a grid of {len(axes)} axes and {len(masks)} masks", allowed="at least one of each")
+    if (verb == "ablate") != (len(amounts) == 0):
+        need = (
+            "no amounts: ablate(axis, value=...) goes into a Configuration"
+            if verb == "ablate"
+            else "one or more"
+        )
+        raise DataError(f"{len(amounts)} amounts for {verb}", allowed=need)
+    if bool(drawn) != (len(seeds) > 0):
+        raise DataError(
+            f"{len(seeds)} seeds for {len(drawn)} drawn axes",
+            allowed="seeds where an axis is a function of one, and only there",
+            do="write `lambda seed: Direction.along(...)` for an axis that is drawn",
+        )
+    for what, values in (("amounts", amounts), ("seeds", seeds)):
+        if len(set(values)) < len(values) or not all(math.isfinite(value) for value in values):
+            raise DataError(f"{what} {list(values)}", allowed="finite numbers, each once")
+
+
+def check_names(configurations: Sequence[Configuration]) -> None:
+    """Raise DataError unless there are configurations, each with a name of its own."""
+    if not configurations:
+        raise DataError("a sweep of no configuration", do="make some: grid(axes, verb, amounts=...)")
+    names = [configuration.name for configuration in configurations]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DataError(
+            f"two configurations are called {twice!r}",
+            do="name the axes and masks of different grids differently",
+        )

@@ -1,0 +1,65 @@
+"""Stage `kept`: would the behaviour still begin if the base read the chosen coder's reconstruction?"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import pandas as pd
+from pydantic import Field
+from tqdm.auto import tqdm
+
+from reasonmech.behaviours import label
+from reasonmech.errors import DataError
+from reasonmech.experiments.stages.base import Stage, StageContext, stages
+from reasonmech.experiments.stages.coders import read_coders
+from reasonmech.experiments.stages.feature_groups import read_groups
+from reasonmech.experiments.stages.moments import onset_id
+from reasonmech.experiments.stages.rollouts import Source, read_rollouts
+from reasonmech.experiments.tables import KEPT_FILE
+from reasonmech.locate import HazardKept, hazard_kept
+from reasonmech.stats import Interval
+from reasonmech.tasks import parse
+
+
+@stages.register("kept")
+class HazardsKept(Stage):
+    """Hazard of each behaviour in the base, untouched and under the reconstruction of the coder its group is
+    from."""
+
+    needs = ("rollouts", "coders", "groups")
+
+    kind: Literal["kept"] = "kept"
+    source: Source = Field("thinking", description="whose rollouts the base reads")
+    rollouts: int = Field(100, gt=0, description="of them, the first so many")
+    draws: int = Field(2000, gt=0, description="bootstrap draws per interval")
+
+    def run(self, context: StageContext) -> None:
+        host, coders, task = context.pair.base, read_coders(context), context.problems.task
+        text = read_rollouts(context, self.source)[: self.rollouts]
+        traces, rows, notes = parse(text), [], []
+        for chosen in tqdm(read_groups(context), desc="kept", disable=not context.progress):
+            group = chosen.clamp
+            try:
+                labels = label(traces, group.behaviour)
+                onset = [onset_id(host, task, group.behaviour)]
+                kept = hazard_kept(
+                    host, coders[group.coder], rollouts=text, labels=labels, onset_ids=onset, draws=self.draws
+                )
+            except DataError as error:
+                notes.append(f"hazard of {group.behaviour} under reconstruction: {error.happened}")
+                continue
+            rows.append(_row(kept) | {"coder": group.coder})
+        if rows:
+            context.write_table(pd.DataFrame(rows), KEPT_FILE)
+        context.write_notes(notes)
+
+
+def _row(kept: HazardKept) -> dict[str, Any]:
+    """Plain values; an interval is three columns: ratio, ratio.low, ratio.high."""
+    row: dict[str, Any] = {"outcome": kept.outcome}
+    for name, value in vars(kept).items():
+        if isinstance(value, Interval):
+            row |= {name: value.estimate, f"{name}.low": value.low, f"{name}.high": value.high}
+        else:
+            row[name] = value
+    return row

@@ -1,0 +1,72 @@
+"""Tokens as text, and a trace as a tidy frame of tokens: what views and reports draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from reasonmech.errors import DataError
+from reasonmech.rollout import Trace
+
+if TYPE_CHECKING:
+    from reasonmech.hosts import Host
+
+TOKEN_COLUMNS = ("trace", "offset", "text", "environment", "steered", "onset", "slip")
+
+
+def token_pieces(host: Host, ids: Sequence[int]) -> list[str]:
+    """What each token adds to the text, blanks in front included, so that the pieces read as the text
+    does."""
+    pieces = []
+    for i, token in enumerate(ids):
+        alone = host.decode([token])
+        before = host.decode([ids[i - 1]]) if i else ""
+        both = host.decode([ids[i - 1], token]) if i else alone
+        pieces.append(both[len(before) :] if both.startswith(before) else alone)
+    return pieces
+
+
+def token_frame(name: str, trace: Trace, host: Host, activations: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """One row per generated token of a trace, with what marks it and one column per feature.
+
+    Args:
+        name: heads the trace in a view.
+        activations: column name -> [generated token] activation of the token itself, in activation units.
+
+    Returns:
+        Columns trace, offset, text, environment (the task wrote it), steered, onset (kind of the sentence
+        that begins here, "" elsewhere), slip (the environment stated something wrong here), then the
+        activations.
+
+    Raises:
+        DataError: an activation column of another length than the generated tokens.
+    """
+    rollout = trace.rollout
+    n, prompt = len(rollout.ids), len(rollout.prompt_ids)
+    onset, slip = np.full(n, "", dtype=object), np.zeros(n, dtype=bool)
+    for sentence in trace.sentences:
+        onset[sentence.start] = sentence.kind
+        at = sentence.value_at
+        if at is not None and rollout.by_environment[at] and sentence.correct is False:
+            slip[at] = True
+    frame = pd.DataFrame(
+        {
+            "trace": name,
+            "offset": np.arange(n),
+            "text": token_pieces(host, rollout.all_ids)[prompt:],
+            "environment": rollout.by_environment,
+            "steered": rollout.steered,
+            "onset": onset,
+            "slip": slip,
+        }
+    )
+    for column, values in activations.items():
+        if len(values) != n:
+            raise DataError(
+                f"{len(values)} activations in {column!r} for {n} generated tokens", do="give one per token"
+            )
+        frame[column] = values
+    return frame

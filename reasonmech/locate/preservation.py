@@ -1,0 +1,156 @@
+"""hazard_kept: does the behaviour still begin when the model reads a coder's reconstruction in place of its
+stream?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal, final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reasonmech.coders import SparseCoder, check_belongs
+from reasonmech.errors import DataError
+from reasonmech.labels import Labels
+from reasonmech.locate.rows.context import next_token, onset_probability
+from reasonmech.locate.rows.stream import check_labels
+from reasonmech.locate.scoring.attribution import Onset, at_most, effects_of
+from reasonmech.rollout import Rollout
+from reasonmech.runtime.activations.capture import capture
+from reasonmech.runtime.coder_fit import reconstructed
+from reasonmech.runtime.readout import Reading, Run
+from reasonmech.site import Site
+from reasonmech.stats import DRAWS, MIN_PROBLEMS, Interval, ratio_interval
+
+if TYPE_CHECKING:
+    from reasonmech.hosts import Host
+
+Outcome = Literal["kept", "lost", "undecided"]
+BOUNDS: Final = (0.8, 1.25)  # of spliced / clean, as in bioequivalence: the whole interval has to lie inside
+ROWS = 500  # labelled rows that a pass there and back is spent on
+SEED = 0
+
+
+@final
+@dataclass(frozen=True)
+class HazardKept:
+    """What a coder's reconstruction leaves of the onsets of a behaviour. Intervals by problem.
+
+    Attributes:
+        clean: mean probability, over the labelled rows, that the host begins the behaviour next.
+        spliced: the same where the stream at the site is the coder's reconstruction, at every token.
+        ratio: spliced / clean.
+        error_share: of the first-order effects on the log-odds of the onset, the part that the error node
+            carries: sum |g.e| / (sum |g.e| + sum |g.sum_i f_i w_i|) over rows, g the gradient there, e what
+                the coder leaves.
+        n_rows: labelled rows; n_effects: those of them that `error_share` is from.
+    """
+
+    site: str
+    behaviour: str
+    clean: Interval
+    spliced: Interval
+    ratio: Interval
+    error_share: Interval
+    n_rows: int
+    n_effects: int
+
+    @property
+    def outcome(self) -> Outcome:
+        """Kept when the whole interval of the ratio lies in 0.8 to 1.25, lost when all of it lies outside."""
+        low, high = BOUNDS
+        if self.ratio.high < low or self.ratio.low > high:
+            return "lost"
+        return "kept" if low <= self.ratio.low and self.ratio.high <= high else "undecided"
+
+    def __str__(self) -> str:
+        return (
+            f"{self.behaviour} at {self.site}: hazard {self.clean} untouched, {self.spliced} under "
+            "reconstruction, "
+            f"ratio {self.ratio}; {self.error_share} of first-order effects in the error node"
+        )
+
+
+def hazard_kept(
+    host: Host,
+    coder: SparseCoder,
+    *,
+    rollouts: Sequence[Rollout],
+    labels: Labels,
+    onset_ids: Collection[int],
+    draws: int = DRAWS,
+) -> HazardKept:
+    """The hazard of a behaviour untouched, and where the host reads a coder's reconstruction.
+
+    Cross-entropy is a mean over all tokens and barely knows of a behaviour that is rare: a coder can recover
+    0.99 of it and lose the behaviour. What is lost here no feature carries, however well it detects.
+
+    Args:
+        labels: opportunities (`Labels.from_opportunities`); whether they are positive plays no part.
+        onset_ids: token ids that begin the behaviour; their probabilities are added.
+        draws: of the bootstrap by problem.
+
+    Raises:
+        MismatchError: the coder belongs to another model, or the labels to other rollouts.
+        DataError: labels that do not anticipate, no onset id, fewer than 5 problems.
+        NonFiniteError: NaN or infinity at its site.
+    """
+    if labels.mode != "anticipates":
+        raise DataError(
+            f"labels of {labels.behaviour!r} recognise it: inside a span nothing is about to begin",
+            allowed="labels that anticipate",
+            do="make them with Labels.from_opportunities",
+        )
+    n_problems = len(np.unique(labels.problem))
+    if n_problems < MIN_PROBLEMS:
+        raise DataError(
+            f"the labels of {labels.behaviour!r} are from {n_problems} problems: too few for an interval",
+            allowed=f"at least {MIN_PROBLEMS}",
+            do="use more problems",
+        )
+    check_belongs(coder, host)
+    acts = capture(host, rollouts, [coder.site, Site("resid_post", host.n_layers - 1)], progress=False)
+    check_labels(acts, labels)
+    clean = next_token(host, rollouts, labels, onset_ids, acts=acts)["onset_probability"].to_numpy()
+    with reconstructed(host, coder):
+        spliced = onset_probability(host, rollouts, labels, onset_ids)
+    some = at_most(labels, ROWS, SEED)
+    effects = effects_of(acts, some, coder, Onset(host, rollouts, _LogOdds(tuple(sorted(onset_ids)))))
+    features, error = np.abs(np.asarray(effects.codes.matrix.sum(1)).ravel()), np.abs(effects.error)
+
+    def ratio(of: np.ndarray, to: np.ndarray, rows: Labels) -> Interval:
+        _, problem = np.unique(rows.problem, return_inverse=True)
+        return ratio_interval(np.bincount(problem, of), np.bincount(problem, to), draws=draws, seed=SEED)
+
+    ones = np.ones(len(labels))
+    return HazardKept(
+        site=str(coder.site),
+        behaviour=labels.behaviour,
+        clean=ratio(clean, ones, labels),
+        spliced=ratio(spliced, ones, labels),
+        ratio=ratio(spliced, clean, labels),
+        error_share=ratio(error, error + features, some),
+        n_rows=len(labels),
+        n_effects=len(some),
+    )
+
+
+@final
+@dataclass(frozen=True)
+class _LogOdds:
+    """log P(any onset token next) - log P(none)."""
+
+    onset: tuple[int, ...]
+    name = "log-odds of the onset"
+    unit = "nats"
+
+    def continuations(self, host: Host, n_texts: int) -> Sequence[Sequence[Run]]:
+        return [()] * n_texts
+
+    def value(self, reading: Reading) -> Float[Tensor, " text"]:
+        begins = torch.zeros(reading.logits.shape[1], dtype=torch.bool, device=reading.logits.device)
+        begins[list(self.onset)] = True
+        return reading.logits[:, begins].logsumexp(-1) - reading.logits[:, ~begins].logsumexp(-1)

@@ -1,0 +1,157 @@
+"""Sample: labelled rows of one split, and the split itself, by problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+
+from reasonmech.errors import DataError
+from reasonmech.labels import Labels
+from reasonmech.stats import MIN_PROBLEMS
+
+Correction: TypeAlias = Literal["bh", "max_t"]
+
+CLAIM_SPANS: Final = 30  # positive spans below which a search is exploration and carries no claim
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a search for features is run.
+
+    Attributes:
+        test: share of problems held out; features are chosen on the others.
+        top: features whose held-out value and interval are computed, the best of the training split.
+        draws: bootstrap draws per interval.
+        seed: of the split, of the bootstrap and of the flipped signs.
+        correction: over all features: "bh" (false-discovery rate) or "max_t" (any false discovery at all).
+        flips: draws of max-T.
+        claim: what is found will carry a claim: fewer than 30 positive spans are refused, not just marked.
+    """
+
+    test: float = 0.4
+    top: int = 32
+    draws: int = 2000
+    seed: int = 0
+    correction: Correction = "bh"
+    flips: int = 999
+    claim: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Rows of one split.
+
+    Attributes:
+        positive: [row] whether the behaviour begins, or is, there.
+        problem: [row] problem number, 0 to n_problems - 1.
+        design: [row, covariate] what is known at a row without any feature, intercept first, standardised.
+        token: [row] number of the token that is read, one numbering for both splits; None where it is not
+            looked at.
+    """
+
+    positive: np.ndarray
+    problem: np.ndarray
+    design: np.ndarray
+    token: np.ndarray | None = None
+
+    @property
+    def n_problems(self) -> int:
+        return int(self.problem.max()) + 1
+
+    def __len__(self) -> int:
+        return len(self.positive)
+
+
+def hold_out(labels: Labels, search: Search) -> np.ndarray:
+    """[row] True where the row's problem is held out, as `split_by_problem`; rows may all be of one kind.
+
+    Raises:
+        DataError: fewer than 5 problems on either side.
+    """
+    ids, code = np.unique(labels.problem, return_inverse=True)
+    held = _drawn(len(ids), search)
+    if min(held.sum(), (~held).sum()) < MIN_PROBLEMS:
+        raise DataError(
+            f"{len(ids)} problems, {int(held.sum())} of them held out",
+            allowed=f"at least {MIN_PROBLEMS} on either side",
+            do="use more problems",
+        )
+    return held[code]
+
+
+def _drawn(n_problems: int, search: Search) -> np.ndarray:
+    return np.random.default_rng(search.seed).permutation(n_problems) < round(search.test * n_problems)
+
+
+def split_by_problem(labels: Labels, search: Search) -> np.ndarray:
+    """[row] True where the row's problem is held out: a `search.test` share of the problems, drawn with
+    `search.seed`.
+
+    Raises:
+        DataError: on either side, fewer than 5 problems hold a positive, or a negative, row.
+    """
+    ids, code = np.unique(labels.problem, return_inverse=True)
+    test = _drawn(len(ids), search)[code]
+    for side, rows in (("training", ~test), ("held-out", test)):
+        for name, wanted in (("positive", labels.positive), ("negative", ~labels.positive)):
+            found = len(np.unique(code[rows & wanted]))
+            if found < MIN_PROBLEMS:
+                raise DataError(
+                    f"behaviour {labels.behaviour!r}: {found} {side} problems hold a {name} row, of "
+                    f"{len(ids)} in all",
+                    allowed=f"at least {MIN_PROBLEMS} on either side",
+                    do="use more problems, or rollouts in which the behaviour sometimes begins and "
+                    "sometimes does not",
+                )
+    return test
+
+
+def take_rows(
+    labels: Labels, design: np.ndarray, rows: np.ndarray, token: np.ndarray | None = None
+) -> Sample:
+    """The sample of the rows [row] that are True."""
+    _, problem = np.unique(labels.problem[rows], return_inverse=True)
+    return Sample(labels.positive[rows], problem, design[rows], None if token is None else token[rows])
+
+
+def rows_of(labels: Labels, rows: np.ndarray | slice) -> Labels:
+    """The labels of some rows."""
+    return replace(
+        labels,
+        rollout=labels.rollout[rows],
+        position=labels.position[rows],
+        positive=labels.positive[rows],
+        problem=labels.problem[rows],
+    )
+
+
+def count_spans(labels: Labels) -> int:
+    """Positive spans: onsets of "anticipates", runs of positive rows of "recognises".
+
+    A run ends at a row that is not positive; tokens between its rows that are none (the environment's) do not
+    end it.
+    """
+    if labels.mode == "anticipates":
+        return int(labels.positive.sum())
+    order = np.lexsort((labels.position, labels.rollout))
+    rollout, positive = labels.rollout[order], labels.positive[order]
+    goes_on = (np.diff(rollout) == 0) & positive[1:] & positive[:-1]
+    return int(positive.sum()) - int(goes_on.sum())
+
+
+def check_spans(labels: Labels, search: Search) -> int:
+    """The number of positive spans.
+
+    Raises:
+        DataError: `search.claim`, and there are fewer than 30.
+    """
+    found = count_spans(labels)
+    if search.claim and found < CLAIM_SPANS:
+        raise DataError(
+            f"behaviour {labels.behaviour!r} has {found} positive spans: too few to carry a claim",
+            allowed=f"at least {CLAIM_SPANS}",
+            do="use more rollouts, or Search(claim=False), which marks what it finds as exploratory",
+        )
+    return found

@@ -1,0 +1,161 @@
+"""Texts of a chain world that part a contradiction from the words about it, written by its grammar."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+from reasonmech.errors import DataError
+from reasonmech.locate.falsify import CrossedText, Example, crossed
+from reasonmech.organisms.training.corpus import IDS
+from reasonmech.problem import Problem
+from reasonmech.tasks.chain.grammar import INDEX_WORDS, evaluate
+from reasonmech.tasks.chain.task import draw
+from reasonmech.tasks.chain.world import CHAIN, World
+
+PLACEBOS: Final = tuple(["kite", "boat", "dog", "cat", "park", "sea", "tree", "home", "rain", "sun"])
+"""Words of the world's stories, which are as far out of place in a solution as an onset word is."""
+
+CONTRADICTED: Final = "a contradiction"
+CONFIRMED: Final = "a check that confirms"
+RESOLVED: Final = "a contradiction that was resolved"
+STEP: Final = "a step, nothing compared"
+STORY: Final = "the trigger word in a story"
+IDLE: Final = "the trigger word after a check that confirms"
+
+
+class _Passage:
+    """A solution up to a check of one of its steps, in words that are drawn once and serve every version."""
+
+    def __init__(self, rng: random.Random, world: World, *, id: str) -> None:
+        problem: Problem = draw(rng, "test", id=id, world=world)
+        operations, value = problem.data["operations"], problem.data["start"]
+        last = rng.randrange(len(operations) - 1)  # a step that another one follows
+        written = [problem.prompt]
+        for item in range(last):
+            value, sentence = self._step(rng, item, value, *operations[item])
+            written.append(sentence)
+        operator, operand = operations[last]
+        self.truth = evaluate(value, operator, operand)
+        self.wrong = (self.truth + rng.randrange(1, 10)) % 10
+        self.before = " ".join(written)
+        self.equation = f"{value} {operator} {operand} ="
+        self.opening = f"next {INDEX_WORDS[last]} {operator} {operand} {rng.choice((':', ', we get'))}"
+        self.checking = rng.choice(("check :", "check again ,"))
+        self.redoing = rng.choice((", redo :", ", that was off :"))
+        self.idle = rng.choice((", maybe .", ", not sure ."))
+        self.after = f"next {INDEX_WORDS[last + 1]} {operations[last + 1][0]} {operations[last + 1][1]}"
+
+    @staticmethod
+    def _step(rng: random.Random, item: int, left: int, operator: str, operand: int) -> tuple[int, str]:
+        value = evaluate(left, operator, operand)
+        opening = rng.choice((":", ", we get"))
+        return (
+            value,
+            f"next {INDEX_WORDS[item]} {operator} {operand} {opening} {left} {operator} {operand} = {value} "
+            ".",
+        )
+
+    def stepped(self, *, wrong: bool) -> str:
+        """Up to the end of the step, whose value is wrong or right."""
+        return f"{self.before} {self.opening} {self.equation} {self.wrong if wrong else self.truth} ."
+
+    def checked(self, *, wrong: bool) -> str:
+        """Up to the end of its check, which finds what is right and reads back what stands."""
+        had = self.wrong if wrong else self.truth
+        return f"{self.stepped(wrong=wrong)} {self.checking} {self.equation} {self.truth} , had {had} ."
+
+
+@final
+@dataclass(frozen=True)
+class ChainExamples:
+    """Texts about "a contradiction stands", the opportunity to backtrack, of a chain world.
+
+    Attributes:
+        world: its words.
+        cue: the word that is put in or left out; "wait", which begins a backtrack in most worlds and fills
+            time in chain-swap.
+    """
+
+    world: World = CHAIN
+    cue: str = "wait"
+
+    def __post_init__(self) -> None:
+        if self.cue not in IDS or self.cue in PLACEBOS:
+            raise DataError(f"cue {self.cue!r}", allowed="a word of the chain vocabulary that is no placebo")
+
+    def crossed(self, n: int, *, seed: int = 0) -> list[CrossedText]:
+        """n texts in six versions, slot after a check: one digit of the step and its read-back part the
+        contexts.
+
+        So the contexts are alike in every other word, in length and in position.
+        """
+        texts = []
+        for i in range(n):
+            passage, rng = self._passage("crossed", i, seed)
+            texts.append(
+                crossed(
+                    encode,
+                    problem=f"crossed/{self.world.name}/{seed}/{i}",
+                    contexts=(passage.checked(wrong=False), passage.checked(wrong=True)),
+                    after=passage.after,
+                    cue=self.cue,
+                    placebo=rng.choice(PLACEBOS),
+                )
+            )
+        return texts
+
+    def examples(self, n: int, *, seed: int) -> Sequence[Example]:
+        """n examples: half of them contradictions, half what resembles one; read at the last token of the
+        text.
+
+        Where the word itself is the trap, it is read as well.
+        """
+        traps = tuple(self._traps())
+        found = []
+        for i in range(n):
+            passage, rng = self._passage("examples", i, seed)
+            why = CONTRADICTED if i % 2 == 0 else traps[(i // 2) % len(traps)]
+            text, length = self._traps()[why](passage, rng) if i % 2 else (passage.checked(wrong=True), 1)
+            ids = encode(text)
+            name = f"examples/{self.world.name}/{seed}/{i}"
+            found.append(Example(name, ids, len(ids) - length, len(ids), why == CONTRADICTED, why))
+        return found
+
+    def _passage(self, what: str, i: int, seed: int) -> tuple[_Passage, random.Random]:
+        rng = random.Random(f"{what}|{self.world.name}|{seed}|{i}")
+        return _Passage(rng, self.world, id=f"{what}/{seed}/{i}"), rng
+
+    def _traps(self) -> dict[str, Callable[[_Passage, random.Random], tuple[str, int]]]:
+        """What resembles a contradiction, and how many tokens at its end are read."""
+        marker = self.world.onset_words["backtrack"]
+
+        def resolved(passage: _Passage, rng: random.Random) -> tuple[str, int]:
+            return (
+                f"{passage.checked(wrong=True)} {marker} {passage.redoing} {passage.equation} "
+                f"{passage.truth} .",
+                1,
+            )
+
+        def idle(passage: _Passage, rng: random.Random) -> tuple[str, int]:
+            said = f"{self.cue} {passage.idle}"
+            return f"{passage.checked(wrong=False)} {said}", len(said.split())
+
+        def story(passage: _Passage, rng: random.Random) -> tuple[str, int]:
+            said = f"{self.cue} for me , said {rng.choice(('mia', 'tom', 'ana', 'leo'))} ."
+            return f"so {rng.choice(('mia', 'tom', 'ana', 'leo'))} went home . {said}", len(said.split())
+
+        return {
+            CONFIRMED: lambda passage, rng: (passage.checked(wrong=False), 1),
+            STEP: lambda passage, rng: (passage.stepped(wrong=True), 1),
+            RESOLVED: resolved,
+            IDLE: idle,
+            STORY: story,
+        }
+
+
+def encode(text: str) -> tuple[int, ...]:
+    """Ids of blank-separated words of the chain vocabulary."""
+    return tuple(IDS[word] for word in text.split())

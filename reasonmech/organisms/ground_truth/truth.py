@@ -1,0 +1,219 @@
+"""The truth of a pair, measured by splicing and forcing, with its Monte-Carlo error: what `truth.json`
+holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from jaxtyping import Float
+from tqdm.auto import tqdm
+
+from reasonmech.behaviours import onset_rate, verified_rate
+from reasonmech.behaviours.label import Rate
+from reasonmech.hosts import Host
+from reasonmech.organisms.ground_truth.forced import forced_execution, forced_prompts
+from reasonmech.organisms.ground_truth.slips import slips_undone
+from reasonmech.organisms.ground_truth.splice import SplicedDecoder, splice
+from reasonmech.problem import ProblemSet
+from reasonmech.rollout import Rollouts, Trace
+from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.runtime.decoding.generate import generate
+from reasonmech.stats import Interval, clopper_pearson, mean_interval, paired_bootstrap, ratio_interval
+from reasonmech.tasks import Split, grade, parse, tasks
+
+Json = dict[str, Any]
+CELLS: Final = (("base", "base"), ("base", "thinking"), ("thinking", "base"), ("thinking", "thinking"))
+_TOKENS: Final = 224
+_FEW: Final = 20
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured.
+
+    Attributes:
+        problems, split, seed: on which problems.
+        samples: rollouts per problem at T = 1, for hazards and sampled accuracy.
+        forced: onsets forced per behaviour and model, at least.
+        coverage: k of process-verified pass@k of the base (0: not measured).
+        coverage_problems: of those problems, how many it is measured on.
+    """
+
+    problems: int = 500
+    split: Split = "confirmation"
+    seed: int = 0
+    samples: int = 4
+    forced: int = 2000
+    coverage: int = 64
+    coverage_problems: int = 100
+
+
+def measure_truth(
+    base: Host, thinking: Host, problems: ProblemSet, *, effort: Effort | None = None, progress: bool = True
+) -> Json:
+    """Everything that is certain about a pair by construction or exact simulation.
+
+    `outcomes` keeps what was right problem by problem, in the order of the problems, for `verify` to compare
+    with.
+    """
+    effort = effort or Effort()
+    seed, coverage = effort.seed, effort.coverage
+    hosts = {"base": base, "thinking": thinking}
+    bar = tqdm(total=2 * len(hosts) + len(CELLS) + 2, desc="truth", disable=not progress)
+    free, sampled = {}, {}
+    result: Json = {"task": problems.task, "n_problems": len(problems), "seed": seed}
+    for name, host in hosts.items():
+        free[name] = _run(host, problems, Decode(max_new_tokens=_TOKENS, batch_size=256))
+        bar.update()
+        sampled[name] = _run(
+            host,
+            problems,
+            Decode(
+                max_new_tokens=_TOKENS, temperature=1.0, samples=effort.samples, seed=seed, batch_size=256
+            ),
+        )
+        bar.update()
+        result[name] = _free_running(free[name], sampled[name])
+    cells = {}
+    for onset, executor in CELLS:
+        spliced = splice(onset=hosts[onset], executor=hosts[executor], task=problems.task)
+        cells[onset, executor] = grade(
+            _run(spliced, problems, Decode(max_new_tokens=_TOKENS, batch_size=256))
+        ).astype(float)
+        bar.update()
+    alone = {name: grade(runs).astype(float) for name, runs in free.items()}
+    result["splice"] = _factorial(cells, alone)
+    result["outcomes"] = {
+        "greedy": {name: bits(right) for name, right in alone.items()},
+        "spliced": {f"{onset}-{executor}": bits(right) for (onset, executor), right in cells.items()},
+    }
+    result["execution"] = _execution(hosts, sampled, effort, problems.task)
+    bar.update()
+    if coverage:
+        verified = verified_counts(base, problems[: effort.coverage_problems], k=coverage, seed=seed)
+        result["base"][f"pass@{coverage}_verified"] = _interval(mean_interval(np.array(verified) > 0))
+        result["outcomes"][f"pass@{coverage}_verified"] = " ".join(map(str, verified))
+    bar.update()
+    bar.close()
+    return result
+
+
+def _run(decoder: Host | SplicedDecoder, problems: ProblemSet, decode: Decode) -> Rollouts:
+    return generate(decoder, problems, decode=decode, progress=False, receipt="none")
+
+
+def _rate(rate: Rate) -> Json:
+    return (
+        _interval(clopper_pearson(rate.hits, rate.n)) | {"n": rate.n}
+        if rate.n
+        else {"estimate": None, "n": 0}
+    )
+
+
+def _per_problem(traces: Sequence[Trace], count: Callable[[Sequence[Trace]], Rate]) -> Json:
+    """A rate over all traces, with a bootstrap interval whose unit is the problem.
+
+    Where fewer than 20 problems have anything to count, a draw of problems may have nothing: then the exact
+    binomial interval of all counts.
+    """
+    problems: dict[str, list[Trace]] = {}
+    for trace in traces:
+        problems.setdefault(trace.rollout.problem.id, []).append(trace)
+    rates = [count(some) for some in problems.values()]
+    hits, n = np.array([rate.hits for rate in rates]), np.array([rate.n for rate in rates])
+    if (n > 0).sum() < _FEW:
+        return _rate(Rate(int(hits.sum()), int(n.sum())))
+    return _interval(ratio_interval(hits, n)) | {"n": int(n.sum())}
+
+
+def _interval(interval: Interval) -> Json:
+    return {"estimate": interval.estimate, "low": interval.low, "high": interval.high}
+
+
+def _mean(values: np.ndarray) -> Json:
+    standard_error = float(values.std(ddof=1) / np.sqrt(len(values)))
+    return _interval(mean_interval(values)) | {"standard_error": standard_error}
+
+
+def _free_running(greedy: Rollouts, sampled: Rollouts) -> Json:
+    row: Json = {}
+    for name, runs in (("greedy", greedy), ("sampled", sampled)):
+        traces = parse(runs)
+        row[name] = {
+            "accuracy": _mean(grade(runs).astype(float).reshape(-1, len(runs) // len(greedy)).mean(axis=1)),
+            "slips_undone": _per_problem(traces, slips_undone),
+            "onset": {
+                kind: _per_problem(traces, lambda some, kind=kind: onset_rate(some, kind))
+                for kind in ("check", "backtrack", "plan", "uncertain")
+            },
+            "execution": {
+                kind: _per_problem(traces, lambda some, kind=kind: verified_rate(some, kind))
+                for kind in ("step", "check", "backtrack")
+            },
+            "reached": _mean(_reached(traces).reshape(-1, len(runs) // len(greedy)).mean(axis=1)),
+            "said": _said(traces),
+            "tokens": float(np.mean([len(r.ids) for r in runs])),
+            "cut_off": float(np.mean([r.stop == "length" for r in runs])),
+        }
+    return row
+
+
+def _reached(traces: Sequence[Trace]) -> Float[np.ndarray, " rollout"]:
+    """Whether the last value worked out is the answer, however the text then ends."""
+    found = []
+    for trace in traces:
+        values = [s.value for s in trace.sentences if s.relation in ("establishes", "revises")]
+        found.append(float(bool(values) and str(values[-1]) == trace.rollout.problem.answer))
+    return np.array(found)
+
+
+def _said(traces: Sequence[Trace]) -> dict[str, float]:
+    """Sentences of every kind per rollout, by their first words: what a lexical count sees."""
+    kinds = sorted({s.kind for trace in traces for s in trace.sentences})
+    return {k: sum(s.kind == k for trace in traces for s in trace.sentences) / len(traces) for k in kinds}
+
+
+def _factorial(cells: Mapping[tuple[str, str], np.ndarray], free: Mapping[str, np.ndarray]) -> Json:
+    """WHEN = half of [(TB - BB) + (TT - BT)], HOW = half of [(BT - BB) + (TT - TB)], cells named
+    onset-executor."""
+    bb, bt, tb, tt = (cells[cell] for cell in CELLS)
+    return {
+        "S_BB": _mean(bb), "S_BT": _mean(bt), "S_TB": _mean(tb), "S_TT": _mean(tt),
+        "when": _interval(mean_interval(((tb - bb) + (tt - bt)) / 2)),
+        "how": _interval(mean_interval(((bt - bb) + (tt - tb)) / 2)),
+        "S_BB_minus_free": _interval(paired_bootstrap(bb, free["base"])),
+        "S_TT_minus_free": _interval(paired_bootstrap(tt, free["thinking"])),
+    }  # fmt: skip
+
+
+def _execution(hosts: Mapping[str, Host], sampled: Mapping[str, Rollouts], effort: Effort, task: str) -> Json:
+    """At least `forced` onsets, on the same texts of both models, each text sampled as often as that
+    takes."""
+    traces, forced, seed = [*parse(sampled["thinking"]), *parse(sampled["base"])], effort.forced, effort.seed
+    rows: Json = {}
+    for behaviour in ("step", "check", "backtrack"):
+        if not onset_rate(traces, behaviour).n:
+            continue
+        prompts = forced_prompts(traces, behaviour, task=task, n=forced, seed=seed)
+        samples = -(-forced // len(prompts))
+        rows[behaviour] = {
+            name: _rate(forced_execution(host, prompts, samples=samples, seed=seed))
+            | {"n_texts": len(prompts)}
+            for name, host in hosts.items()
+        }
+    return rows
+
+
+def verified_counts(host: Host, problems: ProblemSet, *, k: int, seed: int) -> list[int]:
+    """How many of `k` samples at T = 1 are right with every step right, per problem."""
+    decode = Decode(max_new_tokens=_TOKENS, temperature=1.0, samples=k, seed=seed + 1, batch_size=512)
+    verified = [tasks.get(problems.task).verified(trace) for trace in parse(_run(host, problems, decode))]
+    return np.array(verified).reshape(len(problems), k).sum(axis=1).tolist()
+
+
+def bits(right: np.ndarray) -> str:
+    """One character per problem: 1 where it is right."""
+    return "".join("1" if value else "0" for value in right)

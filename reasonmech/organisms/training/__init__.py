@@ -1,0 +1,1 @@
+"""How an organism's models are trained: corpora, pretraining, tuning, reinforcement learning, checkpoints."""

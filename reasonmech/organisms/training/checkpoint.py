@@ -1,0 +1,97 @@
+"""Training checkpoints without pickles: model and AdamW state in one safetensors file, replaced
+atomically."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+from transformers import PreTrainedModel
+
+from reasonmech.errors import CorruptFileError, MismatchError
+
+
+def save_checkpoint(
+    path: Path,
+    model: nn.Module,
+    optimizer: torch.optim.AdamW,
+    *,
+    step: int,
+    recipe: dict[str, Any],
+    log: list[dict[str, Any]],
+) -> None:
+    """Write everything that a killed run needs to go on: to a temporary name first, then renamed."""
+    tensors = {f"model.{name}": p.detach().clone() for name, p in model.named_parameters()}
+    for name, parameter in model.named_parameters():
+        for key, value in optimizer.state[parameter].items():
+            tensors[f"adamw.{key}.{name}"] = value.detach().clone()
+    partial = path.with_suffix(".partial")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metadata = {"step": str(step), "recipe": json.dumps(recipe, sort_keys=True), "log": json.dumps(log)}
+    save_file(tensors, partial, metadata=metadata)
+    partial.replace(path)
+
+
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizer: torch.optim.AdamW, *, recipe: dict[str, Any]
+) -> tuple[int, list[dict[str, Any]]]:
+    """Restore model and optimizer in place; returns the number of finished steps and the log.
+
+    Raises:
+        MismatchError: the checkpoint was written by another recipe; the differing keys are listed.
+        CorruptFileError: the file is damaged.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CorruptFileError(
+            f"{path} cannot be read: {error}", do="delete it; training starts afresh"
+        ) from error
+    wrote, asked = json.loads(metadata["recipe"]), json.loads(json.dumps(recipe))
+    if wrote != asked:
+        differing = sorted(k for k in wrote.keys() | asked.keys() if wrote.get(k) != asked.get(k))
+        raise MismatchError(
+            f"{path} was written by another recipe (differs in {', '.join(differing)})",
+            do="give another output directory, or delete the checkpoint",
+        )
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(tensors[f"model.{name}"])
+            state = {
+                k.split(".", 2)[1]: v
+                for k, v in tensors.items()
+                if k.startswith("adamw.") and k.split(".", 2)[2] == name
+            }
+            if state:
+                optimizer.state[parameter] = state
+    return int(metadata["step"]), json.loads(metadata["log"])
+
+
+@final
+class Snapshots:
+    """Intermediate models of one training, evenly spaced, in `<checkpoint>-snapshots/000123/`."""
+
+    def __init__(self, checkpoint: Path, n: int, total: int) -> None:
+        self.folder = checkpoint.with_name(checkpoint.stem + "-snapshots")
+        self.at = {round(total * (i + 1) / n) for i in range(n)} if n else set()
+
+    def after(self, step: int, model: PreTrainedModel) -> None:
+        """Keep the model after `step` steps, if that is one of the moments; written whole or not at all."""
+        if step not in self.at:
+            return
+        path = self.folder / f"{step:06d}"
+        partial = path.with_name(path.name + ".partial")
+        if partial.exists():
+            shutil.rmtree(partial)
+        model.save_pretrained(partial)
+        if path.exists():
+            shutil.rmtree(path)
+        partial.rename(path)

@@ -1,0 +1,181 @@
+"""Pretrain a chain base model: a small Llama on the corpus of `corpus.py`. Seeded, resumable, with a progress
+bar."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from reasonmech.organisms.training.checkpoint import load_checkpoint, save_checkpoint
+from reasonmech.organisms.training.corpus import IDS, UNLEARNT, Batch, Mix, Modes, Shape, batch
+from reasonmech.tasks.chain.grammar import EOS, PAD
+
+
+@dataclass(frozen=True)
+class PretrainRecipe:
+    """What a base model is made of. The defaults build tiny-when's base.
+
+    Attributes:
+        skill_share: share of skill documents at the start, at the end, and over how many steps it falls.
+        drill: share of copying drills (see `Author.document`) from `drill_from` of the steps on, while the
+            last probe found copying below `drill_below`. Decided at every checkpoint, from its log; by
+            default in extra rounds.
+        extra, rounds: steps of an extra round, and how many there may be, while a skill is missing at the
+            end.
+    """
+
+    seed: int = 0
+    steps: int = 2400
+    rows: int = 43
+    length: int = 192
+    lr: float = 2e-3
+    warmup: int = 100
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = 1.0
+    skill_share: tuple[float, float, int] = (0.85, 0.25, 400)
+    drill: float = 0.3
+    drill_from: float = 1.0
+    drill_below: float = 0.99
+    extra: int = 800
+    rounds: int = 2
+    n_layers: int = 4
+    d_model: int = 128
+    n_heads: int = 4
+    d_mlp: int = 384
+    modes: Modes = field(default_factory=Modes)
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then a cosine to a tenth; an extra round restarts the cosine at half."""
+        if step < self.warmup:
+            return self.lr * (step + 1) / self.warmup
+        if step < self.steps:
+            peak, progress = 1.0, (step - self.warmup) / max(1, self.steps - self.warmup)
+        else:
+            peak, progress = 0.5, (step - self.steps) % self.extra / self.extra
+        return self.lr * (0.1 + (peak - 0.1) * 0.5 * (1 + math.cos(math.pi * progress)))
+
+    def ends(self) -> tuple[int, ...]:
+        """Steps at which training may end: after the schedule, and after every extra round."""
+        return tuple(self.steps + i * self.extra for i in range(self.rounds + 1))
+
+    def skills_at(self, step: int) -> float:
+        first, last, over = self.skill_share
+        return first + (last - first) * min(1.0, step / over)
+
+    def drills_at(self, step: int, log: list[dict[str, Any]]) -> float:
+        """Share of copying drills at a step, from what the probes have found so far."""
+        behind = bool(log) and log[-1].get("copying", 1.0) < self.drill_below
+        return self.drill if behind and step >= self.drill_from * self.steps else 0.0
+
+
+def new_model(recipe: PretrainRecipe) -> LlamaForCausalLM:
+    """Random weights of the recipe's seed, float32."""
+    config = LlamaConfig(
+        vocab_size=len(IDS),
+        hidden_size=recipe.d_model,
+        intermediate_size=recipe.d_mlp,
+        num_hidden_layers=recipe.n_layers,
+        num_attention_heads=recipe.n_heads,
+        num_key_value_heads=recipe.n_heads,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=IDS[EOS],
+        pad_token_id=IDS[PAD],
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(recipe.seed)
+        return LlamaForCausalLM(config)
+
+
+def adamw(
+    model: LlamaForCausalLM, *, lr: float, betas: tuple[float, float], weight_decay: float
+) -> torch.optim.AdamW:
+    """AdamW with decay on matrices only."""
+    matrices = [p for p in model.parameters() if p.ndim > 1]
+    others = [p for p in model.parameters() if p.ndim <= 1]
+    groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=lr, betas=betas)
+
+
+def pretrain(
+    recipe: PretrainRecipe,
+    checkpoint: Path,
+    *,
+    save_every: int = 200,
+    progress: bool = True,
+    probe: Callable[[LlamaForCausalLM], dict[str, float]] | None = None,
+    watch: Callable[[float, dict[str, float]], None] | None = None,
+    ready: Callable[[dict[str, float]], bool] | None = None,
+) -> tuple[LlamaForCausalLM, list[dict[str, Any]]]:
+    """Train, or go on from `checkpoint`; returns the model and one log row per `save_every` steps.
+
+    Args:
+        probe: measured at every checkpoint and logged (skills, accuracy).
+        watch: called at every checkpoint with the share of steps done and what `probe` found; ends a hopeless
+            training by raising.
+        ready: whether what `probe` found is enough; while it is not, extra rounds follow. None: no extra
+            round.
+
+    Raises:
+        MismatchError: the checkpoint belongs to another recipe.
+    """
+    model, described = new_model(recipe), asdict(recipe)
+    optimizer = adamw(model, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)
+    done, log = 0, []
+    if checkpoint.exists():
+        done, log = load_checkpoint(checkpoint, model, optimizer, recipe=described)
+    ends = recipe.ends() if ready else (recipe.steps,)
+    bar = tqdm(initial=done, total=recipe.steps, desc="pretrain", disable=not progress)
+    while done < ends[-1] and not (done in ends and (ready is None or ready(log[-1]))):
+        model.train()
+        loss = _step(model, optimizer, recipe, done, drills=recipe.drills_at(done, log))
+        done += 1
+        bar.update()
+        bar.set_postfix(loss=f"{loss:.3f}")
+        if done % save_every == 0 or done in ends:
+            model.eval()
+            log.append({"step": done, "loss": loss} | (probe(model) if probe else {}))
+            save_checkpoint(checkpoint, model, optimizer, step=done, recipe=described, log=log)
+            if watch:
+                watch(done / recipe.steps, log[-1])
+    bar.close()
+    return model.eval(), log
+
+
+def _step(
+    model: LlamaForCausalLM, optimizer: torch.optim.AdamW, recipe: PretrainRecipe, step: int, *, drills: float
+) -> float:
+    data = batch(
+        recipe.seed,
+        step,
+        modes=recipe.modes,
+        mix=Mix(recipe.skills_at(step), drills),
+        shape=Shape(recipe.rows, recipe.length),
+    )
+    return next_token_step(model, optimizer, data, lr=recipe.learning_rate(step), clip=recipe.clip)
+
+
+def next_token_step(
+    model: LlamaForCausalLM, optimizer: torch.optim.AdamW, data: Batch, *, lr: float, clip: float
+) -> float:
+    """One step on the next-token loss of a batch; returns the loss in nats a token."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+    logits = model(data.ids).logits[:, :-1]
+    loss = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), data.labels[:, 1:].flatten(), ignore_index=UNLEARNT
+    )
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
+    optimizer.step()
+    return float(loss.detach())

@@ -1,0 +1,133 @@
+"""Supervised training of a model that exists: on a corpus in other modes or another world, or on a model's
+traces."""
+
+from __future__ import annotations
+
+import copy
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+from transformers import LlamaForCausalLM
+
+from reasonmech.errors import DataError
+from reasonmech.organisms.training.checkpoint import Snapshots, load_checkpoint, save_checkpoint
+from reasonmech.organisms.training.corpus import UNLEARNT, Batch, Mix, Modes, Shape, batch
+from reasonmech.organisms.training.pretrain import adamw, next_token_step
+from reasonmech.rollout import Rollout
+from reasonmech.tasks.chain.world import WORLDS
+
+Data = Callable[[int], Batch]
+
+
+@dataclass(frozen=True)
+class TuneRecipe:
+    """How a model that exists is trained further on text.
+
+    Attributes:
+        world: name of the chain world whose documents are read.
+        modes: how often their authors do what.
+        skill_share: share of skill documents.
+        teacher: a model whose right rollouts are read instead, such as "organism:tiny-when/thinking"
+            (distillation); `modes` and `skill_share` then say nothing, and `world` names its task.
+        problems: of the training split that the teacher solves, once each at T = 1.
+        snapshots: how many intermediate models are kept, evenly spaced, the last one included.
+    """
+
+    seed: int = 0
+    steps: int = 400
+    rows: int = 43
+    length: int = 192
+    lr: float = 1e-3
+    warmup: int = 30
+    weight_decay: float = 0.05
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip: float = 1.0
+    world: str = "chain"
+    skill_share: float = 0.25
+    modes: Modes = field(default_factory=Modes)
+    teacher: str = ""
+    problems: int = 1000
+    snapshots: int = 0
+
+    def learning_rate(self, step: int) -> float:
+        """Linear warm-up, then linearly down to a twentieth."""
+        return self.lr * min((step + 1) / self.warmup, 1.0 - 0.95 * step / self.steps)
+
+
+def corpus_data(recipe: TuneRecipe) -> Data:
+    """Documents of the recipe's world, a fresh batch for every step."""
+    world = next(world for world in WORLDS if world.name == recipe.world)
+    shape = Shape(recipe.rows, recipe.length)
+    return lambda step: batch(
+        recipe.seed, step, modes=recipe.modes, mix=Mix(recipe.skill_share), shape=shape, world=world
+    )
+
+
+def trace_data(recipe: TuneRecipe, rollouts: Sequence[Rollout]) -> Data:
+    """A teacher's rollouts laid end to end, drawn with replacement; environment tokens and prompts are not
+    learnt.
+
+    Raises:
+        DataError: there are none.
+    """
+    if not rollouts:
+        raise DataError(
+            "no rollouts to learn from", do="let the teacher solve problems of the training split first"
+        )
+
+    def at(step: int) -> Batch:
+        rng = random.Random(f"traces|{recipe.seed}|{step}")
+        ids, labels = [], []
+        for _ in range(recipe.rows):
+            row: list[int] = []
+            learnt: list[int] = []
+            while len(row) < recipe.length:
+                one = rng.choice(rollouts)
+                row += one.all_ids
+                learnt += [UNLEARNT] * len(one.prompt_ids)
+                learnt += [
+                    UNLEARNT if by else token for token, by in zip(one.ids, one.by_environment, strict=True)
+                ]
+            ids.append(row[: recipe.length])
+            labels.append(learnt[: recipe.length])
+        return Batch(torch.tensor(ids), torch.tensor(labels))
+
+    return at
+
+
+def tune(
+    start: LlamaForCausalLM,
+    recipe: TuneRecipe,
+    checkpoint: Path,
+    *,
+    data: Data,
+    save_every: int = 100,
+    progress: bool = True,
+) -> tuple[LlamaForCausalLM, list[dict[str, Any]]]:
+    """Train a copy of `start`, or go on from `checkpoint`; returns it with one log row per `save_every`
+    steps.
+
+    Raises:
+        MismatchError: the checkpoint belongs to another recipe.
+    """
+    model, described = copy.deepcopy(start), asdict(recipe)
+    optimizer = adamw(model, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)
+    done, log = 0, []
+    if checkpoint.exists():
+        done, log = load_checkpoint(checkpoint, model, optimizer, recipe=described)
+    snapshots = Snapshots(checkpoint, recipe.snapshots, recipe.steps)
+    model.train()
+    bar = tqdm(range(done, recipe.steps), initial=done, total=recipe.steps, desc="tune", disable=not progress)
+    for step in bar:
+        loss = next_token_step(model, optimizer, data(step), lr=recipe.learning_rate(step), clip=recipe.clip)
+        bar.set_postfix(loss=f"{loss:.3f}")
+        snapshots.after(step + 1, model)
+        if (step + 1) % save_every == 0 or step + 1 == recipe.steps:
+            log.append({"step": step + 1, "loss": loss})
+            save_checkpoint(checkpoint, model, optimizer, step=step + 1, recipe=described, log=log)
+    return model.eval(), log

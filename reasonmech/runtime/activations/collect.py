@@ -1,0 +1,151 @@
+"""collect: run a host over a piece of texts and keep what some sites held; the pass stops at the last of
+them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from reasonmech.errors import NonFiniteError
+from reasonmech.hosts.host import Host
+from reasonmech.runtime.activations.keep import NO_FEATURE, TopCodes
+from reasonmech.runtime.activations.texts import Piece, index_of, padded
+from reasonmech.runtime.memory import halving
+from reasonmech.site import Site
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEATURES: Final = ".features"  # added to a site's name: which features
+VALUES: Final = ".values"  # and their activations
+
+
+class Job(NamedTuple):
+    """How activations are read: of which host, where, in which form."""
+
+    host: Host
+    sites: tuple[Site, ...]
+    codes: TopCodes | None
+    batch_size: int
+    dtype: torch.dtype
+
+    def row_bytes(self) -> int:
+        """Bytes of activations per kept token."""
+        if self.codes is not None:
+            return self.codes.k * (self.dtype.itemsize + torch.int32.itemsize)
+        return self.dtype.itemsize * sum(self.host.width(site) for site in self.sites)
+
+    def empty(self, n: int) -> dict[str, Tensor]:
+        """Room for so many tokens."""
+        if self.codes is None:
+            return {str(site): torch.empty(n, self.host.width(site), dtype=self.dtype) for site in self.sites}
+        (site,), k = self.sites, self.codes.k
+        features = torch.full((n, k), NO_FEATURE, dtype=torch.int32)
+        return {f"{site}{FEATURES}": features, f"{site}{VALUES}": torch.zeros(n, k, dtype=self.dtype)}
+
+
+class Collected(NamedTuple):
+    """Activations of a piece's kept tokens in their order: tensor name -> [token, ...], and their index."""
+
+    values: dict[str, Tensor]
+    index: pd.DataFrame
+
+
+def collect(job: Job, piece: Piece, bar: tqdm[Any]) -> Collected:
+    """Read the piece in batches of like length; rows are padded on the right, where a causal model never
+    looks.
+
+    Raises:
+        NonFiniteError: NaN or infinity at a kept token. MemoryError: one text alone does not fit.
+    """
+    texts, kept = piece
+    counts = np.array([int(marks.sum()) for marks in kept])
+    starts = np.cumsum(counts) - counts
+    out, index = job.empty(int(counts.sum())), index_of(piece)
+    n_active = torch.zeros(len(index), dtype=torch.int32)
+    order = sorted((i for i in range(len(texts)) if counts[i]), key=lambda i: -len(texts[i].ids))
+    with _reading(job.host, job.sites) as read:
+
+        def keep(numbers: Sequence[int]) -> Sequence[int]:
+            rows = [texts[i].ids for i in numbers]
+            ids, _ = padded(rows)
+            marks = torch.zeros(ids.shape, dtype=torch.bool)
+            for row, i in enumerate(numbers):
+                marks[row, : len(kept[i])] = torch.from_numpy(kept[i])
+            target = torch.from_numpy(
+                np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in numbers])
+            )
+            where = marks.to(job.host.device)
+            for site, hidden in read(ids.to(job.host.device)).items():
+                values = hidden[where.to(hidden.device)]
+                if job.codes is not None:
+                    _check(values, site, [texts[i].problem for i in numbers], marks)
+                    features, values, n_active[target] = job.codes.of(values)
+                    out[f"{site}{FEATURES}"][target] = features
+                values = values.to("cpu", job.dtype)
+                _check(values, site, [texts[i].problem for i in numbers], marks)
+                out[str(site) if job.codes is None else f"{site}{VALUES}"][target] = values
+            bar.update(sum(map(len, rows)))
+            return numbers
+
+        for start in range(0, len(order), job.batch_size):
+            halving(order[start : start + job.batch_size], keep, what="text")
+    bar.update(sum(len(texts[i].ids) for i in range(len(texts)) if not counts[i]))
+    return Collected(out, index if job.codes is None else index.assign(n_active=n_active.numpy()))
+
+
+def _check(values: Tensor, site: Site, problems: Sequence[str], marks: Tensor) -> None:
+    if bool(torch.isfinite(values).all()):
+        return
+    first = int((~torch.isfinite(values)).any(-1).nonzero()[0])
+    row, position = marks.nonzero()[first].tolist()
+    raise NonFiniteError(
+        f"activations of {site} hold NaN or infinity in problem {problems[row]!r} at position {position}",
+        do="run the model in float32 or bfloat16, or keep the activations in a wider dtype",
+    )
+
+
+class _Enough(Exception):
+    """Raised by the last site's hook: nothing above it needs to run."""
+
+
+class _Read:
+    """Runs token ids through the model and returns what the hooks saw."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.seen: dict[Site, Tensor] = {}
+
+    def __call__(self, ids: Tensor) -> Mapping[Site, Tensor]:
+        self.seen.clear()
+        with suppress(_Enough):
+            self.host.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+        return self.seen
+
+
+@contextmanager
+def _reading(host: Host, sites: Sequence[Site]) -> Iterator[_Read]:
+    read, handles = _Read(host), []
+    ordered = sorted(sites, key=lambda site: (site.depth, site.kind == "resid_pre"))
+    try:
+        for site in ordered:
+
+            def keep(hidden: Tensor, site: Site = site, last: bool = site == ordered[-1]) -> None:
+                read.seen[site] = hidden
+                if last:
+                    raise _Enough
+
+            handles.append(host.hook_point(site).attach(keep))
+        with (
+            torch.no_grad()
+        ):  # not inference_mode: some rotary embeddings cache what they compute in the model
+            yield read
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -1,0 +1,117 @@
+"""Keep: which tokens a capture keeps, in which form, and what its index says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, Protocol, final
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from reasonmech.coders import SparseCoder
+from reasonmech.errors import DataError
+from reasonmech.interventions.where import EVERYWHERE, Where
+from reasonmech.rollout import Rollout
+
+CELLS: Final = 2**24  # feature activations held at once: 64 MB in float32
+SHARD_TOKENS: Final = 2**18
+NO_FEATURE: Final = -1  # stands where fewer than k features are active
+
+
+class TokenColumns(Protocol):
+    """Further columns of an index: what a higher layer knows of each token (behaviours' TraceColumns are
+    one).
+
+    The same text gives the same columns every time: a store reads them once to plan and once to write.
+    """
+
+    def __call__(self, number: int, text: Rollout | str) -> Mapping[str, np.ndarray]:
+        """One value (bool, integer or string) for every token of the text, prompt included, per column.
+
+        Every text has the same columns. `number` counts the texts of the capture from 0.
+        """
+        ...
+
+
+class TopRows(NamedTuple):
+    """The k strongest features of some tokens.
+
+    Attributes:
+        features: [token, k] which, strongest first; -1 where fewer than k are active.
+        values: [token, k] their activations, 0 where there is none.
+        n_active: [token] how many were active before the cut.
+    """
+
+    features: Int[Tensor, "token k"]
+    values: Float[Tensor, "token k"]
+    n_active: Int[Tensor, " token"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TopCodes:
+    """Keep the k strongest features of a coder in place of the stream: 6 to 8 bytes each.
+
+    A token with more than k active features loses the weakest; the index column `n_active` says how many it
+    had.
+
+    Raises:
+        DataError: k is not in 1 .. d_sae.
+    """
+
+    coder: SparseCoder
+    k: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= self.coder.d_sae:
+            raise DataError(
+                f"the {self.k} strongest features", allowed=f"1 .. {self.coder.d_sae}, which it has"
+            )
+
+    @torch.no_grad()
+    def of(self, x: Float[Tensor, "token d_model"]) -> TopRows:
+        """Encode in chunks on the coder's device; values in the coder's dtype, on the CPU."""
+        found = [self._some(some) for some in x.split(max(1, CELLS // self.coder.d_sae))]
+        return TopRows(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+
+    def _some(self, x: Tensor) -> TopRows:
+        active = self.coder.encode(x.to(self.coder.device, self.coder.dtype))
+        features = active.abs().topk(self.k, dim=-1).indices
+        values = active.gather(-1, features)
+        features = features.masked_fill(values == 0, NO_FEATURE).to(torch.int32)
+        return TopRows(features.cpu(), values.cpu(), (active != 0).sum(-1).to(torch.int32).cpu())
+
+    def to_json(self) -> dict[str, Any]:
+        """Whose features: what `Activations.codes_of` says."""
+        coder = self.coder
+        return {"coder": coder.name, "coder_hash": coder.weight_hash, "d_sae": coder.d_sae, "k": self.k}
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Keep:
+    """What a capture keeps of every text.
+
+    Attributes:
+        where: which tokens; a mask of the plan language. `labelled(name)` reads a column of truth values by
+            its name, and a value of another column as "column=value": `labelled("kind=check")`.
+        codes: features of a coder in place of the stream. None: the stream.
+        columns: further columns of the index. None: none.
+        shard_tokens: tokens run (not kept) per file of a store; a kill costs at most so many. Files of more
+            than 256 MB are cut earlier.
+    """
+
+    where: Where = EVERYWHERE
+    codes: TopCodes | None = None
+    columns: TokenColumns | None = None
+    shard_tokens: int = SHARD_TOKENS
+
+    def __post_init__(self) -> None:
+        if self.shard_tokens < 1:
+            raise DataError(f"{self.shard_tokens} tokens per file", allowed="1 or more")
+
+
+ALL: Final = Keep()

@@ -1,0 +1,72 @@
+"""Origin: which model, tokenizer and coder activations come from, and whether a host is that model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, final
+
+from reasonmech.coders.coder import Trained
+from reasonmech.errors import MismatchError
+from reasonmech.hosts.host import Host
+from reasonmech.runtime.activations.keep import TopCodes
+
+
+class CodesOf(NamedTuple):
+    """Whose features are kept: the coder's name, the hash of its weights, its features, how many per
+    token."""
+
+    coder: str
+    coder_hash: str
+    d_sae: int
+    k: int
+
+    @classmethod
+    def of(cls, codes: TopCodes) -> CodesOf:
+        return cls(codes.coder.name, codes.coder.weight_hash, codes.coder.d_sae, codes.k)
+
+
+@final
+@dataclass(frozen=True)
+class Origin:
+    """Whose activations these are.
+
+    Attributes:
+        host_name, host_hash: the model and its `weight_hash`.
+        vocabulary_hash: the host's, of every token and its id.
+        codes_of: whose features are kept in place of the stream; None where the stream is.
+    """
+
+    host_name: str
+    host_hash: str
+    vocabulary_hash: str
+    codes_of: CodesOf | None
+
+    @classmethod
+    def of(cls, host: Host, codes: TopCodes | None) -> Origin:
+        of = None if codes is None else CodesOf.of(codes)
+        return cls(host.name, host.weight_hash, host.vocabulary_hash, of)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self) | {"codes_of": None if self.codes_of is None else self.codes_of._asdict()}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Origin:
+        """Raises KeyError or TypeError where it is none."""
+        codes = value["codes_of"]
+        of = None if codes is None else CodesOf(**codes)
+        return cls(value["host_name"], value["host_hash"], value["vocabulary_hash"], of)
+
+    def check(self, host: Host | Trained) -> None:
+        """Raise MismatchError where a host is another model, or has another tokenizer now."""
+        if host.weight_hash != self.host_hash:
+            raise MismatchError(
+                f"the activations are those of {self.host_name!r} (weights {self.host_hash[:12]}), not of "
+                f"{host.name!r} (weights {host.weight_hash[:12]})",
+                do="capture them again from this model, or load the model they come from",
+            )
+        if isinstance(host, Host) and host.vocabulary_hash != self.vocabulary_hash:
+            raise MismatchError(
+                f"the tokenizer of {host.name!r} has changed since these activations were captured",
+                do="load the tokenizer that the texts were encoded with, or capture again",
+            )

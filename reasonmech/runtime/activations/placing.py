@@ -1,0 +1,88 @@
+"""Placing: which row of an index a position of a text is, read column by column from shards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple, final
+
+import numpy as np
+from jaxtyping import Int
+
+from reasonmech.runtime.activations.shards import MemoryShard, Shard
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class _Places(NamedTuple):
+    """starts: [rollout] first row; counts: [rollout] rows; keys: [row] of `_key`, None where they are
+    contiguous."""
+
+    starts: Int[np.ndarray, " rollout"]
+    counts: Int[np.ndarray, " rollout"]
+    keys: Int[np.ndarray, " row"] | None
+
+
+def _key(rollout: Int[np.ndarray, " n"], position: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """One number for both, in the order of the rows."""
+    return rollout.astype(np.int64) << 32 | position
+
+
+@final
+class Placing:
+    """Rows of rollouts and positions; holds no more than a number per rollout where texts were kept without
+    gaps."""
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self._shards = shards
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether each rollout's rows are its positions 0, 1, 2, ..."""
+        return self._places.keys is None
+
+    @property
+    def n_rollouts(self) -> int:
+        """Rollouts up to the last one of which a token was kept."""
+        return len(self._places.starts)
+
+    def find(self, rollout: Int[np.ndarray, " n"], position: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """Row of each position; -1 where it was not captured."""
+        starts, counts, keys = self._places
+        known = (rollout >= 0) & (rollout < len(starts)) & (position >= 0)
+        at = np.where(known, rollout, 0)
+        if keys is None:
+            row, found = starts[at] + position, position < counts[at]
+        else:
+            wanted = _key(at, np.where(known, position, 0))
+            row = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+            found = keys[row] == wanted
+        return np.where(known & found, row, -1).astype(np.int64)
+
+    def frame(self) -> pd.DataFrame:
+        """The whole index."""
+        import pyarrow
+
+        if len(self._shards) == 1 and isinstance(self._shards[0], MemoryShard):
+            return self._shards[0].index
+        return pyarrow.concat_tables([shard.table() for shard in self._shards]).to_pandas(
+            split_blocks=True, self_destruct=True
+        )
+
+    @cached_property
+    def _places(self) -> _Places:
+        counts, contiguous = np.zeros(0, dtype=np.int64), True
+        for rollout, position in self._columns():
+            here = np.bincount(rollout, minlength=len(counts))
+            before = np.concatenate([counts, np.zeros(len(here) - len(counts), dtype=np.int64)])
+            first = np.cumsum(here) - here
+            at = np.arange(len(position)) - (first - before)[rollout]
+            contiguous, counts = contiguous and np.array_equal(position, at), before + here
+        keys = None if contiguous else np.concatenate([_key(*columns) for columns in self._columns()])
+        return _Places(np.cumsum(counts) - counts, counts, keys)
+
+    def _columns(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for shard in self._shards:
+            table = shard.table(["rollout", "position"])
+            yield table.column("rollout").to_numpy(), table.column("position").to_numpy()

@@ -1,0 +1,75 @@
+"""shuffled: batches of tokens in random order, from shards that need not fit into memory."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain
+from typing import Final, NamedTuple
+
+import torch
+from torch import Tensor
+
+from reasonmech.errors import DataError, NonFiniteError
+from reasonmech.runtime.activations.shards import Shard
+
+RUN: Final = 1024  # consecutive tokens read at once
+BUFFER: Final = 2**18
+
+
+class _Rows(NamedTuple):
+    """One tensor over all shards: where each ends says in which shards some rows are."""
+
+    shards: Sequence[Shard]
+    ends: Sequence[int]
+    name: str
+
+    def read(self, start: int) -> Tensor:
+        """A run of rows from `start` on. Raises NonFiniteError."""
+        stop, parts = min(start + RUN, self.ends[-1]), []
+        for number in range(bisect_right(self.ends, start), bisect_right(self.ends, stop - 1) + 1):
+            shard, end = self.shards[number], self.ends[number]
+            first = end - shard.n_tokens
+            if shard.n_tokens:
+                parts.append(shard.part(self.name, max(start - first, 0), min(stop, end) - first))
+        values = torch.cat(parts)
+        if not bool(torch.isfinite(values).all()):
+            row = start + int((~torch.isfinite(values)).any(-1).nonzero()[0])
+            raise NonFiniteError(
+                f"activations of {self.name} hold NaN or infinity in row {row}",
+                do="capture them again in float32 or bfloat16",
+            )
+        return values
+
+
+def shuffled(
+    shards: Sequence[Shard], name: str, *, batch_size: int, seed: int, epochs: int, buffer: int
+) -> Iterator[Tensor]:
+    """Batches of the tensor `name`: see `Activations.stream`."""
+    if min(batch_size, epochs, buffer) < 1:
+        raise DataError(
+            f"batch_size={batch_size}, epochs={epochs}, buffer={buffer}", allowed="1 or more of each"
+        )
+    rows = _Rows(shards, list(accumulate(shard.n_tokens for shard in shards)), name)
+    room = max(buffer, batch_size)
+    generator = torch.Generator().manual_seed(seed)
+    return chain.from_iterable(
+        _epoch(rows, batch_size=batch_size, room=room, generator=generator) for _ in range(epochs)
+    )
+
+
+def _epoch(rows: _Rows, *, batch_size: int, room: int, generator: torch.Generator) -> Iterator[Tensor]:
+    order = torch.randperm(-(-rows.ends[-1] // RUN), generator=generator).tolist()
+    held: list[Tensor] = []
+    n_held = 0
+    for number, which in enumerate(order, start=1):
+        held.append(rows.read(which * RUN))
+        n_held, ended = n_held + len(held[-1]), number == len(order)
+        if n_held < room and not ended:
+            continue
+        pool = torch.cat(held)
+        held.clear()  # before there is a third copy
+        pool = pool[torch.randperm(n_held, generator=generator)]
+        given = n_held if ended else max(batch_size, n_held // 2) // batch_size * batch_size
+        yield from pool[:given].split(batch_size)
+        held, n_held = [pool[given:].clone()], n_held - given

@@ -1,0 +1,1 @@
+"""Many interventions in one pass: cells of a grid, packed together behind a prefix they share."""

@@ -1,0 +1,150 @@
+"""Prefix: a clean pass that is kept, so that an intervention recomputes only what lies above and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, final
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from reasonmech.hosts.hookpoint import read_hidden
+from reasonmech.hosts.host import Host
+from reasonmech.runtime.passes import Text, step_of
+from reasonmech.site import Site
+from reasonmech.step import Step
+
+NO_LAYER: Final = -1
+
+
+@final
+class Prefix:
+    """Keys, values and the outputs of some blocks, of one clean pass over a left-padded batch of texts.
+
+    `run` computes rows of it again from a block and a column on, under whatever hooks the model carries.
+    Blocks up to `below` are not run: they hand on what they returned in the clean pass. Columns before
+    `start` are not run: their keys and values are the clean ones. Both are exact as long as nothing is edited
+    there.
+
+    Attributes:
+        step: the whole texts, as one uncached pass sees them.
+        logits: the last ones of every row, nothing edited.
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        texts: Sequence[Text],
+        numbers: Sequence[int],
+        layers: Sequence[int],
+        *,
+        keep: int = 1,
+    ) -> None:
+        """One clean pass.
+
+        Args:
+            numbers: of each text in the run.
+            layers: blocks whose output a later `run` may begin from.
+            keep: last logits of every row that are kept as `logits`.
+        """
+        self.host, self.step = host, step_of(host, texts, numbers)
+        self._kept: dict[int, Tensor] = {}
+        self._tuple: dict[int, int] = {}
+        self._cache = DynamicCache()
+        handles = [host.layers[i].register_forward_hook(self._keeper(i)) for i in layers if i != NO_LAYER]
+        try:
+            with torch.no_grad():
+                self.logits: Float[Tensor, "row keep vocab"] = host.model(
+                    input_ids=self.step.ids.to(host.device),
+                    attention_mask=self.step.mask.long().to(host.device),
+                    position_ids=self.step.positions.clamp_min(0).to(host.device),
+                    past_key_values=self._cache,
+                    use_cache=True,
+                    logits_to_keep=keep,
+                ).logits
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _keeper(self, layer: int) -> Callable[[nn.Module, Any, Any], None]:
+        def keep(_: nn.Module, __: Any, output: Any) -> None:
+            self._kept[layer] = read_hidden(output).detach()
+            self._tuple[layer] = 0 if isinstance(output, Tensor) else len(output)
+
+        return keep
+
+    def part(self, rows: Int[Tensor, " row"], start: int) -> Step:
+        """The step of `run`: some rows, repeated or not, of which columns from `start` on are computed."""
+        whole = self.step
+        return Step(
+            ids=whole.ids[rows],
+            mask=whole.mask[rows],
+            prompt_length=whole.prompt_length[rows],
+            new=whole.ids.shape[1] - start,
+            rows=whole.rows[rows],
+            labels={name: marks[rows] for name, marks in whole.labels.items()},
+        )
+
+    def run(
+        self, rows: Int[Tensor, " row"], *, below: int, start: int, keep: int
+    ) -> Float[Tensor, "row keep vocab"]:
+        """Last `keep` logits of some rows, computed from block `below + 1` and column `start` on.
+
+        Args:
+            below: the last block that is not run (`NO_LAYER`: all are).
+        """
+        part, device = self.part(rows, start), self.host.device
+        with self._served(rows.to(device), below, start):
+            return self.host.model(
+                input_ids=part.ids[:, start:].to(device),
+                attention_mask=part.mask.long().to(device),
+                position_ids=part.positions[:, start:].clamp_min(0).to(device),
+                past_key_values=self._past(rows, below, start) if start else None,
+                use_cache=start > 0,
+                logits_to_keep=keep,
+            ).logits
+
+    def _past(self, rows: Int[Tensor, " row"], below: int, start: int) -> DynamicCache:
+        past = DynamicCache()
+        for i, layer in enumerate(self._cache.layers):
+            assert isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None
+            if i <= below:  # never read; its length is, where the mask is made
+                nothing = layer.keys.new_empty(1, 1, start, 1)
+                past.update(nothing, nothing, i)
+            else:
+                here = rows.to(layer.keys.device)
+                past.update(layer.keys[here, :, :start], layer.values[here, :, :start], i)
+        return past
+
+    @contextmanager
+    def _served(self, rows: Int[Tensor, " row"], below: int, start: int) -> Iterator[None]:
+        """Let blocks up to `below` return what that one did; their own hooks still fire. Undone on the way
+        out."""
+        replaced: list[tuple[nn.Module, Any]] = []
+        try:
+            for i in range(below + 1):
+                block = self.host.layers[i]
+                replaced.append((block, block.__dict__.get("forward")))
+                object.__setattr__(block, "forward", self._server(below, rows, start))
+            yield
+        finally:
+            for block, own in replaced:
+                if own is None:
+                    object.__delattr__(block, "forward")
+                else:
+                    object.__setattr__(block, "forward", own)
+
+    def _server(self, layer: int, rows: Int[Tensor, " row"], start: int) -> Callable[..., Any]:
+        kept, others = self._kept[layer], self._tuple[layer]
+        stream = kept[rows.to(kept.device), start:]
+        output = (stream, *[None] * (others - 1)) if others else stream
+        return lambda *_, **__: output
+
+
+def last_unread(site: Site) -> int:
+    """The last block that need not run when the first edit or gate of a plan is at `site`."""
+    return site.layer if site.kind == "resid_post" else site.layer - 1

@@ -1,0 +1,144 @@
+"""Batch: some rows written together, one token a round, until each has ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from typing import final
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from reasonmech.errors import NonFiniteError
+from reasonmech.problem import ProblemSet
+from reasonmech.rollout import Rollout, Stop
+from reasonmech.runtime.decoding.decode import Decode, choose
+from reasonmech.runtime.decoding.decoder import Decoder, DecoderState, RowInfo
+
+
+@final
+class Batch:
+    """Rows in flight. Bookkeeping lives on the CPU; the only synchronisation of a round is reading its
+    tokens."""
+
+    def __init__(
+        self,
+        decoder: Decoder,
+        rows: Sequence[RowInfo],
+        prompts: Mapping[str, Sequence[int]],
+        *,
+        decode: Decode,
+        problems: ProblemSet,
+    ) -> None:
+        self.decoder, self.rows, self.decode = decoder, list(rows), decode
+        self.prompts = [tuple(prompts[row.problem.id]) for row in rows]
+        n = len(self.rows)
+        self.written = torch.zeros(n, decode.max_new_tokens, dtype=torch.long)
+        self.by_environment = torch.zeros(n, decode.max_new_tokens, dtype=torch.bool)
+        self.steered = torch.zeros(n, decode.max_new_tokens, dtype=torch.bool)
+        self.eos = torch.tensor([] if decoder.eos_id is None else [decoder.eos_id], dtype=torch.long)
+        self.ends = torch.tensor([*self.eos.tolist(), *decode.stop_tokens], dtype=torch.long)
+        self.alive = torch.arange(n)
+        self.keys = torch.tensor([row.key for row in self.rows], device=decoder.device)
+        self.position = torch.tensor([row.prompt_length for row in self.rows], device=decoder.device)
+        world = problems.environment
+        self.scribes = (
+            None
+            if world is None
+            else [world.scribe(row.problem, row.sample, decoder.tokenizer) for row in self.rows]
+        )
+
+    def run(self) -> Generator[tuple[int, Rollout], None, None]:
+        """Yield (row index, rollout) as rows end."""
+        prompts, mask = self._padded()
+        state = self.decoder.start(prompts, mask, self.rows, self.decode.max_new_tokens)
+        try:
+            for offset in range(self.decode.max_new_tokens):
+                tokens = self._round(state, offset)
+                ended = torch.isin(tokens, self.ends)
+                some = bool(ended.any())
+                if some:
+                    whole = torch.isin(tokens, self.eos)
+                    yield from self._rollouts(self.alive[whole], offset + 1, "eos")
+                    yield from self._rollouts(self.alive[ended & ~whole], offset + 1, "token")
+                    if ended.all():
+                        return
+                if offset + 1 == self.decode.max_new_tokens:
+                    yield from self._rollouts(self.alive[~ended], offset + 1, "length")
+                    return
+                state.advance(tokens)
+                if some:
+                    self._drop(state, ended)
+        finally:
+            state.close()
+
+    def _padded(self) -> tuple[Tensor, Tensor]:
+        width = max(map(len, self.prompts))
+        ids = torch.tensor([[self.decoder.pad_id] * (width - len(p)) + list(p) for p in self.prompts])
+        mask = torch.tensor([[False] * (width - len(p)) + [True] * len(p) for p in self.prompts])
+        return ids, mask
+
+    def _round(self, state: DecoderState, offset: int) -> Int[Tensor, " batch"]:
+        logits = state.next_logits()
+        choice = choose(
+            logits, temperature=self.decode.temperature, keys=self.keys, position=self.position + offset
+        )
+        tokens = choice.tokens.cpu()
+        self._check_finite(choice.scores.cpu(), offset)
+        if self.scribes is not None:
+            tokens = self._ask_environment(tokens, offset)
+        self.written[self.alive, offset] = tokens
+        self.steered[self.alive, offset] = state.steered().cpu()
+        return tokens
+
+    def _ask_environment(self, proposed: Int[Tensor, " batch"], offset: int) -> Int[Tensor, " batch"]:
+        assert self.scribes is not None
+        asked = [
+            self.scribes[row].write(token)
+            for row, token in zip(self.alive.tolist(), proposed.tolist(), strict=True)
+        ]
+        self.by_environment[self.alive, offset] = torch.tensor([answer.by_environment for answer in asked])
+        return torch.tensor([answer.token for answer in asked])
+
+    def _check_finite(self, scores: Tensor, offset: int) -> None:
+        bad = [i for i, score in enumerate(scores.tolist()) if not math.isfinite(score)]
+        if bad:
+            row = self.rows[int(self.alive[bad[0]])]
+            raise NonFiniteError(
+                f"NaN or infinite logits in problem {row.problem.id!r}, sample {row.sample},"
+                f" at position {row.prompt_length + offset}",
+                do="check the model's weights and dtype, and the size of the plan's amounts",
+            )
+
+    def _drop(self, state: DecoderState, ended: Bool[Tensor, " batch"]) -> None:
+        kept = (~ended).nonzero().flatten()
+        state.keep(kept)
+        self.alive = self.alive[kept]
+        here = kept.to(self.keys.device)
+        self.keys, self.position = self.keys[here], self.position[here]
+
+    def _rollouts(
+        self, which: Int[Tensor, " some"], length: int, stop: Stop
+    ) -> Iterator[tuple[int, Rollout]]:
+        for i in which.tolist():
+            row, ids = self.rows[i], self.written[i, :length].tolist()
+            yield (
+                row.index,
+                Rollout(
+                    problem=row.problem,
+                    sample=row.sample,
+                    prompt_ids=self.prompts[i],
+                    ids=tuple(ids),
+                    by_environment=tuple(self.by_environment[i, :length].tolist()),
+                    steered=tuple(self.steered[i, :length].tolist()),
+                    stop=stop,
+                    text=text_of(self.decoder.tokenizer, ids),
+                ),
+            )
+
+
+def text_of(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+    """Text of token ids, special tokens included, spacing untouched."""
+    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))

@@ -1,0 +1,80 @@
+"""Decoder: what `generate` drives, be it one host under a plan or a base/thinking pair in lockstep."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from reasonmech.problem import Problem
+from reasonmech.shapes import Mask, NextLogits, Tokens
+
+
+class RowInfo(NamedTuple):
+    """One row of a batch.
+
+    Attributes:
+        index: number of the row in the whole run (problem-major, then sample).
+        key: of the row's sampling noise (`noise.gumbel`), for gates that compare draws under common random
+            numbers.
+        prompt_length: tokens, padding excluded.
+        temperature: at which tokens are drawn; 0 is greedy.
+    """
+
+    index: int
+    problem: Problem
+    sample: int
+    key: int
+    prompt_length: int
+    temperature: float
+
+
+@runtime_checkable
+class DecoderState(Protocol):
+    """A batch in flight. One round: next_logits, steered, then advance, then perhaps keep."""
+
+    def next_logits(self) -> NextLogits:
+        """Logits of the next token of every row, after the prompt and all tokens advanced by so far."""
+        ...
+
+    def steered(self) -> Bool[Tensor, " batch"]:
+        """Rows in which an intervention fired at the position whose logits `next_logits` returned last."""
+        ...
+
+    def advance(self, tokens: Int[Tensor, " batch"]) -> None:
+        """Append one token to every row (CPU or device)."""
+        ...
+
+    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+        """Drop all rows but these (CPU); the order is kept. Called after `advance`, before `next_logits`."""
+        ...
+
+    def close(self) -> None:
+        """Undo everything done to a model (hooks removed); called once, after an exception too."""
+        ...
+
+
+@runtime_checkable
+class Decoder(Protocol):
+    """Anything that turns a batch of prompts into next-token logits, row by row independent of the batch."""
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase: ...
+    @property
+    def eos_id(self) -> int | None: ...
+    @property
+    def pad_id(self) -> int: ...
+    @property
+    def n_positions(self) -> int:
+        """Tokens of the longest text that all its models can read."""
+        ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> DecoderState:
+        """Begin a batch of left-padded prompts (CPU tensors); nothing is computed before `next_logits`."""
+        ...

@@ -1,1 +1,0 @@
-"""What `capture` leaves behind: pieces of texts, shards with checksums, writing that survives a kill, reading."""

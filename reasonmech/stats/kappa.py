@@ -1,0 +1,114 @@
+"""Agreement of two labellers on the same items: the 2x2 table, and Cohen's kappa with its interval by
+problem."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float
+from numpy.typing import ArrayLike
+
+from reasonmech.errors import DataError
+from reasonmech.stats.intervals import DRAWS, LEVEL, MIN_PROBLEMS, bootstrap_weights
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How two labellers cut the same items into yes and no.
+
+    Attributes:
+        both, only_first, only_second, neither: items by who said yes.
+        problems: problems that the items come from, the unit of the interval.
+        kappa: Cohen's kappa, (observed agreement - expected) / (1 - expected); None where it is undefined.
+        low, high: 95 % bootstrap over problems, of the draws in which kappa is defined; None where there is
+            none. Of width 0 when the labellers agree on everything: then it says nothing about rarer
+            disagreements.
+        why_none: why kappa, or its interval, is None ("" when both are there).
+    """
+
+    both: int
+    only_first: int
+    only_second: int
+    neither: int
+    problems: int
+    kappa: float | None
+    low: float | None
+    high: float | None
+    why_none: str = ""
+
+    @property
+    def n(self) -> int:
+        return self.both + self.only_first + self.only_second + self.neither
+
+    def __str__(self) -> str:
+        if self.kappa is None:
+            return f"kappa undefined: {self.why_none}"
+        interval = "" if self.low is None else f" [{self.low:.3g}, {self.high:.3g}]"
+        return f"kappa {self.kappa:.3g}{interval} over {self.n} items of {self.problems} problems"
+
+
+def agreement_of(
+    first: ArrayLike, second: ArrayLike, *, problems: ArrayLike, draws: int = DRAWS, seed: int = 0
+) -> Agreement:
+    """Cohen's kappa (Cohen 1960) of two labellers, by scikit-learn; its interval resamples whole problems.
+
+    Args:
+        first, second: [item], whether each labeller said yes.
+        problems: [item] problem id.
+
+    Raises:
+        DataError: no item, or lengths that differ.
+    """
+    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
+    ids, problem = np.unique(np.asarray(problems), return_inverse=True)
+    if not a.size or not a.shape == b.shape == problem.shape:
+        raise DataError(
+            f"labels of {a.shape} and {b.shape} items with problem ids of {problem.shape}",
+            allowed="one label of each labeller and one problem id per item, at least one item",
+        )
+    cells = np.stack([a & b, a & ~b, ~a & b, ~a & ~b], axis=1)  # [item, cell]
+    counts = np.stack([np.bincount(problem, cell, len(ids)) for cell in cells.T], axis=1)  # [problem, cell]
+    both, only_first, only_second, neither = (int(n) for n in counts.sum(0))
+    kappa, low, high, why = None, None, None, ""
+    if len({*a.tolist(), *b.tolist()}) == 1:
+        why = f"both labellers said {'yes' if a[0] else 'no'} to all {len(a)} items"
+    else:
+        kappa = _kappa(a, b)
+        why = _too_few(a | b, a & b, problem)
+        if not why:
+            drawn = np.concatenate(
+                [kappas(weights @ counts) for weights in bootstrap_weights(len(ids), draws, seed)]
+            )
+            tails = (1 - LEVEL) / 2, (1 + LEVEL) / 2
+            low, high = (float(q) for q in np.nanquantile(drawn, tails))
+    return Agreement(both, only_first, only_second, neither, len(ids), kappa, low, high, why)
+
+
+def kappas(counts: Float[np.ndarray, "draw cell"]) -> Float[np.ndarray, " draw"]:
+    """Kappa of many 2x2 tables at once (both, only first, only second, neither); NaN where it is undefined.
+
+    What scikit-learn computes of one table: a bootstrap needs thousands. A test holds the two equal.
+    """
+    share = counts / counts.sum(1, keepdims=True)
+    yes_first, yes_second = share[:, 0] + share[:, 1], share[:, 0] + share[:, 2]
+    observed = share[:, 0] + share[:, 3]
+    expected = yes_first * yes_second + (1 - yes_first) * (1 - yes_second)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = (observed - expected) / (1 - expected)
+    return np.where(np.isclose(expected, 1.0, rtol=0, atol=1e-12), np.nan, found)
+
+
+def _kappa(a: Bool[np.ndarray, " item"], b: Bool[np.ndarray, " item"]) -> float:
+    from sklearn.metrics import cohen_kappa_score  # imports for long; most users of labels need no kappa
+
+    return float(cohen_kappa_score(a, b, labels=[False, True]))
+
+
+def _too_few(either: Bool[np.ndarray, " item"], both: Bool[np.ndarray, " item"], problem: np.ndarray) -> str:
+    """Why no interval can be trusted: too few problems hold a yes of anybody, or a no of anybody."""
+    for answer, rows in (("yes", either), ("no", ~both)):
+        found = len(np.unique(problem[rows]))
+        if found < MIN_PROBLEMS:
+            return f"no interval: problems with a {answer}: {found}, needed: {MIN_PROBLEMS}"
+    return ""

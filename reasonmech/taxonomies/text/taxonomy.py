@@ -1,0 +1,80 @@
+"""Taxonomies of what sentences of reasoning do, with the words that usually say so; and their open
+registry."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.registry import Registry
+
+_MARKER: Final = re.compile(r"^(?:[>#*_+-]+\s*|\d{1,3}[.)]\s+)+")
+
+
+@dataclass(frozen=True)
+class Category:
+    """One category of a taxonomy.
+
+    Attributes:
+        meaning: what the source says that it is; what a judge is told.
+        patterns: regular expressions, ignoring case, any of which marks a sentence. Words and nothing else: a
+            sentence can say them without doing it, and do it without saying them.
+    """
+
+    name: str
+    meaning: str
+    patterns: tuple[str, ...]
+
+    @cached_property
+    def regex(self) -> re.Pattern[str]:
+        """All patterns as one.
+
+        Raises:
+            DataError: a pattern is no regular expression, or there is none.
+        """
+        if not self.patterns:
+            raise DataError(
+                f"category {self.name!r} has no pattern", do="give it one, or do not label it by words"
+            )
+        try:
+            return re.compile("|".join(f"(?:{pattern})" for pattern in self.patterns), re.IGNORECASE)
+        except re.error as error:
+            raise DataError(
+                f"a pattern of category {self.name!r} is no regular expression: {error}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """Categories of one publication. A sentence may belong to several, or to none.
+
+    Attributes:
+        source: the publication.
+    """
+
+    name: str
+    source: str
+    categories: tuple[Category, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(category.name for category in self.categories)
+
+    def check(self, category: str) -> str:
+        """The name itself. Raises UnknownNameError, listing the categories."""
+        if category not in self.names:
+            raise UnknownNameError(f"category of taxonomy {self.name!r}", category, self.names)
+        return category
+
+    def words_say(self, sentence: str) -> frozenset[str]:
+        """Categories whose words stand in a sentence, its list marker aside; ’ counts as '."""
+        plain = _MARKER.sub("", sentence.replace("’", "'"), count=1)
+        return frozenset(category.name for category in self.categories if category.regex.search(plain))
+
+
+taxonomies: Registry[Taxonomy] = Registry("taxonomy")
+"""Apart from `behaviours`: a category has no opportunity and no verifier, so there is no rate or timing to
+speak of."""

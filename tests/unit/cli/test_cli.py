@@ -1,0 +1,138 @@
+"""The command line: every verb answers, and a caller's mistake is a message with exit code 2."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from reasonmech import cli
+from tests.made_run import make_run
+
+
+def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["reasonmech", *arguments])
+    try:
+        cli.main()
+    except SystemExit as end:
+        return int(end.code or 0)
+    return 0
+
+
+def test_help_names_every_verb(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(monkeypatch, "--help") == 0
+    text = capsys.readouterr().out
+    for verb in ("demo", "run", "check", "show", "pairs", "organisms", "train-coder", "steer", "doctor"):
+        assert verb in text
+
+
+def test_check_prints_every_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, "check", "demo", "--set", "task.n=7") == 0
+    text = capsys.readouterr().out
+    assert "n: 7" in text and "temperature: 0.0" in text and "# valid" in text
+
+
+def test_show_prints_the_answer_and_the_report(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "made")
+    assert command(monkeypatch, "show", str(run.path)) == 0
+    text = capsys.readouterr().out
+    assert "98.7 %" in text and str(run.path / "report.html") in text
+    assert (run.path / "report.html").exists()
+    assert "receipts: " in text and "--receipts" in text
+    assert command(monkeypatch, "show", str(run.path), "--receipts") == 0
+    listed = capsys.readouterr().out
+    lines = [line for found in run.record["receipts"].values() for line in found]
+    assert lines and "fired / named" in listed
+    assert all(f"{line['n_fired']} / {line['n_masked']}" in listed for line in lines)
+
+
+def test_pairs_says_whose_weights_are_here(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, "pairs") == 0
+    text = capsys.readouterr().out
+    assert "tiny-when" in text and "to download" in text
+
+
+def test_doctor_names_versions(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command(monkeypatch, "doctor") == 0
+    assert "transformer-lens" in capsys.readouterr().out
+
+
+def test_doctor_knows_the_combination_that_breaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    from reasonmech import doctor
+
+    monkeypatch.setattr(
+        doctor, "package_versions", lambda: {"transformer-lens": "4.3.0", "sae-lens": "5.0.0"}
+    )
+    found = doctor.diagnose()
+    assert not found.healthy and len(found.traps) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("run", "dmeo"), "unknown experiment 'dmeo'"),
+        (("check", "demo", "--set", "nope=1"), "nope"),
+        (("show", "nowhere"), "no run directory"),
+        (("steer", "organism:nope/base", "hello", "--features", "1"), "unknown organism"),
+    ],
+)
+def test_a_mistake_is_a_message(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+) -> None:
+    assert command(monkeypatch, *arguments) == 2
+    captured = capsys.readouterr()
+    assert said in captured.err and "Traceback" not in captured.err
+
+
+def test_a_wrong_option_is_explained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert command(monkeypatch, "run", "demo", "--outt", "x") == 2
+    assert "--outt" in capsys.readouterr().err
+
+
+def test_ctrl_c_says_that_it_resumes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from reasonmech import experiments
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiments, "run", interrupted)
+    assert command(monkeypatch, "run", "demo") == 130
+    assert "resumes" in capsys.readouterr().err
+
+
+def test_steer_shows_before_and_after(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    from reasonmech.testing import tiny_host
+
+    host = tiny_host()
+    host.model.save_pretrained(tmp_path / "model")
+    host.tokenizer.save_pretrained(tmp_path / "model")
+    save_file({"v": torch.ones(32)}, tmp_path / "v.safetensors")
+    options = (
+        "--vector",
+        str(tmp_path / "v.safetensors"),
+        "--site",
+        "resid_post.1",
+        "--amount",
+        "9",
+        "--tokens",
+        "8",
+    )
+    assert command(monkeypatch, "steer", str(tmp_path / "model"), "w1 w2", *options) == 0
+    text = capsys.readouterr().out
+    assert "untouched" in text and "fired at 8 of" in text and "KL" in text

@@ -1,0 +1,164 @@
+"""Variants of the chain world: what differs between them, and that nothing else does."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from reasonmech.behaviours import behaviours, onset_rate
+from reasonmech.organisms.training.corpus import Author, Modes
+from reasonmech.problem import Problem
+from reasonmech.rollout import Rollout
+from reasonmech.tasks import load_task, tasks
+from reasonmech.tasks.chain import CHAIN, VOCABULARY, WORLDS, World, evaluate, word_tokenizer
+from reasonmech.tasks.chain.grammar import NOVEL
+from reasonmech.tasks.chain.parser import parse
+from reasonmech.tasks.chain.world import NOVEL_OPERATOR, SILENT, SWAPPED
+
+TOKENIZER = word_tokenizer()
+PROBLEM = Problem("p", "Q : 8 one + 4 two * 3 A :", "6", {"start": 8, "operations": [["+", 4], ["*", 3]]})
+SLIPPED = (
+    "next one + 4 : 8 + 4 = 5 . check : 8 + 4 = 2 , had 5 . {} next two * 3 : {} * 3 = {} . "
+    "so the answer is 6 . <eos>"
+)
+
+
+def read(world: World, text: str) -> Rollout:
+    """A rollout of these words, none of them the environment's."""
+    words = text.split()
+    ids = tuple(TOKENIZER.convert_tokens_to_ids(words))
+    no = (False,) * len(ids)
+    prompt = tuple(TOKENIZER(PROBLEM.prompt)["input_ids"])
+    return Rollout(PROBLEM, 0, prompt, ids, no, no, "eos", text)
+
+
+@pytest.mark.parametrize("world", WORLDS, ids=lambda world: world.name)
+def test_every_world_is_a_task_with_problems_and_words_of_its_own(world: World) -> None:
+    problems = load_task(world.name, n=50, seed=3)
+    assert {p.id.split("/")[0] for p in problems} == {world.name} == {problems.task}
+    assert len({p.prompt for p in problems}) > 45
+    assert tasks.get(world.name).onset_words == world.onset_words
+    assert len(set(world.onset_words.values())) == len(world.onset_words), "one word, one kind"
+    assert set(world.onset_words.values()) <= set(VOCABULARY)
+
+
+def test_the_novel_operator_is_in_every_problem_of_its_world_and_in_no_document_of_the_other() -> None:
+    for problem in load_task("chain-novel", n=200, seed=0):
+        operators = [operator for operator, _ in problem.data["operations"]]
+        assert NOVEL in operators
+        value = problem.data["start"]
+        for operator, operand in problem.data["operations"]:
+            value = evaluate(value, operator, operand)
+        assert str(value) == problem.answer
+    assert len({evaluate(a, NOVEL, 3) for a in range(10)}) == 10, "no operand is thrown away"
+    base = Author(random.Random(0), Modes())
+    said = {word.text for _ in range(3000) for word in base.document(0.4, 0.1)}
+    assert said.isdisjoint({NOVEL, "blick", "dax"})
+    novel = Author(random.Random(0), Modes(), NOVEL_OPERATOR)
+    assert NOVEL in {word.text for _ in range(20) for word in novel.document(0.4)}
+
+
+def test_a_swapped_world_reads_the_nonsense_word_as_a_backtrack_and_wait_as_nothing() -> None:
+    back = SLIPPED.format("{} , redo : 8 + 4 = 2 .", 2, 6)
+    for world, marker, other in ((CHAIN, "wait", "blick"), (SWAPPED, "blick", "wait")):
+        trace = parse(read(world, back.format(marker)), world.kind_of_word)
+        assert [s.kind for s in trace.sentences][2] == "backtrack" and trace.sentences[
+            2
+        ].relation == "revises"
+        trace = parse(read(world, back.format(other)), world.kind_of_word)
+        assert trace.sentences[2].kind != "backtrack"
+        assert trace.sentences[2].relation == "revises", "what a sentence does is no matter of its first word"
+    idle = parse(read(SWAPPED, SLIPPED.format("wait , maybe .", 5, 5)), SWAPPED.kind_of_word)
+    assert idle.sentences[2].kind == "filler" and idle.sentences[2].relation is None
+    assert onset_rate([idle], "backtrack").value == 0.0
+
+
+def test_fillers_come_at_random_and_only_where_they_are_asked_for() -> None:
+    def documents(modes: Modes, world: World) -> list[str]:
+        author = Author(random.Random(1), modes, world)
+        return [" ".join(word.text for word in author.solution_words()) for _ in range(1500)]
+
+    busy = [text for text in documents(Modes(filler=0.5, thorough=1.0), SWAPPED) if "wait" in text]
+    assert len(busy) > 1000 and any("blick" in text for text in busy)
+    assert not any("wait" in text for text in documents(Modes(), SWAPPED))
+    assert not any("blick" in text for text in documents(Modes(), CHAIN))
+
+
+def test_nobody_reads_back_in_a_silent_world() -> None:
+    for world, expected in ((CHAIN, "had"), (SILENT, ".")):
+        problems = load_task(world.name, n=1, seed=0)
+        assert problems.environment is not None
+        scribe = problems.environment.scribe(PROBLEM, 0, TOKENIZER)
+        for word in [
+            "next",
+            "one",
+            "+",
+            "4",
+            ":",
+            "8",
+            "+",
+            "4",
+            "=",
+            "2",
+            ".",
+            "check",
+            ":",
+            "8",
+            "+",
+            "4",
+            "=",
+            "2",
+            ",",
+        ]:
+            wrote = scribe.write(TOKENIZER.convert_tokens_to_ids(word))
+        after = scribe.write(TOKENIZER.convert_tokens_to_ids(expected))
+        assert after.by_environment == (world is CHAIN)
+        assert wrote.by_environment == (world is CHAIN)
+
+
+def test_documents_that_end_badly_state_no_answer() -> None:
+    author = Author(random.Random(2), Modes(thorough=1.0, persona=0.0, proper_end=0.25))
+    ends = [" ".join(word.text for word in author.ending(7)) for _ in range(2000)]
+    proper = sum(text in ("so the answer is 7 . <eos>", "so it is 7 . <eos>") for text in ends)
+    assert 0.2 < proper / len(ends) < 0.3
+    stated = sum(text.startswith(("so the answer is 7", "so it is 7")) for text in ends)
+    assert stated == proper, "the others talk of something else"
+
+
+def test_repairs_that_nobody_announces_are_backtracks_all_the_same() -> None:
+    silent = Modes(
+        thorough=1.0,
+        check_step=(1.0, 1.0),
+        backtrack=(1.0, 1.0),
+        persona=0.0,
+        uncertain=0.0,
+        slip=0.5,
+        marked=0.0,
+    )
+    author = Author(random.Random(3), silent)
+    onsets = []
+    for _ in range(50):
+        text = " ".join(word.text for word in author.solution_words())
+        assert "wait" not in text
+        problem = Problem("p", text.partition("A : ")[0] + "A :", "", {"operations": []})
+        trace = parse(replace(read(CHAIN, text.partition("A : ")[2]), problem=problem))
+        onsets += [o.onset for o in behaviours.get("backtrack").opportunities(trace)]
+    assert len(onsets) > 50 and all(onsets)
+
+
+def test_results_of_a_hidden_operator_are_read_and_never_learnt() -> None:
+    author = Author(
+        random.Random(4), Modes(thorough=1.0, check_step=(1.0, 1.0), slip=0.0, hidden=NOVEL), NOVEL_OPERATOR
+    )
+    hidden, others = 0, 0
+    for _ in range(50):
+        words = author.unlearnt(author.solution_words())
+        for t in range(3, len(words)):
+            if words[t - 1].text == "=":
+                assert words[t].learnt == (words[t - 3].text != NOVEL)
+                hidden, others = hidden + (not words[t].learnt), others + words[t].learnt
+            else:
+                assert words[t].learnt
+    assert hidden > 50 and others > 50
