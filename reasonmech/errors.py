@@ -32,6 +32,10 @@ class UnknownNameError(ReasonmechError):
         super().__init__(f"unknown {what} {name!r}", allowed=listed, do=do)
 
 
+class ArgumentError(ReasonmechError, TypeError):
+    """A value of the wrong type: a tensor where a direction is meant, a function where a metric is."""
+
+
 class DuplicateNameError(ReasonmechError):
     """A second class registered under a kind that is taken."""
 
@@ -65,8 +69,7 @@ class CorruptFileError(ReasonmechError):
 
 
 class NotBuiltError(ReasonmechError):
-    """An organism whose weights are not on this machine; the message says how to build them, and how long it
-    takes."""
+    """An organism whose weights are not on this machine; the message says how to build them."""
 
 
 class PickleRefusedError(ReasonmechError):

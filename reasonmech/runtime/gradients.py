@@ -1,4 +1,4 @@
-"""Gradients: what sites held at chosen tokens, and how a metric changes with it, from one pass there and back."""
+"""Gradients: what sites held at chosen tokens, and how a metric changes with it, from one backward pass."""
 
 from __future__ import annotations
 
@@ -172,19 +172,14 @@ def _backward(
             found = torch.autograd.grad(
                 value.sum(), [logits, *(seen[site] for site in sites)], allow_unused=True
             )
-    slope, gradient = (
-        _known(found[0], logits),
-        {s: _known(g, seen[s]) for s, g in zip(sites, found[1:], strict=True)},
-    )
+    slope = _known(found[0], logits)
+    gradient = {site: _known(g, seen[site]) for site, g in zip(sites, found[1:], strict=True)}
     _check_finite(readout, asked, value.detach(), [slope, *gradient.values()])
     nudged = _slope_beside(readout, asked, logits)
     return [
         _Part(
             value[i].detach().cpu(),
-            {
-                site: seen[site].detach()[first][columns[first].to(seen[site].device)].float()
-                for site in sites
-            },
+            {s: seen[s].detach()[first][columns[first].to(seen[s].device)].float() for s in sites},
             {site: _summed(gradient[site], columns, own) for site in sites},
             (float(slope[own].abs().sum()), float(nudged[own].abs().sum())),
         )

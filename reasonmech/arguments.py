@@ -1,0 +1,87 @@
+"""Arguments: what a public function checks of the values that it is given, before anything runs."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Sequence
+from typing import Final, Protocol, TypeVar, runtime_checkable
+
+from reasonmech.errors import ArgumentError
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class _Shaped(Protocol):
+    """A tensor or an array, whoever made it: this module imports neither."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+
+_PLAIN: Final = {str: "string", bool: "truth value", int: "integer", float: "number"}
+_LONGEST: Final = 40
+
+
+def describe(value: object) -> str:
+    """A value in a few words: "a Tensor of shape (64,)", "the string 'w1'", "the function <lambda>"."""
+    name = type(value).__name__
+    article = "an" if name[:1] in "AEIOUaeiou" else "a"
+    if value is None:
+        return "None"
+    if type(value) in _PLAIN:
+        shown = repr(value)
+        return f"the {_PLAIN[type(value)]} {shown if len(shown) <= _LONGEST else shown[:_LONGEST] + '...'}"
+    if isinstance(value, types.FunctionType | types.BuiltinFunctionType | types.MethodType):
+        return f"the function {value.__name__}"
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, _Shaped):
+        return f"{article} {name} of shape {tuple(value.shape)}"
+    if isinstance(value, list | tuple | set | dict):
+        return f"{article} {name} of {len(value)}"
+    return f"{article} {name}"
+
+
+def check_type(
+    value: object, expected: type[T] | tuple[type[T], ...], *, name: str, allowed: str, do: str = ""
+) -> T:
+    """`value`, if it is an instance of what is expected.
+
+    Args:
+        name: of the parameter, as the caller knows it ("axis", "metric").
+        allowed: what it may be, in words.
+        do: what the caller most likely wanted, with the right code.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    if not isinstance(value, expected):
+        raise ArgumentError(f"{name} is {describe(value)}", allowed=allowed, do=do)
+    return value
+
+
+def as_sequence(
+    value: T | Sequence[T], one: type[T] | tuple[type[T], ...], *, name: str, allowed: str
+) -> Sequence[T]:
+    """Many things: a sequence as it is, and one thing as a sequence of it.
+
+    One text where texts are meant is one text, never its characters.
+
+    Args:
+        one: type of an element.
+        name, allowed: as in `check_type`.
+
+    Raises:
+        ArgumentError: neither an element nor a sequence of elements.
+    """
+    if isinstance(value, one):
+        return [value]
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ArgumentError(
+            f"{name} is {describe(value)}", allowed=allowed, do="give one, or a list of them (list(...))"
+        )
+    for i, element in enumerate(value):
+        if not isinstance(element, one):
+            raise ArgumentError(f"{name}[{i}] is {describe(element)}", allowed=allowed)
+    return value
