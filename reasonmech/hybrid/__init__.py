@@ -1,11 +1,13 @@
 """The hybrid: a base model that fires its own reasoning at the thinking model's moments."""
 
-from reasonmech.hybrid.arms import ORDER, Arm, Ingredients, arms, percent_steered
+from reasonmech.hybrid.arms import ORDER, Arm, arms, percent_steered
+from reasonmech.hybrid.configuration import HybridConfig, hybrid_from_config
 from reasonmech.hybrid.decoder import Hybrid
 from reasonmech.hybrid.executors import ClampFeatures, Takeover, Vectors
-from reasonmech.hybrid.gates import AtRandom, Disagree, OfThinking, WrongCategory
+from reasonmech.hybrid.gates import AtRandom, DisagreementGate, OfThinking, WrongCategory
+from reasonmech.hybrid.ingredients import Ingredients
 from reasonmech.hybrid.kinds import Kinds
-from reasonmech.hybrid.parts import Executor, Gate, Moment, Selector, executors, gates, selectors
+from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector, executors, gates, selectors
 from reasonmech.hybrid.train import TrainedVectors, VectorConfig, train_vectors
 
 __all__ = [
@@ -13,10 +15,11 @@ __all__ = [
     "Arm",
     "AtRandom",
     "ClampFeatures",
-    "Disagree",
+    "DisagreementGate",
     "Executor",
-    "Gate",
     "Hybrid",
+    "HybridConfig",
+    "HybridGate",
     "Ingredients",
     "Kinds",
     "Moment",
@@ -30,6 +33,7 @@ __all__ = [
     "arms",
     "executors",
     "gates",
+    "hybrid_from_config",
     "percent_steered",
     "selectors",
     "train_vectors",

@@ -2,45 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple, final
 
 from reasonmech.errors import DataError
-from reasonmech.hosts import Host, ModelPair
+from reasonmech.hosts import Host
+from reasonmech.hybrid.configuration import hybrid_from_config
 from reasonmech.hybrid.decoder import Hybrid
-from reasonmech.hybrid.executors import ClampFeatures, Takeover, Vectors
-from reasonmech.hybrid.gates import AtRandom, Disagree, OfThinking, WrongCategory
-from reasonmech.hybrid.kinds import Kinds
-from reasonmech.hybrid.parts import Executor, Gate, Selector
+from reasonmech.hybrid.ingredients import Ingredients
 from reasonmech.registry import Registry
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.decoder import Decoder
-
-
-@dataclass(frozen=True, eq=False)
-class Ingredients:
-    """What arms are made of.
-
-    Attributes:
-        vectors: trained category vectors of the base.
-        clamp: clamped features of the base's coder.
-        rate: probability per token at which random positions open. Steered tokens of the full arm per token
-            that the
-            *base* chooses gives both the same number of steered tokens per problem, whatever the length of
-            their texts.
-        seed: of the nulls' randomness.
-    """
-
-    pair: ModelPair
-    kinds: Kinds
-    vectors: Vectors
-    clamp: ClampFeatures
-    rate: float
-    seed: int = 0
-
-    def trained_categories(self) -> tuple[int, ...]:
-        return tuple(self.vectors.trained.nonzero()[:, 0].tolist())
 
 
 class Arm(NamedTuple):
@@ -69,54 +41,24 @@ ORDER: Final = (
 )
 
 
-def _hybrid(
-    given: Ingredients,
-    *,
-    gate: Gate | None = None,
-    selector: Selector | None = None,
-    executor: Executor | None = None,
-) -> Hybrid:
+def _hybrid(parts: Mapping[str, object]) -> Callable[[Ingredients], Hybrid]:
     """The full hybrid with some of its parts exchanged."""
-    return Hybrid(
-        given.pair,
-        gate=gate or Disagree(),
-        selector=selector or OfThinking(),
-        executor=executor or given.vectors,
-        kinds=given.kinds,
-    )
-
-
-def _wrong_category(given: Ingredients) -> Hybrid:
-    among = given.trained_categories()
-    if len(among) < 2:
-        raise DataError(
-            f"only {len(among)} category has a vector: none is left to be a wrong one",
-            do="train vectors for at least two categories (see VectorConfig.min_count)",
-        )
-    return _hybrid(given, selector=WrongCategory(among, seed=given.seed))
-
-
-def _random_positions(given: Ingredients) -> Hybrid:
-    return _hybrid(
-        given,
-        gate=AtRandom(given.rate, given.seed),
-        selector=OfThinking(given.trained_categories(), given.seed),
-    )
+    return lambda ingredients: hybrid_from_config(ingredients, parts)
 
 
 for name, arm in {
-    "base": Arm(lambda given: given.pair.base, "", "reference"),
-    "thinking": Arm(lambda given: given.pair.thinking, "", "reference"),
-    "full": Arm(_hybrid, "", "its nulls are random_category, random_vectors and random_positions"),
-    "clamp": Arm(
-        lambda given: _hybrid(given, executor=given.clamp), "", "its nulls are those of the dose study"
+    "base": Arm(lambda ingredients: ingredients.pair.base, "", "reference"),
+    "thinking": Arm(lambda ingredients: ingredients.pair.thinking, "", "reference"),
+    "full": Arm(_hybrid({}), "", "its nulls are random_category, random_vectors and random_positions"),
+    "clamp": Arm(_hybrid({"executor": {"kind": "clamp"}}), "", "its nulls are those of the dose study"),
+    "takeover": Arm(_hybrid({"executor": {"kind": "takeover"}}), "", "the ceiling"),
+    "random_category": Arm(_hybrid({"selector": {"kind": "random"}}), "full", ""),
+    "random_vectors": Arm(_hybrid({"executor": {"kind": "random_vectors"}}), "full", ""),
+    "random_positions": Arm(
+        _hybrid({"gate": {"kind": "random"}, "selector": {"kind": "thinking", "among": "trained"}}),
+        "full",
+        "",
     ),
-    "takeover": Arm(lambda given: _hybrid(given, executor=Takeover()), "", "the ceiling"),
-    "random_category": Arm(_wrong_category, "full", ""),
-    "random_vectors": Arm(
-        lambda given: _hybrid(given, executor=given.vectors.random(given.seed)), "full", ""
-    ),
-    "random_positions": Arm(_random_positions, "full", ""),
 }.items():
     arms.register(name)(arm)
 

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid.kinds import Kinds
-from reasonmech.hybrid.parts import Executor, Gate, Moment, Selector
+from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector
 from reasonmech.runtime.decoding.decode import choose
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
@@ -35,7 +35,7 @@ class Hybrid:
         self,
         pair: ModelPair,
         *,
-        gate: Gate,
+        gate: HybridGate,
         selector: Selector,
         executor: Executor,
         kinds: Kinds | None = None,

@@ -12,7 +12,7 @@ from torch import Tensor
 from reasonmech.coders import SparseCoder
 from reasonmech.errors import BindError
 from reasonmech.hosts import Host
-from reasonmech.hybrid.parts import Moment, executors
+from reasonmech.hybrid.parts import Moment
 from reasonmech.interventions import Features
 from reasonmech.interventions.hooks import working
 from reasonmech.runtime.rerun import Context, rerun
@@ -20,7 +20,6 @@ from reasonmech.shapes import NextLogits
 from reasonmech.site import Site
 
 
-@executors.register("vectors")
 @final
 class Vectors:
     """Adds one vector per category to the residual stream of the gated position.
@@ -64,7 +63,6 @@ class Vectors:
         return Vectors(self.host, self.site, table=noise, trained=self.trained)
 
 
-@executors.register("clamp")
 @final
 class ClampFeatures:
     """Clamps features of the base's own sparse coder, per category; the coder's error is kept.
@@ -116,7 +114,6 @@ class ClampFeatures:
         return rerun(self.host, context.select(rows.to(self.host.device)), self.site, edit)
 
 
-@executors.register("takeover")
 @final
 class Takeover:
     """No steering: the thinking model's own logits stand in. With an argmax gate this is the thinking model

@@ -9,23 +9,22 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from reasonmech.hybrid.parts import Moment, gates, selectors
+from reasonmech.errors import DataError
+from reasonmech.hybrid.parts import Moment
 from reasonmech.runtime.decoding.noise import gumbel
 
 _GATE_SALT: Final = 0x5EED_0001
 _CATEGORY_SALT: Final = 0x5EED_0002
 
 
-@gates.register("disagree")
 @dataclass(frozen=True)
-class Disagree:
+class DisagreementGate:
     """Open where the two models would write different tokens."""
 
     def opens(self, moment: Moment) -> Bool[Tensor, " batch"]:
         return moment.base_choice != moment.thinking_choice
 
 
-@gates.register("random")
 @dataclass(frozen=True)
 class AtRandom:
     """Null: open at positions drawn with a fixed probability, blind to both models.
@@ -37,12 +36,17 @@ class AtRandom:
     rate: float
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.rate <= 1:
+            raise DataError(
+                f"a gate that opens at rate {self.rate}", allowed="a probability per token, 0 to 1"
+            )
+
     def opens(self, moment: Moment) -> Bool[Tensor, " batch"]:
         noise = gumbel(moment.keys ^ (_GATE_SALT + self.seed), moment.position, 1)[:, 0]
         return torch.exp(-torch.exp(-noise)) < self.rate  # the Gumbel noise back to a uniform number
 
 
-@selectors.register("thinking")
 @dataclass(frozen=True)
 class OfThinking:
     """The category of the token that the thinking model would write.
@@ -64,7 +68,6 @@ class OfThinking:
         return torch.where(torch.isin(moment.category, torch.tensor(self.among)), moment.category, drawn)
 
 
-@selectors.register("random")
 @dataclass(frozen=True)
 class WrongCategory:
     """Null: a category drawn evenly from `among`, never the one of the thinking model."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -35,7 +36,7 @@ class Moment:
     position: Int[Tensor, " batch"]
 
 
-class Gate(Protocol):
+class HybridGate(Protocol):
     """When: the rows to be steered at this moment."""
 
     def opens(self, moment: Moment) -> Bool[Tensor, " batch"]: ...
@@ -61,6 +62,7 @@ class Executor(Protocol):
         ...
 
 
-gates: Registry[type] = Registry("gate")
-selectors: Registry[type] = Registry("selector")
-executors: Registry[type] = Registry("executor")
+# What is registered is called with a part's settings: a class, or a function with a parameter `ingredients`.
+gates: Registry[Callable[..., HybridGate]] = Registry("hybrid gate")
+selectors: Registry[Callable[..., Selector]] = Registry("selector")
+executors: Registry[Callable[..., Executor]] = Registry("executor")

@@ -10,7 +10,7 @@ from reasonmech.errors import BindError, DataError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.hybrid import (
     AtRandom,
-    Disagree,
+    DisagreementGate,
     Hybrid,
     Ingredients,
     Kinds,
@@ -61,7 +61,7 @@ def run(
 
 
 def hybrid(pair: ModelPair, executor: Vectors | Takeover | ClampFeatures, **parts: object) -> Hybrid:
-    chosen = {"gate": Disagree(), "selector": OfThinking()} | parts
+    chosen = {"gate": DisagreementGate(), "selector": OfThinking()} | parts
     return Hybrid(pair, executor=executor, **chosen)  # type: ignore[arg-type]
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import reasonmech as rm
 from reasonmech.hosts import pair_config
-from reasonmech.hybrid import Disagree, Kinds, OfThinking, VectorConfig, train_vectors
+from reasonmech.hybrid import DisagreementGate, Kinds, OfThinking, VectorConfig, train_vectors
 from reasonmech.organisms import recipes
 from reasonmech.organisms.ground_truth.truth import bits
 from reasonmech.organisms.record import read_truth
@@ -77,7 +77,7 @@ def recovered(name: str) -> float:
     site = f"resid_post.{pair.steering_layer}"
     vectors = train_vectors(pair.base, site, written, kinds=kinds, config=config, progress=False).vectors
     problems = rm.load_task(pair.task, n=60, seed=0)
-    hybrid = rm.Hybrid(pair, gate=Disagree(), selector=OfThinking(), executor=vectors)
+    hybrid = rm.Hybrid(pair, gate=DisagreementGate(), selector=OfThinking(), executor=vectors)
     base, thinking, full = (
         rm.grade(rm.generate(who, problems, decode=decode, progress=False)).mean()
         for who in (pair.base, pair.thinking, hybrid)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from reasonmech.errors import BindError, MismatchError, NeverFiredError
 from reasonmech.hosts import ModelPair
-from reasonmech.hybrid import Disagree, Hybrid, Kinds, OfThinking, Vectors
+from reasonmech.hybrid import DisagreementGate, Hybrid, Kinds, OfThinking, Vectors
 from reasonmech.interventions import (
     Features,
     Gate,
@@ -182,7 +182,7 @@ def hybrid(vector: torch.Tensor, site: str) -> Rollouts:
     kinds = Kinds({"one": "w1"}, PAIR.base.tokenizer)
     every = torch.ones(len(kinds.names), dtype=torch.bool)
     executor = Vectors(PAIR.base, site, table=vector.expand(len(kinds.names), -1), trained=every)
-    decoder = Hybrid(PAIR, gate=Disagree(), selector=OfThinking(), executor=executor, kinds=kinds)
+    decoder = Hybrid(PAIR, gate=DisagreementGate(), selector=OfThinking(), executor=executor, kinds=kinds)
     return generate(decoder, PROMPTS, decode=DECODE, progress=False)
 
 

@@ -31,8 +31,12 @@ class First:
 executors.register("my_takeover")(Takeover)
 arms.register("never")(
     Arm(
-        lambda given: Hybrid(
-            given.pair, gate=Never(), selector=OfThinking(), executor=given.vectors, kinds=given.kinds
+        lambda ingredients: Hybrid(
+            ingredients.pair,
+            gate=Never(),
+            selector=OfThinking(),
+            executor=ingredients.vectors,
+            kinds=ingredients.kinds,
         ),
         "full",
         "",
