@@ -1,4 +1,4 @@
-"""The command `reasonmech`: `app` holds the verbs of the main path, `organisms` those of the zoo."""
+"""The command `reasonmech`: `app` is the table of its verbs, whose functions are in the other modules."""
 
 from reasonmech.cli.app import app, main
 

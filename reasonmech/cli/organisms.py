@@ -1,5 +1,7 @@
-"""`reasonmech organisms`: list the zoo, read a card, build a pair, verify that its truth is what its weights
-do."""
+"""`reasonmech organisms`: list the zoo, read a card, build a pair, verify its truth.
+
+A verb of the zoo is a function here with `@organisms_app.command(name)`; others are in the table of `app.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from reasonmech.cli.console import make_console
+from reasonmech.cli.options import Quiet
 
+if TYPE_CHECKING:
     from reasonmech.organisms.verify import Finding
 
 organisms_app = typer.Typer(no_args_is_help=True, help="Small base/thinking pairs whose truth is known.")
-
-Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars")]
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False)
 
 
 @organisms_app.command("list")
@@ -37,13 +32,12 @@ def organisms_list() -> None:
     for row in overview():
         size = "" if row.megabytes is None else f"{row.megabytes:.1f}"
         table.add_row(row.name, row.truth_class, row.where, size, f"{row.minutes:.0f}", row.says)
-    _console().print(table)
+    make_console().print(table)
 
 
 @organisms_app.command("card")
 def organisms_card(name: Annotated[str, typer.Argument(help="organism, such as tiny-when")]) -> None:
-    """How an organism was built, what a correct instrument says, what it fools, and its truth with
-    intervals."""
+    """How an organism was built, what a correct instrument says, what it fools, and its measured truth."""
     from rich.table import Table
     from rich.text import Text
 
@@ -53,7 +47,7 @@ def organisms_card(name: Annotated[str, typer.Argument(help="organism, such as t
     from reasonmech.organisms.overview import table_of, where_of
     from reasonmech.organisms.record import read_truth
 
-    recipe, console = recipes.get(name), _console()
+    recipe, console = recipes.get(name), make_console()
     console.print(
         f"[bold]{name}[/bold]  class: {recipe.truth_class}, task: {recipe.task}, weights: {where_of(name)}"
     )
@@ -66,8 +60,8 @@ def organisms_card(name: Annotated[str, typer.Argument(help="organism, such as t
     table = Table(
         f"truth, {truth['measured']['n_problems']} problems", "95 % interval by problem", header_style="bold"
     )
-    for what, value in table_of(truth):
-        table.add_row(what, Text(value))
+    for quantity, value in table_of(truth):
+        table.add_row(quantity, Text(value))
     console.print(table)
 
 
@@ -102,28 +96,26 @@ def organisms_verify(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Measure truth.json again from the weights; ends with code 1 and a table where it is not what is
-    recorded."""
+    """Measure truth.json again from the weights; ends with code 1 where the two differ."""
     import torch
 
     from reasonmech.organisms.overview import at_hand
     from reasonmech.organisms.verify import Verifier
 
-    torch.set_num_threads(
-        1
-    )  # models this small gain nothing from more, and on a busy machine wait for each other
+    # models this small gain nothing from more threads, and on a busy machine they wait for each other
+    torch.set_num_threads(1)
     chosen = list(dict.fromkeys([*(names or ()), *(at_hand() if every else ())]))
     if not chosen:
         raise typer.BadParameter("name an organism, or say --all")
     verifier, failed = Verifier(full=full, progress=not quiet), False
     for name in chosen:
-        found = verifier.verify(name)
-        differing = [finding for finding in found if not finding.agrees]
+        findings = verifier.verify(name)
+        differing = [finding for finding in findings if not finding.agrees]
         failed |= bool(differing)
-        said = f"{len(differing)} of {len(found)} differ" if differing else f"all {len(found)} agree"
-        _console().print(f"{name}: {said}", soft_wrap=True)
+        verdict = f"{len(differing)} of {len(findings)} differ" if differing else f"all {len(findings)} agree"
+        make_console().print(f"{name}: {verdict}", soft_wrap=True)
         if differing:
-            _show(differing)
+            _print_findings(differing)
     raise typer.Exit(1 if failed else 0)
 
 
@@ -135,29 +127,28 @@ def organisms_variants(
     only: Annotated[list[str] | None, typer.Option("--only", help="one of them; may be said again")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """What does reinforcement learning do? Train tiny-when's base in five ways, measure each, print the
-    table."""
+    """What does reinforcement learning do? Train tiny-when's base in five ways, and measure each."""
     from rich.table import Table
 
     from reasonmech.organisms.variants import build_variants
 
-    found = (
+    variants = (
         build_variants(out, names=only or (), progress=not quiet)
         .set_index("variant")
         .drop(columns="weights")
         .T
     )
-    table = Table("", *found.columns, header_style="bold")
-    for what, row in found.iterrows():
-        table.add_row(str(what), *(f"{value:.3g}" for value in row))
-    _console().print(table)
+    table = Table("", *variants.columns, header_style="bold")
+    for quantity, row in variants.iterrows():
+        table.add_row(str(quantity), *(f"{value:.3g}" for value in row))
+    make_console().print(table)
 
 
-def _show(findings: list[Finding]) -> None:
+def _print_findings(findings: list[Finding]) -> None:
     from rich.table import Table
     from rich.text import Text
 
     table = Table("differs", "recorded", "measured", header_style="bold")
     for finding in findings:
         table.add_row(finding.what, Text(finding.recorded), Text(finding.measured))
-    _console().print(table)
+    make_console().print(table)
