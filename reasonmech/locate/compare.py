@@ -12,7 +12,6 @@ from scipy import stats as scipy_stats
 
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
-from reasonmech.locate.logistic import fit_logistic
 from reasonmech.locate.rows.codes import Codes
 from reasonmech.locate.rows.sample import CLAIM_SPANS, Sample, Search, check_spans, rows_of, split_by_problem
 from reasonmech.locate.rows.stream import encode, project, sample_rows
@@ -21,6 +20,7 @@ from reasonmech.site import Site
 from reasonmech.stats import LEVEL
 from reasonmech.stats import auroc as auroc_interval
 from reasonmech.stats.auroc import influence
+from reasonmech.stats.logistic import fit_logistic
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder

@@ -11,9 +11,9 @@ import torch
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.interventions import Direction
 from reasonmech.labels import Labels
-from reasonmech.locate.logistic import fit_logistic, log_likelihood
 from reasonmech.registry import Registry
 from reasonmech.site import Site
+from reasonmech.stats.logistic import fit_logistic, log_likelihood
 
 if TYPE_CHECKING:
     from reasonmech.runtime.activations.activations import Activations

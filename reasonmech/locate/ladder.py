@@ -9,9 +9,9 @@ from typing import Any, Final, Literal
 import pandas as pd
 
 from reasonmech.errors import DataError, MismatchError
+from reasonmech.frames import rows_where
 from reasonmech.interventions import Features
 from reasonmech.locate.falsify import Falsification
-from reasonmech.locate.frames import rows_where
 from reasonmech.locate.preservation import BOUNDS as BOUNDS_OF_RATIO
 from reasonmech.locate.preservation import HazardKept
 from reasonmech.locate.table import FeatureTable

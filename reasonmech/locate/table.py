@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from reasonmech.errors import CorruptFileError, DataError
+from reasonmech.frames import rows_where
 from reasonmech.interventions import Features
-from reasonmech.locate.frames import rows_where
 from reasonmech.paths import write_table
 from reasonmech.stats import bh
 

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from reasonmech.errors import DataError
-from reasonmech.locate.frames import groups, rows_where
+from reasonmech.frames import groups, rows_where
 from reasonmech.viz.theme import CONTROL, GREY, INK, MARKS, PALE, TEMPLATE, Mark, tint
 
 GUIDE: Final = {"color": GREY, "dash": "dot", "width": 1.5}

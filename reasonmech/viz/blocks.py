@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
+from reasonmech.frames import groups, rows_where
 from reasonmech.locate.feature_summary.facts import FeatureFacts
-from reasonmech.locate.frames import groups, rows_where
 from reasonmech.viz.svg import Line, curves
 from reasonmech.viz.theme import CONTROL, MARKS
 from reasonmech.viz.traces import traces_html

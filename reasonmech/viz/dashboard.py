@@ -13,10 +13,10 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.frames import rows_where
 from reasonmech.interventions import Features
 from reasonmech.labels import Labels
 from reasonmech.locate.feature_summary.facts import DisplayOptions, FeatureFacts, feature_facts
-from reasonmech.locate.frames import rows_where
 from reasonmech.locate.table import FeatureTable
 from reasonmech.paths import new_directory, write_text
 from reasonmech.rollout import Trace

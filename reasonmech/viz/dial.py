@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from reasonmech.errors import DataError
-from reasonmech.locate.frames import groups
+from reasonmech.frames import groups
 from reasonmech.viz.theme import MARKS, TEMPLATE, tint
 
 _NEEDED = ("factor", "other", "share", "accuracy", "low", "high")

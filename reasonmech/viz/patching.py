@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from reasonmech.errors import DataError, UnknownNameError
-from reasonmech.locate.frames import groups
+from reasonmech.frames import groups
 from reasonmech.viz.theme import GREY, INK, MARKS, PALE, TEMPLATE
 
 Shown: TypeAlias = Literal["normalised", "effect"]

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from reasonmech.errors import DataError
-from reasonmech.locate.frames import groups
+from reasonmech.frames import groups
 from reasonmech.viz.patching import DIVERGING
 from reasonmech.viz.theme import CONTROL, GREY, INK, MARKS, PALE, TEMPLATE, Mark, tint
 

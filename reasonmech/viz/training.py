@@ -10,7 +10,7 @@ from plotly.subplots import make_subplots
 
 from reasonmech.coders import SparseCoder, training_curve
 from reasonmech.errors import DataError
-from reasonmech.locate.frames import groups
+from reasonmech.frames import groups
 from reasonmech.viz.theme import MARKS, TEMPLATE
 
 _PANELS = {

@@ -14,10 +14,10 @@ from jaxtyping import Float
 from reasonmech.errors import DataError
 from reasonmech.locate.falsify.corpus import Corpus
 from reasonmech.locate.falsify.finding import Candidates, Finding, against
-from reasonmech.locate.logistic import fit_logistic, log_likelihood
 from reasonmech.locate.rows.by_token import beyond_token, standardised
 from reasonmech.locate.rows.context import design_matrix
 from reasonmech.stats import Interval, auroc, ratio_interval
+from reasonmech.stats.logistic import fit_logistic, log_likelihood
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder

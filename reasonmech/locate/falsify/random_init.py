@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from reasonmech.errors import DataError, MismatchError
+from reasonmech.frames import rows_where
 from reasonmech.hosts.host import Host
 from reasonmech.locate.falsify.finding import Candidates, Finding, Outcome
-from reasonmech.locate.frames import rows_where
 from reasonmech.locate.table import FeatureTable
 from reasonmech.stats import Interval
 

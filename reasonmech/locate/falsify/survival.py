@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 
 from reasonmech.errors import DataError
+from reasonmech.frames import rows_where
 from reasonmech.locate.falsify.finding import Attempt, Candidates, Finding, Outcome
-from reasonmech.locate.frames import rows_where
 from reasonmech.locate.table import FeatureTable
 from reasonmech.paths import write_table
 

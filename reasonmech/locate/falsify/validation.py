@@ -9,10 +9,10 @@ from typing import Final, Literal, NamedTuple, final
 import numpy as np
 import pandas as pd
 
+from reasonmech.frames import rows_where
 from reasonmech.locate.falsify.effects import Cells, Versions
 from reasonmech.locate.falsify.published import injection_rule, reason_rule
 from reasonmech.locate.falsify.rule import DRIVERS, Rule, classify
-from reasonmech.locate.frames import rows_where
 from reasonmech.simulators import (
     INSERTED,
     PlantedCells,

@@ -13,11 +13,11 @@ import torch
 from scipy import sparse
 
 from reasonmech.errors import DataError, MismatchError
+from reasonmech.frames import rows_where
 from reasonmech.interventions import Features
 from reasonmech.labels import Labels
 from reasonmech.locate.feature_summary.profile import Texts, onset_profile, ratio_intervals
 from reasonmech.locate.feature_summary.tokens import token_frame
-from reasonmech.locate.frames import rows_where
 from reasonmech.locate.logit_lens import logit_lens
 from reasonmech.locate.rows.codes import Codes
 from reasonmech.locate.rows.stream import check_labels

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from reasonmech.errors import DataError
+from reasonmech.frames import rows_where
 from reasonmech.labels import Labels
-from reasonmech.locate.frames import rows_where
 from reasonmech.stats import LEVEL, MIN_PROBLEMS, bootstrap_weights
 
 PROFILE_COLUMNS: Final = ("behaviour", "onset", "offset", "value", "low", "high", "n")

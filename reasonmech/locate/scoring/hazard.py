@@ -8,13 +8,13 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit
 
-from reasonmech.locate.logistic import fit_logistic, log_likelihood
 from reasonmech.locate.p_values import by_problem_p
 from reasonmech.locate.rows.by_token import beyond_token, standardised
 from reasonmech.locate.rows.codes import Codes
 from reasonmech.locate.rows.sample import Sample, Search
 from reasonmech.locate.scoring.score import Columns, Discovered, scores
 from reasonmech.stats import MIN_PROBLEMS, Interval, ratio_interval
+from reasonmech.stats.logistic import fit_logistic, log_likelihood
 
 
 @scores.register("hazard")

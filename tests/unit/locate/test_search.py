@@ -24,12 +24,12 @@ from reasonmech.locate import (
     locate,
     select,
 )
-from reasonmech.locate.logistic import fit_logistic, log_likelihood
 from reasonmech.locate.rows.codes import Codes
 from reasonmech.locate.rows.sample import split_by_problem
 from reasonmech.locate.scoring.hazard import Hazard
 from reasonmech.locate.scoring.score import Columns
 from reasonmech.stats import bh
+from reasonmech.stats.logistic import fit_logistic, log_likelihood
 
 
 @pytest.fixture(scope="module")
