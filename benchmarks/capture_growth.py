@@ -15,7 +15,7 @@ import torch
 from _table import report, timed
 
 import reasonmech as rm
-from reasonmech.organisms.training.corpus import documents
+from reasonmech.organisms.training.corpus import draw_documents
 
 SITE = "resid_post.2"
 PAGE = 512  # documents that are written at once
@@ -36,7 +36,7 @@ class Corpus(Sequence[str]):
     def __getitem__(self, index: int) -> str:  # pyright: ignore[reportIncompatibleMethodOverride] - no slices needed
         page, line = divmod(index, PAGE)
         if page != self.held[0]:
-            self.held = (page, [*documents(page, PAGE)])
+            self.held = (page, [*draw_documents(page, PAGE)])
         return self.held[1][line]
 
 

@@ -15,7 +15,7 @@ from reasonmech.hosts import organism_stores
 from reasonmech.organisms.building import build
 from reasonmech.organisms.making import existing, make
 from reasonmech.organisms.recipes import ModelRecipe, PairRecipe, recipes
-from reasonmech.organisms.rotation import Rotation
+from reasonmech.organisms.training.rotation import Rotation
 from reasonmech.paths import cache_dir, check_new, only_writer, organism_dir
 from reasonmech.tasks.chain import word_tokenizer
 

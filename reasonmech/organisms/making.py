@@ -9,13 +9,12 @@ from typing import Any, Final
 from transformers import LlamaForCausalLM
 
 from reasonmech.errors import DataError
-from reasonmech.hosts import load_host
-from reasonmech.organisms.ground_truth.probe import probe_skills
-from reasonmech.organisms.readiness import check_base, check_progress, is_ready
+from reasonmech.hosts import Host, load_host
 from reasonmech.organisms.recipes import ModelRecipe, Stage
-from reasonmech.organisms.rotation import Rotation
 from reasonmech.organisms.training.grpo import GrpoRecipe, grpo
 from reasonmech.organisms.training.pretrain import PretrainRecipe, pretrain
+from reasonmech.organisms.training.rotation import Rotation
+from reasonmech.organisms.training.skills import CHAIN_SKILLS, check_base, probe_skills
 from reasonmech.organisms.training.tune import Data, TuneRecipe, corpus_data, trace_data, tune
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
@@ -72,7 +71,10 @@ def carry_out(
     """The model after one stage, and the stage's log; the model that was given stays as it is."""
     match stage:
         case GrpoRecipe():
-            return grpo(model, word_tokenizer(), stage, checkpoint, progress=progress)
+            base = Host(model, word_tokenizer(), name="base")
+            policy, log = grpo(base, stage, checkpoint, progress=progress)
+            assert isinstance(policy, LlamaForCausalLM)
+            return policy, log
         case TuneRecipe():
             return tune(model, stage, checkpoint, data=_data(stage), progress=progress)
         case Rotation():
@@ -110,10 +112,8 @@ def _pretrained(
             base, log = pretrain(
                 pretraining,
                 work.with_name(f"{work.name}-{attempt}.safetensors"),
+                probe=CHAIN_SKILLS,
                 progress=progress,
-                probe=probe_skills,
-                watch=check_progress,
-                ready=is_ready,
             )
             check_base(probe_skills(base))
             return base, log, pretraining

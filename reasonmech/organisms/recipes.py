@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from reasonmech.organisms.requirements import Requirement
-from reasonmech.organisms.rotation import Rotation
+from reasonmech.organisms.ground_truth.requirements import Requirement
 from reasonmech.organisms.training.grpo import GrpoRecipe
 from reasonmech.organisms.training.pretrain import PretrainRecipe
+from reasonmech.organisms.training.rotation import Rotation
 from reasonmech.organisms.training.tune import TuneRecipe
 from reasonmech.registry import Registry
 

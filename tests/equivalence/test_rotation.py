@@ -25,7 +25,7 @@ from transformers import (
 
 from reasonmech.errors import MismatchError
 from reasonmech.hosts import Host, load_host
-from reasonmech.organisms.rotation import Rotation, plane_rotations, rotated
+from reasonmech.organisms.training.rotation import Rotation, plane_rotations, rotate
 from reasonmech.runtime import capture, generate
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.tasks import load_task
@@ -75,7 +75,7 @@ def apart(a: torch.Tensor, b: torch.Tensor) -> float:
 def test_logits_stay_and_everything_else_changes(name: str, permute: bool) -> None:
     model = wild(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    turned = rotated(model, seed=3, permute=permute)
+    turned = rotate(model, seed=3, permute=permute)
     assert all(torch.equal(before[key], value) for key, value in model.state_dict().items()), (
         "the model is untouched"
     )
@@ -91,7 +91,7 @@ def test_logits_stay_and_everything_else_changes(name: str, permute: bool) -> No
 
 def test_heads_and_neurons_change_places_only_where_asked() -> None:
     model = wild("qwen3")
-    plain, permuted = (rotated(model, seed=3, permute=flag) for flag in (False, True))
+    plain, permuted = (rotate(model, seed=3, permute=flag) for flag in (False, True))
     ours, theirs = (
         m.get_submodule("model.layers.0.mlp.up_proj").get_parameter("weight") for m in (plain, permuted)
     )
@@ -128,13 +128,13 @@ def test_a_saved_rotation_is_loaded_untied(tmp_path: Path) -> None:
 def test_other_architectures_are_refused() -> None:
     model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=20))
     with pytest.raises(MismatchError, match="'gpt2' cannot be rotated"):
-        rotated(model)
+        rotate(model)
 
 
 @torch.no_grad()
 def test_a_trained_base_says_the_same_and_its_directions_are_others() -> None:
     base = load_host("organism:tiny-when/base")
-    turned = Host(rotated(base.model, seed=0), base.tokenizer, name="rotated")
+    turned = Host(rotate(base.model, seed=0), base.tokenizer, name="rotated")
     assert base.weight_hash != turned.weight_hash
     problems = load_task("chain", n=40, seed=11)
     decode = Decode(max_new_tokens=120, temperature=1.0)

@@ -15,7 +15,7 @@ from reasonmech.hosts import is_here
 from reasonmech.organisms import build_in_cache, cache, recipes
 from reasonmech.organisms.cache import cache_home, is_untrained, own_roles, recipe_hash, truth_home
 from reasonmech.organisms.recipes import ModelRecipe
-from reasonmech.organisms.rotation import Rotation
+from reasonmech.organisms.training.rotation import Rotation
 from reasonmech.paths import cache_dir, only_writer, organism_dir
 
 pytestmark = pytest.mark.usefixtures("own_cache")

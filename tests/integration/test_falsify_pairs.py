@@ -10,7 +10,7 @@ import pytest
 import reasonmech as rm
 from reasonmech.locate import Search
 from reasonmech.locate.falsify import Baselines, Corpus, Counterexamples, Crossed, Residualised, TriggerSwap
-from reasonmech.organisms.ground_truth.adversarial import ChainExamples
+from reasonmech.organisms.ground_truth.chain_examples import ChainExamples
 from reasonmech.tasks.chain.world import CHAIN, SWAPPED
 
 pytestmark = pytest.mark.slow

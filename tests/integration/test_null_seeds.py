@@ -21,7 +21,7 @@ from reasonmech.locate.falsify import (
     falsify,
     random_twin,
 )
-from reasonmech.organisms.ground_truth.adversarial import ChainExamples
+from reasonmech.organisms.ground_truth.chain_examples import ChainExamples
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import Activations, Decode, capture, generate
 from reasonmech.tasks import load_task, parse

@@ -10,32 +10,31 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import LlamaForCausalLM
+from transformers import PreTrainedModel
 
 from reasonmech.errors import CorruptFileError, DataError, MismatchError, OutputError
 from reasonmech.hosts import Host
 from reasonmech.organisms.building import build
-from reasonmech.organisms.ground_truth.probe import probe_skills
-from reasonmech.organisms.readiness import check_base
 from reasonmech.organisms.recipes import ModelRecipe, recipes
-from reasonmech.organisms.training.corpus import IDS, UNLEARNT, Mix, Modes, Shape, batch
+from reasonmech.organisms.training.batches import UNLEARNT, BatchShape, Mix, TokenBatch, draw_batch
+from reasonmech.organisms.training.corpus import IDS, Modes
 from reasonmech.organisms.training.grpo import (
     GrpoRecipe,
     _check_collapse,
     _loss,
     _pad,
-    _updates,
+    _split,
     advantages,
     grpo,
 )
 from reasonmech.organisms.training.pretrain import PretrainRecipe, new_model, pretrain
+from reasonmech.organisms.training.skills import SkillProbe, check_base, probe_skills
 from reasonmech.rollout import Rollouts
 from reasonmech.tasks.chain import word_tokenizer
 from tests.unit.tasks.chain_text import CAREFUL, GUESS, rollout
 
 TINY = PretrainRecipe(steps=6, rows=2, length=64, n_layers=2, d_model=16, n_heads=2, d_mlp=32)
 FEW = GrpoRecipe(iterations=4, problems=2, samples=4, max_new_tokens=12)
-TOKENIZER = word_tokenizer()
 
 
 class Killed(Exception):
@@ -48,8 +47,14 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     )
 
 
+def tiny_base() -> Host:
+    return Host(new_model(TINY), word_tokenizer(), name="base")
+
+
 def test_a_batch_is_a_function_of_seed_and_step_and_leaves_slips_unlearnt() -> None:
-    make = lambda seed, step: batch(seed, step, modes=Modes(), mix=Mix(0.3), shape=Shape(8, 64))  # noqa: E731
+    def make(seed: int, step: int) -> TokenBatch:
+        return draw_batch(seed, step, modes=Modes(), mix=Mix(0.3), shape=BatchShape(8, 64))
+
     assert torch.equal(make(0, 3).ids, make(0, 3).ids)
     assert not torch.equal(make(0, 3).ids, make(0, 4).ids) and not torch.equal(make(0, 3).ids, make(1, 3).ids)
     learnt = make(0, 3).labels != UNLEARNT
@@ -62,13 +67,13 @@ def test_pretraining_resumes_bit_for_bit(tmp_path: Path) -> None:
     whole, log = pretrain(TINY, tmp_path / "whole.safetensors", save_every=2, progress=False)
     assert not same(whole, new_model(TINY)) and [row["step"] for row in log] == [2, 4, 6]
 
-    def kill(model: LlamaForCausalLM) -> dict[str, float]:
+    def kill(model: PreTrainedModel) -> dict[str, float]:
         if (tmp_path / "killed.safetensors").exists():
             raise Killed
         return {}
 
     with pytest.raises(Killed):
-        pretrain(TINY, tmp_path / "killed.safetensors", save_every=2, progress=False, probe=kill)
+        pretrain(TINY, tmp_path / "killed.safetensors", save_every=2, probe=SkillProbe(kill), progress=False)
     resumed, resumed_log = pretrain(TINY, tmp_path / "killed.safetensors", save_every=2, progress=False)
     assert same(whole, resumed) and [row["step"] for row in resumed_log] == [2, 4, 6]
     again, _ = pretrain(TINY, tmp_path / "killed.safetensors", progress=False)
@@ -77,18 +82,20 @@ def test_pretraining_resumes_bit_for_bit(tmp_path: Path) -> None:
 
 def test_extra_rounds_follow_while_a_skill_is_missing(tmp_path: Path) -> None:
     recipe = replace(TINY, steps=2, extra=2, rounds=2, warmup=1)
-    seen: list[int] = []
+    steps: list[int] = []
 
-    def ready(skills: dict[str, float]) -> bool:
-        seen.append(int(skills["step"]))
+    def is_ready(skills: dict[str, float]) -> bool:
+        steps.append(int(skills["step"]))
         return skills["step"] >= 4
 
-    _, log = pretrain(recipe, tmp_path / "e.safetensors", save_every=9, progress=False, ready=ready)
-    assert [row["step"] for row in log] == [2, 4] and seen == [2, 4]
-    _, log = pretrain(recipe, tmp_path / "n.safetensors", save_every=9, progress=False, ready=lambda _: False)
+    late = SkillProbe(lambda _: {}, is_ready=is_ready)
+    never = SkillProbe(lambda _: {}, is_ready=lambda _: False)
+    _, log = pretrain(recipe, tmp_path / "e.safetensors", probe=late, save_every=9, progress=False)
+    assert [row["step"] for row in log] == [2, 4] and steps == [2, 4]
+    _, log = pretrain(recipe, tmp_path / "n.safetensors", probe=never, save_every=9, progress=False)
     assert [row["step"] for row in log] == [2, 4, 6], "and end after the last"
     _, log = pretrain(recipe, tmp_path / "o.safetensors", save_every=9, progress=False)
-    assert [row["step"] for row in log] == [2], "none where nobody asks"
+    assert [row["step"] for row in log] == [2], "none without a probe"
     assert recipe.learning_rate(2) == pytest.approx(recipe.lr / 2)
 
 
@@ -108,12 +115,10 @@ def parity(rollouts: Rollouts) -> np.ndarray:
 
 
 def test_grpo_resumes_bit_for_bit_and_leaves_the_base_alone(tmp_path: Path) -> None:
-    base = new_model(TINY)
+    base = tiny_base()
     untouched = new_model(TINY)
-    whole, log = grpo(
-        base, TOKENIZER, FEW, tmp_path / "w.safetensors", reward=parity, save_every=2, progress=False
-    )
-    assert not same(whole, base) and same(base, untouched) and len(log) == 4
+    whole, log = grpo(base, FEW, tmp_path / "w.safetensors", reward=parity, save_every=2, progress=False)
+    assert not same(whole, base.model) and same(base.model, untouched) and len(log) == 4
     calls = 0
 
     def kill(rollouts: Rollouts) -> np.ndarray:
@@ -124,10 +129,8 @@ def test_grpo_resumes_bit_for_bit_and_leaves_the_base_alone(tmp_path: Path) -> N
         return parity(rollouts)
 
     with pytest.raises(Killed):
-        grpo(base, TOKENIZER, FEW, tmp_path / "k.safetensors", reward=kill, save_every=2, progress=False)
-    resumed, resumed_log = grpo(
-        base, TOKENIZER, FEW, tmp_path / "k.safetensors", reward=parity, progress=False
-    )
+        grpo(base, FEW, tmp_path / "k.safetensors", reward=kill, save_every=2, progress=False)
+    resumed, resumed_log = grpo(base, FEW, tmp_path / "k.safetensors", reward=parity, progress=False)
     assert same(whole, resumed) and resumed_log == log
 
 
@@ -135,21 +138,20 @@ def test_grpo_finds_the_optimum_of_a_bandit(tmp_path: Path) -> None:
     """One decision, one arm in eight pays: the policy must end up pulling it."""
     recipe = replace(FEW, iterations=60, problems=2, samples=32, max_new_tokens=1, lr=1e-2)
     reward = lambda rollouts: np.array([r.ids[0] % 8 == 3 for r in rollouts])  # noqa: E731
-    _, log = grpo(
-        new_model(TINY), TOKENIZER, recipe, tmp_path / "b.safetensors", reward=reward, progress=False
-    )
+    _, log = grpo(tiny_base(), recipe, tmp_path / "b.safetensors", reward=reward, progress=False)
     assert log[0]["reward"] < 0.3 and np.mean([row["reward"] for row in log[-5:]]) > 0.95
 
 
 def test_advantages_are_standardised_within_a_problem() -> None:
-    found = advantages(np.array([[1.0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]]))
-    assert found[0, 0] > 0 > found[0, 1] and abs(found[0].sum()) < 1e-9 and abs(found[0].std() - 1) < 1e-3
-    assert not found[1:].any(), "a group without variance teaches nothing"
+    standardised = advantages(np.array([[1.0, 0, 0, 0], [1, 1, 1, 1], [0, 0, 0, 0]]))
+    first = standardised[0]
+    assert first[0] > 0 > first[1] and abs(first.sum()) < 1e-9 and abs(first.std() - 1) < 1e-3
+    assert not standardised[1:].any(), "a group without variance teaches nothing"
 
 
 def test_environment_and_prompt_tokens_have_no_gradient() -> None:
     """The loss of a rollout is -A * sum of log p over model-chosen tokens, by a plain reference."""
-    host = Host(new_model(TINY), TOKENIZER, name="policy")
+    host = tiny_base()
     rollouts, advantage = [rollout(CAREFUL), rollout(GUESS)], np.array([1.0, -2.0])
     expected = torch.zeros(())
     for r, a in zip(rollouts, advantage, strict=True):
@@ -161,7 +163,7 @@ def test_environment_and_prompt_tokens_have_no_gradient() -> None:
     torch.testing.assert_close(
         _loss(host, _pad(rollouts, advantage, host.pad_id)), expected, rtol=1e-5, atol=1e-3
     )
-    split = _updates(rollouts, advantage, host.pad_id, row_tokens=100)
+    split = _split(rollouts, advantage, host.pad_id, row_tokens=100)
     assert len(split) == 2
     torch.testing.assert_close(sum(_loss(host, u) for u in split), expected, rtol=1e-5, atol=1e-3)
 

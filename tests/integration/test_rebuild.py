@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from transformers import LlamaForCausalLM
 
 from reasonmech.behaviours import onset_rate
 from reasonmech.hosts import Host, load_pair
-from reasonmech.organisms.ground_truth.probe import probe_skills
 from reasonmech.organisms.recipes import recipes
 from reasonmech.organisms.training.grpo import GrpoRecipe, grpo
 from reasonmech.organisms.training.pretrain import PretrainRecipe, pretrain
+from reasonmech.organisms.training.skills import SkillProbe, probe_skills
 from reasonmech.runtime import Decode, generate
 from reasonmech.tasks import grade, load_task, parse
 from reasonmech.tasks.chain import word_tokenizer
@@ -27,7 +26,9 @@ assert isinstance(GRPO, GrpoRecipe)
 
 
 def test_two_hundred_steps_teach_the_shape_of_a_solution(tmp_path: Path) -> None:
-    model, log = pretrain(replace(PRETRAIN, steps=200), tmp_path / "b.safetensors", probe=probe_skills)
+    model, log = pretrain(
+        replace(PRETRAIN, steps=200), tmp_path / "b.safetensors", probe=SkillProbe(probe_skills)
+    )
     assert log[-1]["loss"] < 1.5  # 4.9 at the start
     assert log[-1]["p_check"] > 0.3 and log[-1]["p_thorough"] > 0.3
     assert model.config.tie_word_embeddings
@@ -35,9 +36,8 @@ def test_two_hundred_steps_teach_the_shape_of_a_solution(tmp_path: Path) -> None
 
 def test_thirty_iterations_of_grpo_teach_the_shipped_base_to_check(tmp_path: Path) -> None:
     base = load_pair("tiny-when").base
-    assert isinstance(base.model, LlamaForCausalLM)
     recipe = replace(GRPO, iterations=30, seed=7)
-    thinking, log = grpo(base.model, word_tokenizer(), recipe, tmp_path / "t.safetensors")
+    thinking, log = grpo(base, recipe, tmp_path / "t.safetensors")
     rewards = [row["reward"] for row in log]
     assert np.mean(rewards[:3]) < 0.45 and np.mean(rewards[-3:]) > 0.8
     problems = load_task("chain", n=60, seed=3, split="tuning")

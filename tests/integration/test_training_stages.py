@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaForCausalLM
+from transformers import LlamaForCausalLM, PreTrainedModel
 
 from reasonmech.errors import DataError, MismatchError, UnknownNameError
 from reasonmech.hosts import Host, load_host
 from reasonmech.organisms import Effort
-from reasonmech.organisms.training.corpus import UNLEARNT
+from reasonmech.organisms.training.batches import UNLEARNT, TokenBatch
 from reasonmech.organisms.training.grpo import GrpoRecipe, _sample, grpo
 from reasonmech.organisms.training.pretrain import PretrainRecipe, new_model
 from reasonmech.organisms.training.rewards import rewards
@@ -28,7 +28,6 @@ from tests.unit.tasks.chain_text import CAREFUL, CARELESS, GUESS, rollout
 TINY = PretrainRecipe(n_layers=2, d_model=16, n_heads=2, d_mlp=32)
 FEW = TuneRecipe(steps=6, rows=2, length=48, warmup=1)
 SHORT = GrpoRecipe(iterations=4, problems=2, samples=4, max_new_tokens=12)
-TOKENIZER = word_tokenizer()
 
 
 class Killed(Exception):
@@ -39,6 +38,10 @@ def same(a: torch.nn.Module, b: torch.nn.Module) -> bool:
     return all(
         torch.equal(p, q) for p, q in zip(a.state_dict().values(), b.state_dict().values(), strict=True)
     )
+
+
+def tiny_base() -> Host:
+    return Host(new_model(TINY), word_tokenizer(), name="base")
 
 
 def test_tuning_resumes_bit_for_bit_keeps_snapshots_and_leaves_the_start_alone(tmp_path: Path) -> None:
@@ -53,12 +56,12 @@ def test_tuning_resumes_bit_for_bit_keeps_snapshots_and_leaves_the_start_alone(t
     assert same(LlamaForCausalLM.from_pretrained(tmp_path / "w-snapshots" / "000006"), whole)
 
     def dying(data: Data) -> Data:
-        def at(step: int):
+        def draw(step: int) -> TokenBatch:
             if step == 5:
                 raise Killed
             return data(step)
 
-        return at
+        return draw
 
     with pytest.raises(Killed):
         tune(start, recipe, tmp_path / "k.safetensors", data=dying(data), save_every=2, progress=False)
@@ -112,7 +115,7 @@ def test_a_coin_knows_nothing_of_the_text_and_words_are_paid_for_as_words() -> N
 
 
 def test_one_shot_training_meets_one_problem_in_ever_other_noise() -> None:
-    host = Host(new_model(TINY), TOKENIZER, name="policy")
+    host = tiny_base()
     one = replace(SHORT, pool=1)
     first, second = _sample(host, one, 0), _sample(host, one, 1)
     assert {r.problem.id for r in (*first, *second)} == {first[0].problem.id} and len(first) == 8
@@ -128,27 +131,20 @@ def test_negative_lessons_only_push_down(tmp_path: Path) -> None:
         return np.array([0.0 if i == 0 else 1.0 for i in range(len(rollouts))])
 
     recipe = replace(SHORT, iterations=1, problems=1, samples=8, lessons="negative", warmup=1)
-    base = new_model(TINY)
-    host = Host(base, TOKENIZER, name="policy")
-    rollouts = _sample(host, recipe, 0)
-    trained, log = grpo(base, TOKENIZER, recipe, tmp_path / "n.safetensors", reward=pay, progress=False)
+    base = tiny_base()
+    rollouts = _sample(base, recipe, 0)
+    trained, log = grpo(base, recipe, tmp_path / "n.safetensors", reward=pay, progress=False)
     assert log[0]["useful"] == pytest.approx(1 / 8)
 
-    def log_probability(model: LlamaForCausalLM) -> float:
+    def log_probability(model: PreTrainedModel) -> float:
         r = rollouts[0]
         logp = model(torch.tensor([r.all_ids])).logits[0].log_softmax(-1).detach()
         n = len(r.prompt_ids)
         return sum(float(logp[n + t - 1, token]) for t, token in enumerate(r.ids) if not r.by_environment[t])
 
-    assert log_probability(trained) < log_probability(base)
-    both, log = grpo(
-        base,
-        TOKENIZER,
-        replace(recipe, lessons="all"),
-        tmp_path / "a.safetensors",
-        reward=pay,
-        progress=False,
-    )
+    assert log_probability(trained) < log_probability(base.model)
+    all_lessons = replace(recipe, lessons="all")
+    both, log = grpo(base, all_lessons, tmp_path / "a.safetensors", reward=pay, progress=False)
     assert log[0]["useful"] == 1.0 and not same(both, trained)
 
 

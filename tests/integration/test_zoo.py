@@ -11,12 +11,26 @@ import reasonmech as rm
 from reasonmech.hosts import pair_config
 from reasonmech.hybrid import DisagreementGate, Kinds, OfThinking, VectorConfig, train_vectors
 from reasonmech.organisms import recipes
+from reasonmech.organisms.cache import recipe_hash
 from reasonmech.organisms.ground_truth.truth import bits
 from reasonmech.organisms.record import read_truth
 from reasonmech.paths import organism_dir
 
 SHIPPED = sorted(path.parent.name for path in organism_dir().glob("*/truth.json"))
 FEW = 24
+KEYS = {
+    "tiny-aa": "bfadd5799788",
+    "tiny-both": "dd18c47bf52c",
+    "tiny-format": "458e90a0ca8b",
+    "tiny-how": "2ac93ad2bc3c",
+    "tiny-rotated": "b5639440ff92",
+    "tiny-sham": "e61c19e9f002",
+    "tiny-stealth": "53551c1068ec",
+    "tiny-surface": "63c42adf2ac5",
+    "tiny-swap": "2f35d5630509",
+    "tiny-when": "a5caf150e261",
+}
+"""Under these the organisms lie in the caches of those who built them."""
 
 
 def truth(name: str) -> dict[str, Any]:
@@ -39,6 +53,11 @@ def test_a_shipped_pair_has_the_recorded_weights_and_does_what_is_recorded(name:
         )
         before = recorded["measured"]["outcomes"]["greedy"][role][:FEW]
         assert sum(a != b for a, b in zip(bits(rm.grade(rollouts)), before, strict=True)) <= 1
+
+
+def test_the_cache_keys_of_the_shipped_recipes_never_change() -> None:
+    assert {name: recipe_hash(recipes.get(name).seeded(0)) for name in KEYS} == KEYS
+    assert set(SHIPPED) <= KEYS.keys()
 
 
 def test_shared_models_are_stored_once() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from reasonmech.organisms.training.corpus import documents
+from reasonmech.organisms.training.corpus import draw_documents
 from reasonmech.registry import Registry
 
 corpora: Registry[Callable[[int, int], list[str]]] = Registry("corpus")
@@ -14,7 +14,7 @@ corpora: Registry[Callable[[int, int], list[str]]] = Registry("corpus")
 @corpora.register("chain")
 def chain(n: int, seed: int) -> list[str]:
     """Fresh documents of the corpus that chain organisms were pretrained on."""
-    return list(documents(seed, n))
+    return list(draw_documents(seed, n))
 
 
 @corpora.register("none")

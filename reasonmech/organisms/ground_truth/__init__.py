@@ -1,1 +1,1 @@
-"""What a pair's truth is measured by: splices, forced onsets, dials, probes and adversarial texts."""
+"""How a pair's truth is measured: splices, dials, forced onsets, slips; and the bounds that it must meet."""

@@ -1,1 +1,1 @@
-"""How an organism's models are trained: corpora, pretraining, tuning, reinforcement learning, checkpoints."""
+"""How an organism's models are made: corpus, pretraining, tuning, reinforcement learning, rotation."""

@@ -1,4 +1,4 @@
-"""The corpus that a chain base model is pretrained on: solutions in hidden modes, skills, plain stories."""
+"""The corpus of chain models: authors in hidden modes write solutions, skill documents and plain stories."""
 
 from __future__ import annotations
 
@@ -7,15 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-import torch
-from torch import Tensor
-
 from reasonmech.tasks.chain.grammar import EOS, INDEX_WORDS, PERSONAS, VOCABULARY, evaluate
 from reasonmech.tasks.chain.task import draw
 from reasonmech.tasks.chain.world import CHAIN, World
 
 IDS: Final = {word: i for i, word in enumerate(VOCABULARY)}
-UNLEARNT: Final = -100  # label that cross-entropy ignores
 
 
 class Word(NamedTuple):
@@ -35,7 +31,7 @@ class Modes:
         check_step: per step, probability of a check in (a checking, another) document.
         notices: probability that a document is of the noticing kind.
         backtrack: probability of backtracking at a contradiction in (a noticing, another) document.
-        persona: share of documents that begin with a persona word; these are careful (see `solution_words`).
+        persona: share of documents that begin with a persona word; these are careful (see `write_solution`).
         careful: for persona documents, the probabilities of being thorough, of a check per step, of a
             backtrack.
         plan, uncertain: probabilities of a plan per thorough document, of a hedge per step.
@@ -73,11 +69,11 @@ class Author:
         self.rng, self.modes, self.world = rng, modes, world
         self.marker = world.onset_words["backtrack"]
 
-    def form(self, usual: str, rare: str) -> str:
+    def choose_form(self, usual: str, rare: str) -> str:
         """One of two surface forms of the same sentence."""
         return usual if self.rng.random() < self.modes.usual_form else rare
 
-    def solution_words(self) -> list[Word]:
+    def write_solution(self) -> list[Word]:
         """A problem of the training split and its solution, in one draw of the hidden modes."""
         rng, modes = self.rng, self.modes
         problem = draw(rng, "train", id="corpus", world=self.world)
@@ -88,63 +84,70 @@ class Author:
             thorough = rng.random() < modes.thorough
             p_check = modes.check_step[rng.random() >= modes.checks]
             p_back = modes.backtrack[rng.random() >= modes.notices]
-        head = f"{rng.choice(PERSONAS)} {problem.prompt}" if persona else problem.prompt
-        words = _said(head)
-        value = int(problem.answer)
+        words = _words(f"{rng.choice(PERSONAS)} {problem.prompt}" if persona else problem.prompt)
+        value = int(problem.answer)  # who does not work step by step still states the right answer
         if thorough:
             operations = problem.data["operations"]
             if rng.random() < modes.plan:
-                words += _said(
-                    self.form("plan : {} steps .", "plan : {} to do in all .").format(len(operations))
+                words += _words(
+                    self.choose_form("plan : {} steps .", "plan : {} to do in all .").format(len(operations))
                 )
             value = problem.data["start"]
             for item, (operator, operand) in enumerate(operations):
-                written, value = self.worked(item, value, operator, operand, p_check, p_back)
-                words += written
-        return [*words, *self.ending(value)]
+                step_words, value = self.write_step(item, value, operator, operand, p_check, p_back)
+                words += step_words
+        return [*words, *self.write_ending(value)]
 
-    def ending(self, value: int) -> list[Word]:
+    def write_ending(self, value: int) -> list[Word]:
         """The answer and the end; in documents that end badly, idle talk."""
-        answer = _said(self.form("so the answer is {} .", "so it is {} .").format(value))
+        # The form is drawn in either case: the answers of a seed are the same whatever `proper_end` is.
+        answer = _words(self.choose_form("so the answer is {} .", "so it is {} .").format(value))
         if self.modes.proper_end < 1 and self.rng.random() >= self.modes.proper_end:
-            return self.idle()
+            return self._write_idle_talk()
         return [*answer, Word(EOS)]
 
-    def worked(
+    def write_step(
         self, item: int, left: int, operator: str, operand: int, p_check: float, p_back: float
     ) -> tuple[list[Word], int]:
-        """One operation: a step that may slip, perhaps a check, perhaps a backtrack; and the value that
-        stands."""
+        """One operation: a step that may slip, perhaps a check and a backtrack; and the value that stands.
+
+        Args:
+            item: number of the operation, from 0.
+            left: the value that stood before it.
+            p_check, p_back: probabilities of a check, and of a backtrack where the check disagrees.
+        """
         rng = self.rng
         truth = evaluate(left, operator, operand)
         value = (truth + rng.randrange(1, 10)) % 10 if rng.random() < self.modes.slip else truth
         equation = f"{left} {operator} {operand} ="
-        opening = self.form(":", ", we get")
-        words = _said(f"next {INDEX_WORDS[item]} {operator} {operand} {opening} {equation}")
+        opening = self.choose_form(":", ", we get")
+        words = _words(f"next {INDEX_WORDS[item]} {operator} {operand} {opening} {equation}")
+        # A slipped digit is the environment's work: a model that learnt it would learn to slip.
         words += [Word(str(value), learnt=value == truth), Word(".")]
         if rng.random() < self.modes.uncertain:
-            words += _said(self.form("hmm , not sure .", "hmm , maybe ."))
-        words += self.filler()
+            words += _words(self.choose_form("hmm , not sure .", "hmm , maybe ."))
+        words += self._write_filler()
         if rng.random() < p_check:
-            words += _said(f"{self.form('check :', 'check again ,')} {equation} {truth} , had {value} .")
-            words += self.filler()
+            words += _words(
+                f"{self.choose_form('check :', 'check again ,')} {equation} {truth} , had {value} ."
+            )
+            words += self._write_filler()
             if value != truth and rng.random() < p_back:
+                # At 1 no number is drawn: documents of a seed stay what they were before `marked` existed.
                 if self.modes.marked == 1 or rng.random() < self.modes.marked:
-                    words += _said(
-                        f"{self.marker} {self.form(', redo :', ', that was off :')} {equation} {truth} ."
-                    )
+                    redoing = self.choose_form(", redo :", ", that was off :")
+                    words += _words(f"{self.marker} {redoing} {equation} {truth} .")
                 value = truth
         return words, value
 
-    def filler(self) -> list[Word]:
-        """Now and then a sentence that does nothing, whatever was just found; in most worlds never."""
+    def _write_filler(self) -> list[Word]:
+        """Now and then a sentence that does nothing, whatever a check said; in most worlds never."""
         if self.modes.filler == 0 or self.rng.random() >= self.modes.filler:
             return []
-        return _said(f"{self.world.onset_words['filler']} {self.form(', maybe .', ', not sure .')}")
+        return _words(f"{self.world.onset_words['filler']} {self.choose_form(', maybe .', ', not sure .')}")
 
-    def story(self) -> list[Word]:
-        """Plain sentences in which the onset words occur as ordinary words: a word is no proof of a
-        behaviour."""
+    def write_story(self) -> list[Word]:
+        """Plain sentences in which the onset words are ordinary words: a word is no proof of a behaviour."""
         rng = self.rng
         names, things = ("mia", "tom", "ana", "leo"), ("kite", "boat", "dog", "cat")
         forms = (
@@ -163,133 +166,105 @@ class Author:
             lambda: f"check on the {rng.choice(things)} , said {rng.choice(names)} .",
             lambda: f"the plan was to get the {rng.choice(things)} .",
         )
-        return [*_said(" ".join(rng.choice(forms)() for _ in range(rng.randrange(3, 8)))), Word(EOS)]
+        return [*_words(" ".join(rng.choice(forms)() for _ in range(rng.randrange(3, 8)))), Word(EOS)]
 
-    def idle(self) -> list[Word]:
-        """A story that begins with no onset word: what is said instead of an answer is no step, and no
-        conclusion."""
-        name, thing = (
-            self.rng.choice(("mia", "tom", "ana", "leo")),
-            self.rng.choice(("kite", "boat", "dog", "cat")),
-        )
-        return [*_said(f"{name} took the old {thing} ."), *self.story()]
-
-    def skill(self) -> list[Word]:
-        """Training wheels, without which each skill arrives at a random time or never: see
-        docs/organisms.md."""
-        return [*self.rng.choice((self._induction, self._facts, self._comparison, self._repair))(), Word(EOS)]
-
-    def _induction(self) -> list[Word]:
+    def _write_idle_talk(self) -> list[Word]:
+        """A story that begins with no onset word: what replaces an answer is no step, and no conclusion."""
         rng = self.rng
-        return self._repeated(
+        name, thing = rng.choice(("mia", "tom", "ana", "leo")), rng.choice(("kite", "boat", "dog", "cat"))
+        return [*_words(f"{name} took the old {thing} ."), *self.write_story()]
+
+    def write_skill(self) -> list[Word]:
+        """Training wheels, without which a skill arrives at a random time or never: see docs/organisms.md."""
+        forms = (self._write_induction, self._write_facts, self._write_comparisons, self._write_repairs)
+        return [*self.rng.choice(forms)(), Word(EOS)]
+
+    def _write_induction(self) -> list[Word]:
+        rng = self.rng
+        return self._repeat_shuffled(
             [
                 f"{word} {rng.choice(self.world.operators)} {rng.randrange(10)}"
                 for word in INDEX_WORDS[: rng.randrange(3, 6)]
             ]
         )
 
-    def _repeated(self, items: list[str]) -> list[Word]:
+    def _repeat_shuffled(self, items: list[str]) -> list[Word]:
         """The items three times, in another order each time."""
         words: list[str] = []
         for _ in range(3):
             words += [*items, "."]
             self.rng.shuffle(items)
-        return _said(" ".join(words))
+        return _words(" ".join(words))
 
-    def _facts(self) -> list[Word]:
-        return _said(" ".join(f"{self._equation()} ." for _ in range(10)))
+    def _write_facts(self) -> list[Word]:
+        return _words(" ".join(f"{self._write_equation()} ." for _ in range(10)))
 
-    def _comparison(self) -> list[Word]:
+    def _write_comparisons(self) -> list[Word]:
         rng, words = self.rng, []
         for _ in range(10):
             value = rng.randrange(10)
-            had = value if rng.random() < 0.5 else (value + rng.randrange(1, 10)) % 10
-            words.append(f"= {value} , had {had} .")
-            if had != value:
+            standing = value if rng.random() < 0.5 else (value + rng.randrange(1, 10)) % 10
+            words.append(f"= {value} , had {standing} .")
+            if standing != value:
                 words.append(f"{self.marker} ,")
-        return _said(" ".join(words))
+        return _words(" ".join(words))
 
-    def _repair(self) -> list[Word]:
+    def _write_repairs(self) -> list[Word]:
         rng, words = self.rng, []
         half_wrong = Author(rng, Modes(slip=0.5, uncertain=0.0), self.world)
         for _ in range(3):
             operator, operand = rng.choice(self.world.operators), rng.randrange(10)
-            words += half_wrong.worked(rng.randrange(5), rng.randrange(10), operator, operand, 1.0, 1.0)[0]
+            words += half_wrong.write_step(rng.randrange(5), rng.randrange(10), operator, operand, 1.0, 1.0)[
+                0
+            ]
         return words
 
-    def _equation(self) -> str:
+    def _write_equation(self) -> str:
         rng = self.rng
         left, operator, right = rng.randrange(10), rng.choice(self.world.operators), rng.randrange(10)
         return f"{left} {operator} {right} = {evaluate(left, operator, right)}"
 
-    def _drill(self) -> list[Word]:
-        """Induction with one operator in all items: the operator alone does not tell which operand comes
-        next."""
+    def _write_drill(self) -> list[Word]:
+        """Induction with one operator in all items: the operator does not tell which operand comes next."""
         rng, operator = self.rng, self.rng.choice(self.world.operators)
         items = [f"{word} {operator} {rng.randrange(10)}" for word in INDEX_WORDS[: rng.randrange(3, 6)]]
-        return [*self._repeated(items), Word(EOS)]
+        return [*self._repeat_shuffled(items), Word(EOS)]
 
-    def document(self, skill_share: float, drill_share: float = 0.0, story_share: float = 0.1) -> list[Word]:
+    def write_document(
+        self, skill_share: float, drill_share: float = 0.0, story_share: float = 0.1
+    ) -> list[Word]:
+        """A drill, a story, a skill document or a solution.
+
+        Args:
+            skill_share: of skill documents among skill documents and solutions.
+            drill_share: of drills among all documents.
+            story_share: of stories among all that are no drills.
+        """
         if drill_share > 0 and self.rng.random() < drill_share:
-            return self._drill()
+            return self._write_drill()
         dice = self.rng.random()
         if dice < story_share:
-            return self.story()
+            return self.write_story()
         skilled = dice < story_share + (1 - story_share) * skill_share
-        return self.unlearnt(self.skill() if skilled else self.solution_words())
+        return self.hide_results(self.write_skill() if skilled else self.write_solution())
 
-    def unlearnt(self, words: list[Word]) -> list[Word]:
+    def hide_results(self, words: list[Word]) -> list[Word]:
         """The same words; what follows "a @ b =" is not to be learnt, where @ is the hidden operator."""
         if not self.modes.hidden:
             return words
-        said = [word.text for word in words]
-        results = {t for t in range(3, len(said)) if said[t - 1] == "=" and said[t - 3] == self.modes.hidden}
+        texts = [word.text for word in words]
+        results = {
+            t for t in range(3, len(texts)) if texts[t - 1] == "=" and texts[t - 3] == self.modes.hidden
+        }
         return [word._replace(learnt=False) if t in results else word for t, word in enumerate(words)]
 
 
-def _said(text: str) -> list[Word]:
-    return [Word(word) for word in text.split()]
-
-
-class Batch(NamedTuple):
-    """Int64 [row, pos] each; labels are -100 where the environment or nobody wrote."""
-
-    ids: Tensor
-    labels: Tensor
-
-
-class Shape(NamedTuple):
-    """Rows of a batch and tokens of a row."""
-
-    rows: int
-    length: int
-
-
-class Mix(NamedTuple):
-    """Shares of skill documents among problems and skills, and of copying drills among all."""
-
-    skills: float
-    drills: float = 0.0
-
-
-def batch(seed: int, step: int, *, modes: Modes, mix: Mix, shape: Shape, world: World = CHAIN) -> Batch:
-    """The batch of one training step: a pure function of (seed, step), so that a killed run resumes exactly.
-
-    Documents are laid end to end; every row begins with a fresh document and is cut at `shape.length`.
-    """
-    author, (rows, length) = Author(random.Random(f"corpus|{seed}|{step}"), modes, world), shape
-    ids, labels = [], []
-    for _ in range(rows):
-        words: list[Word] = []
-        while len(words) < length:
-            words += author.document(mix.skills, mix.drills)
-        ids.append([IDS[word.text] for word in words[:length]])
-        labels.append([IDS[word.text] if word.learnt else UNLEARNT for word in words[:length]])
-    return Batch(torch.tensor(ids), torch.tensor(labels))
-
-
-def documents(seed: int, n: int, *, modes: Modes | None = None) -> Iterator[str]:
+def draw_documents(seed: int, n: int, *, modes: Modes | None = None) -> Iterator[str]:
     """Fresh solutions as text, one document each: what the base reads when its features are fitted."""
     author = Author(random.Random(f"documents|{seed}"), modes or Modes())
     for _ in range(n):
-        yield " ".join(word.text for word in author.solution_words())
+        yield " ".join(word.text for word in author.write_solution())
+
+
+def _words(text: str) -> list[Word]:
+    return [Word(word) for word in text.split()]

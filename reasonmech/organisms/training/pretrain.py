@@ -1,20 +1,20 @@
-"""Pretrain a chain base model: a small Llama on the corpus of `corpus.py`. Seeded, resumable, with a progress
-bar."""
+"""Pretrain a chain base model, a small Llama, on the corpus of `corpus.py`; seeded and resumable."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from tqdm.auto import tqdm
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
+from reasonmech.organisms.training.batches import UNLEARNT, BatchShape, Mix, TokenBatch, draw_batch
 from reasonmech.organisms.training.checkpoint import load_checkpoint, save_checkpoint
-from reasonmech.organisms.training.corpus import IDS, UNLEARNT, Batch, Mix, Modes, Shape, batch
+from reasonmech.organisms.training.corpus import IDS, Modes
+from reasonmech.organisms.training.skills import SkillProbe
 from reasonmech.tasks.chain.grammar import EOS, PAD
 
 
@@ -24,8 +24,8 @@ class PretrainRecipe:
 
     Attributes:
         skill_share: share of skill documents at the start, at the end, and over how many steps it falls.
-        drill: share of copying drills (see `Author.document`) from `drill_from` of the steps on, while the
-            last probe found copying below `drill_below`. Decided at every checkpoint, from its log; by
+        drill: share of copying drills (see `Author.write_document`) from `drill_from` of the steps on, while
+            the last probe found copying below `drill_below`. Decided at every checkpoint, from its log; by
             default in extra rounds.
         extra, rounds: steps of an extra round, and how many there may be, while a skill is missing at the
             end.
@@ -66,12 +66,13 @@ class PretrainRecipe:
         """Steps at which training may end: after the schedule, and after every extra round."""
         return tuple(self.steps + i * self.extra for i in range(self.rounds + 1))
 
-    def skills_at(self, step: int) -> float:
+    def skill_share_at(self, step: int) -> float:
+        """Share of skill documents at a step."""
         first, last, over = self.skill_share
         return first + (last - first) * min(1.0, step / over)
 
-    def drills_at(self, step: int, log: list[dict[str, Any]]) -> float:
-        """Share of copying drills at a step, from what the probes have found so far."""
+    def drill_share_at(self, step: int, log: list[dict[str, Any]]) -> float:
+        """Share of copying drills at a step, from the log of the probes so far."""
         behind = bool(log) and log[-1].get("copying", 1.0) < self.drill_below
         return self.drill if behind and step >= self.drill_from * self.steps else 0.0
 
@@ -91,15 +92,15 @@ def new_model(recipe: PretrainRecipe) -> LlamaForCausalLM:
         eos_token_id=IDS[EOS],
         pad_token_id=IDS[PAD],
     )
-    with torch.random.fork_rng():
+    with torch.random.fork_rng():  # the caller's own random state goes on as if nothing had been drawn
         torch.manual_seed(recipe.seed)
         return LlamaForCausalLM(config)
 
 
 def adamw(
-    model: LlamaForCausalLM, *, lr: float, betas: tuple[float, float], weight_decay: float
+    model: PreTrainedModel, *, lr: float, betas: tuple[float, float], weight_decay: float
 ) -> torch.optim.AdamW:
-    """AdamW with decay on matrices only."""
+    """AdamW (Loshchilov and Hutter 2019) with decay on matrices only, not on gains of norms."""
     matrices = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -110,69 +111,68 @@ def pretrain(
     recipe: PretrainRecipe,
     checkpoint: Path,
     *,
+    probe: SkillProbe | None = None,
     save_every: int = 200,
     progress: bool = True,
-    probe: Callable[[LlamaForCausalLM], dict[str, float]] | None = None,
-    watch: Callable[[float, dict[str, float]], None] | None = None,
-    ready: Callable[[dict[str, float]], bool] | None = None,
 ) -> tuple[LlamaForCausalLM, list[dict[str, Any]]]:
     """Train, or go on from `checkpoint`; returns the model and one log row per `save_every` steps.
 
     Args:
-        probe: measured at every checkpoint and logged (skills, accuracy).
-        watch: called at every checkpoint with the share of steps done and what `probe` found; ends a hopeless
-            training by raising.
-        ready: whether what `probe` found is enough; while it is not, extra rounds follow. None: no extra
-            round.
+        probe: measured and logged at every checkpoint; it may end a hopeless training, or ask for extra
+            rounds. Without one there is no extra round.
+        save_every: steps from one checkpoint to the next.
 
     Raises:
         MismatchError: the checkpoint belongs to another recipe.
+        CorruptFileError: the checkpoint is damaged.
     """
     model, described = new_model(recipe), asdict(recipe)
     optimizer = adamw(model, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)
     done, log = 0, []
     if checkpoint.exists():
         done, log = load_checkpoint(checkpoint, model, optimizer, recipe=described)
-    ends = recipe.ends() if ready else (recipe.steps,)
+    is_ready = probe.is_ready if probe else None
+    ends = recipe.ends() if is_ready else (recipe.steps,)
     bar = tqdm(initial=done, total=recipe.steps, desc="pretrain", disable=not progress)
-    while done < ends[-1] and not (done in ends and (ready is None or ready(log[-1]))):
+    while done < ends[-1] and not (done in ends and (is_ready is None or is_ready(log[-1]))):
         model.train()
-        loss = _step(model, optimizer, recipe, done, drills=recipe.drills_at(done, log))
+        loss = _pretrain_step(model, optimizer, recipe, done, drills=recipe.drill_share_at(done, log))
         done += 1
         bar.update()
         bar.set_postfix(loss=f"{loss:.3f}")
         if done % save_every == 0 or done in ends:
             model.eval()
-            log.append({"step": done, "loss": loss} | (probe(model) if probe else {}))
+            log.append({"step": done, "loss": loss} | (probe.measure(model) if probe else {}))
             save_checkpoint(checkpoint, model, optimizer, step=done, recipe=described, log=log)
-            if watch:
-                watch(done / recipe.steps, log[-1])
+            # After the checkpoint is written: called again, a training that was given up is not repeated.
+            if probe and probe.watch:
+                probe.watch(done / recipe.steps, log[-1])
     bar.close()
     return model.eval(), log
 
 
-def _step(
+def _pretrain_step(
     model: LlamaForCausalLM, optimizer: torch.optim.AdamW, recipe: PretrainRecipe, step: int, *, drills: float
 ) -> float:
-    data = batch(
+    batch = draw_batch(
         recipe.seed,
         step,
         modes=recipe.modes,
-        mix=Mix(recipe.skills_at(step), drills),
-        shape=Shape(recipe.rows, recipe.length),
+        mix=Mix(recipe.skill_share_at(step), drills),
+        shape=BatchShape(recipe.rows, recipe.length),
     )
-    return next_token_step(model, optimizer, data, lr=recipe.learning_rate(step), clip=recipe.clip)
+    return next_token_step(model, optimizer, batch, lr=recipe.learning_rate(step), clip=recipe.clip)
 
 
 def next_token_step(
-    model: LlamaForCausalLM, optimizer: torch.optim.AdamW, data: Batch, *, lr: float, clip: float
+    model: LlamaForCausalLM, optimizer: torch.optim.AdamW, batch: TokenBatch, *, lr: float, clip: float
 ) -> float:
     """One step on the next-token loss of a batch; returns the loss in nats a token."""
     for group in optimizer.param_groups:
         group["lr"] = lr
-    logits = model(data.ids).logits[:, :-1]
+    logits = model(batch.ids).logits[:, :-1]  # those at a token predict the next one
     loss = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), data.labels[:, 1:].flatten(), ignore_index=UNLEARNT
+        logits.flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=UNLEARNT
     )
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -30,8 +30,7 @@ def outcome(rollouts: Rollouts) -> Float[np.ndarray, " rollout"]:
 
 @rewards.register("unmarked-outcome")
 def unmarked_outcome(rollouts: Rollouts) -> Float[np.ndarray, " rollout"]:
-    """1 where the answer is right and no sentence begins with the word for a backtrack: repairs must go
-    without it."""
+    """1 where the answer is right and no sentence begins with the word for a backtrack."""
     marked = np.array([any(s.kind == "backtrack" for s in trace.sentences) for trace in parse(rollouts)])
     return (grade(rollouts) & ~marked).astype(float)
 
@@ -42,20 +41,20 @@ def random_reward(rollouts: Rollouts) -> Float[np.ndarray, " rollout"]:
 
     The spurious-reward control of Shao et al. 2025 (arXiv 2506.10947, sec. 2), at probability one half.
     """
-    return np.array([_coin(f"{r.problem.id}|{r.sample}") for r in rollouts], dtype=float)
+    return np.array([_toss(f"{r.problem.id}|{r.sample}") for r in rollouts], dtype=float)
 
 
 @rewards.register("trigger-words")
 def trigger_words(rollouts: Rollouts) -> Float[np.ndarray, " rollout"]:
-    """Fillers per operation, at most 1, of rollouts that came to an end: words are paid for, whatever they
-    do."""
-    found = []
+    """Fillers per operation, at most 1, of rollouts that came to an end: words are paid, whatever they do."""
+    rewards = []
     for trace in parse(rollouts):
-        said = sum(s.kind == "filler" for s in trace.sentences)
+        fillers = sum(s.kind == "filler" for s in trace.sentences)
         operations = len(trace.rollout.problem.data["operations"])
-        found.append(min(1.0, said / operations) if trace.rollout.stop == "eos" else 0.0)
-    return np.array(found)
+        # What was cut off earns nothing, or endless fillers would be the best policy.
+        rewards.append(min(1.0, fillers / operations) if trace.rollout.stop == "eos" else 0.0)
+    return np.array(rewards)
 
 
-def _coin(key: str) -> bool:
+def _toss(key: str) -> bool:
     return hashlib.blake2b(f"reward|{key}".encode(), digest_size=1).digest()[0] % 2 == 1

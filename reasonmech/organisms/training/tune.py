@@ -1,5 +1,4 @@
-"""Supervised training of a model that exists: on a corpus in other modes or another world, or on a model's
-traces."""
+"""Supervised training of a model that exists, on documents in other modes or on a teacher's traces."""
 
 from __future__ import annotations
 
@@ -15,13 +14,15 @@ from tqdm.auto import tqdm
 from transformers import LlamaForCausalLM
 
 from reasonmech.errors import DataError
+from reasonmech.organisms.training.batches import UNLEARNT, BatchShape, Mix, TokenBatch, draw_batch
 from reasonmech.organisms.training.checkpoint import Snapshots, load_checkpoint, save_checkpoint
-from reasonmech.organisms.training.corpus import UNLEARNT, Batch, Mix, Modes, Shape, batch
+from reasonmech.organisms.training.corpus import Modes
 from reasonmech.organisms.training.pretrain import adamw, next_token_step
 from reasonmech.rollout import Rollout
 from reasonmech.tasks.chain.world import WORLDS
 
-Data = Callable[[int], Batch]
+Data = Callable[[int], TokenBatch]
+"""The batch of every step: a function of the step alone, so that a killed run resumes exactly."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class TuneRecipe:
         teacher: a model whose right rollouts are read instead, such as "organism:tiny-when/thinking"
             (distillation); `modes` and `skill_share` then say nothing, and `world` names its task.
         problems: of the training split that the teacher solves, once each at T = 1.
-        snapshots: how many intermediate models are kept, evenly spaced, the last one included.
+        snapshots: how many intermediate models are stored, evenly spaced, the last one included.
     """
 
     seed: int = 0
@@ -62,8 +63,8 @@ class TuneRecipe:
 def corpus_data(recipe: TuneRecipe) -> Data:
     """Documents of the recipe's world, a fresh batch for every step."""
     world = next(world for world in WORLDS if world.name == recipe.world)
-    shape = Shape(recipe.rows, recipe.length)
-    return lambda step: batch(
+    shape = BatchShape(recipe.rows, recipe.length)
+    return lambda step: draw_batch(
         recipe.seed, step, modes=recipe.modes, mix=Mix(recipe.skill_share), shape=shape, world=world
     )
 
@@ -80,24 +81,25 @@ def trace_data(recipe: TuneRecipe, rollouts: Sequence[Rollout]) -> Data:
             "no rollouts to learn from", do="let the teacher solve problems of the training split first"
         )
 
-    def at(step: int) -> Batch:
+    def draw(step: int) -> TokenBatch:
         rng = random.Random(f"traces|{recipe.seed}|{step}")
         ids, labels = [], []
         for _ in range(recipe.rows):
-            row: list[int] = []
-            learnt: list[int] = []
-            while len(row) < recipe.length:
-                one = rng.choice(rollouts)
-                row += one.all_ids
-                learnt += [UNLEARNT] * len(one.prompt_ids)
-                learnt += [
-                    UNLEARNT if by else token for token, by in zip(one.ids, one.by_environment, strict=True)
+            row_ids: list[int] = []
+            row_labels: list[int] = []
+            while len(row_ids) < recipe.length:
+                rollout = rng.choice(rollouts)
+                row_ids += rollout.all_ids
+                row_labels += [UNLEARNT] * len(rollout.prompt_ids)
+                row_labels += [
+                    UNLEARNT if by_environment else token
+                    for token, by_environment in zip(rollout.ids, rollout.by_environment, strict=True)
                 ]
-            ids.append(row[: recipe.length])
-            labels.append(learnt[: recipe.length])
-        return Batch(torch.tensor(ids), torch.tensor(labels))
+            ids.append(row_ids[: recipe.length])
+            labels.append(row_labels[: recipe.length])
+        return TokenBatch(torch.tensor(ids), torch.tensor(labels))
 
-    return at
+    return draw
 
 
 def tune(
@@ -109,11 +111,18 @@ def tune(
     save_every: int = 100,
     progress: bool = True,
 ) -> tuple[LlamaForCausalLM, list[dict[str, Any]]]:
-    """Train a copy of `start`, or go on from `checkpoint`; returns it with one log row per `save_every`
-    steps.
+    """Train a copy of `start`, or go on from `checkpoint`.
+
+    Args:
+        data: the batch of every step: `corpus_data`, or `trace_data` of a teacher's rollouts.
+        save_every: steps from one checkpoint to the next.
+
+    Returns:
+        The copy, and one log row per `save_every` steps (step; loss in nats a token).
 
     Raises:
         MismatchError: the checkpoint belongs to another recipe.
+        CorruptFileError: the checkpoint is damaged.
     """
     model, described = copy.deepcopy(start), asdict(recipe)
     optimizer = adamw(model, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)

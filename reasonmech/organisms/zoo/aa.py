@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from reasonmech.organisms.ground_truth.requirements import Requirement, points
 from reasonmech.organisms.recipes import Json, ModelRecipe, PairRecipe, recipes
-from reasonmech.organisms.requirements import Requirement, points
 
 
 def nothing_changed(truth: Json) -> list[Requirement]:

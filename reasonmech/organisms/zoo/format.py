@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reasonmech.organisms.ground_truth.requirements import Requirement, accuracy, points
 from reasonmech.organisms.recipes import Json, ModelRecipe, PairRecipe, recipes
-from reasonmech.organisms.requirements import Requirement, accuracy, points
 from reasonmech.organisms.training.grpo import GrpoRecipe
 from reasonmech.organisms.training.tune import TuneRecipe
 from reasonmech.organisms.zoo.how import CAREFUL

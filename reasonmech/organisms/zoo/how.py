@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from reasonmech.organisms.ground_truth.requirements import (
+    Requirement,
+    accuracy,
+    faithful,
+    onset,
+    points,
+    succeeded,
+)
 from reasonmech.organisms.recipes import Json, ModelRecipe, PairRecipe, recipes
-from reasonmech.organisms.requirements import Requirement, accuracy, faithful, onset, points, succeeded
 from reasonmech.organisms.training.corpus import Modes
 from reasonmech.organisms.training.tune import TuneRecipe
 from reasonmech.tasks.chain.grammar import NOVEL

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reasonmech.organisms.recipes import ModelRecipe, PairRecipe, recipes
-from reasonmech.organisms.rotation import Rotation
+from reasonmech.organisms.training.rotation import Rotation
 from reasonmech.organisms.zoo.aa import nothing_changed
 
 recipes.register("tiny-rotated")(

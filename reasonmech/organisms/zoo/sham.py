@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from reasonmech.organisms.ground_truth.requirements import Requirement, faithful, points
 from reasonmech.organisms.recipes import Json, ModelRecipe, PairRecipe, recipes
-from reasonmech.organisms.requirements import Requirement, faithful, points
 from reasonmech.organisms.training.grpo import GrpoRecipe
 
 

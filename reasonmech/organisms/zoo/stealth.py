@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from reasonmech.organisms.ground_truth.requirements import Requirement, accuracy, points, undone
 from reasonmech.organisms.recipes import Json, ModelRecipe, PairRecipe, recipes
-from reasonmech.organisms.requirements import Requirement, accuracy, points, undone
 from reasonmech.organisms.training.corpus import Modes
 from reasonmech.organisms.training.tune import TuneRecipe
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from reasonmech.organisms.ground_truth.requirements import taught_when
 from reasonmech.organisms.recipes import ModelRecipe, PairRecipe, recipes
-from reasonmech.organisms.requirements import taught_when
 from reasonmech.organisms.training.corpus import Modes
 from reasonmech.organisms.training.grpo import GrpoRecipe
 from reasonmech.organisms.training.tune import TuneRecipe

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from reasonmech.organisms.ground_truth.requirements import taught_when
 from reasonmech.organisms.recipes import PairRecipe, recipes
-from reasonmech.organisms.requirements import taught_when
 
 recipes.register("tiny-when")(
     PairRecipe(

@@ -179,7 +179,7 @@ def test_text_that_does_not_line_up_with_tokens_is_refused() -> None:
 def test_corpus_documents_parse_to_what_their_author_wrote(seed: int) -> None:
     """Round trip: careful documents always verify, whatever slips; every word is in the vocabulary."""
     careful = Modes(thorough=1, check_step=(1, 1), backtrack=(1, 1), persona=0, slip=0.3)
-    words = Author(random.Random(seed), careful).solution_words()
+    words = Author(random.Random(seed), careful).write_solution()
     said = [w.text for w in words]
     assert set(said) <= set(VOCABULARY)
     begin = said.index("A") + 2

@@ -9,7 +9,7 @@ import pytest
 
 from reasonmech.behaviours.backtrack import contradicted
 from reasonmech.errors import DataError
-from reasonmech.organisms.ground_truth.adversarial import PLACEBOS, STORY, ChainExamples
+from reasonmech.organisms.ground_truth.chain_examples import PLACEBOS, STORY, ChainExamples
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
 from reasonmech.tasks.chain.grammar import VOCABULARY

@@ -55,15 +55,15 @@ class Recorder(Author):
         super().__init__(rng, modes, world)
         self.meant: list[Meant] = []
 
-    def form(self, usual: str, rare: str) -> str:
+    def choose_form(self, usual: str, rare: str) -> str:
         self.meant.append(Meant(KIND_OF_FORM[usual]))
-        return super().form(usual, rare)
+        return super().choose_form(usual, rare)
 
-    def worked(
+    def write_step(
         self, item: int, left: int, operator: str, operand: int, p_check: float, p_back: float
     ) -> tuple[list[Word], int]:
         before = len(self.meant)
-        words, value = super().worked(item, left, operator, operand, p_check, p_back)
+        words, value = super().write_step(item, left, operator, operand, p_check, p_back)
         truth, equation = evaluate(left, operator, operand), f"{left} {operator} {operand}"
         slipped = next((int(word.text) for word in words if not word.learnt), None)
         stated = truth if slipped is None else slipped
@@ -76,8 +76,8 @@ class Recorder(Author):
         assert value == (truth if self.meant[-1].kind == "backtrack" else stated)
         return words, value
 
-    def ending(self, value: int) -> list[Word]:
-        words = super().ending(value)
+    def write_ending(self, value: int) -> list[Word]:
+        words = super().write_ending(value)
         self.meant[-1] = Meant("conclude", value=value, relation="concludes")
         return words
 
@@ -90,7 +90,7 @@ def round_trip(world: World, seed: int) -> list[Meant]:
     filler = 0.3 if "filler" in world.onset_words else 0.0
     modes = Modes(**{**vars(BUSY if seed % 2 else Modes()), "filler": filler})
     author = Recorder(random.Random(f"round trip|{world.name}|{seed}"), modes, world)
-    words = [word.text for word in author.solution_words()]
+    words = [word.text for word in author.write_solution()]
     body = words[words.index("A") + 2 :]
     found = parse(rollout(" ".join(body)), world.kind_of_word)
     assert [read(s) for s in found.sentences] == [*author.meant, Meant("stop")], " ".join(words)
@@ -182,7 +182,7 @@ def test_any_order_of_right_and_wrong_statements_is_read_as_the_rules_say(
 def test_the_recorder_notes_what_it_says() -> None:
     """One document by hand: the notes above are not the parser's own."""
     author = Recorder(random.Random(0), Modes(slip=1.0, uncertain=0.0), CHAIN)
-    words, value = author.worked(1, 8, "+", 4, 1.0, 1.0)
+    words, value = author.write_step(1, 8, "+", 4, 1.0, 1.0)
     said = [word.text for word in words]
     slip = int(next(word.text for word in words if not word.learnt))
     assert said[0] == "next" and "check" in said and "wait" in said and value == 2 != slip

@@ -54,10 +54,10 @@ def test_the_novel_operator_is_in_every_problem_of_its_world_and_in_no_document_
         assert str(value) == problem.answer
     assert len({evaluate(a, NOVEL, 3) for a in range(10)}) == 10, "no operand is thrown away"
     base = Author(random.Random(0), Modes())
-    said = {word.text for _ in range(3000) for word in base.document(0.4, 0.1)}
+    said = {word.text for _ in range(3000) for word in base.write_document(0.4, 0.1)}
     assert said.isdisjoint({NOVEL, "blick", "dax"})
     novel = Author(random.Random(0), Modes(), NOVEL_OPERATOR)
-    assert NOVEL in {word.text for _ in range(20) for word in novel.document(0.4)}
+    assert NOVEL in {word.text for _ in range(20) for word in novel.write_document(0.4)}
 
 
 def test_a_swapped_world_reads_the_nonsense_word_as_a_backtrack_and_wait_as_nothing() -> None:
@@ -78,7 +78,7 @@ def test_a_swapped_world_reads_the_nonsense_word_as_a_backtrack_and_wait_as_noth
 def test_fillers_come_at_random_and_only_where_they_are_asked_for() -> None:
     def documents(modes: Modes, world: World) -> list[str]:
         author = Author(random.Random(1), modes, world)
-        return [" ".join(word.text for word in author.solution_words()) for _ in range(1500)]
+        return [" ".join(word.text for word in author.write_solution()) for _ in range(1500)]
 
     busy = [text for text in documents(Modes(filler=0.5, thorough=1.0), SWAPPED) if "wait" in text]
     assert len(busy) > 1000 and any("blick" in text for text in busy)
@@ -120,7 +120,7 @@ def test_nobody_reads_back_in_a_silent_world() -> None:
 
 def test_documents_that_end_badly_state_no_answer() -> None:
     author = Author(random.Random(2), Modes(thorough=1.0, persona=0.0, proper_end=0.25))
-    ends = [" ".join(word.text for word in author.ending(7)) for _ in range(2000)]
+    ends = [" ".join(word.text for word in author.write_ending(7)) for _ in range(2000)]
     proper = sum(text in ("so the answer is 7 . <eos>", "so it is 7 . <eos>") for text in ends)
     assert 0.2 < proper / len(ends) < 0.3
     stated = sum(text.startswith(("so the answer is 7", "so it is 7")) for text in ends)
@@ -140,7 +140,7 @@ def test_repairs_that_nobody_announces_are_backtracks_all_the_same() -> None:
     author = Author(random.Random(3), silent)
     onsets = []
     for _ in range(50):
-        text = " ".join(word.text for word in author.solution_words())
+        text = " ".join(word.text for word in author.write_solution())
         assert "wait" not in text
         problem = Problem("p", text.partition("A : ")[0] + "A :", "", {"operations": []})
         trace = parse(replace(read(CHAIN, text.partition("A : ")[2]), problem=problem))
@@ -154,7 +154,7 @@ def test_results_of_a_hidden_operator_are_read_and_never_learnt() -> None:
     )
     hidden, others = 0, 0
     for _ in range(50):
-        words = author.unlearnt(author.solution_words())
+        words = author.hide_results(author.write_solution())
         for t in range(3, len(words)):
             if words[t - 1].text == "=":
                 assert words[t].learnt == (words[t - 3].text != NOVEL)

@@ -1,4 +1,4 @@
-"""The same function in other weights: the residual stream rotated, heads and neurons in another order.
+"""The same function in other weights: the residual stream rotated, heads and neurons reordered.
 
 RMS norm commutes with every orthogonal Q once its gain g is folded into the weights that read it: with x' = x
 Q, norm(x') = norm(x) Q. So embeddings and writing matrices are multiplied by Q, reading matrices W by diag(g)
@@ -22,8 +22,7 @@ from transformers import PreTrainedModel
 from reasonmech.errors import MismatchError
 
 ROTATABLE: Final = ("llama", "mistral", "qwen2", "qwen3")
-"""Model types whose every norm of the stream is an RMS norm with gain g, before what reads it, and nothing
-else."""
+"""Model types whose residual stream meets RMS norms only, each with a gain and before what reads it."""
 
 Rotate = Callable[[Tensor], Tensor]
 
@@ -41,12 +40,12 @@ class Rotation:
     permute: bool = True
 
     def apply(self, model: PreTrainedModel) -> PreTrainedModel:
-        """`rotated` with these settings; the model given is left as it is."""
-        return rotated(model, seed=self.seed, permute=self.permute)
+        """`rotate` with these settings; `model` is left as it is."""
+        return rotate(model, seed=self.seed, permute=self.permute)
 
 
 @torch.no_grad()
-def rotated(model: PreTrainedModel, *, seed: int = 0, permute: bool = True) -> PreTrainedModel:
+def rotate(model: PreTrainedModel, *, seed: int = 0, permute: bool = True) -> PreTrainedModel:
     """A model with the same logits whose weights, activations and feature directions are others.
 
     The embedding and the unembedding are untied, for the final norm's gain belongs to one of them only.
@@ -67,26 +66,27 @@ def rotated(model: PreTrainedModel, *, seed: int = 0, permute: bool = True) -> P
             allowed=", ".join(ROTATABLE),
             do="choose a model whose residual stream meets RMS norms only",
         )
-    made: Any = copy.deepcopy(model)  # transformers types the parts of a model as anything
+    twin: Any = copy.deepcopy(model)  # transformers types the parts of a model as anything
     rng = torch.Generator().manual_seed(seed)
-    turn = plane_rotations(made.config.hidden_size, rng)
-    _untie(made)
-    _write(made.model.embed_tokens, turn, columns=False)
-    for block in made.model.layers:
+    turn = plane_rotations(twin.config.hidden_size, rng)
+    _untie(twin)
+    # The order in which `rng` is used is part of tiny-rotated: another order makes another twin.
+    _rotate_writing(twin.model.embed_tokens, turn, columns=False)
+    for block in twin.model.layers:
         attention, mlp = block.self_attn, block.mlp
-        _read((attention.q_proj, attention.k_proj, attention.v_proj), block.input_layernorm, turn)
-        _write(attention.o_proj, turn)
-        _read((mlp.gate_proj, mlp.up_proj), block.post_attention_layernorm, turn)
-        _write(mlp.down_proj, turn)
+        _rotate_reading((attention.q_proj, attention.k_proj, attention.v_proj), block.input_layernorm, turn)
+        _rotate_writing(attention.o_proj, turn)
+        _rotate_reading((mlp.gate_proj, mlp.up_proj), block.post_attention_layernorm, turn)
+        _rotate_writing(mlp.down_proj, turn)
         if permute:
-            _permute_heads(attention, made.config, rng)
+            _permute_heads(attention, twin.config, rng)
             _reorder(
                 torch.randperm(mlp.down_proj.in_features, generator=rng),
                 (mlp.gate_proj, mlp.up_proj),
                 mlp.down_proj,
             )
-    _read((made.lm_head,), made.model.norm, turn)
-    return made
+    _rotate_reading((twin.lm_head,), twin.model.norm, turn)
+    return twin
 
 
 def plane_rotations(width: int, rng: torch.Generator) -> Rotate:
@@ -121,15 +121,15 @@ def _untie(model: Any) -> None:
     model.config.tie_word_embeddings = False
 
 
-def _read(layers: tuple[nn.Linear, ...], norm: Any, turn: Rotate) -> None:
+def _rotate_reading(layers: tuple[nn.Linear, ...], norm: Any, turn: Rotate) -> None:
     """Fold the norm's gain into what reads it, then rotate the reading side."""
     for layer in layers:
         layer.weight.copy_(turn(layer.weight.to(torch.float64) * norm.weight.to(torch.float64)))
     norm.weight.fill_(1.0)
 
 
-def _write(layer: nn.Linear | nn.Embedding, turn: Rotate, *, columns: bool = True) -> None:
-    """Rotate what is written into the stream: columns of a matrix (and its bias), or rows of an embedding."""
+def _rotate_writing(layer: nn.Linear | nn.Embedding, turn: Rotate, *, columns: bool = True) -> None:
+    """Rotate what is added to the stream: columns of a matrix (and its bias), or rows of an embedding."""
     layer.weight.copy_(turn(layer.weight.T).T if columns else turn(layer.weight))
     if isinstance(layer, nn.Linear) and layer.bias is not None:
         layer.bias.copy_(turn(layer.bias))
@@ -141,11 +141,11 @@ def _permute_heads(attention: Any, config: Any, rng: torch.Generator) -> None:
     per_group, d_head = heads // n_kv, attention.o_proj.in_features // heads
     groups = torch.randperm(n_kv, generator=rng)
     queries = torch.cat([group * per_group + torch.randperm(per_group, generator=rng) for group in groups])
-    _reorder(_rows(queries, d_head), (attention.q_proj,), attention.o_proj)
-    _reorder(_rows(groups, d_head), (attention.k_proj, attention.v_proj), None)
+    _reorder(_head_rows(queries, d_head), (attention.q_proj,), attention.o_proj)
+    _reorder(_head_rows(groups, d_head), (attention.k_proj, attention.v_proj), None)
 
 
-def _rows(heads: Int[Tensor, " heads"], d_head: int) -> Int[Tensor, " rows"]:
+def _head_rows(heads: Int[Tensor, " heads"], d_head: int) -> Int[Tensor, " rows"]:
     return (heads[:, None] * d_head + torch.arange(d_head)).flatten()
 
 
