@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from reasonmech.interventions.canonical import Json
-from reasonmech.metrics.base import metrics
+from reasonmech.metrics.base import check_rollouts, metrics
 from reasonmech.rollout import Rollouts
 from reasonmech.tasks import grade
 
@@ -23,7 +23,7 @@ class Accuracy:
     unit = "share right"
 
     def measure(self, rollouts: Rollouts) -> Float[np.ndarray, " rollout"]:
-        return grade(rollouts).astype(np.float64)
+        return grade(check_rollouts(rollouts)).astype(np.float64)
 
     def to_json(self) -> dict[str, Json]:
         return {"kind": self.name}

@@ -13,7 +13,7 @@ from torch import Tensor
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json
-from reasonmech.metrics.base import Answer, check_number, metrics, run_of
+from reasonmech.metrics.base import Answer, answers_of, check_host, check_number, metrics, run_of
 from reasonmech.runtime.readout import Reading, Run
 
 Against = Literal["logsumexp", "mean"]
@@ -42,8 +42,7 @@ class AnswerLikelihood:
         if len({len(runs) == 1 for runs in self.runs}) > 1:
             raise DataError(
                 "answer_likelihood with distractors for some texts and none for others",
-                do="give every text at least one distractor, or none to all: the values could not be "
-                "compared",
+                do="give every text at least one distractor, or none to all: values must be comparable",
             )
         for text, runs in enumerate(self.runs):
             if len(set(runs)) < len(runs):
@@ -60,8 +59,9 @@ class AnswerLikelihood:
         number = torch.tensor([len(self.runs[row]) - 1 for row in reading.rows.tolist()]).to(others.device)
         if self.against == "logsumexp":
             return reference - others.logsumexp(-1)
-        given = torch.arange(others.shape[1], device=others.device) < number[:, None]
-        return reference - others.where(given, others.new_zeros(())).sum(-1) / number
+        # texts with fewer distractors are filled up with -inf, which would spoil the sum
+        filled = torch.arange(others.shape[1], device=others.device) < number[:, None]
+        return reference - others.where(filled, others.new_zeros(())).sum(-1) / number
 
     def to_json(self) -> dict[str, Json]:
         return {
@@ -80,11 +80,10 @@ def answer_likelihood(
     host: Host,
     references: Sequence[Answer],
     *,
-    distractors: Sequence[Sequence[Answer]] = (),
+    distractors: Sequence[str | Sequence[Answer]] = (),
     against: Against = "logsumexp",
 ) -> AnswerLikelihood:
-    """log p(reference | text) - log sum_d p(distractor d | text), in nats; "mean" takes the mean of log p
-    instead.
+    """log p(reference | text) - log sum_d p(distractor d | text) in nats; "mean": the mean of log p instead.
 
     The likelihood of a reference answer after a model's own reasoning is the reward of VeriFree (Zhou et al.
     2025, arXiv 2505.21493); ours is its logarithm, minus that of wrong answers of the same form, because an
@@ -92,18 +91,20 @@ def answer_likelihood(
 
     Args:
         references: one answer per text (a text or a run of token ids), exactly as it would go on.
-        distractors: per text the wrong answers; none at all leaves the log-likelihood alone.
+        distractors: per text its wrong answer, or several; none at all leaves the log-likelihood alone.
 
     Raises:
         DataError: no reference, an answer that is empty or unknown to the tokenizer, or is named twice.
     """
-    if isinstance(references, str):
+    check_host(host, do="rm.answer_likelihood(host, references)")
+    references = answers_of(references, name="references", do="write [answer, ...], one answer per text")
+    if isinstance(distractors, str):
         raise DataError(
-            f"references={references!r} is one text", allowed="one answer per text", do="write [answer, ...]"
+            f"distractors {distractors!r} is one text", do="write [[wrong, ...], ...], one per text"
         )
     if distractors and len(distractors) != len(references):
         raise DataError(f"distractors for {len(distractors)} texts, references for {len(references)}")
-    others = distractors or [()] * len(references)
+    others = [[wrong] if isinstance(wrong, str) else wrong for wrong in distractors or [()] * len(references)]
     runs = [
         tuple(run_of(host, answer) for answer in (reference, *wrong))
         for reference, wrong in zip(references, others, strict=True)

@@ -1,16 +1,16 @@
-"""What all metrics share: the open registry, the protocol of those that read rollouts, and answers as token
-ids."""
+"""What metrics share: the open registry, the protocol of those that read rollouts, answers as token ids."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
+from reasonmech.arguments import check_type
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.registry import Registry
@@ -18,9 +18,13 @@ from reasonmech.rollout import Rollouts
 from reasonmech.runtime.readout import Reading, Readout, Run
 
 Word: TypeAlias = str | int  # a text that is one token, or a token id
-Answer: TypeAlias = str | tuple[int, ...]  # a text, or a run of token ids
+Answer: TypeAlias = str | Sequence[int]  # a text, or a run of token ids
+
+A_HOST: Final = "a Host: rm.load_host(...), or one side of rm.load_pair(...)"
+AN_ANSWER: Final = "a text, or a list of token ids"
 
 
+@runtime_checkable
 class RolloutMetric(Protocol):
     """A metric on what a model wrote."""
 
@@ -43,15 +47,19 @@ metrics: Registry[Callable[..., Readout | RolloutMetric]] = Registry("metric")
 
 
 def run_of(host: Host, answer: Answer) -> Run:
-    """Token ids of an answer, exactly as written: " yes" and "yes" may be different tokens, and no BOS is put
-    in front.
+    """Token ids of an answer, exactly as written: " yes" may be another token than "yes", no BOS is added.
 
     Raises:
+        ArgumentError: it is neither a text nor token ids.
         DataError: it is empty, or holds something that the tokenizer or the model does not know.
     """
-    ids = (
-        tuple(host.tokenizer.encode(answer, add_special_tokens=False)) if isinstance(answer, str) else answer
-    )
+    if isinstance(answer, str):
+        ids: Run = tuple(host.tokenizer.encode(answer, add_special_tokens=False))
+    else:
+        ids = tuple(
+            int(check_type(token, (int, np.integer), name=f"a token of {answer!r}", allowed=AN_ANSWER))
+            for token in check_type(answer, Sequence, name="an answer", allowed=AN_ANSWER)
+        )
     special: Any = host.tokenizer  # transformers types a special token as anything a config may hold
     if isinstance(answer, str) and answer != special.unk_token and special.unk_token_id in ids:
         raise DataError(
@@ -66,12 +74,24 @@ def run_of(host: Host, answer: Answer) -> Run:
     return ids
 
 
+def answers_of(answers: Sequence[Answer], *, name: str, do: str) -> Sequence[Answer]:
+    """Several answers. One text alone is refused: an answer per text or continuation is meant.
+
+    Raises:
+        DataError: it is one text. ArgumentError: it is no sequence.
+    """
+    if isinstance(answers, str):
+        raise DataError(f"{name} {answers!r} is one text", allowed="a list of answers", do=do)
+    return check_type(answers, Sequence, name=name, allowed=f"a list of answers, each {AN_ANSWER}", do=do)
+
+
 def token_of(host: Host, word: Word) -> int:
     """The token id of a word that is one token.
 
     Raises:
-        DataError: it is not.
+        ArgumentError: it is neither a text nor a token id. DataError: it is not one token.
     """
+    check_type(word, (str, int, np.integer), name="a word", allowed="a text that is one token, or a token id")
     ids = run_of(host, word if isinstance(word, str) else (word,))
     if len(ids) == 1:
         return ids[0]
@@ -82,17 +102,33 @@ def token_of(host: Host, word: Word) -> int:
     )
 
 
-def check_number(name: str, given: int, n_texts: int) -> None:
+def check_host(host: object, *, do: str) -> Host:
+    """The host, if it is one. Raises ArgumentError, with the call that is meant, if it is not."""
+    return check_type(host, Host, name="host", allowed=A_HOST, do=do)
+
+
+def check_rollouts(rollouts: object) -> Rollouts:
+    """The rollouts, if they are. Raises ArgumentError for texts, and for a list, which names no task."""
+    return check_type(
+        rollouts,
+        Rollouts,
+        name="rollouts",
+        allowed="the Rollouts that rm.generate returns",
+        do='Rollouts([...], task="chain") puts single ones together',
+    )
+
+
+def check_number(name: str, n_entries: int, n_texts: int) -> None:
     """Raise DataError unless a metric that speaks of every text by itself speaks of as many as there are."""
-    if given != n_texts:
+    if n_entries != n_texts:
         raise DataError(
-            f"metric {name!r} was given {given} entries, the run has {n_texts} texts",
+            f"metric {name!r} was given {n_entries} entries, the run has {n_texts} texts",
             do="give one entry per text, in the order of the texts",
         )
 
 
-def own(values: Tensor, reading: Reading) -> Tensor:
-    """Each text's own entry of values [text of the run, ...], on the device of the reading."""
+def entries_read(values: Tensor, reading: Reading) -> Tensor:
+    """Each read text's entry of values [text of the run, ...], on the device of the reading."""
     return values.to(reading.logits.device)[reading.rows.to(reading.logits.device)]
 
 
@@ -101,10 +137,10 @@ def no_runs(n_texts: int) -> Sequence[Sequence[Run]]:
     return [()] * n_texts
 
 
-def logsumexp_where(logp: Float[Tensor, "text n"], keep: Tensor) -> Float[Tensor, " text"]:
-    """log of the summed probability of the entries to keep (-inf where there is none), with a finite
-    gradient."""
-    some = keep.any(-1)
-    filled = torch.where(keep, logp, torch.full_like(logp, -torch.inf))
-    safe = torch.where(some[:, None], filled, torch.zeros_like(logp))
-    return torch.where(some, safe.logsumexp(-1), torch.full_like(logp[:, 0], -torch.inf))
+def logsumexp_where(logp: Float[Tensor, "text n"], mask: Bool[Tensor, "text n"]) -> Float[Tensor, " text"]:
+    """log of the summed probability of the masked entries (-inf where none is), with a finite gradient."""
+    any_left = mask.any(-1)
+    filled = torch.where(mask, logp, torch.full_like(logp, -torch.inf))
+    # an empty row goes in as zeros: the gradient at -inf alone is NaN, and `where` does not stop it
+    safe = torch.where(any_left[:, None], filled, torch.zeros_like(logp))
+    return torch.where(any_left, safe.logsumexp(-1), torch.full_like(logp[:, 0], -torch.inf))

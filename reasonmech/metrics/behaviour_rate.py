@@ -8,10 +8,11 @@ from typing import Literal, final, get_args
 import numpy as np
 from jaxtyping import Float
 
+from reasonmech.arguments import check_type
 from reasonmech.behaviours import behaviours
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.interventions.canonical import Json
-from reasonmech.metrics.base import metrics
+from reasonmech.metrics.base import check_rollouts, metrics
 from reasonmech.rollout import Rollouts
 from reasonmech.tasks import parse
 
@@ -27,6 +28,13 @@ class BehaviourRate:
     per: Per = "opportunity"
 
     def __post_init__(self) -> None:
+        check_type(
+            self.behaviour,
+            str,
+            name="behaviour",
+            allowed=", ".join(behaviours.kinds()),
+            do='write rm.behaviour_rate("backtrack")',
+        )
         behaviours.get(self.behaviour)
         if self.per not in get_args(Per):
             raise UnknownNameError("denominator of a rate", str(self.per), get_args(Per))
@@ -40,17 +48,17 @@ class BehaviourRate:
         return "onsets per opportunity" if self.per == "opportunity" else "share of rollouts"
 
     def measure(self, rollouts: Rollouts) -> Float[np.ndarray, " rollout"]:
-        behaviour, traces = behaviours.get(self.behaviour), parse(rollouts)
+        behaviour, traces = behaviours.get(self.behaviour), parse(check_rollouts(rollouts))
         if self.per == "rollout":
             return np.array([float(bool(behaviour.spans(trace))) for trace in traces])
-        seen = [[float(o.onset) for o in behaviour.opportunities(trace)] for trace in traces]
-        if not any(seen):
+        onsets = [[float(o.onset) for o in behaviour.opportunities(trace)] for trace in traces]
+        if not any(onsets):
             raise DataError(
                 f"no opportunity for {self.behaviour!r} in {len(rollouts)} rollouts: there is no rate to "
                 "measure",
                 do='use more or longer rollouts, or per="rollout"',
             )
-        return np.array([np.mean(onsets) if onsets else np.nan for onsets in seen])
+        return np.array([np.mean(row) if row else np.nan for row in onsets])
 
     def to_json(self) -> dict[str, Json]:
         return {"kind": "behaviour_rate", "behaviour": self.behaviour, "per": self.per}

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Final, TypeAlias, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reasonmech.errors import DataError
+from reasonmech.arguments import describe
+from reasonmech.errors import ArgumentError, DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json
-from reasonmech.metrics.base import Word, check_number, metrics, no_runs, own, token_of
+from reasonmech.metrics.base import Word, check_host, check_number, entries_read, metrics, no_runs, token_of
 from reasonmech.runtime.readout import Reading, Run
+
+Words: TypeAlias = Word | Sequence[Word]
+WORDS: Final = "a word of one token, a token id, or a list with one per text"
+CALL: Final = 'rm.logit_diff(host, good=" yes", bad=" no")'
 
 
 @final
@@ -47,7 +52,9 @@ class LogitDiff:
 
     def value(self, reading: Reading) -> Float[Tensor, " text"]:
         pairs = torch.tensor([self.good, self.bad]).T
-        pairs = own(pairs.expand(int(reading.rows.max()) + 1, 2) if len(pairs) == 1 else pairs, reading)
+        if len(pairs) == 1:
+            pairs = pairs.expand(int(reading.rows.max()) + 1, 2)
+        pairs = entries_read(pairs, reading)
         good, bad = reading.logits.gather(1, pairs).unbind(1)
         return good - bad
 
@@ -56,7 +63,7 @@ class LogitDiff:
 
 
 @metrics.register("logit_diff")
-def logit_diff(host: Host, *, good: Word | Sequence[Word], bad: Word | Sequence[Word]) -> LogitDiff:
+def logit_diff(host: Host, good: Words | None = None, bad: Words | None = None) -> LogitDiff:
     """logit(good) - logit(bad) of the next token after a text, in logits.
 
     The metric of Wang et al. 2023 (arXiv 2211.00593, section 2) per text; a difference of logits is one of
@@ -67,13 +74,22 @@ def logit_diff(host: Host, *, good: Word | Sequence[Word], bad: Word | Sequence[
         good, bad: words of one token each, or token ids; one for all texts, or a sequence with one per text.
 
     Raises:
+        ArgumentError: no host, or something that is no word; one of good and bad is missing.
         DataError: a word that is not one known token, different numbers of words, or a word against itself.
     """
-    many = next((len(words) for words in (good, bad) if not isinstance(words, str | int)), 1)
-    tokens = [
-        (token_of(host, words),) * many
-        if isinstance(words, str | int)
-        else tuple(token_of(host, word) for word in words)
-        for words in (good, bad)
-    ]
-    return LogitDiff(*tokens)
+    check_host(host, do=CALL)
+    good_ids, bad_ids = _tokens(host, good, "good"), _tokens(host, bad, "bad")
+    if isinstance(good, str | int):
+        good_ids *= len(bad_ids)
+    elif isinstance(bad, str | int):
+        bad_ids *= len(good_ids)
+    return LogitDiff(good_ids, bad_ids)
+
+
+def _tokens(host: Host, words: Words | None, name: str) -> tuple[int, ...]:
+    """Token ids of one word for all texts, or of one word per text."""
+    if isinstance(words, str | int):
+        return (token_of(host, words),)
+    if not isinstance(words, Sequence):
+        raise ArgumentError(f"{name} is {describe(words)}", allowed=WORDS, do=CALL)
+    return tuple(token_of(host, word) for word in words)

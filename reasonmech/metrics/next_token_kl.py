@@ -14,7 +14,7 @@ from torch import Tensor
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json, tensor_json
-from reasonmech.metrics.base import check_number, metrics, no_runs, own
+from reasonmech.metrics.base import check_host, check_number, entries_read, metrics, no_runs
 from reasonmech.runtime.forward import Source, texts_of
 from reasonmech.runtime.passes import run_passes
 from reasonmech.runtime.readout import Reading, Run
@@ -55,7 +55,7 @@ class NextTokenKL:
         return no_runs(n_texts)
 
     def value(self, reading: Reading) -> Float[Tensor, " text"]:
-        reference = own(self.reference, reading).log_softmax(-1)
+        reference = entries_read(self.reference, reading).log_softmax(-1)
         return (reference.exp() * (reference - reading.logits.log_softmax(-1))).sum(-1)
 
     def to_json(self) -> dict[str, Json]:
@@ -64,8 +64,7 @@ class NextTokenKL:
 
 @metrics.register("next_token_kl")
 def next_token_kl(host: Host, texts: Sequence[Source], *, batch_size: int = 64) -> NextTokenKL:
-    """KL(reference || run) of the next token after a text, in nats; the reference is a clean run over
-    `texts`.
+    """KL(reference || run) of the next token after a text, in nats; the reference is a clean run of `texts`.
 
     The metric of ACDC (Conmy et al. 2023, arXiv 2304.14997), here at the last token only. A receipt prints
     the other direction, KL(edited || clean). At its own reference the value is 0 and so is its gradient:
@@ -77,13 +76,16 @@ def next_token_kl(host: Host, texts: Sequence[Source], *, batch_size: int = 64) 
     Raises:
         DataError: no text, or one without tokens. NonFiniteError: NaN or infinite logits.
     """
-    if not texts:
+    check_host(host, do="rm.next_token_kl(host, texts)")
+    if isinstance(texts, str):
+        texts = [texts]
+    if len(texts) == 0:
         raise DataError(
             "next_token_kl without a reference text: it would read nothing", do="give at least one"
         )
     rows = texts_of(host, texts, {})
-    found: dict[int, Tensor] = {}
-    with torch.no_grad(), closing(run_passes(host, rows, batch_size=batch_size)) as done:
-        for row, logits in done:
-            found[row] = logits[-1].float().cpu()
-    return NextTokenKL(torch.stack([found[row] for row in range(len(rows))]))
+    last_logits: dict[int, Tensor] = {}
+    with torch.no_grad(), closing(run_passes(host, rows, batch_size=batch_size)) as passes:
+        for row, logits in passes:
+            last_logits[row] = logits[-1].float().cpu()
+    return NextTokenKL(torch.stack([last_logits[row] for row in range(len(rows))]))

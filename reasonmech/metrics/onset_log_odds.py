@@ -13,7 +13,7 @@ from torch import Tensor
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json
-from reasonmech.metrics.base import Answer, logsumexp_where, metrics, run_of
+from reasonmech.metrics.base import Answer, answers_of, check_host, logsumexp_where, metrics, run_of
 from reasonmech.runtime.readout import Reading, Run
 
 
@@ -58,8 +58,7 @@ class OnsetLogOdds:
         return onset.logsumexp(-1) - rest
 
     def _elsewhere(self, onset: Tensor, first: Float[Tensor, "text vocab"]) -> Float[Tensor, " text"]:
-        """log(1 - P(onset)), summed from what is left: 1 - P itself is 0 in float32 as soon as P is
-        0.99999995.
+        """log(1 - P(onset)), summed from what is left: in float32 1 - P is 0 as soon as P is 0.99999995.
 
         That is every token that begins no onset, and the part of P(t) that the onsets beginning with t leave
         over.
@@ -69,8 +68,9 @@ class OnsetLogOdds:
         other[[run[0] for run in self.onset]] = False
         parts = [logsumexp_where(first, other.expand_as(first))]
         for token in begins:
-            own = onset[:, [i for i, run in enumerate(self.onset) if run[0] == token]].logsumexp(-1)
-            share = (own - first[:, token]).exp().clamp(max=1 - torch.finfo(first.dtype).eps)
+            begun = onset[:, [i for i, run in enumerate(self.onset) if run[0] == token]].logsumexp(-1)
+            # at most 1 but for rounding, and log1p(-1) is -inf
+            share = (begun - first[:, token]).exp().clamp(max=1 - torch.finfo(first.dtype).eps)
             parts.append(first[:, token] + torch.log1p(-share))
         return torch.stack(parts, -1).logsumexp(-1)
 
@@ -101,10 +101,10 @@ def onset_log_odds(
         DataError: an empty set, one continuation without `single=True`, one that begins another, or one that
             the tokenizer does not know.
     """
-    if isinstance(onset, str):
-        raise DataError(
-            f"the onset set {onset!r} is one text", allowed="a list of continuations", do="write [...]"
-        )
+    call = 'rm.onset_log_odds(host, ["wait", "hmm"])'
+    check_host(host, do=call)
+    onset = answers_of(onset, name="the onset set", do=f"write {call}")
+    against = answers_of(against, name="the set to weigh against", do='write against=["so"]')
     if len(onset) == 1 and not single:
         raise DataError(
             f"an onset set of one continuation, {onset[0]!r}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, TypeAlias, final
+from typing import NamedTuple, Protocol, TypeAlias, final, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -32,6 +32,7 @@ class Reading(NamedTuple):
     rows: Int[Tensor, " text"]
 
 
+@runtime_checkable
 class Readout(Protocol):
     """A metric on what the model would say next; differentiable."""
 

@@ -13,7 +13,7 @@ from reasonmech.experiments.stages import corpora, stages
 from reasonmech.interventions import Direction, Intervention, edits, gates, masks
 from reasonmech.locate import scores
 from reasonmech.locate.directions import methods
-from reasonmech.metrics import metrics
+from reasonmech.metrics import metric_from_config, metrics
 from reasonmech.organisms import recipes
 from reasonmech.testing import assert_causal, assert_edit_laws, tiny_host
 
@@ -43,6 +43,7 @@ assert "counting-pair" in rm.pair_names()
 assert_edit_laws(edits.get("flip")())
 assert_causal(masks.get("even")())
 host = tiny_host()
+assert metric_from_config(host, yaml.safe_load("kind: margin")).unit == "logits"
 plan = [
     Intervention(
         Direction.along(torch.ones(32), "resid_post.1"),

@@ -10,7 +10,7 @@ from statsmodels.stats.inter_rater import cohens_kappa
 from reasonmech.behaviours import agreement
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.metrics import agreement_table
-from reasonmech.metrics.agreement import COLUMNS
+from reasonmech.metrics.agreement_table import COLUMNS
 from reasonmech.rollout import Rollouts
 from reasonmech.stats.kappa import agreement_of, kappas
 from reasonmech.tasks.chain import ONSET_WORDS, make_problem

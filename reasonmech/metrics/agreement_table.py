@@ -1,4 +1,7 @@
-"""agreement_table: how far words agree with behaviours, for each model of a pair."""
+"""agreement_table: how far the words that mark behaviours agree with them, for each model and behaviour.
+
+One behaviour of one model is `behaviours.agreement`; the arithmetic of kappa is in `stats.kappa`.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,14 @@ from typing import Final
 
 import pandas as pd
 
+from reasonmech.arguments import as_sequence, check_type
 from reasonmech.behaviours import agreement, behaviours
+from reasonmech.metrics.base import check_rollouts
 from reasonmech.rollout import Rollouts
 from reasonmech.stats import DRAWS
 from reasonmech.tasks import parse, tasks
 
+CALL: Final = 'rm.agreement_table({"base": rollouts, ...})'
 COLUMNS: Final = (
     *("model", "task", "behaviour", "functional", "word", "kappa", "low", "high"),
     *("both", "only_functional", "only_lexical", "neither", "problems", "why_none"),
@@ -26,7 +32,7 @@ def agreement_table(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Cohen's kappa of what sentences do and what words they use, one row per model and behaviour.
+    """Cohen's kappa of what sentences do and the words they use: `behaviours.agreement`, tabulated.
 
     Columns: model, task, behaviour, functional, word (None: the task has none for it), kappa with low and
     high (NaN where undefined: `why_none` says why), both, only_functional, only_lexical, neither [sentences],
@@ -38,18 +44,22 @@ def agreement_table(
             without a word for it is one that a keyword labeller misses.
 
     Raises:
+        ArgumentError: no mapping of rollouts.
         UnknownNameError: no such behaviour, or no such task.
         DataError: rollouts without a sentence.
     """
+    check_type(
+        rollouts, Mapping, name="rollouts", allowed="a mapping: name of a model -> its rollouts", do=CALL
+    )
+    also = as_sequence(also, str, name="also", allowed="names of behaviours")
     rows = []
-    for model, written in rollouts.items():
-        task, traces = tasks.get(written.task), parse(written)
+    for model, of_model in rollouts.items():
+        task, traces = tasks.get(check_rollouts(of_model).task), parse(of_model)
         with_word = [kind for kind in task.onset_words if kind in behaviours.kinds()]
         for kind in dict.fromkeys([*with_word, *also]):
-            found = agreement(traces, kind, onset_words=task.onset_words, draws=draws, seed=seed)
-            row = asdict(found)
+            row = asdict(agreement(traces, kind, onset_words=task.onset_words, draws=draws, seed=seed))
             row["only_functional"], row["only_lexical"] = row.pop("only_first"), row.pop("only_second")
-            about = {"model": model, "task": written.task, "behaviour": kind}
+            about = {"model": model, "task": of_model.task, "behaviour": kind}
             about |= {"functional": behaviours.get(kind).functional, "word": task.onset_words.get(kind)}
             rows.append(about | row)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"kappa": float, "low": float, "high": float})
