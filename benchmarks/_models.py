@@ -20,7 +20,7 @@ VOCAB = 4096
 SHAPES = {"tiny": {"n_layers": 4, "d_model": 64}, "mid": {"n_layers": 8, "d_model": 384}}
 
 
-def make_host(size: str) -> rm.Host:
+def make_host(size: str) -> rm.hosts.Host:
     """A random Qwen2 of 4 layers and 64 dimensions ("tiny"), or of 8 and 384 ("mid"), that never ends a
     text."""
     torch.set_num_threads(1)
@@ -35,12 +35,12 @@ def random_ids(rows: int, length: int, *, seed: int = 0) -> torch.Tensor:
     return torch.randint(10, VOCAB, (rows, length), generator=torch.Generator().manual_seed(seed))
 
 
-def as_texts(host: rm.Host, ids: torch.Tensor) -> list[str]:
+def as_texts(host: rm.hosts.Host, ids: torch.Tensor) -> list[str]:
     """The same as text; the tokenizer is one word, one token."""
     return [" ".join(host.tokenizer.convert_ids_to_tokens(row)) for row in ids.tolist()]
 
 
-def run_from(host: rm.Host, layer: int, x: torch.Tensor) -> torch.Tensor:
+def run_from(host: rm.hosts.Host, layer: int, x: torch.Tensor) -> torch.Tensor:
     """Blocks from `layer` on, norm and head of the last token, and nothing else: what a suffix costs. [row,
     vocab]"""
     inner, at = host.model.model, torch.arange(x.shape[1])[None]
@@ -53,7 +53,7 @@ def run_from(host: rm.Host, layer: int, x: torch.Tensor) -> torch.Tensor:
     return host.logits_of(x[:, -1])
 
 
-def jumprelu_coder(host: rm.Host, layer: int, d_sae: int) -> SAELensCoder:
+def jumprelu_coder(host: rm.hosts.Host, layer: int, d_sae: int) -> SAELensCoder:
     """A random JumpReLU coder of a block's output, whose features fire on some tokens and not on others."""
     site = host.check_site(f"resid_post.{layer}")
     metadata = SAEMetadata(
@@ -69,7 +69,7 @@ def jumprelu_coder(host: rm.Host, layer: int, d_sae: int) -> SAELensCoder:
         return rm.load_coder(directory, host=host)
 
 
-def as_rollouts(ids: torch.Tensor) -> list[rm.Rollout]:
+def as_rollouts(ids: torch.Tensor) -> list[rm.runtime.Rollout]:
     """Rows of ids as rollouts that were prompted with their first token."""
     n = ids.shape[1] - 1
     settings = {

@@ -26,7 +26,7 @@ def compare(size: str) -> None:
     metric = logit_diff(host, good=11, bad=12)
     first, second = as_texts(host, clean), as_texts(host, corrupt)
 
-    def attributed() -> rm.Attribution:
+    def attributed() -> rm.causal.Attribution:
         return rm.attribute(host, first, second, coder, metric=metric)
 
     def plain() -> torch.Tensor:
@@ -64,9 +64,9 @@ def compare(size: str) -> None:
     assert float(expected.abs().max()) > 0
     assert (effects - expected).abs().max() <= 1e-3 * expected.abs().max()
     n_nodes = int((attribution.table["effect"] != 0).sum())
-    audit = rm.audit(attribution, top=TRIED, sample=TRIED, seed=0)
+    audit = rm.causal.audit(attribution, top=TRIED, sample=TRIED, seed=0)
     exact = f"exact patches of all {n_nodes} nodes (from {2 * TRIED + 1} of them)"
-    one_by_one = timed(lambda: rm.audit(attribution, top=TRIED, sample=TRIED, seed=0))
+    one_by_one = timed(lambda: rm.causal.audit(attribution, top=TRIED, sample=TRIED, seed=0))
     found = measure(
         {
             FLOOR: timed(plain),

@@ -27,7 +27,7 @@ CASES = {  # rows, rows per pass
 }
 
 
-def truncated(host: rm.Host, layer: int) -> torch.nn.Module:
+def truncated(host: rm.hosts.Host, layer: int) -> torch.nn.Module:
     """The Hugging Face model that ends with a layer, without norm and head, over the same parameters."""
     twin = copy.copy(host.model.get_submodule("model"))
     twin._modules = dict(twin._modules)
@@ -39,7 +39,7 @@ def truncated(host: rm.Host, layer: int) -> torch.nn.Module:
 
 
 def saelens_runner(
-    host: rm.Host, ids: torch.Tensor, batch: int, folder: Path, layer: int
+    host: rm.hosts.Host, ids: torch.Tensor, batch: int, folder: Path, layer: int
 ) -> CacheActivationsRunner:
     """SAELens' runner over the same ids, ready to run; one buffer, which is what it rounds up to."""
     if not (folder / "model").exists():

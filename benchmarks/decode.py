@@ -38,7 +38,7 @@ OWN_LOOP = (
 Hook = Callable[[object, object, Tensor], Tensor]
 
 
-def peers(host: rm.Host, ids: Tensor, vector: Tensor) -> dict[str, Callable[[], Tensor]]:
+def peers(host: rm.hosts.Host, ids: Tensor, vector: Tensor) -> dict[str, Callable[[], Tensor]]:
     """nnsight and pyvene steering the same block, where they are installed (`make peers`)."""
     batch, found = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, {}
     if find_spec("nnsight") is not None:
@@ -99,7 +99,7 @@ def jump_clamp(coder: SAELensCoder) -> Hook:
 class Case:
     """One host and one batch of prompts, of which every side makes the same tokens."""
 
-    host: rm.Host
+    host: rm.hosts.Host
     ids: Tensor
     prompts: list[str]
 

@@ -25,7 +25,7 @@ GOOD, BAD = 11, 12
 class Case:
     """Plain tensors of the same sweep, for the peers."""
 
-    host: rm.Host
+    host: rm.hosts.Host
     layer: int
     ids: Tensor
     given: list[Configuration]

@@ -1,7 +1,7 @@
-"""reasonmech: which reasoning features a base model already carries, and what firing them at the right moment
-does.
+"""reasonmech: which reasoning features a base model carries, and what firing them at the right moment does.
 
-Every public name is here and loads on first use: `import reasonmech as rm` takes a fraction of a second.
+`import reasonmech as rm` takes a fraction of a second: every name loads on first use. What most sessions need
+is here; the rest is in namespaces (`rm.causal.faithfulness`, `rm.falsify.Baselines`, `rm.stats.auroc`).
 """
 
 from __future__ import annotations
@@ -12,37 +12,32 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from reasonmech.behaviours import TraceColumns, agreement, label
-    from reasonmech.causal import (
-        Attribution,
-        Audit,
-        Configuration,
-        Effects,
-        Faithfulness,
-        PatchGrid,
-        SweepTable,
-        attribute,
-        audit,
-        effects,
-        estimate_sweep,
-        faithfulness,
-        grid,
-        patch_grid,
-        sweep,
-        sweep_rollouts,
+    import reasonmech.locate as features
+    import reasonmech.locate.falsify as falsify
+    import reasonmech.taxonomies.text as text
+    from reasonmech import (
+        behaviours,
+        causal,
+        coders,
+        experiments,
+        hosts,
+        hybrid,
+        interventions,
+        metrics,
+        organisms,
+        runtime,
+        simulators,
+        stats,
+        tasks,
+        taxonomies,
+        testing,
+        viz,
     )
-    from reasonmech.coders import (
-        CoderConfig,
-        SparseCoder,
-        convert_coder,
-        load_coder,
-        train_coder,
-        train_coders,
-        training_curve,
-    )
-    from reasonmech.experiments import Run, load_run, run
-    from reasonmech.hosts import Host, ModelPair, pair_names, register_pair_path
-    from reasonmech.hybrid import Hybrid, Kinds, VectorConfig, train_vectors
+    from reasonmech.behaviours import label
+    from reasonmech.causal import attribute, grid, patch_grid, sweep, sweeps
+    from reasonmech.coders import CoderConfig, load_coder, train_coder
+    from reasonmech.experiments import load_run, run
+    from reasonmech.hybrid import Hybrid
     from reasonmech.interventions import (
         Direction,
         Features,
@@ -50,29 +45,19 @@ if TYPE_CHECKING:
         Whole,
         ablate,
         above,
-        always,
         as_hooks,
         at,
-        below,
-        bind,
         clamp,
-        disagree,
-        everywhere,
         generated,
-        inside,
         labelled,
         patch,
         prompt,
-        ramp,
         scale,
-        sentence_starts,
         steer,
         tokens,
-        uncertain_above,
     )
-    from reasonmech.labels import Labels, Opportunity, Span
+    from reasonmech.labels import Labels
     from reasonmech.locate import (
-        FeatureTable,
         direction,
         feature_stats,
         hazard_kept,
@@ -82,82 +67,53 @@ if TYPE_CHECKING:
         matched_features,
         select,
     )
-    from reasonmech.locate.falsify import Falsification, falsify
-    from reasonmech.metrics import (
-        accuracy,
-        agreement_table,
-        answer_likelihood,
-        behaviour_rate,
-        logit_diff,
-        next_token_kl,
-        onset_log_odds,
-    )
+    from reasonmech.metrics import logit_diff, onset_log_odds
     from reasonmech.organisms import load_host, load_pair
     from reasonmech.problem import Problem, ProblemSet
-    from reasonmech.registry import Registry
     from reasonmech.report import report
-    from reasonmech.rollout import Rollout, Rollouts, Sentence, Trace
-    from reasonmech.runtime import (
-        Activations,
-        Decode,
-        Keep,
-        TopCodes,
-        capture,
-        check_fit,
-        estimate_capture,
-        forward,
-        generate,
-        mean_of,
-        resampled,
-    )
-    from reasonmech.site import Site
+    from reasonmech.rollout import Rollouts, Trace
+    from reasonmech.runtime import Activations, Decode, Keep, capture, check_fit, forward, generate
     from reasonmech.tasks import grade, load_task, parse
-    from reasonmech.taxonomies.sae import (
-        Sentences,
-        SentenceTaxonomy,
-        judge_taxonomy,
-        load_taxonomy,
-        score_taxonomy,
-        train_taxonomies,
-    )
-    from reasonmech.viz import Dashboard, Findings, dashboard, look
+    from reasonmech.viz import dashboard, look
 
 __version__ = "0.1.0"
 
 # Where each public name lives, in the order of the work.
 _EXPORTS = {
     "organisms": "load_pair load_host",  # those of hosts, with the zoo known to them
-    "hosts": "register_pair_path pair_names ModelPair Host",
     "problem": "Problem ProblemSet",
     "tasks": "load_task grade parse",
-    "runtime": "generate Decode forward capture estimate_capture Keep TopCodes Activations check_fit "
-    "mean_of resampled",
-    "rollout": "Rollout Rollouts Sentence Trace",
-    "site": "Site",
-    "coders": "train_coder train_coders training_curve load_coder convert_coder CoderConfig SparseCoder",
-    "taxonomies.sae": "Sentences train_taxonomies load_taxonomy score_taxonomy judge_taxonomy "
-    "SentenceTaxonomy",
-    "behaviours": "label agreement TraceColumns",
-    "labels": "Labels Opportunity Span",
-    "locate": "locate select direction matched_features feature_stats FeatureTable hazard_kept ladder "
-    "logit_lens",
-    "locate.falsify": "falsify Falsification",
-    "interventions": "ablate clamp scale steer patch Features Direction Subspace Whole everywhere prompt "
-    "generated at "
-    "tokens inside sentence_starts labelled always above below ramp disagree uncertain_above bind as_hooks",
-    "causal": "patch_grid PatchGrid effects Effects attribute Attribution audit Audit faithfulness "
-    "Faithfulness grid "
-    "Configuration sweep sweep_rollouts estimate_sweep SweepTable",
-    "metrics": "logit_diff onset_log_odds answer_likelihood next_token_kl behaviour_rate accuracy "
-    "agreement_table",
-    "hybrid": "Hybrid Kinds train_vectors VectorConfig",
-    "experiments": "run load_run Run",
+    "runtime": "generate Decode forward capture Keep Activations check_fit",
+    "rollout": "Rollouts Trace",
+    "coders": "train_coder load_coder CoderConfig",
+    "behaviours": "label",
+    "labels": "Labels",
+    "locate": "locate select direction matched_features feature_stats hazard_kept ladder logit_lens",
+    "interventions": "ablate clamp scale steer patch Features Direction Subspace Whole "
+    "prompt generated at tokens labelled above as_hooks",
+    "causal": "patch_grid attribute sweep grid",
+    "metrics": "logit_diff onset_log_odds",
+    "hybrid": "Hybrid",
+    "experiments": "run load_run",
     "report": "report",
-    "viz": "look dashboard Dashboard Findings",
-    "registry": "Registry",
+    "viz": "look dashboard",
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _EXPORTS.items() for name in names.split()}
-__all__ = [*_HOME]  # pyright: ignore[reportUnsupportedDunderAll]
+
+# Namespaces: the package itself, or one that lies deeper or is called like a verb.
+_NAMESPACES = {
+    name: f"{__name__}.{name}"
+    for name in (
+        "behaviours causal coders experiments hosts hybrid interventions metrics organisms runtime "
+        "simulators stats tasks taxonomies testing viz"
+    ).split()
+} | {
+    "falsify": f"{__name__}.locate.falsify",
+    "features": f"{__name__}.locate",
+    "sweeps": f"{__name__}.causal.sweeps",
+    "text": f"{__name__}.taxonomies.text",
+}
+__all__ = [*_HOME, *_NAMESPACES]  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 class _Package(ModuleType):
@@ -172,14 +128,19 @@ sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name in _NAMESPACES:
+        value: Any = import_module(_NAMESPACES[name])
+    elif name in _HOME:
+        value = getattr(import_module(_HOME[name]), name)
+    else:
+        from reasonmech.suggestions import where_else
+
         raise AttributeError(
-            f"module {__name__!r} has no attribute {name!r}; public names: {', '.join(sorted(_HOME))}"
+            f"module {__name__!r} has no attribute {name!r}; {where_else(name, _HOME, _NAMESPACES)}"
         )
-    value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOME])
+    return sorted([*globals(), *_HOME, *_NAMESPACES])

@@ -25,13 +25,17 @@ def test_every_public_name_loads_and_is_documented(name: str) -> None:
 def test_people_and_type_checkers_see_the_same_names() -> None:
     source = ast.parse(Path(rm.__file__).read_text())
     block = next(node for node in source.body if isinstance(node, ast.If))
-    declared = {
-        alias.name: node.module
-        for node in block.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-    }
-    assert declared == rm._HOME
+    declared: dict[str, str] = {}
+    for node in block.body:
+        if isinstance(node, ast.ImportFrom):
+            declared |= {
+                alias.name: f"reasonmech.{alias.name}" if node.module == "reasonmech" else str(node.module)
+                for alias in node.names
+            }
+        elif isinstance(node, ast.Import):
+            declared |= {str(alias.asname): alias.name for alias in node.names}
+    assert declared.pop("sweeps") == "reasonmech.causal"
+    assert declared | {"sweeps": "reasonmech.causal.sweeps"} == rm._HOME | rm._NAMESPACES
 
 
 def test_a_verb_is_not_hidden_by_the_package_of_its_name() -> None:
@@ -44,9 +48,38 @@ def test_a_verb_is_not_hidden_by_the_package_of_its_name() -> None:
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
-def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(AttributeError, match="load_pair"):
-        rm.load_piar  # noqa: B018
+def test_about_fifty_names_are_at_the_top() -> None:
+    assert 45 <= len(rm._HOME) <= 60
+
+
+@pytest.mark.parametrize("space", sorted(rm._NAMESPACES))
+def test_a_namespace_exports_names_that_exist(space: str) -> None:
+    namespace = getattr(rm, space)
+    assert inspect.getdoc(namespace), f"{space} has no docstring"
+    for name in getattr(namespace, "__all__", ()):
+        assert getattr(namespace, name) is not None
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("load_piar", "did you mean rm.load_pair"),
+        ("faithfulness", "it is rm.causal.faithfulness"),
+        ("featuretable", "did you mean rm.features.FeatureTable"),
+        ("Causal", "did you mean rm.causal"),
+        ("zzzzqq", "public names: .*load_pair.*namespaces: .*causal"),
+    ],
+)
+def test_an_unknown_name_names_what_was_probably_meant(typed: str, meant: str) -> None:
+    with pytest.raises(AttributeError, match=meant):
+        getattr(rm, typed)
+
+
+def test_a_look_up_of_an_unknown_name_imports_nothing() -> None:
+    script = (
+        "import sys, reasonmech as rm; assert not hasattr(rm, 'load_piar'); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
 
 
 def test_import_and_help_take_under_a_second_and_touch_no_heavy_library() -> None:

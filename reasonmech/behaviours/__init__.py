@@ -11,6 +11,22 @@ from reasonmech.behaviours.agreement import agreement
 from reasonmech.behaviours.base import Behaviour, behaviours
 from reasonmech.behaviours.columns import TraceColumns
 from reasonmech.behaviours.label import label, onset_rate, verified_rate
+from reasonmech.labels import Labels, Mode, Opportunity, Span
+from reasonmech.rollout import Sentence, Trace
 
-__all__ = ["Behaviour", "TraceColumns", "agreement", "behaviours", "label", "onset_rate", "verified_rate"]
+__all__ = [
+    "Behaviour",
+    "TraceColumns",
+    "agreement",
+    "behaviours",
+    "label",
+    "onset_rate",
+    "verified_rate",
+    "Labels",
+    "Mode",
+    "Opportunity",
+    "Sentence",
+    "Span",
+    "Trace",
+]
 del _backtrack, _check, _conclude, _plan, _step, _uncertain

@@ -137,7 +137,7 @@ def check_directory(path: Path) -> None:
             raise PickleRefusedError(
                 f"{path} holds a pickled coder ({', '.join(found)}); loading a pickle executes code",
                 allowed=f"{CONFIG_FILE} and {WEIGHT_FILE}, or {SPARSIFY_FILE}",
-                do="rm.convert_coder reads its tensors once, and nothing else",
+                do="rm.coders.convert_coder reads its tensors once, and nothing else",
             )
     for file in (config, weights):
         if not file.is_file():

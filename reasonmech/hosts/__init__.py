@@ -8,6 +8,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.hosts.load import load_host
 from reasonmech.hosts.on_demand import OrganismStore, is_here, organism_stores
 from reasonmech.hosts.pair import ModelPair
+from reasonmech.site import Site
 
 __all__ = [
     "Architecture",
@@ -27,4 +28,5 @@ __all__ = [
     "read_hidden",
     "register_pair_path",
     "replace_hidden",
+    "Site",
 ]

@@ -1,5 +1,6 @@
 """The loops that run models: forward passes, generation, capture, receipts."""
 
+from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture, estimate_capture
 from reasonmech.runtime.activations.estimate import Estimate
@@ -34,4 +35,6 @@ __all__ = [
     "RowInfo",
     "TokenColumns",
     "TopCodes",
+    "Rollout",
+    "Rollouts",
 ]

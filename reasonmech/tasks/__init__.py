@@ -1,7 +1,19 @@
 """Tasks: problems from a seed, the environment they are solved in, a parser and a programmatic grader."""
 
+from reasonmech.problem import Environment, Problem, ProblemSet, Scribe
 from reasonmech.tasks import chain as _chain  # registers itself
 from reasonmech.tasks.base import Split, Task, grade, load_task, parse, tasks
 
-__all__ = ["Split", "Task", "grade", "load_task", "parse", "tasks"]
+__all__ = [
+    "Split",
+    "Task",
+    "grade",
+    "load_task",
+    "parse",
+    "tasks",
+    "Environment",
+    "Problem",
+    "ProblemSet",
+    "Scribe",
+]
 del _chain

@@ -24,7 +24,7 @@ Operator = Callable[[Tensor, Tensor], Tensor]
 
 
 @contextmanager
-def hooked(host: rm.Host, edit: Callable[[Tensor], Tensor]):
+def hooked(host: rm.hosts.Host, edit: Callable[[Tensor], Tensor]):
     """A plain hook on the second block's output, as both libraries install one."""
     handle = host.model.get_submodule("model.layers.1").register_forward_hook(
         lambda module, args, out: edit(out)
@@ -35,13 +35,13 @@ def hooked(host: rm.Host, edit: Callable[[Tensor], Tensor]):
         handle.remove()
 
 
-def logits(host: rm.Host, texts: list[str] = TEXTS, **inputs: Tensor) -> Tensor:
+def logits(host: rm.hosts.Host, texts: list[str] = TEXTS, **inputs: Tensor) -> Tensor:
     ids = torch.tensor([host.encode(text) for text in texts])
     with torch.no_grad():
         return host.model(ids, use_cache=False, **inputs).logits
 
 
-def ours(host: rm.Host, *plan: rm.Intervention) -> Tensor:
+def ours(host: rm.hosts.Host, *plan: rm.Intervention) -> Tensor:
     return torch.stack(forward(host, TEXTS, plan).logits)
 
 

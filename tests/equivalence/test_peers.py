@@ -27,21 +27,21 @@ def peer(name: str) -> Any:
     return importlib.import_module(name)
 
 
-def batch(host: rm.Host, texts: list[str]) -> dict[str, Tensor]:
+def batch(host: rm.hosts.Host, texts: list[str]) -> dict[str, Tensor]:
     ids = torch.tensor([host.encode(text) for text in texts])
     return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
 
 
-def ours(host: rm.Host, plan: list[rm.Intervention]) -> Tensor:
+def ours(host: rm.hosts.Host, plan: list[rm.Intervention]) -> Tensor:
     return torch.stack(forward(host, TEXTS, plan).logits)
 
 
-def written(host: rm.Host, plan: list[rm.Intervention]) -> list[list[int]]:
+def written(host: rm.hosts.Host, plan: list[rm.Intervention]) -> list[list[int]]:
     rollouts = rm.generate(host, TEXTS, plan, decode=rm.Decode(max_new_tokens=N_NEW), progress=False)
     return [list(rollout.ids) for rollout in rollouts]
 
 
-def until_end(rows: Tensor, host: rm.Host) -> list[list[int]]:
+def until_end(rows: Tensor, host: rm.hosts.Host) -> list[list[int]]:
     """What Hugging Face's loop wrote, each row up to its end-of-sequence."""
     found = []
     for row in rows[:, len(host.encode(TEXTS[0])) :].tolist():
@@ -49,7 +49,7 @@ def until_end(rows: Tensor, host: rm.Host) -> list[list[int]]:
     return found
 
 
-def streams(host: rm.Host, texts: list[str]) -> Tensor:
+def streams(host: rm.hosts.Host, texts: list[str]) -> Tensor:
     """[row, pos, d_model] at SITE."""
     return rm.capture(host, texts, [SITE], progress=False).at(SITE).reshape(len(texts), -1, host.d_model)
 
@@ -57,7 +57,7 @@ def streams(host: rm.Host, texts: list[str]) -> Tensor:
 # nnsight: a model is wrapped, and what is written inside a trace replaces what a module returned.
 
 
-def wrapped(host: rm.Host) -> Any:
+def wrapped(host: rm.hosts.Host) -> Any:
     return peer("nnsight").TransformersModel(host.model, tokenizer=host.tokenizer, task="text-generation")
 
 
@@ -104,7 +104,7 @@ def test_steered_generation_is_nnsights_loop_over_steps() -> None:
 # pyvene: interchange interventions, declared by layer, component and unit.
 
 
-def intervenable(host: rm.Host, kind: str, **settings: Any) -> Any:
+def intervenable(host: rm.hosts.Host, kind: str, **settings: Any) -> Any:
     pyvene = peer("pyvene")
     place = pyvene.RepresentationConfig(1, "block_output", "pos", **settings)
     return pyvene.IntervenableModel(

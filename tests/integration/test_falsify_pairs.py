@@ -23,10 +23,10 @@ CONFIG = rm.CoderConfig(architecture="topk", d_sae=512, k=12, steps=600, batch_s
 class Study:
     """Thinking rollouts on training problems as the base reads them, and a coder of what the base reads."""
 
-    pair: rm.ModelPair
+    pair: rm.hosts.ModelPair
     rollouts: rm.Rollouts
     acts: rm.Activations
-    coder: rm.SparseCoder
+    coder: rm.coders.SparseCoder
 
     def corpus(self, labels: rm.Labels) -> Corpus:
         return Corpus(self.acts, labels, self.rollouts, SEARCH)
@@ -35,7 +35,7 @@ class Study:
         """Positive where the author then gives the standing value up."""
         ends = [
             [
-                rm.Opportunity(b.start, b.relation == "revises")
+                rm.behaviours.Opportunity(b.start, b.relation == "revises")
                 for a, b in pairwise(t.sentences)
                 if a.relation == "verifies"
             ]
@@ -52,12 +52,14 @@ class Study:
     def about_to_say_wait(self) -> rm.Labels:
         """Every sentence boundary; positive where the next sentence begins with the word."""
         ends = [
-            [rm.Opportunity(b.start, t.words[b.start] == "wait") for _, b in pairwise(t.sentences)]
+            [rm.behaviours.Opportunity(b.start, t.words[b.start] == "wait") for _, b in pairwise(t.sentences)]
             for t in rm.parse(self.rollouts)
         ]
         return rm.Labels.from_opportunities("backtrack", self.rollouts, ends)
 
-    def falsify(self, labels: rm.Labels, grammar: ChainExamples, *more: TriggerSwap) -> rm.Falsification:
+    def falsify(
+        self, labels: rm.Labels, grammar: ChainExamples, *more: TriggerSwap
+    ) -> rm.falsify.Falsification:
         table, corpus = rm.locate(self.acts, labels, self.coder, search=SEARCH), self.corpus(labels)
         attempts = [
             Crossed(self.pair.base, grammar.crossed(200)),
@@ -66,7 +68,7 @@ class Study:
             Counterexamples(self.pair.base, grammar, n=200),
             *more,
         ]
-        found = rm.falsify(table, self.coder, attempts=attempts, k=5)
+        found = rm.falsify.falsify(table, self.coder, attempts=attempts, k=5)
         print(f"\n{self.pair.name}, {int(labels.positive.sum())} of {len(labels)} rows positive: {found}")
         for row in found.frame.itertuples():
             print(f"  {row.feature}: {row.attempt}: {row.outcome}: {row.reason}")
@@ -82,7 +84,7 @@ def study(name: str, site: str) -> Study:
     return Study(pair, rollouts, acts, rm.train_coder(acts, CONFIG, progress=False))
 
 
-def drivers(found: rm.Falsification) -> dict[int, str]:
+def drivers(found: rm.falsify.Falsification) -> dict[int, str]:
     """Candidate -> what moves it, by the 2x2."""
     rows = found.frame.loc[found.frame["attempt"] == "cue x context"]
     return {int(f): reason.split(":")[0] for f, reason in zip(rows["feature"], rows["reason"], strict=True)}

@@ -23,7 +23,11 @@ def test_a_coder_can_fit_and_lose_the_behaviour() -> None:
     rollouts = rm.generate(pair.thinking, problems, decode=rm.Decode(max_new_tokens=200), progress=False)
     acts = rm.capture(pair.base, rollouts, [f"resid_post.{i}" for i in range(4)], progress=False)
     ends = [  # the end of every check; positive where the author then backtracks
-        [rm.Opportunity(a.stop, b.relation == "revises") for a, b in pairwise(s) if a.relation == "verifies"]
+        [
+            rm.behaviours.Opportunity(a.stop, b.relation == "revises")
+            for a, b in pairwise(s)
+            if a.relation == "verifies"
+        ]
         for s in (trace.sentences for trace in rm.parse(rollouts))
     ]
     labels = rm.Labels.from_opportunities("backtrack", rollouts, ends)

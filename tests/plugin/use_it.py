@@ -38,7 +38,7 @@ for registry, kind in (
     (recipes, "tiny-counting"),
 ):
     assert kind in registry.kinds() and registry.get(kind) is not None, (registry.noun, kind)
-assert "counting-pair" in rm.pair_names()
+assert "counting-pair" in rm.hosts.pair_names()
 
 assert_edit_laws(edits.get("flip")())
 assert_causal(masks.get("even")())
@@ -58,7 +58,11 @@ assert edited.receipt.lines[0].n_fired > 0
 along = Direction.along(torch.ones(32), "resid_post.1")
 half, whole, less = (
     rm.forward(host, ["w1 w2 w3"], [rm.steer(along, amount, when=gate)]).logits[0]
-    for amount, gate in ((2.0, gates.get("half")()), (2.0, rm.always()), (1.0, rm.always()))
+    for amount, gate in (
+        (2.0, gates.get("half")()),
+        (2.0, rm.interventions.always()),
+        (1.0, rm.interventions.always()),
+    )
 )
 assert not torch.allclose(half, whole, atol=1e-2) and torch.allclose(half, less, atol=1e-3)
 
