@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 import pandas as pd
 
 from reasonmech.experiments import Run
-from reasonmech.report.frames import arms, wholes
+from reasonmech.report.frames import arm_frame, numbers_by_condition
 from reasonmech.report.html import Row, interval, percent, records
-from reasonmech.report.preservation import lost
+from reasonmech.report.preservation import lost_behaviours
 
 MUST_FAIL: Final = 0.10  # upper bound of what a control may recover
 
@@ -33,63 +33,55 @@ class Answer(NamedTuple):
 
 
 def answer(run: Run) -> Answer:
-    """What the hybrid recovered, beside its best control; the located features only, when no hybrid was
-    run."""
-    table = arms(run)
+    """What the hybrid recovered, beside its best control; the located features only, where none was run."""
+    table = arm_frame(run)
     if table.empty or not {"base", "thinking"} <= set(table.condition):
-        return _without_hybrid(run)
+        return _answer_without_hybrid(run)
     by_name = {row["condition"]: row for row in records(table)}
     base, thinking = by_name["base"], by_name["thinking"]
     n = run.config["task"]["n"]
     start, goal = percent(base["accuracy"]), percent(thinking["accuracy"])
     gap = f"from {start} (base) to {goal} (thinking) on {n} problems"
-    tiles = [
-        Tile("base", percent(base["accuracy"]), interval(base["accuracy.low"], base["accuracy.high"])),
-        Tile(
-            "thinking",
-            percent(thinking["accuracy"]),
-            interval(thinking["accuracy.low"], thinking["accuracy.high"]),
-        ),
-    ]
+    tiles = [_tile("base", base, "accuracy"), _tile("thinking", thinking, "accuracy")]
     if "full" not in by_name:
         return Answer(f"The accuracy gap runs {gap}; no hybrid was run.", (), tuple(tiles))
-    full = by_name["full"]
+    full, controls = by_name["full"], _controls_of_full(table)
     tiles += [
-        Tile(
-            "hybrid", percent(full["accuracy"]), interval(full["accuracy.low"], full["accuracy.high"]), "good"
-        ),
-        Tile(
-            "gap recovered",
-            percent(full["recovery"]),
-            interval(full["recovery.low"], full["recovery.high"]),
-            "good",
-        ),
-        Tile("tokens steered", percent(full["percent_steered"]), _bound(run)),
+        _tile("hybrid", full, "accuracy", tone="good"),
+        _tile("gap recovered", full, "recovery", tone="good"),
+        Tile("tokens steered", percent(full["percent_steered"]), _explain_steered(run)),
     ]
-    notes = (*_coder_warnings(run), _clamped(by_name), _controls(table, tiles))
-    return Answer(_sentence(full, gap), tuple(note for note in notes if note), tuple(tiles))
+    if controls:
+        best = controls[0]
+        detail = f"{_spell(best)} {interval(best['recovery.low'], best['recovery.high'])}"
+        tiles.append(Tile("best control", percent(best["recovery"]), detail, "control"))
+    notes = (*_coder_warnings(run), _clamp_note(by_name), _control_note(controls))
+    return Answer(_answer_sentence(full, gap), tuple(note for note in notes if note), tuple(tiles))
 
 
-def _sentence(full: Row, gap: str) -> str:
+def _tile(label: str, row: Row, metric: str, *, tone: str = "") -> Tile:
+    return Tile(label, percent(row[metric]), interval(row[f"{metric}.low"], row[f"{metric}.high"]), tone)
+
+
+def _answer_sentence(full: Row, gap: str) -> str:
     if isinf(full["recovery.low"]):
         return f"The gap {gap} is within its own uncertainty: no share of it can be said to be recovered."
     recovered = f"{percent(full['recovery'])} {interval(full['recovery.low'], full['recovery.high'])}"
     return (
         f"Firing the base model's own reasoning at the thinking model's moments recovers {recovered} of the "
-        f"gap {gap}, "
-        f"steering {percent(full['percent_steered'])} of the tokens it chooses."
+        f"gap {gap}, steering {percent(full['percent_steered'])} of the tokens it chooses."
     )
 
 
-def _bound(run: Run) -> str:
+def _explain_steered(run: Run) -> str:
     """Percent steered is a property of the pair first: its disagreement rate stands beside it."""
-    table = wholes(run)
+    table = numbers_by_condition(run)
     if "disagreement_rate" not in table:
         return "of those the model chose"
     return f"of those it chose; the pair disagrees on {percent(table.disagreement_rate.dropna().iloc[0])}"
 
 
-def _clamped(by_name: dict[str, Row]) -> str:
+def _clamp_note(by_name: dict[str, Row]) -> str:
     if "clamp" not in by_name:
         return ""
     row = by_name["clamp"]
@@ -98,42 +90,51 @@ def _clamped(by_name: dict[str, Row]) -> str:
     return f"{how} {percent(row['recovery'])} {spread}."
 
 
-def _controls(table: pd.DataFrame, tiles: list[Tile]) -> str:
+def _controls_of_full(table: pd.DataFrame) -> list[Row]:
+    """Its controls, the one that recovers most first."""
     controls = [
         row for row in records(table) if row["control_for"] == "full" and not pd.isna(row["recovery"])
     ]
+    return sorted(controls, key=lambda row: -row["recovery"])
+
+
+def _control_note(controls: list[Row]) -> str:
     if not controls:
         return "No control was run beside it: read the number with that in mind."
-    best = max(controls, key=lambda row: row["recovery"])
-    name = best["condition"].replace("_", " ")
+    best = controls[0]
     spread = interval(best["recovery.low"], best["recovery.high"])
-    tiles.append(Tile("best control", percent(best["recovery"]), f"{name} {spread}", "control"))
-    said = f"The best of {len(controls)} controls, {name}, recovers {percent(best['recovery'])} {spread}."
+    recovered = f"{percent(best['recovery'])} {spread}"
+    sentence = f"The best of {len(controls)} controls, {_spell(best)}, recovers {recovered}."
+    # the upper end counts: a control may not recover more by luck of the problems
     if best["recovery.high"] > MUST_FAIL:
-        said += (
+        sentence += (
             f" A control must stay below {percent(MUST_FAIL)}:"
             " with this one the hybrid shows no mechanism of its own."
         )
-    return said
+    return sentence
+
+
+def _spell(row: Row) -> str:
+    """The name of an arm, as words."""
+    return row["condition"].replace("_", " ")
 
 
 def _coder_warnings(run: Run) -> tuple[str, ...]:
-    """Where a coder loses a behaviour or its features detect it worse than what needs none: the rest stands
-    on it."""
+    """Where a coder loses a behaviour, or its features detect it worse than what needs no coder."""
     if run.detectors.empty:
-        return lost(run)
+        return lost_behaviours(run)
     lower = run.detectors.loc[run.detectors["sae_is_lower"].astype(bool)]
-    return (*lost(run), *dict.fromkeys(lower["headline"].tolist()))
+    return (*lost_behaviours(run), *dict.fromkeys(lower["headline"].tolist()))
 
 
-def _without_hybrid(run: Run) -> Answer:
+def _answer_without_hybrid(run: Run) -> Answer:
     table, warnings = run.features, _coder_warnings(run)
     if table.empty:
         return Answer(f"{len(run.results)} numbers were measured; no hybrid was run.", warnings, ())
-    found = table[table["selected"]] if "selected" in table else table
-    behaviours = ", ".join(sorted(set(found.behaviour)))
+    selected = table[table["selected"]] if "selected" in table else table
+    behaviours = ", ".join(sorted(set(selected.behaviour)))
     return Answer(
-        f"{len(found)} features of the base model were located for {behaviours}; no hybrid was run.",
+        f"{len(selected)} features of the base model were located for {behaviours}; no hybrid was run.",
         warnings,
         (),
     )

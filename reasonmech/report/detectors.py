@@ -1,5 +1,4 @@
-"""The detectors of a behaviour that are worth a reader's time, with every search that valued them side by
-side."""
+"""The detectors of a behaviour that are worth a reader's time, every search that valued them side by side."""
 
 from __future__ import annotations
 
@@ -16,7 +15,7 @@ SEARCHES: Final = {
     "auroc opportunities thinking": "thinking text",
     "auroc tokens base": "inside",
 }
-DRAWN: Final = {
+DRAWN_SEARCHES: Final = {
     "auroc opportunities base": "AUROC among the moments at which it could begin, on the base's own text, "
     "held out.",
     "auroc boundaries thinking": "AUROC among all sentence boundaries of thinking text, held out.",
@@ -32,31 +31,33 @@ NAMES: Final = {
 
 
 def best_detectors(part: pd.DataFrame) -> pd.DataFrame:
-    """Rows of one behaviour: the chosen features, the best others on the base's own text, baselines of their
-    sites."""
+    """Rows of one behaviour: the chosen features, the best others on base text, baselines of their sites."""
     features = part.loc[part.kind == "feature"]
     chosen = features.loc[features.selected, ["coder", "feature"]].drop_duplicates()
     ranked = features.loc[
         (features.among == "opportunities") & (features.source == "base") & (features.score == "auroc")
     ]
     best = ranked.sort_values("train_value", ascending=False).head(TOP)[["coder", "feature"]]
-    wanted = pd.concat([chosen, best]).drop_duplicates()
+    shown = pd.concat([chosen, best]).drop_duplicates()
     baselines = part.loc[
-        (part.kind != "feature") & part.coder.isin(wanted.coder), ["coder", "kind", "feature"]
+        (part.kind != "feature") & part.coder.isin(shown.coder), ["coder", "kind", "feature"]
     ]
-    kept = pd.concat([wanted.assign(kind="feature"), baselines]).drop_duplicates()
-    return part.merge(kept, on=["coder", "kind", "feature"])
+    detectors = pd.concat([shown.assign(kind="feature"), baselines]).drop_duplicates()
+    return part.merge(detectors, on=["coder", "kind", "feature"])
 
 
-def drawn(best: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str]]:
+def rows_to_draw(best: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str]]:
     """The rows of the first search that valued anything, as `feature_table` draws them, and a caption."""
-    for search, said in DRAWN.items():
+    for search, explanation in DRAWN_SEARCHES.items():
         rows = best.loc[(best.score + " " + best.among + " " + best.source == search) & best.value.notna()]
         if len(rows):
             named = rows.assign(site=rows.coder.where(rows.kind == "feature", rows.site)).drop(
                 columns="source"
             )
-            yield named.drop_duplicates(["kind", "feature", "site"]), f"{rows.behaviour.iloc[0]}: {said}"
+            yield (
+                named.drop_duplicates(["kind", "feature", "site"]),
+                f"{rows.behaviour.iloc[0]}: {explanation}",
+            )
             return
 
 
@@ -67,10 +68,10 @@ def side_by_side(best: pd.DataFrame) -> pd.DataFrame:
         detector=[_name(kind, feature) for kind, feature in zip(best.kind, best.feature, strict=True)],
         place=best.coder.where(~baseline, best.site).where(best.kind != "ceiling", "its last layer"),
         search=best.score + " " + best.among + " " + best.source,
-        said=[_said(*cells) for cells in zip(best.unit, best.value, best.low, best.high, strict=True)],
+        cell=[_write_value(*cells) for cells in zip(best.unit, best.value, best.low, best.high, strict=True)],
     )
     keys = ["kind", "detector", "place", "selected"]
-    wide = keyed.pivot_table(index=keys, columns="search", values="said", aggfunc="first", sort=False)
+    wide = keyed.pivot_table(index=keys, columns="search", values="cell", aggfunc="first", sort=False)
     rates = keyed.groupby(keys, sort=False).rate.first()
     table = wide.reindex(columns=list(SEARCHES)).astype(object).fillna("\u2013").join(rates).reset_index()
     order = table.kind.map({"feature": 0}).fillna(1)
@@ -84,6 +85,6 @@ def _name(kind: str, feature: int) -> str:
     return name.replace(" ", "\u00a0")  # on one line
 
 
-def _said(unit: str, value: float, low: float, high: float) -> str:
+def _write_value(unit: str, value: float, low: float, high: float) -> str:
     digits = 2 if unit == "AUROC" else 3
     return "\u2013" if pd.isna(value) else f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

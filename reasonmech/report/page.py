@@ -14,7 +14,7 @@ from reasonmech.experiments import Run, load_run
 from reasonmech.paths import write_text
 from reasonmech.report.answer import answer
 from reasonmech.report.html import script_json
-from reasonmech.report.sections import sections
+from reasonmech.report.sections import build_sections
 
 
 def report(run: Run | str | Path, *, out: str | Path | None = None) -> Path:
@@ -39,7 +39,7 @@ def report(run: Run | str | Path, *, out: str | Path | None = None) -> Path:
 
 def render(run: Run) -> str:
     """The page as text."""
-    parts = sections(run)
+    parts = build_sections(run)
     figures = {f.id: json.loads(f.figure.to_json()) for section in parts for f in section.figures}
     template = Environment(autoescape=True).from_string(_asset("report.html.j2"))
     return template.render(

@@ -7,16 +7,15 @@ from markupsafe import Markup
 from reasonmech.experiments import Run
 from reasonmech.report.html import Column, heading, interval, percent, table, text
 
-SAID = {
+OUTCOMES = {
     "kept": "kept",
     "lost": "lost: no feature of this coder carries what is missing",
     "undecided": "undecided: more problems would tell",
 }
 
 
-def kept_blocks(run: Run) -> list[Markup]:
-    """Hazards untouched and under reconstruction, one row a behaviour; nothing where they were not
-    measured."""
+def preservation_blocks(run: Run) -> list[Markup]:
+    """Hazards untouched and under reconstruction, one row a behaviour; nothing where none was measured."""
     if run.kept.empty:
         return []
     frame = run.kept.assign(
@@ -26,7 +25,7 @@ def kept_blocks(run: Run) -> list[Markup]:
                 run.kept["ratio"], run.kept["ratio.low"], run.kept["ratio.high"], strict=True
             )
         ],
-        said=[SAID[outcome] for outcome in run.kept["outcome"]],
+        verdict=[OUTCOMES[outcome] for outcome in run.kept["outcome"]],
     )
     columns = (
         Column("behaviour", "behaviour"),
@@ -35,15 +34,13 @@ def kept_blocks(run: Run) -> list[Markup]:
         Column("spliced", "under reconstruction", percent),
         Column("ratio", "share kept", text),
         Column("error_share", "in the error node", percent),
-        Column("said", "the behaviour is"),
+        Column("verdict", "the behaviour is"),
     )
     lead = (
         "Mean probability that the base begins the behaviour next, at its opportunities in thinking text, "
-        "as it is and "
-        "where it reads the coder's reconstruction in place of its stream. Kept: the whole interval of the "
-        "share lies "
-        "between 80 % and 125 %. In the error node: the part of first-order effects on the onset that no "
-        "feature has."
+        "as it is and where it reads the coder's reconstruction in place of its stream. Kept: the whole "
+        "interval of the share lies between 80 % and 125 %. In the error node: the part of first-order "
+        "effects on the onset that no feature has."
     )
     return [
         heading("Would it still begin under reconstruction?"),
@@ -52,7 +49,7 @@ def kept_blocks(run: Run) -> list[Markup]:
     ]
 
 
-def lost(run: Run) -> tuple[str, ...]:
+def lost_behaviours(run: Run) -> tuple[str, ...]:
     """One sentence for each behaviour that its coder loses."""
     if run.kept.empty:
         return ()

@@ -12,28 +12,28 @@ from rich.text import Text
 
 from reasonmech.experiments import Run
 from reasonmech.report.answer import answer
-from reasonmech.report.frames import arms, effects
+from reasonmech.report.frames import arm_frame, effect_frame
 from reasonmech.report.html import interval, number, percent, records
 
 
 def summary(run: Run) -> Group:
     """The answer, the arms, and what the located features do, as rich renderables."""
-    said = answer(run)
-    lines = Text("\n".join([said.sentence, *said.notes]))
+    headline = answer(run)
+    lines = Text("\n".join([headline.sentence, *headline.notes]))
     parts: list[Panel | Table] = [Panel(lines, title=escape(run.record["run"]), border_style="cyan")]
-    table = arms(run)
+    table = arm_frame(run)
     if not table.empty:
-        parts.append(_arms(table))
-    written = effects(run)
-    if not written.empty:
-        parts.append(_effects(written))
+        parts.append(_arm_table(table))
+    effects = effect_frame(run)
+    if not effects.empty:
+        parts.append(_effect_table(effects))
     return Group(*parts)
 
 
 def receipts(run: Run) -> Table:
     """What every intervention of a run really did, one row each."""
     title = "fired at so many of the tokens named; mean ||change||/||x||; mean KL in nats"
-    table = _table(title, "", "fired / named", "change", "KL")
+    table = _make_table(title, "", "fired / named", "change", "KL")
     table.columns[0].no_wrap = False
     for condition, lines in run.record["receipts"].items():
         for line in lines:
@@ -50,13 +50,13 @@ def receipts(run: Run) -> Table:
 
 def receipts_in_short(run: Run) -> str:
     """One line: how many interventions there were, and whether each of them changed anything."""
-    lines = [line for found in run.record["receipts"].values() for line in found]
+    lines = [line for receipt in run.record["receipts"].values() for line in receipt]
     silent = sum(line["n_fired"] == 0 for line in lines)
     return f"{len(lines)} interventions, {silent or 'none'} of which changed no token"
 
 
-def _arms(frame: pd.DataFrame) -> Table:
-    table = _table(
+def _arm_table(frame: pd.DataFrame) -> Table:
+    table = _make_table(
         "arms, with 95 % intervals by problem (*: a control, which must fail)",
         "arm",
         "accuracy",
@@ -64,30 +64,30 @@ def _arms(frame: pd.DataFrame) -> Table:
         "steered",
     )
     for row in records(frame):
-        recovered = _with(row["recovery"], row["recovery.low"], row["recovery.high"])
+        recovered = _with_interval(row["recovery"], row["recovery.low"], row["recovery.high"])
         table.add_row(
             f"{row['condition']} *" if row["control_for"] else row["condition"],
-            _with(row["accuracy"], row["accuracy.low"], row["accuracy.high"]),
+            _with_interval(row["accuracy"], row["accuracy.low"], row["accuracy.high"]),
             "" if pd.isna(row["recovery"]) else recovered,
             percent(row["percent_steered"]),
         )
     return table
 
 
-def _effects(frame: pd.DataFrame) -> Table:
+def _effect_table(frame: pd.DataFrame) -> Table:
     """The strongest effect at opportunities; what happens elsewhere, and whole curves, are in the report."""
     title = "share of opportunities taken, when a behaviour's features are written"
-    table = _table(title, "what", "untouched", "located", "random, matched", "KL, nats")
+    table = _make_table(title, "what", "untouched", "located", "random, matched", "KL, nats")
     for row in records(frame.loc[frame.place != "elsewhere"]):
         dose = "" if pd.isna(row["dose"]) else f" x{row['dose']:g}"
-        what = f"{row['host']}: {row['verb']} {row['behaviour']}{dose}"
+        intervention = f"{row['host']}: {row['verb']} {row['behaviour']}{dose}"
         table.add_row(
-            what, percent(row["untouched"]), percent(row["located"]), row["random"], number(row["kl"])
+            intervention, percent(row["untouched"]), percent(row["located"]), row["random"], number(row["kl"])
         )
     return table
 
 
-def _table(title: str, first: str, *others: str) -> Table:
+def _make_table(title: str, first: str, *others: str) -> Table:
     table = Table(
         title=title,
         title_justify="left",
@@ -102,5 +102,5 @@ def _table(title: str, first: str, *others: str) -> Table:
     return table
 
 
-def _with(value: float, low: float, high: float) -> str:
+def _with_interval(value: float, low: float, high: float) -> str:
     return escape(f"{percent(value)} {interval(low, high)}")

@@ -1,12 +1,19 @@
-"""Views: hoverable tokens, traces, and figures from tidy tables. They open anywhere, offline."""
+"""Views: hoverable tokens, traces, and figures from tidy tables. They open anywhere, offline.
+
+To add a figure, write a function from a tidy frame to a plotly figure in a module here (see `doses.py`):
+`drawing.py` has the check of the frame, curves with bands, points with error bars and the finish. To put it
+on the report, call it from a section: `reasonmech/report/sections/`.
+"""
 
 from reasonmech.locate.logit_lens import logit_lens
 from reasonmech.viz.attribution import audit_scatter, faithfulness_curves
 from reasonmech.viz.dashboard import Dashboard, Findings, dashboard
+from reasonmech.viz.detectors import feature_table, value_by_site
 from reasonmech.viz.dial import dial_curves
-from reasonmech.viz.figures import dose_curves, feature_table, recovery_by_arm, value_by_site
+from reasonmech.viz.doses import dose_curves
 from reasonmech.viz.look import look
 from reasonmech.viz.patching import effect_parts, patch_heatmap
+from reasonmech.viz.recovery import recovery_by_arm
 from reasonmech.viz.sweeps import sweep_curves, sweep_map
 from reasonmech.viz.traces import traces_html
 from reasonmech.viz.training import training_curves

@@ -21,7 +21,7 @@ from reasonmech.locate.table import FeatureTable
 from reasonmech.paths import new_directory, write_text
 from reasonmech.rollout import Trace
 from reasonmech.runtime.activations.capture import capture
-from reasonmech.viz.blocks import CLAIM_COLUMNS, VERDICT_COLUMNS, blocks_of, in_a_line, share_line
+from reasonmech.viz.blocks import CLAIM_COLUMNS, VERDICT_COLUMNS, draw_blocks, join_columns, write_share
 
 if TYPE_CHECKING:
     from reasonmech.hosts import Host
@@ -116,7 +116,7 @@ class Dashboard:
         findings = {
             name: frame if frame is None else _rows(frame, facts.feature) for name, frame in frames.items()
         }
-        blocks = blocks_of(facts, linked=linked, findings=findings)
+        blocks = draw_blocks(facts, linked=linked, findings=findings)
         return _render(
             "feature.html.j2", self._heading() | {"facts": facts, "blocks": blocks, "index": index}
         )
@@ -133,7 +133,7 @@ class Dashboard:
                 " ".join(map(str, promoted)),
             ]
             for frame, what, said in told:
-                cells.append(in_a_line(_rows(frame, facts.feature), what, said))
+                cells.append(join_columns(_rows(frame, facts.feature), what, said))
             rows.append({"feature": facts.feature, "href": f"feature-{facts.feature}.html", "cells": cells})
         headings = ["feature", "fires on", "mean", "largest", "most often in", "promotes"]
         headings += [what + "s" for _, what, _ in told]
@@ -237,7 +237,7 @@ def _busiest(facts: FeatureFacts) -> str:
     if facts.peak == 0:
         return "environment only" if len(facts.examples) else "never fires"
     best = facts.kinds.sort_values(by=["low", "rate"], ascending=False, na_position="last").iloc[0]
-    return f"{best['kind']}, {share_line(best['rate'], best['low'], best['high'])}"
+    return f"{best['kind']}, {write_share(best['rate'], best['low'], best['high'])}"
 
 
 def _page(title: str, body: Markup, *, js: Markup | None = None) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from markupsafe import Markup
 
 from reasonmech.errors import DataError
+from reasonmech.viz.drawing import Curve
 from reasonmech.viz.theme import GREY, PALE, Mark
 
 WIDTH: Final = 520
@@ -24,23 +25,13 @@ DASHES: Final = {  # as in plotly
 }
 
 
-class Line(NamedTuple):
-    """One curve with its interval.
-
-    Attributes:
-        x, y, low, high: [point]; an interval of NaN is not drawn.
-    """
-
-    name: str
-    mark: Mark
-    x: np.ndarray
-    y: np.ndarray
-    low: np.ndarray
-    high: np.ndarray
-
-
-def curves(
-    lines: Sequence[Line], *, x_title: str, y_title: str, guide: float | None = None, top: float | None = None
+def draw_chart(
+    curves: Sequence[Curve],
+    *,
+    x_title: str,
+    y_title: str,
+    guide: float | None = None,
+    top: float | None = None,
 ) -> Markup:
     """Curves with bands, axes from zero (or the lowest value below it), and a legend in words.
 
@@ -49,22 +40,24 @@ def curves(
         top: upper end of the y axis; None: the largest value.
 
     Raises:
-        DataError: no line, or one without points.
+        DataError: no curve, or one without points.
     """
-    if not lines or any(len(line.x) == 0 for line in lines):
+    if not curves or any(len(curve.x) == 0 for curve in curves):
         raise DataError("a chart of no points", do="leave the chart out")
-    xs = np.concatenate([line.x for line in lines]).astype(np.float64)
-    ys = np.concatenate([np.r_[line.y, line.low, line.high] for line in lines]).astype(np.float64)
+    xs = np.concatenate([curve.x for curve in curves]).astype(np.float64)
+    ys = np.concatenate([np.r_[curve.y, curve.low, curve.high] for curve in curves]).astype(np.float64)
     ys = ys[np.isfinite(ys)]
     frame = _Frame(float(xs.min()), float(xs.max()), min(0.0, float(ys.min())), top or float(ys.max()) or 1.0)
-    parts = [_axes(frame, x_title, y_title)]
+    parts = [_draw_axes(frame, x_title, y_title)]
     if guide is not None and frame.left <= guide <= frame.right:
         x = frame.x(guide)
-        parts.append(_line(x, TOP, x, HEIGHT - BOTTOM, GREY, "4 3"))
-    parts += [_curve(line, frame) for line in lines]
+        parts.append(_draw_line(x, TOP, x, HEIGHT - BOTTOM, GREY, "4 3"))
+    parts += [_draw_curve(curve, frame) for curve in curves]
     legend = Markup("").join(
-        Markup('<span style="color:{}">{} {}</span> ').format(line.mark.colour, _sign(line.mark), line.name)
-        for line in lines
+        Markup('<span style="color:{}">{} {}</span> ').format(
+            curve.mark.colour, _dash_sign(curve.mark), curve.name
+        )
+        for curve in curves
     )
     chart = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(
         WIDTH, HEIGHT, f"{y_title} against {x_title}", Markup("").join(parts)
@@ -89,54 +82,54 @@ class _Frame(NamedTuple):
         return HEIGHT - BOTTOM - (value - self.bottom) / span * (HEIGHT - TOP - BOTTOM)
 
 
-def _curve(line: Line, frame: _Frame) -> Markup:
-    known = np.isfinite(line.low) & np.isfinite(line.high)
+def _draw_curve(curve: Curve, frame: _Frame) -> Markup:
+    known = np.isfinite(curve.low) & np.isfinite(curve.high)
     upper = [
-        f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in zip(line.x[known], line.high[known], strict=True)
+        f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in zip(curve.x[known], curve.high[known], strict=True)
     ]
     lower = [
-        f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in zip(line.x[known], line.low[known], strict=True)
+        f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in zip(curve.x[known], curve.low[known], strict=True)
     ]
     band = Markup('<polygon points="{}" fill="{}" opacity="0.18"/>').format(
-        " ".join([*upper, *reversed(lower)]), line.mark.colour
+        " ".join([*upper, *reversed(lower)]), curve.mark.colour
     )
-    points = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in zip(line.x, line.y, strict=True))
+    points = " ".join(f"{frame.x(x):.1f},{frame.y(y):.1f}" for x, y in zip(curve.x, curve.y, strict=True))
     stroke = Markup(
         '<polyline points="{}" fill="none" stroke="{}" stroke-width="2" stroke-dasharray="{}"/>'
-    ).format(points, line.mark.colour, DASHES[line.mark.dash])
+    ).format(points, curve.mark.colour, DASHES[curve.mark.dash])
     dots = Markup("").join(
         Markup('<circle cx="{:.1f}" cy="{:.1f}" r="3" fill="{}"><title>{}</title></circle>').format(
-            frame.x(x), frame.y(y), line.mark.colour, f"{line.name}, {x:g}: {y:.3g} [{low:.3g}, {high:.3g}]"
+            frame.x(x), frame.y(y), curve.mark.colour, f"{curve.name}, {x:g}: {y:.3g} [{low:.3g}, {high:.3g}]"
         )
-        for x, y, low, high in zip(line.x, line.y, line.low, line.high, strict=True)
+        for x, y, low, high in zip(curve.x, curve.y, curve.low, curve.high, strict=True)
     )
     return (band if known.any() else Markup("")) + stroke + dots
 
 
-def _axes(frame: _Frame, x_title: str, y_title: str) -> Markup:
+def _draw_axes(frame: _Frame, x_title: str, y_title: str) -> Markup:
     low, high = HEIGHT - BOTTOM, TOP
-    parts = [_line(LEFT, low, WIDTH - RIGHT, low, PALE, ""), _line(LEFT, low, LEFT, high, PALE, "")]
+    parts = [_draw_line(LEFT, low, WIDTH - RIGHT, low, PALE, ""), _draw_line(LEFT, low, LEFT, high, PALE, "")]
     for value in np.linspace(frame.left, frame.right, 5):
-        parts.append(_text(frame.x(value), low + 14, f"{value:.3g}", "middle"))
+        parts.append(_draw_text(frame.x(value), low + 14, f"{value:.3g}", "middle"))
     for value in np.linspace(frame.bottom, frame.top, 3):
-        parts.append(_text(LEFT - 5, frame.y(value) + 4, f"{value:.2g}", "end"))
-    parts.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, x_title, "middle"))
-    parts.append(_text(LEFT + 4, TOP + 8, y_title, "start"))
+        parts.append(_draw_text(LEFT - 5, frame.y(value) + 4, f"{value:.2g}", "end"))
+    parts.append(_draw_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 5, x_title, "middle"))
+    parts.append(_draw_text(LEFT + 4, TOP + 8, y_title, "start"))
     return Markup("").join(parts)
 
 
-def _line(x1: float, y1: float, x2: float, y2: float, colour: str, dash: str) -> Markup:
+def _draw_line(x1: float, y1: float, x2: float, y2: float, colour: str, dash: str) -> Markup:
     return Markup(
         '<line x1="{:.1f}" y1="{:.1f}" x2="{:.1f}" y2="{:.1f}" stroke="{}" stroke-dasharray="{}"/>'
     ).format(x1, y1, x2, y2, colour, dash)
 
 
-def _text(x: float, y: float, text: str, anchor: str) -> Markup:
+def _draw_text(x: float, y: float, text: str, anchor: str) -> Markup:
     return Markup(
         '<text x="{:.1f}" y="{:.1f}" text-anchor="{}" font-size="11" fill="#4b5563">{}</text>'
     ).format(x, y, anchor, text)
 
 
-def _sign(mark: Mark) -> str:
-    """The curve's dash as a character, so that colour is never alone."""
+def _dash_sign(mark: Mark) -> str:
+    """A curve's dash as a character, so that colour is never alone."""
     return {"solid": "━", "dash": "╍", "dot": "┈"}.get(mark.dash, "┅")

@@ -12,8 +12,9 @@ from plotly.subplots import make_subplots
 
 from reasonmech.errors import DataError
 from reasonmech.frames import groups
+from reasonmech.viz.drawing import Curve, check_frame, draw_curve, finish, is_control
 from reasonmech.viz.patching import DIVERGING
-from reasonmech.viz.theme import CONTROL, GREY, INK, MARKS, PALE, TEMPLATE, Mark, tint
+from reasonmech.viz.theme import CONTROL, GUIDE, MARKS, Mark
 
 NEEDED: Final = (
     "axis",
@@ -27,6 +28,7 @@ NEEDED: Final = (
     "effect_low",
     "effect_high",
 )
+HOVER: Final = "%{x:g}: %{y:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]"
 MAX_LINES: Final = len(MARKS)
 MAX_NUMBERED: Final = 14  # columns of a panel that leave room for a number in every cell
 MAX_COLUMNS: Final = 2
@@ -45,10 +47,10 @@ def sweep_curves(frame: pd.DataFrame) -> go.Figure:
             apart.
     """
     _check(frame)
-    own = [axis for axis in dict.fromkeys(frame["axis"]) if not _is_control(axis)]
-    if len(own) > MAX_LINES:
+    axes = [axis for axis in dict.fromkeys(frame["axis"]) if not is_control(axis)]
+    if len(axes) > MAX_LINES:
         raise DataError(
-            f"{len(own)} axes in one figure of lines",
+            f"{len(axes)} axes in one figure of lines",
             allowed=f"at most {MAX_LINES}",
             do="draw sweep_map, or fewer",
         )
@@ -56,17 +58,18 @@ def sweep_curves(frame: pd.DataFrame) -> go.Figure:
     figure = make_subplots(
         rows=1, cols=len(places), shared_yaxes=True, subplot_titles=places, horizontal_spacing=0.04
     )
-    shown: set[str] = set()
+    in_legend: set[str] = set()
     for (where, axis, _), rows in groups(frame.fillna({"seed": -1}), ["where", "axis", "seed"]):
-        mark, name = (CONTROL, "random") if _is_control(axis) else (MARKS[own.index(axis)], str(axis))
-        for trace in _curve(rows.sort_values(by="amount"), mark, name=name, legend=name not in shown):
+        mark, name = (CONTROL, "random") if is_control(axis) else (MARKS[axes.index(axis)], str(axis))
+        curve = _curve(name, mark, rows.sort_values(by="amount"))
+        for trace in draw_curve(curve, hover=HOVER, legend=name not in in_legend):
             figure.add_trace(trace, row=1, col=places.index(where) + 1)
-        shown.add(name)
+        in_legend.add(name)
     verb, metric, unit = (str(frame[name].iloc[0]) for name in ("verb", "metric", "unit"))
-    figure.add_hline(y=0.0, line={"color": GREY, "dash": "dot", "width": 1.5})
+    figure.add_hline(y=0.0, line=GUIDE)
     figure.update_yaxes(title=f"change of {metric}, {unit}", col=1)
     figure.update_xaxes(title=f"{verb} (units of the axis)")
-    return _finish(figure, f"{metric} · effect of {verb}, 95 % intervals", height=460)
+    return finish(figure, f"{metric} · effect of {verb}, 95 % intervals", height=460)
 
 
 def sweep_map(frame: pd.DataFrame) -> go.Figure:
@@ -84,8 +87,9 @@ def sweep_map(frame: pd.DataFrame) -> go.Figure:
     """
     _check(frame)
     seeds = frame["seed"].map(lambda seed: "" if pd.isna(seed) else f" · seed {seed}")
-    given = frame["amount"].map(lambda amount: "" if np.isnan(amount) else f"{amount:g}")
-    frame = frame.assign(row=frame["axis"] + seeds, column=given)
+    # an ablation has no amount: its column bears no number
+    amount_names = frame["amount"].map(lambda amount: "" if np.isnan(amount) else f"{amount:g}")
+    frame = frame.assign(row=frame["axis"] + seeds, column=amount_names)
     if bool(frame.duplicated(subset=["row", "column", "where"]).any()):
         raise DataError(
             "two configurations of one axis, amount and mask", do="filter the frame, or rename the axes"
@@ -103,8 +107,8 @@ def sweep_map(frame: pd.DataFrame) -> go.Figure:
         horizontal_spacing=0.04,
         vertical_spacing=min(0.16, 0.4 / n_rows),
     )
-    for number, (_, some) in enumerate(groups(frame, ["where"])):
-        trace = _panel(some, names, amounts)
+    for number, (_, panel) in enumerate(groups(frame, ["where"])):
+        trace = _panel(panel, names, amounts)
         figure.add_trace(trace, row=number // columns + 1, col=number % columns + 1)
     largest = float(np.nanmax(np.abs(frame["effect"].to_numpy(np.float64)), initial=0.0)) or 1.0
     verb, metric, unit = (str(frame[name].iloc[0]) for name in ("verb", "metric", "unit"))
@@ -113,48 +117,23 @@ def sweep_map(frame: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_xaxes(title=f"{verb} (units of the axis)", row=n_rows)
     height = 200 + n_rows * (60 + 26 * len(names))
-    return _finish(figure, f"{metric} · effect of {verb}", height=height).update_layout(
+    return finish(figure, f"{metric} · effect of {verb}", height=height).update_layout(
         coloraxis={"cmin": -largest, "cmax": largest, "colorscale": DIVERGING, "colorbar": bar}, margin_b=70
     )
 
 
 def _check(frame: pd.DataFrame) -> None:
-    if missing := [name for name in NEEDED if name not in frame]:
-        raise DataError(
-            f"the figure needs columns {', '.join(missing)}", allowed="SweepTable.mean, or rows of it"
-        )
-    if frame.empty:
-        raise DataError("the figure has no rows to draw", do="check the filter that made this frame")
+    check_frame(frame, NEEDED, allowed="SweepTable.mean, or rows of it")
     for name in ("verb", "metric"):
-        found = sorted(set(frame[name]))
-        if len(found) > 1:
-            raise DataError(f"{', '.join(found)} in one figure", do=f"filter the frame to one {name}")
+        values = sorted(set(frame[name]))
+        if len(values) > 1:
+            raise DataError(f"{', '.join(values)} in one figure", do=f"filter the frame to one {name}")
 
 
-def _is_control(axis: str) -> bool:
-    return axis.startswith("random")
-
-
-def _curve(rows: pd.DataFrame, mark: Mark, *, name: str, legend: bool) -> list[go.Scatter]:
+def _curve(name: str, mark: Mark, rows: pd.DataFrame) -> Curve:
+    # one problem gives no interval: its band has no width
     low, high = (rows[f"effect_{end}"].fillna(rows["effect"]) for end in ("low", "high"))
-    quiet = {"hoverinfo": "skip", "showlegend": False, "legendgroup": name}
-    outline = {"x": [*rows["amount"], *rows["amount"][::-1]], "y": [*high, *low[::-1]]}
-    band = go.Scatter(
-        outline, fill="toself", fillcolor=tint(mark.colour, 0.15), mode="lines", line={"width": 0}, **quiet
-    )
-    line = go.Scatter(
-        x=rows["amount"],
-        y=rows["effect"],
-        mode="lines+markers",
-        line={"color": mark.colour, "dash": mark.dash, "width": 2.5},
-        marker={"symbol": mark.symbol, "size": 9, "color": mark.colour},
-        name=name,
-        legendgroup=name,
-        showlegend=legend,
-        customdata=rows[["effect_low", "effect_high"]],
-        hovertemplate="%{x:g}: %{y:.3f} [%{customdata[0]:.3f}, %{customdata[1]:.3f}]",
-    )
-    return [band, line]
+    return Curve(name, mark, *(column.to_numpy() for column in (rows["amount"], rows["effect"], low, high)))
 
 
 def _panel(rows: pd.DataFrame, names: Sequence[str], amounts: Sequence[str]) -> go.Heatmap:
@@ -163,11 +142,11 @@ def _panel(rows: pd.DataFrame, names: Sequence[str], amounts: Sequence[str]) -> 
         cells = pd.Series(rows[column].to_numpy(np.float64), index=[rows["row"], rows["column"]])
         tables.append(cells.unstack().reindex(index=list(names), columns=list(amounts)).to_numpy())
     z, low, high = tables
-    sure = np.isfinite(z) & ~((low <= 0) & (high >= 0))
-    room = len(amounts) <= MAX_NUMBERED
+    excludes_zero = np.isfinite(z) & ~((low <= 0) & (high >= 0))
+    has_room = len(amounts) <= MAX_NUMBERED
     text = [
-        [(f"{v:.2f}" if room else "•") if s else "" for v, s in zip(*line, strict=True)]
-        for line in zip(z, sure, strict=True)
+        [(f"{effect:.2f}" if has_room else "•") if sure else "" for effect, sure in zip(*row, strict=True)]
+        for row in zip(z, excludes_zero, strict=True)
     ]
     return go.Heatmap(
         z=z,
@@ -181,9 +160,3 @@ def _panel(rows: pd.DataFrame, names: Sequence[str], amounts: Sequence[str]) -> 
         xgap=1,
         ygap=1,
     )
-
-
-def _finish(figure: go.Figure, title: str, *, height: int) -> go.Figure:
-    figure.update_annotations(font_color=INK)
-    figure.update_xaxes(showline=True, linecolor=PALE)
-    return figure.update_layout(template=TEMPLATE, title=title, height=height)

@@ -28,6 +28,7 @@ MARKS: Final = (
     Mark("#56B4E9", "x", "longdashdot"),
 )
 CONTROL: Final = Mark(GREY, "circle-open", "dot")
+GUIDE: Final = {"color": GREY, "dash": "dot", "width": 1.5}  # a line at which there is no effect
 
 TEMPLATE: Final = go.layout.Template(
     layout={

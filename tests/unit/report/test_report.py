@@ -14,7 +14,8 @@ from reasonmech.errors import CorruptFileError, OutputError
 from reasonmech.experiments import Run, load_run
 from reasonmech.report import render, report, summary
 from reasonmech.report.answer import answer
-from reasonmech.report.preservation import SAID
+from reasonmech.report.preservation import OUTCOMES
+from reasonmech.report.sections import Section, reading_order, sections
 from tests.made_run import NASTY, make_run
 
 
@@ -109,7 +110,7 @@ def test_a_coder_that_loses_a_behaviour_is_named_in_the_headline(tmp_path: Path,
     said = "The coder topk/resid_post.2 loses check: under its reconstruction the base begins it 0.8 % "
     assert any(said in note for note in answer(run).notes) == (outcome == "lost")
     page = render(run)
-    assert "Would it still begin under reconstruction?" in page and SAID[outcome] in page
+    assert "Would it still begin under reconstruction?" in page and OUTCOMES[outcome] in page
 
 
 def test_report_writes_beside_the_tables_and_summary_prints(run: Run) -> None:
@@ -134,3 +135,18 @@ def test_a_damaged_or_absent_run_is_refused(tmp_path: Path) -> None:
     (broken.path / "record.json").unlink()
     with pytest.raises(CorruptFileError, match=r"record\.json"):
         load_run(broken.path)
+
+
+def test_a_plugins_section_stands_before_the_record(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sections, "_entries", dict(sections._entries))
+    sections.register("lengths")(lambda run: Section("lengths", "Lengths <b>", "How long."))
+    sections.register("absent")(lambda run: None)
+    page = render(run)
+    assert "Lengths &lt;b&gt;" in page and 'id="absent"' not in page
+    places = [page.index(f'<section id="{name}">') for name in ("traces", "lengths", "receipts")]
+    assert places == sorted(places)
+
+
+def test_every_section_of_the_package_has_a_place_in_the_reading_order() -> None:
+    assert sorted(reading_order()) == sections.kinds()
+    assert reading_order()[0] == "recovery-by-arm" and reading_order()[-1] == "provenance"

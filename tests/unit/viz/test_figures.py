@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from reasonmech.errors import DataError
-from reasonmech.viz.figures import dose_curves, feature_table, recovery_by_arm, value_by_site
+from reasonmech.viz import dose_curves, feature_table, recovery_by_arm, value_by_site
 from reasonmech.viz.theme import CONTROL, MARKS
 
 
