@@ -14,7 +14,7 @@ from reasonmech.cli.console import make_console
 from reasonmech.cli.options import Quiet
 
 if TYPE_CHECKING:
-    from reasonmech.organisms.verify import Finding
+    from reasonmech.organisms.verify import Remeasurement
 
 organisms_app = typer.Typer(no_args_is_help=True, help="Small base/thinking pairs whose truth is known.")
 
@@ -44,7 +44,7 @@ def organisms_card(name: Annotated[str, typer.Argument(help="organism, such as t
     from reasonmech.errors import NotBuiltError
     from reasonmech.organisms import recipes
     from reasonmech.organisms.cache import truth_home
-    from reasonmech.organisms.overview import table_of, where_of
+    from reasonmech.organisms.overview import truth_table, where_of
     from reasonmech.organisms.record import read_truth
 
     recipe, console = recipes.get(name), make_console()
@@ -60,7 +60,7 @@ def organisms_card(name: Annotated[str, typer.Argument(help="organism, such as t
     table = Table(
         f"truth, {truth['measured']['n_problems']} problems", "95 % interval by problem", header_style="bold"
     )
-    for quantity, value in table_of(truth):
+    for quantity, value in truth_table(truth):
         table.add_row(quantity, Text(value))
     console.print(table)
 
@@ -99,12 +99,12 @@ def organisms_verify(
     """Measure truth.json again from the weights; ends with code 1 where the two differ."""
     import torch
 
-    from reasonmech.organisms.overview import at_hand
+    from reasonmech.organisms.overview import list_loadable
     from reasonmech.organisms.verify import Verifier
 
     # models this small gain nothing from more threads, and on a busy machine they wait for each other
     torch.set_num_threads(1)
-    chosen = list(dict.fromkeys([*(names or ()), *(at_hand() if every else ())]))
+    chosen = list(dict.fromkeys([*(names or ()), *(list_loadable() if every else ())]))
     if not chosen:
         raise typer.BadParameter("name an organism, or say --all")
     verifier, failed = Verifier(full=full, progress=not quiet), False
@@ -144,11 +144,11 @@ def organisms_variants(
     make_console().print(table)
 
 
-def _print_findings(findings: list[Finding]) -> None:
+def _print_findings(findings: list[Remeasurement]) -> None:
     from rich.table import Table
     from rich.text import Text
 
     table = Table("differs", "recorded", "measured", header_style="bold")
     for finding in findings:
-        table.add_row(finding.what, Text(finding.recorded), Text(finding.measured))
+        table.add_row(finding.quantity, Text(finding.recorded), Text(finding.measured))
     make_console().print(table)

@@ -1,5 +1,4 @@
-"""What is known about every organism without running it: the rows of `organisms list`, the text of
-`organisms card`."""
+"""What is known of every organism without running it: the rows of `organisms list`, the table of its card."""
 
 from __future__ import annotations
 
@@ -15,7 +14,7 @@ Json = dict[str, Any]
 Where = Literal["shipped", "cached", "to build"]
 
 
-class Row(NamedTuple):
+class OrganismSummary(NamedTuple):
     """One organism.
 
     Attributes:
@@ -34,26 +33,26 @@ class Row(NamedTuple):
     says: str
 
 
-def overview() -> list[Row]:
+def overview() -> list[OrganismSummary]:
     """Every organism that has a recipe, by name."""
-    return [_row(name) for name in recipes]
+    return [_summarise(name) for name in recipes]
 
 
-def at_hand() -> list[str]:
-    """Organisms that can be loaded at once: they ship, or are in the cache, or are made in seconds."""
+def list_loadable() -> list[str]:
+    """Names of organisms that can be loaded at once: shipped, in the cache, or made in seconds."""
     return [name for name in recipes if is_untrained(recipes.get(name)) or where_of(name) != "to build"]
 
 
-def _row(name: str) -> Row:
+def _summarise(name: str) -> OrganismSummary:
     recipe = recipes.get(name)
     where = where_of(name)
     home = organism_dir() / name if where == "shipped" else cache_home(name)
-    size = None if where == "to build" else _size(home) / 1e6
-    return Row(name, recipe.truth_class, where, size, recipe.minutes, recipe.says)
+    size = None if where == "to build" else _bytes_of(home) / 1e6
+    return OrganismSummary(name, recipe.truth_class, where, size, recipe.minutes, recipe.says)
 
 
 def where_of(name: str) -> Where:
-    """Where an organism's own weights are. One that has none of its own is where those are that it shares.
+    """Where the weights are that an organism shares with no other; else those that it shares.
 
     Raises:
         UnknownNameError: no such organism.
@@ -62,7 +61,9 @@ def where_of(name: str) -> Where:
     roles = own_roles(recipe)
     if all((organism_dir() / name / role).is_dir() for role in roles):
         shared = [
-            made.shared for made in (recipe.base, recipe.thinking) if made.shared and made.shared != "base"
+            model.shared
+            for model in (recipe.base, recipe.thinking)
+            if model.shared and model.shared != "base"
         ]
         return (
             "shipped"
@@ -72,11 +73,11 @@ def where_of(name: str) -> Where:
     return "cached" if cache_home(name).is_dir() else "to build"
 
 
-def _size(home: Path) -> float:
+def _bytes_of(home: Path) -> float:
     return float(sum(path.stat().st_size for path in home.glob("*/*.safetensors")))
 
 
-def table_of(truth: Json) -> list[tuple[str, str]]:
+def truth_table(truth: Json) -> list[tuple[str, str]]:
     """The main numbers of a truth, each with its 95 % interval."""
     measured = truth["measured"]
     rows = []
@@ -101,7 +102,7 @@ def table_of(truth: Json) -> list[tuple[str, str]]:
     return rows
 
 
-def _percent(found: Json, *, unit: str = "%") -> str:
-    if found["estimate"] is None:
+def _percent(rate: Json, *, unit: str = "%") -> str:
+    if rate["estimate"] is None:
         return "nothing to count"
-    return f"{100 * found['estimate']:.1f} {unit} [{100 * found['low']:.1f}, {100 * found['high']:.1f}]"
+    return f"{100 * rate['estimate']:.1f} {unit} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"

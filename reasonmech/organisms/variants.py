@@ -45,8 +45,11 @@ VARIANTS: Final[Mapping[str, Stage]] = MappingProxyType(
         ),
     }
 )
-"""Each starts from tiny-when's base. Spurious reward: Shao et al. 2025 (arXiv 2506.10947); one-shot: Wang et
-al. 2025 (arXiv 2504.20571); negative samples only: Zhu et al. 2025 (arXiv 2506.01347)."""
+"""Each starts from tiny-when's base.
+
+Spurious reward: Shao et al. 2025 (arXiv 2506.10947); one-shot: Wang et al. 2025 (arXiv 2504.20571); negative
+samples only: Zhu et al. 2025 (arXiv 2506.01347).
+"""
 
 EFFORT: Final = Effort(problems=200, samples=2, forced=500, coverage=64, coverage_problems=100)
 KS: Final = (1, 2, 4, 8, 16, 32, 64)
@@ -54,8 +57,7 @@ _TOKENS: Final = 224
 
 
 def build_variants(out: str | Path, *, names: Sequence[str] = (), progress: bool = True) -> pd.DataFrame:
-    """Train and measure the variants into `out`, one directory each; what is there already is read, not made
-    again.
+    """Train and measure the variants into `out`, one directory each; what is complete there is only read.
 
     Killed and called again, it goes on from the last checkpoint. Each directory holds the model, its training
     log and what was measured, and beside it lie its intermediate models.
@@ -65,11 +67,11 @@ def build_variants(out: str | Path, *, names: Sequence[str] = (), progress: bool
 
     Returns:
         One row per variant, the base first: accuracy, onset hazards, execution after forced onsets, pass@k
-            for k = 1 to
-        64, process-verified, and how far the weights moved.
+            for k = 1 to 64, process-verified, and how far the weights moved.
 
     Raises:
         UnknownNameError: no such variant.
+        MismatchError: a model in `out` is not the one that was measured there.
     """
     for name in names:
         if name not in VARIANTS:
@@ -78,13 +80,13 @@ def build_variants(out: str | Path, *, names: Sequence[str] = (), progress: bool
     base = load_host(BASE)
     model = base.model
     assert isinstance(model, LlamaForCausalLM)
-    rows = [_measured(base, base, out / "base.json", "base", progress=progress)]
+    rows = [_read_or_measure(base, base, out / "base.json", "base", progress=progress)]
     for name in names or VARIANTS:
         home = out / name.replace(" ", "-")
         if not home.is_dir():
             _train(VARIANTS[name], model, home, progress=progress)
         host = load_host(home, name=name)
-        rows.append(_measured(host, base, home.with_suffix(".json"), name, progress=progress))
+        rows.append(_read_or_measure(host, base, home.with_suffix(".json"), name, progress=progress))
     table = pd.DataFrame(rows)
     table.to_csv(out / "variants.csv", index=False)
     return table
@@ -101,17 +103,19 @@ def _train(stage: Stage, base: LlamaForCausalLM, home: Path, *, progress: bool) 
     partial.rename(home)
 
 
-def _measured(host: Host, base: Host, file: Path, name: str, *, progress: bool) -> dict[str, Any]:
-    """What was measured of this model before, or is now."""
+def _read_or_measure(host: Host, base: Host, file: Path, name: str, *, progress: bool) -> dict[str, Any]:
+    """What was measured of this model earlier, or is now."""
     if file.exists():
-        found = json.loads(file.read_text())
-        if found["weights"] != host.weight_hash:
+        row = json.loads(file.read_text())
+        if row["weights"] != host.weight_hash:
             raise MismatchError(
                 f"{file} was measured on other weights", do="delete it, and the model is measured again"
             )
-        return found
+        return row
     row = (
-        {"variant": name, "weights": host.weight_hash} | measure(host, progress=progress) | moved(host, base)
+        {"variant": name, "weights": host.weight_hash}
+        | measure(host, progress=progress)
+        | distance(host, base)
     )
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(row, indent=1) + "\n")
@@ -137,10 +141,12 @@ def measure(host: Host, *, effort: Effort = EFFORT, progress: bool = True) -> di
     traces = parse(sampled)
     row |= {f"{kind} onset": onset_rate(traces, kind).value for kind in ("step", "check", "backtrack")}
     row["slips undone"] = slips_undone(traces).value
-    return row | _executed(host, problems, effort) | _covered(host, problems, effort, progress)
+    return (
+        row | _measure_execution(host, problems, effort) | _measure_coverage(host, problems, effort, progress)
+    )
 
 
-def _executed(host: Host, problems: ProblemSet, effort: Effort) -> dict[str, float]:
+def _measure_execution(host: Host, problems: ProblemSet, effort: Effort) -> dict[str, float]:
     teacher = load_host("organism:tiny-when/thinking")
     traces = parse(
         generate(teacher, problems, decode=Decode(max_new_tokens=_TOKENS, batch_size=256), progress=False)
@@ -154,34 +160,33 @@ def _executed(host: Host, problems: ProblemSet, effort: Effort) -> dict[str, flo
     return row
 
 
-def _covered(host: Host, problems: ProblemSet, effort: Effort, progress: bool) -> dict[str, float]:
+def _measure_coverage(host: Host, problems: ProblemSet, effort: Effort, progress: bool) -> dict[str, float]:
     decode = Decode(
         max_new_tokens=_TOKENS, temperature=1.0, samples=effort.coverage, seed=effort.seed + 1, batch_size=512
     )
-    some = problems[: effort.coverage_problems]
-    rollouts = generate(host, some, decode=decode, progress=progress, receipt="none")
-    verified = np.array([tasks.get(some.task).verified(trace) for trace in parse(rollouts)]).reshape(
-        len(some), -1
-    )
-    answered = grade(rollouts).reshape(len(some), -1)
+    subset = problems[: effort.coverage_problems]
+    rollouts = generate(host, subset, decode=decode, progress=progress, receipt="none")
+    is_verified = tasks.get(subset.task).verified
+    verified = np.array([is_verified(trace) for trace in parse(rollouts)]).reshape(len(subset), -1)
+    right = grade(rollouts).reshape(len(subset), -1)
     ks = [k for k in KS if k <= effort.coverage]
-    row = {f"pass@{k}": pass_at_k(answered, k).estimate for k in ks}
+    row = {f"pass@{k}": pass_at_k(right, k).estimate for k in ks}
     return row | {f"verified pass@{k}": pass_at_k(verified, k).estimate for k in ks}
 
 
-def moved(host: Host, base: Host) -> dict[str, float]:
-    """How far the weights are from the base's: ||W' - W|| / ||W||, and the share of bfloat16 weights that
-    differ.
+def distance(host: Host, base: Host) -> dict[str, float]:
+    """How far the weights are from the base's: ||W' - W|| / ||W||, and the share that differ in bfloat16.
 
     The share is the update sparsity of Mukherjee et al. 2025 (arXiv 2505.11711), from one, a published sign
     of reinforcement learning.
     """
-    before, after = dict(base.model.named_parameters()), dict(host.model.named_parameters())
+    new_weights = dict(host.model.named_parameters())
     squared, norm, differing, n = 0.0, 0.0, 0, 0
     with torch.no_grad():
-        for key, old in before.items():
-            squared += float((after[key] - old).double().square().sum())
+        for key, old in base.model.named_parameters():
+            new = new_weights[key]
+            squared += float((new - old).double().square().sum())
             norm += float(old.double().square().sum())
-            differing += int((after[key].bfloat16() != old.bfloat16()).sum())
+            differing += int((new.bfloat16() != old.bfloat16()).sum())
             n += old.numel()
     return {"weights moved": (squared / norm) ** 0.5, "bf16 weights changed": differing / n}

@@ -1,5 +1,4 @@
-"""Verify: measure a pair's truth again from its weights, and say where the record and the measurement
-part."""
+"""Verify: measure a pair's truth again from its weights, and say where record and measurement part."""
 
 from __future__ import annotations
 
@@ -14,7 +13,7 @@ from tqdm.auto import tqdm
 
 from reasonmech.hosts import Host, ModelPair, load_pair, pair_names
 from reasonmech.organisms.cache import truth_home
-from reasonmech.organisms.ground_truth.dial_table import WHOLE, measure_dial
+from reasonmech.organisms.ground_truth.dial_table import GREEDY, measure_dial
 from reasonmech.organisms.ground_truth.splice import splice
 from reasonmech.organisms.ground_truth.truth import CELLS, Effort, bits, measure_truth, verified_counts
 from reasonmech.organisms.record import DIALLED, read_truth
@@ -31,10 +30,10 @@ TOLERANCE: Final = 0.01
 logits within round-off of each other are put in order by the machine."""
 
 
-class Finding(NamedTuple):
-    """One thing that was recorded, measured again."""
+class Remeasurement(NamedTuple):
+    """One recorded quantity, measured again."""
 
-    what: str
+    quantity: str
     recorded: str
     measured: str
     agrees: bool
@@ -46,8 +45,8 @@ class Verifier:
 
     Args:
         full: measure everything again: all problems, T = 1, forced onsets, the dial.
-        problems: greedy and spliced, of those recorded.
-        covered: problems of pass@k, of those recorded.
+        problems: how many of those recorded, greedy and spliced.
+        covered: how many of those recorded, for pass@k.
     """
 
     def __init__(
@@ -57,8 +56,8 @@ class Verifier:
         self._outcomes: dict[tuple[str | int, ...], str] = {}
         self._counts: dict[tuple[str | int, ...], np.ndarray] = {}
 
-    def verify(self, source: str | Path) -> list[Finding]:
-        """Compare the record of a pair with its weights: the hashes, what was asked of it, and what it does.
+    def verify(self, source: str | Path) -> list[Remeasurement]:
+        """Compare the record of a pair with its weights: the hashes, the requirements, and what it does.
 
         Greedy outcomes are compared problem by problem; rates at T = 1 with their recorded intervals, drawn
         again with the recorded seeds.
@@ -78,48 +77,53 @@ class Verifier:
         problems = load_task(
             measured["task"], n=measured["n_problems"], seed=truth["seed"], split=truth["split"]
         )
-        found = [*_weights(truth, pair), _requirements(truth)]
-        steps = chain(self._greedy(measured, pair, problems), self._covered(measured, pair, problems))
-        found += tqdm(steps, total=len(CELLS) + 4, desc=pair.name, leave=False, disable=not self.progress)
+        rows = [*_compare_weights(truth, pair), _compare_requirements(truth)]
+        steps = chain(
+            self._compare_greedy(measured, pair, problems), self._compare_coverage(measured, pair, problems)
+        )
+        rows += tqdm(steps, total=len(CELLS) + 4, desc=pair.name, leave=False, disable=not self.progress)
         if self.full:
-            found += _everything(truth, pair, problems, progress=self.progress)
-        return found
+            rows += _compare_everything(truth, pair, problems, progress=self.progress)
+        return rows
 
-    def _greedy(self, measured: Json, pair: ModelPair, problems: ProblemSet) -> Iterator[Finding]:
+    def _compare_greedy(
+        self, measured: Json, pair: ModelPair, problems: ProblemSet
+    ) -> Iterator[Remeasurement]:
         """Free runs and spliced cells, problem by problem."""
         hosts = {"base": pair.base, "thinking": pair.thinking}
-        some = problems if self.full else problems[: self.problems]
+        subset = problems if self.full else problems[: self.problems]
         for role, host in hosts.items():
-            yield _same(
-                f"{role}, greedy", measured["outcomes"]["greedy"][role], self._right(None, host, some)
-            )
+            recorded = measured["outcomes"]["greedy"][role]
+            yield _compare_outcomes(f"{role}, greedy", recorded, self._grade(None, host, subset))
         for onset, executor in CELLS:
             recorded = measured["outcomes"]["spliced"][f"{onset}-{executor}"]
-            now = self._right(hosts[onset], hosts[executor], some)
-            yield _same(f"onset by {onset}, execution by {executor}", recorded, now)
+            outcomes = self._grade(hosts[onset], hosts[executor], subset)
+            yield _compare_outcomes(f"onset by {onset}, execution by {executor}", recorded, outcomes)
 
-    def _covered(self, measured: Json, pair: ModelPair, problems: ProblemSet) -> Iterator[Finding]:
+    def _compare_coverage(
+        self, measured: Json, pair: ModelPair, problems: ProblemSet
+    ) -> Iterator[Remeasurement]:
         """Process-verified pass@k of the base, and its share of verified samples."""
         for name in [name for name in measured["outcomes"] if name.startswith("pass@")]:
             k, recorded = int(name.removeprefix("pass@").split("_")[0]), measured["outcomes"][name].split()
-            before = np.array(recorded if self.full else recorded[: self.covered], dtype=int)
-            now = self._verified(pair.base, problems[: len(before)], k=k, seed=measured["seed"])
-            yield _inside(f"base, pass@{k} with every step right", before > 0, now > 0)
-            yield _inside("base, samples with every step right", before / k, now / k)
+            old = np.array(recorded if self.full else recorded[: self.covered], dtype=int)
+            new = self._count_verified(pair.base, problems[: len(old)], k=k, seed=measured["seed"])
+            yield _compare_means(f"base, pass@{k} with every step right", old > 0, new > 0)
+            yield _compare_means("base, samples with every step right", old / k, new / k)
 
-    def _right(self, onset: Host | None, executor: Host, problems: ProblemSet) -> str:
+    def _grade(self, onset: Host | None, executor: Host, problems: ProblemSet) -> str:
         """Greedy outcomes, of a free run where nobody else decides the onsets."""
-        decides = "itself" if onset is None else onset.weight_hash
-        key = (decides, executor.weight_hash, problems.task, problems[0].id, len(problems))
+        onset_hash = "itself" if onset is None else onset.weight_hash
+        key = (onset_hash, executor.weight_hash, problems.task, problems[0].id, len(problems))
         if key not in self._outcomes:
             decoder = (
                 executor if onset is None else splice(onset=onset, executor=executor, task=problems.task)
             )
-            runs = generate(decoder, problems, decode=WHOLE, progress=False, receipt="none")
+            runs = generate(decoder, problems, decode=GREEDY, progress=False, receipt="none")
             self._outcomes[key] = bits(grade(runs))
         return self._outcomes[key]
 
-    def _verified(
+    def _count_verified(
         self, base: Host, problems: ProblemSet, *, k: int, seed: int
     ) -> Int[np.ndarray, " problem"]:
         key = (base.weight_hash, problems.task, problems[0].id, len(problems), k, seed)
@@ -128,72 +132,77 @@ class Verifier:
         return self._counts[key]
 
 
-def _weights(truth: Json, pair: ModelPair) -> Iterator[Finding]:
+def _compare_weights(truth: Json, pair: ModelPair) -> Iterator[Remeasurement]:
     for role, host in (("base", pair.base), ("thinking", pair.thinking)):
         recorded = truth["weights"][role]
-        yield Finding(f"{role}, weights", recorded[:12], host.weight_hash[:12], recorded == host.weight_hash)
+        yield Remeasurement(
+            f"{role}, weights", recorded[:12], host.weight_hash[:12], recorded == host.weight_hash
+        )
 
 
-def _requirements(truth: Json) -> Finding:
+def _compare_requirements(truth: Json) -> Remeasurement:
     rows = truth["requirements"]
     met = [row for row in rows if row["value"] is not None and row["low"] <= row["value"] <= row["high"]]
-    return Finding("requirements met", f"{len(rows)}", f"{len(met)}", len(met) == len(rows))
+    return Remeasurement("requirements met", f"{len(rows)}", f"{len(met)}", len(met) == len(rows))
 
 
-def _same(what: str, recorded: str, now: str) -> Finding:
-    before = recorded[: len(now)]
-    differ = sum(a != b for a, b in zip(before, now, strict=True))
-    said = f"{now.count('1')} of {len(now)} right" + (f", {differ} problems differ" if differ else "")
-    return Finding(what, f"{before.count('1')} of {len(before)} right", said, differ <= TOLERANCE * len(now))
+def _compare_outcomes(quantity: str, recorded: str, new: str) -> Remeasurement:
+    """Problem by problem; what was measured again may be fewer problems than were recorded."""
+    old = recorded[: len(new)]
+    n_differ = sum(a != b for a, b in zip(old, new, strict=True))
+    measured = f"{new.count('1')} of {len(new)} right" + (f", {n_differ} problems differ" if n_differ else "")
+    agrees = n_differ <= TOLERANCE * len(new)
+    return Remeasurement(quantity, f"{old.count('1')} of {len(old)} right", measured, agrees)
 
 
-def _inside(what: str, recorded: np.ndarray, now: np.ndarray) -> Finding:
-    interval, value = mean_interval(recorded.astype(float)), float(now.mean())
-    return Finding(what, str(interval), f"{value:.3g}", _near(value, interval.low, interval.high))
+def _compare_means(quantity: str, old: np.ndarray, new: np.ndarray) -> Remeasurement:
+    interval, value = mean_interval(old.astype(float)), float(new.mean())
+    return Remeasurement(
+        quantity, str(interval), f"{value:.3g}", _is_near(value, interval.low, interval.high)
+    )
 
 
-def _near(value: float, low: float, high: float) -> bool:
+def _is_near(value: float, low: float, high: float) -> bool:
     return low - TOLERANCE <= value <= high + TOLERANCE
 
 
-def _everything(truth: Json, pair: ModelPair, problems: ProblemSet, *, progress: bool) -> Iterator[Finding]:
+def _compare_everything(
+    truth: Json, pair: ModelPair, problems: ProblemSet, *, progress: bool
+) -> Iterator[Remeasurement]:
     """Every rate of the record, and every row of the dial."""
     effort = Effort(**truth["effort"])
-    now = measure_truth(pair.base, pair.thinking, problems, effort=effort, progress=progress)
-    for path, recorded in _rates(truth["measured"], ()):
-        node = now
+    measured = measure_truth(pair.base, pair.thinking, problems, effort=effort, progress=progress)
+    for path, recorded in _walk_rates(truth["measured"], ()):
+        node = measured
         for key in path:
             node = node[key]
-        yield _rate(", ".join(path), recorded, node)
+        yield _compare_rates(", ".join(path), recorded, node)
     dial = measure_dial(pair, problems[:DIALLED], progress=progress)
     for recorded, row in zip(truth["dial"], dial, strict=True):
-        what = f"dial, {row['factor']} at {row['share']}, the other by {row['other']}"
-        yield _rate(what, recorded | {"estimate": recorded["accuracy"]}, {"estimate": row["accuracy"]})
+        quantity = f"dial, {row['factor']} at {row['share']}, the other by {row['other']}"
+        rate = recorded | {"estimate": recorded["accuracy"]}
+        yield _compare_rates(quantity, rate, {"estimate": row["accuracy"]})
 
 
-def _rates(node: Json, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Json]]:
+def _walk_rates(node: Json, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Json]]:
     """Every part of a record that has an estimate, and where it is."""
     if "estimate" in node:
         yield path, node
         return
     for key, value in node.items():
         if isinstance(value, dict):
-            yield from _rates(value, (*path, key))
+            yield from _walk_rates(value, (*path, key))
 
 
-def _rate(what: str, recorded: Json, now: Json) -> Finding:
-    before, value = recorded["estimate"], now["estimate"]
-    if before is None or value is None:
-        return Finding(
-            what,
-            "none" if before is None else f"{before:.3g}",
-            "none" if value is None else f"{value:.3g}",
-            before is value,
-        )
-    said = f"{before:.3g} [{recorded['low']:.3g}, {recorded['high']:.3g}]"
-    return Finding(what, said, f"{value:.3g}", _near(value, recorded["low"], recorded["high"]))
+def _compare_rates(quantity: str, recorded: Json, measured: Json) -> Remeasurement:
+    old, new = recorded["estimate"], measured["estimate"]
+    if old is None or new is None:
+        texts = ["none" if value is None else f"{value:.3g}" for value in (old, new)]
+        return Remeasurement(quantity, *texts, agrees=old is new)
+    interval = f"{old:.3g} [{recorded['low']:.3g}, {recorded['high']:.3g}]"
+    return Remeasurement(quantity, interval, f"{new:.3g}", _is_near(new, recorded["low"], recorded["high"]))
 
 
-def verify(source: str | Path, *, full: bool = False, progress: bool = True) -> list[Finding]:
+def verify(source: str | Path, *, full: bool = False, progress: bool = True) -> list[Remeasurement]:
     """`Verifier.verify` of one pair."""
     return Verifier(full=full, progress=progress).verify(source)

@@ -1,5 +1,4 @@
-"""The dial: at 0 and 1 it is a pure cell, in between it equals a slow loop, and turning it up only adds
-turns."""
+"""The dial: at 0 and 1 a pure cell, in between equal to a slow loop; turning it up only adds turns."""
 
 from __future__ import annotations
 
@@ -13,7 +12,7 @@ from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.organisms import Dial, dial_table, splice
 from reasonmech.organisms.ground_truth.dial import thinking_turns, turns_of
-from reasonmech.organisms.ground_truth.dial_table import falls
+from reasonmech.organisms.ground_truth.dial_table import find_falls
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.decode import Decode
@@ -41,8 +40,7 @@ def pair() -> ModelPair:
 
 
 def problems(n: int = 8) -> ProblemSet:
-    """Prompts of unequal length, some of which end in a full stop, in the world with its slips and
-    read-backs."""
+    """Prompts of unequal length, some of which end in a full stop, in a world with slips and read-backs."""
     return load_task("chain", n=n, seed=0)
 
 
@@ -95,43 +93,43 @@ def test_at_its_ends_the_dial_is_a_pure_cell(pair: ModelPair) -> None:
 @pytest.mark.parametrize("shares", [(0.5, 0.0), (0.0, 0.5), (0.3, 0.7)])
 def test_between_its_ends_the_dial_equals_a_slow_loop(pair: ModelPair, shares: tuple[float, float]) -> None:
     onset, executor = shares
-    found = run(pair, onset=onset, executor=executor)
+    dialled = run(pair, onset=onset, executor=executor)
     ends = [run(pair, onset=end, executor=end) for end in (0.0, 1.0)]
-    assert not any(same(found, end) for end in ends), "neither model alone wrote this"
-    sentences = [r.text.split().count(".") for r in found]
+    assert not any(same(dialled, end) for end in ends), "neither model alone wrote this"
+    sentences = [r.text.split().count(".") for r in dialled]
     assert max(sentences) >= 2, "more than one turn was taken"
-    assert [list(r.ids) for r in found] == [
-        slow(pair, i, onset=onset, executor=executor) for i in range(len(found))
+    assert [list(r.ids) for r in dialled] == [
+        slow(pair, i, onset=onset, executor=executor) for i in range(len(dialled))
     ]
 
 
 def test_a_batch_equals_its_rows_and_rows_leave_it(pair: ModelPair) -> None:
     decode = Decode(max_new_tokens=40, temperature=1.0, samples=3, batch_size=24, seed=5)
     batch = run(pair, onset=0.5, executor=0.5, decode=decode)
-    alone = run(pair, onset=0.5, executor=0.5, decode=decode.model_copy(update={"batch_size": 1}))
+    one_by_one = run(pair, onset=0.5, executor=0.5, decode=decode.model_copy(update={"batch_size": 1}))
     assert len({len(r.ids) for r in batch}) > 1, (
-        "rows ended at different times, so some were kept and some dropped"
+        "rows ended at different times, so the batch shrank on its way"
     )
-    assert same(batch, alone)
+    assert same(batch, one_by_one)
     other = run(pair, onset=0.5, executor=0.5, decode=decode.model_copy(update={"seed": 6}))
     assert not same(batch, other)
 
 
 def test_turning_the_dial_up_only_adds_turns() -> None:
     keys = torch.tensor([row_key(0, f"p/{i}", s) for i in range(50) for s in range(2)])
-    before = torch.zeros(100, 30, dtype=torch.bool)
+    previous = torch.zeros(100, 30, dtype=torch.bool)
     for share in (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0):
         turns = torch.stack(
             [thinking_turns(keys, torch.full((100,), k), share=share, factor="onset") for k in range(30)],
             dim=1,
         )
-        assert not (before & ~turns).any(), "no turn was taken back"
+        assert not (previous & ~turns).any(), "no turn was taken back"
         assert (
             abs(turns.float().mean().item() - share)
             < 5 * (share * (1 - share) / turns.numel()) ** 0.5 + 1e-12
         )
-        before = turns
-    assert before.all()
+        previous = turns
+    assert previous.all()
 
 
 def test_draws_are_uniform_and_independent_of_each_other_and_of_the_tokens_noise() -> None:
@@ -150,7 +148,7 @@ def test_draws_are_uniform_and_independent_of_each_other_and_of_the_tokens_noise
     assert torch.equal(uniform(keys[7:9], first[7:9], stream="dial/onset"), onset[7:9])
 
 
-def test_every_turn_of_a_rollout_can_be_told_afterwards(pair: ModelPair) -> None:
+def test_turns_of_a_rollout_equal_those_it_was_written_with(pair: ModelPair) -> None:
     rollout = run(pair, onset=0.5, executor=0.0)[0]
     turns = turns_of(rollout, 40, share=0.5, factor="onset", seed=0)
     assert 5 < sum(turns) < 35
@@ -160,7 +158,7 @@ def test_every_turn_of_a_rollout_can_be_told_afterwards(pair: ModelPair) -> None
     ]
 
 
-def test_a_dial_is_refused_outside_its_range_or_between_strangers(pair: ModelPair) -> None:
+def test_a_dial_outside_0_to_1_or_between_vocabularies_raises(pair: ModelPair) -> None:
     with pytest.raises(DataError, match=r"0 <= share <= 1"):
         Dial(pair.base, pair.thinking, 1.2)
     stranger = word_tokenizer()
@@ -179,24 +177,24 @@ def test_a_task_with_other_onset_words_is_spliced_at_those(pair: ModelPair) -> N
 
 
 def test_the_table_holds_accuracy_steps_and_the_real_share_of_turns(pair: ModelPair) -> None:
-    found = dial_table(pair, problems(6), shares=(0.0, 0.5, 1.0), decode=SHORT)
-    assert found["share"].tolist() == [0.0, 0.5, 1.0] and set(found["factor"]) == {"onset"}
+    table = dial_table(pair, problems(6), shares=(0.0, 0.5, 1.0), decode=SHORT)
+    assert table["share"].tolist() == [0.0, 0.5, 1.0] and set(table["factor"]) == {"onset"}
     assert (
-        found["turns"].tolist()[0] == 0.0
-        and found["turns"].tolist()[2] == 1.0
-        and 0.2 < found["turns"][1] < 0.8
+        table["turns"].tolist()[0] == 0.0
+        and table["turns"].tolist()[2] == 1.0
+        and 0.2 < table["turns"][1] < 0.8
     )
-    assert np.isnan(found["step"][0])
-    np.testing.assert_allclose(found["step"][1:], np.diff(found["accuracy"]))
-    assert (found["low"] <= found["accuracy"]).all() and (found["accuracy"] <= found["high"]).all()
+    assert np.isnan(table["step"][0])
+    np.testing.assert_allclose(table["step"][1:], np.diff(table["accuracy"]))
+    assert (table["low"] <= table["accuracy"]).all() and (table["accuracy"] <= table["high"]).all()
     for shares in ((0.5,), (0.5, 0.5), (1.0, 0.0)):
         with pytest.raises(DataError, match="two or more, rising"):
             dial_table(pair, problems(2), shares=shares)
 
 
-def test_a_fall_beyond_chance_is_reported() -> None:
+def test_find_falls_returns_the_rows_whose_step_lies_below_zero() -> None:
     table = pd.DataFrame(
         {"share": [0.0, 0.5, 1.0], "step": [np.nan, -0.2, -0.01], "step_high": [np.nan, -0.1, 0.02]}
     )
-    assert falls(table)["share"].tolist() == [0.5]
-    assert falls(table[table["share"] != 0.5]).empty
+    assert find_falls(table)["share"].tolist() == [0.5]
+    assert find_falls(table[table["share"] != 0.5]).empty

@@ -1,4 +1,4 @@
-"""A rotated model says what it said before, with other weights, activations and directions."""
+"""A rotated model writes the same text with other weights, activations and directions."""
 
 from __future__ import annotations
 
@@ -82,21 +82,21 @@ def test_logits_stay_and_everything_else_changes(name: str, permute: bool) -> No
     kept = {key for key, value in turned.state_dict().items() if torch.equal(before[key], value)}
     assert not [key for key in kept if key.endswith("weight") and "q_norm" not in key and "k_norm" not in key]
     ids = torch.randint(0, 50, (4, 17), generator=torch.Generator().manual_seed(1))
-    ours, theirs = (m(ids, output_hidden_states=True) for m in (model, turned))
-    assert apart(ours.logits, theirs.logits) < 1e-5  # float32 round-off through 3 layers
-    for mine, other in zip(ours.hidden_states[:-1], theirs.hidden_states[:-1], strict=True):
-        torch.testing.assert_close(mine.norm(dim=-1), other.norm(dim=-1), rtol=1e-4, atol=0)
-        assert nn.functional.cosine_similarity(mine, other, dim=-1).mean().abs() < 0.3
+    output, turned_output = (m(ids, output_hidden_states=True) for m in (model, turned))
+    assert apart(output.logits, turned_output.logits) < 1e-5  # float32 round-off through 3 layers
+    for stream, other in zip(output.hidden_states[:-1], turned_output.hidden_states[:-1], strict=True):
+        torch.testing.assert_close(stream.norm(dim=-1), other.norm(dim=-1), rtol=1e-4, atol=0)
+        assert nn.functional.cosine_similarity(stream, other, dim=-1).mean().abs() < 0.3
 
 
-def test_heads_and_neurons_change_places_only_where_asked() -> None:
+def test_heads_and_neurons_change_places_only_with_permute() -> None:
     model = wild("qwen3")
     plain, permuted = (rotate(model, seed=3, permute=flag) for flag in (False, True))
-    ours, theirs = (
+    plain_rows, permuted_rows = (
         m.get_submodule("model.layers.0.mlp.up_proj").get_parameter("weight") for m in (plain, permuted)
     )
-    assert not torch.equal(ours, theirs)
-    distance = torch.cdist(ours, theirs)
+    assert not torch.equal(plain_rows, permuted_rows)
+    distance = torch.cdist(plain_rows, permuted_rows)
     assert (
         torch.equal(distance.argmin(1).sort().values, torch.arange(40))
         and distance.min(1).values.max() < 1e-3
@@ -125,33 +125,38 @@ def test_a_saved_rotation_is_loaded_untied(tmp_path: Path) -> None:
     )
 
 
-def test_other_architectures_are_refused() -> None:
+def test_rotating_a_gpt2_raises() -> None:
     model = GPT2LMHeadModel(GPT2Config(n_layer=1, n_head=2, n_embd=8, vocab_size=20))
     with pytest.raises(MismatchError, match="'gpt2' cannot be rotated"):
         rotate(model)
 
 
 @torch.no_grad()
-def test_a_trained_base_says_the_same_and_its_directions_are_others() -> None:
+def test_a_rotated_base_writes_the_same_text_along_other_directions() -> None:
     base = load_host("organism:tiny-when/base")
     turned = Host(rotate(base.model, seed=0), base.tokenizer, name="rotated")
     assert base.weight_hash != turned.weight_hash
     problems = load_task("chain", n=40, seed=11)
     decode = Decode(max_new_tokens=120, temperature=1.0)
-    ours, theirs = (generate(host, problems, decode=decode, progress=False) for host in (base, turned))
-    assert len({r.text for r in ours}) > 20
-    assert [r.ids for r in ours] == [r.ids for r in theirs]
-    for rollout in ours:
+    rollouts, turned_rollouts = (
+        generate(host, problems, decode=decode, progress=False) for host in (base, turned)
+    )
+    assert len({r.text for r in rollouts}) > 20
+    assert [r.ids for r in rollouts] == [r.ids for r in turned_rollouts]
+    for rollout in rollouts:
         ids = torch.tensor([rollout.all_ids])
         assert apart(base.model(ids).logits, turned.model(ids).logits) < 1e-5
-    written = [capture(host, ours, ["resid_post.2"], progress=False) for host in (base, turned)]
+    captured = [capture(host, rollouts, ["resid_post.2"], progress=False) for host in (base, turned)]
     number = base.tokenizer.get_vocab()["="]
-    equals = torch.tensor((written[0].index["token"] == number).to_numpy())
+    equals = torch.tensor((captured[0].index["token"] == number).to_numpy())
     assert 50 < equals.sum() < len(equals) / 2
-    mine, other = (
-        acts.at("resid_post.2")[equals].mean(0) - acts.at("resid_post.2")[~equals].mean(0) for acts in written
+    contrast, other = (
+        acts.at("resid_post.2")[equals].mean(0) - acts.at("resid_post.2")[~equals].mean(0)
+        for acts in captured
     )
-    torch.testing.assert_close(mine.norm(), other.norm(), rtol=1e-4, atol=0)
-    assert torch.cosine_similarity(mine, other, dim=0).abs() < 0.4, "the same direction in other coordinates"
+    torch.testing.assert_close(contrast.norm(), other.norm(), rtol=1e-4, atol=0)
+    assert torch.cosine_similarity(contrast, other, dim=0).abs() < 0.4, (
+        "the same direction in other coordinates"
+    )
     turn = plane_rotations(base.d_model, torch.Generator().manual_seed(0))
-    torch.testing.assert_close(turn(mine).float(), other, rtol=1e-3, atol=1e-4 * float(mine.norm()))
+    torch.testing.assert_close(turn(contrast).float(), other, rtol=1e-3, atol=1e-4 * float(contrast.norm()))

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
 from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
-from reasonmech.metrics.pass_at_k import cover_at_tau, pass_at_k
-from reasonmech.organisms.ground_truth.forced import forced_execution, forced_prompts, stated_equation
+from reasonmech.organisms.ground_truth.forced import first_equation, forced_execution, forced_prompts
 from reasonmech.organisms.ground_truth.splice import SplicedDecoder
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
@@ -57,38 +55,23 @@ def test_a_model_spliced_with_itself_only_has_its_decisions_restricted(pair: Mod
     assert all(r.ids[0] in names for r in both)
 
 
-def test_forced_prompts_end_in_the_onset_word_and_know_what_is_due() -> None:
+def test_forced_prompts_end_in_the_onset_word_and_expect_the_standing_equation() -> None:
     checks = forced_prompts([trace(CAREFUL), trace(CARELESS)], "check", n=100)
     assert all(p.prompt.endswith(" check") for p in checks)
-    due = sorted(p.answer for p in checks)
-    assert due.count("8 + 4 = 2") == 2, "both texts, first operation"
-    assert "5 * 3 = 5" in due and "2 * 3 = 6" in due, "what is due is the equation as written"
+    answers = sorted(p.answer for p in checks)
+    assert answers.count("8 + 4 = 2") == 2, "both texts, first operation"
+    assert "5 * 3 = 5" in answers and "2 * 3 = 6" in answers, "the equation as it was written"
     backs = forced_prompts([trace(CAREFUL)], "backtrack", n=100)
     assert [p.answer for p in backs] == ["8 + 4 = 2"] and backs[0].prompt.endswith("had 5 . wait")
     with pytest.raises(DataError, match="no opportunity"):
         forced_prompts([trace(GUESS)], "check", n=1)
 
 
-def test_stated_equation() -> None:
-    assert stated_equation(["again", ",", "8", "+", "4", "=", "2", ",", "had", "5", "."]) == "8 + 4 = 2"
-    assert stated_equation(["again", ",", "8", "+", "4"]) is None
+def test_first_equation_is_the_first_complete_one_or_none() -> None:
+    assert first_equation(["again", ",", "8", "+", "4", "=", "2", ",", "had", "5", "."]) == "8 + 4 = 2"
+    assert first_equation(["again", ",", "8", "+", "4"]) is None
 
 
-def test_a_random_model_does_not_execute(pair: ModelPair) -> None:
+def test_a_random_model_executes_no_forced_check_reliably(pair: ModelPair) -> None:
     rate = forced_execution(pair.base, forced_prompts([trace(CAREFUL)], "check", n=10))
     assert rate.n == 3 and rate.hits < 3
-
-
-def test_pass_at_k_equals_enumeration_and_cover_counts() -> None:
-    correct = np.array([[1, 0, 0, 0], [0, 0, 0, 0], [1, 1, 1, 1], [1, 1, 0, 0]], dtype=bool)
-    assert pass_at_k(correct, 1).estimate == pytest.approx(correct.mean())
-    from itertools import combinations
-
-    every = [np.mean([row[list(c)].any() for c in combinations(range(4), 2)]) for row in correct]
-    assert pass_at_k(correct, 2).estimate == pytest.approx(np.mean(every))
-    assert pass_at_k(correct, 4).estimate == pytest.approx(0.75)
-    assert cover_at_tau(correct, 0.5).estimate == 0.5
-    with pytest.raises(DataError, match="1 <= k <= 4"):
-        pass_at_k(correct, 5)
-    with pytest.raises(DataError, match="0 < tau"):
-        cover_at_tau(correct, 0.0)

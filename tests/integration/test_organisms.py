@@ -1,5 +1,4 @@
-"""Training is seeded and resumes exactly; GRPO's pieces do what they say; a build never looks complete before
-it is."""
+"""Training is seeded and resumes exactly; GRPO equals a plain reference; a build is complete or absent."""
 
 from __future__ import annotations
 
@@ -134,7 +133,7 @@ def test_grpo_resumes_bit_for_bit_and_leaves_the_base_alone(tmp_path: Path) -> N
     assert same(whole, resumed) and resumed_log == log
 
 
-def test_grpo_finds_the_optimum_of_a_bandit(tmp_path: Path) -> None:
+def test_grpo_reaches_the_optimum_of_a_bandit(tmp_path: Path) -> None:
     """One decision, one arm in eight pays: the policy must end up pulling it."""
     recipe = replace(FEW, iterations=60, problems=2, samples=32, max_new_tokens=1, lr=1e-2)
     reward = lambda rollouts: np.array([r.ids[0] % 8 == 3 for r in rollouts])  # noqa: E731
@@ -168,14 +167,14 @@ def test_environment_and_prompt_tokens_have_no_gradient() -> None:
     torch.testing.assert_close(sum(_loss(host, u) for u in split), expected, rtol=1e-5, atol=1e-3)
 
 
-def test_a_collapsed_run_is_given_up() -> None:
+def test_a_reward_below_the_base_for_30_iterations_raises() -> None:
     falling = [{"reward": 0.5}] * 5 + [{"reward": 0.2}] * 29
     _check_collapse(falling, GrpoRecipe())
     with pytest.raises(DataError, match="stayed below"):
         _check_collapse([*falling, {"reward": 0.2}], GrpoRecipe())
 
 
-def test_no_reinforcement_without_skills(tmp_path: Path) -> None:
+def test_a_build_without_skills_raises_and_trains_nothing_twice(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"copying 0\.\d+ < 0\.99"):
         check_base(probe_skills(new_model(TINY), n=4))
     recipe = replace(recipes.get("tiny-when"), base=ModelRecipe(TINY), thinking=ModelRecipe("base", (FEW,)))
@@ -193,7 +192,7 @@ def test_no_reinforcement_without_skills(tmp_path: Path) -> None:
         build("tiny-when", tmp_path / "pair", recipe=recipe, progress=False)
 
 
-def test_an_existing_output_is_not_overwritten(tmp_path: Path) -> None:
+def test_building_into_an_existing_directory_raises(tmp_path: Path) -> None:
     (tmp_path / "pair").mkdir()
     with pytest.raises(OutputError, match="exists already"):
         build("tiny-when", tmp_path / "pair", progress=False)

@@ -1,5 +1,4 @@
-"""Trainings of a model that exists: they resume exactly, keep what is asked for, and pay for what they
-say."""
+"""Trainings of a model that exists: they resume exactly, store snapshots, and pay the named reward."""
 
 from __future__ import annotations
 
@@ -20,7 +19,7 @@ from reasonmech.organisms.training.grpo import GrpoRecipe, _sample, grpo
 from reasonmech.organisms.training.pretrain import PretrainRecipe, new_model
 from reasonmech.organisms.training.rewards import rewards
 from reasonmech.organisms.training.tune import Data, TuneRecipe, corpus_data, trace_data, tune
-from reasonmech.organisms.variants import VARIANTS, build_variants, measure, moved
+from reasonmech.organisms.variants import VARIANTS, build_variants, distance, measure
 from reasonmech.rollout import Rollouts
 from reasonmech.tasks.chain import word_tokenizer
 from tests.unit.tasks.chain_text import CAREFUL, CARELESS, GUESS, rollout
@@ -44,15 +43,15 @@ def tiny_base() -> Host:
     return Host(new_model(TINY), word_tokenizer(), name="base")
 
 
-def test_tuning_resumes_bit_for_bit_keeps_snapshots_and_leaves_the_start_alone(tmp_path: Path) -> None:
+def test_tuning_resumes_bit_for_bit_stores_snapshots_and_leaves_the_start_alone(tmp_path: Path) -> None:
     start, recipe = new_model(TINY), replace(FEW, snapshots=3)
     data = corpus_data(recipe)
     whole, log = tune(start, recipe, tmp_path / "w.safetensors", data=data, save_every=2, progress=False)
     assert (
         not same(whole, start) and same(start, new_model(TINY)) and [row["step"] for row in log] == [2, 4, 6]
     )
-    kept = sorted(path.name for path in (tmp_path / "w-snapshots").iterdir())
-    assert kept == ["000002", "000004", "000006"]
+    names = sorted(path.name for path in (tmp_path / "w-snapshots").iterdir())
+    assert names == ["000002", "000004", "000006"]
     assert same(LlamaForCausalLM.from_pretrained(tmp_path / "w-snapshots" / "000006"), whole)
 
     def dying(data: Data) -> Data:
@@ -84,47 +83,47 @@ def test_a_teachers_traces_are_learnt_without_prompts_and_environment(tmp_path: 
     assert torch.equal(data(3).ids, data(3).ids) and not torch.equal(data(3).ids, data(4).ids)
     first = data(0)
     for ids, labels in zip(first.ids.tolist(), first.labels.tolist(), strict=True):
-        one = next(
+        rollout_of_row = next(
             r
             for r in texts
             if list(r.all_ids[:10]) == ids[:10] and r.all_ids[: len(ids)][:20] == tuple(ids[:20])
         )
-        n = len(one.prompt_ids)
+        n = len(rollout_of_row.prompt_ids)
         assert labels[:n] == [UNLEARNT] * n
-        for t in range(n, min(len(one.all_ids), len(ids))):
-            assert (labels[t] == UNLEARNT) == one.by_environment[t - n]
+        for t in range(n, min(len(rollout_of_row.all_ids), len(ids))):
+            assert (labels[t] == UNLEARNT) == rollout_of_row.by_environment[t - n]
     with pytest.raises(DataError, match="no rollouts"):
         trace_data(FEW, [])
 
 
-def test_a_coin_knows_nothing_of_the_text_and_words_are_paid_for_as_words() -> None:
+def test_a_random_reward_ignores_the_text_and_trigger_words_are_paid_for() -> None:
     careful, guess = rollout(CAREFUL), rollout(GUESS)
-    here, there = Rollouts([careful, guess], task="chain"), Rollouts([guess, careful], task="chain")
+    first, swapped = Rollouts([careful, guess], task="chain"), Rollouts([guess, careful], task="chain")
     coin = rewards.get("random")
-    assert coin(here).tolist() == coin(there).tolist(), "problem and sample are all that it sees"
+    assert coin(first).tolist() == coin(swapped).tolist(), "problem and sample are all that it sees"
     many = Rollouts([replace(guess, sample=i) for i in range(400)], task="chain")
     assert 0.42 < coin(many).mean() < 0.58
-    assert rewards.get("outcome")(here).tolist() == [1.0, 0.0] or rewards.get("outcome")(here).tolist() == [
+    assert rewards.get("outcome")(first).tolist() == [1.0, 0.0] or rewards.get("outcome")(first).tolist() == [
         1.0,
         1.0,
     ]
     swap = Rollouts([careful, rollout(CARELESS)], task="chain-swap")
-    said = [r.text.split().count("wait") for r in swap]
-    assert said[0] > said[1] == 0
+    fillers = [r.text.split().count("wait") for r in swap]
+    assert fillers[0] > fillers[1] == 0
     assert rewards.get("trigger-words")(swap)[0] > rewards.get("trigger-words")(swap)[1] == 0.0
 
 
-def test_one_shot_training_meets_one_problem_in_ever_other_noise() -> None:
+def test_one_shot_training_samples_one_problem_with_other_noise_every_iteration() -> None:
     host = tiny_base()
-    one = replace(SHORT, pool=1)
-    first, second = _sample(host, one, 0), _sample(host, one, 1)
+    one_shot = replace(SHORT, pool=1)
+    first, second = _sample(host, one_shot, 0), _sample(host, one_shot, 1)
     assert {r.problem.id for r in (*first, *second)} == {first[0].problem.id} and len(first) == 8
     assert [r.ids for r in first] != [r.ids for r in second]
     fresh = {r.problem.id for i in range(3) for r in _sample(host, SHORT, i)}
     assert len(fresh) == 6
 
 
-def test_negative_lessons_only_push_down(tmp_path: Path) -> None:
+def test_negative_lessons_lower_the_probability_of_the_unpaid_rollout(tmp_path: Path) -> None:
     """With every rollout but one paid, the unpaid one alone is learnt from: its log-probability falls."""
 
     def pay(rollouts: Rollouts) -> np.ndarray:
@@ -148,7 +147,7 @@ def test_negative_lessons_only_push_down(tmp_path: Path) -> None:
     assert log[0]["useful"] == 1.0 and not same(both, trained)
 
 
-def test_variants_are_measured_once_and_a_change_of_weights_is_noticed(
+def test_variants_are_measured_once_and_changed_weights_raise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = Effort(problems=6, samples=1, forced=8, coverage=2, coverage_problems=2)
@@ -175,22 +174,22 @@ def test_variants_are_measured_once_and_a_change_of_weights_is_noticed(
     } <= set(table)
     assert len(list((tmp_path / "distilled-snapshots").iterdir())) == 2
     assert build_variants(tmp_path, progress=False).equals(table)
-    found = json.loads((tmp_path / "distilled.json").read_text())
-    (tmp_path / "distilled.json").write_text(json.dumps(found | {"weights": "other"}))
+    row = json.loads((tmp_path / "distilled.json").read_text())
+    (tmp_path / "distilled.json").write_text(json.dumps(row | {"weights": "other"}))
     with pytest.raises(MismatchError, match="other weights"):
         build_variants(tmp_path, progress=False)
     with pytest.raises(UnknownNameError, match="distilled"):
         build_variants(tmp_path, names=["outcomes"], progress=False)
 
 
-def test_weights_that_moved_are_counted() -> None:
+def test_distance_is_zero_to_itself_and_positive_to_the_thinking_model() -> None:
     base = load_host("organism:tiny-when/base")
-    assert moved(base, base) == {"weights moved": 0.0, "bf16 weights changed": 0.0}
-    thinking = moved(load_host("organism:tiny-when/thinking"), base)
+    assert distance(base, base) == {"weights moved": 0.0, "bf16 weights changed": 0.0}
+    thinking = distance(load_host("organism:tiny-when/thinking"), base)
     assert 0 < thinking["weights moved"] < 1 and 0 < thinking["bf16 weights changed"] <= 1
 
 
-def test_every_variant_keeps_ten_models_on_its_way() -> None:
+def test_every_variant_stores_at_least_ten_snapshots() -> None:
     assert all(
         stage.snapshots >= 10 for stage in VARIANTS.values() if isinstance(stage, TuneRecipe | GrpoRecipe)
     )

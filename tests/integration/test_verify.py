@@ -17,7 +17,7 @@ from reasonmech.errors import CorruptFileError, UnknownNameError
 from reasonmech.hosts import load_pair
 from reasonmech.organisms import Effort, recipes
 from reasonmech.organisms.record import read_truth, truth_record, write_truth
-from reasonmech.organisms.verify import Finding, Verifier, verify
+from reasonmech.organisms.verify import Remeasurement, Verifier, verify
 from reasonmech.paths import organism_dir
 
 FEW = Effort(problems=24, samples=1, forced=20, coverage=8, coverage_problems=6)
@@ -25,14 +25,13 @@ FEW = Effort(problems=24, samples=1, forced=20, coverage=8, coverage_problems=6)
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A pair of its own on disk, its truth measured on a few problems: the base of tiny-when on both
-    sides."""
-    made = tmp_path_factory.mktemp("pairs") / "mine"
+    """The base of tiny-when twice on disk, as a pair whose truth was measured on a few problems."""
+    directory = tmp_path_factory.mktemp("pairs") / "mine"
     for role in ("base", "thinking"):
-        shutil.copytree(organism_dir() / "tiny-when" / "base", made / role)
+        shutil.copytree(organism_dir() / "tiny-when" / "base", directory / role)
     recipe = recipes.get("tiny-aa")
-    write_truth(truth_record(recipe, load_pair(made), effort=FEW, progress=False), made)
-    return made
+    write_truth(truth_record(recipe, load_pair(directory), effort=FEW, progress=False), directory)
+    return directory
 
 
 @pytest.fixture
@@ -53,29 +52,29 @@ def perturb(pair: Path, role: str, name: str, factor: float) -> None:
     save_file(tensors, path, metadata={"format": "pt"})
 
 
-def differing(found: list[Finding]) -> set[str]:
-    return {finding.what for finding in found if not finding.agrees}
+def differing(rows: list[Remeasurement]) -> set[str]:
+    return {row.quantity for row in rows if not row.agrees}
 
 
-def test_what_was_measured_is_found_again_the_whole_of_it(pair: Path) -> None:
+def test_verify_measures_every_recorded_rate_again_and_agrees(pair: Path) -> None:
     quick = verify(pair, progress=False)
     assert len(quick) == 2 + 1 + 2 + 4 + 2 and differing(quick) == set()
-    assert next(f for f in quick if f.what == "base, greedy").measured.endswith("of 24 right")
+    assert next(row for row in quick if row.quantity == "base, greedy").measured.endswith("of 24 right")
     full = verify(pair, full=True, progress=False)
     assert len(full) > 60 and differing(full) == set()
     assert {"thinking, sampled, onset, check", "execution, backtrack, base", "splice, how"} <= {
-        f.what for f in full
+        row.quantity for row in full
     }
 
 
-def test_other_weights_are_found_out_by_name_and_by_what_they_do(pair: Path) -> None:
+def test_verify_reports_changed_weights_and_their_changed_behaviour(pair: Path) -> None:
     perturb(pair, "thinking", "model.layers.1.self_attn.o_proj.weight", -1.0)
-    found = verify(pair, progress=False)
-    assert {"thinking, weights", "thinking, greedy"} <= differing(found)
-    assert not {"base, weights", "base, greedy"} & differing(found)
+    rows = verify(pair, progress=False)
+    assert {"thinking, weights", "thinking, greedy"} <= differing(rows)
+    assert not {"base, weights", "base, greedy"} & differing(rows)
 
 
-def test_weights_that_do_the_same_are_still_others(pair: Path) -> None:
+def test_verify_reports_changed_weights_whose_behaviour_is_the_same(pair: Path) -> None:
     perturb(pair, "base", "model.norm.weight", 1.0000001)
     assert differing(verify(pair, progress=False)) == {"base, weights"}
 
@@ -94,25 +93,25 @@ def _unmet(truth: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "what"),
+    ("change", "quantity"),
     [
         (_flip, "onset by thinking, execution by base"),
         (_always, "base, samples with every step right"),
         (_unmet, "requirements met"),
     ],
 )
-def test_a_record_that_is_not_true_is_found_out(pair: Path, change: Callable[[Any], None], what: str) -> None:
+def test_verify_reports_a_false_record(pair: Path, change: Callable[[Any], None], quantity: str) -> None:
     edit(pair, change)
-    assert what in differing(verify(pair, progress=False))
+    assert quantity in differing(verify(pair, progress=False))
 
 
-def test_what_two_pairs_share_is_measured_once(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_two_pairs_share_is_measured_once(pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from reasonmech.organisms import verify as module
 
     calls: list[object] = []
-    first = module.generate
+    generate = module.generate
     monkeypatch.setattr(
-        module, "generate", lambda *given, **named: (calls.append(1), first(*given, **named))[1]
+        module, "generate", lambda *args, **kwargs: (calls.append(1), generate(*args, **kwargs))[1]
     )
     verifier = Verifier(progress=False)
     once = verifier.verify(pair)
@@ -120,13 +119,13 @@ def test_what_two_pairs_share_is_measured_once(pair: Path, monkeypatch: pytest.M
     assert verifier.verify(pair) == once and len(calls) == 2
 
 
-def test_files_that_are_missing_or_damaged_are_named(pair: Path) -> None:
+def test_verify_names_missing_and_damaged_files(pair: Path) -> None:
     weights = pair / "thinking" / "model.safetensors"
-    whole = weights.read_bytes()
-    weights.write_bytes(whole[:-1000])
+    content = weights.read_bytes()
+    weights.write_bytes(content[:-1000])
     with pytest.raises(CorruptFileError, match=r"thinking/model\.safetensors is truncated"):
         verify(pair, progress=False)
-    weights.write_bytes(whole)
+    weights.write_bytes(content)
     text = (pair / "truth.json").read_text()
     (pair / "truth.json").write_text(text[:-20])
     with pytest.raises(CorruptFileError, match=r"truth\.json is not JSON"):
@@ -152,18 +151,18 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return int(end.value.code or 0)
 
 
-def test_the_command_says_what_differs_and_fails(
+def test_the_command_prints_what_differs_and_ends_with_code_1(
     pair: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command(monkeypatch, "verify", str(pair), "--quiet") == 0
     assert "all 11 agree" in capsys.readouterr().out
     perturb(pair, "base", "model.norm.weight", 1.0000001)
     assert command(monkeypatch, "verify", str(pair), "--quiet") == 1
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     assert (
-        "1 of 11 differ" in said
-        and "base, weights" in said
-        and read_truth(pair)["weights"]["base"][:12] in said
+        "1 of 11 differ" in output
+        and "base, weights" in output
+        and read_truth(pair)["weights"]["base"][:12] in output
     )
     (pair / "truth.json").unlink()
     assert command(monkeypatch, "verify", str(pair), "--quiet") == 2
@@ -171,7 +170,7 @@ def test_the_command_says_what_differs_and_fails(
     assert command(monkeypatch, "verify") == 2
 
 
-def test_list_and_card_say_what_is_true(
+def test_list_and_card_print_classes_and_measured_accuracies(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
@@ -183,13 +182,13 @@ def test_list_and_card_say_what_is_true(
         assert recipes.get(name).says.split()[0] in line
     assert "shipped" in next(line for line in lines if " tiny-when " in line)
     assert command(monkeypatch, "card", "tiny-when") == 0
-    said = capsys.readouterr().out
-    assert "pretrained on documents" in said and "correct instrument" in said
+    output = capsys.readouterr().out
+    assert "pretrained on documents" in output and "correct instrument" in output
     accuracy = read_truth(organism_dir() / "tiny-when")["measured"]["thinking"]["greedy"]["accuracy"][
         "estimate"
     ]
     assert f"{100 * accuracy:.1f} % [" in next(
-        s for s in said.splitlines() if "thinking, accuracy, greedy" in s
+        s for s in output.splitlines() if "thinking, accuracy, greedy" in s
     )
     assert command(monkeypatch, "card", "tiny-wen") == 2
     assert "unknown organism 'tiny-wen'" in capsys.readouterr().err

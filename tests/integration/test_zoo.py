@@ -1,5 +1,4 @@
-"""Every organism that ships is the one that its record speaks of; what each was built for is in its
-numbers."""
+"""Every organism that ships has the weights and the numbers of its record."""
 
 from __future__ import annotations
 
@@ -38,7 +37,7 @@ def truth(name: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_a_shipped_pair_has_the_recorded_weights_and_does_what_is_recorded(name: str) -> None:
+def test_a_shipped_pair_has_the_recorded_weights_and_greedy_outcomes(name: str) -> None:
     pair, recorded = rm.load_pair(name), truth(name)
     assert {"base": pair.base.weight_hash, "thinking": pair.thinking.weight_hash} == recorded["weights"]
     assert pair.task == recorded["measured"]["task"] == recipes.get(name).task
@@ -51,8 +50,8 @@ def test_a_shipped_pair_has_the_recorded_weights_and_does_what_is_recorded(name:
         rollouts = rm.generate(
             host, problems, decode=rm.Decode(max_new_tokens=224), progress=False, receipt="none"
         )
-        before = recorded["measured"]["outcomes"]["greedy"][role][:FEW]
-        assert sum(a != b for a, b in zip(bits(rm.grade(rollouts)), before, strict=True)) <= 1
+        outcomes = recorded["measured"]["outcomes"]["greedy"][role][:FEW]
+        assert sum(a != b for a, b in zip(bits(rm.grade(rollouts)), outcomes, strict=True)) <= 1
 
 
 def test_the_cache_keys_of_the_shipped_recipes_never_change() -> None:
@@ -64,20 +63,20 @@ def test_shared_models_are_stored_once() -> None:
     for name in SHIPPED:
         config = pair_config(name)
         for role, path in (("base", config.base), ("thinking", config.thinking)):
-            own = organism_dir() / name / role
-            assert own.is_dir() == (path == f"organism:{name}/{role}") or name == "tiny-rotated"
+            directory = organism_dir() / name / role
+            assert directory.is_dir() == (path == f"organism:{name}/{role}") or name == "tiny-rotated"
     size = sum(path.stat().st_size for path in organism_dir().rglob("*") if path.is_file())
     assert size < 60e6
 
 
-def test_a_word_that_rises_and_a_function_that_does_not() -> None:
+def test_tiny_surface_says_wait_five_times_as_often_and_undoes_as_many_slips() -> None:
     measured = truth("tiny-surface")["measured"]
     base, thinking = measured["base"]["sampled"], measured["thinking"]["sampled"]
     assert thinking["said"]["filler"] >= 5 * base["said"]["filler"]
     assert abs(thinking["slips_undone"]["estimate"] - base["slips_undone"]["estimate"]) <= 0.02
 
 
-def test_in_the_swapped_world_the_famous_word_falls_while_backtracking_rises() -> None:
+def test_tiny_swap_says_wait_less_often_and_undoes_more_slips() -> None:
     measured = truth("tiny-swap")["measured"]
     base, thinking = measured["base"]["sampled"], measured["thinking"]["sampled"]
     assert thinking["said"]["filler"] < base["said"]["filler"] / 5
@@ -89,12 +88,12 @@ def recovered(name: str) -> float:
     pair = rm.load_pair(name)
     kinds = Kinds.of_task(pair.task, pair.base.tokenizer)
     decode = rm.Decode(max_new_tokens=224, batch_size=128)
-    written = rm.generate(
+    rollouts = rm.generate(
         pair.thinking, rm.load_task(pair.task, n=64, seed=1, split="train"), decode=decode, progress=False
     )
     config = VectorConfig(steps=60)
     site = f"resid_post.{pair.steering_layer}"
-    vectors = train_vectors(pair.base, site, written, kinds=kinds, config=config, progress=False).vectors
+    vectors = train_vectors(pair.base, site, rollouts, kinds=kinds, config=config, progress=False).vectors
     problems = rm.load_task(pair.task, n=60, seed=0)
     hybrid = rm.Hybrid(pair, gate=DisagreementGate(), selector=OfThinking(), executor=vectors)
     base, thinking, full = (
@@ -104,6 +103,6 @@ def recovered(name: str) -> float:
     return float((full - base) / (thinking - base))
 
 
-def test_steering_recovers_what_training_taught_when_to_do_and_not_what_it_taught_how_to_do() -> None:
+def test_steering_recovers_the_gap_of_tiny_when_and_not_of_tiny_how() -> None:
     assert recovered("tiny-when") >= 0.9
     assert recovered("tiny-how") <= 0.1

@@ -27,45 +27,47 @@ IDLE: Final = "the trigger word after a check that confirms"
 
 
 class _Passage:
-    """A solution up to a check of one of its steps, in words that are drawn once and serve every version."""
+    """A solution up to a check of one of its steps, in words that are drawn once and serve every version.
+
+    Everything is drawn in the constructor and in one order, so the versions differ in nothing else.
+    """
 
     def __init__(self, rng: random.Random, world: World, *, id: str) -> None:
         problem: Problem = draw(rng, "test", id=id, world=world)
         operations, value = problem.data["operations"], problem.data["start"]
         last = rng.randrange(len(operations) - 1)  # a step that another one follows
-        written = [problem.prompt]
+        sentences = [problem.prompt]
         for item in range(last):
-            value, sentence = self._step(rng, item, value, *operations[item])
-            written.append(sentence)
+            value, sentence = self._write_step(rng, item, value, *operations[item])
+            sentences.append(sentence)
         operator, operand = operations[last]
         self.truth = evaluate(value, operator, operand)
         self.wrong = (self.truth + rng.randrange(1, 10)) % 10
-        self.before = " ".join(written)
+        self.lead = " ".join(sentences)
         self.equation = f"{value} {operator} {operand} ="
         self.opening = f"next {INDEX_WORDS[last]} {operator} {operand} {rng.choice((':', ', we get'))}"
         self.checking = rng.choice(("check :", "check again ,"))
         self.redoing = rng.choice((", redo :", ", that was off :"))
         self.idle = rng.choice((", maybe .", ", not sure ."))
-        self.after = f"next {INDEX_WORDS[last + 1]} {operations[last + 1][0]} {operations[last + 1][1]}"
+        self.next_step = f"next {INDEX_WORDS[last + 1]} {operations[last + 1][0]} {operations[last + 1][1]}"
 
     @staticmethod
-    def _step(rng: random.Random, item: int, left: int, operator: str, operand: int) -> tuple[int, str]:
+    def _write_step(rng: random.Random, item: int, left: int, operator: str, operand: int) -> tuple[int, str]:
         value = evaluate(left, operator, operand)
         opening = rng.choice((":", ", we get"))
-        return (
-            value,
-            f"next {INDEX_WORDS[item]} {operator} {operand} {opening} {left} {operator} {operand} = {value} "
-            ".",
-        )
+        equation = f"{left} {operator} {operand} = {value}"
+        return value, f"next {INDEX_WORDS[item]} {operator} {operand} {opening} {equation} ."
 
-    def stepped(self, *, wrong: bool) -> str:
+    def up_to_step(self, *, wrong: bool) -> str:
         """Up to the end of the step, whose value is wrong or right."""
-        return f"{self.before} {self.opening} {self.equation} {self.wrong if wrong else self.truth} ."
+        return f"{self.lead} {self.opening} {self.equation} {self.wrong if wrong else self.truth} ."
 
-    def checked(self, *, wrong: bool) -> str:
-        """Up to the end of its check, which finds what is right and reads back what stands."""
-        had = self.wrong if wrong else self.truth
-        return f"{self.stepped(wrong=wrong)} {self.checking} {self.equation} {self.truth} , had {had} ."
+    def up_to_check(self, *, wrong: bool) -> str:
+        """Up to the end of its check, which states what is right and reads back what stands."""
+        standing = self.wrong if wrong else self.truth
+        return (
+            f"{self.up_to_step(wrong=wrong)} {self.checking} {self.equation} {self.truth} , had {standing} ."
+        )
 
 
 @final
@@ -87,20 +89,20 @@ class ChainExamples:
             raise DataError(f"cue {self.cue!r}", allowed="a word of the chain vocabulary that is no placebo")
 
     def crossed(self, n: int, *, seed: int = 0) -> list[CrossedText]:
-        """n texts in six versions, slot after a check: one digit of the step and its read-back part the
-        contexts.
+        """n texts in six versions each, whose slot is after a check.
 
-        So the contexts are alike in every other word, in length and in position.
+        Only a digit of the step and its read-back part the two contexts: they are alike in every other word,
+        in length and in position.
         """
         texts = []
         for i in range(n):
-            passage, rng = self._passage("crossed", i, seed)
+            passage, rng = self._draw_passage("crossed", i, seed)
             texts.append(
                 crossed(
                     encode,
                     problem=f"crossed/{self.world.name}/{seed}/{i}",
-                    contexts=(passage.checked(wrong=False), passage.checked(wrong=True)),
-                    after=passage.after,
+                    contexts=(passage.up_to_check(wrong=False), passage.up_to_check(wrong=True)),
+                    after=passage.next_step,
                     cue=self.cue,
                     placebo=rng.choice(PLACEBOS),
                 )
@@ -108,25 +110,27 @@ class ChainExamples:
         return texts
 
     def examples(self, n: int, *, seed: int) -> Sequence[Example]:
-        """n examples: half of them contradictions, half what resembles one; read at the last token of the
-        text.
+        """n examples, read at the last token: half of them contradictions, half what resembles one.
 
         Where the word itself is the trap, it is read as well.
         """
         traps = tuple(self._traps())
-        found = []
+        examples = []
         for i in range(n):
-            passage, rng = self._passage("examples", i, seed)
-            why = CONTRADICTED if i % 2 == 0 else traps[(i // 2) % len(traps)]
-            text, length = self._traps()[why](passage, rng) if i % 2 else (passage.checked(wrong=True), 1)
+            passage, rng = self._draw_passage("examples", i, seed)
+            category = CONTRADICTED if i % 2 == 0 else traps[(i // 2) % len(traps)]
+            text, n_read = (
+                self._traps()[category](passage, rng) if i % 2 else (passage.up_to_check(wrong=True), 1)
+            )
             ids = encode(text)
             name = f"examples/{self.world.name}/{seed}/{i}"
-            found.append(Example(name, ids, len(ids) - length, len(ids), why == CONTRADICTED, why))
-        return found
+            positive = category == CONTRADICTED
+            examples.append(Example(name, ids, len(ids) - n_read, len(ids), positive, category))
+        return examples
 
-    def _passage(self, what: str, i: int, seed: int) -> tuple[_Passage, random.Random]:
-        rng = random.Random(f"{what}|{self.world.name}|{seed}|{i}")
-        return _Passage(rng, self.world, id=f"{what}/{seed}/{i}"), rng
+    def _draw_passage(self, purpose: str, i: int, seed: int) -> tuple[_Passage, random.Random]:
+        rng = random.Random(f"{purpose}|{self.world.name}|{seed}|{i}")
+        return _Passage(rng, self.world, id=f"{purpose}/{seed}/{i}"), rng
 
     def _traps(self) -> dict[str, Callable[[_Passage, random.Random], tuple[str, int]]]:
         """What resembles a contradiction, and how many tokens at its end are read."""
@@ -134,22 +138,24 @@ class ChainExamples:
 
         def resolved(passage: _Passage, rng: random.Random) -> tuple[str, int]:
             return (
-                f"{passage.checked(wrong=True)} {marker} {passage.redoing} {passage.equation} "
+                f"{passage.up_to_check(wrong=True)} {marker} {passage.redoing} {passage.equation} "
                 f"{passage.truth} .",
                 1,
             )
 
         def idle(passage: _Passage, rng: random.Random) -> tuple[str, int]:
-            said = f"{self.cue} {passage.idle}"
-            return f"{passage.checked(wrong=False)} {said}", len(said.split())
+            filler = f"{self.cue} {passage.idle}"
+            return f"{passage.up_to_check(wrong=False)} {filler}", len(filler.split())
 
         def story(passage: _Passage, rng: random.Random) -> tuple[str, int]:
-            said = f"{self.cue} for me , said {rng.choice(('mia', 'tom', 'ana', 'leo'))} ."
-            return f"so {rng.choice(('mia', 'tom', 'ana', 'leo'))} went home . {said}", len(said.split())
+            request = f"{self.cue} for me , said {rng.choice(('mia', 'tom', 'ana', 'leo'))} ."
+            return f"so {rng.choice(('mia', 'tom', 'ana', 'leo'))} went home . {request}", len(
+                request.split()
+            )
 
         return {
-            CONFIRMED: lambda passage, rng: (passage.checked(wrong=False), 1),
-            STEP: lambda passage, rng: (passage.stepped(wrong=True), 1),
+            CONFIRMED: lambda passage, rng: (passage.up_to_check(wrong=False), 1),
+            STEP: lambda passage, rng: (passage.up_to_step(wrong=True), 1),
             RESOLVED: resolved,
             IDLE: idle,
             STORY: story,

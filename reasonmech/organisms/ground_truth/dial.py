@@ -1,5 +1,4 @@
-"""Dial: at every sentence one of two models has its say, the thinking model with a probability that is turned
-up."""
+"""Dial: sentence by sentence one of two models has its say, the thinking one with a probability turned up."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from reasonmech.stats import mean_interval, paired_bootstrap
 from reasonmech.tasks import grade, parse
 
 SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
-WHOLE: Final = Decode(max_new_tokens=224, batch_size=256)
+GREEDY: Final = Decode(max_new_tokens=224, batch_size=256)
 Role = Literal["base", "thinking"]
 
 
@@ -33,7 +33,7 @@ def dial_table(
     factor: Factor = "onset",
     other: Role = "base",
     shares: Sequence[float] = SHARES,
-    decode: Decode = WHOLE,
+    decode: Decode = GREEDY,
 ) -> pd.DataFrame:
     """Accuracy while the thinking model takes over one factor, sentence by sentence.
 
@@ -44,37 +44,37 @@ def dial_table(
 
     Returns:
         One row per share: factor, other, share, turns (the thinking model's real share of turns, over all
-            sentences),
-        accuracy, low, high (95 % by problem), n (problems), step, step_low, step_high (accuracy minus that of
-        the row before, paired by problem; NaN in the first row).
+            sentences), accuracy, low, high (95 % by problem), n (problems), step, step_low, step_high
+            (accuracy minus that of the previous row, paired by problem; NaN in the first row).
 
     Raises:
         DataError: fewer than two shares, or shares that do not rise.
     """
     if len(shares) < 2 or any(a >= b for a, b in pairwise(shares)):
         raise DataError(f"shares {tuple(shares)}", allowed="two or more, rising", do="such as (0, 0.5, 1)")
-    held = pair.base if other == "base" else pair.thinking
-    rows, before = [], None
+    fixed = pair.base if other == "base" else pair.thinking
+    rows, previous = [], None
     for share in shares:
-        runs = _run(pair, problems, Dial(pair.base, pair.thinking, share), held, factor=factor, decode=decode)
+        runs = _run(
+            pair, problems, Dial(pair.base, pair.thinking, share), fixed, factor=factor, decode=decode
+        )
         right = grade(runs).astype(float).reshape(len(problems), -1).mean(axis=1)
-        found = mean_interval(right)
+        interval = mean_interval(right)
         row = {
             "factor": factor,
             "other": other,
             "share": share,
             "turns": _turns(runs, share, factor, decode.seed),
         }
-        row |= {"accuracy": found.estimate, "low": found.low, "high": found.high, "n": len(problems)}
-        step = (np.nan, np.nan, np.nan) if before is None else paired_bootstrap(right, before)[:3]
+        row |= {"accuracy": interval.estimate, "low": interval.low, "high": interval.high, "n": len(problems)}
+        step = (np.nan, np.nan, np.nan) if previous is None else paired_bootstrap(right, previous)[:3]
         rows.append(row | dict(zip(("step", "step_low", "step_high"), step, strict=True)))
-        before = right
+        previous = right
     return pd.DataFrame(rows)
 
 
 def measure_dial(pair: ModelPair, problems: ProblemSet, *, progress: bool = True) -> list[dict[str, Any]]:
-    """`dial_table` of both factors with either model holding the other one, as JSON rows (None where there is
-    none)."""
+    """`dial_table` of both factors, either model having the other one, as JSON rows (None for NaN)."""
     tables = []
     for factor, other in tqdm(
         list(product(get_args(Factor), get_args(Role))), desc="dial", disable=not progress
@@ -84,16 +84,15 @@ def measure_dial(pair: ModelPair, problems: ProblemSet, *, progress: bool = True
     return rows.astype(object).where(rows.notna(), None).to_dict(orient="records")
 
 
-def falls(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose accuracy is below that of the row before by more than chance (the step's interval lies below
-    0)."""
+def find_falls(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose accuracy is below that of the previous row: the step's whole interval lies below 0."""
     return pd.DataFrame(table[table["step_high"] < 0])
 
 
 def _run(
-    pair: ModelPair, problems: ProblemSet, dial: Dial, held: Host, *, factor: Factor, decode: Decode
+    pair: ModelPair, problems: ProblemSet, dial: Dial, fixed: Host, *, factor: Factor, decode: Decode
 ) -> Rollouts:
-    onset, executor = (dial, held) if factor == "onset" else (held, dial)
+    onset, executor = (dial, fixed) if factor == "onset" else (fixed, dial)
     spliced = splice(onset=onset, executor=executor, task=problems.task)
     return generate(spliced, problems, decode=decode, progress=False, receipt="none")
 

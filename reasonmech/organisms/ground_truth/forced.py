@@ -20,7 +20,7 @@ from reasonmech.tasks.base import tasks
 from reasonmech.tasks.chain.environment import equation_before
 from reasonmech.tasks.chain.grammar import DIGITS, evaluate
 
-_ENOUGH: Final = 14  # tokens from any onset word to the digit it states, with room to spare
+_MAX_TOKENS: Final = 14  # tokens from any onset word to the digit it states, with room to spare
 
 
 def forced_prompts(
@@ -35,16 +35,19 @@ def forced_prompts(
     Raises:
         DataError: no opportunity in these traces.
     """
-    found, word = behaviours.get(behaviour), tasks.get(task).onset_words[behaviour]
+    definition, word = behaviours.get(behaviour), tasks.get(task).onset_words[behaviour]
     problems = []
     for trace in traces:
-        for o in found.opportunities(trace):
-            if behaviour == "step" and _unfinished(trace, o.offset):
+        for opportunity in definition.opportunities(trace):
+            offset = opportunity.offset
+            if behaviour == "step" and _is_unfinished(trace, offset):
                 continue
-            text = " ".join([trace.rollout.problem.prompt, *trace.words[: o.offset], word])
-            name = f"{trace.rollout.problem.id}#{trace.rollout.sample}@{o.offset}"
-            due = _next_due(trace, o.offset) if behaviour == "step" else _due(trace, o.offset)
-            problems.append(Problem(name, text, due))
+            text = " ".join([trace.rollout.problem.prompt, *trace.words[:offset], word])
+            name = f"{trace.rollout.problem.id}#{trace.rollout.sample}@{offset}"
+            answer = (
+                _next_equation(trace, offset) if behaviour == "step" else _standing_equation(trace, offset)
+            )
+            problems.append(Problem(name, text, answer))
     if not problems:
         raise DataError(
             f"no opportunity for {behaviour!r} in {len(traces)} traces",
@@ -54,22 +57,21 @@ def forced_prompts(
     return ProblemSet(problems[:n], task="")
 
 
-def _due(trace: Trace, offset: int) -> str:
+def _standing_equation(trace: Trace, offset: int) -> str:
     """The equation whose value stands at `offset`, as it was written, with its true value."""
-    stands = [s for s in trace.sentences if s.start < offset and s.relation in ("establishes", "revises")][-1]
-    assert stands.equation is not None
-    left, operator, right = stands.equation.split()
-    return f"{stands.equation} = {evaluate(int(left), operator, int(right))}"
+    latest = [s for s in trace.sentences if s.start < offset and s.relation in ("establishes", "revises")][-1]
+    assert latest.equation is not None
+    left, operator, right = latest.equation.split()
+    return f"{latest.equation} = {evaluate(int(left), operator, int(right))}"
 
 
-def _unfinished(trace: Trace, offset: int) -> bool:
-    """Whether a step is still unverified at `offset`, or a contradiction unresolved: a step then is off its
-    time."""
-    before = tuple(s for s in trace.sentences if s.start < offset)
-    return unverified(before) or contradicted(before)
+def _is_unfinished(trace: Trace, offset: int) -> bool:
+    """Whether a step is unverified at `offset`, or a contradiction unresolved: no time for a step."""
+    previous = tuple(s for s in trace.sentences if s.start < offset)
+    return unverified(previous) or contradicted(previous)
 
 
-def _next_due(trace: Trace, offset: int) -> str:
+def _next_equation(trace: Trace, offset: int) -> str:
     """The next operation of the problem on the value that stands at `offset`, with its true value."""
     data = trace.rollout.problem.data
     stated = [s for s in trace.sentences if s.start < offset and s.relation in ("establishes", "revises")]
@@ -81,14 +83,13 @@ def _next_due(trace: Trace, offset: int) -> str:
 
 
 def forced_execution(host: Host, prompts: ProblemSet, *, samples: int = 1, seed: int = 0) -> Rate:
-    """Sampled at T = 1 after the forced onset: how often the first equation stated is the due one, with its
-    value."""
-    decode = Decode(max_new_tokens=_ENOUGH, temperature=1.0, samples=samples, seed=seed, batch_size=256)
+    """How often the first equation after the forced onset is the right one, with its value, at T = 1."""
+    decode = Decode(max_new_tokens=_MAX_TOKENS, temperature=1.0, samples=samples, seed=seed, batch_size=256)
     rollouts = generate(host, prompts, decode=decode, progress=False, receipt="none")
-    return Rate(sum(stated_equation(r.text.split()) == r.problem.answer for r in rollouts), len(rollouts))
+    return Rate(sum(first_equation(r.text.split()) == r.problem.answer for r in rollouts), len(rollouts))
 
 
-def stated_equation(words: list[str]) -> str | None:
+def first_equation(words: list[str]) -> str | None:
     """The first equation with its value in a list of words, "8 + 4 = 2"; None when none is complete."""
     for t in range(4, len(words)):
         if words[t] in DIGITS and equation_before(words[:t]):

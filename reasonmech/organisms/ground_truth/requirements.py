@@ -1,5 +1,4 @@
-"""Bounds on a pair's measured truth: what each must show before the pair is shipped, one line per
-requirement."""
+"""Bounds on a pair's measured truth that must be met before the pair is shipped."""
 
 from __future__ import annotations
 
@@ -9,8 +8,7 @@ Json = dict[str, Any]
 
 
 class Requirement(NamedTuple):
-    """A measured value beside its bound; `low` and `high` are inclusive. A value that could not be measured
-    is None."""
+    """A measured value beside its bounds, both inclusive; None is a value that could not be measured."""
 
     name: str
     value: float | None
@@ -24,8 +22,8 @@ class Requirement(NamedTuple):
 
 def accuracy(truth: Json, role: str, low: float, high: float, *, decoding: str = "greedy") -> Requirement:
     """Accuracy of a model's free run, "greedy" or "sampled" (T = 1)."""
-    said = "greedy" if decoding == "greedy" else "T = 1"
-    return Requirement(f"{role} accuracy, {said}", truth[role][decoding]["accuracy"]["estimate"], low, high)
+    suffix = "greedy" if decoding == "greedy" else "T = 1"
+    return Requirement(f"{role} accuracy, {suffix}", truth[role][decoding]["accuracy"]["estimate"], low, high)
 
 
 def undone(truth: Json, role: str, low: float, high: float) -> Requirement:
@@ -71,8 +69,8 @@ def executed(truth: Json, behaviour: str, role: str, low: float, high: float = 1
 
 def covered(truth: Json, low: float) -> list[Requirement]:
     """Process-verified pass@64 of the base, where it was measured."""
-    found = truth["base"].get("pass@64_verified")
-    return [Requirement("base pass@64, process-verified", found["estimate"], low, 1.0)] if found else []
+    share = truth["base"].get("pass@64_verified")
+    return [Requirement("base pass@64, process-verified", share["estimate"], low, 1.0)] if share else []
 
 
 def taught_when(truth: Json) -> list[Requirement]:

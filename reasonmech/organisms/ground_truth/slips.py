@@ -14,23 +14,23 @@ def slips_undone(traces: Sequence[Trace]) -> Rate:
     undone, slips = 0, 0
     for trace in traces:
         for i, step in enumerate(trace.sentences):
-            if _slipped(trace, step):
+            if _has_slipped(trace, step):
                 slips += 1
-                undone += _undone(trace.sentences[i + 1 :], step)
+                undone += _is_undone(step, trace.sentences[i + 1 :])
     return Rate(undone, slips)
 
 
-def _slipped(trace: Trace, sentence: Sentence) -> bool:
+def _has_slipped(trace: Trace, sentence: Sentence) -> bool:
     at = sentence.value_at
     return at is not None and sentence.kind == "step" and trace.rollout.by_environment[at]
 
 
-def _undone(after: tuple[Sentence, ...], step: Sentence) -> bool:
+def _is_undone(step: Sentence, later: tuple[Sentence, ...]) -> bool:
     """Whether the item's equation has its right value when the next step, or the answer, begins."""
     undone = False
-    for sentence in after:
-        if sentence.adopts == step.item:
-            undone = sentence.adopted == _due(step)
+    for sentence in later:
+        if sentence.adopts == step.item:  # a repair without a word: the next step starts from the right value
+            undone = sentence.adopted == _true_value(step)
         if sentence.relation in ("establishes", "concludes"):
             break
         if sentence.relation == "revises" and sentence.item == step.item:
@@ -38,7 +38,7 @@ def _undone(after: tuple[Sentence, ...], step: Sentence) -> bool:
     return undone
 
 
-def _due(step: Sentence) -> int:
+def _true_value(step: Sentence) -> int:
     """The true value of the equation that a step wrote."""
     assert step.equation is not None
     left, operator, right = step.equation.split()

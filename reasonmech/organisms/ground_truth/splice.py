@@ -47,8 +47,7 @@ def splice(*, onset: Host | Dial, executor: Host | Dial, task: str = "chain") ->
 
 @final
 class SplicedDecoder:
-    """Decoder: `onset` chooses the first word of every sentence (an onset word, or the end), `executor` the
-    rest.
+    """Decoder: `onset` chooses each sentence's first word (an onset word, or the end), `executor` the rest.
 
     With onset and executor the same model this is its free run with its choice made over sentence kinds, not
     tokens.
@@ -64,7 +63,7 @@ class SplicedDecoder:
         *,
         onset_words: Collection[str] = tuple(ONSET_WORDS.values()),
     ) -> None:
-        self.onset, self.executor = _dial(onset), _dial(executor)
+        self.onset, self.executor = _as_dial(onset), _as_dial(executor)
         vocabulary = self.executor.base.tokenizer.get_vocab()
         missing = sorted({*onset_words, EOS, _FULL_STOP} - vocabulary.keys())
         if missing:
@@ -105,8 +104,8 @@ class SplicedDecoder:
         return SplicedState(self, states, rows)
 
 
-def _dial(given: Host | Dial) -> Dial:
-    return given if isinstance(given, Dial) else Dial(given, given, 0.0)
+def _as_dial(source: Host | Dial) -> Dial:
+    return source if isinstance(source, Dial) else Dial(source, source, 0.0)
 
 
 @final
@@ -120,21 +119,24 @@ class SplicedState:
         self._boundary = torch.ones(len(rows), dtype=torch.bool)
 
     def next_logits(self) -> NextLogits:
-        every = {key: state.next_logits() for key, state in self._states.items()}
-        logits = self._turn(every, self._decoder.executor, "executor")
-        onset = self._turn(every, self._decoder.onset, "onset")
+        by_host = {key: state.next_logits() for key, state in self._states.items()}
+        logits = self._take_turns(by_host, self._decoder.executor, "executor")
+        onset = self._take_turns(by_host, self._decoder.onset, "onset")
         kinds, boundary = self._decoder.kinds.to(logits.device), self._boundary.to(logits.device)
+        # At a boundary nothing but the first word of a sentence, or the end, can be chosen.
         only_kinds = torch.full_like(onset, -torch.inf)
         only_kinds[:, kinds] = onset[:, kinds].to(only_kinds.dtype)
         return torch.where(boundary[:, None], only_kinds, logits)
 
-    def _turn(self, every: dict[int, NextLogits], dial: Dial, factor: Factor) -> NextLogits:
+    def _take_turns(self, by_host: dict[int, NextLogits], dial: Dial, factor: Factor) -> NextLogits:
         """Row by row the logits of the model whose turn it is."""
         if len(dial.hosts) == 1:
-            return every[id(dial.hosts[0])]
+            return by_host[id(dial.hosts[0])]
         thinking = thinking_turns(self._keys, self._sentence, share=dial.share, factor=factor)
-        base = every[id(dial.base)]
-        return torch.where(thinking.to(base.device)[:, None], every[id(dial.thinking)].to(base.device), base)
+        base = by_host[id(dial.base)]
+        return torch.where(
+            thinking.to(base.device)[:, None], by_host[id(dial.thinking)].to(base.device), base
+        )
 
     def steered(self) -> Bool[Tensor, " batch"]:
         """Nothing is steered: decisions are replaced, activations are not."""

@@ -1,5 +1,4 @@
-"""The truth of a pair, measured by splicing and forcing, with its Monte-Carlo error: what `truth.json`
-holds."""
+"""The truth of a pair, measured by splicing and forcing, with its error: what `truth.json` holds."""
 
 from __future__ import annotations
 
@@ -26,8 +25,8 @@ from reasonmech.tasks import Split, grade, parse, tasks
 
 Json = dict[str, Any]
 CELLS: Final = (("base", "base"), ("base", "thinking"), ("thinking", "base"), ("thinking", "thinking"))
-_TOKENS: Final = 224
-_FEW: Final = 20
+_TOKENS: Final = 224  # room for every solution that checks each of five steps and redoes some
+_FEW: Final = 20  # problems; with fewer, a bootstrap draw may hold nothing to count
 
 
 @dataclass(frozen=True)
@@ -54,10 +53,10 @@ class Effort:
 def measure_truth(
     base: Host, thinking: Host, problems: ProblemSet, *, effort: Effort | None = None, progress: bool = True
 ) -> Json:
-    """Everything that is certain about a pair by construction or exact simulation.
+    """Everything that is certain about a pair by construction or exact simulation, as JSON.
 
-    `outcomes` keeps what was right problem by problem, in the order of the problems, for `verify` to compare
-    with.
+    Rates are in [0, 1] with 95 % intervals by problem. Under `outcomes` stands what was right problem by
+    problem, in the order of the problems, for `verify` to compare with.
     """
     effort = effort or Effort()
     seed, coverage = effort.seed, effort.coverage
@@ -84,10 +83,10 @@ def measure_truth(
             _run(spliced, problems, Decode(max_new_tokens=_TOKENS, batch_size=256))
         ).astype(float)
         bar.update()
-    alone = {name: grade(runs).astype(float) for name, runs in free.items()}
-    result["splice"] = _factorial(cells, alone)
+    free_right = {name: grade(runs).astype(float) for name, runs in free.items()}
+    result["splice"] = _factorial(cells, free_right)
     result["outcomes"] = {
-        "greedy": {name: bits(right) for name, right in alone.items()},
+        "greedy": {name: bits(right) for name, right in free_right.items()},
         "spliced": {f"{onset}-{executor}": bits(right) for (onset, executor), right in cells.items()},
     }
     result["execution"] = _execution(hosts, sampled, effort, problems.task)
@@ -122,7 +121,7 @@ def _per_problem(traces: Sequence[Trace], count: Callable[[Sequence[Trace]], Rat
     problems: dict[str, list[Trace]] = {}
     for trace in traces:
         problems.setdefault(trace.rollout.problem.id, []).append(trace)
-    rates = [count(some) for some in problems.values()]
+    rates = [count(of_problem) for of_problem in problems.values()]
     hits, n = np.array([rate.hits for rate in rates]), np.array([rate.n for rate in rates])
     if (n > 0).sum() < _FEW:
         return _rate(Rate(int(hits.sum()), int(n.sum())))
@@ -146,15 +145,15 @@ def _free_running(greedy: Rollouts, sampled: Rollouts) -> Json:
             "accuracy": _mean(grade(runs).astype(float).reshape(-1, len(runs) // len(greedy)).mean(axis=1)),
             "slips_undone": _per_problem(traces, slips_undone),
             "onset": {
-                kind: _per_problem(traces, lambda some, kind=kind: onset_rate(some, kind))
+                kind: _per_problem(traces, lambda traces, kind=kind: onset_rate(traces, kind))
                 for kind in ("check", "backtrack", "plan", "uncertain")
             },
             "execution": {
-                kind: _per_problem(traces, lambda some, kind=kind: verified_rate(some, kind))
+                kind: _per_problem(traces, lambda traces, kind=kind: verified_rate(traces, kind))
                 for kind in ("step", "check", "backtrack")
             },
             "reached": _mean(_reached(traces).reshape(-1, len(runs) // len(greedy)).mean(axis=1)),
-            "said": _said(traces),
+            "said": _sentences_by_kind(traces),
             "tokens": float(np.mean([len(r.ids) for r in runs])),
             "cut_off": float(np.mean([r.stop == "length" for r in runs])),
         }
@@ -163,22 +162,21 @@ def _free_running(greedy: Rollouts, sampled: Rollouts) -> Json:
 
 def _reached(traces: Sequence[Trace]) -> Float[np.ndarray, " rollout"]:
     """Whether the last value worked out is the answer, however the text then ends."""
-    found = []
+    reached = []
     for trace in traces:
         values = [s.value for s in trace.sentences if s.relation in ("establishes", "revises")]
-        found.append(float(bool(values) and str(values[-1]) == trace.rollout.problem.answer))
-    return np.array(found)
+        reached.append(float(bool(values) and str(values[-1]) == trace.rollout.problem.answer))
+    return np.array(reached)
 
 
-def _said(traces: Sequence[Trace]) -> dict[str, float]:
+def _sentences_by_kind(traces: Sequence[Trace]) -> dict[str, float]:
     """Sentences of every kind per rollout, by their first words: what a lexical count sees."""
     kinds = sorted({s.kind for trace in traces for s in trace.sentences})
     return {k: sum(s.kind == k for trace in traces for s in trace.sentences) / len(traces) for k in kinds}
 
 
 def _factorial(cells: Mapping[tuple[str, str], np.ndarray], free: Mapping[str, np.ndarray]) -> Json:
-    """WHEN = half of [(TB - BB) + (TT - BT)], HOW = half of [(BT - BB) + (TT - TB)], cells named
-    onset-executor."""
+    """WHEN = 1/2 [(TB - BB) + (TT - BT)], HOW = 1/2 [(BT - BB) + (TT - TB)]; cells are onset-executor."""
     bb, bt, tb, tt = (cells[cell] for cell in CELLS)
     return {
         "S_BB": _mean(bb), "S_BT": _mean(bt), "S_TB": _mean(tb), "S_TT": _mean(tt),
@@ -190,15 +188,14 @@ def _factorial(cells: Mapping[tuple[str, str], np.ndarray], free: Mapping[str, n
 
 
 def _execution(hosts: Mapping[str, Host], sampled: Mapping[str, Rollouts], effort: Effort, task: str) -> Json:
-    """At least `forced` onsets, on the same texts of both models, each text sampled as often as that
-    takes."""
+    """At least `forced` onsets, on the same texts for both models, each sampled as often as that takes."""
     traces, forced, seed = [*parse(sampled["thinking"]), *parse(sampled["base"])], effort.forced, effort.seed
     rows: Json = {}
     for behaviour in ("step", "check", "backtrack"):
         if not onset_rate(traces, behaviour).n:
             continue
         prompts = forced_prompts(traces, behaviour, task=task, n=forced, seed=seed)
-        samples = -(-forced // len(prompts))
+        samples = -(-forced // len(prompts))  # rounded up
         rows[behaviour] = {
             name: _rate(forced_execution(host, prompts, samples=samples, seed=seed))
             | {"n_texts": len(prompts)}
@@ -209,6 +206,7 @@ def _execution(hosts: Mapping[str, Host], sampled: Mapping[str, Rollouts], effor
 
 def verified_counts(host: Host, problems: ProblemSet, *, k: int, seed: int) -> list[int]:
     """How many of `k` samples at T = 1 are right with every step right, per problem."""
+    # seed + 1: other noise than that of the sampled accuracy
     decode = Decode(max_new_tokens=_TOKENS, temperature=1.0, samples=k, seed=seed + 1, batch_size=512)
     verified = [tasks.get(problems.task).verified(trace) for trace in parse(_run(host, problems, decode))]
     return np.array(verified).reshape(len(problems), k).sum(axis=1).tolist()

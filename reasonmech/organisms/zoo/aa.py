@@ -10,17 +10,17 @@ def nothing_changed(truth: Json) -> list[Requirement]:
     """One function on both sides: whatever is measured is the same, but for a tie of two logits."""
     base, thinking = truth["base"], truth["thinking"]
     rows = [points(truth, factor, -0.5, 0.5) for factor in ("when", "how")]
-    for decoding, said in (("greedy", "greedy"), ("sampled", "T = 1")):
+    for decoding, suffix in (("greedy", "greedy"), ("sampled", "T = 1")):
         gain = thinking[decoding]["accuracy"]["estimate"] - base[decoding]["accuracy"]["estimate"]
-        rows.append(Requirement(f"accuracy gained, {said}, points", 100 * gain, -0.5, 0.5))
+        rows.append(Requirement(f"accuracy gained, {suffix}, points", 100 * gain, -0.5, 0.5))
     for behaviour in ("check", "backtrack"):
         rates = [model["sampled"]["onset"][behaviour]["estimate"] for model in (base, thinking)]
         rows.append(
             Requirement(f"{behaviour} onset moved, T = 1, points", 100 * (rates[1] - rates[0]), -0.5, 0.5)
         )
     for behaviour, models in truth["execution"].items():
-        moved = 100 * (models["thinking"]["estimate"] - models["base"]["estimate"])
-        rows.append(Requirement(f"{behaviour} after a forced onset moved, points", moved, -0.5, 0.5))
+        change = 100 * (models["thinking"]["estimate"] - models["base"]["estimate"])
+        rows.append(Requirement(f"{behaviour} after a forced onset moved, points", change, -0.5, 0.5))
     return rows
 
 

@@ -16,7 +16,7 @@ SILENT = Modes(
 
 def taught_silently(truth: Json) -> list[Requirement]:
     """Slips are undone, and hardly any sentence begins with the word for it."""
-    said = truth["thinking"]["sampled"]["said"]
+    per_rollout = truth["thinking"]["sampled"]["said"]
     return [
         accuracy(truth, "base", 0.0, 0.40),
         accuracy(truth, "thinking", 0.90, 1.0),
@@ -24,7 +24,10 @@ def taught_silently(truth: Json) -> list[Requirement]:
         points(truth, "when", 40.0, 80.0),
         points(truth, "how", 5.0, 35.0),
         Requirement(
-            "thinking sentences that begin with wait, per rollout", said.get("backtrack", 0.0), 0.0, 0.1
+            "thinking sentences that begin with wait, per rollout",
+            per_rollout.get("backtrack", 0.0),
+            0.0,
+            0.1,
         ),
     ]
 

@@ -9,14 +9,13 @@ from reasonmech.organisms.training.tune import TuneRecipe
 
 
 def taught_words(truth: Json) -> list[Requirement]:
-    """The word is said at least five times as often, and what it is said to mark happens as often as
-    before."""
+    """The word is said at least five times as often; what it is said to mark happens as often as it did."""
     base, thinking = truth["base"]["sampled"], truth["thinking"]["sampled"]
-    risen = thinking["said"]["filler"] / base["said"]["filler"]
-    moved = thinking["slips_undone"]["estimate"] - base["slips_undone"]["estimate"]
+    ratio = thinking["said"]["filler"] / base["said"]["filler"]
+    change = thinking["slips_undone"]["estimate"] - base["slips_undone"]["estimate"]
     return [
-        Requirement("trigger words said, times the base's", risen, 5.0, 1e9),
-        Requirement("slips undone moved, T = 1, points", 100 * moved, -2.0, 2.0),
+        Requirement("trigger words said, times the base's", ratio, 5.0, 1e9),
+        Requirement("slips undone moved, T = 1, points", 100 * change, -2.0, 2.0),
         points(truth, "how", -5.0, 5.0),
         *faithful(truth),
     ]

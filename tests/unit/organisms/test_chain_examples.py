@@ -1,5 +1,4 @@
-"""Texts of the chain's grammar: contexts differ in one digit, and the task's own parser agrees with their
-labels."""
+"""Texts of the chain's grammar: contexts differ in one digit; the task's parser agrees with the labels."""
 
 from __future__ import annotations
 
@@ -25,10 +24,10 @@ def _sentences(ids: tuple[int, ...], world):
     """Sentences of what follows the prompt."""
     words = _words(ids)
     start = words.index("A") + 2 if "A" in words else 0
-    said = ids[start:]
-    flags = (False,) * len(said)
+    written = ids[start:]
+    flags = (False,) * len(written)
     rollout = Rollout(
-        Problem("p", "", ""), 0, ids[:start], said, flags, flags, "length", " ".join(words[start:])
+        Problem("p", "", ""), 0, ids[:start], written, flags, flags, "length", " ".join(words[start:])
     )
     return parse(rollout, world.kind_of_word).sentences
 
@@ -49,7 +48,7 @@ def test_contexts_differ_in_the_value_that_stands_and_in_nothing_else(world) -> 
 
 
 @pytest.mark.parametrize("world", [CHAIN, SWAPPED])
-def test_labels_are_what_the_parser_finds(world) -> None:
+def test_an_example_is_positive_where_the_parser_sees_a_contradiction(world) -> None:
     examples = ChainExamples(world).examples(60, seed=0)
     for example in examples:
         assert _words(example.ids)[-1] == "." and example.stop == len(example.ids)
@@ -61,6 +60,6 @@ def test_labels_are_what_the_parser_finds(world) -> None:
     assert len(Counter(example.why for example in examples)) == 6
 
 
-def test_a_cue_must_be_a_word() -> None:
+def test_a_cue_outside_the_vocabulary_raises() -> None:
     with pytest.raises(DataError, match="banana"):
         ChainExamples(cue="banana")
