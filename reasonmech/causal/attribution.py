@@ -19,8 +19,8 @@ from reasonmech.causal.positions import Positions
 from reasonmech.coders.coder import SparseCoder
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.host import Host
-from reasonmech.runtime.forward import Source
 from reasonmech.runtime.gradients import Gradients, Streams, gradients, read_streams
+from reasonmech.runtime.pass_rows import TextLike
 from reasonmech.runtime.readout import Readout
 from reasonmech.site import Site
 
@@ -111,8 +111,8 @@ class Attribution:
 
 def attribute(
     host: Host,
-    clean: Sequence[Source],
-    corrupt: Sequence[Source],
+    clean: Sequence[TextLike],
+    corrupt: Sequence[TextLike],
     coders: SparseCoder | Sequence[SparseCoder],
     *,
     metric: Readout,

@@ -13,12 +13,13 @@ from reasonmech.errors import NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.runtime.memory import halving
-from reasonmech.runtime.passes import Text, run_passes
+from reasonmech.runtime.pass_rows import PassRow
+from reasonmech.runtime.passes import run_passes
 from reasonmech.runtime.readout import Question, Readout, questions, read
 
 
 def clean_values(
-    host: Host, texts: Sequence[Text], numbers: Sequence[int], metric: Readout, *, batch_rows: int
+    host: Host, texts: Sequence[PassRow], numbers: Sequence[int], metric: Readout, *, batch_rows: int
 ) -> Float[Tensor, " text"]:
     """The metric after some texts of a run, nothing edited.
 
@@ -72,14 +73,14 @@ def tails_of(
     """
     rows = [(i, row) for i, question in enumerate(asked) for row in range(question.n_rows)]
     tails: list[dict[int, Tensor]] = [{} for _ in asked]
-    keep = max(question.tail(row) for question in asked for row in range(question.n_rows))
+    last_logits = max(question.tail(row) for question in asked for row in range(question.n_rows))
     passes = run_passes(
         host,
         [asked[i].rows[row] for i, row in rows],
         hooks=hooks,
         numbers=numbers,
         batch_size=len(rows),
-        keep=keep,
+        last_logits=last_logits,
     )
     with torch.no_grad(), closing(passes) as done:
         for number, logits in done:

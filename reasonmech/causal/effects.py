@@ -30,9 +30,8 @@ from reasonmech.interventions.verbs import patch
 from reasonmech.paths import write_table
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.batched.cells import Cell, run_cells
-from reasonmech.runtime.forward import Source
 from reasonmech.runtime.memory import halving
-from reasonmech.runtime.passes import Text
+from reasonmech.runtime.pass_rows import PassRow, TextLike
 from reasonmech.runtime.readout import Question, Readout, questions, read
 from reasonmech.site import Site
 
@@ -95,8 +94,8 @@ class Effects:
 
 def effects(
     host: Host,
-    clean: Sequence[Source],
-    corrupt: Sequence[Source],
+    clean: Sequence[TextLike],
+    corrupt: Sequence[TextLike],
     axis: Axis,
     *,
     metric: Readout,
@@ -193,7 +192,7 @@ def _starts(asked: Sequence[Question]) -> list[int]:
     return [int(end) - question.n_rows for end, question in zip(ends, asked, strict=True)]
 
 
-def _held(host: Host, rows: Sequence[Text], sites: Sequence[Site]) -> list[Intervention]:
+def _held(host: Host, rows: Sequence[PassRow], sites: Sequence[Site]) -> list[Intervention]:
     """Patches that hold sites at what they are without an edit, row by row."""
     if not sites:
         return []

@@ -24,9 +24,8 @@ from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture
-from reasonmech.runtime.forward import Source, texts_of
 from reasonmech.runtime.memory import is_out_of_memory
-from reasonmech.runtime.passes import Text
+from reasonmech.runtime.pass_rows import PassRow, TextLike, pass_rows
 from reasonmech.runtime.readout import Readout
 from reasonmech.site import Site
 
@@ -47,19 +46,19 @@ class Exchange:
             round.
     """
 
-    clean: tuple[Text, ...]
-    corrupt: tuple[Text, ...]
+    clean: tuple[PassRow, ...]
+    corrupt: tuple[PassRow, ...]
     problems: tuple[str, ...]
     places: tuple[tuple[Place, ...], ...]
     direction: PatchDirection
 
     @property
-    def target(self) -> tuple[Text, ...]:
+    def target(self) -> tuple[PassRow, ...]:
         """The texts that are run."""
         return self.corrupt if self.direction == "denoise" else self.clean
 
     @property
-    def source(self) -> tuple[Text, ...]:
+    def source(self) -> tuple[PassRow, ...]:
         """The texts that activations are taken from."""
         return self.clean if self.direction == "denoise" else self.corrupt
 
@@ -76,7 +75,7 @@ class Exchange:
                 )
         return {name: dict(sorted(own.items())) for name, own in found.items()}
 
-    def over(self, rows: Sequence[Text], pairs: Sequence[int]) -> Exchange:
+    def over(self, rows: Sequence[PassRow], pairs: Sequence[int]) -> Exchange:
         """The same exchange with other rows to run, each of them a text of its pair, or that text and
         more."""
         source = tuple(self.source[pair] for pair in pairs)
@@ -156,8 +155,8 @@ class Exchange:
 
 def exchange(
     host: Host,
-    clean: Sequence[Source],
-    corrupt: Sequence[Source],
+    clean: Sequence[TextLike],
+    corrupt: Sequence[TextLike],
     *,
     positions: Positions,
     direction: PatchDirection,
@@ -170,7 +169,7 @@ def exchange(
     """
     if direction not in get_args(PatchDirection):
         raise UnknownNameError("direction", str(direction), get_args(PatchDirection))
-    first, second = tuple(texts_of(host, clean, {})), tuple(texts_of(host, corrupt, {}))
+    first, second = tuple(pass_rows(host, clean)), tuple(pass_rows(host, corrupt))
     places = tuple(align(first, second, positions))
     for pair, (a, b) in enumerate(zip(first, second, strict=True)):
         if a.ids == b.ids:
@@ -183,7 +182,7 @@ def exchange(
     return Exchange(first, second, tuple(problems), places, direction)
 
 
-def as_rollout(text: Text) -> Rollout:
+def as_rollout(text: PassRow) -> Rollout:
     """A row of a run as a rollout, for what reads rollouts."""
     prompt, ids = text.ids[: text.prompt_length], text.ids[text.prompt_length :]
     nobody = (False,) * len(ids)

@@ -26,8 +26,8 @@ from reasonmech.interventions.edits import Patch
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.paths import write_table
 from reasonmech.runtime.batched.cells import Cell, run_cells
-from reasonmech.runtime.forward import Source
 from reasonmech.runtime.gradients import read_streams
+from reasonmech.runtime.pass_rows import TextLike
 from reasonmech.runtime.readout import Readout
 from reasonmech.site import Site
 
@@ -92,8 +92,8 @@ class _Point(NamedTuple):
 
 def faithfulness(
     host: Host,
-    clean: Sequence[Source],
-    corrupt: Sequence[Source],
+    clean: Sequence[TextLike],
+    corrupt: Sequence[TextLike],
     coder: SparseCoder,
     groups: Groups,
     *,

@@ -19,7 +19,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Whole
 from reasonmech.paths import write_table
 from reasonmech.runtime.batched.cells import Cell, run_cells
-from reasonmech.runtime.forward import Source
+from reasonmech.runtime.pass_rows import TextLike
 from reasonmech.runtime.readout import Readout
 from reasonmech.site import Site
 
@@ -94,8 +94,8 @@ class PatchGrid:
 
 def patch_grid(
     host: Host,
-    clean: Sequence[Source],
-    corrupt: Sequence[Source],
+    clean: Sequence[TextLike],
+    corrupt: Sequence[TextLike],
     *,
     sites: Sequence[Site | str],
     metric: Readout,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 from reasonmech.errors import DataError
-from reasonmech.runtime.passes import Text
+from reasonmech.runtime.pass_rows import PassRow
 
 PerText: TypeAlias = Sequence[int | tuple[int, int]]
 Positions: TypeAlias = Sequence[int] | Mapping[str, PerText] | None
@@ -25,7 +25,9 @@ class Place(NamedTuple):
     corrupt: int
 
 
-def align(clean: Sequence[Text], corrupt: Sequence[Text], positions: Positions) -> list[tuple[Place, ...]]:
+def align(
+    clean: Sequence[PassRow], corrupt: Sequence[PassRow], positions: Positions
+) -> list[tuple[Place, ...]]:
     """For every pair of texts the tokens that are compared.
 
     Args:
@@ -56,7 +58,7 @@ def align(clean: Sequence[Text], corrupt: Sequence[Text], positions: Positions) 
     ]
 
 
-def _every(clean: Text, corrupt: Text) -> tuple[Place, ...]:
+def _every(clean: PassRow, corrupt: PassRow) -> tuple[Place, ...]:
     if len(clean.ids) != len(corrupt.ids):
         raise DataError(
             f"{clean.name} has {len(clean.ids)} clean and {len(corrupt.ids)} corrupt tokens:"
@@ -87,7 +89,7 @@ def _named(positions: Sequence[int] | Mapping[str, PerText], n: int) -> dict[str
     }
 
 
-def _inside(text: Text, position: int) -> int:
+def _inside(text: PassRow, position: int) -> int:
     n = len(text.ids)
     if not -n <= position < n:
         raise DataError(

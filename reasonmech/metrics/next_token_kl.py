@@ -15,7 +15,7 @@ from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json, tensor_json
 from reasonmech.metrics.base import check_host, check_number, entries_read, metrics, no_runs
-from reasonmech.runtime.forward import Source, texts_of
+from reasonmech.runtime.pass_rows import TextLike, pass_rows
 from reasonmech.runtime.passes import run_passes
 from reasonmech.runtime.readout import Reading, Run
 
@@ -63,7 +63,7 @@ class NextTokenKL:
 
 
 @metrics.register("next_token_kl")
-def next_token_kl(host: Host, texts: Sequence[Source], *, batch_size: int = 64) -> NextTokenKL:
+def next_token_kl(host: Host, texts: Sequence[TextLike], *, batch_size: int = 64) -> NextTokenKL:
     """KL(reference || run) of the next token after a text, in nats; the reference is a clean run of `texts`.
 
     The metric of ACDC (Conmy et al. 2023, arXiv 2304.14997), here at the last token only. A receipt prints
@@ -83,7 +83,7 @@ def next_token_kl(host: Host, texts: Sequence[Source], *, batch_size: int = 64) 
         raise DataError(
             "next_token_kl without a reference text: it would read nothing", do="give at least one"
         )
-    rows = texts_of(host, texts, {})
+    rows = pass_rows(host, texts)
     last_logits: dict[int, Tensor] = {}
     with torch.no_grad(), closing(run_passes(host, rows, batch_size=batch_size)) as passes:
         for row, logits in passes:

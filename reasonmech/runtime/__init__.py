@@ -11,6 +11,7 @@ from reasonmech.runtime.decoding.decoder import Decoder, DecoderState, RowInfo
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.forward import ForwardResult, forward
+from reasonmech.runtime.pass_rows import LabelledTexts
 from reasonmech.runtime.receipt.receipt import Receipt
 from reasonmech.runtime.replacements import mean_of, resampled
 
@@ -29,6 +30,7 @@ __all__ = [
     "generate",
     "HostDecoder",
     "Keep",
+    "LabelledTexts",
     "mean_of",
     "Receipt",
     "resampled",

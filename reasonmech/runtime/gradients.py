@@ -15,7 +15,8 @@ from torch import Tensor
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.runtime.memory import halving
-from reasonmech.runtime.passes import Text, step_of
+from reasonmech.runtime.pass_rows import PassRow
+from reasonmech.runtime.passes import step_of
 from reasonmech.runtime.readout import Question, Readout, questions, read
 from reasonmech.site import Site
 
@@ -56,7 +57,7 @@ class _Part:
 
 def read_streams(
     host: Host,
-    texts: Sequence[Text],
+    texts: Sequence[PassRow],
     at: Sequence[Sequence[int]],
     sites: Sequence[Site],
     *,
@@ -94,7 +95,7 @@ def read_streams(
 
 def gradients(
     host: Host,
-    texts: Sequence[Text],
+    texts: Sequence[PassRow],
     at: Sequence[Sequence[int]],
     sites: Sequence[Site],
     readout: Readout,
@@ -256,7 +257,7 @@ def _columns(mask: Tensor, positions: Sequence[int]) -> Int[Tensor, " position"]
     return torch.tensor(positions, dtype=torch.long) + int((~mask).sum())
 
 
-def _by_length(texts: Sequence[Text]) -> list[int]:
+def _by_length(texts: Sequence[PassRow]) -> list[int]:
     return sorted(range(len(texts)), key=lambda row: len(texts[row].ids))
 
 

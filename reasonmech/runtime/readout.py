@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
-from reasonmech.runtime.passes import Text
+from reasonmech.runtime.pass_rows import PassRow
 
 Run: TypeAlias = tuple[int, ...]
 
@@ -69,7 +69,7 @@ class Question:
         number: of the text in the run.
     """
 
-    rows: tuple[Text, ...]
+    rows: tuple[PassRow, ...]
     runs: tuple[Run, ...]
     number: int
 
@@ -95,7 +95,7 @@ class Question:
         return len(self.rows[row].ids) - len(self.rows[0].ids) + 1
 
 
-def questions(host: Host, texts: Sequence[Text], readout: Readout) -> list[Question]:
+def questions(host: Host, texts: Sequence[PassRow], readout: Readout) -> list[Question]:
     """What has to be run to read a metric after every text.
 
     Raises:

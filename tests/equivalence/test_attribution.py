@@ -20,7 +20,7 @@ from reasonmech.interventions import Features, Whole, at, patch
 from reasonmech.metrics import answer_likelihood, logit_diff
 from reasonmech.runtime.forward import forward
 from reasonmech.runtime.gradients import gradients
-from reasonmech.runtime.passes import Text
+from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.site import Site
 from reasonmech.testing import ARCHITECTURES, tiny_coder, tiny_host
 
@@ -271,7 +271,7 @@ def test_only_the_compared_positions_are_attributed_and_patched() -> None:
 def test_the_gradient_of_every_kind_of_site_is_that_of_putting_its_stream_back(arch: str) -> None:
     host = tiny_host(arch)
     sites = [Site.parse(f"{kind}.{layer}") for layer in (1, 2) for kind in host.kinds]
-    texts = [Text(tuple(host.encode(text)), 1, text) for text in CORRUPT]
+    texts = [PassRow(tuple(host.encode(text)), 1, text) for text in CORRUPT]
     at_all = [range(len(text.ids)) for text in texts]
     found = gradients(host, texts, at_all, sites, logit_diff(host, good=GOOD, bad=BAD))
     for site in sites:

@@ -30,8 +30,9 @@ from reasonmech.interventions import (
 )
 from reasonmech.runtime.batched.cells import Cell, run_cells
 from reasonmech.runtime.batched.prefix import Prefix
-from reasonmech.runtime.forward import forward, texts_of
-from reasonmech.runtime.passes import Text, run_passes
+from reasonmech.runtime.forward import forward
+from reasonmech.runtime.pass_rows import PassRow, pass_rows
+from reasonmech.runtime.passes import run_passes
 from reasonmech.runtime.readout import Reading
 from reasonmech.testing import ARCHITECTURES, HEAD_GAIN, tiny_coder, tiny_host
 
@@ -63,7 +64,7 @@ def alone(
     first = forward(host, [ids], plan, receipt="none")
     logp = []
     for run in runs:
-        longer = Text((*ids, *run), len(ids), "text")
+        longer = PassRow((*ids, *run), len(ids), "text")
         with torch.no_grad():
             passes = dict(run_passes(host, [longer], hooks=Hooks(bind(plan, host)), numbers=[number]))
         lines = passes[0][len(ids) - 1 : -1].log_softmax(-1)
@@ -112,7 +113,7 @@ def test_packed_cells_are_forward_of_each_text_alone(arch: str, batch_rows: int)
     before = {name: tensor.clone() for name, tensor in host.model.state_dict().items()}
     made = plans(host)
     cells = [Cell(text, tuple(plan)) for plan in made for text in range(len(TEXTS))]
-    found = run_cells(host, texts_of(host, TEXTS, {}), cells, readout, batch_rows=batch_rows)
+    found = run_cells(host, pass_rows(host, TEXTS), cells, readout, batch_rows=batch_rows)
     clean = [alone(host, text, i, [], readout)[0] for i, text in enumerate(TEXTS)]
     changed = 0
     for number, cell in enumerate(cells):
@@ -129,7 +130,7 @@ def test_counts_are_those_of_the_text_when_nothing_is_appended() -> None:
     host, readout = tiny_host(), Says(runs=((7,),))
     gate = above(direction(0, "resid_post.0"), 0.0)
     plan = [steer(direction(5, "resid_post.1"), 7.0, where=prompt(1), when=gate)]
-    found = run_cells(host, texts_of(host, TEXTS, {}), [Cell(i, tuple(plan)) for i in range(4)], readout)
+    found = run_cells(host, pass_rows(host, TEXTS), [Cell(i, tuple(plan)) for i in range(4)], readout)
     expected = [alone(host, text, i, plan, readout)[1:] for i, text in enumerate(TEXTS)]
     assert list(zip(found.n_masked.tolist(), found.n_fired.tolist(), strict=True)) == expected
     assert 0 < int(found.n_fired.sum()) < int(found.n_masked.sum())
@@ -144,9 +145,9 @@ def test_a_cell_does_not_depend_on_its_batch(chosen: list[tuple[int, int]], batc
     host, readout = tiny_host(), Says()
     made = plans(host)
     cells = [Cell(text, tuple(made[plan])) for text, plan in chosen]
-    together = run_cells(host, texts_of(host, TEXTS, {}), cells, readout, batch_rows=batch_rows)
+    together = run_cells(host, pass_rows(host, TEXTS), cells, readout, batch_rows=batch_rows)
     for number, cell in enumerate(cells):
-        one = run_cells(host, texts_of(host, TEXTS, {}), [cell], readout)
+        one = run_cells(host, pass_rows(host, TEXTS), [cell], readout)
         assert float(one.value[0]) == pytest.approx(float(together.value[number]), abs=2e-5)
 
 
@@ -158,7 +159,7 @@ def test_blocks_below_and_columns_before_the_first_edit_do_not_run() -> None:
         for i, block in enumerate(host.layers)
     ]
     texts, cell = (
-        texts_of(host, TEXTS[2:3], {}),
+        pass_rows(host, TEXTS[2:3]),
         Cell(0, (steer(direction(0, "resid_post.1"), 4.0, where=at(4)),)),
     )
     run_cells(host, texts, [cell], Says(runs=((7,),)))
@@ -170,7 +171,7 @@ def test_blocks_below_and_columns_before_the_first_edit_do_not_run() -> None:
 def test_a_short_memory_halves_the_batch_says_so_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     host, readout = tiny_host(), Says(runs=((7,),))
     cells = [Cell(i % 4, (steer(direction(i, "resid_post.1"), 4.0),)) for i in range(12)]
-    texts = texts_of(host, TEXTS, {})
+    texts = pass_rows(host, TEXTS)
     expected = run_cells(host, texts, cells, readout)
     whole, sizes = Prefix.run, []
 
@@ -198,12 +199,12 @@ def test_one_cell_that_does_not_fit_is_an_error(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Prefix, "run", none)
     with pytest.raises(MemoryError, match="one cell alone"):
         run_cells(
-            host, texts_of(host, TEXTS, {}), [Cell(0, (steer(direction(0, "resid_post.1"), 1.0),))], Says()
+            host, pass_rows(host, TEXTS), [Cell(0, (steer(direction(0, "resid_post.1"), 1.0),))], Says()
         )
 
 
 def test_what_means_nothing_is_refused() -> None:
-    host, texts = tiny_host(), texts_of(tiny_host(), TEXTS, {})
+    host, texts = tiny_host(), pass_rows(tiny_host(), TEXTS)
     vector = steer(direction(0, "resid_post.1"), 4.0, where=everywhere())
     with pytest.raises(NeverFiredError, match=r"names no token of text 1"):
         run_cells(

@@ -26,7 +26,8 @@ from reasonmech.interventions import (
     tokens,
 )
 from reasonmech.runtime.forward import forward
-from reasonmech.runtime.passes import Text, run_passes
+from reasonmech.runtime.pass_rows import PassRow
+from reasonmech.runtime.passes import run_passes
 from reasonmech.step import Step
 from reasonmech.testing import ARCHITECTURES, HEAD_GAIN, tiny_coder, tiny_host
 from tests.hosts import post_norm_host
@@ -68,7 +69,7 @@ def test_a_padded_batch_is_hugging_face_with_the_same_mask_bit_for_bit(arch: str
         logits = host.model(
             ids, attention_mask=mask, position_ids=(mask.cumsum(-1) - 1).clamp_min(0), use_cache=False
         ).logits
-        rows = run_passes(host, [Text(tuple(e), len(e), "t") for e in encoded])
+        rows = run_passes(host, [PassRow(tuple(e), len(e), "t") for e in encoded])
         for at, (row, ours) in enumerate(rows):
             assert row == by_length[at] and torch.equal(ours, logits[at, 4 - len(encoded[row]) :])
 

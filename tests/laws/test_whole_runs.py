@@ -26,6 +26,7 @@ from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.forward import forward
+from reasonmech.runtime.pass_rows import LabelledTexts
 from reasonmech.runtime.passes import full_logits
 from reasonmech.step import Step
 from reasonmech.testing import tiny_host
@@ -183,7 +184,7 @@ def test_labels_are_given_in_forward_and_made_causally_in_generation() -> None:
     assert [r.steered for r in rollouts] == [r.steered for r in same]
     assert rollouts.receipt.kl == pytest.approx(same.receipt.kl, rel=1e-3)
     marks = [{i for i, token in enumerate(r.all_ids) if token % 2} for r in rollouts]
-    read = forward(HOST, list(rollouts), plan, labels={"odd": marks})
+    read = forward(HOST, LabelledTexts(list(rollouts), {"odd": marks}), plan)
     again = forward(HOST, list(rollouts), [steer(direction(1), 9.0, where=tokens(*range(1, 64, 2)))])
     assert all(torch.equal(a, b) for a, b in zip(read.logits, again.logits, strict=True))
     with pytest.raises(UnknownNameError, match="labellers="):

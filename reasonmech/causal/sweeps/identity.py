@@ -19,7 +19,7 @@ from reasonmech.causal.sweeps.values import Configuration
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json, fingerprint, tensor_json
-from reasonmech.runtime.passes import Text
+from reasonmech.runtime.pass_rows import PassRow
 
 Plan: TypeAlias = dict[str, Json]
 
@@ -95,7 +95,7 @@ def _no_content(value: object) -> DataError:
     )
 
 
-def text_hash(text: Text) -> str:
+def text_hash(text: PassRow) -> str:
     """SHA-256 of tokens, length of the prompt and labels: what a plan and a metric can see of a text."""
     labels = {name: sorted(positions) for name, positions in sorted(text.labels.items())}
     return hashlib.sha256(repr((text.ids, text.prompt_length, labels)).encode()).hexdigest()

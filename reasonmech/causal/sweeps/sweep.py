@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from io import BytesIO
@@ -23,8 +23,8 @@ from reasonmech.interventions.canonical import fingerprint
 from reasonmech.interventions.intervention import plan_fingerprint
 from reasonmech.interventions.where import Where
 from reasonmech.runtime.batched.cells import TEXT_ROWS, Cell, CellTable, run_cells
-from reasonmech.runtime.forward import Marks, Source, texts_of
-from reasonmech.runtime.passes import Text, check_positions, step_of
+from reasonmech.runtime.pass_rows import LabelledTexts, PassRow, TextLike, check_positions, pass_rows
+from reasonmech.runtime.passes import step_of
 from reasonmech.runtime.readout import Readout
 from reasonmech.step import Step
 
@@ -39,11 +39,10 @@ FEW: Final = 32  # batches of which no probe is worth it
 
 def sweep(
     host: Host,
-    texts: Sequence[Source],
+    texts: Sequence[TextLike] | LabelledTexts,
     configurations: Sequence[Configuration],
     *,
     metric: Readout,
-    labels: Mapping[str, Marks] | None = None,
     out: str | Path | None = None,
     batch_rows: int = 128,
     progress: bool = True,
@@ -55,10 +54,9 @@ def sweep(
     given differently changes nothing: cells are known by the hash of their content.
 
     Args:
-        texts: texts, token ids or rollouts; the metric is read after each.
+        texts: texts, token ids or rollouts; the metric is read after each. `LabelledTexts` as in `forward`.
         configurations: from `grid`, or made by hand.
         metric: anything that reads next-token logits, a frozen dataclass or an object with `to_json`.
-        labels: for `labelled(name)`, as in `forward`.
         out: directory; a killed sweep goes on where it stopped when it is called again, and a finished one is
             read. The numbers of a resumed sweep are those of an uninterrupted one, bit for bit. None: in
             memory.
@@ -72,22 +70,21 @@ def sweep(
         DataError: no text, no configuration, two of one name, or a metric whose content cannot be told.
         UnknownNameError, MismatchError, BindError: a plan does not fit the host.
     """
-    work = _Work(host, tuple(texts_of(host, texts, labels or {})), tuple(configurations), metric, batch_rows)
+    work = _Work(host, tuple(pass_rows(host, texts)), tuple(configurations), metric, batch_rows)
     return carry_out(work.job(), out=out, progress=progress)
 
 
 def estimate_sweep(
     host: Host,
-    texts: Sequence[Source],
+    texts: Sequence[TextLike] | LabelledTexts,
     configurations: Sequence[Configuration],
     *,
     metric: Readout,
-    labels: Mapping[str, Marks] | None = None,
     out: str | Path | None = None,
     batch_rows: int = 128,
 ) -> SweepEstimate:
     """What `sweep` with these arguments will take, measured on a few batches. Raises what `sweep` raises."""
-    work = _Work(host, tuple(texts_of(host, texts, labels or {})), tuple(configurations), metric, batch_rows)
+    work = _Work(host, tuple(pass_rows(host, texts)), tuple(configurations), metric, batch_rows)
     return estimate(work.job(), out=out)
 
 
@@ -97,7 +94,7 @@ class _Work:
     """A sweep over texts."""
 
     host: Host
-    texts: tuple[Text, ...]
+    texts: tuple[PassRow, ...]
     given: tuple[Configuration, ...]
     metric: Readout
     batch_rows: int
@@ -208,7 +205,7 @@ def _parquet_bytes(frame: pd.DataFrame) -> int:
     return len(file.getvalue())
 
 
-def _check_plans(host: Host, texts: Sequence[Text], configurations: Sequence[Configuration]) -> None:
+def _check_plans(host: Host, texts: Sequence[PassRow], configurations: Sequence[Configuration]) -> None:
     """Bind every plan, and look at every mask on every text, before an hour of work finds out."""
     seen: set[str] = set()
     steps = [
@@ -224,7 +221,7 @@ def _check_plans(host: Host, texts: Sequence[Text], configurations: Sequence[Con
                 _check_mask(intervention.where, one.name, texts, steps)
 
 
-def _check_mask(where: Where, name: str, texts: Sequence[Text], steps: Sequence[Step]) -> None:
+def _check_mask(where: Where, name: str, texts: Sequence[PassRow], steps: Sequence[Step]) -> None:
     named = [step.rows[~(where.mask(step) & step.mask).any(-1)].tolist() for step in steps]
     empty = [int(row) for rows in named for row in rows]
     if empty:

@@ -14,7 +14,8 @@ from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.interventions import Hooks, Intervention, bind
 from reasonmech.rollout import Rollout, Trace
-from reasonmech.runtime.passes import Text, run_passes
+from reasonmech.runtime.pass_rows import PassRow
+from reasonmech.runtime.passes import run_passes
 from reasonmech.runtime.receipt.receipt import ReceiptMode, check_receipt, make_receipt
 from reasonmech.runtime.receipt.tally import Tally
 from reasonmech.stats import Interval, mean_interval
@@ -132,13 +133,8 @@ def respond(
     return response
 
 
-def _texts(moments: Moments) -> list[Text]:
+def _texts(moments: Moments) -> list[PassRow]:
     return [
-        Text(
-            r.all_ids,
-            len(r.prompt_ids),
-            f"problem {r.problem.id!r}, sample {r.sample}",
-            {HERE: frozenset(found)},
-        )
-        for r, found in zip(moments.rollouts, moments.positions, strict=True)
+        PassRow.of(rollout, {HERE: frozenset(found)})
+        for rollout, found in zip(moments.rollouts, moments.positions, strict=True)
     ]

@@ -23,7 +23,7 @@ from reasonmech.locate.search import make_table
 from reasonmech.locate.table import FeatureTable
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.gradients import gradients
-from reasonmech.runtime.passes import Text
+from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.readout import Readout
 from reasonmech.stats import Interval, ratio_interval
 
@@ -178,7 +178,7 @@ def _slopes(coder: SparseCoder, labels: Labels, onset: Onset) -> Tensor:
     for rollout, position in zip(labels.rollout, labels.position, strict=True):
         whole = onset.rollouts[rollout]
         name = f"{whole.problem.id} up to position {position}"
-        texts.append(Text(whole.all_ids[: position + 1], len(whole.prompt_ids), name))
+        texts.append(PassRow(whole.all_ids[: position + 1], len(whole.prompt_ids), name))
     at = [(int(position),) for position in labels.position]
     found = gradients(onset.host, texts, at, [coder.site], onset.metric, batch_rows=onset.batch_rows)
     return found.gradient[coder.site].float()

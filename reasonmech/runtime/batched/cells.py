@@ -21,7 +21,7 @@ from reasonmech.runtime.batched.jobs import Job, Masks, batches, below_of, jobs_
 from reasonmech.runtime.batched.packing import Packed, pack
 from reasonmech.runtime.batched.prefix import Prefix
 from reasonmech.runtime.memory import halving, split
-from reasonmech.runtime.passes import Text, check_positions
+from reasonmech.runtime.pass_rows import PassRow, check_positions
 from reasonmech.runtime.readout import Question, Readout, questions, read
 
 TEXT_ROWS: Final = 64  # texts whose clean keys and values are held at once
@@ -57,7 +57,7 @@ class CellTable(NamedTuple):
 
 def run_cells(
     host: Host,
-    texts: Sequence[Text],
+    texts: Sequence[PassRow],
     cells: Sequence[Cell],
     readout: Readout,
     *,

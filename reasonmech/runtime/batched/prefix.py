@@ -14,7 +14,8 @@ from transformers.cache_utils import DynamicLayer
 
 from reasonmech.hosts.hookpoint import read_hidden
 from reasonmech.hosts.host import Host
-from reasonmech.runtime.passes import Text, step_of
+from reasonmech.runtime.pass_rows import PassRow
+from reasonmech.runtime.passes import step_of
 from reasonmech.site import Site
 from reasonmech.step import Step
 
@@ -38,7 +39,7 @@ class Prefix:
     def __init__(
         self,
         host: Host,
-        texts: Sequence[Text],
+        texts: Sequence[PassRow],
         numbers: Sequence[int],
         layers: Sequence[int],
         *,

@@ -24,7 +24,7 @@ from reasonmech.runtime.decoding.host_decoder import NO_LABELLERS, HostDecoder
 from reasonmech.runtime.decoding.labelling import check_labellers
 from reasonmech.runtime.decoding.noise import row_key
 from reasonmech.runtime.memory import halving, undone_on_failure
-from reasonmech.runtime.passes import Text
+from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.receipt.receipt import ReceiptMode, check_receipt, label_text, make_receipt
 from reasonmech.runtime.receipt.tally import Tally
 from reasonmech.step import CausalLabeller
@@ -82,7 +82,7 @@ def generate(
     runner = HostDecoder(decoder, bound, labellers=labellers, tally=tally)
     written = _write_all(runner, tasks, decode=decode, progress=progress, tally=tally)
     wanted = runner.wanted_labellers()
-    texts = [label_text(text_of(rollout), wanted) for rollout in written] if receipt != "none" else []
+    texts = [label_text(PassRow.of(rollout), wanted) for rollout in written] if receipt != "none" else []
     again = (
         HostDecoder(decoder, bound, labellers=labellers) if bound.reads_partner or bound.reconsiders else None
     )
@@ -90,12 +90,6 @@ def generate(
     rollouts = Rollouts(written, task=tasks.task, receipt=made)
     check_receipt(bound, made, result=rollouts)
     return rollouts
-
-
-def text_of(rollout: Rollout) -> Text:
-    """A rollout as one row of a replay."""
-    name = f"problem {rollout.problem.id!r}, sample {rollout.sample}"
-    return Text(rollout.all_ids, len(rollout.prompt_ids), name)
 
 
 def _refuse_plan(plan: Sequence[Intervention], partner: Host | None) -> None:

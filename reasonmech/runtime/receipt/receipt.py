@@ -18,7 +18,8 @@ from reasonmech.interventions.fwd_hooks import check_masked
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.verbs import steer
 from reasonmech.runtime.decoding.decoder import Decoder
-from reasonmech.runtime.passes import RowLogits, Text, full_logits, run_passes
+from reasonmech.runtime.pass_rows import PassRow
+from reasonmech.runtime.passes import RowLogits, full_logits, run_passes
 from reasonmech.runtime.receipt.replay import replay
 from reasonmech.runtime.receipt.tally import Tally
 from reasonmech.site import Site
@@ -86,7 +87,7 @@ class Receipt:
 def make_receipt(
     bound: Bound,
     tally: Tally,
-    texts: Sequence[Text],
+    texts: Sequence[PassRow],
     *,
     mode: ReceiptMode,
     batch_size: int = 64,
@@ -135,7 +136,7 @@ def check_receipt(bound: Bound, receipt: Receipt, *, result: object) -> None:
 
 def replay_kl(
     bound: Bound,
-    texts: Sequence[Text],
+    texts: Sequence[PassRow],
     rows: Sequence[int],
     *,
     batch_size: int,
@@ -165,7 +166,12 @@ def replay_kl(
 
 
 def _edited(
-    bound: Bound, texts: Sequence[Text], numbers: Sequence[int], *, batch_size: int, decoder: Decoder | None
+    bound: Bound,
+    texts: Sequence[PassRow],
+    numbers: Sequence[int],
+    *,
+    batch_size: int,
+    decoder: Decoder | None,
 ) -> Iterator[RowLogits]:
     """Edited logits of the positions that chose the answers' tokens."""
     if decoder is not None:
@@ -177,7 +183,7 @@ def _edited(
         yield RowLogits(row, logits[_choosing(texts[row])])
 
 
-def _choosing(text: Text) -> slice:
+def _choosing(text: PassRow) -> slice:
     """Positions whose logits chose the answer's tokens."""
     return (
         slice(None)
@@ -202,13 +208,13 @@ def noop_parity(host: Host) -> float:
     return _parity[host]
 
 
-def label_text(text: Text, labellers: Mapping[str, CausalLabeller]) -> Text:
+def label_text(text: PassRow, labellers: Mapping[str, CausalLabeller]) -> PassRow:
     """The same text with the positions that causal labellers mark in it."""
     labels = {
         name: frozenset(i for i, mark in enumerate(labeller(text.ids, text.prompt_length)) if mark)
         for name, labeller in labellers.items()
     }
-    return Text(text.ids, text.prompt_length, text.name, labels)
+    return PassRow(text.ids, text.prompt_length, text.name, labels)
 
 
 def _spread(n_rows: int) -> list[int]:

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from reasonmech.problem import Problem
 from reasonmech.runtime.decoding.decoder import Decoder, RowInfo
-from reasonmech.runtime.passes import Text
+from reasonmech.runtime.pass_rows import PassRow
 
 
 def replay(
-    decoder: Decoder, texts: Sequence[Text], numbers: Sequence[int]
+    decoder: Decoder, texts: Sequence[PassRow], numbers: Sequence[int]
 ) -> list[Float[Tensor, "chosen vocab"]]:
     """Logits that chose each token of every text's answer, as the decoder gives them for the same tokens.
 

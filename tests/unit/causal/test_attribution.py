@@ -18,7 +18,7 @@ from reasonmech.metrics import logit_diff, next_token_kl
 from reasonmech.runtime import gradients as gradients_module
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.gradients import gradients, read_streams
-from reasonmech.runtime.passes import Text
+from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.readout import Reading, Run
 from reasonmech.testing import tiny_coder, tiny_host
 
@@ -85,7 +85,7 @@ def test_tables_add_up_and_name_what_differs() -> None:
 
 def test_features_and_error_sum_to_gradient_times_difference() -> None:
     found = attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
-    texts = [Text(tuple(HOST.encode(text)), 1, text) for text in CORRUPT]
+    texts = [PassRow(tuple(HOST.encode(text)), 1, text) for text in CORRUPT]
     at = [range(len(text.ids)) for text in texts]
     slope = gradients(HOST, texts, at, [coder.site for coder in CODERS], METRIC).gradient
     for coder in CODERS:
@@ -96,7 +96,7 @@ def test_features_and_error_sum_to_gradient_times_difference() -> None:
 
 def test_the_error_node_is_what_the_coder_leaves_out() -> None:
     (coder, _), found = CODERS, attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
-    texts = [Text(tuple(HOST.encode(text)), 1, text) for text in CORRUPT]
+    texts = [PassRow(tuple(HOST.encode(text)), 1, text) for text in CORRUPT]
     slope = gradients(HOST, texts, [range(len(text.ids)) for text in texts], [coder.site], METRIC).gradient[
         coder.site
     ]
@@ -216,7 +216,7 @@ def test_the_host_is_itself_afterwards_and_after_an_exception() -> None:
 
 
 def test_streams_are_read_where_they_are_asked_for_whatever_the_batch() -> None:
-    texts = [Text(tuple(HOST.encode(text)), 1, text) for text in CLEAN]
+    texts = [PassRow(tuple(HOST.encode(text)), 1, text) for text in CLEAN]
     at, sites = [(1, 0), (2,), (0,), (3, 1)], [coder.site for coder in CODERS]
     alone, together = (read_streams(HOST, texts, at, sites, batch_rows=rows) for rows in (1, 64))
     for site in sites:

@@ -9,7 +9,7 @@ from reasonmech.errors import DataError, MismatchError, UnknownNameError
 from reasonmech.hosts import Host, architectures
 from reasonmech.runtime import capture, forward
 from reasonmech.runtime.gradients import read_streams
-from reasonmech.runtime.passes import Text
+from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.site import Site
 from reasonmech.testing import ARCHITECTURES, tiny_host, tiny_tokenizer
 
@@ -163,6 +163,6 @@ def test_a_text_beyond_the_last_position_is_refused(arch: str) -> None:
         capture(host, [fits, long], ["resid_post.0"], progress=False)
     with pytest.raises(DataError, match=r"(?s)257 tokens.*at most 256"):
         forward(host, [long])
-    text = Text(tuple(host.encode(long)), 1, "long")
+    text = PassRow(tuple(host.encode(long)), 1, "long")
     with pytest.raises(DataError, match=r"(?s)long has 257 tokens.*at most 256"):
         read_streams(host, [text], [(0,)], [Site("resid_post", 0)])

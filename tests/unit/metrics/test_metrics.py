@@ -18,7 +18,8 @@ from reasonmech.metrics import (
     next_token_kl,
     onset_log_odds,
 )
-from reasonmech.runtime.forward import forward, texts_of
+from reasonmech.runtime.forward import forward
+from reasonmech.runtime.pass_rows import pass_rows
 from reasonmech.runtime.readout import Readout, questions, read
 from reasonmech.testing import tiny_host
 
@@ -32,7 +33,7 @@ CLOSE = {"atol": 1e-4, "rtol": 1e-5}  # logits of a head scaled by 30: 1e-5 of t
 
 def measured(metric: Readout, host=HOST, texts=TEXTS) -> torch.Tensor:
     """The metric through the engine's own reader, every row run alone."""
-    asked = questions(host, texts_of(host, texts, {}), metric)
+    asked = questions(host, pass_rows(host, texts), metric)
     tails = [
         [forward(host, [row.ids]).logits[0][-question.tail(i) :] for i, row in enumerate(question.rows)]
         for question in asked
@@ -93,7 +94,7 @@ def test_onset_log_odds_of_a_certain_model_are_finite_and_so_is_their_gradient()
         logits = next_logits(HOST, text).double()
         likely = int(logits.argmax())
         metric = onset_log_odds(HOST, [(likely,), *extra])
-        asked = questions(HOST, texts_of(HOST, [text], {}), metric)
+        asked = questions(HOST, pass_rows(HOST, [text]), metric)
         tails = [
             [
                 forward(HOST, [row.ids]).logits[0][-q.tail(i) :].requires_grad_()
@@ -142,7 +143,7 @@ def test_a_metric_finds_its_own_entry_by_the_number_of_the_text() -> None:
     metric = answer_likelihood(
         HOST, ["w7", "w1", "w2"], distractors=[["w3"], ["w4", "w5"], ["w6"]], against="mean"
     )
-    texts = texts_of(HOST, TEXTS, {})
+    texts = pass_rows(HOST, TEXTS)
     asked = questions(HOST, texts, metric)
     tails = [[forward(HOST, [text.ids]).logits[0][-1:]] for text in texts]
     whole = read(metric, asked, tails)
@@ -192,7 +193,7 @@ def test_a_single_onset_can_be_insisted_on_and_unknown_choices_list_the_known() 
 
 
 def test_a_metric_made_for_other_texts_is_refused_by_the_run() -> None:
-    texts = texts_of(HOST, TEXTS, {})
+    texts = pass_rows(HOST, TEXTS)
     for metric in (
         logit_diff(HOST, good=["w1", "w2"], bad="w3"),
         answer_likelihood(HOST, ["w1", "w2"]),

@@ -12,8 +12,9 @@ from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.batched.cells import Cell, run_cells
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
-from reasonmech.runtime.forward import forward, texts_of
+from reasonmech.runtime.forward import forward
 from reasonmech.runtime.memory import halving, is_out_of_memory
+from reasonmech.runtime.pass_rows import pass_rows
 from reasonmech.runtime.readout import Reading
 from reasonmech.testing import tiny_host
 
@@ -90,9 +91,9 @@ def test_the_clean_pass_of_cells_goes_on_in_halves() -> None:
     host = tiny_host()
     vector = Direction.along(torch.ones(host.d_model), "resid_post.0")
     cells = [Cell(i, (steer(vector, 3.0, where=at(2)),)) for i in range(9)]
-    whole = run_cells(host, texts_of(host, TEXTS, {}), cells, Says())
+    whole = run_cells(host, pass_rows(host, TEXTS), cells, Says())
     with room_for(host, 3), pytest.warns(UserWarning, match="out of memory with 9 clean texts at once"):
-        parts = run_cells(host, texts_of(host, TEXTS, {}), cells, Says())
+        parts = run_cells(host, pass_rows(host, TEXTS), cells, Says())
     torch.testing.assert_close(whole.value, parts.value, atol=3e-4, rtol=0)
 
 
