@@ -13,7 +13,7 @@ import yaml
 from reasonmech.experiments import Condition, Run, load_run
 from reasonmech.experiments.record import code_state
 from reasonmech.experiments.tables import finish_results
-from reasonmech.paths import write_table
+from reasonmech.files import write_table
 from reasonmech.runtime.receipt.receipt import Line
 
 NASTY = ("<script>alert(1)</script>", "<think>", "</think>", "&amp;", '"quoted"', "</style>", "{{ 7 * 7 }}")

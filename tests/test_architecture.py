@@ -13,7 +13,20 @@ ROOT = Path(__file__).parent.parent / "reasonmech"
 # the
 # first two: their modules are single nouns, which may build on each other as long as there is no cycle.
 LAYERS = (
-    {"errors", "arguments", "suggestions", "shapes", "frames", "stats", "paths", "digest", "quiet"},
+    {
+        "errors",
+        "arguments",
+        "suggestions",
+        "shapes",
+        "frames",
+        "stats",
+        "paths",
+        "disk",
+        "files",
+        "resumable",
+        "digest",
+        "quiet",
+    },
     {"registry", "site", "step", "problem", "rollout", "labels"},
     {"hosts", "coders", "simulators"},
     {"interventions"},

@@ -20,6 +20,7 @@ from reasonmech.causal.intervals import mean_by
 from reasonmech.causal.patching import with_effect
 from reasonmech.causal.positions import Positions
 from reasonmech.errors import DataError
+from reasonmech.files import write_table
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Axis, Whole
 from reasonmech.interventions.bind import bind
@@ -27,7 +28,6 @@ from reasonmech.interventions.canonical import fingerprint
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.verbs import patch
-from reasonmech.paths import write_table
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.batched.cells import Cell, run_cells
 from reasonmech.runtime.memory import halving

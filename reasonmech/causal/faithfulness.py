@@ -21,10 +21,10 @@ from reasonmech.causal.intervals import mean_by
 from reasonmech.causal.positions import Positions
 from reasonmech.coders.coder import SparseCoder
 from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.files import write_table
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.edits import Patch
 from reasonmech.interventions.intervention import Intervention
-from reasonmech.paths import write_table
 from reasonmech.runtime.batched.cells import Cell, run_cells
 from reasonmech.runtime.gradients import read_streams
 from reasonmech.runtime.pass_rows import TextLike

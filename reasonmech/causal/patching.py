@@ -15,9 +15,9 @@ from reasonmech.causal.exchange import Exchange, PatchDirection, exchange
 from reasonmech.causal.intervals import mean_by
 from reasonmech.causal.positions import Positions
 from reasonmech.errors import CorruptFileError, DataError
+from reasonmech.files import write_table
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Whole
-from reasonmech.paths import write_table
 from reasonmech.runtime.batched.cells import Cell, run_cells
 from reasonmech.runtime.pass_rows import TextLike
 from reasonmech.runtime.readout import Readout

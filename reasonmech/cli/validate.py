@@ -38,9 +38,9 @@ def validate(
     quiet: Quiet = False,
 ) -> None:
     """Confusion matrices of the rules of falsification, ours and published ones; and A/A draws."""
+    from reasonmech.files import write_table
     from reasonmech.locate.falsify import validation
     from reasonmech.locate.falsify.null_draws import null_draws
-    from reasonmech.paths import write_table
 
     if out is not None and out.exists():
         raise OutputError(f"{out} exists already", do="choose another file, or delete it")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
@@ -11,16 +10,17 @@ from typing import Final
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from reasonmech.coders.training import State, Training
-from reasonmech.errors import CorruptFileError, OutputError
-from reasonmech.paths import partial_of
+from reasonmech.coders.training import Training, TrainingState
+from reasonmech.disk import explain_failed_writes
+from reasonmech.errors import CorruptFileError
+from reasonmech.files import atomic_write
 
 CHECKPOINT_FILE: Final = "training.safetensors"
 _VALUES: Final = "values"
 
 
 def write_checkpoint(file: Path, trainings: Mapping[str, Training]) -> None:
-    """Keep where every training is; the file is on the disk when this returns.
+    """Store where every training is; the file is on the disk when this returns.
 
     Raises:
         OutputError: it cannot be written (a full disk); the one before it is whole.
@@ -30,19 +30,12 @@ def write_checkpoint(file: Path, trainings: Mapping[str, Training]) -> None:
         f"{name}:{key}": tensor for name, state in states.items() for key, tensor in state.tensors.items()
     }
     values = json.dumps({name: state.values for name, state in states.items()})
-    unfinished = partial_of(file)
-    try:
+    n_bytes = sum(tensor.nbytes for tensor in tensors.values())
+    with (
+        explain_failed_writes(file, full=f"it needs {n_bytes} bytes beside the one before it"),
+        atomic_write(file) as unfinished,
+    ):
         save_file(tensors, unfinished, metadata={_VALUES: values})
-        with unfinished.open("rb") as written:
-            os.fsync(written.fileno())
-    except (OSError, SafetensorError) as error:
-        need = sum(tensor.nbytes for tensor in tensors.values())
-        unfinished.unlink(missing_ok=True)
-        raise OutputError(
-            f"{file} cannot be written: {error}; it needs {need} bytes beside the one before it",
-            do="free space, and make the same call again: it goes on from the last checkpoint",
-        ) from error
-    unfinished.replace(file)
 
 
 def read_checkpoint(file: Path, trainings: Mapping[str, Training]) -> None:
@@ -56,10 +49,9 @@ def read_checkpoint(file: Path, trainings: Mapping[str, Training]) -> None:
             values = json.loads(opened.metadata()[_VALUES])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
         for name, training in trainings.items():
-            own = {
-                key.removeprefix(f"{name}:"): t for key, t in tensors.items() if key.startswith(f"{name}:")
-            }
-            training.restore(State(own, values[name]))
+            prefix = f"{name}:"
+            state = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
+            training.restore(TrainingState(state, values[name]))
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CorruptFileError(
             f"{file} is no state of these trainings: {error}", do="delete it: the training begins again"

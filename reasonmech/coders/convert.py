@@ -16,7 +16,7 @@ from reasonmech.coders.recipe import RECORD
 from reasonmech.coders.saelens import SAELensCoder
 from reasonmech.digest import hash_file
 from reasonmech.errors import CorruptFileError, MismatchError, PickleRefusedError
-from reasonmech.paths import check_new
+from reasonmech.files import check_new
 from reasonmech.site import Site
 
 _NAMES: Final = {

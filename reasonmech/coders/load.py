@@ -12,7 +12,8 @@ from reasonmech.coders.saelens import SAELensCoder, read_directory
 from reasonmech.coders.sparsify import WEIGHT_FILE as SPARSIFY_FILE
 from reasonmech.coders.sparsify import read_sparsify
 from reasonmech.errors import CorruptFileError, MismatchError, PickleRefusedError, UnknownNameError
-from reasonmech.paths import ORGANISM_PREFIX, check_safetensors, resolve
+from reasonmech.files import check_safetensors
+from reasonmech.paths import ORGANISM_PREFIX, resolve
 
 
 def load_coder(

@@ -19,7 +19,7 @@ from reasonmech.coders.hookname import site_of_hook
 from reasonmech.coders.recipe import RECORD
 from reasonmech.digest import hash_tensors
 from reasonmech.errors import CorruptFileError, MismatchError, NonFiniteError, OutputError, UnknownNameError
-from reasonmech.paths import new_directory
+from reasonmech.files import new_directory
 from reasonmech.quiet import quiet_import
 from reasonmech.site import Site
 

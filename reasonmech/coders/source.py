@@ -12,7 +12,7 @@ from torch import Tensor
 
 from reasonmech.coders.coder import Trained
 from reasonmech.coders.config import CoderConfig
-from reasonmech.coders.training import Moments
+from reasonmech.coders.training import InputMoments
 from reasonmech.errors import DataError, MismatchError, NonFiniteError, UnknownNameError
 from reasonmech.site import Site
 
@@ -98,7 +98,7 @@ def check_captured(acts: ActivationSource, site: Site | str) -> Site:
     return at
 
 
-def moments_of(source: ActivationSource, site: Site, *, seed: int, device: torch.device) -> Moments:
+def moments_of(source: ActivationSource, site: Site, *, seed: int, device: torch.device) -> InputMoments:
     """Mean and mean norm of a random sample of rows.
 
     Raises:
@@ -117,7 +117,7 @@ def moments_of(source: ActivationSource, site: Site, *, seed: int, device: torch
         raise NonFiniteError(
             f"activations of {site} hold NaN or infinity", do="capture them again in float32"
         )
-    return Moments(sample.mean(0), sample.norm(dim=-1).mean().item())
+    return InputMoments(sample.mean(0), sample.norm(dim=-1).mean().item())
 
 
 def batches_of(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from types import MappingProxyType
@@ -24,12 +23,13 @@ from reasonmech.coders.saelens import SAELensCoder
 from reasonmech.coders.source import ActivationSource, batches_of, check_captured, moments_of, one_site
 from reasonmech.coders.training import Training
 from reasonmech.digest import hash_tensors
-from reasonmech.errors import ConfigError, DataError, OutputError
-from reasonmech.paths import LOCK_FILE, PLAN_FILE, begun, check_new, only_writer, partial_of, write_plan
+from reasonmech.errors import ConfigError, DataError
+from reasonmech.files import PLAN_FILE, check_new
+from reasonmech.resumable import ResumableDirectory
 from reasonmech.site import Site
 
 REPORT_EVERY: Final = 50  # steps between two looks at the progress bar's numbers
-Job = tuple[CoderConfig, Site]
+TrainingJob = tuple[CoderConfig, Site]
 
 
 def train_coder(
@@ -125,11 +125,13 @@ def train_coders(
             raise ConfigError(
                 f"a coder named {name!r}", allowed="names of one folder each: they stand under out="
             )
-    return dict(_to_directory(jobs, acts, out=check_new(out), device=torch.device(device), progress=progress))
+    return dict(
+        _train_to_directory(jobs, acts, out=check_new(out), device=torch.device(device), progress=progress)
+    )
 
 
 def train_together(
-    jobs: Mapping[str, Job],
+    jobs: Mapping[str, TrainingJob],
     source: ActivationSource,
     *,
     device: torch.device,
@@ -155,10 +157,10 @@ def train_together(
     batches = batches_of(source, sites, first, start=done, stop=last)
     bar = tqdm(batches, desc=_title(jobs), initial=done, total=last, disable=not progress)
     for step, batch in enumerate(bar, start=done):
-        here = {site: rows.to(device, torch.float32) for site, rows in batch.items()}
+        inputs = {site: rows.to(device, torch.float32) for site, rows in batch.items()}
         for name, (_, site) in jobs.items():
             if not trainings[name].finished:
-                trainings[name].step(here[site])
+                trainings[name].step(inputs[site])
         if step % REPORT_EVERY == 0:
             bar.set_postfix_str(" ".join(f"{t.curve['loss'][-1]:.3f}" for t in trainings.values()))
         if checkpoint is not None and (step + 1) % every == 0 and step + 1 < last:
@@ -166,12 +168,12 @@ def train_together(
     return {name: training.finish(name) for name, training in trainings.items()}
 
 
-def _title(jobs: Mapping[str, Job]) -> str:
+def _title(jobs: Mapping[str, TrainingJob]) -> str:
     return f"{len(jobs)} SAEs" if len(jobs) > 1 else f"SAE {next(iter(jobs))}"
 
 
 def _training(
-    source: ActivationSource, job: Job, *, device: torch.device, record: Mapping[str, Any]
+    source: ActivationSource, job: TrainingJob, *, device: torch.device, record: Mapping[str, Any]
 ) -> Training:
     config, site = job
     moments = moments_of(source, site, seed=config.seed, device=device)
@@ -187,64 +189,38 @@ def _training(
     return Training(config.recipe(), moments=moments, metadata=metadata)
 
 
-def _to_directory(
-    jobs: Mapping[str, Job], source: ActivationSource, *, out: Path, device: torch.device, progress: bool
+def _train_to_directory(
+    jobs: Mapping[str, TrainingJob],
+    source: ActivationSource,
+    *,
+    out: Path,
+    device: torch.device,
+    progress: bool,
 ) -> Mapping[str, SparseCoder]:
-    """Into `<out>.partial`, which is renamed when every coder is there."""
-    partial, plan = partial_of(out), _plan(jobs, source)
-    check_new(out)  # again: another process may have finished it meanwhile
-    with _told(partial):
-        partial.mkdir(exist_ok=True)
-    with only_writer(partial):
-        check_new(out)
-        _begin(partial, plan)
+    """Train all jobs into a directory that appears when every coder is in it."""
+    directory = ResumableDirectory(
+        out, _plan(jobs, source), kind="training", working=[CHECKPOINT_FILE, PLAN_FILE]
+    )
+    with directory.open():
         coders = train_together(
-            jobs, source, device=device, progress=progress, checkpoint=partial / CHECKPOINT_FILE
+            jobs, source, device=device, progress=progress, checkpoint=directory.path(CHECKPOINT_FILE)
         )
         for name, coder in coders.items():
-            target = partial / name
+            target = directory.path(name)
             if target.exists():  # a kill came between the last step and the rename
                 shutil.rmtree(target)
             coder.save(target)
-        partial.rename(out)
-        for file in (CHECKPOINT_FILE, LOCK_FILE, PLAN_FILE):
-            (out / file).unlink(missing_ok=True)
+        directory.complete()
     return coders
 
 
-def _plan(jobs: Mapping[str, Job], source: ActivationSource) -> dict[str, Any]:
+def _plan(jobs: Mapping[str, TrainingJob], source: ActivationSource) -> dict[str, Any]:
     """What a training that goes on must have in common with the one that was killed."""
-    some = torch.linspace(0, source.n_tokens - 1, min(source.n_tokens, 64), dtype=torch.float64).long()
+    rows = torch.linspace(0, source.n_tokens - 1, min(source.n_tokens, 64), dtype=torch.float64).long()
     sites = {str(site): site for _, site in jobs.values()}
     return {
         "coders": {name: config.model_dump(mode="json") for name, (config, _) in jobs.items()},
         "host_hash": source.host_hash,
         "tokens": source.n_tokens,
-        "rows": hash_tensors({name: source.take(site, some) for name, site in sites.items()}),
+        "rows": hash_tensors({name: source.take(site, rows) for name, site in sites.items()}),
     }
-
-
-def _begin(partial: Path, plan: Mapping[str, Any]) -> None:
-    """Open the partial directory: a new one, or that of the same training, which a kill interrupted."""
-    found = begun(partial, plan)
-    if found == "same":
-        return
-    if found == "other":
-        raise OutputError(
-            f"{partial} holds something else, or part of another training",
-            allowed="what the same call left",
-            do="delete it, or choose another out=; nothing was changed",
-        )
-    with _told(partial):
-        write_plan(partial, plan)
-
-
-@contextmanager
-def _told(partial: Path) -> Iterator[None]:
-    """Raise OutputError where a write fails."""
-    try:
-        yield
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {partial}: {error}", do="make room, or choose another out="
-        ) from error

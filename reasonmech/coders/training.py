@@ -1,4 +1,4 @@
-"""Training: one SAE on its way, in SAELens' own trainer, with a curve and a state that a kill cannot take."""
+"""Training: one SAE in SAELens' own trainer, with a curve, and a state that a checkpoint stores."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _MEASURED: Final = {
 }
 
 
-class Moments(NamedTuple):
+class InputMoments(NamedTuple):
     """Mean of some activations [d_in], and their mean norm."""
 
     mean: Float[Tensor, " d_in"]
     norm: float
 
 
-class State(NamedTuple):
+class TrainingState(NamedTuple):
     """Everything that the rest of a training depends on: tensors, and values that JSON can hold."""
 
     tensors: dict[str, Tensor]
@@ -52,7 +52,7 @@ class Training:
             batch), l0 (features per token), dead (features), lr.
     """
 
-    def __init__(self, recipe: Recipe, *, moments: Moments, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, recipe: Recipe, *, moments: InputMoments, metadata: Mapping[str, Any]) -> None:
         """Begin at step 0.
 
         Raises:
@@ -121,13 +121,13 @@ class Training:
             sae.save_inference_model(directory)
             return SAELensCoder(library().SAE.load_from_disk(directory, device=str(sae.device)), name=name)
 
-    def state(self) -> State:
+    def state(self) -> TrainingState:
         """Weights, Adam's moments, counters and schedules."""
         trainer = self._trainer
         adam = trainer.optimizer.state_dict()
         tensors = {f"sae.{name}": tensor for name, tensor in trainer.sae.state_dict().items()}
-        for number, held in adam["state"].items():
-            tensors |= {f"adam.{number}.{name}": tensor for name, tensor in held.items()}
+        for number, moments in adam["state"].items():
+            tensors |= {f"adam.{number}.{name}": tensor for name, tensor in moments.items()}
         tensors["fired"], tensors["idle"] = trainer.act_freq_scores, trainer.n_forward_passes_since_fired
         values = {
             "steps": trainer.n_training_steps,
@@ -140,9 +140,11 @@ class Training:
             },
             "curve": self.curve,
         }
-        return State({name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, values)
+        return TrainingState(
+            {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}, values
+        )
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: TrainingState) -> None:
         """Go on from a state of the same recipe, as if nothing had happened."""
         trainer, (tensors, values) = self._trainer, state
         device = trainer.sae.device

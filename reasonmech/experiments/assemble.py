@@ -16,8 +16,8 @@ from reasonmech.experiments.config import Experiment
 from reasonmech.experiments.record import code_state
 from reasonmech.experiments.store import RunStore
 from reasonmech.experiments.tables import finish_results, read_json, read_table
+from reasonmech.files import write_table, write_text
 from reasonmech.hosts import Host, ModelPair
-from reasonmech.paths import write_table, write_text
 
 
 def assemble(store: RunStore, experiment: Experiment, pair: ModelPair) -> None:

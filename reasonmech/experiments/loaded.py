@@ -12,7 +12,7 @@ import yaml
 
 from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
 from reasonmech.experiments.tables import DETECTORS_FILE, KEPT_FILE, TRACES_FILE, read_json, read_table
-from reasonmech.paths import partial_of
+from reasonmech.files import partial_of
 
 
 @final

@@ -7,9 +7,10 @@ import shutil
 from pathlib import Path
 
 from reasonmech.coders import CoderConfig, SparseCoder, load_coder, train_coders
-from reasonmech.errors import DataError, OutputError
+from reasonmech.errors import DataError
+from reasonmech.files import check_new
 from reasonmech.hosts import ModelPair
-from reasonmech.paths import begun, check_new, write_plan
+from reasonmech.resumable import begin
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import Activations, Decode, capture, generate
 from reasonmech.site import Site
@@ -71,14 +72,7 @@ def _begin(work: Path, pair: ModelPair, config: CoderConfig, site: Site, *, prob
         "config": config.model_dump(mode="json"),
     }
     work.mkdir(exist_ok=True)
-    found = begun(work, plan)
-    if found == "new":
-        write_plan(work, plan)
-    elif found == "other":
-        raise OutputError(
-            f"{work} holds the work of another training",
-            do="delete it, or choose another directory; nothing was changed",
-        )
+    begin(work, plan, kind="training")
 
 
 def _texts(pair: ModelPair, task: str, *, problems: int, work: Path, progress: bool) -> Rollouts:

@@ -44,8 +44,8 @@ def run(
         OutputError: `out` exists, cannot be written, or is being written by another process.
     """
     experiment = config if isinstance(config, Experiment) else load_experiment(config, overrides)
-    target = Path(out) if out is not None else default_path(experiment)
-    with open_store(target) as store:
+    target = Path(out).expanduser() if out is not None else default_path(experiment)
+    with open_store(target, experiment.name) as store:
         pair = load_pair(experiment.pair)
         hashes: dict[str, str] = {}
         for stage in experiment.stages:

@@ -1,33 +1,42 @@
-"""The directory of a run while it is being written: `<id>.partial/`, one process at a time, renamed when
-complete."""
+"""The directory of a run while it is being written: finished stages, each with the hash of its inputs."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, final
 
-from reasonmech.errors import OutputError
-from reasonmech.paths import LOCK_FILE, check_new, only_writer, partial_of, write_text
+from reasonmech.disk import explain_full_disk
+from reasonmech.files import PLAN_FILE, atomic_write, partial_of, write_text
+from reasonmech.resumable import ResumableDirectory
 
 STAMP: Final = "stamp.json"
+STAGES: Final = "stages"
 
 
+@final
 class RunStore:
     """Finished stages of a run, each a folder that appears in one rename and carries the hash of its inputs.
 
-    A process that is killed leaves at most one unfinished folder, which nobody reads and the next start
-    deletes.
+    Attributes:
+        directory: what holds them until the run is complete.
     """
 
-    def __init__(self, out: Path, partial: Path) -> None:
-        self.out, self.partial = out, partial
+    def __init__(self, directory: ResumableDirectory) -> None:
+        self.directory = directory
+
+    @property
+    def out(self) -> Path:
+        return self.directory.out
+
+    @property
+    def partial(self) -> Path:
+        return self.directory.partial
 
     def stage_path(self, stage: str) -> Path:
-        return self.partial / "stages" / stage
+        return self.partial / STAGES / stage
 
     def finished(self, stage: str, inputs: str) -> bool:
         """Whether `stage` was completed earlier with exactly these inputs."""
@@ -40,43 +49,40 @@ class RunStore:
 
         Args:
             note: filled by the caller during the block; lands in the stamp beside the inputs' hash.
+
+        Raises:
+            OutputError: the disk is full; the stages before this one are whole.
         """
-        working = self.partial / f"stages/{stage}.unfinished"
-        shutil.rmtree(working, ignore_errors=True)
-        working.mkdir(parents=True)
-        yield working
-        write_text(working / STAMP, json.dumps({"inputs": inputs} | note, indent=1))
-        final = self.stage_path(stage)
-        if final.exists():
-            shutil.rmtree(final)
-        working.rename(final)
+        # A stage does more than write, so only a full disk is explained here: other errors are its own.
+        with explain_full_disk(self.partial), atomic_write(self.stage_path(stage)) as folder:
+            folder.mkdir(parents=True)
+            yield folder
+            write_text(folder / STAMP, json.dumps({"inputs": inputs} | note, indent=1))
 
     def stamp(self, stage: str) -> dict[str, object]:
         return json.loads((self.stage_path(stage) / STAMP).read_text())
 
     def complete(self) -> Path:
-        """Rename the partial directory: from here on the run exists. Stage folders are working files and go
-        last."""
-        self.partial.rename(self.out)
-        shutil.rmtree(self.out / "stages")
-        (self.out / LOCK_FILE).unlink()
-        return self.out
+        """Give the directory its name: from here on the run exists."""
+        return self.directory.complete()
 
 
 @contextmanager
-def open_store(out: Path) -> Iterator[RunStore]:
-    """Take the directory of a run for this process: a new one, or the partial one that an earlier process
-    left.
+def open_store(out: Path, experiment: str) -> Iterator[RunStore]:
+    """Take the directory of a run for this process: a new one, or the partial one that a kill left.
+
+    What the stages depend on is in their stamps, one by one, so that a changed setting redoes its stage and
+    those after it; the plan says only which experiment this is.
 
     Raises:
-        OutputError: `out` exists, cannot be written, or another process is writing it now.
+        OutputError: `out` exists, cannot be written, is part of something else, or another process is writing
+            it now.
     """
-    partial = partial_of(check_new(out))
-    try:
-        (partial / "stages").mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {partial}: {error.strerror}", do="choose a directory you can write"
-        ) from error
-    with only_writer(partial):
-        yield RunStore(out, partial)
+    # Runs begun before there was a plan hold their stages, and what was assembled of them.
+    unplanned = ["*"] if (partial_of(out) / STAGES).is_dir() else []
+    directory = ResumableDirectory(
+        out, {"experiment": experiment}, kind="run", working=[STAGES, PLAN_FILE], unplanned=unplanned
+    )
+    with directory.open():
+        directory.path(STAGES).mkdir(exist_ok=True)
+        yield RunStore(directory)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from reasonmech.errors import CorruptFileError, PickleRefusedError
-from reasonmech.paths import check_safetensors
+from reasonmech.files import check_safetensors
 
 PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 

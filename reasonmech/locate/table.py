@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from reasonmech.errors import CorruptFileError, DataError
+from reasonmech.files import write_table
 from reasonmech.frames import rows_where
 from reasonmech.interventions import Features
-from reasonmech.paths import write_table
 from reasonmech.stats import bh
 
 if TYPE_CHECKING:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 from transformers import PreTrainedModel
 
-from reasonmech.errors import DataError, OutputError
+from reasonmech.errors import DataError
+from reasonmech.files import PLAN_FILE, write_text
 from reasonmech.hosts import ModelPair, load_host
 from reasonmech.organisms.ground_truth.truth import Effort
 from reasonmech.organisms.making import make
 from reasonmech.organisms.recipes import PairRecipe, recipes
 from reasonmech.organisms.record import truth_record, write_truth
+from reasonmech.resumable import ResumableDirectory
 from reasonmech.tasks.chain import word_tokenizer
 
 Json = dict[str, Any]
+NO_WEIGHT: Final = ("truth_class", "says", "card", "requirements", "minutes")  # fields that change no weight
+CHECKPOINTS: Final = ("base-*", "thinking-*")
+# A directory that was begun before there was a plan: its checkpoints carry their recipes.
+UNPLANNED: Final = (*CHECKPOINTS, "base", "thinking", "pair.yaml", "training.json", "truth.json")
 
 
 def build(
@@ -49,52 +54,64 @@ def build(
         DataError: no initialisation got every skill, the reward collapsed, or the truth misses a requirement.
     """
     recipe = (recipe or recipes.get(name)).seeded(seed)
-    out = Path(out)
-    if out.exists():
-        raise OutputError(f"{out} exists already", do="choose another directory, or remove it")
-    work = out.with_name(out.name + ".partial")
-    work.mkdir(parents=True, exist_ok=True)
+    plan = {"name": name, "recipe": weight_fields(recipe)}
+    directory = ResumableDirectory(
+        Path(out).expanduser(), plan, kind="organism", working=[*CHECKPOINTS, PLAN_FILE], unplanned=UNPLANNED
+    )
+    with directory.open():
+        truth = _build(name, recipe, directory, effort=effort or Effort(seed=seed), progress=progress)
+        directory.complete()
+    unmet = [row["name"] for row in truth["requirements"] if not row["met"]]
+    if unmet:
+        raise DataError(
+            f"{out} is complete, and its truth misses: {', '.join(unmet)}",
+            do=f"read {directory.out}/truth.json; build from another seed before you use the pair as a ruler",
+        )
+    return directory.out
+
+
+def weight_fields(recipe: PairRecipe) -> Json:
+    """Everything in a recipe that decides its weights, as JSON: functions by their names."""
+    fields = {name: value for name, value in asdict(recipe).items() if name not in NO_WEIGHT}
+    return json.loads(json.dumps(fields, sort_keys=True, default=_function_name))
+
+
+def _function_name(value: Any) -> str:
+    """A function by its name; what has none does not belong in a recipe."""
+    return f"{value.__module__}.{value.__qualname__}"
+
+
+def _build(
+    name: str, recipe: PairRecipe, directory: ResumableDirectory, *, effort: Effort, progress: bool
+) -> Json:
+    """Make both models, measure them, and write everything that the directory will hold; its truth."""
+    work = directory.partial
     base, made_base, base_log = make(recipe.base, work / "base", progress=progress)
     thinking, made_thinking, thinking_log = make(
         recipe.thinking, work / "thinking", base=base, progress=progress
     )
     recipe = replace(recipe, base=made_base, thinking=made_thinking)
     where = {
-        role: made.shared or _save(model, work / role)
+        role: made.shared or _save(model, directory, role)
         for role, made, model in (("base", made_base, base), ("thinking", made_thinking, thinking))
     }
-    (work / "pair.yaml").write_text(
-        yaml.safe_dump({"name": name, **where, "task": recipe.task}, sort_keys=False)
-    )
+    named = {"name": name, **where, "task": recipe.task}
+    write_text(work / "pair.yaml", yaml.safe_dump(named, sort_keys=False))
     hosts = {
         role: load_host(work / path if (work / path).is_dir() else path, name=f"{name}/{role}")
         for role, path in where.items()
     }
     logs = {"recipe": asdict(recipe) | {"requirements": None}, "base": base_log, "thinking": thinking_log}
-    _write(work / "training.json", logs)
+    write_text(work / "training.json", json.dumps(logs, indent=1, default=str) + "\n")
     pair = ModelPair(name, hosts["base"], hosts["thinking"], recipe.task)
-    truth = truth_record(recipe, pair, effort=effort or Effort(seed=seed), progress=progress)
+    truth = truth_record(recipe, pair, effort=effort, progress=progress)
     write_truth(truth, work)
-    for checkpoint in [*work.glob("base-*"), *work.glob("thinking-*")]:
-        shutil.rmtree(checkpoint) if checkpoint.is_dir() else checkpoint.unlink()
-    work.rename(out)
-    unmet = [row["name"] for row in truth["requirements"] if not row["met"]]
-    if unmet:
-        raise DataError(
-            f"{out} is complete, and its truth misses: {', '.join(unmet)}",
-            do=f"read {out / 'truth.json'}; build from another seed before you use the pair as a ruler",
-        )
-    return out
+    return truth
 
 
-def _save(model: PreTrainedModel, path: Path) -> str:
+def _save(model: PreTrainedModel, directory: ResumableDirectory, role: str) -> str:
     """Write a model with its tokenizer; returns the directory's name."""
-    if path.exists():
-        shutil.rmtree(path)
-    model.save_pretrained(path)
-    word_tokenizer().save_pretrained(path)
-    return path.name
-
-
-def _write(path: Path, content: Json) -> None:
-    path.write_text(json.dumps(content, indent=1, default=str) + "\n")
+    with directory.piece(role) as unfinished:
+        model.save_pretrained(unfinished)
+        word_tokenizer().save_pretrained(unfinished)
+    return role

@@ -6,33 +6,25 @@ import hashlib
 import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final, Literal, final
+from typing import Literal, final
 
 from reasonmech.errors import NotBuiltError
+from reasonmech.files import check_new
 from reasonmech.hosts import organism_stores
-from reasonmech.organisms.building import build
+from reasonmech.organisms.building import build, weight_fields
 from reasonmech.organisms.making import existing, make
 from reasonmech.organisms.recipes import ModelRecipe, PairRecipe, recipes
 from reasonmech.organisms.training.rotation import Rotation
-from reasonmech.paths import cache_dir, check_new, only_writer, organism_dir
+from reasonmech.paths import cache_dir, organism_dir
 from reasonmech.tasks.chain import word_tokenizer
 
 Role = Literal["base", "thinking"]
-TOLD: Final = ("truth_class", "says", "card", "requirements", "minutes")
-"""Fields of a recipe that change no weight."""
 
 
 def recipe_hash(recipe: PairRecipe) -> str:
     """First 12 digits of the SHA-256 over everything in a recipe that decides its weights."""
-    fields = {name: value for name, value in asdict(recipe).items() if name not in TOLD}
-    return hashlib.sha256(json.dumps(fields, sort_keys=True, default=_function).encode()).hexdigest()[:12]
-
-
-def _function(value: Any) -> str:
-    """A function by its name; what has none does not belong in a recipe."""
-    return f"{value.__module__}.{value.__qualname__}"
+    return hashlib.sha256(json.dumps(weight_fields(recipe), sort_keys=True).encode()).hexdigest()[:12]
 
 
 def cache_home(name: str, *, seed: int = 0) -> Path:
@@ -52,11 +44,7 @@ def build_in_cache(name: str, *, seed: int = 0, progress: bool = True) -> Path:
         OutputError: it is there already, or another process is building it.
         DataError: as `build`.
     """
-    home = check_new(cache_home(name, seed=seed))
-    lock = home.with_name(f".{home.name}")
-    lock.mkdir(exist_ok=True)
-    with only_writer(lock):
-        return build(name, home, seed=seed, progress=progress)
+    return build(name, cache_home(name, seed=seed), seed=seed, progress=progress)
 
 
 def truth_home(source: str | Path) -> Path:

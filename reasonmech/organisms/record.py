@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from reasonmech.errors import CorruptFileError
+from reasonmech.files import write_text
 from reasonmech.hosts import ModelPair
 from reasonmech.organisms.ground_truth.dial_table import measure_dial
 from reasonmech.organisms.ground_truth.truth import Effort, measure_truth
 from reasonmech.organisms.recipes import PairRecipe
 from reasonmech.organisms.training.skills import probe_skills
-from reasonmech.paths import write_text
 from reasonmech.tasks import load_task
 
 Json = dict[str, Any]

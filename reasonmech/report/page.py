@@ -11,7 +11,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from reasonmech.experiments import Run, load_run
-from reasonmech.paths import write_text
+from reasonmech.files import write_text
 from reasonmech.report.answer import answer
 from reasonmech.report.html import script_json
 from reasonmech.report.sections import build_sections

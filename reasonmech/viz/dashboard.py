@@ -13,12 +13,12 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.files import new_directory, write_text
 from reasonmech.frames import rows_where
 from reasonmech.interventions import Features
 from reasonmech.labels import Labels
 from reasonmech.locate.feature_summary.facts import DisplayOptions, FeatureFacts, feature_facts
 from reasonmech.locate.table import FeatureTable
-from reasonmech.paths import new_directory, write_text
 from reasonmech.rollout import Trace
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.viz.blocks import CLAIM_COLUMNS, VERDICT_COLUMNS, draw_blocks, join_columns, write_share

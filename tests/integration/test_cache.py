@@ -11,12 +11,14 @@ import pytest
 
 import reasonmech as rm
 from reasonmech.errors import NotBuiltError, OutputError, UnknownNameError
+from reasonmech.files import partial_of
 from reasonmech.hosts import is_here
 from reasonmech.organisms import build_in_cache, cache, recipes
 from reasonmech.organisms.cache import cache_home, is_untrained, own_roles, recipe_hash, truth_home
 from reasonmech.organisms.recipes import ModelRecipe
 from reasonmech.organisms.training.rotation import Rotation
-from reasonmech.paths import cache_dir, only_writer, organism_dir
+from reasonmech.paths import cache_dir, organism_dir
+from reasonmech.resumable import only_writer
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -143,9 +145,9 @@ def test_only_what_takes_no_training_is_made_at_once() -> None:
 
 
 def test_two_processes_do_not_build_one_organism_at_once(own_cache: Path) -> None:
-    lock = cache_home("tiny-when").with_name(f".{cache_home('tiny-when').name}")
-    lock.mkdir(parents=True)
-    with only_writer(lock), pytest.raises(OutputError, match="another process"):
+    partial = partial_of(cache_home("tiny-when"))
+    partial.mkdir(parents=True)
+    with only_writer(partial), pytest.raises(OutputError, match="another process"):
         build_in_cache("tiny-when", progress=False)
     cache_home("tiny-when").mkdir()
     with pytest.raises(OutputError, match="exists already"):

@@ -1,4 +1,4 @@
-"""Identity of a sweep: content hashes of its cells, and what differs between two sweeps."""
+"""Identity of a sweep: everything that its numbers depend on, and content hashes of its cells."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence, Set
 from importlib.metadata import version
 from types import FunctionType
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,9 +23,7 @@ from reasonmech.runtime.pass_rows import PassRow
 
 Plan: TypeAlias = dict[str, Json]
 
-MAX_LISTED: Final = 20  # differing keys in an error; the rest is counted
 NOT_MEASURED: Final = ("configurations", "texts", "problems", "seeds", "batch_rows", "versions")
-SHOWN: Final = 40  # characters of a value in an error
 
 
 @runtime_checkable
@@ -130,33 +128,6 @@ def measured(plan: Plan) -> str:
     """Fingerprint of what is measured: host, metric and decoding, not what they are tried on and how it is
     packed."""
     return fingerprint({name: value for name, value in plan.items() if name not in NOT_MEASURED})
-
-
-def differences(old: Plan, new: Plan) -> str:
-    """Dotted keys whose values differ, with both values; "" where none does."""
-    before, after = dict(_flat(old)), dict(_flat(new))
-    keys = [key for key in {**before, **after} if before.get(key, _GONE) != after.get(key, _GONE)]
-    lines = [f"{key}: {_short(before.get(key, _GONE))}, now {_short(after.get(key, _GONE))}" for key in keys]
-    rest = len(lines) - MAX_LISTED
-    return "; ".join(lines[:MAX_LISTED] + ([f"and {rest} more"] if rest > 0 else []))
-
-
-_GONE: Final = "(not there)"
-
-
-def _flat(value: Json, prefix: str = "") -> list[tuple[str, Any]]:
-    if isinstance(value, list):
-        value = dict(enumerate(value))
-    if not isinstance(value, dict) or not value:
-        return [(prefix, value)]
-    return [
-        pair for key, item in value.items() for pair in _flat(item, f"{prefix}.{key}" if prefix else str(key))
-    ]
-
-
-def _short(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= SHOWN else f"{text[:12]}…"
 
 
 def in_order(configurations: Sequence[Configuration]) -> list[Configuration]:

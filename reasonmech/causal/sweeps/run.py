@@ -3,7 +3,6 @@ starts."""
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,11 +12,11 @@ from typing import TYPE_CHECKING, NamedTuple, final
 from tqdm.auto import tqdm
 
 from reasonmech.causal.sweeps.identity import Plan
-from reasonmech.causal.sweeps.store import SweepStore, check_plan, open_store
+from reasonmech.causal.sweeps.store import SweepStore, open_store, sweep_directory
 from reasonmech.causal.sweeps.table import SweepTable
-from reasonmech.errors import OutputError
+from reasonmech.disk import check_room, format_bytes
 from reasonmech.hosts.host import Host
-from reasonmech.paths import PLAN_FILE, partial_of
+from reasonmech.resumable import check_plan
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +40,7 @@ class SweepEstimate(NamedTuple):
     def __str__(self) -> str:
         done = f", {self.n_done:,} of them done" if self.n_done else ""
         lasting = "a few batches" if self.seconds is None else f"about {_duration(self.seconds)}"
-        return f"sweep of {self.n_cells:,} cells{done}: {lasting}, about {_size(self.n_bytes)} of disk"
+        return f"sweep of {self.n_cells:,} cells{done}: {lasting}, about {format_bytes(self.n_bytes)} of disk"
 
 
 def _duration(seconds: float) -> str:
@@ -49,13 +48,6 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def _size(n_bytes: int) -> str:
-    for unit, size in (("GB", 1e9), ("MB", 1e6)):
-        if n_bytes >= size:
-            return f"{n_bytes / size:.1f} {unit}"
-    return f"{n_bytes / 1e3:.0f} kB"
 
 
 class Key(NamedTuple):
@@ -108,10 +100,10 @@ def carry_out(job: Job, *, out: str | Path | None, progress: bool) -> SweepTable
         return SweepTable(_run(job, None, progress=progress), _record(job, started))
     path = Path(out).expanduser()
     if path.exists():
-        check_plan(path / PLAN_FILE, job.plan)
+        check_plan(path, job.plan, kind="sweep")
         return SweepTable.load(path)
     with open_store(path, job.plan) as store:
-        _check_disk(store.partial, job.n_bytes())
+        check_room(store.directory.partial, job.n_bytes(), do="choose another disk, or make room")
         table = _run(job, store, progress=progress)
         store.complete(table, _record(job, started))
     return SweepTable.load(path)
@@ -119,8 +111,8 @@ def carry_out(job: Job, *, out: str | Path | None, progress: bool) -> SweepTable
 
 def estimate(job: Job, *, out: str | Path | None) -> SweepEstimate:
     """What is left to do of a job, and what it will take."""
-    store = None if out is None else SweepStore(Path(out).expanduser(), partial_of(Path(out).expanduser()))
-    if store is not None and store.out.exists():
+    store = None if out is None else SweepStore(sweep_directory(Path(out).expanduser(), job.plan))
+    if store is not None and store.directory.out.exists():
         return SweepEstimate(job.n_cells, job.n_cells, 0.0, job.n_bytes())
     left = [block for i, block in enumerate(job.blocks) if store is None or not store.shard_path(i).exists()]
     n_left = sum(len(block) for block in left)
@@ -130,7 +122,7 @@ def estimate(job: Job, *, out: str | Path | None) -> SweepEstimate:
 def _run(job: Job, store: SweepStore | None, *, progress: bool) -> pd.DataFrame:
     import pandas as pd
 
-    expected = estimate(job, out=None if store is None else store.out) if progress else None
+    expected = estimate(job, out=None if store is None else store.directory.out) if progress else None
     if expected is not None:
         tqdm.write(str(expected))
     shards = []
@@ -141,21 +133,12 @@ def _run(job: Job, store: SweepStore | None, *, progress: bool) -> pd.DataFrame:
         for number, block in enumerate(job.blocks):
             shard = None if store is None else store.read(number, [key.cell for key in block])
             if shard is None:
-                shard = job.compute(block, None if store is None else store.partial)
+                shard = job.compute(block, None if store is None else store.directory.partial)
                 if store is not None:
                     store.write(number, shard)
                 bar.update(len(block))
             shards.append(shard)
     return job.tidy(pd.concat(shards, ignore_index=True))
-
-
-def _check_disk(directory: Path, n_bytes: int) -> None:
-    free = shutil.disk_usage(directory).free
-    if n_bytes > free:
-        raise OutputError(
-            f"the sweep will take about {_size(n_bytes)}, {directory} has {_size(free)} left",
-            do="choose another disk",
-        )
 
 
 def _record(job: Job, started: str) -> dict[str, object]:

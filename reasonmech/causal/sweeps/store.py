@@ -1,43 +1,36 @@
-"""The directory of a sweep: append-only shards of finished cells in `<out>.partial/`, renamed when all are
-there."""
+"""The directory of a sweep: shards of finished cells, and the table that is made of them at the end."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
-from reasonmech.causal.sweeps.identity import Plan, differences
-from reasonmech.errors import CorruptFileError, OutputError
-from reasonmech.paths import LOCK_FILE, PLAN_FILE, check_new, only_writer, partial_of, write_text
+from reasonmech.causal.sweeps.identity import Plan
+from reasonmech.errors import CorruptFileError
+from reasonmech.resumable import ResumableDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHARDS: Final = "shards"
 TABLE_FILE: Final = "table.parquet"
-RECORD_FILE: Final = "record.json"
 
 
 @final
 class SweepStore:
-    """Shards of a sweep, each a parquet file that appears in one rename; what a kill left unfinished nobody
-    reads.
+    """Shards of a sweep, each a parquet file that appears in one rename.
 
     Attributes:
-        out: where the finished sweep will be.
-        partial: where it is until then.
+        directory: what holds them until the sweep is complete.
     """
 
-    def __init__(self, out: Path, partial: Path) -> None:
-        self.out, self.partial = out, partial
+    def __init__(self, directory: ResumableDirectory) -> None:
+        self.directory = directory
 
     def shard_path(self, number: int) -> Path:
-        return self.partial / SHARDS / f"{number:06d}.parquet"
+        return self.directory.path(_shard(number))
 
     def read(self, number: int, cells: Sequence[str]) -> pd.DataFrame | None:
         """A finished shard, or None where it is still to be computed.
@@ -61,57 +54,30 @@ class SweepStore:
         return shard
 
     def write(self, number: int, shard: pd.DataFrame) -> None:
-        """Add a shard; it is on the disk when this returns."""
-        path = self.shard_path(number)
-        unfinished = partial_of(path)
-        shard.to_parquet(unfinished, index=False)
-        with unfinished.open("rb") as written:
-            os.fsync(written.fileno())
-        unfinished.rename(path)
+        """Add a shard; it is on the disk when this returns. Raises OutputError where the disk is full."""
+        with self.directory.piece(_shard(number)) as unfinished:
+            shard.to_parquet(unfinished, index=False)
 
-    def complete(self, table: pd.DataFrame, record: dict[str, object]) -> Path:
-        """Write the whole table and rename the directory; shards are working files and go last."""
-        table.to_parquet(self.partial / TABLE_FILE, index=False)
-        write_text(self.partial / RECORD_FILE, json.dumps(record, indent=1) + "\n")
-        self.partial.rename(self.out)
-        shutil.rmtree(self.out / SHARDS)
-        (self.out / LOCK_FILE).unlink()
-        return self.out
+    def complete(self, table: pd.DataFrame, record: Mapping[str, Any]) -> Path:
+        """Write the table, and give the directory its name. Raises OutputError where the disk is full."""
+        with self.directory.piece(TABLE_FILE) as unfinished:
+            table.to_parquet(unfinished, index=False)
+        return self.directory.complete(record)
 
 
 @contextmanager
 def open_store(out: Path, plan: Plan) -> Iterator[SweepStore]:
-    """Take the directory of a sweep for this process: a new one, or what an earlier process left of the same
-    sweep.
-
-    Raises:
-        OutputError: it is part of another sweep (the differing keys are listed), another process is writing
-            it, or it exists or cannot be written.
-    """
-    partial = partial_of(check_new(out))
-    file = partial / PLAN_FILE
-    if partial.exists() and not file.exists() and any(path.name != LOCK_FILE for path in partial.iterdir()):
-        raise OutputError(f"{partial} is there and is no sweep", do="delete it, or choose another out=")
-    partial.mkdir(exist_ok=True)
-    with only_writer(partial):
-        if file.exists():
-            check_plan(file, plan)
-        else:
-            write_text(file, json.dumps(plan, indent=1) + "\n")
-        (partial / SHARDS).mkdir(exist_ok=True)
-        yield SweepStore(out, partial)
+    """Take the directory of a sweep for this process. Raises what `ResumableDirectory.open` raises."""
+    directory = sweep_directory(out, plan)
+    with directory.open():
+        directory.path(SHARDS).mkdir(exist_ok=True)  # how many are in it says how far a partial sweep is
+        yield SweepStore(directory)
 
 
-def check_plan(file: Path, plan: Plan) -> None:
-    """Raise OutputError, listing the differing keys, unless a stored sweep is this one."""
-    try:
-        old = json.loads(file.read_text())
-    except (OSError, ValueError) as error:
-        raise OutputError(
-            f"{file.parent} holds no sweep: {error}", do="choose another out=; nothing was changed"
-        ) from error
-    if changed := differences(old, json.loads(json.dumps(plan))):
-        raise OutputError(
-            f"{file.parent} holds a sweep of another configuration: {changed}",
-            do="go on with the old configuration, choose another out=, or delete it; nothing was changed",
-        )
+def sweep_directory(out: Path, plan: Plan) -> ResumableDirectory:
+    """Where a sweep is written, and what of it is gone when it is complete."""
+    return ResumableDirectory(out, plan, kind="sweep", working=[SHARDS])
+
+
+def _shard(number: int) -> str:
+    return f"{SHARDS}/{number:06d}.parquet"

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 
 from reasonmech.causal.intervals import mean_by
-from reasonmech.causal.sweeps.store import RECORD_FILE, SHARDS, TABLE_FILE
+from reasonmech.causal.sweeps.store import SHARDS, TABLE_FILE
 from reasonmech.causal.sweeps.values import CLEAN, Configuration
 from reasonmech.errors import CorruptFileError, OutputError
-from reasonmech.paths import partial_of
+from reasonmech.files import partial_of
+from reasonmech.resumable import RECORD_FILE
 
 if TYPE_CHECKING:
     import pandas as pd

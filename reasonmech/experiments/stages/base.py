@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict
 
 from reasonmech.errors import ConfigError
 from reasonmech.experiments.tables import Condition, write_conditions
+from reasonmech.files import write_table, write_text
 from reasonmech.hosts import ModelPair
-from reasonmech.paths import write_table, write_text
 from reasonmech.problem import ProblemSet
 from reasonmech.registry import Registry
 from reasonmech.runtime.decoding.decode import Decode

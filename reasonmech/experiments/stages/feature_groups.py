@@ -24,8 +24,8 @@ from reasonmech.experiments.stages.locate import Where, read_table
 from reasonmech.experiments.stages.moments import at_opportunities
 from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.experiments.tables import read_json
+from reasonmech.files import write_text
 from reasonmech.locate import FeatureStats, FeatureTable, select
-from reasonmech.paths import write_text
 from reasonmech.runtime import capture
 from reasonmech.tasks import parse
 

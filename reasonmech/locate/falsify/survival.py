@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from reasonmech.errors import DataError
+from reasonmech.files import write_table
 from reasonmech.frames import rows_where
 from reasonmech.locate.falsify.finding import Attempt, Candidates, Finding, Outcome
 from reasonmech.locate.table import FeatureTable
-from reasonmech.paths import write_table
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder

@@ -1,10 +1,8 @@
-"""Training checkpoints without pickles: model and AdamW state in one safetensors file, replaced
-atomically."""
+"""Training checkpoints without pickles: model and AdamW state in one file, replaced in one rename."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any, final
 
@@ -14,7 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import PreTrainedModel
 
+from reasonmech.disk import explain_failed_writes
 from reasonmech.errors import CorruptFileError, MismatchError
+from reasonmech.files import atomic_write
 
 
 def save_checkpoint(
@@ -26,16 +26,18 @@ def save_checkpoint(
     recipe: dict[str, Any],
     log: list[dict[str, Any]],
 ) -> None:
-    """Write everything that a killed run needs to go on: to a temporary name first, then renamed."""
+    """Write everything that a killed training needs to go on, in one rename.
+
+    Raises:
+        OutputError: the disk is full; the checkpoint before this one is whole.
+    """
     tensors = {f"model.{name}": p.detach().clone() for name, p in model.named_parameters()}
     for name, parameter in model.named_parameters():
         for key, value in optimizer.state[parameter].items():
             tensors[f"adamw.{key}.{name}"] = value.detach().clone()
-    partial = path.with_suffix(".partial")
-    path.parent.mkdir(parents=True, exist_ok=True)
     metadata = {"step": str(step), "recipe": json.dumps(recipe, sort_keys=True), "log": json.dumps(log)}
-    save_file(tensors, partial, metadata=metadata)
-    partial.replace(path)
+    with explain_failed_writes(path), atomic_write(path) as unfinished:
+        save_file(tensors, unfinished, metadata=metadata)
 
 
 def load_checkpoint(
@@ -55,9 +57,9 @@ def load_checkpoint(
         raise CorruptFileError(
             f"{path} cannot be read: {error}", do="delete it; training starts afresh"
         ) from error
-    wrote, asked = json.loads(metadata["recipe"]), json.loads(json.dumps(recipe))
-    if wrote != asked:
-        differing = sorted(k for k in wrote.keys() | asked.keys() if wrote.get(k) != asked.get(k))
+    earlier, current = json.loads(metadata["recipe"]), json.loads(json.dumps(recipe))
+    if earlier != current:
+        differing = sorted(k for k in earlier.keys() | current.keys() if earlier.get(k) != current.get(k))
         raise MismatchError(
             f"{path} was written by another recipe (differs in {', '.join(differing)})",
             do="give another output directory, or delete the checkpoint",
@@ -87,11 +89,5 @@ class Snapshots:
         """Keep the model after `step` steps, if that is one of the moments; written whole or not at all."""
         if step not in self.at:
             return
-        path = self.folder / f"{step:06d}"
-        partial = path.with_name(path.name + ".partial")
-        if partial.exists():
-            shutil.rmtree(partial)
-        model.save_pretrained(partial)
-        if path.exists():
-            shutil.rmtree(path)
-        partial.rename(path)
+        with explain_failed_writes(self.folder), atomic_write(self.folder / f"{step:06d}") as unfinished:
+            model.save_pretrained(unfinished)

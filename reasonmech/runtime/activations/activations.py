@@ -18,11 +18,11 @@ from reasonmech.coders.coder import Trained
 from reasonmech.errors import DataError, MismatchError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.labels import Labels
-from reasonmech.runtime.activations.collect import FEATURES, VALUES
-from reasonmech.runtime.activations.files import load_store, save_store
 from reasonmech.runtime.activations.origin import CodesOf, Origin
-from reasonmech.runtime.activations.placing import Placing
+from reasonmech.runtime.activations.read_sites import FEATURES, VALUES
+from reasonmech.runtime.activations.row_index import RowIndex
 from reasonmech.runtime.activations.shards import FileShard, Shard
+from reasonmech.runtime.activations.store import load_store, save_store
 from reasonmech.runtime.activations.stream import BUFFER, shuffled
 from reasonmech.site import Site
 
@@ -74,13 +74,13 @@ class Activations:
         by_environment, and the further columns that were asked for. Of a store, read when first asked for:
         about 35 bytes a token.
         """
-        return self._placing.frame()
+        return self._row_index.frame()
 
     @property
     def contiguous(self) -> bool:
         """Whether every text was kept from its first token without a gap: row = first row of the text +
         position."""
-        return self._placing.contiguous
+        return self._row_index.contiguous
 
     def at(self, site: Site | str) -> Float[Tensor, "token d_model"]:
         """Activations of every token, on the CPU.
@@ -154,7 +154,7 @@ class Activations:
         Raises:
             DataError: labels point at rollouts or positions that were not captured.
         """
-        found = self._placing.find(np.asarray(labels.rollout), np.asarray(labels.position))
+        found = self._row_index.find(np.asarray(labels.rollout), np.asarray(labels.position))
         missing = np.flatnonzero(found < 0)
         if len(missing):
             i = int(missing[0])
@@ -162,7 +162,7 @@ class Activations:
             raise DataError(
                 f"label {i} of {labels.behaviour!r} points at {where}, which was not captured, and so do "
                 f"{len(missing) - 1} more of {len(labels)}",
-                allowed=f"rollouts 0 .. {self._placing.n_rollouts - 1}, at the positions that were kept of "
+                allowed=f"rollouts 0 .. {self._row_index.n_rollouts - 1}, at the positions that were kept of "
                 "each",
                 do="capture the rollouts that the labels were made from, in the same order",
             )
@@ -266,8 +266,8 @@ class Activations:
         return torch.tensor([shard.n_tokens for shard in self.shards]).cumsum(0)
 
     @cached_property
-    def _placing(self) -> Placing:
-        return Placing(self.shards)
+    def _row_index(self) -> RowIndex:
+        return RowIndex(self.shards)
 
     def __repr__(self) -> str:
         form = (

@@ -14,13 +14,13 @@ from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts.host import Host
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.activations import Activations
-from reasonmech.runtime.activations.collect import Job, collect
+from reasonmech.runtime.activations.capture_to_store import capture_to_store
 from reasonmech.runtime.activations.estimate import Estimate, estimate, timed
 from reasonmech.runtime.activations.keep import ALL, Keep
 from reasonmech.runtime.activations.origin import Origin
+from reasonmech.runtime.activations.read_sites import CaptureJob, read_sites
 from reasonmech.runtime.activations.shards import MemoryShard
-from reasonmech.runtime.activations.texts import Texts, check_any, check_columns
-from reasonmech.runtime.activations.writing import to_store
+from reasonmech.runtime.activations.texts import CaptureTexts, check_any, check_columns
 from reasonmech.site import Site
 
 DTYPES: Final = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -63,15 +63,15 @@ def capture(
     """
     job, texts = _job(host, rollouts, sites, keep=keep, batch_size=batch_size, dtype=dtype)
     if out is not None:
-        return Activations.load(to_store(job, texts, keep, out=out, progress=progress))
+        return Activations.load(capture_to_store(job, texts, keep, out=out, progress=progress))
     piece, names = texts.piece(0, len(texts)), None
     for text in piece.texts:
         names = check_columns(text, names)
     check_any(sum(int(marks.sum()) for marks in piece.kept), keep)
     total = sum(len(text.ids) for text in piece.texts)
     with tqdm(total=total, desc="capture", unit="token", disable=not progress) as bar:
-        found = collect(job, piece, bar)
-    return Activations(job.sites, Origin.of(host, job.codes), (MemoryShard(found.values, found.index),))
+        values, index = read_sites(job, piece, bar)
+    return Activations(job.sites, Origin.of(host, job.codes), (MemoryShard(values, index),))
 
 
 def estimate_capture(
@@ -103,7 +103,7 @@ def _job(
     keep: Keep,
     batch_size: int,
     dtype: torch.dtype | None,
-) -> tuple[Job, Texts]:
+) -> tuple[CaptureJob, CaptureTexts]:
     if isinstance(sites, str | Site):
         raise DataError(
             f"sites={str(sites)!r} is one site", allowed="a list of sites", do=f'write ["{sites}"]'
@@ -125,4 +125,4 @@ def _job(
                 f"features of a coder of {keep.codes.coder.site} at {', '.join(map(str, at))}",
                 allowed=f"its own site: sites=[{str(keep.codes.coder.site)!r}]",
             )
-    return Job(host, at, keep.codes, batch_size, kept_as), Texts(host, rollouts, keep)
+    return CaptureJob(host, at, keep.codes, batch_size, kept_as), CaptureTexts(host, rollouts, keep)

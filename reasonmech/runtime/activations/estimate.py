@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +9,9 @@ from typing import Final, final
 
 from tqdm.auto import tqdm
 
-from reasonmech.runtime.activations.collect import Job, collect
-from reasonmech.runtime.activations.files import in_bytes
-from reasonmech.runtime.activations.texts import Piece, Survey, Texts
+from reasonmech.disk import format_bytes, free_bytes
+from reasonmech.runtime.activations.read_sites import CaptureJob, read_sites
+from reasonmech.runtime.activations.texts import CaptureTexts, Piece, Survey
 
 INDEX_BYTES: Final = (
     4  # of the index on disk per token, compressed: 1.1 on chain texts, more where the vocabulary is large
@@ -41,15 +40,15 @@ class Estimate:
     seconds: float | None
 
     def __str__(self) -> str:
-        free = "" if self.free_bytes is None else f" ({in_bytes(self.free_bytes)} free)"
+        free = "" if self.free_bytes is None else f" ({format_bytes(self.free_bytes)} free)"
         time_ = "" if self.seconds is None else f", about {tqdm.format_interval(self.seconds)}"
         return (
             f"{self.n_kept:,} of {self.n_tokens:,} tokens of {self.n_texts:,} texts: "
-            f"{in_bytes(self.n_bytes)}{free}{time_}"
+            f"{format_bytes(self.n_bytes)}{free}{time_}"
         )
 
 
-def estimate(job: Job, survey: Survey, *, out: Path | None, seconds: float | None) -> Estimate:
+def estimate(job: CaptureJob, survey: Survey, *, out: Path | None, seconds: float | None) -> Estimate:
     """Put numbers together."""
     n_kept = int(survey.kept.sum())
     return Estimate(
@@ -57,32 +56,26 @@ def estimate(job: Job, survey: Survey, *, out: Path | None, seconds: float | Non
         n_tokens=int(survey.lengths.sum()),
         n_kept=n_kept,
         n_bytes=n_kept * (job.row_bytes() + INDEX_BYTES),
-        free_bytes=None if out is None else free_at(out),
+        free_bytes=None if out is None else free_bytes(out),
         seconds=seconds,
     )
 
 
-def free_at(path: Path) -> int:
-    """Free bytes of the disk on which a path will be."""
-    there = next(parent for parent in (path, *path.absolute().parents) if parent.exists())
-    return shutil.disk_usage(there).free
-
-
-def timed(job: Job, texts: Texts, survey: Survey) -> float:
+def timed(job: CaptureJob, texts: CaptureTexts, survey: Survey) -> float:
     """Seconds of the whole, from a batch of texts spread evenly over it: run once to warm up, then timed."""
     step = max(1, len(texts) // job.batch_size)
     pieces = [texts.piece(i, i + 1) for i in range(0, len(texts), step)][: job.batch_size]
     some = Piece([p.texts[0] for p in pieces], [p.kept[0] for p in pieces])
     with tqdm(disable=True) as bar:
-        collect(job, some, bar)
+        read_sites(job, some, bar)
         start = time.perf_counter()
         for _ in range(PROBE):
-            collect(job, some, bar)
+            read_sites(job, some, bar)
         took = (time.perf_counter() - start) / PROBE
     return took * int(survey.lengths.sum()) / sum(len(text.ids) for text in some.texts)
 
 
-def shown_before(job: Job, texts: Texts, survey: Survey, *, out: Path) -> Estimate:
+def shown_before(job: CaptureJob, texts: CaptureTexts, survey: Survey, *, out: Path) -> Estimate:
     """The estimate that a capture shows: timed where that is a small part of it."""
     worth = len(texts) >= 20 * (PROBE + 1) * job.batch_size
     return estimate(job, survey, out=out, seconds=timed(job, texts, survey) if worth else None)

@@ -1,5 +1,4 @@
-"""Shards: consecutive pieces of activations with their index, in memory or in files that are verified when
-read."""
+"""Shards: consecutive pieces of activations with their index, in memory or in files verified when read."""
 
 from __future__ import annotations
 
@@ -78,23 +77,23 @@ class Stamp(NamedTuple):
 
     def check_size(self, path: Path) -> None:
         """Raise CorruptFileError where the file is missing or has another length; its content is not read."""
-        found = path.stat().st_size if path.is_file() else 0
-        if found != self.n_bytes:
+        n_bytes = path.stat().st_size if path.is_file() else 0
+        if n_bytes != self.n_bytes:
             raise CorruptFileError(
-                f"{path} has {found} of {self.n_bytes} bytes", do="capture again, or copy it again"
+                f"{path} has {n_bytes} of {self.n_bytes} bytes", do="capture again, or copy it again"
             )
 
     def check(self, path: Path) -> None:
         """Raise CorruptFileError where the file is not what was written."""
         self.check_size(path)
-        if (found := self.of(path).sha256) != self.sha256:
+        if (sha256 := self.of(path).sha256) != self.sha256:
             raise CorruptFileError(
-                f"{path} is damaged: its SHA-256 is {found[:12]}..., {self.sha256[:12]}... was written",
+                f"{path} is damaged: its SHA-256 is {sha256[:12]}..., {self.sha256[:12]}... was written",
                 do="capture again, or copy it again",
             )
 
 
-class Entry(NamedTuple):
+class ShardEntry(NamedTuple):
     """What a store's record says of one shard."""
 
     n_tokens: int
@@ -102,7 +101,7 @@ class Entry(NamedTuple):
     index: Stamp
 
     @classmethod
-    def from_json(cls, value: Mapping[str, object]) -> Entry:
+    def from_json(cls, value: Mapping[str, object]) -> ShardEntry:
         """Raises KeyError, TypeError or ValueError where it is none."""
         n_tokens, activations, index = value["n_tokens"], value["activations"], value["index"]
         if not (isinstance(n_tokens, int) and isinstance(activations, list) and isinstance(index, list)):
@@ -117,7 +116,7 @@ class FileShard:
 
     directory: Path
     number: int
-    entry: Entry
+    entry: ShardEntry
 
     @property
     def n_tokens(self) -> int:

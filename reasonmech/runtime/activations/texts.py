@@ -29,7 +29,7 @@ OWN: Final = ("rollout", "problem", "position", "token", "generated", "by_enviro
 
 @final
 @dataclass(frozen=True, eq=False)
-class Text:
+class CapturedText:
     """One text of a capture.
 
     Attributes:
@@ -49,7 +49,7 @@ class Text:
 class Piece(NamedTuple):
     """Consecutive texts, and for each which tokens are kept [token]."""
 
-    texts: Sequence[Text]
+    texts: Sequence[CapturedText]
     kept: Sequence[np.ndarray]
 
 
@@ -63,7 +63,7 @@ class Survey(NamedTuple):
 
 
 @final
-class Texts:
+class CaptureTexts:
     """The texts of a capture, read when they are asked for: no more than a piece of them is held here."""
 
     def __init__(self, host: Host, items: Sequence[Rollout | str], keep: Keep) -> None:
@@ -109,7 +109,7 @@ class Texts:
         check_any(sum(kept), self._keep)
         return Survey(np.array(lengths), np.array(kept), digest.hexdigest())
 
-    def _text(self, number: int) -> Text:
+    def _text(self, number: int) -> CapturedText:
         item = self._items[number]
         if isinstance(item, str):
             ids = np.array(self._host.encode(item), dtype=np.int64)
@@ -140,9 +140,9 @@ class Texts:
                     allowed="a truth value, an integer or a string for every token; other names than "
                     f"{', '.join(OWN)}",
                 )
-        return Text(number, problem, ids, prompt_length, environment, columns)
+        return CapturedText(number, problem, ids, prompt_length, environment, columns)
 
-    def _marks(self, texts: Sequence[Text]) -> list[np.ndarray]:
+    def _marks(self, texts: Sequence[CapturedText]) -> list[np.ndarray]:
         if isinstance(self._where, Everywhere):
             return [np.ones(len(text.ids), dtype=bool) for text in texts]
         for text in texts:
@@ -185,7 +185,7 @@ def _sorted(columns: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     return [values for _, values in sorted(columns.items())]
 
 
-def _label(text: Text, label: str) -> np.ndarray:
+def _label(text: CapturedText, label: str) -> np.ndarray:
     """[token] marks: a column of truth values, or "column=value"."""
     name, equals, value = label.partition("=")
     given = text.columns.get(name)
@@ -195,7 +195,7 @@ def _label(text: Text, label: str) -> np.ndarray:
     return given.astype(str) == value if equals else given
 
 
-def check_columns(text: Text, names: frozenset[str] | None) -> frozenset[str]:
+def check_columns(text: CapturedText, names: frozenset[str] | None) -> frozenset[str]:
     """Names and types of a text's columns, which are those of the texts before it. Raises DataError."""
     own = frozenset(f"{name} ({_type_of(values)})" for name, values in text.columns.items())
     if names is not None and own != names:

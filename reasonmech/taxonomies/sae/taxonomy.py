@@ -20,7 +20,7 @@ from reasonmech.coders.saelens import SAELensCoder, read_directory
 from reasonmech.coders.source import TensorSource, check_captured
 from reasonmech.coders.train import train_together
 from reasonmech.errors import ConfigError, CorruptFileError, DataError, MismatchError
-from reasonmech.paths import check_safetensors, new_directory
+from reasonmech.files import check_safetensors, new_directory
 from reasonmech.site import Site
 from reasonmech.taxonomies.sae.sentences import Sentences, SentenceSource
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import torch
 
-from reasonmech.causal.sweeps.identity import content, differences
+from reasonmech.causal.sweeps.identity import content
 from reasonmech.causal.sweeps.sweep import estimate_sweep, sweep
 from reasonmech.causal.sweeps.table import SweepTable
 from reasonmech.causal.sweeps.values import CLEAN, Configuration, grid
@@ -27,7 +27,7 @@ from reasonmech.errors import (
 )
 from reasonmech.interventions import Direction, Features, Whole, ablate, patch, prompt, steer, tokens
 from reasonmech.interventions.where_at import at
-from reasonmech.paths import only_writer
+from reasonmech.resumable import only_writer
 from reasonmech.runtime.forward import forward
 from reasonmech.runtime.readout import Reading
 from reasonmech.testing import tiny_coder, tiny_host
@@ -358,16 +358,6 @@ def test_a_metric_whose_content_cannot_be_told_is_refused() -> None:
     assert content({"x": a.numpy()}) == content({"x": a})
 
 
-def test_differences_are_dotted_keys_and_none_is_left_out() -> None:
-    old = {"a": {"b": 1, "c": [1, 2]}, "d": 1}
-    assert differences(old, old) == ""
-    assert differences(old, {"a": {"b": 2, "c": [1]}, "d": 1, "e": 3}) == (
-        "a.b: 1, now 2; a.c.1: 2, now (not there); e: (not there), now 3"
-    )
-    many = differences({"a": list(range(30))}, {"a": list(range(1, 31))})
-    assert many.endswith("; and 10 more")
-
-
 def test_the_estimate_is_told_before_it_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = grid({f"v{i}": direction(i) for i in range(60)}, "steer", amounts=(1.0, 2.0, 3.0))
     expected = estimate_sweep(HOST, TEXTS, given, metric=METRIC, batch_rows=8)
@@ -385,5 +375,5 @@ def test_a_disk_that_is_too_small_is_refused(tmp_path: Path, monkeypatch: pytest
 
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage._replace(free=10))
-    with pytest.raises(OutputError, match="0 kB left"):
+    with pytest.raises(OutputError, match="10 bytes are free"):
         sweep(HOST, TEXTS, configurations(), metric=METRIC, out=tmp_path / "out", progress=False)

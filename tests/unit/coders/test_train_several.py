@@ -301,7 +301,7 @@ def test_a_disk_that_is_full_at_once_says_so(tmp_path: Path, monkeypatch: pytest
     def full(directory: Path, plan: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(train, "write_plan", full)
+    monkeypatch.setattr("reasonmech.resumable.write_plan", full)
     with pytest.raises(OutputError, match=r"c\.partial: .*No space left[\s\S]*make room"):
         train_coders(TwoSites(), {"narrow": CONFIGS["narrow"]}, out=tmp_path / "c", progress=False)
     (tmp_path / "d.partial").touch()

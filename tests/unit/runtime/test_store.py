@@ -17,14 +17,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
+from reasonmech.disk import explain_failed_writes, format_bytes
 from reasonmech.errors import CorruptFileError, DataError, MismatchError, NonFiniteError, OutputError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import prompt
 from reasonmech.labels import Labels
-from reasonmech.paths import only_writer
+from reasonmech.resumable import only_writer
 from reasonmech.runtime import Activations, Keep, capture, estimate_capture, resampled
-from reasonmech.runtime.activations import writing as store_module
-from reasonmech.runtime.activations.files import in_bytes, told_when_full
+from reasonmech.runtime.activations import capture_to_store as store_module
 from reasonmech.runtime.activations.shards import MemoryShard
 from reasonmech.testing import tiny_host, tiny_tokenizer
 
@@ -170,10 +170,10 @@ def counted(host: Host) -> Iterator[list[int]]:
 def full_index(partial: Path) -> Iterator[None]:
     """Every write to the third part of the index fails as on a full disk."""
     (partial / "index").mkdir(parents=True)
-    blocked = partial / "index" / "00002.parquet.partial"
+    blocked = partial / "index" / "00002.parquet.unfinished"
     blocked.symlink_to("/dev/full")
     yield
-    blocked.unlink()
+    blocked.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -202,7 +202,7 @@ def test_a_full_disk_leaves_what_is_written_and_says_what_is_missing(
     (partial / "plan.json").write_bytes(
         (tmp_path / "whole" / "plan.json").read_bytes()
     )  # a kill right after it
-    missing = in_bytes(sum(shard.values()[SITE].nbytes for shard in whole.shards[2:]))
+    missing = format_bytes(sum(shard.values()[SITE].nbytes for shard in whole.shards[2:]))
     says = rf"the disk is full: 2 of {len(whole.shards)} shards .* stay valid; {missing} are missing"
     with full(partial), pytest.raises(OutputError, match=says):
         into("store", tiny_host())
@@ -219,13 +219,13 @@ def test_a_full_disk_leaves_what_is_written_and_says_what_is_missing(
 def test_another_failure_to_write_is_not_called_a_full_disk(tmp_path: Path) -> None:
     with (
         pytest.raises(OutputError, match=r"cannot write .*Permission denied"),
-        told_when_full(tmp_path, 0, 1, missing=9),
+        explain_failed_writes(tmp_path, full="0 of 1 shards are written; 9 bytes are missing"),
     ):
         raise PermissionError(errno.EACCES, "Permission denied")
     full = SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
     with (
         pytest.raises(OutputError, match=r"0 of 1 shards .* 9 bytes are missing"),
-        told_when_full(tmp_path, 0, 1, missing=9),
+        explain_failed_writes(tmp_path, full="0 of 1 shards are written; 9 bytes are missing"),
     ):
         raise full
 
@@ -233,7 +233,7 @@ def test_another_failure_to_write_is_not_called_a_full_disk(tmp_path: Path) -> N
 def test_a_capture_that_cannot_fit_is_refused_before_it_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store_module, "free_at", lambda path: 1000)
+    monkeypatch.setattr("reasonmech.disk.free_bytes", lambda path: 1000)
     host = tiny_host()
     with counted(host) as rows, pytest.raises(OutputError, match=r"and 1 kB are free: .* kB are missing"):
         capture(host, TEXTS, [SITE], out=tmp_path / "store", progress=False)
@@ -327,7 +327,7 @@ def test_the_estimate_is_what_the_store_then_takes(
     assert 0.9 * size < told.n_bytes < 1.2 * size
     assert told.seconds is not None and told.seconds > 0 and told.free_bytes is not None
     shown = capsys.readouterr().err
-    assert f"{in_bytes(told.n_bytes)} (" in shown and "about 0" in shown and "token/s" in shown
+    assert f"{format_bytes(told.n_bytes)} (" in shown and "about 0" in shown and "token/s" in shown
     kept = estimate_capture(tiny_host(), texts, [SITE], keep=Keep(prompt(stop=1)))
     assert (kept.n_tokens, kept.n_kept, kept.free_bytes) == (told.n_tokens, len(texts), None)
 

@@ -1,4 +1,4 @@
-"""Placing: which row of an index a position of a text is, read column by column from shards."""
+"""RowIndex: which row a position of a text is, read column by column from shards."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _key(rollout: Int[np.ndarray, " n"], position: Int[np.ndarray, " n"]) -> Int
 
 
 @final
-class Placing:
+class RowIndex:
     """Rows of rollouts and positions; holds no more than a number per rollout where texts were kept without
     gaps."""
 

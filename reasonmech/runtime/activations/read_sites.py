@@ -1,5 +1,4 @@
-"""collect: run a host over a piece of texts and keep what some sites held; the pass stops at the last of
-them."""
+"""read_sites: run a host over texts and take what some sites hold; a pass stops at the last of them."""
 
 from __future__ import annotations
 
@@ -26,7 +25,7 @@ FEATURES: Final = ".features"  # added to a site's name: which features
 VALUES: Final = ".values"  # and their activations
 
 
-class Job(NamedTuple):
+class CaptureJob(NamedTuple):
     """How activations are read: of which host, where, in which form."""
 
     host: Host
@@ -50,16 +49,15 @@ class Job(NamedTuple):
         return {f"{site}{FEATURES}": features, f"{site}{VALUES}": torch.zeros(n, k, dtype=self.dtype)}
 
 
-class Collected(NamedTuple):
+class SiteValues(NamedTuple):
     """Activations of a piece's kept tokens in their order: tensor name -> [token, ...], and their index."""
 
     values: dict[str, Tensor]
     index: pd.DataFrame
 
 
-def collect(job: Job, piece: Piece, bar: tqdm[Any]) -> Collected:
-    """Read the piece in batches of like length; rows are padded on the right, where a causal model never
-    looks.
+def read_sites(job: CaptureJob, piece: Piece, bar: tqdm[Any]) -> SiteValues:
+    """Read the piece in batches of like length, padded on the right, where a causal model never looks.
 
     Raises:
         NonFiniteError: NaN or infinity at a kept token. MemoryError: one text alone does not fit.
@@ -69,10 +67,11 @@ def collect(job: Job, piece: Piece, bar: tqdm[Any]) -> Collected:
     starts = np.cumsum(counts) - counts
     out, index = job.empty(int(counts.sum())), index_of(piece)
     n_active = torch.zeros(len(index), dtype=torch.int32)
+    # Longest first: little of a batch is padding, and what does not fit into memory shows at once.
     order = sorted((i for i in range(len(texts)) if counts[i]), key=lambda i: -len(texts[i].ids))
-    with _reading(job.host, job.sites) as read:
+    with _open_reader(job.host, job.sites) as reader:
 
-        def keep(numbers: Sequence[int]) -> Sequence[int]:
+        def read_batch(numbers: Sequence[int]) -> Sequence[int]:
             rows = [texts[i].ids for i in numbers]
             ids, _ = padded(rows)
             marks = torch.zeros(ids.shape, dtype=torch.bool)
@@ -82,25 +81,26 @@ def collect(job: Job, piece: Piece, bar: tqdm[Any]) -> Collected:
                 np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in numbers])
             )
             where = marks.to(job.host.device)
-            for site, hidden in read(ids.to(job.host.device)).items():
+            for site, hidden in reader.read(ids.to(job.host.device)).items():
                 values = hidden[where.to(hidden.device)]
                 if job.codes is not None:
-                    _check(values, site, [texts[i].problem for i in numbers], marks)
+                    _check_finite(values, site, [texts[i].problem for i in numbers], marks)
                     features, values, n_active[target] = job.codes.of(values)
                     out[f"{site}{FEATURES}"][target] = features
                 values = values.to("cpu", job.dtype)
-                _check(values, site, [texts[i].problem for i in numbers], marks)
+                # after the cast too: what is finite in float32 may be infinite in float16
+                _check_finite(values, site, [texts[i].problem for i in numbers], marks)
                 out[str(site) if job.codes is None else f"{site}{VALUES}"][target] = values
             bar.update(sum(map(len, rows)))
             return numbers
 
         for start in range(0, len(order), job.batch_size):
-            halving(order[start : start + job.batch_size], keep, what="text")
+            halving(order[start : start + job.batch_size], read_batch, what="text")
     bar.update(sum(len(texts[i].ids) for i in range(len(texts)) if not counts[i]))
-    return Collected(out, index if job.codes is None else index.assign(n_active=n_active.numpy()))
+    return SiteValues(out, index if job.codes is None else index.assign(n_active=n_active.numpy()))
 
 
-def _check(values: Tensor, site: Site, problems: Sequence[str], marks: Tensor) -> None:
+def _check_finite(values: Tensor, site: Site, problems: Sequence[str], marks: Tensor) -> None:
     if bool(torch.isfinite(values).all()):
         return
     first = int((~torch.isfinite(values)).any(-1).nonzero()[0])
@@ -111,41 +111,40 @@ def _check(values: Tensor, site: Site, problems: Sequence[str], marks: Tensor) -
     )
 
 
-class _Enough(Exception):
+class _LastSiteRead(Exception):
     """Raised by the last site's hook: nothing above it needs to run."""
 
 
-class _Read:
-    """Runs token ids through the model and returns what the hooks saw."""
+class _SiteReader:
+    """Runs token ids through a model whose sites are hooked; `values` is what the last pass held there."""
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.seen: dict[Site, Tensor] = {}
+        self.values: dict[Site, Tensor] = {}
 
-    def __call__(self, ids: Tensor) -> Mapping[Site, Tensor]:
-        self.seen.clear()
-        with suppress(_Enough):
+    def read(self, ids: Tensor) -> Mapping[Site, Tensor]:
+        self.values.clear()
+        with suppress(_LastSiteRead):
             self.host.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-        return self.seen
+        return self.values
 
 
 @contextmanager
-def _reading(host: Host, sites: Sequence[Site]) -> Iterator[_Read]:
-    read, handles = _Read(host), []
+def _open_reader(host: Host, sites: Sequence[Site]) -> Iterator[_SiteReader]:
+    reader, handles = _SiteReader(host), []
     ordered = sorted(sites, key=lambda site: (site.depth, site.kind == "resid_pre"))
     try:
         for site in ordered:
 
-            def keep(hidden: Tensor, site: Site = site, last: bool = site == ordered[-1]) -> None:
-                read.seen[site] = hidden
+            def take(hidden: Tensor, site: Site = site, last: bool = site == ordered[-1]) -> None:
+                reader.values[site] = hidden
                 if last:
-                    raise _Enough
+                    raise _LastSiteRead
 
-            handles.append(host.hook_point(site).attach(keep))
-        with (
-            torch.no_grad()
-        ):  # not inference_mode: some rotary embeddings cache what they compute in the model
-            yield read
+            handles.append(host.hook_point(site).attach(take))
+        # not inference_mode: some rotary embeddings cache what they compute in the model
+        with torch.no_grad():
+            yield reader
     finally:
         for handle in handles:
             handle.remove()
