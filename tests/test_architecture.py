@@ -1,17 +1,25 @@
-"""The rules of the house, by walking every import: layers, cycles, adapters, length."""
+"""The rules of the house, by walking every import and definition: layers, cycles, adapters, sizes, names.
+
+`python -m tests.test_architecture` writes docs/layers.md anew from what it walked.
+"""
 
 from __future__ import annotations
 
 import ast
+from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import reasonmech as rm
+
 ROOT = Path(__file__).parent.parent / "reasonmech"
 
+PAGE = ROOT.parent / "docs" / "layers.md"
+
 # A lower layer never imports a higher one. Inside one layer only modules of the same package meet, except in
-# the
-# first two: their modules are single nouns, which may build on each other as long as there is no cycle.
+# the first two: their modules are single nouns, which may build on each other as long as there is no cycle.
 LAYERS = (
     {
         "errors",
@@ -139,6 +147,62 @@ def test_a_module_is_at_most_300_lines_and_a_function_50(name: str) -> None:
             assert length <= 50, f"{name}.{node.name} has {length} lines of code"
 
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+ENTRIES = {
+    "reasonmech",
+    "reasonmech.__main__",
+    "reasonmech.cli",
+    "reasonmech.testing",
+}  # what starts from outside
+# Names that say nothing of a value: each reads well where it is bound, and is a riddle ten lines below.
+RIDDLES = {"found", "some", "given", "asked", "own", "said"}
+
+
+def definitions(name: str) -> Iterator[ast.AST]:
+    yield from ast.walk(ast.parse(MODULES[name].read_text()))
+
+
+def parameters(function: Function) -> list[str]:
+    arguments = function.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return [argument.arg for argument in every if argument.arg not in ("self", "cls")]
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_function_has_at_most_six_parameters(name: str) -> None:
+    for node in definitions(name):
+        if isinstance(node, Function):
+            taken = parameters(node)
+            assert len(taken) <= 6, f"{name}.{node.name} takes {', '.join(taken)}: which noun is missing?"
+
+
+def test_no_class_name_is_used_twice() -> None:
+    homes: dict[str, list[str]] = defaultdict(list)
+    for name in MODULES:
+        for node in definitions(name):
+            if isinstance(node, ast.ClassDef):
+                homes[node.name].append(name)
+    assert len(homes) > 300
+    assert {name: where for name, where in homes.items() if len(where) > 1} == {}
+
+
+def test_every_module_is_imported_by_another() -> None:
+    imported_by_another = {target for name in MODULES for target in internal(name) - {name}}
+    namespaces = set(rm._NAMESPACES.values()) | set(rm._HOME.values())
+    assert MODULES.keys() - imported_by_another - namespaces - ENTRIES == set()
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_name_says_what_its_value_is(name: str) -> None:
+    for node in definitions(name):
+        if isinstance(node, Function):
+            assert not RIDDLES & {*parameters(node)}, f"{name}.{node.name}: {RIDDLES & {*parameters(node)}}"
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            assert node.id not in RIDDLES, f"{name}, line {node.lineno}: {node.id} is no name"
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            assert node.attr.strip("_") not in RIDDLES, f"{name}, line {node.lineno}: {node.attr} is no name"
+
+
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_every_module_says_what_it_is(name: str) -> None:
     assert ast.get_docstring(ast.parse(MODULES[name].read_text())), f"{name} has no docstring"
@@ -156,3 +220,47 @@ def test_the_walk_sees_what_it_should() -> None:
     """The rules above would pass on an empty tree; this one would not."""
     assert {"reasonmech.errors", "reasonmech.registry"} <= MODULES.keys()
     assert "reasonmech.errors" in internal("reasonmech.registry")
+
+
+def summary(name: str) -> str:
+    """First sentence of a module's docstring."""
+    text = ast.get_docstring(ast.parse(MODULES[name].read_text())) or ""
+    return " ".join(text.split("\n\n")[0].split())
+
+
+def layer_page() -> str:
+    """docs/layers.md: every area with its layer, what is in it, and which areas it really imports."""
+    members: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(MODULES.keys() - TOP):
+        members[area(name)].append(name)
+    lines = [
+        "# Layers",
+        "",
+        "Written by `python -m tests.test_architecture`, from the rules that `tests/test_architecture.py`",
+        "enforces and the imports that it walks. Imports point upwards in this table, to a smaller",
+        "number; from layer 2 on, areas of one layer never import each other. Why:",
+        "[layers](decisions/010-layers.md).",
+        "",
+        "| layer | area | what is in it | imports |",
+        "|---|---|---|---|",
+    ]
+    for depth, names in enumerate((*LAYERS, {"testing"})):
+        for one in sorted(names):
+            targets = {area(target) for name in members[one] for target in internal(name)} - {one}
+            folder = f"`{one}/`" if len(members[one]) > 1 else f"`{one}`"
+            row = (
+                "-" if one == "testing" else str(depth),
+                folder,
+                summary(f"reasonmech.{one}"),
+                ", ".join(sorted(targets, key=lambda target: (LAYER[target], target))),
+            )
+            lines.append("| " + " | ".join(row) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def test_the_page_of_layers_is_what_was_walked() -> None:
+    assert PAGE.read_text() == layer_page(), "run: python -m tests.test_architecture"
+
+
+if __name__ == "__main__":
+    PAGE.write_text(layer_page())
