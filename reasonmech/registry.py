@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from reasonmech.errors import DuplicateNameError, UnknownNameError
 
 T = TypeVar("T")
+V = TypeVar("V")  # what is registered keeps its own type, which is narrower than the registry's
 ENTRY_POINT_GROUP = "reasonmech"
 _loaded_plugins: set[str] = set()
 
@@ -37,14 +38,16 @@ class Registry(Generic[T]):
         self.noun = noun
         self._entries: dict[str, T] = {}
 
-    def register(self, kind: str) -> Callable[[T], T]:
-        def add(value: T) -> T:
+    def register(self, kind: str) -> Callable[[V], V]:
+        """A decorator that adds a class or a value under a kind, and returns it as it is."""
+
+        def add(value: V) -> V:
             if kind in self._entries:
                 raise DuplicateNameError(
                     f"{self.noun} {kind!r} is registered already, by {self._entries[kind]!r}",
                     do="choose another kind; kinds are global",
                 )
-            self._entries[kind] = value
+            self._entries[kind] = cast(T, value)
             return value
 
         return add

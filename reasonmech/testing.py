@@ -34,7 +34,7 @@ from reasonmech.errors import UnknownNameError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.interventions.axes import Axis, Direction
 from reasonmech.interventions.edits import Edit, Place
-from reasonmech.interventions.where import Where
+from reasonmech.interventions.masks import Where
 from reasonmech.site import Site
 from reasonmech.step import Step
 

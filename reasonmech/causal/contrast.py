@@ -18,9 +18,8 @@ from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Features, Whole
 from reasonmech.interventions.intervention import Intervention
+from reasonmech.interventions.masks import Where, at
 from reasonmech.interventions.verbs import patch
-from reasonmech.interventions.where import Where
-from reasonmech.interventions.where_at import at
 from reasonmech.runtime.readout import Readout
 from reasonmech.site import Site
 

@@ -18,8 +18,8 @@ from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Axis
 from reasonmech.interventions.intervention import Intervention
+from reasonmech.interventions.masks import at
 from reasonmech.interventions.verbs import patch
-from reasonmech.interventions.where_at import at
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.activations import Activations

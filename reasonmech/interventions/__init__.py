@@ -1,18 +1,35 @@
 """Interventions: one formula, five verbs over four axes, masks and gates."""
 
-from reasonmech.interventions.axes import Axis, Direction, Features, Whole, axes
+from reasonmech.interventions.axes import Axis, Direction, Features, Subspace, Whole, axes
 from reasonmech.interventions.bind import Bound, bind
 from reasonmech.interventions.edits import Edit, edits
 from reasonmech.interventions.fwd_hooks import as_hooks
+from reasonmech.interventions.gates import (
+    Gate,
+    TwoPassGate,
+    above,
+    always,
+    below,
+    disagree,
+    gates,
+    ramp,
+    uncertain_above,
+)
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention, plan_fingerprint
-from reasonmech.interventions.subspace import Subspace
-from reasonmech.interventions.two_pass import TwoPassGate, disagree, uncertain_above
+from reasonmech.interventions.masks import (
+    Where,
+    at,
+    everywhere,
+    generated,
+    inside,
+    labelled,
+    masks,
+    prompt,
+    sentence_starts,
+    tokens,
+)
 from reasonmech.interventions.verbs import ablate, clamp, patch, scale, steer
-from reasonmech.interventions.when import Gate, above, always, below, gates, ramp
-from reasonmech.interventions.where import Where, everywhere, generated, labelled, masks, prompt
-from reasonmech.interventions.where_at import at
-from reasonmech.interventions.where_text import inside, sentence_starts, tokens
 
 __all__ = [
     "Axis",

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple, final
 
 from reasonmech.errors import BindError, MismatchError
 from reasonmech.hosts.difference import differences_of
+from reasonmech.interventions.gates import Gate
+from reasonmech.interventions.gates.two_pass import TwoPassGate
 from reasonmech.interventions.intervention import Intervention
-from reasonmech.interventions.two_pass import TwoPassGate
-from reasonmech.interventions.when import Gate
 from reasonmech.site import Site
 
 if TYPE_CHECKING:

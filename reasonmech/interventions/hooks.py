@@ -12,12 +12,12 @@ from torch import Tensor
 from reasonmech.hosts.hookpoint import ALL, Handle
 from reasonmech.interventions.bind import Bound, Stop
 from reasonmech.interventions.edits import Place
+from reasonmech.interventions.gates import Always, Gate
+from reasonmech.interventions.gates.two_pass import TwoPassGate
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.partner_readings import NOTHING, PartnerReadings
 from reasonmech.interventions.recorder import Recorder
 from reasonmech.interventions.target import Target
-from reasonmech.interventions.two_pass import TwoPassGate
-from reasonmech.interventions.when import Always, Gate
 from reasonmech.shapes import Mask, Residual
 from reasonmech.step import Step
 

@@ -11,8 +11,8 @@ from reasonmech.errors import BindError
 from reasonmech.interventions.axes import Axis, Features
 from reasonmech.interventions.canonical import Json, fingerprint
 from reasonmech.interventions.edits import Edit
-from reasonmech.interventions.when import ALWAYS, Gate
-from reasonmech.interventions.where import EVERYWHERE, Where
+from reasonmech.interventions.gates import ALWAYS, Gate
+from reasonmech.interventions.masks import EVERYWHERE, Where
 from reasonmech.site import Site
 
 ErrorTerm: TypeAlias = Literal["keep", "drop"]

@@ -7,9 +7,9 @@ from torch import Tensor
 from reasonmech.interventions.axes import Axis
 from reasonmech.interventions.canonical import Amount
 from reasonmech.interventions.edits import Ablate, Clamp, Patch, Scale, Steer
+from reasonmech.interventions.gates import ALWAYS, Gate
 from reasonmech.interventions.intervention import ErrorTerm, Intervention
-from reasonmech.interventions.when import ALWAYS, Gate
-from reasonmech.interventions.where import EVERYWHERE, Where
+from reasonmech.interventions.masks import EVERYWHERE, Where
 
 
 def ablate(

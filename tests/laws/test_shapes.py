@@ -13,9 +13,8 @@ CHECKED = [
     "runtime.decoding.labelling",
     "interventions.edits",
     "interventions.target",
-    "interventions.when",
-    "interventions.where",
-    "interventions.where_text",
+    "interventions.gates",
+    "interventions.masks",
     "runtime.receipt.tally",
     "interventions.hooks",
 ]

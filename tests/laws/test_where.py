@@ -21,7 +21,7 @@ from reasonmech.interventions import (
     steer,
     tokens,
 )
-from reasonmech.interventions.where import Where
+from reasonmech.interventions.masks import Where
 from reasonmech.runtime.forward import forward
 from reasonmech.step import Step
 from reasonmech.testing import assert_causal, tiny_host, tiny_step, tiny_tokenizer

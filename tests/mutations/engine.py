@@ -9,9 +9,10 @@ from torch import Tensor
 from reasonmech.hosts import hookpoint
 from reasonmech.hosts.hookpoint import ALL, HiddenEdit, HookPoint
 from reasonmech.hosts.sitemap import SiteMap
-from reasonmech.interventions import Hooks, hooks, target, two_pass
+from reasonmech.interventions import Hooks, hooks, target
+from reasonmech.interventions.axes import Subspace
+from reasonmech.interventions.gates import two_pass
 from reasonmech.interventions.partner_readings import PartnerReadings
-from reasonmech.interventions.subspace import Subspace
 from reasonmech.runtime.decoding.host_decoder import HostState
 from reasonmech.runtime.decoding.partner import Partner
 from reasonmech.shapes import NextLogits

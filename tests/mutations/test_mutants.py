@@ -12,9 +12,9 @@ from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import fwd_hooks, hooks
 from reasonmech.interventions.hooks import Hooks
+from reasonmech.interventions.masks import Generated
 from reasonmech.interventions.partner_readings import NOTHING, PartnerReadings
 from reasonmech.interventions.target import Target
-from reasonmech.interventions.where import Generated
 from reasonmech.runtime.decoding import batch as batch_module
 from reasonmech.runtime.decoding import host_decoder
 from reasonmech.runtime.decoding.decode import Choice

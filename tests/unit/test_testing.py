@@ -6,7 +6,7 @@ import torch
 from reasonmech.errors import UnknownNameError
 from reasonmech.interventions.axes import Axis, Features, Whole
 from reasonmech.interventions.edits import Ablate, Clamp, Edit, Patch, Place, Scale, Steer
-from reasonmech.interventions.where import Everywhere
+from reasonmech.interventions.masks import Everywhere
 from reasonmech.testing import (
     ARCHITECTURES,
     assert_causal,

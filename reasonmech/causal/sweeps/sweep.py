@@ -21,7 +21,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import bind
 from reasonmech.interventions.canonical import fingerprint
 from reasonmech.interventions.intervention import plan_fingerprint
-from reasonmech.interventions.where import Where
+from reasonmech.interventions.masks import Where
 from reasonmech.runtime.batched.cells import TEXT_ROWS, Cell, CellTable, run_cells
 from reasonmech.runtime.pass_rows import LabelledTexts, PassRow, TextLike, check_positions, pass_rows
 from reasonmech.runtime.passes import step_of

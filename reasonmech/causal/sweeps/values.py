@@ -10,10 +10,10 @@ from typing import Final, Literal, TypeAlias, final, get_args
 
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.interventions.axes import Axis
+from reasonmech.interventions.gates import ALWAYS, Gate
 from reasonmech.interventions.intervention import Intervention, plan_fingerprint
+from reasonmech.interventions.masks import EVERYWHERE, Where
 from reasonmech.interventions.verbs import ablate, clamp, scale, steer
-from reasonmech.interventions.when import ALWAYS, Gate
-from reasonmech.interventions.where import EVERYWHERE, Where
 
 Draw: TypeAlias = Callable[[int], Axis]
 Verb: TypeAlias = Literal["ablate", "clamp", "scale", "steer"]

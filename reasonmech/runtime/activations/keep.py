@@ -13,7 +13,7 @@ from torch import Tensor
 
 from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError
-from reasonmech.interventions.where import EVERYWHERE, Where
+from reasonmech.interventions.masks import EVERYWHERE, Where
 from reasonmech.rollout import Rollout
 
 CELLS: Final = 2**24  # feature activations held at once: 64 MB in float32

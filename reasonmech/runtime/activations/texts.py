@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.host import Host
-from reasonmech.interventions.where import Everywhere
+from reasonmech.interventions.masks import Everywhere
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.keep import Keep
 from reasonmech.shapes import Mask

@@ -9,7 +9,7 @@ import torch
 
 from reasonmech.errors import NeverFiredError
 from reasonmech.interventions.intervention import Intervention
-from reasonmech.interventions.where import Where
+from reasonmech.interventions.masks import Where
 from reasonmech.runtime.batched.prefix import NO_LAYER, Prefix, last_unread
 from reasonmech.runtime.readout import Question
 from reasonmech.shapes import Mask

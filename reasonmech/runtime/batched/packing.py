@@ -13,8 +13,7 @@ from torch import Tensor
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import Bound, stops_of
 from reasonmech.interventions.intervention import Intervention
-from reasonmech.interventions.precomputed_mask import PrecomputedMask
-from reasonmech.interventions.where import Where
+from reasonmech.interventions.masks import PrecomputedMask, Where
 from reasonmech.shapes import Mask
 
 

@@ -26,7 +26,7 @@ from reasonmech.errors import (
     UnknownNameError,
 )
 from reasonmech.interventions import Direction, Features, Whole, ablate, patch, prompt, steer, tokens
-from reasonmech.interventions.where_at import at
+from reasonmech.interventions.masks import at
 from reasonmech.resumable import only_writer
 from reasonmech.runtime.forward import forward
 from reasonmech.runtime.readout import Reading

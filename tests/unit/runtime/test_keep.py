@@ -14,7 +14,7 @@ from reasonmech.behaviours import TraceColumns, label
 from reasonmech.errors import CorruptFileError, DataError, MismatchError, NonFiniteError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import at, generated, labelled, prompt, tokens
-from reasonmech.interventions.where import Where
+from reasonmech.interventions.masks import Where
 from reasonmech.labels import Labels
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout

@@ -9,11 +9,12 @@ from typing import final
 import torch
 
 from reasonmech.errors import BindError, DataError
-from reasonmech.interventions.where import Where, masks
+from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
 
 
+@masks.register("at")
 @final
 @dataclass(frozen=True)
 class At(Where):
@@ -75,6 +76,3 @@ def at(*positions: int, per_row: Sequence[Sequence[int]] | None = None) -> Where
             do="prompt(start=-1) counts from the end of the prompt",
         )
     return At(tuple(int(i) for i in positions), rows)
-
-
-masks.register(At.kind)(At)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import final
 
 from reasonmech.interventions.canonical import Json
-from reasonmech.interventions.where import Where
+from reasonmech.interventions.masks.where import Where
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
 

@@ -11,9 +11,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reasonmech.errors import BindError
-from reasonmech.interventions.axes import Axis
+from reasonmech.interventions.axes.axis import Axis
 from reasonmech.interventions.canonical import Json
-from reasonmech.interventions.when import Gate, gates
+from reasonmech.interventions.gates.gate import Gate, gates
 from reasonmech.shapes import NextLogits
 
 

@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, ClassVar, Final, final
+from typing import TYPE_CHECKING, ClassVar, final
 
-import torch
-
-from reasonmech.errors import BindError, UnknownNameError
 from reasonmech.interventions.canonical import Json
 from reasonmech.registry import Registry
 from reasonmech.shapes import Mask
@@ -70,6 +67,7 @@ def _plain(value: object) -> Json:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
+@masks.register("and")
 @final
 @dataclass(frozen=True)
 class Both(Where):
@@ -95,6 +93,7 @@ class Both(Where):
         return max(self.a.reach(row), self.b.reach(row))
 
 
+@masks.register("or")
 @final
 @dataclass(frozen=True)
 class Either(Where):
@@ -120,6 +119,7 @@ class Either(Where):
         return max(self.a.reach(row), self.b.reach(row))
 
 
+@masks.register("not")
 @final
 @dataclass(frozen=True)
 class Not(Where):
@@ -142,107 +142,3 @@ class Not(Where):
 
     def reach(self, row: int) -> int:
         return self.a.reach(row)
-
-
-@final
-@dataclass(frozen=True)
-class Everywhere(Where):
-    """Every token."""
-
-    kind = "everywhere"
-
-    def mask(self, step: Step) -> Mask:
-        return torch.ones_like(step.mask)
-
-
-@final
-@dataclass(frozen=True)
-class Prompt(Where):
-    """Prompt tokens in the window [start, stop) of the prompt; negative bounds count from its end, as in a
-    slice."""
-
-    start: int | None = None
-    stop: int | None = None
-    kind = "prompt"
-
-    def mask(self, step: Step) -> Mask:
-        at, length = step.positions, step.prompt_length[:, None]
-        inside = at < length
-        if self.start is not None:
-            inside &= at >= (self.start if self.start >= 0 else length + self.start)
-        if self.stop is not None:
-            inside &= at < (self.stop if self.stop >= 0 else length + self.stop)
-        return inside
-
-
-@final
-@dataclass(frozen=True)
-class Generated(Where):
-    """Generated tokens in the window [start, stop), counted from the first one."""
-
-    start: int | None = None
-    stop: int | None = None
-    kind = "generated"
-
-    def __post_init__(self) -> None:
-        if min(self.start or 0, self.stop or 0) < 0:
-            raise BindError(
-                f"generated(start={self.start}, stop={self.stop})",
-                allowed="bounds >= 0: nobody knows yet where a growing text ends",
-            )
-
-    def mask(self, step: Step) -> Mask:
-        offset = step.positions - step.prompt_length[:, None]
-        inside = offset >= (self.start or 0)
-        return inside if self.stop is None else inside & (offset < self.stop)
-
-
-@final
-@dataclass(frozen=True)
-class Labelled(Where):
-    """Tokens that carry a label: given with the text in `forward`, made by a causal labeller in
-    `generate`."""
-
-    name: str
-    kind = "labelled"
-
-    def mask(self, step: Step) -> Mask:
-        if self.name not in step.labels:
-            raise UnknownNameError(
-                "label",
-                self.name,
-                sorted(step.labels),
-                do="pass labels= to forward, or labellers= to generate",
-            )
-        return step.labels[self.name]
-
-    def labels(self) -> frozenset[str]:
-        return frozenset({self.name})
-
-
-EVERYWHERE: Final = Everywhere()
-
-
-def everywhere() -> Where:
-    """Every token of prompt and answer."""
-    return EVERYWHERE
-
-
-def prompt(start: int | None = None, stop: int | None = None) -> Where:
-    """Prompt tokens [start, stop); `prompt(start=-1)` is where the first generated token is chosen."""
-    return Prompt(start, stop)
-
-
-def generated(start: int | None = None, stop: int | None = None) -> Where:
-    """Generated tokens [start, stop). It cannot change the first one, which is chosen at the prompt's last
-    token."""
-    return Generated(start, stop)
-
-
-def labelled(name: str) -> Where:
-    """Tokens that carry a label of this name."""
-    return Labelled(name)
-
-
-for _mask in (Both, Either, Not, Everywhere, Prompt, Generated, Labelled):
-    masks.register(_mask.kind)(_mask)

@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reasonmech.errors import BindError, MismatchError
-from reasonmech.interventions.axes import UNIT_TOLERANCE, Axis, axes
+from reasonmech.interventions.axes.axis import Axis, axes
+from reasonmech.interventions.axes.direction import UNIT_TOLERANCE
 from reasonmech.interventions.canonical import Json, check_finite, tensor_json
 from reasonmech.site import Site
 
@@ -22,6 +23,7 @@ DEPENDENT: Final = (
 )
 
 
+@axes.register("subspace")
 @final
 @dataclass(frozen=True, eq=False)
 class Subspace(Axis):
@@ -106,6 +108,3 @@ class Subspace(Axis):
 
     def to_json(self) -> dict[str, Json]:
         return {"kind": "subspace", "site": str(self.site), "basis": tensor_json(self.basis)}
-
-
-axes.register("subspace")(Subspace)

@@ -1,16 +1,16 @@
-"""Masks that read the text: given tokens, spans between tags, starts of sentences."""
+"""Masks that read words: given tokens, and spans between tags."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeAlias, final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias, final
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from reasonmech.errors import BindError, UnknownNameError
-from reasonmech.interventions.where import Where, masks
+from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
 
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Pattern: TypeAlias = tuple[int, ...]
-ENDS: Final = (".", "!", "?", "\n")
 
 
 def pattern_of(item: int | str | Pattern, tokenizer: PreTrainedTokenizerBase) -> Pattern:
@@ -60,6 +59,7 @@ def _resolved(pattern: int | str | Pattern) -> Pattern:
     return pattern
 
 
+@masks.register("tokens")
 @final
 @dataclass(frozen=True)
 class Tokens(Where):
@@ -78,6 +78,7 @@ class Tokens(Where):
         return Tokens(tuple(pattern_of(item, tokenizer) for item in self.items))
 
 
+@masks.register("inside")
 @final
 @dataclass(frozen=True)
 class Inside(Where):
@@ -101,51 +102,6 @@ def _last(marks: Mask) -> Int[Tensor, "batch pos"]:
     return torch.where(marks, columns, -1).cummax(dim=-1).values
 
 
-@final
-@dataclass(frozen=True)
-class SentenceStarts(Where):
-    """The first token of the text, the first generated one, and every token after one that ends a sentence.
-
-    A token ends a sentence when its text, trailing blanks aside, ends with one of `ends` or holds a line
-    break.
-    """
-
-    ends: tuple[str, ...] = ENDS
-    ids: tuple[int, ...] = ()
-    kind = "sentence_starts"
-
-    def __str__(self) -> str:
-        return "sentence_starts()" if self.ends == ENDS else f"sentence_starts(ends={self.ends!r})"
-
-    def mask(self, step: Step) -> Mask:
-        if not self.ids:
-            raise BindError(
-                "sentence_starts() is not bound", do="bind(plan, host) finds the tokens that end one"
-            )
-        ending = torch.isin(step.text, torch.tensor(self.ids))
-        after = torch.zeros_like(ending)
-        after[:, 1:] = ending[:, :-1] & ~ending[:, 1:]
-        at = step.positions
-        return after | (at == 0) | (at == step.prompt_length[:, None])
-
-    def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
-        if self.ids:
-            return self
-        vocabulary = sorted(set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids))
-        texts = tokenizer.batch_decode([[i] for i in vocabulary], clean_up_tokenization_spaces=False)
-        breaks = "\n" in self.ends
-        ids = tuple(
-            i
-            for i, text in zip(vocabulary, texts, strict=True)
-            if text.rstrip(" ").endswith(self.ends) or (breaks and "\n" in text)
-        )
-        if not ids:
-            raise UnknownNameError(
-                "sentence end", "/".join(self.ends), ["ends that some token of this tokenizer has"]
-            )
-        return replace(self, ids=ids)
-
-
 def _is_pattern(item: object) -> bool:
     if isinstance(item, tuple):
         return bool(item) and all(isinstance(token, int) for token in item)
@@ -167,12 +123,3 @@ def tokens(*items: int | str | Pattern) -> Where:
 def inside(open: int | str | Pattern, close: int | str | Pattern) -> Where:
     """Tokens between two tags, such as inside("<think>", "</think>"); an unclosed tag stays open."""
     return Inside(open, close)
-
-
-def sentence_starts(ends: tuple[str, ...] = ENDS) -> Where:
-    """First tokens of sentences. What *chooses* such a token is the one before: tokens(".") names those."""
-    return SentenceStarts(ends)
-
-
-for _mask in (Tokens, Inside, SentenceStarts):
-    masks.register(_mask.kind)(_mask)

@@ -1,51 +1,17 @@
-"""When: gates, weights in [0, 1] per token that are read from activations."""
+"""Gates that open where a coordinate is above, below or between thresholds."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import ClassVar, Final, Literal, TypeAlias, final
+from typing import final
 
 from jaxtyping import Float
 from torch import Tensor
 
 from reasonmech.errors import BindError
-from reasonmech.interventions.axes import Axis
+from reasonmech.interventions.axes.axis import Axis
 from reasonmech.interventions.canonical import Json
-from reasonmech.registry import Registry
-
-Role: TypeAlias = Literal["base", "thinking"]
-
-gates: Registry[type[Gate]] = Registry("gate")
-
-
-class Gate(ABC):
-    """A weight per token from the coordinates of an axis, read before any edit of the plan at that site."""
-
-    kind: ClassVar[str]
-
-    @property
-    @abstractmethod
-    def reads(self) -> Axis | None:
-        """The axis it reads; None when it needs none."""
-
-    @property
-    def role(self) -> Role | None:
-        """Which model of a pair it reads in the *other* host of a run; None for the host that is edited."""
-        return None
-
-    @abstractmethod
-    def weight(self, coords: Float[Tensor, "token coord"]) -> Float[Tensor, " token"]:
-        """How far the gate is open for every token; a gate that reads no axis is given coordinates [token,
-        0]."""
-
-    @abstractmethod
-    def on(self, axis: Axis) -> Gate:
-        """The same gate reading another copy of its axis (moved to a device)."""
-
-    @abstractmethod
-    def to_json(self) -> dict[str, Json]:
-        """Canonical form."""
+from reasonmech.interventions.gates.gate import Gate, Role, gates
 
 
 def _check(axis: Axis, role: Role | None) -> None:
@@ -64,27 +30,7 @@ def _read_from(role: Role | None) -> dict[str, Json]:
     return {} if role is None else {"role": role}
 
 
-@final
-@dataclass(frozen=True)
-class Always(Gate):
-    """Open."""
-
-    kind = "always"
-
-    @property
-    def reads(self) -> None:
-        return None
-
-    def weight(self, coords: Float[Tensor, "token coord"]) -> Float[Tensor, " token"]:
-        return coords.new_ones(len(coords))
-
-    def on(self, axis: Axis) -> Gate:
-        return self
-
-    def to_json(self) -> dict[str, Json]:
-        return {"kind": self.kind}
-
-
+@gates.register("above")
 @final
 @dataclass(frozen=True, eq=False)
 class Above(Gate):
@@ -120,6 +66,7 @@ class Above(Gate):
         } | _read_from(self.of)
 
 
+@gates.register("below")
 @final
 @dataclass(frozen=True, eq=False)
 class Below(Gate):
@@ -155,6 +102,7 @@ class Below(Gate):
         } | _read_from(self.of)
 
 
+@gates.register("ramp")
 @final
 @dataclass(frozen=True, eq=False)
 class Ramp(Gate):
@@ -194,14 +142,6 @@ class Ramp(Gate):
         } | _read_from(self.of)
 
 
-ALWAYS: Final = Always()
-
-
-def always() -> Gate:
-    """Open for every token that the mask names."""
-    return ALWAYS
-
-
 def above(axis: Axis, threshold: float, *, role: Role | None = None) -> Gate:
     """Open where a coordinate exceeds the threshold (several features: any of them).
 
@@ -221,7 +161,3 @@ def below(axis: Axis, threshold: float, *, role: Role | None = None) -> Gate:
 def ramp(axis: Axis, lo: float, hi: float, *, role: Role | None = None) -> Gate:
     """Closed up to `lo`, fully open from `hi`, linear between; `role` as in `above`."""
     return Ramp(axis, lo, hi, role)
-
-
-for _gate in (Always, Above, Below, Ramp):
-    gates.register(_gate.kind)(_gate)

@@ -1,0 +1,86 @@
+"""Direction: a unit vector at one site."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reasonmech.errors import BindError, MismatchError
+from reasonmech.interventions.axes.axis import Axis, axes
+from reasonmech.interventions.canonical import Json, check_finite, tensor_json
+from reasonmech.site import Site
+
+if TYPE_CHECKING:
+    from reasonmech.hosts.host import Host
+
+UNIT_TOLERANCE: Final = 1e-3  # a unit vector rounded to bfloat16 is off by up to 4e-3 / sqrt(d)
+
+
+@axes.register("direction")
+@final
+@dataclass(frozen=True, eq=False)
+class Direction(Axis):
+    """A unit vector at a site: c = <x, v>, W(dc) = dc * v, in residual-norm units.
+
+    Attributes:
+        vector: [d_model], norm 1.
+        site: where it was found; moving it elsewhere means making a new one.
+        name: for people; no part of its identity.
+
+    Raises:
+        BindError: the vector is not a finite unit vector.
+    """
+
+    vector: Float[Tensor, " d_model"]
+    site: Site
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "site", Site.parse(self.site))
+        check_finite("the direction", self.vector)
+        norm = float(self.vector.detach().float().norm())
+        if self.vector.dim() != 1 or abs(norm - 1) > UNIT_TOLERANCE:
+            raise BindError(
+                f"a direction of shape {tuple(self.vector.shape)} and norm {norm:.4g}",
+                allowed="one vector of norm 1, so that amounts are in residual-norm units",
+                do="Direction.along(vector, site) normalises it; steer(Whole(site), vector) adds a raw "
+                "vector",
+            )
+
+    @classmethod
+    def along(cls, vector: Float[Tensor, " d_model"], site: Site | str, *, name: str = "") -> Direction:
+        """The direction of a raw vector."""
+        return cls(vector / vector.norm(), Site.parse(site), name)
+
+    @property
+    def at(self) -> Site:
+        return self.site
+
+    @property
+    def n_coords(self) -> int:
+        return 1
+
+    def read(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token coord"]:
+        return (x @ self.vector.to(x))[:, None]
+
+    def write(self, delta: Float[Tensor, "token coord"]) -> Float[Tensor, "token d_model"]:
+        return delta * self.vector.to(delta)
+
+    def check(self, host: Host) -> None:
+        host.check_site(self.site)
+        if len(self.vector) != host.width(self.site):
+            raise MismatchError(
+                f"direction {self.name!r} has {len(self.vector)} dimensions,"
+                f" {self.site} of host {host.name!r} has {host.width(self.site)}",
+                do="use a direction found in this model",
+            )
+
+    def to(self, device: torch.device) -> Direction:
+        return replace(self, vector=self.vector.to(device))
+
+    def to_json(self) -> dict[str, Json]:
+        return {"kind": "direction", "site": str(self.site), "vector": tensor_json(self.vector)}

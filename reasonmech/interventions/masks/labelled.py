@@ -1,0 +1,40 @@
+"""A mask that names tokens by a label that they carry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+from reasonmech.errors import UnknownNameError
+from reasonmech.interventions.masks.where import Where, masks
+from reasonmech.shapes import Mask
+from reasonmech.step import Step
+
+
+@masks.register("labelled")
+@final
+@dataclass(frozen=True)
+class Labelled(Where):
+    """Tokens that carry a label: given with the text in `forward`, made by a causal labeller in
+    `generate`."""
+
+    name: str
+    kind = "labelled"
+
+    def mask(self, step: Step) -> Mask:
+        if self.name not in step.labels:
+            raise UnknownNameError(
+                "label",
+                self.name,
+                sorted(step.labels),
+                do="pass labels= to forward, or labellers= to generate",
+            )
+        return step.labels[self.name]
+
+    def labels(self) -> frozenset[str]:
+        return frozenset({self.name})
+
+
+def labelled(name: str) -> Where:
+    """Tokens that carry a label of this name."""
+    return Labelled(name)
