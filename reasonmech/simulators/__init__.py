@@ -2,10 +2,10 @@
 
 from reasonmech.simulators.cells import INSERTED, PlantedCells, planted_cells
 from reasonmech.simulators.exact import (
-    Expected,
+    Expectations,
     accuracy,
     accuracy_by_items,
-    expected,
+    expectations,
     pass_at_k,
     transitions,
 )
@@ -16,7 +16,7 @@ from reasonmech.simulators.policy import (
     KINDS,
     Hazards,
     Mixture,
-    Onset,
+    OnsetPolicy,
     Skills,
     Status,
     TabularPolicy,
@@ -26,11 +26,12 @@ from reasonmech.simulators.replicates import replicates, share_of
 from reasonmech.simulators.simulate import TabularRollouts, simulate
 from reasonmech.simulators.texts import Places, TextModel
 from reasonmech.simulators.truth import CellTruth, FeatureTruth, cell_truth, planted_truth
-from reasonmech.simulators.world import State, World
+from reasonmech.simulators.world import ReasonerWorld, WorldState
 
 __all__ = [
-    "KINDS", "Hazards", "Mixture", "Onset", "Skills", "Status", "TabularPolicy", "mix_skills",
-    "State", "World", "Expected", "accuracy", "accuracy_by_items", "expected", "pass_at_k", "transitions",
+    "KINDS", "Hazards", "Mixture", "OnsetPolicy", "Skills", "Status", "TabularPolicy", "mix_skills",
+    "ReasonerWorld", "WorldState", "Expectations", "accuracy", "accuracy_by_items", "expectations",
+    "pass_at_k", "transitions",
     "Factorial", "TabularPair", "TabularRollouts", "simulate", "replicates", "share_of",
     "TextModel", "Places", "PlantedFeature", "PlantedDictionary", "PlantedTexts", "one_of_each",
     "planted_texts",

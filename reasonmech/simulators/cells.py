@@ -1,5 +1,4 @@
-"""The paired 2x2 of a claim "beyond its cue tokens": {neutral, behaviour} x {cue absent, present}, and
-placebos."""
+"""The paired 2x2 {neutral, behaviour} x {cue absent, present} with placebos: more than cue tokens?"""
 
 from __future__ import annotations
 
@@ -42,9 +41,10 @@ class PlantedCells:
         return values[np.arange(len(values)), self.slot[behaviour]]
 
 
-def slots(text: TextModel, *, behaviour: bool, position_matched: bool) -> Float[np.ndarray, " pos"]:
-    """P(slot): where a token of such a text naturally is; when matched, where one with the context on is, for
-    both."""
+def slot_probability(
+    text: TextModel, *, behaviour: bool, position_matched: bool
+) -> Float[np.ndarray, " pos"]:
+    """P(slot): where tokens of such a text are; position-matched, where those of a behaviour text are."""
     weight = text.context_on if behaviour or position_matched else 1.0 - text.context_on
     return weight / weight.sum()
 
@@ -64,13 +64,14 @@ def planted_cells(
     """
     text = dictionary.text
     if n < 1:
-        raise DataError(f"{n} texts", allowed="n >= 1", do="ask for at least one")
+        raise DataError(f"{n} texts", allowed="n >= 1", do="draw at least one")
     rng = np.random.default_rng([seed, 5])
-    late = rng.choice(text.length, size=n, p=slots(text, behaviour=True, position_matched=True))
-    early = rng.choice(text.length, size=n, p=slots(text, behaviour=False, position_matched=False))
+    late = rng.choice(text.length, size=n, p=slot_probability(text, behaviour=True, position_matched=True))
+    early = rng.choice(text.length, size=n, p=slot_probability(text, behaviour=False, position_matched=False))
     slot = {True: late, False: late if position_matched else early}
     fillers = text.draw_fillers((n, text.length), rng=rng)
     cue, placebo = rng.integers(0, text.n_cues, n), text.draw_fillers((n,), rng=rng)
+    # In a behaviour text the context has come on by the slot, at a place drawn uniformly before it.
     switch = (rng.random(n) * (late + 1)).astype(int)
     cells: dict[tuple[bool, Inserted], PlantedTexts] = {}
     for behaviour in (False, True):
@@ -88,10 +89,11 @@ def _insert(
     slot: Int[np.ndarray, " text"],
     context: Bool[np.ndarray, "text pos"],
 ) -> Places:
+    """The places of a text into which `token`, or nothing, is inserted at the slot."""
     position = np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape)
-    here = position == slot[:, None]
+    at_slot = position == slot[:, None]
     if token is None:
-        return Places(position, context, tokens, np.zeros_like(here))
-    source = position - (position > slot[:, None])
-    moved = np.take_along_axis(tokens, source, axis=1)
-    return Places(position, context, np.where(here, token[:, None], moved), here)
+        return Places(position, context, tokens, np.zeros_like(at_slot))
+    source = position - (position > slot[:, None])  # what comes after the slot moves one place to the right
+    shifted = np.take_along_axis(tokens, source, axis=1)
+    return Places(position, context, np.where(at_slot, token[:, None], shifted), at_slot)

@@ -1,5 +1,4 @@
-"""Chance that belongs to a key: a number in [0, 1) that depends on its key alone, not on what else is
-drawn."""
+"""Chance that belongs to a key: a number in [0, 1) that depends on nothing but its key."""
 
 from __future__ import annotations
 
@@ -17,8 +16,7 @@ _SECOND: Final = np.uint64(0x94D049BB133111EB)
 def row_keys(
     seed: int, stream: str, *, problems: int, samples: int = 1
 ) -> UInt64[np.ndarray, "problem sample"]:
-    """One key per row, a function of (seed, stream, problem, sample): more problems or samples change no
-    other key."""
+    """One key per row, of (seed, stream, problem, sample): more problems or samples change no other key."""
     digest = hashlib.blake2b(f"{seed}|{stream}".encode(), digest_size=8).digest()
     root = np.full((), int.from_bytes(digest), dtype=np.uint64)
     return _child(_child(root[None, None], np.arange(problems)[:, None]), np.arange(samples)[None, :])
@@ -26,6 +24,7 @@ def row_keys(
 
 def draw(keys: UInt64[np.ndarray, "*row"], index: int | Int[np.ndarray, "*row"]) -> Float[np.ndarray, "*row"]:
     """The `index`-th uniform number in [0, 1) of each key."""
+    # The upper 53 bits: as many as a float64 has, so every value is exact and 1 is never reached.
     return (_child(keys, np.asarray(index)) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 

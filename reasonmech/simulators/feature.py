@@ -43,7 +43,7 @@ class PlantedFeature:
         strength: mean activation when it fires, activation units.
         rate: P(fires | trigger).
         leak: P(fires | no trigger).
-        read: what the readout makes of it: log-odds of the behaviour per activation unit.
+        readout_weight: log-odds of the behaviour per activation unit, in the readout; 0: nobody reads it.
         cues: token ids of `token`, `conjunctive`, `either` and `absorbed`; empty: every cue of the text
             model.
         twin: name of a feature before it in the dictionary (`dormant`, `absorbed`).
@@ -58,7 +58,7 @@ class PlantedFeature:
     strength: float = 4.0
     rate: float = 0.95
     leak: float = 0.02
-    read: float = 0.0
+    readout_weight: float = 0.0
     cues: tuple[int, ...] = ()
     twin: str | None = None
     start: float = 0.5
@@ -73,10 +73,10 @@ class PlantedFeature:
                 allowed="a twin for dormant and absorbed features, none for others",
                 do="name the feature that it follows, or leave the twin out",
             )
-        if self.kind == "dormant" and self.read:
+        if self.kind == "dormant" and self.readout_weight:
             raise DataError(
-                f"dormant feature {self.name!r} is read ({self.read})",
-                allowed="read=0",
+                f"dormant feature {self.name!r} is read (readout_weight {self.readout_weight})",
+                allowed="readout_weight=0",
                 do="make it a feature of another kind: dormant is what nobody reads",
             )
         if not self.strength > 0:
@@ -110,26 +110,27 @@ def check_features(features: Sequence[PlantedFeature], text: TextModel) -> None:
         names.append(feature.name)
 
 
-def firing(
+def firing_probability(
     features: Sequence[PlantedFeature], places: Places, text: TextModel
 ) -> Float[np.ndarray, "*place feature"]:
     """P(each feature fires | place), twins averaged over."""
-    return _fold(features, places, text, None)
+    return _firing_by_feature(features, places, text, None)
 
 
-def fires(
+def draw_firing(
     features: Sequence[PlantedFeature], places: Places, *, text: TextModel, rng: np.random.Generator
 ) -> Bool[np.ndarray, "*place feature"]:
     """Which features fire at each place: a draw in which a twin's firing is what its follower follows."""
-    return _fold(features, places, text, rng).astype(bool)
+    return _firing_by_feature(features, places, text, rng).astype(bool)
 
 
-def _fold(
+def _firing_by_feature(
     features: Sequence[PlantedFeature], places: Places, text: TextModel, rng: np.random.Generator | None
 ) -> Float[np.ndarray, "*place feature"]:
-    """Feature by feature: its probability given its twin's column, replaced by a draw from it when there is
-    an rng."""
+    """Feature by feature, its probability given its twin's column; with an rng a draw from it."""
     shape = np.broadcast_shapes(*(np.shape(array) for array in places))
+    # Twins come first (`check_features`), so a follower sees its twin's very draw, or its probability: as the
+    # follower's probability is linear in the twin's firing, both are exact.
     columns: dict[str, np.ndarray] = {}
     for feature in features:
         twin = columns[feature.twin] if feature.twin is not None else np.zeros(())

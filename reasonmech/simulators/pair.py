@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from reasonmech.simulators.exact import accuracy
 from reasonmech.simulators.policy import Mixture, TabularPolicy, mix_skills
-from reasonmech.simulators.world import World
+from reasonmech.simulators.world import ReasonerWorld
 
 Factor = Literal["onset", "executor", "both"]
 
@@ -30,14 +30,17 @@ class Factorial(NamedTuple):
 
     @property
     def when(self) -> float:
+        """Effect of the onsets, averaged over both executors."""
         return ((self.tb - self.bb) + (self.tt - self.bt)) / 2
 
     @property
     def how(self) -> float:
+        """Effect of the execution, averaged over both onset policies."""
         return ((self.bt - self.bb) + (self.tt - self.tb)) / 2
 
     @property
     def total(self) -> float:
+        """The gap: when + how."""
         return self.tt - self.bb
 
 
@@ -50,8 +53,7 @@ class TabularPair:
     thinking: TabularPolicy
 
     def spliced(self, *, onset: float, executor: float) -> TabularPolicy:
-        """The policy whose every decision, and every execution, is the thinking one's with these
-        probabilities.
+        """The policy that decides, and executes, as the thinking one with these probabilities.
 
         (0, 0) is the base, (1, 1) the thinking policy, (1, 0) thinking onsets on the base's execution.
 
@@ -63,13 +65,13 @@ class TabularPair:
             mix_skills(self.base.execution, self.thinking.execution, share=executor),
         )
 
-    def factorial(self, world: World) -> Factorial:
+    def factorial(self, world: ReasonerWorld) -> Factorial:
         """The exact accuracies of the four cells."""
         cells = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
         return Factorial(*(accuracy(self.spliced(onset=o, executor=e), world) for o, e in cells))
 
     def dial(
-        self, world: World, *, shares: Sequence[float], factor: Factor = "onset"
+        self, world: ReasonerWorld, *, shares: Sequence[float], factor: Factor = "onset"
     ) -> Float[np.ndarray, " share"]:
         """Exact accuracy while one factor, or both, is turned from the base (0) to the thinking policy (1).
 

@@ -1,5 +1,4 @@
-"""Planted dictionaries: a residual stream in R^d whose features, and the readout's use of them, are known
-exactly."""
+"""Planted dictionaries: a residual stream in R^d whose features and readout are known exactly."""
 
 from __future__ import annotations
 
@@ -11,22 +10,24 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from reasonmech.errors import DataError, UnknownNameError
-from reasonmech.simulators.feature import AMPLITUDES, PlantedFeature, check_features, fires
+from reasonmech.simulators.feature import AMPLITUDES, PlantedFeature, check_features, draw_firing
 from reasonmech.simulators.texts import Places, TextModel
 
 
 @final
 @dataclass(frozen=True)
 class PlantedDictionary:
-    """residual = offset + sum_f activation_f direction_f + noise; behaviour log-odds = bias + w (residual -
-    offset).
+    """A residual stream of planted features, and a readout of it: a linear model whose every part is known.
+
+        residual = offset + sum_f activation_f direction_f + noise
+        log-odds of the behaviour = bias + w (residual - offset)
 
     As in real residual streams the common mean is far larger than what is said, and a few dimensions carry 10
     to 100 times the variance of the others and most of the mean (Kovaleva et al. 2021, arXiv 2105.06990; Sun
     et al. 2024, arXiv 2402.17762). Directions are random and overlap. The readout w is the one of least noise
-    with w direction_f = read_f for every f (generalised least squares): so ablating a feature moves the
-    log-odds by exactly
-    -read_f activation_f, and one that is not read by nothing, however it correlates.
+    with w direction_f = readout_weight_f for every f (generalised least squares): so ablating a feature moves
+    the log-odds by exactly -readout_weight_f activation_f, and one of weight 0 by nothing, however it
+    correlates.
 
     Attributes:
         features: what is planted, no more than dimensions.
@@ -69,6 +70,7 @@ class PlantedDictionary:
     @cached_property
     def directions(self) -> Float[np.ndarray, "feature d_model"]:
         """Unit directions."""
+        # The second number names what is drawn: more of one thing changes nothing about another.
         raw = np.random.default_rng([self.seed, 0]).normal(size=(len(self.features), self.d_model))
         return raw / np.linalg.norm(raw, axis=1, keepdims=True)
 
@@ -94,10 +96,10 @@ class PlantedDictionary:
 
     @cached_property
     def readout(self) -> Float[np.ndarray, " d_model"]:
-        """w = S^-1 D' (D S^-1 D')^-1 read, with directions D and noise covariance S."""
-        read = np.array([feature.read for feature in self.features])
-        whitened = self.directions / self.noise_std**2
-        return whitened.T @ np.linalg.solve(whitened @ self.directions.T, read)
+        """w = S^-1 D' (D S^-1 D')^-1 r, with directions D, noise covariance S and readout weights r."""
+        weights = np.array([feature.readout_weight for feature in self.features])
+        scaled = self.directions / self.noise_std**2  # D S^-1; the noise is independent by dimension
+        return scaled.T @ np.linalg.solve(scaled @ self.directions.T, weights)
 
     def log_odds(self, residual: Float[np.ndarray, "*place d_model"]) -> Float[np.ndarray, "*place"]:
         """Log-odds that the behaviour begins, of any residual stream, intervened on or not."""
@@ -142,16 +144,17 @@ def planted_texts(dictionary: PlantedDictionary, *, n: int, seed: int = 0) -> Pl
         DataError: n < 1.
     """
     if n < 1:
-        raise DataError(f"{n} texts", allowed="n >= 1", do="ask for at least one")
+        raise DataError(f"{n} texts", allowed="n >= 1", do="draw at least one")
     rng = np.random.default_rng([seed, 4])
     return embed(dictionary, dictionary.text.draw(n, rng=rng), rng=rng)
 
 
 def embed(dictionary: PlantedDictionary, places: Places, *, rng: np.random.Generator) -> PlantedTexts:
     """Let the features fire at given places, [text, pos], and read out the stream, which is float32."""
-    on = fires(dictionary.features, places, text=dictionary.text, rng=rng)
+    on = draw_firing(dictionary.features, places, text=dictionary.text, rng=rng)
     strength = np.array([feature.strength for feature in dictionary.features])
     activations = (on * strength * rng.choice(AMPLITUDES, size=on.shape)).astype(np.float32)
+    # float32 from the start, as a model's stream is.
     residual = rng.standard_normal((*on.shape[:-1], dictionary.d_model), dtype=np.float32)
     residual *= dictionary.noise_std.astype(np.float32)
     residual += activations @ dictionary.directions.astype(np.float32)
@@ -162,14 +165,13 @@ def embed(dictionary: PlantedDictionary, places: Places, *, rng: np.random.Gener
 
 
 def one_of_each(*, d_model: int = 64, seed: int = 0) -> PlantedDictionary:
-    """A dictionary with every kind of feature; `context` and `conjunctive` are read, `dormant` follows
-    `context`."""
+    """Every kind of feature once; `context` and `conjunctive` are read, `dormant` follows `context`."""
     features = (
         PlantedFeature("cue 0", "token", cues=(0,), rate=1.0),
         PlantedFeature("any cue", "absorbed", twin="cue 0"),
         PlantedFeature("token", "token"),
-        PlantedFeature("context", "context", read=0.6),
-        PlantedFeature("conjunctive", "conjunctive", read=0.4),
+        PlantedFeature("context", "context", readout_weight=0.6),
+        PlantedFeature("conjunctive", "conjunctive", readout_weight=0.4),
         PlantedFeature("position", "position"),
         PlantedFeature("insertion", "insertion"),
         PlantedFeature("dense", "dense", rate=0.9),

@@ -7,7 +7,7 @@ from enum import IntEnum
 from typing import Final, Protocol, final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from reasonmech.errors import DataError
 
@@ -17,17 +17,15 @@ _URGENCY: Final = (BACKTRACK, CHECK, STEP, CONCLUDE)
 
 
 class Status(IntEnum):
-    """What is open about the standing value: a step nobody checked, a contradiction not yet resolved, or
-    nothing."""
+    """What is open about the standing value: an unchecked step, an unresolved contradiction, or nothing."""
 
     UNVERIFIED = 0
     CONTRADICTED = 1
     SETTLED = 2
 
 
-class Onset(Protocol):
-    """Decides what kind of sentence comes next from what is open, and never from whether the value is
-    right."""
+class OnsetPolicy(Protocol):
+    """Decides what kind of sentence comes next from what is open, never from whether the value is right."""
 
     def table(self) -> Float[np.ndarray, "status left kind"]:
         """P(kind | status, whether items are left): the last axis is in the order of KINDS and sums to 1."""
@@ -72,32 +70,32 @@ class Hazards:
         check_probabilities(self, **asdict(self))
 
     def table(self) -> Float[np.ndarray, "status left kind"]:
+        """P(kind | status, whether items are left), in the order of `KINDS`."""
         hazard = (self.step, self.check, self.backtrack, self.conclude)
-        can = opportunities()
-        table = np.zeros(can.shape)
-        rest = np.ones(can.shape[:-1])
+        can_begin = opportunities()
+        table = np.zeros(can_begin.shape)
+        undecided = np.ones(can_begin.shape[:-1])  # probability that nothing more urgent has begun
         for kind in _URGENCY:
-            table[..., kind] = rest * can[..., kind] * hazard[kind]
-            rest = rest - table[..., kind]
-        table[..., UNCERTAIN] = rest
+            table[..., kind] = undecided * can_begin[..., kind] * hazard[kind]
+            undecided = undecided - table[..., kind]
+        table[..., UNCERTAIN] = undecided
         return table
 
 
-def opportunities() -> np.ndarray:
-    """Whether a kind can begin: bool [status, left, kind]; an idle hedge always can."""
-    can = np.zeros((len(Status), 2, len(KINDS)), dtype=bool)
-    can[:, 1, STEP] = True
-    can[Status.UNVERIFIED, :, CHECK] = True
-    can[Status.CONTRADICTED, :, BACKTRACK] = True
-    can[:, :, [CONCLUDE, UNCERTAIN]] = True
-    return can
+def opportunities() -> Bool[np.ndarray, "status left kind"]:
+    """Whether a kind can begin; an idle hedge always can."""
+    can_begin = np.zeros((len(Status), 2, len(KINDS)), dtype=bool)
+    can_begin[:, 1, STEP] = True
+    can_begin[Status.UNVERIFIED, :, CHECK] = True
+    can_begin[Status.CONTRADICTED, :, BACKTRACK] = True
+    can_begin[:, :, [CONCLUDE, UNCERTAIN]] = True
+    return can_begin
 
 
 @final
 @dataclass(frozen=True)
 class Mixture:
-    """At every boundary the thinking policy decides with probability `share`, else the base: a dial of
-    *when*.
+    """A dial of *when*: at a boundary the thinking policy decides with probability `share`, else the base.
 
     P(kind) = share P_thinking(kind) + (1 - share) P_base(kind): decisions are mixed, not hazards.
 
@@ -105,14 +103,15 @@ class Mixture:
         DataError: the share is not within [0, 1].
     """
 
-    base: Onset
-    thinking: Onset
+    base: OnsetPolicy
+    thinking: OnsetPolicy
     share: float
 
     def __post_init__(self) -> None:
         check_probabilities(self, share=self.share)
 
     def table(self) -> Float[np.ndarray, "status left kind"]:
+        """P(kind | status, whether items are left), in the order of `KINDS`."""
         return (1.0 - self.share) * self.base.table() + self.share * self.thinking.table()
 
 
@@ -150,10 +149,9 @@ def mix_skills(base: Skills, thinking: Skills, *, share: float) -> Skills:
         DataError: the share is not within [0, 1].
     """
     check_probabilities(base, share=share)
-    thinks = asdict(thinking)
-    return Skills(
-        **{name: (1.0 - share) * value + share * thinks[name] for name, value in asdict(base).items()}
-    )
+    other = asdict(thinking)
+    mixed = {name: (1.0 - share) * value + share * other[name] for name, value in asdict(base).items()}
+    return Skills(**mixed)
 
 
 @final
@@ -161,5 +159,5 @@ def mix_skills(base: Skills, thinking: Skills, *, share: float) -> Skills:
 class TabularPolicy:
     """A reasoner without a network: who decides what comes next, and how well it is done."""
 
-    onset: Onset
+    onset: OnsetPolicy
     execution: Skills

@@ -21,7 +21,7 @@ def replicates(draw: Callable[[int], T], *, n: int, seed: int = 0, progress: boo
         DataError: n < 1.
     """
     if n < 1:
-        raise DataError(f"{n} replicates", allowed="n >= 1", do="ask for at least one")
+        raise DataError(f"{n} replicates", allowed="n >= 1", do="draw at least one")
     for i in tqdm(range(n), desc="replicates", unit="draw", delay=1.0, disable=not progress):
         yield draw(int(np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
 

@@ -16,11 +16,12 @@ from reasonmech.simulators.policy import (
     CONCLUDE,
     KINDS,
     STEP,
+    UNCERTAIN,
     Status,
     TabularPolicy,
     opportunities,
 )
-from reasonmech.simulators.world import World
+from reasonmech.simulators.world import ReasonerWorld
 
 _STREAMS: Final = ("slip", "onset", "execution", "digit")
 
@@ -53,7 +54,7 @@ class TabularRollouts:
 
 
 def simulate(
-    policy: TabularPolicy, world: World, *, problems: int, samples: int = 1, seed: int = 0
+    policy: TabularPolicy, world: ReasonerWorld, *, problems: int, samples: int = 1, seed: int = 0
 ) -> TabularRollouts:
     """Solve `problems` problems `samples` times.
 
@@ -67,53 +68,54 @@ def simulate(
     """
     if problems < 1 or samples < 1:
         raise DataError(
-            f"{problems} problems x {samples} samples", allowed="at least 1 x 1", do="ask for something"
+            f"{problems} problems x {samples} samples", allowed="at least 1 x 1", do="simulate at least one"
         )
-    rows = _Rows(policy, world, problems=problems, samples=samples, seed=seed)
+    rows = _Lockstep(policy, world, problems=problems, samples=samples, seed=seed)
     for t in range(world.max_sentences):
         if not len(rows.active):
             break
         rows.write(t)
     by_problem = (problems, samples)
-    counted = (problems, samples, len(KINDS))
+    by_kind = (problems, samples, len(KINDS))
     return TabularRollouts(
         rows.correct.reshape(by_problem),
         ~rows.answered.reshape(by_problem),
         rows.items.reshape(by_problem)[:, 0],
         rows.slipped.reshape(*by_problem, -1),
         rows.onsets.sum(axis=1).reshape(by_problem),
-        rows.offered.reshape(counted),
-        rows.onsets.reshape(counted),
-        rows.executed.reshape(counted),
+        rows.offered.reshape(by_kind),
+        rows.onsets.reshape(by_kind),
+        rows.executed.reshape(by_kind),
     )
 
 
 @dataclass(eq=False)
-class _Draws:
-    """The rows that one sentence is about: where they are, what was decided, whether it will be carried
-    out."""
+class _Sentences:
+    """One sentence of every active row: where it is, its kind, and the numbers drawn for its execution."""
 
     row: Int[np.ndarray, " active"]
     kind: Int[np.ndarray, " active"]
-    luck: Float[np.ndarray, " active"]
-    digit: Float[np.ndarray, " active"] = field(repr=False)
+    luck: Float[np.ndarray, " active"]  # below the skill, the sentence is carried out rightly
+    digit: Float[np.ndarray, " active"] = field(repr=False)  # whether two wrong values agree by chance
 
-    def of(self, kind: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        chosen = self.kind == kind
-        return self.row[chosen], self.luck[chosen], self.digit[chosen]
+    def of_kind(self, kind: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row, luck and digit of the sentences of one kind."""
+        selected = self.kind == kind
+        return self.row[selected], self.luck[selected], self.digit[selected]
 
 
 @final
-class _Rows:
+class _Lockstep:
     """All solutions in lockstep, one sentence at a time; a row that answered is left alone."""
 
     def __init__(
-        self, policy: TabularPolicy, world: World, *, problems: int, samples: int, seed: int
+        self, policy: TabularPolicy, world: ReasonerWorld, *, problems: int, samples: int, seed: int
     ) -> None:
         n = problems * samples
+        # One stream of numbers per purpose: what one policy draws more of shifts nothing for another.
         sizes = draw(row_keys(seed, "items", problems=problems)[:, 0], 0)
         self._skills, self._agree_by_chance = policy.execution, 1.0 / (world.digits - 1)
-        self._thresholds, self._can = policy.onset.table().cumsum(axis=-1)[..., :-1], opportunities()
+        self._thresholds, self._can_begin = policy.onset.table().cumsum(axis=-1)[..., :-1], opportunities()
         self._keys = {s: row_keys(seed, s, problems=problems, samples=samples).ravel() for s in _STREAMS}
         self.items = np.repeat(np.array(world.items)[(sizes * len(world.items)).astype(int)], samples)
         item = np.arange(max(world.items))
@@ -130,20 +132,21 @@ class _Rows:
         row = self.active
         situation = self._status[row], (self._done[row] < self.items[row]).astype(int)
         chance = draw(self._keys["onset"][row], t)
+        # Inverse of the cumulated probabilities: the number of thresholds that the draw is not below.
         kind = (chance[:, None] >= self._thresholds[situation]).sum(axis=-1)
         luck, digit = draw(self._keys["execution"][row], t), draw(self._keys["digit"][row], t)
-        said = _Draws(row, kind, luck, digit)
-        self.offered[row] += self._can[situation]
+        sentences = _Sentences(row, kind, luck, digit)
+        self.offered[row] += self._can_begin[situation]
         self.onsets[row, kind] += 1
-        self.executed[row[kind == len(KINDS) - 1], -1] += 1
-        self._step(said)
-        self._check(said)
-        self._backtrack(said)
-        self._conclude(said)
+        self.executed[row[kind == UNCERTAIN], UNCERTAIN] += 1
+        self._step(sentences)
+        self._check(sentences)
+        self._backtrack(sentences)
+        self._conclude(sentences)
         self.active = row[~self.answered[row]]
 
-    def _step(self, said: _Draws) -> None:
-        row, luck, _ = said.of(STEP)
+    def _step(self, sentences: _Sentences) -> None:
+        row, luck, _ = sentences.of_kind(STEP)
         right = luck < self._skills.step
         self.executed[row, STEP] += right
         self._carried[row] |= self._wrong[row]
@@ -151,25 +154,25 @@ class _Rows:
         self._done[row] += 1
         self._status[row] = Status.UNVERIFIED
 
-    def _check(self, said: _Draws) -> None:
-        row, luck, digit = said.of(CHECK)
+    def _check(self, sentences: _Sentences) -> None:
+        row, luck, digit = sentences.of_kind(CHECK)
         right = luck < self._skills.check
         self.executed[row, CHECK] += right
         agrees = np.where(self._wrong[row], ~right & (digit < self._agree_by_chance), right)
         self._status[row] = np.where(agrees, Status.SETTLED, Status.CONTRADICTED)
 
-    def _backtrack(self, said: _Draws) -> None:
-        row, luck, _ = said.of(BACKTRACK)
+    def _backtrack(self, sentences: _Sentences) -> None:
+        row, luck, _ = sentences.of_kind(BACKTRACK)
         right = luck < self._skills.backtrack
         self.executed[row, BACKTRACK] += right
         self._wrong[row] = ~right
         self._status[row] = Status.SETTLED
 
-    def _conclude(self, said: _Draws) -> None:
-        row, luck, _ = said.of(CONCLUDE)
+    def _conclude(self, sentences: _Sentences) -> None:
+        row, luck, _ = sentences.of_kind(CONCLUDE)
         guessed = self._done[row] < self.items[row]
         sound = ~(self._carried[row] | self._wrong[row])
-        well = luck < np.where(guessed, self._skills.guess, self._skills.conclude)
-        self.executed[row, CONCLUDE] += well
-        self.correct[row] = well & (guessed | sound)
+        right = luck < np.where(guessed, self._skills.guess, self._skills.conclude)
+        self.executed[row, CONCLUDE] += right
+        self.correct[row] = right & (guessed | sound)
         self.answered[row] = True

@@ -1,5 +1,4 @@
-"""The texts that planted features live on: tokens, a context that comes on somewhere, and cues that come with
-it."""
+"""The texts that planted features live on: tokens, a context that comes on somewhere, and its cues."""
 
 from __future__ import annotations
 
@@ -32,8 +31,7 @@ class Places(NamedTuple):
 @final
 @dataclass(frozen=True)
 class TextModel:
-    """Texts of one length. With `p_behaviour` a text's context comes on, at a place drawn uniformly, and
-    stays on.
+    """Texts of one length, with a context that comes on at a uniform place in a share of them, and stays on.
 
     So late positions and behaviour go together, as they do in reasoning traces, and so do cues and behaviour.
 

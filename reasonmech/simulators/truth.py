@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from reasonmech.simulators.cells import slots
-from reasonmech.simulators.feature import firing
+from reasonmech.simulators.cells import slot_probability
+from reasonmech.simulators.feature import firing_probability
 from reasonmech.simulators.planted import PlantedDictionary
 
 Answer = Literal[
@@ -47,8 +47,7 @@ class FeatureTruth(NamedTuple):
 
 
 class CellTruth(NamedTuple):
-    """Mean activation at the slot in every cell: [context (neutral, behaviour), feature], activation
-    units."""
+    """Mean activation at the slot in every cell, activation units; contexts are neutral, behaviour."""
 
     absent: Float[np.ndarray, "context feature"]
     cue: Float[np.ndarray, "context feature"]
@@ -71,19 +70,20 @@ class CellTruth(NamedTuple):
 
     @property
     def placebo_effect(self) -> Float[np.ndarray, " feature"]:
-        """What inserting any token does: 1/2 [(neutral placebo - neutral) + (behaviour placebo -
-        behaviour)]."""
+        """Of any token: 1/2 [(neutral placebo - neutral) + (behaviour placebo - behaviour)]."""
         return (self.placebo - self.absent).mean(axis=0)
 
 
 def cell_truth(dictionary: PlantedDictionary, *, position_matched: bool = True) -> CellTruth:
     """Exact cell means of `planted_cells`."""
     mean, text = _mean_by_place(dictionary), dictionary.text
-    where = np.stack([slots(text, behaviour=b, position_matched=position_matched) for b in (False, True)])
+    slot = np.stack(
+        [slot_probability(text, behaviour=b, position_matched=position_matched) for b in (False, True)]
+    )
     fillers, cues = text.fillers, np.full(text.n_cues, 1.0 / text.n_cues)
 
     def cell(tokens: np.ndarray, weight: np.ndarray, disfluent: int) -> np.ndarray:
-        return np.einsum("cp,pctf,t->cf", where, tokens[:, :, :, disfluent], weight)
+        return np.einsum("cp,pctf,t->cf", slot, tokens[:, :, :, disfluent], weight)
 
     return CellTruth(
         cell(mean[:, :, text.n_cues :], fillers, 0),
@@ -95,11 +95,11 @@ def cell_truth(dictionary: PlantedDictionary, *, position_matched: bool = True) 
 def planted_truth(dictionary: PlantedDictionary) -> tuple[FeatureTruth, ...]:
     """One row per feature (`pandas.DataFrame(rows)` makes a table of them)."""
     text, p = dictionary.text, dictionary.text.probability()[..., None]
-    fire, mean = firing(dictionary.features, text.every_place(), text), _mean_by_place(dictionary)
+    fire, mean = firing_probability(dictionary.features, text.every_place(), text), _mean_by_place(dictionary)
     rate, average = (fire * p).sum(axis=(0, 1, 2, 3)), (mean * p).sum(axis=(0, 1, 2, 3))
     context = _auroc(fire, p, positive=text.every_place().context[..., None])
     cue = _auroc(fire, p, positive=(text.every_place().token < text.n_cues)[..., None])
-    answers = _answers(dictionary, mean)
+    answers = _classify(dictionary, mean)
     return tuple(
         FeatureTruth(
             feature.name,
@@ -109,8 +109,8 @@ def planted_truth(dictionary: PlantedDictionary) -> tuple[FeatureTruth, ...]:
             float(context[f]),
             float(cue[f]),
             answers[f],
-            float(0.0 - feature.read * average[f]),
-            feature.read != 0.0 and bool(average[f] > 0.0),
+            float(0.0 - feature.readout_weight * average[f]),  # 0.0 - x: an effect of zero is not -0.0
+            feature.readout_weight != 0.0 and bool(average[f] > 0.0),
         )
         for f, feature in enumerate(dictionary.features)
     )
@@ -119,12 +119,11 @@ def planted_truth(dictionary: PlantedDictionary) -> tuple[FeatureTruth, ...]:
 def _mean_by_place(dictionary: PlantedDictionary) -> Float[np.ndarray, "pos context token disfluent feature"]:
     text = dictionary.text
     strength = np.array([feature.strength for feature in dictionary.features])
-    return firing(dictionary.features, text.every_place(), text) * strength
+    return firing_probability(dictionary.features, text.every_place(), text) * strength
 
 
 def _auroc(fire: np.ndarray, p: np.ndarray, *, positive: np.ndarray) -> Float[np.ndarray, " feature"]:
-    """1/2 + 1/2 (P(fires | positive) - P(fires | negative)): amplitudes are alike in both, so ties and wins
-    cancel."""
+    """1/2 + 1/2 (P(fires | positive) - P(fires | negative)): amplitudes are alike in both, so they cancel."""
     shares = [
         (fire * p * label).sum(axis=(0, 1, 2, 3)) / (p * label).sum(axis=(0, 1, 2, 3))
         for label in (positive, ~positive)
@@ -132,19 +131,19 @@ def _auroc(fire: np.ndarray, p: np.ndarray, *, positive: np.ndarray) -> Float[np
     return 0.5 + 0.5 * (shares[0] - shares[1])
 
 
-def _answers(dictionary: PlantedDictionary, mean: np.ndarray) -> list[Answer]:
+def _classify(dictionary: PlantedDictionary, mean: np.ndarray) -> list[Answer]:
     cells = cell_truth(dictionary)
     strength = np.array([feature.strength for feature in dictionary.features])
 
-    def there(difference: np.ndarray) -> np.ndarray:
+    def differs(difference: np.ndarray) -> np.ndarray:
         return np.abs(difference) > _ROUNDING * strength
 
-    cue, placebo = there(cells.cue - cells.absent), there(cells.placebo - cells.absent)
-    beyond, context = there(cells.cue - cells.placebo), there(cells.absent[1] - cells.absent[0])
-    interaction, place = there(cells.interaction), there(mean.max(axis=0) - mean.min(axis=0))
+    cue, placebo = differs(cells.cue - cells.absent), differs(cells.placebo - cells.absent)
+    beyond, context = differs(cells.cue - cells.placebo), differs(cells.absent[1] - cells.absent[0])
+    interaction, place = differs(cells.interaction), differs(mean.max(axis=0) - mean.min(axis=0))
     return [
-        _answer(
-            _Moved(
+        _classify_one(
+            _Movers(
                 tuple(cue[:, f].tolist()),
                 bool(placebo[:, f].any()),
                 bool(beyond[:, f].any()),
@@ -157,9 +156,17 @@ def _answers(dictionary: PlantedDictionary, mean: np.ndarray) -> list[Answer]:
     ]
 
 
-class _Moved(NamedTuple):
-    """What moves a feature: a cue (in neutral, behaviour texts), a placebo, a cue further than a placebo,
-    ..."""
+class _Movers(NamedTuple):
+    """What moves a feature.
+
+    Attributes:
+        cue: whether a cue does, in neutral and in behaviour texts.
+        placebo: whether any inserted token does.
+        beyond: whether a cue moves it further than a placebo.
+        context: whether the context does, without a cue.
+        interaction: whether a cue does more in one context than in the other.
+        place: whether it depends on anything at all.
+    """
 
     cue: tuple[bool, ...]
     placebo: bool
@@ -169,7 +176,7 @@ class _Moved(NamedTuple):
     place: bool
 
 
-def _answer(moved: _Moved) -> Answer:
+def _classify_one(moved: _Movers) -> Answer:
     if moved.placebo:
         return "mixed" if moved.beyond or moved.context else "insertion-artefact"
     if moved.interaction:

@@ -20,15 +20,15 @@ from reasonmech.simulators.policy import (
 
 @final
 @dataclass(frozen=True)
-class World:
+class ReasonerWorld:
     """Problems whose items are worked off one after another, and an environment that slips.
 
     Attributes:
         items: numbers of items, all equally likely.
-        slip: probability that the environment replaces the value of a step by one wrong for the equation as
-            written.
-        digits: size of the value alphabet: two wrong values agree by chance with probability 1 / (digits -
-            1).
+        slip: probability that the environment replaces the value of a step by one that is wrong for the
+            equation as written.
+        digits: size of the value alphabet; two wrong values agree by chance with probability
+            1 / (digits - 1).
         max_sentences: longest solution; what is cut off there is wrong.
 
     Raises:
@@ -50,7 +50,7 @@ class World:
             )
 
 
-class State(NamedTuple):
+class WorldState(NamedTuple):
     """What stands at a sentence boundary.
 
     Attributes:
@@ -67,7 +67,7 @@ class State(NamedTuple):
     status: Status
 
 
-START = State(0, False, False, Status.SETTLED)
+START = WorldState(0, False, False, Status.SETTLED)
 
 
 class Ended(NamedTuple):
@@ -77,20 +77,27 @@ class Ended(NamedTuple):
 
 
 def outcomes(
-    state: State, kind: int, *, items: int, skills: Skills, world: World
-) -> Iterator[tuple[State | Ended, float]]:
+    state: WorldState, kind: int, *, items: int, skills: Skills, world: ReasonerWorld
+) -> Iterator[tuple[WorldState | Ended, float]]:
     """What a sentence of `kind` leads to, with probabilities that sum to 1.
 
     Slips hit steps alone. A check re-computes the latest value and finds a contradiction when the two differ:
     it misses a wrong value only by being wrong in the same way. A backtrack puts its own value in place of
     the standing one.
+
+    Args:
+        kind: index into `KINDS`.
+        items: of the problem.
     """
     if kind == STEP:
-        good = (1.0 - world.slip) * skills.step
-        lost = state.carried or state.wrong
-        yield State(state.done + 1, lost, False, Status.UNVERIFIED), good
-        yield State(state.done + 1, lost, True, Status.UNVERIFIED), 1.0 - good
+        right = (1.0 - world.slip) * skills.step
+        carried = (
+            state.carried or state.wrong
+        )  # a step builds on the latest value: if wrong, it is lost for good
+        yield WorldState(state.done + 1, carried, False, Status.UNVERIFIED), right
+        yield WorldState(state.done + 1, carried, True, Status.UNVERIFIED), 1.0 - right
     elif kind == CHECK:
+        # Beside a wrong value a failed check agrees by chance: 1 of digits - 1 wrong values is the same.
         agrees = (1.0 - skills.check) / (world.digits - 1) if state.wrong else skills.check
         yield state._replace(status=Status.SETTLED), agrees
         yield state._replace(status=Status.CONTRADICTED), 1.0 - agrees
@@ -101,5 +108,5 @@ def outcomes(
         right = skills.guess if state.done < items else skills.conclude * (not (state.carried or state.wrong))
         yield Ended(True), right
         yield Ended(False), 1.0 - right
-    else:
+    else:  # a hedge changes nothing
         yield state, 1.0

@@ -34,15 +34,15 @@ def dictionaries(draw: st.DrawFn) -> PlantedDictionary:
     for i in range(draw(st.integers(1, 6))):
         kind = draw(st.sampled_from((*KINDS, "dormant", "absorbed") if features else KINDS))
         twin = draw(st.sampled_from(features)).name if kind in ("dormant", "absorbed") else None
-        read = 0.0 if kind == "dormant" else draw(st.floats(-2, 2))
+        weight = 0.0 if kind == "dormant" else draw(st.floats(-2, 2))
         rate, leak = draw(probability), draw(probability)
-        features.append(PlantedFeature(str(i), kind, rate=rate, leak=leak, read=read, twin=twin))
+        features.append(PlantedFeature(str(i), kind, rate=rate, leak=leak, readout_weight=weight, twin=twin))
     return PlantedDictionary(tuple(features), d_model=16, text=draw(texts), seed=draw(st.integers(0, 99)))
 
 
 @EXAMPLES
 @given(texts)
-def test_places_are_probabilities(text: TextModel) -> None:
+def test_probabilities_of_places_sum_to_1(text: TextModel) -> None:
     p = text.probability()
     assert (p >= 0).all() and p.sum() == pytest.approx(1.0, abs=1e-12)
     np.testing.assert_allclose(text.tokens().sum(axis=1), 1.0, atol=1e-12)
@@ -69,18 +69,18 @@ def test_truths_are_within_their_range(planted: PlantedDictionary) -> None:
 
 @EXAMPLES
 @given(dictionaries(), st.floats(-20, 20), st.integers(0, 2**31))
-def test_writing_a_feature_moves_the_log_odds_by_what_is_read(
+def test_writing_a_feature_moves_the_log_odds_by_its_readout_weight(
     planted: PlantedDictionary, amount: float, seed: int
 ) -> None:
     residual = planted_texts(planted, n=2, seed=seed).residual.astype(float)
     for f, feature in enumerate(planted.features):
-        moved = planted.log_odds(residual + amount * planted.directions[f]) - planted.log_odds(residual)
-        np.testing.assert_allclose(moved, amount * feature.read, atol=1e-9)
+        change = planted.log_odds(residual + amount * planted.directions[f]) - planted.log_odds(residual)
+        np.testing.assert_allclose(change, amount * feature.readout_weight, atol=1e-9)
 
 
 @EXAMPLES
 @given(dictionaries())
-def test_matched_cells_of_what_sees_no_text_are_alike(planted: PlantedDictionary) -> None:
+def test_matched_cells_are_equal_for_features_that_depend_on_neither_side(planted: PlantedDictionary) -> None:
     truth = cell_truth(planted)
     for f, feature in enumerate(planted.features):
         if feature.kind in ("position", "dense", "silent"):

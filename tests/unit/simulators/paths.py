@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from reasonmech.simulators import Hazards, Skills, World
+from reasonmech.simulators import Hazards, ReasonerWorld, Skills
 
 Weighted = tuple[float, bool]
 
 
 class Enumerator:
-    """Walks all solutions of one problem; values are digits, and right means equal to the digit that is owed.
+    """Walks all solutions of one problem; values are digits, and the true one is 0.
 
     `onset` and `execution` are pairs (base, thinking): in every sentence the second has its say with
     probability `shares`, which is branched on here and mixed nowhere.
@@ -22,7 +22,7 @@ class Enumerator:
         execution: tuple[Skills, Skills],
         *,
         shares: tuple[float, float],
-        world: World,
+        world: ReasonerWorld,
     ) -> None:
         self.onset, self.execution, self.world = onset, execution, world
         self.onset_turns = [(p, h) for p, h in zip((1 - shares[0], shares[0]), onset, strict=True) if p]
@@ -36,45 +36,45 @@ class Enumerator:
     def solve(self, items: int) -> float:
         return sum(p for p, right in self.walk(items, (), sentences=0) if right)
 
-    def walk(self, items: int, written: tuple[tuple[str, int], ...], *, sentences: int) -> Iterator[Weighted]:
-        """`written`: what was said, as (kind, digit stated); an equation always owes the digit 0."""
+    def walk(self, items: int, path: tuple[tuple[str, int], ...], *, sentences: int) -> Iterator[Weighted]:
+        """`path`: the sentences so far, as (kind, digit stated); the true digit of every equation is 0."""
         if sentences == self.world.max_sentences:
             yield 1.0, False
             return
         for turn, hazards in self.onset_turns:
-            for chosen, kind in self.decide(hazards, items, written):
-                for owner, skills in self.execution_turns:
-                    p = turn * chosen * owner
+            for p_kind, kind in self.decide(hazards, items, path):
+                for p_skills, skills in self.execution_turns:
+                    p = turn * p_kind * p_skills
                     if kind == "conclude":
-                        right = self.conclude(skills, items, written)
+                        right = self.conclude(skills, items, path)
                         yield p * right, True
                         yield p * (1 - right), False
                         continue
                     for q, digit in self.state(skills, kind):
-                        after = (*written, (kind, digit))
-                        for rest, correct in self.walk(items, after, sentences=sentences + 1):
+                        extended = (*path, (kind, digit))
+                        for rest, correct in self.walk(items, extended, sentences=sentences + 1):
                             yield p * q * rest, correct
 
     def decide(
-        self, hazards: Hazards, items: int, written: tuple[tuple[str, int], ...]
+        self, hazards: Hazards, items: int, path: tuple[tuple[str, int], ...]
     ) -> Iterator[tuple[float, str]]:
-        serious = [said for said in written if said[0] != "uncertain"]
+        serious = [sentence for sentence in path if sentence[0] != "uncertain"]
         last, value = serious[-1] if serious else ("", 0)
         offers = []
-        if last == "check" and value != self.standing(written):
+        if last == "check" and value != self.standing(path):
             offers.append(("backtrack", hazards.backtrack))
         if last == "step":
             offers.append(("check", hazards.check))
-        if sum(kind == "step" for kind, _ in written) < items:
+        if sum(kind == "step" for kind, _ in path) < items:
             offers.append(("step", hazards.step))
         offers.append(("conclude", hazards.conclude))
-        nothing_yet = 1.0
+        undecided = 1.0
         for kind, hazard in offers:
             if hazard:
-                yield nothing_yet * hazard, kind
-            nothing_yet *= 1.0 - hazard
-        if nothing_yet > 0:
-            yield nothing_yet, "uncertain"
+                yield undecided * hazard, kind
+            undecided *= 1.0 - hazard
+        if undecided > 0:
+            yield undecided, "uncertain"
 
     def state(self, skills: Skills, kind: str) -> Iterator[tuple[float, int]]:
         """The digit that a sentence leaves, wrong ones equally likely."""
@@ -90,12 +90,12 @@ class Enumerator:
                 if slip:
                     yield from ((model * slip / len(wrong), d) for d in wrong)
 
-    def standing(self, written: tuple[tuple[str, int], ...]) -> int:
-        return [digit for kind, digit in written if kind in ("step", "backtrack")][-1]
+    def standing(self, path: tuple[tuple[str, int], ...]) -> int:
+        return [digit for kind, digit in path if kind in ("step", "backtrack")][-1]
 
-    def conclude(self, skills: Skills, items: int, written: tuple[tuple[str, int], ...]) -> float:
+    def conclude(self, skills: Skills, items: int, path: tuple[tuple[str, int], ...]) -> float:
         values: list[int] = []  # the value of each item as it stood when the next one began
-        for kind, digit in written:
+        for kind, digit in path:
             if kind == "step":
                 values.append(digit)
             elif kind == "backtrack":

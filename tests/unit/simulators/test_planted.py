@@ -1,4 +1,4 @@
-"""Planted dictionaries: draws against enumeration, causes against the readout, and what the 2x2 says."""
+"""Planted dictionaries: draws against enumeration, causes against the readout, answers of the 2x2."""
 
 import numpy as np
 import pytest
@@ -46,10 +46,10 @@ def test_draws_agree_with_enumeration(texts: PlantedTexts) -> None:
     assert TRUTH["silent"].rate == 0.0 and not texts.activations[..., NAMES.index("silent")].any()
 
 
-def test_rates_are_those_worked_out_by_hand() -> None:
+def test_rates_equal_those_worked_out_by_hand() -> None:
     on = 0.6 * 49 / 96  # the mean of (t + 1) / 48
     cue = 0.15 * on + 0.03 * (1 - on)
-    fired = {
+    rates = {
         "cue 0": cue / 4 + 0.02 * (1 - cue / 4),
         "any cue": 0.98
         * (0.95 * cue * 3 / 4 + 0.02 * (1 - cue)),  # its twin leaks in 0.02, and has all of cue 0
@@ -62,24 +62,24 @@ def test_rates_are_those_worked_out_by_hand() -> None:
         "dormant": 0.02 + 0.93 * (0.02 + 0.93 * on),
         "silent": 0.0,
     }
-    for name, rate in fired.items():
+    for name, rate in rates.items():
         assert TRUTH[name].rate == pytest.approx(rate, abs=1e-12), name
         assert TRUTH[name].mean == pytest.approx(4 * rate, abs=1e-12), name
     assert TRUTH["context"].auroc_context == pytest.approx(0.5 + 0.93 / 2)
     assert TRUTH["dormant"].auroc_context == pytest.approx(0.5 + 0.93**2 / 2)
     assert TRUTH["token"].auroc_cue == pytest.approx(0.5 + 0.93 / 2)
-    assert TRUTH["conjunctive"].effect == pytest.approx(-0.4 * 4 * fired["conjunctive"])
+    assert TRUTH["conjunctive"].effect == pytest.approx(-0.4 * 4 * rates["conjunctive"])
 
 
-def test_no_readout_of_the_same_reading_has_less_noise() -> None:
-    read = np.array([feature.read for feature in PLANTED.features])
+def test_no_readout_with_the_same_weights_has_less_noise() -> None:
+    weights = np.array([feature.readout_weight for feature in PLANTED.features])
     least = ((PLANTED.readout * PLANTED.noise_std) ** 2).sum()
-    plain = np.linalg.pinv(PLANTED.directions) @ read  # shortest, but deaf to where the noise is
-    np.testing.assert_allclose(PLANTED.directions @ plain, read, atol=1e-12)
+    plain = np.linalg.pinv(PLANTED.directions) @ weights  # shortest, but deaf to where the noise is
+    np.testing.assert_allclose(PLANTED.directions @ plain, weights, atol=1e-12)
     assert ((plain * PLANTED.noise_std) ** 2).sum() > 1.1 * least
-    unseen = np.linalg.svd(PLANTED.directions)[2][len(read) :]
+    null_space = np.linalg.svd(PLANTED.directions)[2][len(weights) :]
     for step in (0.01, -0.01):
-        others = PLANTED.readout + step * unseen
+        others = PLANTED.readout + step * null_space
         assert (((others * PLANTED.noise_std) ** 2).sum(axis=1) > least).all()
 
 
@@ -91,12 +91,12 @@ def test_auroc_agrees_with_enumeration(texts: PlantedTexts, name: str) -> None:
     problem = np.repeat(np.arange(1000), values.shape[1])
     cue = texts.places.token < PLANTED.text.n_cues
     for label, truth in ((texts.places.context, TRUTH[name].auroc_context), (cue, TRUTH[name].auroc_cue)):
-        found = stats.auroc(values[few].ravel(), label[few].ravel(), problem)
-        error = (found.high - found.low) / (2 * 1.96)
-        assert abs(found.estimate - truth) < TOO_FAR * error
+        interval = stats.auroc(values[few].ravel(), label[few].ravel(), problem)
+        error = (interval.high - interval.low) / (2 * 1.96)
+        assert abs(interval.estimate - truth) < TOO_FAR * error
 
 
-def test_the_text_is_that_of_its_model(texts: PlantedTexts) -> None:
+def test_frequencies_in_texts_agree_with_the_text_model(texts: PlantedTexts) -> None:
     model, places = PLANTED.text, texts.places
     assert model.probability().sum() == pytest.approx(1.0, abs=1e-12)
     context, error = places.context.mean(axis=0), np.sqrt(model.context_on * (1 - model.context_on) / 3000)
@@ -106,7 +106,7 @@ def test_the_text_is_that_of_its_model(texts: PlantedTexts) -> None:
     np.testing.assert_allclose(frequency, model.probability().sum(axis=(0, 1, 3)), rtol=0.08)
 
 
-def test_the_stream_is_offset_features_and_noise(texts: PlantedTexts) -> None:
+def test_the_stream_is_the_sum_of_offset_features_and_noise(texts: PlantedTexts) -> None:
     noise = texts.residual - PLANTED.offset - texts.activations @ PLANTED.directions
     flat = noise.reshape(-1, PLANTED.d_model)
     np.testing.assert_allclose(flat.std(axis=0), PLANTED.noise_std, rtol=0.02)
@@ -119,31 +119,31 @@ def test_the_stream_is_offset_features_and_noise(texts: PlantedTexts) -> None:
     assert np.linalg.norm(PLANTED.offset[PLANTED.outliers]) > 0.7 * PLANTED.offset_norm
 
 
-def test_directions_overlap_and_the_readout_sees_through_it() -> None:
+def test_the_readout_meets_each_overlapping_direction_with_its_weight() -> None:
     gram = PLANTED.directions @ PLANTED.directions.T
     np.testing.assert_allclose(np.diag(gram), 1.0, atol=1e-12)
     assert np.abs(gram - np.eye(len(gram))).max() > 0.2
-    read = [feature.read for feature in PLANTED.features]
-    np.testing.assert_allclose(PLANTED.directions @ PLANTED.readout, read, atol=1e-12)
+    weights = [feature.readout_weight for feature in PLANTED.features]
+    np.testing.assert_allclose(PLANTED.directions @ PLANTED.readout, weights, atol=1e-12)
 
 
-def test_a_dormant_feature_correlates_and_does_nothing(texts: PlantedTexts) -> None:
+def test_ablating_a_dormant_feature_changes_no_log_odds(texts: PlantedTexts) -> None:
     dormant, context = (PLANTED.index(name) for name in ("dormant", "context"))
     both = texts.activations[..., [dormant, context]].reshape(-1, 2) > 0
     assert np.corrcoef(both.T)[0, 1] > 0.8
     assert TRUTH["dormant"].auroc_context > 0.9 and not TRUTH["dormant"].necessary
-    moved = {}
+    change = {}
     for f in (dormant, context):
         ablated = texts.residual.astype(float) - texts.activations[..., [f]] * PLANTED.directions[f]
         assert np.abs(ablated - texts.residual).max() > 1.0
-        moved[f] = PLANTED.log_odds(ablated) - PLANTED.log_odds(texts.residual)
-    np.testing.assert_allclose(moved[dormant], 0.0, atol=1e-10)
-    np.testing.assert_allclose(moved[context], -0.6 * texts.activations[..., context], atol=1e-10)
-    mean, error = by_text(moved[context][..., None])
+        change[f] = PLANTED.log_odds(ablated) - PLANTED.log_odds(texts.residual)
+    np.testing.assert_allclose(change[dormant], 0.0, atol=1e-10)
+    np.testing.assert_allclose(change[context], -0.6 * texts.activations[..., context], atol=1e-10)
+    mean, error = by_text(change[context][..., None])
     assert abs(mean[0] - TRUTH["context"].effect) < 3 * error[0] and TRUTH["context"].effect < -0.5
 
 
-def test_exactly_those_that_are_read_are_necessary(texts: PlantedTexts) -> None:
+def test_features_with_a_readout_weight_are_necessary_and_no_others(texts: PlantedTexts) -> None:
     assert {row.name for row in TRUTH.values() if row.necessary} == {"context", "conjunctive"}
     assert TRUTH["dormant"].effect == 0.0
     odds = PLANTED.log_odds(texts.residual)
@@ -194,8 +194,8 @@ def test_cells_agree_with_enumeration(position_matched: bool) -> None:
     truth = cell_truth(PLANTED, position_matched=position_matched)
     for behaviour in (False, True):
         for inserted in INSERTED:
-            found = cells.read(behaviour=behaviour, inserted=inserted)
-            mean, error = found.mean(axis=0), found.std(axis=0) / np.sqrt(len(found))
+            values = cells.read(behaviour=behaviour, inserted=inserted)
+            mean, error = values.mean(axis=0), values.std(axis=0) / np.sqrt(len(values))
             exact = truth._asdict()[inserted][int(behaviour)]
             assert (np.abs(mean - exact) <= 4 * error + 1e-12).all()  # 60 comparisons
     position = PLANTED.index("position")
@@ -203,7 +203,7 @@ def test_cells_agree_with_enumeration(position_matched: bool) -> None:
     assert (confounded == pytest.approx(0.0, abs=1e-12)) if position_matched else (confounded > 1.0)
 
 
-def test_effects_of_cells_are_those_of_their_kind() -> None:
+def test_effects_of_cells_equal_the_gain_of_their_kind() -> None:
     truth, at = cell_truth(PLANTED), {name: PLANTED.index(name) for name in NAMES}
     gain = 4.0 * (0.95 - 0.02)
     assert truth.token_effect[at["token"]] == pytest.approx(gain)
@@ -216,7 +216,7 @@ def test_effects_of_cells_are_those_of_their_kind() -> None:
     assert truth.placebo_effect[at["token"]] == pytest.approx(0.0, abs=1e-12)
 
 
-def test_cells_are_paired_texts_that_differ_where_they_should() -> None:
+def test_paired_texts_differ_at_the_slot_and_are_shifted_after_it() -> None:
     cells, n = planted_cells(PLANTED, n=200, seed=3), np.arange(200)
     for behaviour in (False, True):
         absent, cue, placebo = (cells.texts[behaviour, inserted].places for inserted in INSERTED)
@@ -227,11 +227,11 @@ def test_cells_are_paired_texts_that_differ_where_they_should() -> None:
             and (cue.token[n, slot] < 4).all()
             and (placebo.token[n, slot] >= 4).all()
         )
-        before = np.arange(48) < slot[:, None]
-        after = np.arange(47) >= slot[:, None]
+        before_slot = np.arange(48) < slot[:, None]
+        from_slot = np.arange(47) >= slot[:, None]
         for other in (cue, placebo):
-            assert np.array_equal(other.token[before], absent.token[before])
-            assert np.array_equal(other.token[:, 1:][after], absent.token[:, :-1][after])
+            assert np.array_equal(other.token[before_slot], absent.token[before_slot])
+            assert np.array_equal(other.token[:, 1:][from_slot], absent.token[:, :-1][from_slot])
             assert other.disfluent.sum() == 200 and other.disfluent[n, slot].all()
         assert not absent.disfluent.any()
         assert (absent.context[n, slot] == behaviour).all()
@@ -244,7 +244,7 @@ def test_cells_are_paired_texts_that_differ_where_they_should() -> None:
     assert cells.residual(behaviour=True, inserted="cue").shape == (200, 64)
 
 
-def test_draws_follow_their_seed() -> None:
+def test_draws_are_a_function_of_their_seed() -> None:
     a, b, c = (planted_texts(PLANTED, n=5, seed=seed) for seed in (0, 0, 1))
     assert np.array_equal(a.residual, b.residual) and not np.array_equal(a.residual, c.residual)
     assert not np.array_equal(one_of_each(seed=1).directions, PLANTED.directions)
@@ -258,7 +258,7 @@ TOKEN = PlantedFeature("a", "token")
     [
         (lambda: PlantedFeature("a", "dormant"), DataError, "twin None"),
         (lambda: PlantedFeature("a", "token", twin="b"), DataError, "twin 'b'"),
-        (lambda: PlantedFeature("a", "dormant", twin="b", read=1.0), DataError, "is read"),
+        (lambda: PlantedFeature("a", "dormant", twin="b", readout_weight=1.0), DataError, "is read"),
         (lambda: PlantedFeature("a", "tokn"), UnknownNameError, "conjunctive"),  # pyright: ignore[reportArgumentType]
         (lambda: PlantedFeature("a", "token", rate=2.0), DataError, "rate=2.0"),
         (lambda: PlantedFeature("a", "token", strength=0.0), DataError, "strength 0.0"),
@@ -279,7 +279,7 @@ TOKEN = PlantedFeature("a", "token")
         (lambda: PLANTED.index("contxt"), UnknownNameError, "dormant"),
     ],
 )
-def test_what_cannot_be_is_refused(wrong: object, error: type[ReasonmechError], message: str) -> None:
+def test_values_outside_their_range_raise(wrong: object, error: type[ReasonmechError], message: str) -> None:
     assert callable(wrong)
     with pytest.raises(error, match=message):
         wrong()
