@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Final, Generic, Literal, TypeVar, overload
 
 from reasonmech.errors import CorruptFileError
 from reasonmech.problem import Problem
 
 Stop = Literal["eos", "token", "length"]
-Relation = Literal["establishes", "verifies", "revises", "concludes"]
+OTHER: Final = "other"
+STOP: Final = "stop"
+SLIP: Final = "slip"  # the environment stated something wrong here
+STATED: Final = "stated"  # the token with which a sentence states something
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """One generated answer. Offsets count from the first generated token; positions from the first prompt
-    token.
+    """One generated answer. Offsets count from the first generated token, positions from the prompt's first.
 
     Attributes:
         prompt_ids, ids: tokens of the prompt and of what was generated (end-of-sequence token included).
@@ -38,6 +40,12 @@ class Rollout:
     stop: Stop
     text: str
 
+    def __repr__(self) -> str:
+        return (
+            f"Rollout(problem {self.problem.id!r}, sample {self.sample}: {len(self.ids)} tokens, "
+            f"stop {self.stop!r})"
+        )
+
     @property
     def all_ids(self) -> tuple[int, ...]:
         return self.prompt_ids + self.ids
@@ -50,50 +58,63 @@ class Rollout:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence of a rollout, half-open token offsets [start, stop) from the first generated token.
+    """A sentence of a rollout: half-open token offsets [start, stop) from the first generated token.
+
+    What a sentence says beyond its kind belongs to whoever cut the text: `tasks.chain.ChainSentence` has
+    values, `taxonomies.text.TextSentence` has characters.
 
     Attributes:
-        kind: behaviour that the task's grammar names ("step", "check", ...), "other" where it names none.
-        item: which subgoal it works on (operation index), None where it names none.
-        value: what it states about that item, None where nothing is stated.
-        value_at: offset of the token that states it.
-        correct: whether what it states is right for the equation as written (None: nothing to judge).
-        relation: what it does to the item's standing value, whatever words it uses: "establishes" a first
-            one,
-            "verifies" it (stated again beside it), "revises" it (abandoned for this one), "concludes" (the
-            answer).
-        standing: the item's standing value when the sentence began (None: none).
-        equation: what the value was computed from, as written ("8 + 4"); None where nothing is computed.
-        adopts: the item whose standing value it abandons without a word, by going on from the other one that
-            a check had found; None where it goes on from what stands. `adopted` is that other value.
+        kind: what it does, as a task's grammar or a taxonomy names it; `OTHER` where neither names anything,
+            `STOP` for the end of a text.
     """
 
     kind: str
     start: int
     stop: int
-    item: int | None = None
-    value: int | None = None
-    value_at: int | None = None
-    correct: bool | None = None
-    relation: Relation | None = None
-    standing: int | None = None
-    equation: str | None = None
-    adopts: int | None = None
-    adopted: int | None = None
+
+    def is_a(self, kind: str) -> bool:
+        """Whether it is of this kind; a sentence of real text may be of several."""
+        return kind == self.kind
+
+
+S_co = TypeVar("S_co", bound=Sentence, covariant=True)
 
 
 @dataclass(frozen=True)
-class Trace:
-    """A rollout cut into sentences; what behaviours, graders and labellers read."""
+class Trace(Generic[S_co]):
+    """A rollout cut into sentences; what behaviours, graders and labellers read.
+
+    Attributes:
+        words: what each generated token wrote.
+        separator: what stands between two words in the text; "" where words carry their own blanks.
+        last_ended: of a text that was cut off, whether that happened right after its last sentence. Where it
+            is not, nobody knows what that sentence would have become.
+        marks: name -> offsets of tokens that the parser points out. `SLIP` is shown in views; a span whose
+            `STATED` token the environment wrote is not counted as the model's own doing.
+    """
 
     rollout: Rollout
-    sentences: tuple[Sentence, ...]
-    words: tuple[str, ...] = field(repr=False)  # one per generated token
+    sentences: tuple[S_co, ...]
+    words: tuple[str, ...]
+    separator: str = " "
+    last_ended: bool = False
+    marks: Mapping[str, frozenset[int]] = field(default_factory=dict, hash=False)
+
+    def __repr__(self) -> str:
+        return f"Trace({len(self.sentences)} sentences of {self.rollout!r})"
+
+    @property
+    def finished(self) -> tuple[S_co, ...]:
+        """Sentences that nothing can be added to: not the last one, where the text breaks off inside it."""
+        broken_off = self.rollout.stop != "eos" and not self.last_ended
+        return self.sentences[:-1] if broken_off else self.sentences
+
+    def text_of(self, sentence: Sentence) -> str:
+        return self.separator.join(self.words[sentence.start : sentence.stop]).strip()
 
 
 class Rollouts(Sequence[Rollout]):
-    """Rollouts of one host or decoder under one plan, in the order of the problems, with what they were made
-    by.
+    """Rollouts of one host or decoder under one plan, in the order of the problems.
 
     Attributes:
         task: name of the task that grades them ("" for plain prompts).

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from reasonmech.behaviours.base import behaviours
+from reasonmech.behaviours.base import Behaviour, OnsetWords, as_traces, find_behaviour
 from reasonmech.errors import DataError
-from reasonmech.rollout import Trace
+from reasonmech.labels import Span
+from reasonmech.rollout import STOP, Trace
 from reasonmech.stats import DRAWS
 from reasonmech.stats.kappa import Agreement, agreement_of
 
 
 def agreement(
-    traces: Sequence[Trace],
-    behaviour: str,
+    traces: Trace | Sequence[Trace],
+    behaviour: str | Behaviour,
     *,
-    onset_words: Mapping[str, str],
+    onset_words: OnsetWords,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Agreement:
@@ -28,19 +29,19 @@ def agreement(
         onset_words: of the task that the traces belong to, `tasks.get(rollouts.task).onset_words`.
 
     Raises:
-        UnknownNameError: no such behaviour.
+        ArgumentError: no traces, or no behaviour. UnknownNameError: no such behaviour.
         DataError: no trace holds a sentence.
     """
-    found = behaviours.get(behaviour)
+    traces, labeller = as_traces(traces), find_behaviour(behaviour)
     does, says, problems = [], [], []
     for trace in traces:
-        doing, saying = set(found.spans(trace)), set(found.lexical_spans(trace, onset_words))
-        at = [(s.start, s.stop) for s in trace.sentences if s.kind != "stop"]
-        does += [span in doing for span in at]
-        says += [span in saying for span in at]
-        problems += [trace.rollout.problem.id] * len(at)
+        spans = [Span(s.start, s.stop) for s in trace.sentences if s.kind != STOP]
+        doing, saying = set(labeller.spans(trace)), set(labeller.lexical_spans(trace, onset_words))
+        does += [span in doing for span in spans]
+        says += [span in saying for span in spans]
+        problems += [trace.rollout.problem.id] * len(spans)
     if not problems:
         raise DataError(
-            f"{len(traces)} traces hold no sentence to label {behaviour!r} in", do="use longer rollouts"
+            f"{len(traces)} traces hold no sentence to label {labeller.name!r} in", do="use longer rollouts"
         )
     return agreement_of(does, says, problems=problems, draws=draws, seed=seed)

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Protocol
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar, runtime_checkable
 
+from reasonmech.arguments import as_sequence, check_type
+from reasonmech.errors import DataError
 from reasonmech.labels import Opportunity, Span
 from reasonmech.registry import Registry
 from reasonmech.rollout import Sentence, Trace
 
+OnsetWords = Mapping[str, str | Sequence[str]]
+"""Kind of sentence -> the word or phrase that usually begins it, or several; none for a kind left out."""
 
+S = TypeVar("S", bound=Sentence)
+
+
+@runtime_checkable
 class Behaviour(Protocol):
     """A behaviour of a reasoning trace, defined by what it does and not by the words it uses.
 
     Attributes:
+        name: what labels of it are called; the kind under which it is registered, if it is.
         functional: False for a behaviour recognised by its words alone; descriptive only, never evidence of
             timing.
     """
 
-    functional: bool
+    @property
+    def name(self) -> str: ...
+    @property
+    def functional(self) -> bool: ...
 
     def spans(self, trace: Trace) -> list[Span]:
         """Where the behaviour happens, as offsets from the first generated token."""
         ...
 
-    def lexical_spans(self, trace: Trace, onset_words: Mapping[str, str]) -> list[Span]:
-        """Where its trigger word alone says that it happens: what a keyword labeller sees, for comparison
-        only.
+    def lexical_spans(self, trace: Trace, onset_words: OnsetWords) -> list[Span]:
+        """Where its words alone say that it happens: what a keyword labeller sees, for comparison only.
 
         `onset_words` are those of the trace's task; no span where the task has no word for it.
         """
@@ -44,36 +56,67 @@ class Behaviour(Protocol):
 behaviours: Registry[Behaviour] = Registry("behaviour")
 
 
-def spans_where(trace: Trace, wanted: Callable[[Sentence], bool]) -> list[Span]:
-    """Spans of the sentences that `wanted` accepts."""
-    return [Span(s.start, s.stop) for s in trace.sentences if wanted(s)]
+def find_behaviour(behaviour: str | Behaviour) -> Behaviour:
+    """A registered behaviour by its name, or the behaviour itself.
+
+    Raises:
+        UnknownNameError: nothing of this name is registered. ArgumentError: neither a name nor a behaviour.
+    """
+    if isinstance(behaviour, str):
+        return behaviours.get(behaviour)
+    return check_type(
+        behaviour,
+        Behaviour,  # pyright: ignore[reportAbstractUsage]
+        name="behaviour",
+        allowed=f"one of {', '.join(behaviours)}, or an object with name, functional, spans, lexical_spans, "
+        "opportunities and verify",
+    )
 
 
-def spans_with_word(trace: Trace, word: str | None) -> list[Span]:
-    """Spans of the sentences in which `word` stands anywhere, as keyword labellers count; none where it is
-    None."""
-    return spans_where(trace, lambda s: word is not None and word in trace.words[s.start : s.stop])
+def as_traces(traces: Trace | Sequence[Trace]) -> Sequence[Trace]:
+    """Many traces; one trace is taken as one. Raises ArgumentError for anything else, such as rollouts."""
+    return as_sequence(traces, Trace, name="traces", allowed="traces: rm.parse(rollouts)")
 
 
-def sentence_at(trace: Trace, span: Span) -> tuple[int, Sentence]:
-    """Index and sentence of a span that `spans_where` made."""
-    return next((i, s) for i, s in enumerate(trace.sentences) if s.start == span.start)
+def spans_where(trace: Trace[S], accepts: Callable[[S], bool]) -> list[Span]:
+    """Spans of the sentences that `accepts` says yes to."""
+    return [Span(s.start, s.stop) for s in trace.sentences if accepts(s)]
+
+
+def spans_with_word(trace: Trace, words: str | Sequence[str] | None) -> list[Span]:
+    """Spans of the sentences in which a word or phrase stands anywhere, as keyword labellers count.
+
+    Case is ignored; a phrase is only found between word boundaries. No words, no span.
+    """
+    phrases = [words] if isinstance(words, str) else list(words or ())
+    if not phrases:
+        return []
+    pattern = "|".join(re.escape(phrase) for phrase in phrases)
+    phrase = re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE)
+    return spans_where(trace, lambda s: phrase.search(trace.text_of(s)) is not None)
+
+
+def sentence_at(trace: Trace[S], span: Span) -> tuple[int, S]:
+    """Index and sentence of a span that `spans_where` made.
+
+    Raises:
+        DataError: no sentence of the trace begins there.
+    """
+    for i, sentence in enumerate(trace.sentences):
+        if sentence.start == span.start:
+            return i, sentence
+    raise DataError(
+        f"no sentence of {trace!r} begins at token {span.start}", do="take a span of this trace: spans(trace)"
+    )
 
 
 def boundaries_where(
-    trace: Trace, could: Callable[[tuple[Sentence, ...]], bool], begins: Callable[[Sentence], bool]
+    trace: Trace[S], could: Callable[[tuple[S, ...]], bool], begins: Callable[[S], bool]
 ) -> list[Opportunity]:
     """An opportunity before every sentence whose predecessors satisfy `could`; an onset where it `begins`.
 
     Only boundaries that the rollout went past count: of a cut-off text nobody knows what its last sentence
     became.
     """
-    whole = trace.sentences
-    if trace.rollout.stop != "eos" and whole and trace.words[whole[-1].stop - 1] != ".":
-        whole = whole[:-1]
-    return [Opportunity(s.start, begins(s)) for i, s in enumerate(whole) if could(whole[:i])]
-
-
-def stating(sentences: tuple[Sentence, ...]) -> Sentence | None:
-    """The last sentence that states a value (hedges and plans between do not count)."""
-    return next((s for s in reversed(sentences) if s.relation is not None), None)
+    finished = trace.finished
+    return [Opportunity(s.start, begins(s)) for i, s in enumerate(finished) if could(finished[:i])]

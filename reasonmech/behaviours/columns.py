@@ -8,7 +8,7 @@ from typing import final
 
 import numpy as np
 
-from reasonmech.behaviours.base import behaviours
+from reasonmech.behaviours.base import Behaviour, find_behaviour
 from reasonmech.errors import DataError
 from reasonmech.rollout import Rollout, Trace
 
@@ -26,11 +26,11 @@ class TraceColumns:
 
     Attributes:
         traces: of the rollouts that are captured, in their order.
-        behaviours: whose opportunities are marked.
+        behaviours: whose opportunities are marked; registered names, or behaviours.
     """
 
     traces: Sequence[Trace]
-    behaviours: tuple[str, ...] = ()
+    behaviours: tuple[str | Behaviour, ...] = ()
 
     def __call__(self, number: int, text: Rollout | str) -> Mapping[str, np.ndarray]:
         """Columns of one rollout, a value per token, prompt included.
@@ -50,9 +50,10 @@ class TraceColumns:
         for i, s in enumerate(trace.sentences):
             sentence[first + s.start : first + s.stop] = i
             kind[first + s.start : first + s.stop] = s.kind
-        for name in reversed(self.behaviours):
-            for found in behaviours.get(name).opportunities(trace):
-                opportunity[first + found.offset - 1] = True
-                if found.onset:
-                    onset[first + found.offset - 1] = name
+        for behaviour in reversed(self.behaviours):  # so that the first named has the last word
+            name = behaviour if isinstance(behaviour, str) else behaviour.name
+            for moment in find_behaviour(behaviour).opportunities(trace):
+                opportunity[first + moment.offset - 1] = True
+                if moment.onset:
+                    onset[first + moment.offset - 1] = name
         return {"sentence": sentence, "kind": kind, "opportunity": opportunity, "onset": onset}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
-from reasonmech.behaviours.base import behaviours, sentence_at
+from reasonmech.behaviours.base import Behaviour, as_traces, find_behaviour
+from reasonmech.errors import UnknownNameError
 from reasonmech.labels import Labels, Mode, Span
-from reasonmech.rollout import Trace
+from reasonmech.rollout import STATED, Trace
 
 
 class Rate(NamedTuple):
@@ -21,40 +22,48 @@ class Rate(NamedTuple):
         return self.hits / self.n if self.n else float("nan")
 
 
-def label(traces: Sequence[Trace], behaviour: str, *, mode: Mode = "anticipates") -> Labels:
-    """Labels of a behaviour: at its opportunities, read at the last token before (anticipates), or in its
-    spans.
+def label(
+    traces: Trace | Sequence[Trace], behaviour: str | Behaviour, *, mode: Mode = "anticipates"
+) -> Labels:
+    """Labels of a behaviour, by its registered name or itself.
+
+    Args:
+        mode: "anticipates": a row per opportunity, read at the last token before it; "recognises": a row per
+            token that the model chose, positive inside the behaviour's spans.
 
     Raises:
-        UnknownNameError: no such behaviour.
+        ArgumentError: no traces, or no behaviour. UnknownNameError: no such behaviour, or no such mode.
         DataError: there is no opportunity, or no token, to label.
     """
-    found, rollouts = behaviours.get(behaviour), [trace.rollout for trace in traces]
+    if mode not in get_args(Mode):
+        raise UnknownNameError("mode of labels", str(mode), get_args(Mode))
+    traces, labeller = as_traces(traces), find_behaviour(behaviour)
+    name = behaviour if isinstance(behaviour, str) else behaviour.name
+    rollouts = [trace.rollout for trace in traces]
     if mode == "anticipates":
-        return Labels.from_opportunities(
-            behaviour, rollouts, [found.opportunities(trace) for trace in traces]
-        )
-    return Labels.from_spans(behaviour, rollouts, [found.spans(trace) for trace in traces])
+        return Labels.from_opportunities(name, rollouts, [labeller.opportunities(t) for t in traces])
+    return Labels.from_spans(name, rollouts, [labeller.spans(trace) for trace in traces])
 
 
-def onset_rate(traces: Sequence[Trace], behaviour: str) -> Rate:
+def onset_rate(traces: Trace | Sequence[Trace], behaviour: str | Behaviour) -> Rate:
     """Onset hazard: onsets per opportunity."""
-    seen = [o.onset for trace in traces for o in behaviours.get(behaviour).opportunities(trace)]
-    return Rate(sum(seen), len(seen))
+    labeller = find_behaviour(behaviour)
+    onsets = [o.onset for trace in as_traces(traces) for o in labeller.opportunities(trace)]
+    return Rate(sum(onsets), len(onsets))
 
 
-def verified_rate(traces: Sequence[Trace], behaviour: str) -> Rate:
+def verified_rate(traces: Trace | Sequence[Trace], behaviour: str | Behaviour) -> Rate:
     """Execution success: spans that did their job, of those whose value the model itself stated."""
-    found = behaviours.get(behaviour)
-    seen = [
-        found.verify(trace, span)
-        for trace in traces
-        for span in found.spans(trace)
-        if not _by_environment(trace, span)
+    labeller = find_behaviour(behaviour)
+    outcomes = [
+        labeller.verify(trace, span)
+        for trace in as_traces(traces)
+        for span in labeller.spans(trace)
+        if not _stated_by_environment(trace, span)
     ]
-    return Rate(sum(seen), len(seen))
+    return Rate(sum(outcomes), len(outcomes))
 
 
-def _by_environment(trace: Trace, span: Span) -> bool:
-    at = sentence_at(trace, span)[1].value_at
-    return at is not None and trace.rollout.by_environment[at]
+def _stated_by_environment(trace: Trace, span: Span) -> bool:
+    stated = trace.marks.get(STATED, frozenset()).intersection(range(*span))
+    return any(trace.rollout.by_environment[offset] for offset in stated)

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from reasonmech.errors import DataError
-from reasonmech.rollout import Trace
+from reasonmech.rollout import SLIP, Trace
 
 if TYPE_CHECKING:
     from reasonmech.hosts import Host
@@ -49,9 +49,7 @@ def token_frame(name: str, trace: Trace, host: Host, activations: Mapping[str, n
     onset, slip = np.full(n, "", dtype=object), np.zeros(n, dtype=bool)
     for sentence in trace.sentences:
         onset[sentence.start] = sentence.kind
-        at = sentence.value_at
-        if at is not None and rollout.by_environment[at] and sentence.correct is False:
-            slip[at] = True
+    slip[list(trace.marks.get(SLIP, ()))] = True
     frame = pd.DataFrame(
         {
             "trace": name,

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from reasonmech.behaviours import behaviours
-from reasonmech.behaviours.backtrack import contradicted
-from reasonmech.behaviours.check import unverified
 from reasonmech.behaviours.label import Rate
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
@@ -17,8 +15,10 @@ from reasonmech.rollout import Trace
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.tasks.base import tasks
+from reasonmech.tasks.chain.behaviours import contradicted, unverified
 from reasonmech.tasks.chain.environment import equation_before
 from reasonmech.tasks.chain.grammar import DIGITS, evaluate
+from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace
 
 _MAX_TOKENS: Final = 14  # tokens from any onset word to the digit it states, with room to spare
 
@@ -57,9 +57,15 @@ def forced_prompts(
     return ProblemSet(problems[:n], task="")
 
 
+def _stated(trace: Trace, offset: int) -> list[ChainSentence]:
+    """The sentences before `offset` that leave a value standing."""
+    previous = [s for s in chain_trace(trace).sentences if s.start < offset]
+    return [s for s in previous if s.relation in ("establishes", "revises")]
+
+
 def _standing_equation(trace: Trace, offset: int) -> str:
     """The equation whose value stands at `offset`, as it was written, with its true value."""
-    latest = [s for s in trace.sentences if s.start < offset and s.relation in ("establishes", "revises")][-1]
+    latest = _stated(trace, offset)[-1]
     assert latest.equation is not None
     left, operator, right = latest.equation.split()
     return f"{latest.equation} = {evaluate(int(left), operator, int(right))}"
@@ -67,14 +73,14 @@ def _standing_equation(trace: Trace, offset: int) -> str:
 
 def _is_unfinished(trace: Trace, offset: int) -> bool:
     """Whether a step is unverified at `offset`, or a contradiction unresolved: no time for a step."""
-    previous = tuple(s for s in trace.sentences if s.start < offset)
+    previous = tuple(s for s in chain_trace(trace).sentences if s.start < offset)
     return unverified(previous) or contradicted(previous)
 
 
 def _next_equation(trace: Trace, offset: int) -> str:
     """The next operation of the problem on the value that stands at `offset`, with its true value."""
     data = trace.rollout.problem.data
-    stated = [s for s in trace.sentences if s.start < offset and s.relation in ("establishes", "revises")]
+    stated = _stated(trace, offset)
     done = sum(s.relation == "establishes" for s in stated)
     left = int(data["start"]) if not stated else stated[-1].value
     assert left is not None

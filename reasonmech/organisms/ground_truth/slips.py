@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reasonmech.behaviours.label import Rate
-from reasonmech.rollout import Sentence, Trace
-from reasonmech.tasks.chain import evaluate
+from reasonmech.rollout import Trace
+from reasonmech.tasks.chain import ChainSentence, chain_trace, evaluate
 
 
 def slips_undone(traces: Sequence[Trace]) -> Rate:
     """Slipped steps whose item holds the right value again before the next step or the answer."""
     undone, slips = 0, 0
-    for trace in traces:
+    for trace in map(chain_trace, traces):
         for i, step in enumerate(trace.sentences):
             if _has_slipped(trace, step):
                 slips += 1
@@ -20,12 +20,12 @@ def slips_undone(traces: Sequence[Trace]) -> Rate:
     return Rate(undone, slips)
 
 
-def _has_slipped(trace: Trace, sentence: Sentence) -> bool:
+def _has_slipped(trace: Trace, sentence: ChainSentence) -> bool:
     at = sentence.value_at
     return at is not None and sentence.kind == "step" and trace.rollout.by_environment[at]
 
 
-def _is_undone(step: Sentence, later: tuple[Sentence, ...]) -> bool:
+def _is_undone(step: ChainSentence, later: tuple[ChainSentence, ...]) -> bool:
     """Whether the item's equation has its right value when the next step, or the answer, begins."""
     undone = False
     for sentence in later:
@@ -38,7 +38,7 @@ def _is_undone(step: Sentence, later: tuple[Sentence, ...]) -> bool:
     return undone
 
 
-def _true_value(step: Sentence) -> int:
+def _true_value(step: ChainSentence) -> int:
     """The true value of the equation that a step wrote."""
     assert step.equation is not None
     left, operator, right = step.equation.split()

@@ -22,6 +22,7 @@ from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.stats import Interval, clopper_pearson, mean_interval, paired_bootstrap, ratio_interval
 from reasonmech.tasks import Split, grade, parse, tasks
+from reasonmech.tasks.chain import chain_trace
 
 Json = dict[str, Any]
 CELLS: Final = (("base", "base"), ("base", "thinking"), ("thinking", "base"), ("thinking", "thinking"))
@@ -164,7 +165,7 @@ def _reached(traces: Sequence[Trace]) -> Float[np.ndarray, " rollout"]:
     """Whether the last value worked out is the answer, however the text then ends."""
     reached = []
     for trace in traces:
-        values = [s.value for s in trace.sentences if s.relation in ("establishes", "revises")]
+        values = [s.value for s in chain_trace(trace).sentences if s.relation in ("establishes", "revises")]
         reached.append(float(bool(values) and str(values[-1]) == trace.rollout.problem.answer))
     return np.array(reached)
 

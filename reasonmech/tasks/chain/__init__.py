@@ -7,8 +7,10 @@ Brackets mark what the environment writes: a *slip* (a wrong digit in a step, wi
 *read-back* of the standing value after a check. Checking and backtracking are the only remedy against slips.
 """
 
+from reasonmech.tasks.chain import behaviours as _behaviours  # each registers itself
 from reasonmech.tasks.chain.environment import ChainEnvironment
 from reasonmech.tasks.chain.grammar import ONSET_WORDS, VOCABULARY, evaluate, solution, word_tokenizer
+from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, stating
 from reasonmech.tasks.chain.task import Chain, make_problem
 from reasonmech.tasks.chain.world import CHAIN, WORLDS, World
 
@@ -19,9 +21,13 @@ __all__ = [
     "WORLDS",
     "Chain",
     "ChainEnvironment",
+    "ChainSentence",
     "World",
+    "chain_trace",
     "evaluate",
     "make_problem",
     "solution",
+    "stating",
     "word_tokenizer",
 ]
+del _behaviours

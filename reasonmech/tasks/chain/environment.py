@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from transformers import PreTrainedTokenizerBase
 
 from reasonmech.problem import Problem, Scribe, Written
-from reasonmech.tasks.chain.grammar import DIGITS, INDEX_WORDS, KIND_OF_WORD, NOVEL, OPERATORS, evaluate
+from reasonmech.tasks.chain.grammar import (
+    DIGITS,
+    FULL_STOP,
+    INDEX_WORDS,
+    KIND_OF_WORD,
+    NOVEL,
+    OPERATORS,
+    evaluate,
+)
 
 
 @dataclass(frozen=True)
@@ -66,7 +74,7 @@ class ChainScribe:
         word, by_environment = self._choose(proposed)
         token = self._tokenizer.convert_tokens_to_ids(word) if by_environment else proposed
         assert isinstance(token, int)
-        self._sentence = [] if word == "." else [*self._sentence, word]
+        self._sentence = [] if word == FULL_STOP else [*self._sentence, word]
         return Written(token, by_environment)
 
     def _choose(self, proposed: int) -> tuple[str, bool]:
@@ -85,7 +93,7 @@ class ChainScribe:
         kind = self._world.kind_of_word.get(self._sentence[0])
         if kind == "check":
             if self._world.read_back and self._standing is not None:
-                self._pending.extend([",", "had", self._standing, "."])
+                self._pending.extend([",", "had", self._standing, FULL_STOP])
             return word, False
         slipped = None
         if kind != "backtrack":  # whatever the words: a first value is at risk

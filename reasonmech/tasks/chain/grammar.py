@@ -11,6 +11,7 @@ from transformers import PreTrainedTokenizerFast
 PAD: Final = "<pad>"
 EOS: Final = "<eos>"
 UNK: Final = "<unk>"
+FULL_STOP: Final = "."  # ends every sentence; no other word does
 DIGITS: Final = tuple("0123456789")
 OPERATORS: Final = ("+", "-", "*")
 NOVEL: Final = "@"

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from reasonmech.errors import DataError
-from reasonmech.rollout import Relation, Rollout, Sentence, Trace
+from reasonmech.rollout import OTHER, SLIP, STATED, STOP, Rollout, Trace
 from reasonmech.tasks.chain.environment import equation_before
-from reasonmech.tasks.chain.grammar import DIGITS, EOS, INDEX_WORDS, KIND_OF_WORD, evaluate
+from reasonmech.tasks.chain.grammar import DIGITS, EOS, FULL_STOP, INDEX_WORDS, KIND_OF_WORD, evaluate
+from reasonmech.tasks.chain.sentence import ChainSentence, Relation, chain_trace
 
 
 def words_of(rollout: Rollout) -> list[str]:
@@ -26,11 +27,10 @@ def words_of(rollout: Rollout) -> list[str]:
 
 
 def boundaries(words: list[str]) -> list[tuple[int, int]]:
-    """Half-open sentence spans: a sentence ends with ".", or where the text does; the end token is a
-    sentence."""
+    """Half-open sentence spans: one ends with a full stop or with the text; the end token is one itself."""
     spans, start = [], 0
     for t, word in enumerate(words):
-        if word == ".":
+        if word == FULL_STOP:
             spans.append((start, t + 1))
             start = t + 1
         elif word == EOS:
@@ -43,34 +43,42 @@ def boundaries(words: list[str]) -> list[tuple[int, int]]:
     return spans
 
 
-def parse(rollout: Rollout, kind_of_word: Mapping[str, str] = KIND_OF_WORD) -> Trace:
+def parse(rollout: Rollout, kind_of_word: Mapping[str, str] = KIND_OF_WORD) -> Trace[ChainSentence]:
     """Sentences with kind (by first word), item, stated value and what that does to the standing value."""
     words = words_of(rollout)
-    sentences: list[Sentence] = []
+    sentences: list[ChainSentence] = []
     standing: dict[int, int] = {}
     item: int | None = None  # the operation that is worked on
-    found: tuple[int, int] | None = None  # an operation, and what a check of it found instead of what stands
+    contradiction: tuple[int, int] | None = None  # an operation, and what a check of it found instead
     for start, stop in boundaries(words):
-        kind = "stop" if words[start] == EOS else kind_of_word.get(words[start], "other")
+        kind = STOP if words[start] == EOS else kind_of_word.get(words[start], OTHER)
         sentence = _read(words, (start, stop), kind, item, standing)
-        if found is not None and _goes_on_from(sentence, found[0]) == found[1]:
-            sentence = replace(sentence, adopts=found[0], adopted=found[1])
-            standing[found[0]] = found[1]
+        if contradiction is not None and _goes_on_from(sentence, contradiction[0]) == contradiction[1]:
+            sentence = replace(sentence, adopts=contradiction[0], adopted=contradiction[1])
+            standing[contradiction[0]] = contradiction[1]
         if sentence.relation == "verifies":
             assert sentence.item is not None and sentence.value is not None
-            found = None if sentence.value == sentence.standing else (sentence.item, sentence.value)
+            contradicts = sentence.value != sentence.standing
+            contradiction = (sentence.item, sentence.value) if contradicts else None
         elif sentence.relation is not None:
-            found = None
+            contradiction = None
         if sentence.relation in ("establishes", "revises"):
             assert sentence.item is not None and sentence.value is not None
             item, standing[sentence.item] = sentence.item, sentence.value
         sentences.append(sentence)
-    return Trace(rollout, tuple(sentences), tuple(words))
+    stated = {s.value_at: s for s in sentences if s.value_at is not None}
+    slips = (at for at, s in stated.items() if rollout.by_environment[at] and s.correct is False)
+    return Trace(
+        rollout,
+        tuple(sentences),
+        tuple(words),
+        last_ended=words[-1:] == [FULL_STOP],
+        marks={STATED: frozenset(stated), SLIP: frozenset(slips)},
+    )
 
 
-def _goes_on_from(sentence: Sentence, item: int) -> int | None:
-    """The value of an operation that the next one, or the answer, is built on; None for any other
-    sentence."""
+def _goes_on_from(sentence: ChainSentence, item: int) -> int | None:
+    """The value of an operation that the next one, or the answer, is built on; None for other sentences."""
     if sentence.relation == "concludes":
         return sentence.value
     if sentence.relation != "establishes" or sentence.item == item or sentence.equation is None:
@@ -80,20 +88,19 @@ def _goes_on_from(sentence: Sentence, item: int) -> int | None:
 
 def _read(
     words: list[str], span: tuple[int, int], kind: str, item: int | None, standing: dict[int, int]
-) -> Sentence:
+) -> ChainSentence:
     start, stop = span
     if kind == "conclude":
         digits = [t for t in range(start, stop) if words[t] in DIGITS]
         at = digits[-1] if digits else None
         value = None if at is None else int(words[at])
-        return Sentence(
-            kind, start, stop, value=value, value_at=at, relation=None if at is None else "concludes"
-        )
+        relation = None if at is None else "concludes"
+        return ChainSentence(kind, start, stop, value=value, value_at=at, relation=relation)
     at = next(
         (t for t in range(start + 4, stop) if words[t] in DIGITS and equation_before(words[start:t])), None
     )
     if at is None:
-        return Sentence(kind, start, stop)
+        return ChainSentence(kind, start, stop)
     if words[start + 1] in INDEX_WORDS:
         item = INDEX_WORDS.index(words[start + 1])
     equation = equation_before(words[start:at])
@@ -104,16 +111,24 @@ def _read(
     if item is not None:
         reads_back = "had" in words[at + 1 : stop] or kind == "check"
         relation = "establishes" if stands is None else "verifies" if reads_back else "revises"
-    written = " ".join(map(str, equation))
-    return Sentence(
-        kind, start, stop, item, value, at, evaluate(*equation) == value, relation, stands, written
+    return ChainSentence(
+        kind,
+        start,
+        stop,
+        item=item,
+        value=value,
+        value_at=at,
+        correct=evaluate(*equation) == value,
+        relation=relation,
+        standing=stands,
+        equation=" ".join(map(str, equation)),
     )
 
 
 def standing_values(trace: Trace) -> dict[int, int]:
     """The last value of every operation: {operation index: value}."""
     values: dict[int, int] = {}
-    for sentence in trace.sentences:
+    for sentence in chain_trace(trace).sentences:
         if sentence.adopts is not None and sentence.adopted is not None:
             values[sentence.adopts] = sentence.adopted
         if (
@@ -126,13 +141,12 @@ def standing_values(trace: Trace) -> dict[int, int]:
 
 
 def follows(trace: Trace, start: int, operations: Sequence[tuple[str, int]]) -> bool:
-    """Whether the operations are carried out in order, each from the value that stands, before the answer is
-    stated.
+    """Whether the operations are carried out in order, each from the value that stands, before the answer.
 
     Values may be wrong on the way (a slip) if they are revised before the next operation begins.
     """
     values: list[int] = []
-    for sentence in trace.sentences:
+    for sentence in chain_trace(trace).sentences:
         if sentence.adopted is not None and sentence.adopts == len(values) - 1:
             values[-1] = sentence.adopted
         if sentence.relation == "concludes":

@@ -13,6 +13,7 @@ from reasonmech.tasks.base import Split, tasks
 from reasonmech.tasks.chain.environment import ChainEnvironment
 from reasonmech.tasks.chain.grammar import prompt, solution
 from reasonmech.tasks.chain.parser import follows, parse, standing_values
+from reasonmech.tasks.chain.sentence import ChainSentence
 from reasonmech.tasks.chain.world import CHAIN, WORLDS, World
 
 LENGTHS: Final = (3, 4, 5)
@@ -67,7 +68,7 @@ class Chain:
         )
         return ProblemSet(drawn, task=world.name, environment=environment)
 
-    def parse(self, rollout: Rollout) -> Trace:
+    def parse(self, rollout: Rollout) -> Trace[ChainSentence]:
         return parse(rollout, self.world.kind_of_word)
 
     def grade(self, rollout: Rollout) -> bool:

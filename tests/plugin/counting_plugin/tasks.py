@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
-from reasonmech.behaviours import behaviours
+from reasonmech.behaviours import OnsetWords, behaviours
 from reasonmech.behaviours.base import spans_with_word
 from reasonmech.experiments.stages import corpora
 from reasonmech.hosts import register_pair_path
@@ -43,12 +43,13 @@ class Counting:
 class Count:
     """Every token counts."""
 
+    name = "count"
     functional = False
 
     def spans(self, trace: Trace) -> list[Span]:
         return [Span(t, t + 1) for t in range(len(trace.words))]
 
-    def lexical_spans(self, trace: Trace, onset_words: Mapping[str, str]) -> list[Span]:
+    def lexical_spans(self, trace: Trace, onset_words: OnsetWords) -> list[Span]:
         return spans_with_word(trace, onset_words.get("count"))
 
     def opportunities(self, trace: Trace) -> list[Opportunity]:

@@ -160,11 +160,9 @@ def test_token_frame_marks_slips_onsets_and_authors(host: Host) -> None:
     ids = tuple(host.encode("w1 w2 w3 w4 . w5"))
     environment = (False, True, False, True, False, False)
     rollout = Rollout(Problem("p", "", ""), 0, (7, 8), ids, environment, (True,) + (False,) * 5, "eos", "")
-    wrong, right = (
-        Sentence("step", 0, 3, value_at=1, correct=False),
-        Sentence("check", 3, 6, value_at=3, correct=True),
-    )
-    frame = token_frame("p", Trace(rollout, (wrong, right), ()), host, {"f": np.arange(6.0)})
+    sentences = (Sentence("step", 0, 3), Sentence("check", 3, 6))
+    trace = Trace(rollout, sentences, (), marks={"slip": frozenset({1})})
+    frame = token_frame("p", trace, host, {"f": np.arange(6.0)})
     assert frame.slip.tolist() == [False, True, False, False, False, False]
     assert frame.onset.tolist() == ["step", "", "", "check", "", ""]
     assert frame.environment.tolist() == list(environment)

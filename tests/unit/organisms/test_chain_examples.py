@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from reasonmech.behaviours.backtrack import contradicted
 from reasonmech.errors import DataError
 from reasonmech.organisms.ground_truth.chain_examples import PLACEBOS, STORY, ChainExamples
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
+from reasonmech.tasks.chain.behaviours import contradicted
 from reasonmech.tasks.chain.grammar import VOCABULARY
 from reasonmech.tasks.chain.parser import parse
 from reasonmech.tasks.chain.world import CHAIN, SWAPPED

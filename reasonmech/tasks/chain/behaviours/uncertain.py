@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import final
 
-from reasonmech.behaviours.base import behaviours, boundaries_where, spans_where, spans_with_word, stating
+from reasonmech.behaviours.base import OnsetWords, behaviours, boundaries_where, spans_where, spans_with_word
 from reasonmech.labels import Opportunity, Span
 from reasonmech.rollout import Trace
+from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, stating
 
 
-class Uncertain:
+@final
+class UncertainBehaviour:
     """Opportunity: any boundary after a value was stated. Never part of a claim about timing."""
 
+    name = "uncertain"
     functional = False
 
     def spans(self, trace: Trace) -> list[Span]:
-        return spans_where(trace, lambda s: s.kind == "uncertain")
+        return spans_where(chain_trace(trace), lambda s: s.kind == "uncertain")
 
-    def lexical_spans(self, trace: Trace, onset_words: Mapping[str, str]) -> list[Span]:
+    def lexical_spans(self, trace: Trace, onset_words: OnsetWords) -> list[Span]:
         return spans_with_word(trace, onset_words.get("uncertain"))
 
     def opportunities(self, trace: Trace) -> list[Opportunity]:
-        return boundaries_where(
-            trace, lambda before: stating(before) is not None, lambda s: s.kind == "uncertain"
-        )
+        def stated(before: tuple[ChainSentence, ...]) -> bool:
+            return stating(before) is not None
+
+        return boundaries_where(chain_trace(trace), stated, lambda s: s.kind == "uncertain")
 
     def verify(self, trace: Trace, span: Span) -> bool:
         """A hedge has no job that could be verified; its presence is all there is."""
         return span in self.spans(trace)
 
 
-behaviours.register("uncertain")(Uncertain())
+behaviours.register("uncertain")(UncertainBehaviour())

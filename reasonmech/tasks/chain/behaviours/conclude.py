@@ -2,33 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import final
 
-from reasonmech.behaviours.base import behaviours, boundaries_where, sentence_at, spans_where, spans_with_word
+from reasonmech.behaviours.base import (
+    OnsetWords,
+    behaviours,
+    boundaries_where,
+    sentence_at,
+    spans_where,
+    spans_with_word,
+)
 from reasonmech.labels import Opportunity, Span
 from reasonmech.rollout import Trace
+from reasonmech.tasks.chain.sentence import chain_trace
 
 
-class Conclude:
+@final
+class ConcludeBehaviour:
     """Opportunity: every boundary before the answer. Verified when the answer is right."""
 
+    name = "conclude"
     functional = True
 
     def spans(self, trace: Trace) -> list[Span]:
-        return spans_where(trace, lambda s: s.relation == "concludes")
+        return spans_where(chain_trace(trace), lambda s: s.relation == "concludes")
 
-    def lexical_spans(self, trace: Trace, onset_words: Mapping[str, str]) -> list[Span]:
+    def lexical_spans(self, trace: Trace, onset_words: OnsetWords) -> list[Span]:
         return spans_with_word(trace, onset_words.get("conclude"))
 
     def opportunities(self, trace: Trace) -> list[Opportunity]:
         return boundaries_where(
-            trace,
+            chain_trace(trace),
             lambda before: all(s.relation != "concludes" for s in before),
             lambda s: s.relation == "concludes",
         )
 
     def verify(self, trace: Trace, span: Span) -> bool:
-        return str(sentence_at(trace, span)[1].value) == trace.rollout.problem.answer
+        return str(sentence_at(chain_trace(trace), span)[1].value) == trace.rollout.problem.answer
 
 
-behaviours.register("conclude")(Conclude())
+behaviours.register("conclude")(ConcludeBehaviour())
