@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -13,6 +13,7 @@ from torch import Tensor
 from reasonmech.site import Site
 
 
+@runtime_checkable
 class SparseCoder(Protocol):
     """Features of one site, as an affine dictionary: decode(f) = sum_i f_i rows_i + const.
 

@@ -20,8 +20,12 @@ from reasonmech.files import write_table, write_text
 from reasonmech.hosts import Host, ModelPair
 
 
-def assemble(store: RunStore, experiment: Experiment, pair: ModelPair) -> None:
-    """Write every file of the run into the partial directory. Doing it twice gives the same files."""
+def assemble(store: RunStore, experiment: Experiment, pair: ModelPair, *, in_hand: bool = False) -> None:
+    """Write every file of the run into the partial directory. Doing it twice gives the same files.
+
+    Args:
+        in_hand: whether the pair was given as a value: its name in the configuration then loads nothing.
+    """
     folders = [store.stage_path(stage.kind) for stage in experiment.stages]
     name, top = store.out.name, store.partial
     results = [read_table(path) for folder in folders if (path := folder / "results.parquet").exists()]
@@ -38,8 +42,9 @@ def assemble(store: RunStore, experiment: Experiment, pair: ModelPair) -> None:
     for folder in folders:
         if (folder / "keep").exists():
             shutil.copytree(folder / "keep", top, dirs_exist_ok=True)
+    record = _record(store, experiment, folders, pair=_describe_pair(pair, in_hand=in_hand))
     write_text(top / "config.yaml", yaml.safe_dump(json.loads(experiment.canonical()), sort_keys=False))
-    write_text(top / "record.json", json.dumps(_record(store, experiment, pair, folders), indent=1))
+    write_text(top / "record.json", json.dumps(record, indent=1))
 
 
 def _merge_tensors(folders: Sequence[Path], path: Path) -> None:
@@ -55,7 +60,7 @@ def _merge_tensors(folders: Sequence[Path], path: Path) -> None:
 
 
 def _record(
-    store: RunStore, experiment: Experiment, pair: ModelPair, folders: Sequence[Path]
+    store: RunStore, experiment: Experiment, folders: Sequence[Path], *, pair: dict[str, Any]
 ) -> dict[str, Any]:
     stamps = {stage.kind: store.stamp(stage.kind) for stage in experiment.stages}
     conditions = [c for folder in folders if (p := folder / "conditions.json").exists() for c in read_json(p)]
@@ -77,7 +82,7 @@ def _record(
         "question": experiment.question,
         "config_sha256": experiment.fingerprint(),
         **code_state(),
-        "pair": {"name": pair.name, "base": _host(pair.base), "thinking": _host(pair.thinking)},
+        "pair": pair,
         "data": {
             "task": experiment.task.model_dump(mode="json"),
             "split_note": "every arm is scored on these problems; what failed or was cut off counts as wrong",
@@ -93,7 +98,12 @@ def _record(
     }
 
 
-def _host(host: Host) -> dict[str, Any]:
+def _describe_pair(pair: ModelPair, *, in_hand: bool) -> dict[str, Any]:
+    hosts = {"base": _describe_host(pair.base), "thinking": _describe_host(pair.thinking)}
+    return {"name": pair.name, "in_hand": in_hand, **hosts}
+
+
+def _describe_host(host: Host) -> dict[str, Any]:
     return {
         "name": host.name,
         "weights_sha256": host.weight_hash,

@@ -6,17 +6,20 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Final, Self
 
 import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
+from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import ConfigError, ReasonmechError, UnknownNameError
 from reasonmech.experiments.stages import Settings, Stage, build_stage, check_order
 from reasonmech.experiments.stages.rollouts import WriteRollouts
 from reasonmech.paths import config_dir
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.tasks import Split
+
+CONFIGS: Final = "the name of a shipped experiment, the path of a YAML file, or an Experiment"
 
 
 class TaskSettings(Settings):
@@ -68,10 +71,13 @@ def load_experiment(source: str | Path, overrides: Sequence[str] = ()) -> Experi
             ("stages.study.n=8").
 
     Raises:
+        ArgumentError: no name and no path; overrides that are no texts.
+        UnknownNameError: no such file, and no shipped experiment of that name.
         ConfigError: the file is no YAML, an override names no key, or the result does not validate; with file
             and key.
     """
     path = find_experiment(source)
+    overrides = as_sequence(overrides, str, name="overrides", allowed='texts such as "task.n=100"')
     try:
         raw = yaml.safe_load(path.read_text())
     except yaml.YAMLError as error:
@@ -96,9 +102,13 @@ def shipped_experiments() -> dict[str, Path]:
 
 
 def find_experiment(source: str | Path) -> Path:
-    """A path as given, or the shipped experiment of that name. Raises UnknownNameError, listing the shipped
-    ones."""
-    path = Path(source)
+    """A path as it is, or the shipped experiment of that name.
+
+    Raises:
+        ArgumentError: neither a text nor a path.
+        UnknownNameError: no such file or experiment; the shipped ones are listed.
+    """
+    path = Path(check_type(source, (str, Path), name="config", allowed=CONFIGS, do='rm.run("demo")'))
     if path.is_file():
         return path
     shipped = shipped_experiments()

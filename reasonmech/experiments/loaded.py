@@ -10,6 +10,7 @@ from typing import Any, final
 import pandas as pd
 import yaml
 
+from reasonmech.arguments import check_type
 from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
 from reasonmech.experiments.tables import DETECTORS_FILE, KEPT_FILE, TRACES_FILE, read_json, read_table
 from reasonmech.files import partial_of
@@ -93,10 +94,19 @@ def load_run(path: str | Path) -> Run:
     """Open a finished run.
 
     Raises:
+        ArgumentError: neither a text nor a path.
         OutputError: nothing is there, or the run is only partial.
         CorruptFileError: a file of it is missing or damaged.
     """
-    path = Path(path)
+    path = Path(
+        check_type(
+            path,
+            (str, Path),
+            name="path",
+            allowed="the directory of a finished run, as a text or a path",
+            do='rm.load_run("runs/demo-1a2b3c4d"): what `reasonmech run` printed',
+        )
+    )
     if not path.is_dir() or path.name.endswith(".partial"):
         partial = path if path.name.endswith(".partial") else partial_of(path)
         if partial.is_dir():

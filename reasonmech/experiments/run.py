@@ -1,5 +1,4 @@
-"""Carry out an experiment: stage after stage into a partial directory, resumable at any moment, then one
-rename."""
+"""Carry out an experiment: stage after stage into a partial directory, resumable at any moment."""
 
 from __future__ import annotations
 
@@ -9,21 +8,30 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from types import NoneType
+from typing import Final
 
+from reasonmech.arguments import check_type
+from reasonmech.errors import ConfigError
 from reasonmech.experiments.assemble import assemble
-from reasonmech.experiments.config import Experiment, load_experiment
+from reasonmech.experiments.config import CONFIGS, Experiment, load_experiment
 from reasonmech.experiments.loaded import Run, load_run
 from reasonmech.experiments.record import code_hash, package_versions
 from reasonmech.experiments.stages.base import Stage, StageContext
 from reasonmech.experiments.store import RunStore, open_store
+from reasonmech.files import check_new
 from reasonmech.hosts import ModelPair
 from reasonmech.organisms import load_pair
 from reasonmech.tasks import load_task
+
+PAIRS: Final = "a ModelPair, such as rm.load_pair(...) returns"
+IN_HAND: Final = 'rm.run("demo", pair=pair)'
 
 
 def run(
     config: str | Path | Experiment,
     *,
+    pair: ModelPair | None = None,
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
     progress: bool = True,
@@ -36,31 +44,61 @@ def run(
 
     Args:
         config: YAML file, name of a shipped experiment, or a validated `Experiment`.
+        pair: a pair in hand, in place of the one that the configuration names; the record says which it was.
         out: the run directory to create; without it `runs/<experiment>-<hash of its inputs>`.
         overrides: "a.b=3" each, applied to the file.
 
     Raises:
-        ConfigError: the configuration does not validate.
-        OutputError: `out` exists, cannot be written, or is being written by another process.
+        ArgumentError: a value of the wrong type.
+        ConfigError: the configuration does not validate, or overrides of what is no file.
+        OutputError: `out` exists, cannot be written, is being written by another process, or was begun with
+            another pair.
     """
-    experiment = config if isinstance(config, Experiment) else load_experiment(config, overrides)
-    target = Path(out).expanduser() if out is not None else default_path(experiment)
-    with open_store(target, experiment.name) as store:
-        pair = load_pair(experiment.pair)
+    check_type(pair, (ModelPair, NoneType), name="pair", allowed=PAIRS, do=IN_HAND)
+    check_type(out, (str, Path, NoneType), name="out", allowed="a path", do='rm.run("demo", out="runs/demo")')
+    experiment, in_hand = _as_experiment(config, overrides), pair is not None
+    if pair is not None:
+        experiment = experiment.model_copy(update={"pair": pair.name})
+    target = check_new(Path(out).expanduser() if out is not None else default_path(experiment, pair))
+    pair = load_pair(experiment.pair) if pair is None else pair
+    with open_store(target, _plan(experiment, pair)) as store:
         hashes: dict[str, str] = {}
         for stage in experiment.stages:
             hashes[stage.kind] = _inputs(experiment, stage, pair, hashes)
             if not store.finished(stage.kind, hashes[stage.kind]):
                 _carry_out(store, experiment, stage, pair, hashes, progress)
-        assemble(store, experiment, pair)
+        assemble(store, experiment, pair, in_hand=in_hand)
         return load_run(store.complete())
 
 
-def default_path(experiment: Experiment) -> Path:
-    """`runs/<name>-<hash>`: the same experiment under the same code has one place, so a restart finds its
-    parts."""
-    digest = hashlib.sha256(f"{experiment.canonical()}|{code_hash()}".encode()).hexdigest()
+def _as_experiment(config: str | Path | Experiment, overrides: Sequence[str]) -> Experiment:
+    check_type(
+        config, (str, Path, Experiment), name="config", allowed=CONFIGS, do=f'rm.run("demo"), or {IN_HAND}'
+    )
+    if not isinstance(config, Experiment):
+        return load_experiment(config, overrides)
+    if overrides:
+        raise ConfigError(
+            "overrides of an experiment that is validated already", do="load_experiment(file, overrides)"
+        )
+    return config
+
+
+def default_path(experiment: Experiment, pair: ModelPair | None = None) -> Path:
+    """`runs/<name>-<hash>`: the same experiment under the same code has one place, where a restart looks.
+
+    Args:
+        pair: the pair in hand, which has a place of its own.
+    """
+    weights = "" if pair is None else f"|{pair.base.weight_hash}|{pair.thinking.weight_hash}"
+    digest = hashlib.sha256(f"{experiment.canonical()}|{code_hash()}{weights}".encode()).hexdigest()
     return Path("runs") / f"{experiment.name}-{digest[:8]}"
+
+
+def _plan(experiment: Experiment, pair: ModelPair) -> dict[str, object]:
+    """What must be the same for an interrupted run to go on; the rest is in its stages' stamps."""
+    weights = {"base": pair.base.weight_hash, "thinking": pair.thinking.weight_hash}
+    return {"experiment": experiment.name, "pair": {"name": pair.name, **weights}}
 
 
 def _inputs(experiment: Experiment, stage: Stage, pair: ModelPair, hashes: dict[str, str]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, final
@@ -68,11 +68,11 @@ class RunStore:
 
 
 @contextmanager
-def open_store(out: Path, experiment: str) -> Iterator[RunStore]:
+def open_store(out: Path, plan: Mapping[str, object]) -> Iterator[RunStore]:
     """Take the directory of a run for this process: a new one, or the partial one that a kill left.
 
     What the stages depend on is in their stamps, one by one, so that a changed setting redoes its stage and
-    those after it; the plan says only which experiment this is.
+    those after it; the plan says only which experiment this is, and of which pair.
 
     Raises:
         OutputError: `out` exists, cannot be written, is part of something else, or another process is writing
@@ -80,9 +80,7 @@ def open_store(out: Path, experiment: str) -> Iterator[RunStore]:
     """
     # Runs begun before there was a plan hold their stages, and what was assembled of them.
     unplanned = ["*"] if (partial_of(out) / STAGES).is_dir() else []
-    directory = ResumableDirectory(
-        out, {"experiment": experiment}, kind="run", working=[STAGES, PLAN_FILE], unplanned=unplanned
-    )
+    directory = ResumableDirectory(out, plan, kind="run", working=[STAGES, PLAN_FILE], unplanned=unplanned)
     with directory.open():
         directory.path(STAGES).mkdir(exist_ok=True)
         yield RunStore(directory)

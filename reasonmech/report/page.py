@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from pathlib import Path
+from types import NoneType
 
 from jinja2 import Environment
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
+from reasonmech.arguments import check_type
 from reasonmech.experiments import Run, load_run
 from reasonmech.files import write_text
 from reasonmech.report.answer import answer
@@ -28,9 +30,18 @@ def report(run: Run | str | Path, *, out: str | Path | None = None) -> Path:
         out: where to write it; without it `report.html` in the run's directory.
 
     Raises:
+        ArgumentError: neither a run nor where one is.
         OutputError: the run is partial or absent.
         CorruptFileError: a file of the run is damaged.
     """
+    check_type(
+        run,
+        (Run, str, Path),
+        name="run",
+        allowed="a Run, or the directory of one",
+        do='rm.report(rm.run("demo")), or rm.report("runs/demo-1a2b3c4d")',
+    )
+    check_type(out, (str, Path, NoneType), name="out", allowed="a path", do='rm.report(run, out="page.html")')
     loaded = run if isinstance(run, Run) else load_run(run)
     path = Path(out) if out is not None else loaded.path / "report.html"
     write_text(path, render(loaded))

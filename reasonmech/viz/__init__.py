@@ -7,10 +7,11 @@ on the report, call it from a section: `reasonmech/report/sections/`.
 
 from reasonmech.locate.logit_lens import logit_lens
 from reasonmech.viz.attribution import audit_scatter, faithfulness_curves
-from reasonmech.viz.dashboard import Dashboard, Findings, dashboard
+from reasonmech.viz.dashboard import Dashboard, dashboard
 from reasonmech.viz.detectors import feature_table, value_by_site
 from reasonmech.viz.dial import dial_curves
 from reasonmech.viz.doses import dose_curves
+from reasonmech.viz.findings import Findings
 from reasonmech.viz.look import look
 from reasonmech.viz.patching import effect_parts, patch_heatmap
 from reasonmech.viz.recovery import recovery_by_arm

@@ -16,13 +16,6 @@ from reasonmech.viz.svg import draw_chart
 from reasonmech.viz.theme import CONTROL, MARKS, Mark
 from reasonmech.viz.traces import traces_html
 
-VERDICT_COLUMNS: Final = (
-    "feature",
-    "attempt",
-    "outcome",
-    "reason",
-)  # those of a `Falsification`, among others
-CLAIM_COLUMNS: Final = ("feature", "claim", "verdict", "reason")  # those of `ladder`
 SCORE_COLUMNS: Final = (
     "behaviour", "mode", "score", "unit", "value", "low", "high", "train_value", "sign", "p_adjusted", "rate",
     "n_pos", "n_neg", "n_spans",

@@ -6,44 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple, final
+from types import NoneType
+from typing import final
 
 import pandas as pd
 from jinja2 import Environment
 from markupsafe import Markup
 
-from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.arguments import check_type, describe
+from reasonmech.errors import ArgumentError, DataError, UnknownNameError
 from reasonmech.files import new_directory, write_text
 from reasonmech.frames import rows_where
+from reasonmech.hosts import Host
 from reasonmech.interventions import Features
 from reasonmech.labels import Labels
 from reasonmech.locate.feature_summary.facts import DisplayOptions, FeatureFacts, feature_facts
-from reasonmech.locate.table import FeatureTable
 from reasonmech.rollout import Trace
+from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture
-from reasonmech.viz.blocks import CLAIM_COLUMNS, VERDICT_COLUMNS, draw_blocks, join_columns, write_share
-
-if TYPE_CHECKING:
-    from reasonmech.hosts import Host
-    from reasonmech.runtime.activations.activations import Activations
-
-DOSES: Final = ("feature", "behaviour", "arm", "dose", "unit", "value", "low", "high")
-
-
-class Findings(NamedTuple):
-    """What others found out about the features.
-
-    Attributes:
-        table: a search's result.
-        verdicts: columns feature, attempt, outcome, reason: the `frame` of what `falsify` returns.
-        doses: columns feature, behaviour, arm, dose, unit (of the dose), value, low, high (shares).
-        claims: columns feature, claim, verdict, reason: what `ladder` returns.
-    """
-
-    table: FeatureTable | None = None
-    verdicts: pd.DataFrame | None = None
-    doses: pd.DataFrame | None = None
-    claims: pd.DataFrame | None = None
+from reasonmech.viz.blocks import draw_blocks, join_columns, write_share
+from reasonmech.viz.findings import Findings, check_findings
 
 
 @final
@@ -63,7 +45,7 @@ class Dashboard:
 
     def page(self, feature: int) -> str:
         """One feature's page: everything in one file. Raises UnknownNameError, listing the features shown."""
-        return _page(f"feature {feature}", self._feature(self._of(feature), index=False))
+        return _page(f"feature {feature}", self._feature(self._facts_of(feature), index=False))
 
     def save(self, out: str | Path) -> Path:
         """Write a new directory: `index.html` with a search field, and `feature-<i>.html` for each feature.
@@ -96,7 +78,7 @@ class Dashboard:
             )
         )
 
-    def _of(self, feature: int) -> FeatureFacts:
+    def _facts_of(self, feature: int) -> FeatureFacts:
         for facts in self.facts:
             if facts.feature == feature:
                 return facts
@@ -122,31 +104,30 @@ class Dashboard:
         )
 
     def _index(self, *, search: bool) -> Markup:
-        rows, told = [], self._told()
+        rows, judgements = [], self._judgements()
         for facts in self.facts:
             promoted = rows_where(facts.lens, facts.lens["side"] == "promoted")["token"].head(5)
             cells = [
                 f"{100 * facts.rate:.3g}\u00a0%",
                 f"{facts.mean_active:.3g}",
                 f"{facts.peak:.3g}",
-                _busiest(facts),
+                _name_busiest_kind(facts),
                 " ".join(map(str, promoted)),
             ]
-            for frame, what, said in told:
-                cells.append(join_columns(_rows(frame, facts.feature), what, said))
+            for frame, subject, verdict in judgements:
+                cells.append(join_columns(_rows(frame, facts.feature), subject, verdict))
             rows.append({"feature": facts.feature, "href": f"feature-{facts.feature}.html", "cells": cells})
         headings = ["feature", "fires on", "mean", "largest", "most often in", "promotes"]
-        headings += [what + "s" for _, what, _ in told]
+        headings += [subject + "s" for _, subject, _ in judgements]
         return _render(
             "index.html.j2", self._heading() | {"rows": rows, "headings": headings, "search": search}
         )
 
-    def _told(self) -> list[tuple[pd.DataFrame, str, str]]:
-        """What was judged of the features: a frame, the column that says what, and the one that says how it
-        went."""
+    def _judgements(self) -> list[tuple[pd.DataFrame, str, str]]:
+        """What was judged of the features: a frame, its column of subjects, and its column of verdicts."""
         claims, verdicts = self.findings.claims, self.findings.verdicts
-        judged = [] if claims is None else [(claims, "claim", "verdict")]
-        return judged if verdicts is None else [*judged, (verdicts, "attempt", "outcome")]
+        judgements = [] if claims is None else [(claims, "claim", "verdict")]
+        return judgements if verdicts is None else [*judgements, (verdicts, "attempt", "outcome")]
 
     def _heading(self) -> dict[str, object]:
         return {"coder": self.coder_name, "host": self.host_name, "n_texts": self.n_texts}
@@ -177,62 +158,69 @@ def dashboard(
         findings: scores, verdicts and doses to print on the pages.
 
     Raises:
+        ArgumentError: rollouts in place of traces, labels in place of a list of them, and the like.
         MismatchError: coder, activations and host do not belong together.
-        DataError: no trace, or rollouts in place of traces; activations or labels of other texts; a table
-            without its columns.
+        DataError: no trace; activations or labels of other texts; a table without its columns.
     """
     findings = Findings() if findings is None else findings
-    _check_given(features, traces, labels)
-    _check_findings(findings)
+    _check_features(features)
+    _check_host(host)
+    traces = _as_traces(traces)
+    check_type(acts, (Activations, NoneType), name="acts", allowed="Activations", do="rm.capture(host, ...)")
+    _check_labels(labels)
+    check_findings(findings)
     if acts is None:
         acts = capture(host, [trace.rollout for trace in traces], [features.at])
     facts = feature_facts(features, host, traces=traces, acts=acts, labels=labels, display=DisplayOptions())
     return Dashboard(tuple(facts), features.coder.name, host.name, len(traces), findings)
 
 
-def _check_given(features: Features, traces: Sequence[Trace], labels: Sequence[Labels]) -> None:
-    """What a notebook mixes up: indices for features, rollouts for traces, one labels for a list of them."""
-    if not isinstance(features, Features):
-        raise DataError(
-            f"{type(features).__name__} in place of features",
-            do="say of which coder: Features(coder, (3, 11)), or select(table, 8, coder=coder)",
-        )
-    if not traces:
-        raise DataError("no trace to show features on", do="give traces: parse(rollouts)")
-    if not all(isinstance(trace, Trace) for trace in traces):
-        raise DataError(f"{type(traces[0]).__name__} in place of a trace", do="give traces: parse(rollouts)")
-    if isinstance(labels, Labels):
-        raise DataError("labels of one behaviour in place of a list", do="give labels=[labels]")
+def _check_host(host: Host) -> None:
+    do = "rm.dashboard(features, host, traces=traces)"
+    check_type(host, Host, name="host", allowed="one model (of a pair: pair.base)", do=do)
 
 
-def _check_findings(findings: Findings) -> None:
-    if not isinstance(findings, Findings):
-        raise DataError(
-            f"findings given as {type(findings).__name__}",
-            do="give Findings(table=table, verdicts=falsification.frame, doses=doses, claims=claims)",
-        )
-    if not isinstance(findings.table, FeatureTable | None):
-        raise DataError(
-            f"table given as {type(findings.table).__name__}", do="give the FeatureTable that found them"
-        )
-    for name, frame, needed in (
-        ("verdicts", findings.verdicts, VERDICT_COLUMNS),
-        ("doses", findings.doses, DOSES),
-        ("claims", findings.claims, CLAIM_COLUMNS),
-    ):
-        if not isinstance(frame, pd.DataFrame | None):
-            raise DataError(
-                f"{name} given as {type(frame).__name__}", do=f"give a frame with {', '.join(needed)}"
-            )
-        if frame is not None and (missing := [column for column in needed if column not in frame]):
-            raise DataError(f"{name} without column {', '.join(missing)}", allowed=", ".join(needed))
+def _check_features(features: Features) -> None:
+    check_type(
+        features,
+        Features,
+        name="features",
+        allowed="rm.Features: indices and the coder that they belong to",
+        do="rm.dashboard(features, host, traces=traces) with features=rm.Features(coder, (3, 11)), "
+        "or rm.select(table, 8, coder=coder)",
+    )
+
+
+def _as_traces(traces: Sequence[Trace]) -> Sequence[Trace]:
+    """Rollouts in place of traces are what a notebook mixes up; one trace is one."""
+    if isinstance(traces, Trace):
+        return [traces]
+    wrong = f"traces is {describe(traces)}"
+    if isinstance(traces, Sequence) and not isinstance(traces, str):
+        if not traces:
+            raise DataError("no trace to show features on", do="give traces: parse(rollouts)")
+        others = [i for i, trace in enumerate(traces) if not isinstance(trace, Trace)]
+        if not others:
+            return traces
+        wrong = f"traces[{others[0]}] is {describe(traces[others[0]])}"
+    raise ArgumentError(
+        wrong, allowed="traces: rollouts that were cut into sentences", do="give traces: rm.parse(rollouts)"
+    )
+
+
+def _check_labels(labels: Sequence[Labels]) -> None:
+    allowed, do = "a list with the labels of each behaviour", "give labels=[labels]"
+    if isinstance(labels, str | Labels) or not isinstance(labels, Sequence):
+        raise ArgumentError(f"labels is {describe(labels)}", allowed=allowed, do=do)
+    for i, part in enumerate(labels):
+        check_type(part, Labels, name=f"labels[{i}]", allowed=allowed, do=do)
 
 
 def _rows(frame: pd.DataFrame, feature: int) -> pd.DataFrame:
     return rows_where(frame, frame["feature"] == feature)
 
 
-def _busiest(facts: FeatureFacts) -> str:
+def _name_busiest_kind(facts: FeatureFacts) -> str:
     """Kind of sentence on whose tokens it fires most often for certain: by the lower end of the interval."""
     if facts.peak == 0:
         return "environment only" if len(facts.examples) else "never fires"

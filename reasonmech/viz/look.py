@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from operator import index
+from typing import Final
 
 import numpy as np
 import torch
 
-from reasonmech.errors import DataError
+from reasonmech.arguments import check_type, describe
+from reasonmech.coders import SparseCoder
+from reasonmech.errors import ArgumentError, DataError
+from reasonmech.hosts import Host
 from reasonmech.interventions import Direction, Features
 from reasonmech.locate.feature_summary.tokens import token_pieces
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.viz.view import TokenView
 
-if TYPE_CHECKING:
-    from reasonmech.coders import SparseCoder
-    from reasonmech.hosts import Host
+READABLE: Final = "a coder with indices of its features, rm.Features, or rm.Direction"
+CALL: Final = "rm.look(host, text, coder, [3, 11])"
 
 
 def look(
     host: Host,
     text: str | Rollout,
     axis: SparseCoder | Features | Direction,
-    features: Sequence[int] | Features | None = None,
+    features: Iterable[int] | Features | None = None,
 ) -> TokenView:
     """Show where features of a coder, or a direction, are active in a text.
 
@@ -41,15 +44,20 @@ def look(
         A view: displayed in a notebook, `.html` or `.save(path)` elsewhere.
 
     Raises:
-        DataError: a coder without features, or no single text that has tokens.
+        ArgumentError: no host, several texts, or nothing that can be read.
+        DataError: a coder without features, features twice, or a text without tokens.
         UnknownNameError, MismatchError: the axis does not fit this host.
     """
-    axis = _axis(axis, features)
+    check_type(host, Host, name="host", allowed="one model (of a pair: pair.base)", do=CALL)
+    axis = _as_axis(axis, features)
     axis.check(host)
-    if not isinstance(text, str | Rollout):
-        raise DataError(
-            f"{type(text).__name__} in place of a text", do="look at one: a string, or rollouts[0]"
-        )
+    check_type(
+        text,
+        (str, Rollout),
+        name="text",
+        allowed="one text, or one rollout",
+        do="look at one: a string, or rollouts[0]",
+    )
     acts = capture(host, [text], [axis.at], progress=False)
     x = acts.at(axis.at).float()
     if len(x) == 0:
@@ -60,12 +68,14 @@ def look(
         values = axis.read(x).float().cpu().numpy().astype(np.float64)
     name = text.problem.id if isinstance(text, Rollout) else host.name
     pieces = token_pieces(host, [int(i) for i in acts.index["token"]])
-    return TokenView(f"{name} at {axis.at}", tuple(pieces), values, _labels(axis))
+    return TokenView(f"{name} at {axis.at}", tuple(pieces), values, _labels_of(axis))
 
 
-def _axis(
-    axis: SparseCoder | Features | Direction, features: Sequence[int] | Features | None
+def _as_axis(
+    axis: SparseCoder | Features | Direction, features: Iterable[int] | Features | None
 ) -> Features | Direction:
+    do = f"{CALL}, or rm.look(host, text, rm.Direction.along(vector, site))"
+    check_type(axis, (SparseCoder, Features, Direction), name="axis", allowed=READABLE, do=do)
     if isinstance(axis, Features | Direction):
         if features is not None:
             raise DataError(
@@ -75,18 +85,34 @@ def _axis(
         return axis
     if isinstance(features, Features):
         return features
-    if isinstance(features, int):
-        raise DataError(
-            f"features given as one number, {features}", do=f"look(host, text, coder, [{features}])"
-        )
     if features is None:
-        raise DataError(
-            f"a coder of {axis.d_sae} features and none named", do="look(host, text, coder, [index, ...])"
+        raise DataError(f"a coder of {axis.d_sae} features and none named", do=CALL)
+    return Features(axis, _as_indices(features))
+
+
+def _as_indices(features: Iterable[int]) -> tuple[int, ...]:
+    """Whole numbers of any library, as integers."""
+    if isinstance(features, str) or not isinstance(features, Iterable):
+        shown = features if isinstance(features, int) else 3
+        raise ArgumentError(
+            f"features is {describe(features)}",
+            allowed="indices of the coder's features",
+            do=f"rm.look(host, text, coder, [{shown}])",
         )
-    return Features(axis, tuple(features))
+    indices: list[int] = []
+    for place, feature in enumerate(features):
+        try:
+            indices.append(index(feature))
+        except TypeError:
+            raise ArgumentError(
+                f"features[{place}] is {describe(feature)}",
+                allowed="indices of the coder's features",
+                do=CALL,
+            ) from None
+    return tuple(indices)
 
 
-def _labels(axis: Features | Direction) -> tuple[str, ...]:
+def _labels_of(axis: Features | Direction) -> tuple[str, ...]:
     if isinstance(axis, Direction):
         return (axis.name or "direction",)
     return tuple(f"{axis.coder.name}/{i}" for i in axis.indices)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from reasonmech.errors import DataError, MismatchError
+from reasonmech.errors import ArgumentError, DataError, MismatchError
 from reasonmech.hosts import Host
 from reasonmech.interventions import Direction, Features
 from reasonmech.labels import Labels
@@ -126,9 +126,9 @@ def test_look_reads_a_direction(host: Host, coder) -> None:
 def test_look_says_what_is_missing(host: Host, coder) -> None:
     with pytest.raises(DataError, match="a coder of 48 features and none named"):
         look(host, TEXT, coder)
-    with pytest.raises(DataError, match=r"coder, \[1\]"):
+    with pytest.raises(ArgumentError, match=r"coder, \[1\]"):
         look(host, TEXT, coder, 1)  # pyright: ignore[reportArgumentType]
-    with pytest.raises(DataError, match="look at one"):
+    with pytest.raises(ArgumentError, match="look at one"):
         look(host, [TEXT], coder, (1,))  # pyright: ignore[reportArgumentType]
     with pytest.raises(DataError, match="both given"):
         look(host, TEXT, Features(coder, (1,)), (2,))

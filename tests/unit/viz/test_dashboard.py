@@ -13,8 +13,8 @@ import pytest
 
 import reasonmech as rm
 from reasonmech.behaviours import label
-from reasonmech.errors import DataError, OutputError, UnknownNameError
-from reasonmech.hosts import Host, load_host
+from reasonmech.errors import ArgumentError, DataError, OutputError, UnknownNameError
+from reasonmech.hosts import Host, ModelPair, load_host
 from reasonmech.interventions import Features
 from reasonmech.locate import FeatureTable
 from reasonmech.locate.table import COLUMNS
@@ -157,22 +157,40 @@ def test_a_score_says_its_unit_and_whether_it_is_exploratory(shown: Dashboard) -
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"features": (3, 11)}, r"Features\(coder, \(3, 11\)\)"),
-        ({"traces": "rollouts"}, r"parse\(rollouts\)"),
-        ({"labels": "one"}, r"\[labels\]"),
+        ({"features": "HOST", "host": "FEATURES"}, r"rm\.dashboard\(features, host"),
+        ({"host": "PAIR"}, r"pair\.base"),
+        ({"traces": "ROLLOUTS"}, r"parse\(rollouts\)"),
+        ({"traces": "check , redo :"}, r"traces is the string.*\n.*\n.*parse\(rollouts\)"),
+        ({"acts": 5}, r"acts is the integer 5"),
+        ({"labels": "LABELS"}, r"\[labels\]"),
+        ({"labels": [5]}, r"labels\[0\] is the integer 5"),
         ({"findings": VERDICTS}, r"Findings\("),
         ({"findings": Findings(VERDICTS)}, "table"),  # pyright: ignore[reportArgumentType]
+        ({"findings": Findings(doses=[1])}, "doses"),  # pyright: ignore[reportArgumentType]
     ],
 )
-def test_what_goes_wrong_in_a_notebook_is_named(
-    host: Host, traces: list[Trace], change: dict[str, Any], said: str
+def test_an_argument_of_the_wrong_type_is_named_with_the_right_one(
+    host: Host, traces: list[Trace], change: dict[str, Any], message: str
 ) -> None:
-    given: dict[str, Any] = {"features": Features(tiny_coder(host, SITE), (3,)), "traces": traces} | change
-    if change.get("traces"):
-        given["traces"] = [trace.rollout for trace in traces]
-    if change.get("labels"):
-        given["labels"] = label(traces, "check")
-    with pytest.raises(DataError, match=said):
-        dashboard(given.pop("features"), host, **given)
+    features = Features(tiny_coder(host, SITE), (3,))
+    values: dict[str, Any] = {
+        "HOST": host,
+        "FEATURES": features,
+        "PAIR": ModelPair("p", host, host),
+        "ROLLOUTS": [trace.rollout for trace in traces],
+        "LABELS": label(traces, "check"),
+    }
+    arguments: dict[str, Any] = {"features": features, "host": host, "traces": traces} | change
+    for name, value in change.items():
+        if isinstance(value, str) and value in values:
+            arguments[name] = values[value]
+    with pytest.raises(ArgumentError, match=message):
+        dashboard(arguments.pop("features"), arguments.pop("host"), **arguments)
+
+
+def test_one_trace_is_one_not_its_words(host: Host, traces: list[Trace]) -> None:
+    features = Features(tiny_coder(host, SITE), (3,))
+    assert dashboard(features, host, traces=traces[0]).n_texts == 1  # pyright: ignore[reportArgumentType]
