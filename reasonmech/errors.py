@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from reasonmech.suggestions import close_matches
+
 
 class ReasonmechError(Exception):
     """Base of every error that a caller can cause.
@@ -25,11 +27,16 @@ class ReasonmechError(Exception):
 
 
 class UnknownNameError(ReasonmechError):
-    """A pair, task, site, kind or key that does not exist; the message lists the valid ones."""
+    """A pair, task, site, kind or key that does not exist: the ones that look like it, and all there are."""
 
     def __init__(self, what: str, name: str, valid: Iterable[str], *, do: str = "") -> None:
-        listed = ", ".join(valid) or "(none registered)"
-        super().__init__(f"unknown {what} {name!r}", allowed=listed, do=do)
+        names = list(valid)
+        # an entry with a blank is a phrase ("resid_post.0 .. resid_post.3"), which nobody mistypes
+        close = close_matches(name, [one for one in names if " " not in one])
+        meant = f": did you mean {' or '.join(map(repr, close))}?" if close else ""
+        super().__init__(
+            f"unknown {what} {name!r}{meant}", allowed=", ".join(names) or "(none registered)", do=do
+        )
 
 
 class ArgumentError(ReasonmechError, TypeError):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Final, Generic, TypeVar, cast
+from typing import Final, Generic, TypeVar, cast, final
 
+from reasonmech.arguments import check_type
 from reasonmech.errors import DuplicateNameError, UnknownNameError
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ def load_plugins() -> None:
             point.load()
 
 
+@final
 class Registry(Generic[T]):
     """Kind -> value, filled by a decorator.
 
@@ -35,15 +37,22 @@ class Registry(Generic[T]):
 
     Raises:
         DuplicateNameError: a kind is registered twice.
-        UnknownNameError: a kind is looked up that nobody registered; the valid ones are listed.
+        UnknownNameError: a kind is looked up that nobody registered: the ones that look like it, and all
+            there are.
+        ArgumentError: a kind that is no string.
     """
 
     def __init__(self, noun: str) -> None:
         self.noun = noun
         self._entries: dict[str, T] = {}
 
+    def __repr__(self) -> str:
+        return f"Registry({self.noun!r}, {len(self._entries)} kinds)"
+
     def register(self, kind: str) -> Callable[[V], V]:
         """A decorator that adds a class or a value under a kind, and returns it as it is."""
+        # without the parentheses the class itself comes here, and would become a decorator
+        check_type(kind, str, name="kind", allowed="a string", do=f'@register("my_{self.noun}")')
 
         def add(value: V) -> V:
             if kind in self._entries:
@@ -57,6 +66,8 @@ class Registry(Generic[T]):
         return add
 
     def get(self, kind: str) -> T:
+        """What is registered under a kind; plug-ins are imported when it is not there yet."""
+        check_type(kind, str, name=f"{self.noun} kind", allowed=", ".join(self._entries))
         if kind not in self._entries:
             load_plugins()
         if kind not in self._entries:
@@ -64,6 +75,7 @@ class Registry(Generic[T]):
         return self._entries[kind]
 
     def kinds(self) -> list[str]:
+        """Every kind there is, plug-ins' too."""
         load_plugins()
         return sorted(self._entries)
 

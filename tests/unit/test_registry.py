@@ -1,0 +1,108 @@
+"""A registry: one value per kind, and for a kind that is not there the ones that look like it."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+
+import reasonmech as rm
+from reasonmech.errors import ArgumentError, DuplicateNameError, UnknownNameError
+from reasonmech.registry import Registry
+from reasonmech.site import Site
+
+REGISTRIES = (
+    "tasks.base:tasks",
+    "metrics:metrics",
+    "hybrid:gates",
+    "hybrid:selectors",
+    "hybrid:executors",
+    "hybrid:arms",
+    "organisms.recipes:recipes",
+    "locate:scores",
+    "locate.directions:methods",
+    "hosts:architectures",
+    "experiments.stages:corpora",
+    "experiments.stages:stages",
+    "interventions:axes",
+    "interventions:edits",
+    "interventions:masks",
+    "interventions:gates",
+    "behaviours:behaviours",
+    "taxonomies.text:taxonomies",
+)
+
+
+def registry_of(name: str) -> Registry[object]:
+    module, attribute = name.split(":")
+    return vars(import_module(f"reasonmech.{module}"))[attribute]
+
+
+def animals() -> Registry[str]:
+    registry: Registry[str] = Registry("animal")
+    registry.register("horse")("neighs")
+    registry.register("sheep")("bleats")
+    return registry
+
+
+@pytest.mark.parametrize("name", REGISTRIES)
+def test_an_unknown_kind_names_the_closest_ones_first_and_lists_all(name: str) -> None:
+    registry = registry_of(name)
+    longest = max(registry.kinds(), key=len)
+    mistyped = longest[:-2] + longest[-1] + longest[-2] + "e"
+    with pytest.raises(UnknownNameError) as caught:
+        registry.get(mistyped)
+    assert caught.value.happened.startswith(f"unknown {registry.noun} {mistyped!r}: did you mean {longest!r}")
+    assert caught.value.allowed == ", ".join(registry.kinds())
+
+
+@pytest.mark.parametrize(
+    ("look_up", "meant"),
+    [
+        (lambda: rm.load_task("chian", n=1), "'chain'"),
+        (lambda: rm.load_pair("tiny-wen"), "'tiny-when'"),
+        (lambda: Site.parse("resid_pots.1"), "'resid_post.LAYER'"),
+        (lambda: rm.run("dmeo"), "'demo'"),
+        (lambda: rm.coders.load_coder_config("topl"), "'topk'"),
+    ],
+)
+def test_an_unknown_task_pair_site_or_configuration_names_what_was_meant(look_up: object, meant: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"did you mean {meant}"):
+        look_up()  # type: ignore[operator]
+
+
+def test_a_kind_that_looks_like_nothing_only_lists_what_there_is() -> None:
+    with pytest.raises(UnknownNameError) as caught:
+        animals().get("bicycle")
+    assert caught.value.happened == "unknown animal 'bicycle'" and caught.value.allowed == "horse, sheep"
+
+
+def test_a_kind_is_registered_once() -> None:
+    with pytest.raises(DuplicateNameError, match="animal 'horse' is registered already, by 'neighs'"):
+        animals().register("horse")("whinnies")
+
+
+def test_a_registered_class_stays_the_class() -> None:
+    kinds: Registry[type] = Registry("kind")
+
+    @kinds.register("plain")
+    class Plain: ...
+
+    assert isinstance(Plain, type) and kinds.get("plain") is Plain
+
+
+def test_a_decorator_without_its_kind_is_refused() -> None:
+    with pytest.raises(ArgumentError, match=r'(?s)kind is the class Cow.*Do: @register\("my_animal"\)'):
+
+        @animals().register  # type: ignore[arg-type]
+        class Cow: ...
+
+
+@pytest.mark.parametrize("kind", [None, 3, ["horse"]])
+def test_a_kind_that_is_no_string_is_refused(kind: object) -> None:
+    with pytest.raises(ArgumentError, match="animal kind is"):
+        animals().get(kind)  # type: ignore[arg-type]
+
+
+def test_a_registry_shows_its_noun_and_size() -> None:
+    assert repr(animals()) == "Registry('animal', 2 kinds)"
