@@ -58,9 +58,9 @@ if TYPE_CHECKING:
     )
     from reasonmech.labels import Labels
     from reasonmech.locate import (
+        behaviour_preservation,
         direction,
         feature_stats,
-        hazard_kept,
         ladder,
         locate,
         logit_lens,
@@ -88,7 +88,8 @@ _EXPORTS = {
     "coders": "train_coder load_coder CoderConfig",
     "behaviours": "label",
     "labels": "Labels",
-    "locate": "locate select direction matched_features feature_stats hazard_kept ladder logit_lens",
+    "locate": "locate select direction matched_features feature_stats behaviour_preservation ladder "
+    "logit_lens",
     "interventions": "ablate clamp scale steer patch Features Direction Subspace Whole "
     "prompt generated at tokens labelled above as_hooks",
     "causal": "patch_grid attribute sweep grid",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -50,6 +50,16 @@ class Labels:
 
     def __len__(self) -> int:
         return len(self.position)
+
+    def take(self, rows: np.ndarray | slice) -> Labels:
+        """The labels of some rows: a mask [row], row numbers, or a slice."""
+        return replace(
+            self,
+            rollout=self.rollout[rows],
+            position=self.position[rows],
+            positive=self.positive[rows],
+            problem=self.problem[rows],
+        )
 
     @classmethod
     def from_opportunities(

@@ -12,8 +12,9 @@ from scipy import stats as scipy_stats
 
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
+from reasonmech.locate.rows.checks import check_activations, check_is_coder, check_is_labels
 from reasonmech.locate.rows.codes import Codes
-from reasonmech.locate.rows.sample import CLAIM_SPANS, Sample, Search, check_spans, rows_of, split_by_problem
+from reasonmech.locate.rows.sample import CLAIM_SPANS, Sample, Search, check_spans, split_by_problem
 from reasonmech.locate.rows.stream import encode, project, sample_rows
 from reasonmech.locate.scoring.auroc import Auroc
 from reasonmech.site import Site
@@ -31,13 +32,8 @@ LOWER: Final = 0.02  # AUROC below the better baseline beyond which the headline
 SETTINGS: Final = {
     "group": (1.0, 2.0, 4.0, 8.0, 16.0),  # features
     "single": (0.0, 1.0, 2.0, 3.0, 4.0),  # place in the training ranking
-    "diff_mean": (
-        1.0,
-        0.9,
-        0.5,
-        0.1,
-        0.01,
-    ),  # shrinkage of the within-class covariance; at 1 the plain difference
+    # shrinkage of the within-class covariance; at 1 the plain difference
+    "diff_mean": (1.0, 0.9, 0.5, 0.1, 0.01),
     "probe": (1.0, 10.0, 100.0, 1e3, 1e4),  # ridge penalty
 }
 
@@ -73,13 +69,11 @@ class Comparison:
         """One sentence that a report has to begin with."""
         value = self._values
         best = max("diff_mean", "probe", key=value.__getitem__)
-        group = (
-            f"group of {len(self.features)} SAE features at {self.site} detects {self.behaviour} with AUROC"
-        )
-        said = f"{group} {value['group']:.3f}, {best} of the raw stream with {value[best]:.3f}"
+        group = f"group of {len(self.features)} SAE features at {self.site} detects {self.behaviour}"
+        numbers = f"AUROC {value['group']:.3f}, {best} of the raw stream with {value[best]:.3f}"
         lead = f"The SAE is LOWER by {self._gap:.3f}" if self.sae_is_lower else "The SAE is not lower"
         mark = " (exploratory: fewer than 30 positive spans)" if self.exploratory else ""
-        return f"{lead}: a {said}, held out, at equal tuning{mark}."
+        return f"{lead}: a {group} with {numbers}, held out, at equal tuning{mark}."
 
     @property
     def _gap(self) -> float:
@@ -91,6 +85,9 @@ class Comparison:
         return {
             str(name): float(v) for name, v in zip(self.frame["detector"], self.frame["value"], strict=True)
         }
+
+    def __repr__(self) -> str:
+        return f"Comparison({self.headline})"
 
     def _repr_html_(self) -> str:
         return f"<p>{self.headline}</p>" + self.frame.to_html(index=False, float_format="%.3f")
@@ -117,50 +114,46 @@ def compare_detectors(
         DataError: too few problems with positive, or negative, rows; no feature fires on the training rows;
             fewer than 30 positive spans where `search.claim`.
     """
+    check_activations(acts)
+    check_is_labels(labels)
+    check_is_coder(coder)
     search = search or Search()
     n_spans = check_spans(labels, search)
     codes = encode(acts, labels, coder)
-    held = split_by_problem(labels, search)
-    fit = sample_rows(acts, labels, coder.site, np.flatnonzero(~held), seed=search.seed)
-    some = rows_of(labels, fit)
-    _, problem = np.unique(some.problem, return_inverse=True)
-    data = _Data(
-        Codes(codes.matrix[fit]), acts.rows(coder.site, some).double().numpy(), some.positive, problem
-    )
+    held_out = split_by_problem(labels, search)
+    rows = sample_rows(acts, labels, coder.site, np.flatnonzero(~held_out), seed=search.seed)
+    train = labels.take(rows)
+    x = acts.rows(coder.site, train).double().numpy()
+    data = _Data(codes.take_rows(rows), x, Sample.of(train))
     if not data.codes.rate.any():
         raise DataError(f"no feature of {coder.name!r} fires on the training rows", do="check site and scale")
     inner = _inner(data, search.seed)
     chosen = {name: settings[int(np.argmax(inner[name]))] for name, settings in SETTINGS.items()}
-    test, test_codes = rows_of(labels, held), codes.take_rows(held)
+    test, test_codes = labels.take(held_out), codes.take_rows(held_out)
     fitted = {name: _fit(name, setting, data) for name, setting in chosen.items()}
-    values = {name: _read(found, test_codes, acts, test, coder.site) for name, found in fitted.items()}
+    values = {name: _read(weights, test_codes, acts, test, coder.site) for name, weights in fitted.items()}
     frame = pd.DataFrame(_valued(values, test)).assign(
         tried=[len(settings) for settings in SETTINGS.values()],
         chosen=list(chosen.values()),
-        inner=[float(np.max(some)) for some in inner.values()],
+        inner=[float(np.max(by_setting)) for by_setting in inner.values()],
     )
     group = tuple(int(i) for i in fitted["group"].columns)
     return Comparison(frame, labels.behaviour, str(coder.site), group, n_spans < CLAIM_SPANS)
 
 
 class _Data(NamedTuple):
-    """Training rows: codes, stream [row, d_model], labels and problem numbers."""
+    """Training rows: codes, stream [row, d_model], labels by problem."""
 
     codes: Codes
     x: np.ndarray
-    positive: np.ndarray
-    problem: np.ndarray
+    sample: Sample
 
-    def at(self, rows: np.ndarray) -> _Data:
-        _, problem = np.unique(self.problem[rows], return_inverse=True)
-        return _Data(Codes(self.codes.matrix[rows]), self.x[rows], self.positive[rows], problem)
+    def take(self, rows: np.ndarray) -> _Data:
+        return _Data(self.codes.take_rows(rows), self.x[rows], self.sample.take(rows))
 
     def ranking(self) -> np.ndarray:
         """[feature] signed distance of AUROC from 1/2, in place of which those that never fire have 0."""
-        found = Auroc().discover(
-            self.codes, Sample(self.positive, self.problem, np.ones((len(self.positive), 1)))
-        )
-        return found.value - 0.5
+        return Auroc().discover(self.codes, self.sample).value - 0.5
 
 
 class _Fitted(NamedTuple):
@@ -171,11 +164,11 @@ class _Fitted(NamedTuple):
 
 
 def _fit(name: str, setting: float, data: _Data) -> _Fitted:
-    none = np.zeros(0, dtype=int)
+    stream, positive = np.zeros(0, dtype=int), data.sample.positive
     if name == "probe":
-        return _Fitted(none, _logistic(data.x, data.positive, l2=setting))
+        return _Fitted(stream, _logistic(data.x, positive, l2=setting))
     if name == "diff_mean":
-        return _Fitted(none, _diff_mean(data.x, data.positive, shrinkage=setting))
+        return _Fitted(stream, _shrunk_diff_mean(data.x, positive, shrinkage=setting))
     ranking = data.ranking()
     order = np.argsort(-np.abs(ranking), kind="stable")
     if name == "single":
@@ -183,7 +176,7 @@ def _fit(name: str, setting: float, data: _Data) -> _Fitted:
         return _Fitted(columns, np.where(ranking[columns] < 0, -1.0, 1.0))
     columns = order[: int(setting)]
     dense = np.stack([data.codes.column(int(i)) for i in columns], axis=1)
-    return _Fitted(columns, _logistic(dense, data.positive, l2=1.0))
+    return _Fitted(columns, _logistic(dense, positive, l2=1.0))
 
 
 def _logistic(x: np.ndarray, positive: np.ndarray, *, l2: float) -> np.ndarray:
@@ -193,9 +186,8 @@ def _logistic(x: np.ndarray, positive: np.ndarray, *, l2: float) -> np.ndarray:
     return fit_logistic(np.c_[np.ones(len(x)), (x - x.mean(0)) / scale], positive, l2=l2)[1:] / scale
 
 
-def _diff_mean(x: np.ndarray, positive: np.ndarray, *, shrinkage: float) -> np.ndarray:
-    """((1 - s) W + s tr(W) / d)^-1 (mean of positives - mean of others), W the covariance within the two
-    classes."""
+def _shrunk_diff_mean(x: np.ndarray, positive: np.ndarray, *, shrinkage: float) -> np.ndarray:
+    """((1 - s) W + s tr(W) / d)^-1 (mean of positives - mean of others), W the covariance within classes."""
     gap = x[positive].mean(0) - x[~positive].mean(0)
     if shrinkage == 1:
         return gap
@@ -207,21 +199,20 @@ def _diff_mean(x: np.ndarray, positive: np.ndarray, *, shrinkage: float) -> np.n
 
 def _inner(data: _Data, seed: int) -> dict[str, np.ndarray]:
     """Family -> [setting] AUROC on problems left out, mean over the folds that hold both kinds of row."""
-    n = int(data.problem.max()) + 1
-    fold = (np.random.default_rng([seed, 6]).permutation(n) % FOLDS)[data.problem]
-    found: dict[str, list[list[float]]] = {name: [] for name in SETTINGS}
+    n = data.sample.n_problems
+    fold = (np.random.default_rng([seed, 6]).permutation(n) % FOLDS)[data.sample.problem]
+    by_fold: dict[str, list[list[float]]] = {name: [] for name in SETTINGS}
     for number in range(FOLDS):
-        inside, outside = data.at(np.flatnonzero(fold != number)), data.at(np.flatnonzero(fold == number))
-        if any(part.positive.all() or not part.positive.any() for part in (inside, outside)):
-            continue
+        inside, outside = (data.take(np.flatnonzero(rows)) for rows in (fold != number, fold == number))
+        if any(len(np.unique(part.sample.positive)) < 2 for part in (inside, outside)):
+            continue  # a fold with one kind of row has no AUROC
         for name, settings in SETTINGS.items():
             fitted = [_fit(name, setting, inside) for setting in settings]
-            found[name].append(
-                [area(_values(one, outside.codes, outside.x), outside.positive) for one in fitted]
-            )
-    if not found["probe"]:
+            values = (_values(weights, outside.codes, outside.x) for weights in fitted)
+            by_fold[name].append([area(value, outside.sample.positive) for value in values])
+    if not by_fold["probe"]:
         raise DataError(f"no fold of {n} training problems holds both kinds of row", do="use more problems")
-    return {name: np.mean(values, axis=0) for name, values in found.items()}
+    return {name: np.mean(areas, axis=0) for name, areas in by_fold.items()}
 
 
 def _values(fitted: _Fitted, codes: Codes, x: np.ndarray) -> np.ndarray:
@@ -245,19 +236,19 @@ def area(values: np.ndarray, positive: np.ndarray) -> float:
 
 def _valued(values: Mapping[str, np.ndarray], test: Labels) -> Iterator[dict[str, object]]:
     """A row of the frame for every detector."""
-    parts = {name: influence(some, test.positive, test.problem) for name, some in values.items()}
-    best, of_best = parts["group"]
-    for name, some in values.items():
-        found = auroc_interval(some, test.positive, test.problem)
-        psi = parts[name][1] - of_best
+    parts = {name: influence(value, test.positive, test.problem) for name, value in values.items()}
+    group, psi_of_group = parts["group"]
+    for name, value in values.items():
+        interval = auroc_interval(value, test.positive, test.problem)
+        psi = parts[name][1] - psi_of_group
         quantile = scipy_stats.t.ppf((1 + LEVEL) / 2, len(psi) - 1)
         half = float(quantile * np.sqrt((psi**2).sum() * len(psi) / (len(psi) - 1)))
-        ahead = found.estimate - best
+        ahead = interval.estimate - group
         yield {
             "detector": name,
-            "value": found.estimate,
-            "low": found.low,
-            "high": found.high,
+            "value": interval.estimate,
+            "low": interval.low,
+            "high": interval.high,
             "ahead": ahead,
             "ahead_low": ahead - half,
             "ahead_high": ahead + half,

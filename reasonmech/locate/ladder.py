@@ -1,5 +1,4 @@
-"""The ladder of claims up to C2: does the coder fit, does the feature detect, and does it do so beyond its
-cue?"""
+"""The ladder of claims up to C2: does the coder fit, does the feature detect, also beyond its cue?"""
 
 from __future__ import annotations
 
@@ -8,12 +7,14 @@ from typing import Any, Final, Literal
 
 import pandas as pd
 
+from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.frames import rows_where
 from reasonmech.interventions import Features
 from reasonmech.locate.falsify import Falsification
 from reasonmech.locate.preservation import BOUNDS as BOUNDS_OF_RATIO
-from reasonmech.locate.preservation import HazardKept
+from reasonmech.locate.preservation import BehaviourPreservation
+from reasonmech.locate.rows.checks import feature_indices
 from reasonmech.locate.table import FeatureTable
 from reasonmech.runtime.coder_fit import FitReport
 
@@ -22,7 +23,12 @@ COLUMNS: Final = ("feature", "claim", "verdict", "reason")
 RECOVERED: Final = 0.90  # of the cross-entropy, by the coder's reconstruction
 BOUNDS: Final = {"auroc": 0.70, "hazard": 0.01}  # that the lower end of a score's interval must reach
 
-_OF_HAZARD: Final[dict[str, Verdict]] = {"kept": "SUPPORTED", "lost": "REFUTED", "undecided": "INCONCLUSIVE"}
+# outcome of a comparison or an attempt -> verdict
+_OF_PRESERVATION: Final[dict[str, Verdict]] = {
+    "kept": "SUPPORTED",
+    "lost": "REFUTED",
+    "undecided": "INCONCLUSIVE",
+}
 _OF_OUTCOME: Final[dict[str, Verdict]] = {
     "survives": "SUPPORTED", "refuted": "REFUTED", "undecided": "INCONCLUSIVE",
 }  # fmt: skip
@@ -34,16 +40,14 @@ def ladder(
     fit: FitReport,
     table: FeatureTable | Sequence[FeatureTable],
     falsification: Falsification,
-    kept: HazardKept | None = None,
+    preservation: BehaviourPreservation | None = None,
 ) -> pd.DataFrame:
     """Verdicts on C0, C1 and C2 for each feature; a claim is tested only when those before it are supported.
 
     - C0, the coder fits this text: it recovers 0.90 of the cross-entropy; where the labels anticipate, the
-    hazard of
-      the behaviour is also 0.8 to 1.25 times as high under reconstruction.
+      hazard of the behaviour is also 0.8 to 1.25 times as high under reconstruction.
     - C1, the feature detects the behaviour: its AUROC and, where the labels anticipate, its hazard gain lie
-    above their
-      bounds (`BOUNDS`).
+      above their bounds (`BOUNDS`).
     - C2, beyond its cue: it survives every attempt to refute it.
 
     A ratio or score is supported when its whole interval is inside the bounds, refuted when all of it is
@@ -53,62 +57,79 @@ def ladder(
 
     Args:
         table: of `locate`; one per score.
-        kept: of `hazard_kept`, for labels that anticipate.
+        falsification: of `falsify`.
+        preservation: of `behaviour_preservation`, for labels that anticipate.
 
     Returns:
         Columns feature, claim, verdict, reason; three rows a feature.
 
     Raises:
+        ArgumentError: an argument is of the wrong type.
         DataError: a feature has no held-out value in the tables.
         MismatchError: they are of several sites or behaviours.
     """
-    indices = features.indices if isinstance(features, Features) else tuple(features)
-    tables = [table] if isinstance(table, FeatureTable) else list(table)
-    frame = pd.concat([some.frame for some in tables], ignore_index=True)
+    indices = feature_indices(features)
+    _check_types(fit, falsification, preservation)
+    tables = as_sequence(table, FeatureTable, name="table", allowed="tables of `locate`, one per score")
+    frame = pd.concat([of_score.frame for of_score in tables], ignore_index=True)
     rows = []
     for feature in indices:
-        own = _values(frame, feature)
-        _check_one_search(own, fit, kept)
+        values = _values(frame, feature)
+        _check_one_search(values, fit, preservation)
+        anticipates = bool(values["mode"].eq("anticipates").any())
         steps = [
-            ("C0 the coder fits", _fits(fit, kept, anticipates=bool(own["mode"].eq("anticipates").any()))),
-            ("C1 it detects", _detects(own)),
+            ("C0 the coder fits", _fits(fit, preservation, anticipates=anticipates)),
+            ("C1 it detects", _detects(values)),
             ("C2 beyond its cue", _beyond(falsification, feature)),
         ]
-        standing = True
+        supported = True
         for claim, (verdict, reason) in steps:
-            shown = (verdict, reason) if standing else ("NOT TESTED", "a claim below it is not supported")
+            shown = (verdict, reason) if supported else ("NOT TESTED", "a claim below it is not supported")
             rows.append((feature, claim, *shown))
-            standing = standing and verdict == "SUPPORTED"
+            supported = supported and verdict == "SUPPORTED"
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _check_types(fit: object, falsification: object, preservation: object) -> None:
+    check_type(fit, FitReport, name="fit", allowed="a fit report", do="rm.check_fit(host, coder, rollouts)")
+    attempts = "rm.falsify(table, coder, attempts=[...])"
+    check_type(falsification, Falsification, name="falsification", allowed="a falsification", do=attempts)
+    if preservation is not None:
+        allowed = "what `rm.behaviour_preservation` gives, or None"
+        check_type(preservation, BehaviourPreservation, name="preservation", allowed=allowed)
 
 
 def _values(frame: pd.DataFrame, feature: int) -> pd.DataFrame:
     """The rows of a feature that have a held-out value which a bound is set for."""
-    here = (frame["kind"] == "feature") & (frame["feature"] == feature) & frame["value"].notna()
-    own = rows_where(frame, here & frame["score"].isin(list(BOUNDS)))
-    if own.empty:
+    of_feature = (frame["kind"] == "feature") & (frame["feature"] == feature) & frame["value"].notna()
+    values = rows_where(frame, of_feature & frame["score"].isin(list(BOUNDS)))
+    if values.empty:
         raise DataError(
             f"feature {feature} has no held-out AUROC or hazard in the table",
             do="search with `locate`, and a larger `Search(top=)`",
         )
-    return own
+    return values
 
 
-def _check_one_search(own: pd.DataFrame, fit: FitReport, kept: HazardKept | None) -> None:
-    sites = {*own["site"], fit.site, *([kept.site] if kept else [])}
-    behaviours = {
-        *zip(own["behaviour"], own["mode"], strict=True),
-        *([(kept.behaviour, "anticipates")] if kept else []),
-    }
-    for what, found in (("sites", sites), ("behaviours", {f"{name} ({mode})" for name, mode in behaviours})):
-        if len(found) > 1:
+def _check_one_search(
+    values: pd.DataFrame, fit: FitReport, preservation: BehaviourPreservation | None
+) -> None:
+    sites = {*values["site"], fit.site}
+    behaviours = {f"{name} ({mode})" for name, mode in zip(values["behaviour"], values["mode"], strict=True)}
+    if preservation is not None:
+        sites.add(preservation.site)
+        behaviours.add(f"{preservation.behaviour} (anticipates)")
+    for what, names in (("sites", sites), ("behaviours", behaviours)):
+        if len(names) > 1:
             raise MismatchError(
-                f"fit, tables and hazard are of several {what}: {', '.join(sorted(found))}",
+                f"fit, tables and hazard are of several {what}: {', '.join(sorted(names))}",
                 do="give those of one coder and one set of labels",
             )
 
 
-def _fits(fit: FitReport, kept: HazardKept | None, *, anticipates: bool) -> tuple[Verdict, str]:
+def _fits(
+    fit: FitReport, preservation: BehaviourPreservation | None, *, anticipates: bool
+) -> tuple[Verdict, str]:
     reason = (
         f"recovers {fit.ce_recovered:.3f} of the cross-entropy (at least {RECOVERED:g}), explains "
         f"{fit.explained_variance:.3f} of the variance on {fit.n_tokens} tokens"
@@ -117,32 +138,31 @@ def _fits(fit: FitReport, kept: HazardKept | None, *, anticipates: bool) -> tupl
         return "REFUTED", reason
     if not anticipates:
         return "SUPPORTED", reason
-    if kept is None:
+    if preservation is None:
         return (
             "INCONCLUSIVE",
-            f"{reason}; whether the behaviour still begins under reconstruction: see `hazard_kept`",
+            f"{reason}; whether it still begins under reconstruction: see `behaviour_preservation`",
         )
-    reason = f"{reason}; {kept}, bounds {BOUNDS_OF_RATIO[0]:g} and {BOUNDS_OF_RATIO[1]:g}"
-    return _OF_HAZARD[kept.outcome], reason
+    reason = f"{reason}; {preservation}, bounds {BOUNDS_OF_RATIO[0]:g} and {BOUNDS_OF_RATIO[1]:g}"
+    return _OF_PRESERVATION[preservation.outcome], reason
 
 
-def _detects(own: pd.DataFrame) -> tuple[Verdict, str]:
-    judged = own.to_dict("records")
+def _detects(values: pd.DataFrame) -> tuple[Verdict, str]:
+    rows = values.to_dict("records")
     reason = "; ".join(
         f"{row['mode']} {row['behaviour']}, {row['score']} {row['value']:.3f} [{row['low']:.3f}, "
-        f"{row['high']:.3f}] "
-        f"{row['unit']}, bound {BOUNDS[row['score']]:g}"
-        for row in judged
+        f"{row['high']:.3f}] {row['unit']}, bound {BOUNDS[row['score']]:g}"
+        for row in rows
     )
-    needed = BOUNDS if "anticipates" in set(own["mode"]) else ("auroc",)
-    missing = [score for score in needed if score not in set(own["score"])]
-    verdict = _judged(judged)
+    needed = BOUNDS if "anticipates" in set(values["mode"]) else ("auroc",)
+    missing = [score for score in needed if score not in set(values["score"])]
+    verdict = _judge(rows)
     if missing and verdict == "SUPPORTED":
         return "INCONCLUSIVE", f"{reason}; no {' or '.join(missing)} of this feature: `locate(score=)`"
     return verdict, reason
 
 
-def _judged(rows: Sequence[dict[str, Any]]) -> Verdict:
+def _judge(rows: Sequence[dict[str, Any]]) -> Verdict:
     if any(row["exploratory"] for row in rows):
         return "INCONCLUSIVE"
     if all(row["low"] >= BOUNDS[row["score"]] for row in rows):
@@ -153,10 +173,10 @@ def _judged(rows: Sequence[dict[str, Any]]) -> Verdict:
 def _beyond(falsification: Falsification, feature: int) -> tuple[Verdict, str]:
     if feature not in falsification.candidates:
         return "NOT TESTED", "nobody tried to refute it"
-    own = falsification.of(feature)
-    against = rows_where(own, own["outcome"] != "survives")
-    said = against if len(against) else own
+    findings = falsification.of(feature)
+    against = rows_where(findings, findings["outcome"] != "survives")
+    shown = against if len(against) else findings
     reason = "; ".join(
-        f"{attempt}: {reason}" for attempt, reason in zip(said["attempt"], said["reason"], strict=True)
+        f"{attempt}: {reason}" for attempt, reason in zip(shown["attempt"], shown["reason"], strict=True)
     )
     return _OF_OUTCOME[falsification.outcome(feature)], reason

@@ -1,19 +1,41 @@
-"""p-values whose unit is the problem, and their correction: Benjamini-Hochberg, or max-T by flipping
-signs."""
+"""p-values whose unit is the problem, corrected by Benjamini-Hochberg or by max-T over flipped signs."""
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from scipy import stats as scipy_stats
 
 from reasonmech.errors import DataError
 from reasonmech.locate.rows.sample import Search
-from reasonmech.locate.scoring.score import Discovered
 from reasonmech.stats import MIN_PROBLEMS, bh, max_t
 
 CELLS: Final = 2**24  # flipped statistics computed at once
+
+
+class Discovered(NamedTuple):
+    """What the training split says of every feature.
+
+    Attributes:
+        value: [feature] the score.
+        sign: [feature] 1 where the behaviour goes with activity, -1 where with silence, 0 where with neither.
+        p: [feature] two-sided p-value of no association, clustered by problem, before correction.
+        parts: [feature, problem] what every problem adds to the association, up to a factor of the feature;
+            expected to be zero where there is none. Correction by max-T flips their signs; None from a score
+            that has none.
+        p_adjusted: [feature] from a score that brings a max-T correction of its own; else None.
+    """
+
+    value: np.ndarray
+    sign: np.ndarray
+    p: np.ndarray
+    parts: np.ndarray | None = None
+    p_adjusted: np.ndarray | None = None
+
+    def best(self, top: int) -> np.ndarray:
+        """So many features, best first: those that go with the behaviour (sign 1), then the others."""
+        return np.lexsort((-self.value, self.sign <= 0))[:top]
 
 
 def by_problem_p(parts: np.ndarray, fires_in: np.ndarray) -> np.ndarray:
@@ -28,11 +50,12 @@ def by_problem_p(parts: np.ndarray, fires_in: np.ndarray) -> np.ndarray:
     """
     size = np.sqrt((parts**2).sum(1))
     t = np.divide(np.abs(parts.sum(1)), size, out=np.zeros(len(parts)), where=size > 0)
+    # the normal tail of a handful of problems is lighter than what flipping their signs can give
     p = np.maximum(2 * scipy_stats.norm.sf(t), 2.0 ** (1 - fires_in))
     return np.where((fires_in < MIN_PROBLEMS) | (t == 0), 1.0, p)
 
 
-def adjusted(found: Discovered, search: Search, *, score: str) -> np.ndarray:
+def adjusted(discovered: Discovered, search: Search, *, score: str) -> np.ndarray:
     """p-values [feature] corrected over all features, as `search.correction` says.
 
     "bh" bounds the share of false discoveries, from the clustered p-values. "max_t" bounds the chance of a
@@ -44,16 +67,18 @@ def adjusted(found: Discovered, search: Search, *, score: str) -> np.ndarray:
     Raises:
         DataError: the score has no parts by problem to flip.
     """
+    if discovered.p_adjusted is not None:
+        return discovered.p_adjusted
     if search.correction == "bh":
-        return bh(found.p)
-    if found.parts is None:
+        return bh(discovered.p)
+    if discovered.parts is None:
         raise DataError(
             f"score {score!r} says nothing by problem: there is no sign to flip",
             do='use correction="bh", or let its discover() return parts',
         )
-    parts = found.parts.astype(np.float64)
+    parts = discovered.parts.astype(np.float64)
     size = np.sqrt((parts**2).sum(1))
-    testable = (size > 0) & ((parts != 0).sum(1) >= MIN_PROBLEMS) & (found.p < 1)
+    testable = (size > 0) & ((parts != 0).sum(1) >= MIN_PROBLEMS) & (discovered.p < 1)
     p = np.ones(len(parts))
     if testable.any():
         unit = parts[testable] / size[testable, None]
@@ -66,5 +91,5 @@ def _largest(unit: np.ndarray, search: Search) -> np.ndarray:
     rng = np.random.default_rng([search.seed, 1])
     step = max(1, CELLS // len(unit))
     sizes = [min(step, search.flips - start) for start in range(0, search.flips, step)]
-    signs = (rng.choice((-1.0, 1.0), (rows, unit.shape[1])) for rows in sizes)
-    return np.concatenate([np.abs(some @ unit.T).max(1) for some in signs])[:, None]
+    draws = (rng.choice((-1.0, 1.0), (rows, unit.shape[1])) for rows in sizes)
+    return np.concatenate([np.abs(signs @ unit.T).max(1) for signs in draws])[:, None]

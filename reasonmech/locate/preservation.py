@@ -1,5 +1,4 @@
-"""hazard_kept: does the behaviour still begin when the model reads a coder's reconstruction in place of its
-stream?"""
+"""behaviour_preservation: does a behaviour still begin when the model reads a coder's reconstruction?"""
 
 from __future__ import annotations
 
@@ -15,9 +14,10 @@ from torch import Tensor
 from reasonmech.coders import SparseCoder, check_belongs
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
+from reasonmech.locate.rows.checks import check_labels
 from reasonmech.locate.rows.context import next_token, onset_probability
-from reasonmech.locate.rows.stream import check_labels
-from reasonmech.locate.scoring.attribution import Onset, at_most, effects_of
+from reasonmech.locate.rows.sample import at_most
+from reasonmech.locate.scoring.attribution import Onset, first_order_effects
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.coder_fit import reconstructed
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 
 Outcome = Literal["kept", "lost", "undecided"]
 BOUNDS: Final = (0.8, 1.25)  # of spliced / clean, as in bioequivalence: the whole interval has to lie inside
-ROWS = 500  # labelled rows that a pass there and back is spent on
-SEED = 0
+ROWS: Final = 500  # labelled rows that a pass there and back is spent on
+SEED: Final = 0
 
 
 @final
 @dataclass(frozen=True)
-class HazardKept:
+class BehaviourPreservation:
     """What a coder's reconstruction leaves of the onsets of a behaviour. Intervals by problem.
 
     Attributes:
@@ -45,7 +45,7 @@ class HazardKept:
         ratio: spliced / clean.
         error_share: of the first-order effects on the log-odds of the onset, the part that the error node
             carries: sum |g.e| / (sum |g.e| + sum |g.sum_i f_i w_i|) over rows, g the gradient there, e what
-                the coder leaves.
+            the coder leaves.
         n_rows: labelled rows; n_effects: those of them that `error_share` is from.
     """
 
@@ -74,7 +74,7 @@ class HazardKept:
         )
 
 
-def hazard_kept(
+def behaviour_preservation(
     host: Host,
     coder: SparseCoder,
     *,
@@ -82,7 +82,7 @@ def hazard_kept(
     labels: Labels,
     onset_ids: Collection[int],
     draws: int = DRAWS,
-) -> HazardKept:
+) -> BehaviourPreservation:
     """The hazard of a behaviour untouched, and where the host reads a coder's reconstruction.
 
     Cross-entropy is a mean over all tokens and barely knows of a behaviour that is rare: a coder can recover
@@ -117,30 +117,32 @@ def hazard_kept(
     clean = next_token(host, rollouts, labels, onset_ids, acts=acts)["onset_probability"].to_numpy()
     with reconstructed(host, coder):
         spliced = onset_probability(host, rollouts, labels, onset_ids)
-    some = at_most(labels, ROWS, SEED)
-    effects = effects_of(acts, some, coder, Onset(host, rollouts, _LogOdds(tuple(sorted(onset_ids)))))
+    batch = at_most(labels, ROWS, SEED)
+    onset = Onset(host, rollouts, _OnsetSetLogOdds(tuple(sorted(onset_ids))))
+    effects = first_order_effects(acts, batch, coder, onset)
     features, error = np.abs(np.asarray(effects.codes.matrix.sum(1)).ravel()), np.abs(effects.error)
 
-    def ratio(of: np.ndarray, to: np.ndarray, rows: Labels) -> Interval:
+    def ratio(numerator: np.ndarray, denominator: np.ndarray, rows: Labels) -> Interval:
         _, problem = np.unique(rows.problem, return_inverse=True)
-        return ratio_interval(np.bincount(problem, of), np.bincount(problem, to), draws=draws, seed=SEED)
+        top, bottom = np.bincount(problem, numerator), np.bincount(problem, denominator)
+        return ratio_interval(top, bottom, draws=draws, seed=SEED)
 
     ones = np.ones(len(labels))
-    return HazardKept(
+    return BehaviourPreservation(
         site=str(coder.site),
         behaviour=labels.behaviour,
         clean=ratio(clean, ones, labels),
         spliced=ratio(spliced, ones, labels),
         ratio=ratio(spliced, clean, labels),
-        error_share=ratio(error, error + features, some),
+        error_share=ratio(error, error + features, batch),
         n_rows=len(labels),
-        n_effects=len(some),
+        n_effects=len(batch),
     )
 
 
 @final
 @dataclass(frozen=True)
-class _LogOdds:
+class _OnsetSetLogOdds:
     """log P(any onset token next) - log P(none)."""
 
     onset: tuple[int, ...]
@@ -151,6 +153,7 @@ class _LogOdds:
         return [()] * n_texts
 
     def value(self, reading: Reading) -> Float[Tensor, " text"]:
+        # summed from the other tokens: 1 - P is 0 in float32 where the onset is all but certain
         begins = torch.zeros(reading.logits.shape[1], dtype=torch.bool, device=reading.logits.device)
         begins[list(self.onset)] = True
         return reading.logits[:, begins].logsumexp(-1) - reading.logits[:, ~begins].logsumexp(-1)

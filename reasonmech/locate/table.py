@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
+from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import CorruptFileError, DataError
 from reasonmech.files import write_table
 from reasonmech.frames import rows_where
 from reasonmech.interventions import Features
+from reasonmech.locate.rows.checks import SEARCH, check_is_coder
 from reasonmech.stats import bh
 
 if TYPE_CHECKING:
@@ -69,12 +71,12 @@ class FeatureTable:
 
     @classmethod
     def concat(cls, tables: Sequence[FeatureTable]) -> FeatureTable:
-        """One table of several sites or behaviours; p-values are corrected again, over all features of all of
-        them.
+        """One table of several sites or behaviours; p-values are corrected again, over all of their features.
 
         Raises:
             DataError: no table, or one corrected by max-T, which needs the draws of all searches at once.
         """
+        tables = as_sequence(tables, cls, name="tables", allowed="tables of `locate`")
         if not tables:
             raise DataError("no feature tables to join", do="give at least one")
         if len(tables) > 1 and any(
@@ -94,17 +96,17 @@ class FeatureTable:
         frame = (self.frame if behaviour is None else self.of(behaviour).frame).reset_index(drop=True)
         best = frame.take(np.lexsort((-frame["train_value"], frame["sign"] <= 0)))
         rank = best.groupby(["behaviour", "mode", "site", "kind"], sort=False).cumcount().reindex(frame.index)
-        kept = rows_where(frame, (frame["kind"] != "feature") | ((rank < k) & frame["value"].notna()))
-        order = np.lexsort((-kept["value"], kept["site"], kept["mode"], kept["behaviour"]))
-        return FeatureTable(kept.take(order))
+        shown = rows_where(frame, (frame["kind"] != "feature") | ((rank < k) & frame["value"].notna()))
+        order = np.lexsort((-shown["value"], shown["site"], shown["mode"], shown["behaviour"]))
+        return FeatureTable(shown.take(order))
 
     def of(self, behaviour: str) -> FeatureTable:
         """Rows of one behaviour. Raises DataError when it was not searched for."""
-        kept = rows_where(self.frame, self.frame["behaviour"] == behaviour)
-        if kept.empty:
+        rows = rows_where(self.frame, self.frame["behaviour"] == behaviour)
+        if rows.empty:
             known = ", ".join(sorted(self.frame.behaviour.unique()))
             raise DataError(f"no row of behaviour {behaviour!r} in this table", allowed=known)
-        return FeatureTable(kept)
+        return FeatureTable(rows)
 
     def save(self, path: str | Path) -> None:
         """Write parquet, to a temporary name first."""
@@ -120,6 +122,17 @@ class FeatureTable:
                 raise
             raise CorruptFileError(f"{path} is not a feature table: {error}", do="locate again") from error
 
+    def __repr__(self) -> str:
+        frame = self.frame
+        n_features = int(frame["kind"].eq("feature").sum())
+        searched = ", ".join(
+            f"{score} of {behaviour} at {site}"
+            for score, behaviour, site in dict.fromkeys(
+                zip(frame["score"], frame["behaviour"], frame["site"], strict=True)
+            )
+        )
+        return f"FeatureTable({n_features} features, {len(self) - n_features} baselines: {searched})"
+
     def _repr_html_(self) -> str:
         return self.top().frame.drop(columns=["unit", "p"]).to_html(index=False, float_format="%.3g")
 
@@ -127,9 +140,9 @@ class FeatureTable:
 def with_adjusted(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with `p_adjusted` over all its feature rows (baselines are not part of the search)."""
     searched = frame.kind.eq("feature").to_numpy()
-    adjusted = np.full(len(frame), np.nan)
-    adjusted[searched] = bh(frame.p.to_numpy(np.float64)[searched])
-    return frame.assign(p_adjusted=adjusted)
+    p_adjusted = np.full(len(frame), np.nan)
+    p_adjusted[searched] = bh(frame.p.to_numpy(np.float64)[searched])
+    return frame.assign(p_adjusted=p_adjusted)
 
 
 def select(
@@ -144,20 +157,27 @@ def select(
         alpha: false-discovery rate that a chosen feature has to pass.
 
     Raises:
+        ArgumentError: an argument is of the wrong type.
         DataError: the table holds several behaviours and none is named, or fewer than k features pass.
     """
+    check_type(table, FeatureTable, name="table", allowed="a table of `locate`", do=SEARCH)
+    check_type(
+        k, (int, np.integer), name="k", allowed="how many features", do="rm.select(table, 8, coder=coder)"
+    )
+    check_is_coder(coder)
     frame = table.frame if behaviour is None else table.of(behaviour).frame
     if frame[["behaviour", "mode"]].drop_duplicates().shape[0] > 1:
-        found = ", ".join(sorted({f"{b} ({m})" for b, m in zip(frame.behaviour, frame["mode"], strict=True)}))
-        raise DataError(f"the table holds several searches: {found}", do="name one behaviour")
-    here = rows_where(frame, (frame["kind"] == "feature") & (frame["site"] == str(coder.site)))
-    passing = rows_where(here, (here["sign"] > 0) & (here["p_adjusted"] <= alpha))
+        names = {f"{b} ({m})" for b, m in zip(frame.behaviour, frame["mode"], strict=True)}
+        raise DataError(
+            f"the table holds several searches: {', '.join(sorted(names))}", do="name one behaviour"
+        )
+    at_site = rows_where(frame, (frame["kind"] == "feature") & (frame["site"] == str(coder.site)))
+    passing = rows_where(at_site, (at_site["sign"] > 0) & (at_site["p_adjusted"] <= alpha))
     passing = passing.sort_values(by="train_value", ascending=False)
     if len(passing) < k:
         raise DataError(
-            f"{len(passing)} of {len(here)} features at {coder.site} go with the behaviour at a "
-            "false-discovery rate "
-            f"of {alpha:g}; {k} were asked for",
+            f"{len(passing)} of {len(at_site)} features at {coder.site} go with the behaviour at a "
+            f"false-discovery rate of {alpha:g}; {k} were asked for",
             do="ask for fewer, use more problems, or search another site",
         )
     return Features(coder, tuple(int(i) for i in passing["feature"][:k]))

@@ -10,7 +10,7 @@ import torch
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts import Host
 from reasonmech.labels import Labels
-from reasonmech.locate import FeatureTable, Onset, Search, attribute_onset
+from reasonmech.locate import FeatureTable, Onset, OnsetAttribution, Search, locate
 from reasonmech.locate.rows.sample import hold_out
 from reasonmech.metrics import logit_diff
 from reasonmech.problem import Problem
@@ -52,7 +52,7 @@ def labels(rollouts: list[Rollout]) -> Labels:
 def table(host: Host, coder, rollouts: list[Rollout], labels: Labels) -> FeatureTable:
     acts = capture(host, rollouts, [SITE], progress=False)
     onset = Onset(host, rollouts, logit_diff(host, good="w7", bad="w9"), batch_rows=16)
-    return attribute_onset(acts, labels, coder, onset=onset, search=Search(top=48, draws=100))
+    return locate(acts, labels, coder, score=OnsetAttribution(onset), search=Search(top=48, draws=100))
 
 
 def _value(host: Host, ids: tuple[int, ...], delta: torch.Tensor) -> float:
@@ -100,13 +100,17 @@ def test_effects_are_those_of_taking_a_little_away(
 
 def test_rows_beyond_the_limit_are_drawn_and_other_models_refused(host, coder, rollouts, labels) -> None:
     acts, metric = capture(host, rollouts, [SITE], progress=False), logit_diff(host, good="w7", bad="w9")
-    few = attribute_onset(
-        acts, labels, coder, onset=Onset(host, rollouts, metric, rows=40), search=Search(draws=50)
+    few = locate(
+        acts,
+        labels,
+        coder,
+        score=OnsetAttribution(Onset(host, rollouts, metric, rows=40)),
+        search=Search(draws=50),
     )
     counted = few.frame.n_pos + few.frame.n_neg
     assert 5 <= counted.iloc[0] < 25
     stranger = tiny_host(seed=1)
     with pytest.raises(MismatchError, match="the metric is read from"):
-        attribute_onset(acts, labels, coder, onset=Onset(stranger, rollouts, metric))
+        locate(acts, labels, coder, score=OnsetAttribution(Onset(stranger, rollouts, metric)))
     with pytest.raises(DataError, match="0 rows"):
-        attribute_onset(acts, labels, coder, onset=Onset(host, rollouts, metric, rows=0))
+        locate(acts, labels, coder, score=OnsetAttribution(Onset(host, rollouts, metric, rows=0)))

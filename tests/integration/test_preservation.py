@@ -36,7 +36,7 @@ def test_a_coder_can_fit_and_lose_the_behaviour() -> None:
         coder = rm.train_coder(acts, config, site=site, progress=False)
         fit = rm.check_fit(pair.base, coder, rollouts, progress=False)
         onset = pair.base.encode("wait")
-        kept = rm.hazard_kept(pair.base, coder, rollouts=rollouts, labels=labels, onset_ids=onset)
+        kept = rm.behaviour_preservation(pair.base, coder, rollouts=rollouts, labels=labels, onset_ids=onset)
         print(f"{width} features, k {k}, {steps} steps: cross-entropy {fit.ce_recovered:.3f}; {kept}")
         assert fit.ce_recovered > 0.98
         assert kept.outcome == outcome

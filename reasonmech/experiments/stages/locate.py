@@ -21,7 +21,6 @@ from reasonmech.experiments.stages.moments import onset_id
 from reasonmech.experiments.stages.rollouts import Source, read_rollouts
 from reasonmech.labels import Labels, Opportunity
 from reasonmech.locate import Context, FeatureTable, Search, locate, next_token, previous_kinds
-from reasonmech.locate.rows.sample import rows_of
 from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime import Activations, capture
 from reasonmech.tasks import parse
@@ -147,7 +146,7 @@ def labels_among(text: Text, behaviour: str, among: Among, *, rows: int, seed: i
         return labels
     # at random: a stride would meet sentences that alternate always on the same foot
     kept = np.sort(np.random.default_rng(seed).choice(len(labels), rows, replace=False))
-    return rows_of(labels, kept)
+    return labels.take(kept)
 
 
 def _at_boundaries(text: Text, behaviour: str) -> Labels:

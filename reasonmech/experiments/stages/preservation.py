@@ -16,7 +16,7 @@ from reasonmech.experiments.stages.feature_groups import read_groups
 from reasonmech.experiments.stages.moments import onset_id
 from reasonmech.experiments.stages.rollouts import Source, read_rollouts
 from reasonmech.experiments.tables import KEPT_FILE
-from reasonmech.locate import HazardKept, hazard_kept
+from reasonmech.locate import BehaviourPreservation, behaviour_preservation
 from reasonmech.stats import Interval
 from reasonmech.tasks import parse
 
@@ -42,7 +42,7 @@ class HazardsKept(Stage):
             try:
                 labels = label(traces, group.behaviour)
                 onset = [onset_id(host, task, group.behaviour)]
-                kept = hazard_kept(
+                kept = behaviour_preservation(
                     host, coders[group.coder], rollouts=text, labels=labels, onset_ids=onset, draws=self.draws
                 )
             except DataError as error:
@@ -54,7 +54,7 @@ class HazardsKept(Stage):
         context.write_notes(notes)
 
 
-def _row(kept: HazardKept) -> dict[str, Any]:
+def _row(kept: BehaviourPreservation) -> dict[str, Any]:
     """Plain values; an interval is three columns: ratio, ratio.low, ratio.high."""
     row: dict[str, Any] = {"outcome": kept.outcome}
     for name, value in vars(kept).items():

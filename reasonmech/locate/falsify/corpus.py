@@ -14,9 +14,9 @@ from jaxtyping import Float
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
 from reasonmech.locate.falsify.finding import read_features
+from reasonmech.locate.rows.checks import check_coder
 from reasonmech.locate.rows.context import known_covariates
 from reasonmech.locate.rows.sample import Search, split_by_problem
-from reasonmech.locate.rows.stream import check_coder
 from reasonmech.rollout import Rollout
 
 if TYPE_CHECKING:

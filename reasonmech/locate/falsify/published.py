@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from scipy.stats import ttest_ind
 
-from reasonmech.locate.scoring.reason import Sums, reason_scores
+from reasonmech.locate.scoring.reason import WindowSums, reason_scores
 
 Injected = Literal["token-driven", "partially token-driven", "weakly token-driven", "context-dependent"]
 Scored = Literal["reasoning", "other"]
@@ -71,7 +71,7 @@ def reason_rule(
     inside, outside = flat[near.ravel()].sum(0), flat[~near.ravel()].sum(0)
     per_word = np.stack([flat[own.ravel()].sum(0) / max(own.sum(), 1) for own in near_word])
     score = reason_scores(
-        Sums(inside, outside, per_word, inside.sum(keepdims=True), outside.sum(keepdims=True))
+        WindowSums(inside, outside, per_word, inside.sum(keepdims=True), outside.sum(keepdims=True))
     )
     return ["reasoning" if value > 0 else "other" for value in score]
 

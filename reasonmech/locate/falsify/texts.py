@@ -12,7 +12,7 @@ from jaxtyping import Float
 from reasonmech.errors import DataError
 from reasonmech.locate.falsify.effects import Cells, Versions
 from reasonmech.locate.falsify.finding import read_features
-from reasonmech.locate.rows.stream import check_coder
+from reasonmech.locate.rows.checks import check_coder
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.capture import capture

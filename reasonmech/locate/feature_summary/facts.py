@@ -19,8 +19,8 @@ from reasonmech.labels import Labels
 from reasonmech.locate.feature_summary.profile import Texts, onset_profile, ratio_intervals
 from reasonmech.locate.feature_summary.tokens import token_frame
 from reasonmech.locate.logit_lens import logit_lens
+from reasonmech.locate.rows.checks import check_labels
 from reasonmech.locate.rows.codes import Codes
-from reasonmech.locate.rows.stream import check_labels
 from reasonmech.rollout import Trace
 from reasonmech.stats import MIN_PROBLEMS
 

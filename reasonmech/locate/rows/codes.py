@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,6 +17,18 @@ if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
 
 CELLS = 2**24  # activations encoded at once: 64 MB in float32
+
+
+class Firing(NamedTuple):
+    """How every feature fires on some rows.
+
+    Attributes:
+        rate: [feature] share of rows on which it fires.
+        mean_active: [feature] mean activation where it fires, 0 where it never does; activation units.
+    """
+
+    rate: np.ndarray
+    mean_active: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,9 +93,14 @@ class Codes:
         dense[self.rows[entries]] = self.values[entries]
         return dense
 
-    def take_rows(self, keep: np.ndarray) -> Codes:
-        """Codes of the rows where `keep` [row] is True."""
-        return Codes(self.matrix[np.flatnonzero(keep)])
+    @property
+    def firing(self) -> Firing:
+        """How every feature fires on these rows."""
+        return Firing(self.rate, self.mean_active)
+
+    def take_rows(self, rows: np.ndarray) -> Codes:
+        """Codes of some rows: a mask [row], or row numbers."""
+        return Codes(self.matrix[np.flatnonzero(rows) if rows.dtype == bool else rows])
 
     def take_features(self, columns: slice) -> Codes:
         """Codes of a range of features."""

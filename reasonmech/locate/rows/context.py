@@ -1,5 +1,4 @@
-"""Context: what is known at a labelled row without any feature (covariates of the hazard, the model's own
-ceiling)."""
+"""Context: what is known at a labelled row without any feature: covariates, and the model's own ceiling."""
 
 from __future__ import annotations
 
@@ -21,9 +20,7 @@ if TYPE_CHECKING:
     from reasonmech.hosts import Host
     from reasonmech.runtime.activations.activations import Activations
 
-MAX_LEVELS = (
-    12  # values of a categorical covariate, after the most frequent, that get a column; all rarer share one
-)
+MAX_LEVELS = 12  # values of a category, after the most frequent, that get a column; all rarer share one
 BINS = 10  # of a numeric covariate, at its quantiles: an onset model need not be linear in position
 ROWS_PER_HEAD = 4096  # rows whose full-vocabulary logits are in memory at once
 
@@ -84,14 +81,14 @@ def next_token(
     if acts is None:
         acts = capture(host, rollouts, [last], progress=False)
     stream, onset = acts.rows(last, labels), torch.tensor(sorted(onset_ids))
-    found = []
+    pieces = []
     with torch.no_grad():
         for rows in stream.split(ROWS_PER_HEAD):
             log_p = host.logits_of(rows).float().log_softmax(-1).cpu()
-            found.append(
+            pieces.append(
                 torch.stack([log_p[:, onset].exp().sum(-1), -(log_p.exp() * log_p).nansum(-1)], dim=1)
             )
-    return pd.DataFrame(torch.cat(found).numpy(), columns=["onset_probability", "entropy"])
+    return pd.DataFrame(torch.cat(pieces).numpy(), columns=["onset_probability", "entropy"])
 
 
 def onset_probability(
@@ -102,8 +99,7 @@ def onset_probability(
 
 
 def previous_kinds(labels: Labels, traces: Sequence[Trace]) -> np.ndarray:
-    """[row] kind of the sentence that holds the labelled position; "prompt" before the first generated
-    token."""
+    """[row] kind of the sentence that holds the labelled position; "prompt" ahead of the generated text."""
     kinds = np.full(len(labels), "prompt", dtype=object)
     for row, (r, position) in enumerate(zip(labels.rollout, labels.position, strict=True)):
         trace = traces[r]
@@ -125,8 +121,7 @@ def known_covariates(acts: Activations, labels: Labels) -> pd.DataFrame:
 
 
 def design_matrix(covariates: pd.DataFrame, train: np.ndarray) -> np.ndarray:
-    """[row, column]: intercept, each number standardised and by tenths of its range, indicators of each
-    category.
+    """[row, column]: intercept, each number standardised and by tenths, indicators of each category.
 
     A category has an indicator for each of its most frequent values, and one that all rarer ones share
     (`MAX_LEVELS`).
@@ -155,5 +150,5 @@ def design_matrix(covariates: pd.DataFrame, train: np.ndarray) -> np.ndarray:
             levels = pd.Series(text[train]).value_counts().index[: MAX_LEVELS + 1]
             columns += [(text == level).astype(np.float64) for level in levels[1:]]
             columns += [(~np.isin(text, levels)).astype(np.float64)]
-    kept = [c for c in columns if c[train].std() > 1e-9]
-    return np.column_stack([np.ones(len(covariates)), *kept])
+    varying = [c for c in columns if c[train].std() > 1e-9]  # a constant would repeat the intercept
+    return np.column_stack([np.ones(len(covariates)), *varying])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -56,6 +56,18 @@ class Sample:
     design: np.ndarray
     token: np.ndarray | None = None
 
+    @classmethod
+    def of(cls, labels: Labels, design: np.ndarray | None = None, token: np.ndarray | None = None) -> Sample:
+        """The sample of labelled rows; without a design nothing but an intercept is known."""
+        _, problem = np.unique(labels.problem, return_inverse=True)
+        return cls(labels.positive, problem, np.ones((len(labels), 1)) if design is None else design, token)
+
+    def take(self, rows: np.ndarray) -> Sample:
+        """The sample of some rows, its problems numbered anew."""
+        _, problem = np.unique(self.problem[rows], return_inverse=True)
+        token = None if self.token is None else self.token[rows]
+        return Sample(self.positive[rows], problem, self.design[rows], token)
+
     @property
     def n_problems(self) -> int:
         return int(self.problem.max()) + 1
@@ -71,60 +83,51 @@ def hold_out(labels: Labels, search: Search) -> np.ndarray:
         DataError: fewer than 5 problems on either side.
     """
     ids, code = np.unique(labels.problem, return_inverse=True)
-    held = _drawn(len(ids), search)
-    if min(held.sum(), (~held).sum()) < MIN_PROBLEMS:
+    held_out = _choose_problems(len(ids), search)
+    if min(held_out.sum(), (~held_out).sum()) < MIN_PROBLEMS:
         raise DataError(
-            f"{len(ids)} problems, {int(held.sum())} of them held out",
+            f"{len(ids)} problems, {int(held_out.sum())} of them held out",
             allowed=f"at least {MIN_PROBLEMS} on either side",
             do="use more problems",
         )
-    return held[code]
+    return held_out[code]
 
 
-def _drawn(n_problems: int, search: Search) -> np.ndarray:
+def _choose_problems(n_problems: int, search: Search) -> np.ndarray:
+    """[problem] True for those that are held out."""
     return np.random.default_rng(search.seed).permutation(n_problems) < round(search.test * n_problems)
 
 
 def split_by_problem(labels: Labels, search: Search) -> np.ndarray:
-    """[row] True where the row's problem is held out: a `search.test` share of the problems, drawn with
-    `search.seed`.
+    """[row] True where the row's problem is held out: a `search.test` share of them, by `search.seed`.
 
     Raises:
         DataError: on either side, fewer than 5 problems hold a positive, or a negative, row.
     """
     ids, code = np.unique(labels.problem, return_inverse=True)
-    test = _drawn(len(ids), search)[code]
-    for side, rows in (("training", ~test), ("held-out", test)):
-        for name, wanted in (("positive", labels.positive), ("negative", ~labels.positive)):
-            found = len(np.unique(code[rows & wanted]))
-            if found < MIN_PROBLEMS:
+    held_out = _choose_problems(len(ids), search)[code]
+    for side, rows in (("training", ~held_out), ("held-out", held_out)):
+        for name, of_kind in (("positive", labels.positive), ("negative", ~labels.positive)):
+            n_problems = len(np.unique(code[rows & of_kind]))
+            if n_problems < MIN_PROBLEMS:
                 raise DataError(
-                    f"behaviour {labels.behaviour!r}: {found} {side} problems hold a {name} row, of "
+                    f"behaviour {labels.behaviour!r}: {n_problems} {side} problems hold a {name} row, of "
                     f"{len(ids)} in all",
                     allowed=f"at least {MIN_PROBLEMS} on either side",
                     do="use more problems, or rollouts in which the behaviour sometimes begins and "
                     "sometimes does not",
                 )
-    return test
+    return held_out
 
 
-def take_rows(
-    labels: Labels, design: np.ndarray, rows: np.ndarray, token: np.ndarray | None = None
-) -> Sample:
-    """The sample of the rows [row] that are True."""
-    _, problem = np.unique(labels.problem[rows], return_inverse=True)
-    return Sample(labels.positive[rows], problem, design[rows], None if token is None else token[rows])
-
-
-def rows_of(labels: Labels, rows: np.ndarray | slice) -> Labels:
-    """The labels of some rows."""
-    return replace(
-        labels,
-        rollout=labels.rollout[rows],
-        position=labels.position[rows],
-        positive=labels.positive[rows],
-        problem=labels.problem[rows],
-    )
+def at_most(labels: Labels, limit: int, seed: int) -> Labels:
+    """The labels, or so many rows of them drawn at random."""
+    if limit < 1:
+        raise DataError(f"{limit} rows", allowed="at least one", do="2000 is usual")
+    if len(labels) <= limit:
+        return labels
+    rng = np.random.default_rng([seed, 4])  # 4: a stream of its own beside the split's and the bootstrap's
+    return labels.take(np.sort(rng.choice(len(labels), limit, replace=False)))
 
 
 def count_spans(labels: Labels) -> int:
@@ -137,8 +140,8 @@ def count_spans(labels: Labels) -> int:
         return int(labels.positive.sum())
     order = np.lexsort((labels.position, labels.rollout))
     rollout, positive = labels.rollout[order], labels.positive[order]
-    goes_on = (np.diff(rollout) == 0) & positive[1:] & positive[:-1]
-    return int(positive.sum()) - int(goes_on.sum())
+    continues = (np.diff(rollout) == 0) & positive[1:] & positive[:-1]
+    return int(positive.sum()) - int(continues.sum())
 
 
 def check_spans(labels: Labels, search: Search) -> int:
@@ -147,11 +150,11 @@ def check_spans(labels: Labels, search: Search) -> int:
     Raises:
         DataError: `search.claim`, and there are fewer than 30.
     """
-    found = count_spans(labels)
-    if search.claim and found < CLAIM_SPANS:
+    n_spans = count_spans(labels)
+    if search.claim and n_spans < CLAIM_SPANS:
         raise DataError(
-            f"behaviour {labels.behaviour!r} has {found} positive spans: too few to carry a claim",
+            f"behaviour {labels.behaviour!r} has {n_spans} positive spans: too few to carry a claim",
             allowed=f"at least {CLAIM_SPANS}",
             do="use more rollouts, or Search(claim=False), which marks what it finds as exploratory",
         )
-    return found
+    return n_spans

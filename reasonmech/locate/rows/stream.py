@@ -11,8 +11,8 @@ from torch import Tensor, isfinite
 
 from reasonmech.errors import MismatchError, NonFiniteError
 from reasonmech.labels import Labels
+from reasonmech.locate.rows.checks import check_match
 from reasonmech.locate.rows.codes import Codes, encode_rows
-from reasonmech.locate.rows.sample import rows_of
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
@@ -29,65 +29,22 @@ class Chunk(NamedTuple):
     x: Tensor
 
 
-def check_coder(coder: SparseCoder, host_hash: str) -> None:
-    """Refuse activations of another model than the coder's.
-
-    Raises:
-        MismatchError: both are known, and differ.
-    """
-    if coder.model_hash is not None and coder.model_hash != host_hash:
-        raise MismatchError(
-            f"coder {coder.name!r} was trained on weights {coder.model_hash[:12]}, the activations come from "
-            f"{host_hash[:12]}",
-            allowed="activations of the model that the coder was trained on",
-            do="capture from that model, or train a coder on these activations",
-        )
-
-
-def check_match(acts: Activations, labels: Labels, coder: SparseCoder) -> None:
-    """Raise MismatchError unless coder, activations and labels belong together.
-
-    Labels must have been made from the captured rollouts: at every labelled rollout both name the same
-    problem.
-    """
-    check_coder(coder, acts.host_hash)
-    check_labels(acts, labels)
-
-
-def check_labels(acts: Activations, labels: Labels) -> None:
-    """Raise MismatchError unless the labels name, at every labelled rollout, the problem that was captured
-    there."""
-    captured = acts.index.drop_duplicates("rollout").set_index("rollout")["problem"].astype(str)
-    rollouts, first = np.unique(labels.rollout, return_index=True)
-    said, here = labels.problem[first].astype(str), captured.reindex(rollouts)
-    differs = np.flatnonzero(here.notna().to_numpy() & (here.to_numpy() != said))
-    if len(differs):
-        i = differs[0]
-        raise MismatchError(
-            f"labels of {labels.behaviour!r} say that rollout {rollouts[i]} is of problem {str(said[i])!r}, "
-            "the "
-            f"captured one is of {here.iloc[i]!r}: they were made from other rollouts, or in another order",
-            do="label the rollouts that were captured",
-        )
-
-
 def chunks(acts: Activations, labels: Labels, site: Site) -> Iterator[Chunk]:
     """All labelled rows in their order, a bounded number at a time.
 
     Raises:
         DataError: a label points at what was not captured. NonFiniteError: NaN or infinite activations.
     """
-    start, step = 0, 1024
+    start, step = 0, 1024  # the first chunk is small: only its activations tell how wide the site is
     while start < len(labels):
         rows = slice(start, min(start + step, len(labels)))
-        some = rows_of(labels, rows)
-        x = acts.rows(site, some).float()
+        batch = labels.take(rows)
+        x = acts.rows(site, batch).float()
         if not (finite := isfinite(x).all(1).numpy()).all():
             bad = int(np.flatnonzero(~finite)[0])
             raise NonFiniteError(
                 f"labelled rows at {site} are NaN or infinite, the first is row {rows.start + bad}, in "
-                "problem "
-                f"{str(some.problem[bad])!r} at position {some.position[bad]}",
+                f"problem {str(batch.problem[bad])!r} at position {batch.position[bad]}",
                 do="capture in a wider dtype, or leave the problem out",
             )
         yield Chunk(rows, x)
@@ -95,8 +52,7 @@ def chunks(acts: Activations, labels: Labels, site: Site) -> Iterator[Chunk]:
 
 
 def encode(acts: Activations, labels: Labels, coder: SparseCoder) -> Codes:
-    """Codes of all labelled rows. In memory at once: the codes that are not zero, and one chunk of the
-    stream.
+    """Codes of all labelled rows; in memory are those that are not zero, and one chunk of the stream.
 
     A store of codes gives those it kept, of this very coder.
 
@@ -106,7 +62,7 @@ def encode(acts: Activations, labels: Labels, coder: SparseCoder) -> Codes:
     """
     check_match(acts, labels, coder)
     if acts.codes_of is not None:
-        return _kept(acts, labels, coder)
+        return _stored_codes(acts, labels, coder)
     parts = []
     for _, x in chunks(acts, labels, coder.site):
         if x.shape[1] != coder.d_in:
@@ -115,17 +71,17 @@ def encode(acts: Activations, labels: Labels, coder: SparseCoder) -> Codes:
     return Codes(sparse.csc_array(sparse.vstack(parts)))
 
 
-def _kept(acts: Activations, labels: Labels, coder: SparseCoder) -> Codes:
-    of = acts.codes_of
-    if of is None or of.coder_hash != coder.weight_hash:
+def _stored_codes(acts: Activations, labels: Labels, coder: SparseCoder) -> Codes:
+    origin = acts.codes_of
+    if origin is None or origin.coder_hash != coder.weight_hash:
         raise MismatchError(
-            f"the store kept features of {None if of is None else of.coder!r}, not of {coder.name!r}",
+            f"the store kept features of {None if origin is None else origin.coder!r}, not of {coder.name!r}",
             allowed="the coder whose features were kept, unchanged",
             do="search with that coder, or capture the stream",
         )
     which, values = acts.codes(tokens=acts.rows_of(labels))
-    row, at = (which >= 0).nonzero(as_tuple=True)
-    entries = values[row, at].float().numpy(), (row.numpy(), which[row, at].long().numpy())
+    row, rank = (which >= 0).nonzero(as_tuple=True)  # -1 fills up a token at which fewer features fire
+    entries = values[row, rank].float().numpy(), (row.numpy(), which[row, rank].long().numpy())
     return Codes(sparse.csc_array(entries, shape=(len(labels), coder.d_sae)))
 
 
@@ -135,14 +91,13 @@ def project(acts: Activations, labels: Labels, site: Site, vectors: np.ndarray) 
 
 
 def sample_rows(acts: Activations, labels: Labels, site: Site, rows: np.ndarray, *, seed: int) -> np.ndarray:
-    """Which of `rows` [n] a vector is fitted on: all of them, or as many at random as `CELLS` numbers hold,
-    in order.
+    """Which of `rows` [n] a vector is fitted on: all, or as many at random as `CELLS` numbers hold; sorted.
 
     Raises:
         DataError: as `chunks`.
     """
-    width = next(chunks(acts, rows_of(labels, rows[:1]), site)).x.shape[1]
-    most = max(1, CELLS // width)
-    if len(rows) <= most:
+    width = next(chunks(acts, labels.take(rows[:1]), site)).x.shape[1]
+    limit = max(1, CELLS // width)
+    if len(rows) <= limit:
         return rows
-    return np.sort(np.random.default_rng([seed, 2]).choice(rows, most, replace=False))
+    return np.sort(np.random.default_rng([seed, 2]).choice(rows, limit, replace=False))

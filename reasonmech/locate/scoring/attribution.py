@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy import sparse
 from torch import Tensor
 
-from reasonmech.errors import DataError, MismatchError
+from reasonmech.arguments import check_type
+from reasonmech.errors import MismatchError
+from reasonmech.hosts.host import Host
 from reasonmech.labels import Labels
-from reasonmech.locate.p_values import adjusted, by_problem_p
-from reasonmech.locate.rows.codes import Codes, encode_rows
-from reasonmech.locate.rows.sample import Sample, Search, check_spans, hold_out, rows_of, take_rows
-from reasonmech.locate.rows.stream import check_match
-from reasonmech.locate.scoring.score import Columns, Discovered
-from reasonmech.locate.search import make_table
-from reasonmech.locate.table import FeatureTable
+from reasonmech.locate.p_values import Discovered, by_problem_p
+from reasonmech.locate.rows.checks import check_match
+from reasonmech.locate.rows.codes import Codes, Firing, encode_rows
+from reasonmech.locate.rows.sample import Sample, Search, at_most, check_spans, hold_out
+from reasonmech.locate.scoring.detection import valued
+from reasonmech.locate.scoring.score import ROWS, Measured, Need, Score, SearchData, scores
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.gradients import gradients
 from reasonmech.runtime.pass_rows import PassRow
@@ -29,11 +29,15 @@ from reasonmech.stats import Interval, ratio_interval
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
-    from reasonmech.hosts import Host
     from reasonmech.runtime.activations.activations import Activations
 
 TEXTS: Final = 256  # whose gradients are in memory at once
 PRODUCTS: Final = 2**22  # numbers in gradient x decoder row products
+ONSET: Final = Need(
+    "onset",
+    "a metric of what comes next, and the model and rollouts that it is read from",
+    'OnsetAttribution(onset=Onset(host, rollouts, rm.onset_log_odds(host, ["wait", "hmm"])))',
+)
 
 
 @final
@@ -55,10 +59,17 @@ class Onset:
     rows: int = 2000
     batch_rows: int = 64
 
+    def __post_init__(self) -> None:
+        check_type(self.host, Host, name="host", allowed="a host", do="Onset(host, rollouts, metric)")
 
-def attribute_onset(
-    acts: Activations, labels: Labels, coder: SparseCoder, *, onset: Onset, search: Search | None = None
-) -> FeatureTable:
+    def __repr__(self) -> str:
+        return f"Onset({self.metric.name} of {self.host.name!r} in {len(self.rollouts)} rollouts)"
+
+
+@scores.register("attribution")
+@final
+@dataclass(frozen=True, eq=False)
+class OnsetAttribution(Score):
     """Mean first-order effect of every feature, where it is read, on the metric of what comes next.
 
     At every labelled row, with gradient g of the metric there, activation f and decoder row w, the effect of
@@ -69,119 +80,100 @@ def attribute_onset(
     leaves of the stream. A detector that nobody reads scores nothing here; one that the next layers read
     scores, whether or not it tells the onset from the rest.
 
-    Args:
-        labels: rows; whether they are positive plays no part.
+    Measuring raises MismatchError where activations, coder, labels and host do not belong together, DataError
+    on fewer than 5 problems on either side or a metric without slope, and NonFiniteError where the metric or
+    its gradient is not finite.
+
+    Attributes:
         onset: host, rollouts and metric.
-        search: split, number of features valued, draws, seed, correction.
-
-    Raises:
-        MismatchError: activations, coder, labels and host do not belong together.
-        DataError: fewer than 5 problems on either side; a metric without slope.
-        NonFiniteError: the metric or its gradient is not finite.
     """
-    search = search or Search()
-    if onset.host.weight_hash != acts.host_hash:
-        raise MismatchError(
-            f"the activations are those of {acts.host_name!r}, the metric is read from {onset.host.name!r}",
-            do="capture from the model that the metric is read from",
-        )
-    check_match(acts, labels, coder)
-    n_spans = check_spans(labels, search)
-    labels = at_most(labels, onset.rows, search.seed)
-    effects = effects_of(acts, labels, coder, onset)
-    held, score = hold_out(labels, search), _MeanEffect(onset.metric.unit)
-    train, test = (take_rows(labels, np.ones((len(labels), 1)), rows) for rows in (~held, held))
-    found = score.discover(effects.codes.take_rows(~held), train)
-    best = np.lexsort((-found.value, found.sign <= 0))[: search.top]
-    values = np.stack([*(effects.codes.column(int(i)) for i in best), effects.error], axis=1)
-    intervals = score.held_out(Columns(values[~held], values[held]), train, test, search)
-    frame = pd.DataFrame(
-        {"kind": "feature", "feature": np.arange(coder.d_sae), "train_value": found.value, "sign": found.sign}
-        | {"p": found.p, "p_adjusted": adjusted(found, search, score="attribution")}
-        | {"rate": effects.rate, "mean_active": effects.mean_active}
-    )
-    names = [*(("feature", int(i)) for i in best), ("error", -1)]
-    valued = pd.DataFrame(
-        [(*name, i.estimate, i.low, i.high) for name, i in zip(names, intervals, strict=True)],
-        columns=["kind", "feature", "value", "low", "high"],
-    )
-    frame = frame.merge(valued, on=["kind", "feature"], how="outer")
-    frame = frame.assign(
-        site=str(coder.site), score="attribution", unit=score.unit, correction=search.correction
-    )
-    return make_table(frame, labels, test, n_spans=n_spans)
+
+    onset: Onset
+    unit: str = field(init=False)
+    needs = (ROWS, ONSET)
+
+    def __post_init__(self) -> None:
+        check_type(self.onset, Onset, name="onset", allowed=ONSET.what, do=ONSET.give)
+        object.__setattr__(self, "unit", self.onset.metric.unit)
+
+    def measure(self, data: SearchData) -> Measured:
+        acts, coder, search, onset = data.acts, data.coder, data.search, self.onset
+        if onset.host.weight_hash != acts.host_hash:
+            raise MismatchError(
+                f"the activations are those of {acts.host_name!r}, the metric is read from "
+                f"{onset.host.name!r}",
+                do="capture from the model that the metric is read from",
+            )
+        check_match(acts, data.labels, coder)
+        check_spans(data.labels, search)
+        labels = at_most(data.labels, onset.rows, search.seed)
+        effects = first_order_effects(acts, labels, coder, onset)
+        held_out = hold_out(labels, search)
+        discovered = _discover(effects.codes.take_rows(~held_out), Sample.of(labels.take(~held_out)))
+        best = discovered.best(search.top).tolist()
+        values = np.stack([*(effects.codes.column(i) for i in best), effects.error], axis=1)
+        test = Sample.of(labels.take(held_out))
+        detectors = [*(("feature", i) for i in best), ("error", -1)]
+        intervals = [_mean_by_problem(column, test, search) for column in values[held_out].T]
+        return Measured(data.labels, test, discovered, effects.firing, valued(detectors, intervals))
 
 
-class _MeanEffect:
+def _discover(codes: Codes, sample: Sample) -> Discovered:
     """The mean over rows, of problems that may differ in their number of rows."""
-
-    def __init__(self, unit: str) -> None:
-        self.unit = unit
-
-    def discover(self, codes: Codes, sample: Sample) -> Discovered:
-        parts = codes.by_group(np.ones(len(sample)), sample.problem, sample.n_problems)
-        p = by_problem_p(parts, codes.groups_touched(sample.problem, sample.n_problems))
-        return Discovered(parts.sum(1) / len(sample), np.sign(parts.sum(1)), p, parts.astype(np.float32))
-
-    def held_out(self, columns: Columns, train: Sample, test: Sample, search: Search) -> list[Interval]:
-        rows = np.bincount(test.problem, minlength=test.n_problems)
-        summed = (np.bincount(test.problem, values, test.n_problems) for values in columns.test.T)
-        return [ratio_interval(one, rows, draws=search.draws, seed=search.seed) for one in summed]
+    parts = codes.by_group(np.ones(len(sample)), sample.problem, sample.n_problems)
+    p = by_problem_p(parts, codes.groups_touched(sample.problem, sample.n_problems))
+    return Discovered(parts.sum(1) / len(sample), np.sign(parts.sum(1)), p, parts.astype(np.float32))
 
 
-class Effects(NamedTuple):
+def _mean_by_problem(values: np.ndarray, sample: Sample, search: Search) -> Interval:
+    rows = np.bincount(sample.problem, minlength=sample.n_problems)
+    summed = np.bincount(sample.problem, values, sample.n_problems)
+    return ratio_interval(summed, rows, draws=search.draws, seed=search.seed)
+
+
+class FirstOrderEffects(NamedTuple):
     """Effects [row, feature], that of the error node [row], and how features fire on the rows."""
 
     codes: Codes
     error: np.ndarray
-    rate: np.ndarray
-    mean_active: np.ndarray
-
-
-def at_most(labels: Labels, most: int, seed: int) -> Labels:
-    """The labels, or so many rows of them drawn at random."""
-    if most < 1:
-        raise DataError(f"{most} rows", allowed="at least one", do="2000 is usual")
-    if len(labels) <= most:
-        return labels
-    return rows_of(labels, np.sort(np.random.default_rng([seed, 4]).choice(len(labels), most, replace=False)))
+    firing: Firing
 
 
 @torch.no_grad()
-def effects_of(acts: Activations, labels: Labels, coder: SparseCoder, onset: Onset) -> Effects:
+def first_order_effects(
+    acts: Activations, labels: Labels, coder: SparseCoder, onset: Onset
+) -> FirstOrderEffects:
     """First-order effect on the metric of every feature, and of the error node, at every labelled row."""
     decoder = coder.rows(range(coder.d_sae)).float()
-    effects, errors, fires = [], [], []
+    effects, errors, activations = [], [], []
     for start in range(0, len(labels), TEXTS):
-        some = rows_of(labels, slice(start, start + TEXTS))
-        slope = _slopes(coder, some, onset)
-        x = acts.rows(coder.site, some).float()
+        batch = labels.take(slice(start, start + TEXTS))
+        slope = _slopes(coder, batch, onset)
+        x = acts.rows(coder.site, batch).float()
         codes = encode_rows(coder, x)
         products = _products(codes, slope.to(decoder.device), decoder)
         entries = (products, codes.rows, codes.starts)
         effects.append(sparse.csr_array(sparse.csc_array(entries, shape=codes.matrix.shape)))
-        fires.append(sparse.csr_array(codes.matrix))
+        activations.append(sparse.csr_array(codes.matrix))
         rest = x.to(coder.device) - coder.decode(coder.encode(x.to(coder.device))).float()
         errors.append((slope.to(rest.device) * rest).sum(-1).double().cpu().numpy())
-    firing = Codes(sparse.csc_array(sparse.vstack(fires)))
-    return Effects(
+    return FirstOrderEffects(
         Codes(sparse.csc_array(sparse.vstack(effects))),
         np.concatenate(errors),
-        firing.rate,
-        firing.mean_active,
+        Codes(sparse.csc_array(sparse.vstack(activations))).firing,
     )
 
 
 def _slopes(coder: SparseCoder, labels: Labels, onset: Onset) -> Tensor:
     """[row, d_model] gradient of the metric with respect to the site at the last token of each prefix."""
     texts = []
-    for rollout, position in zip(labels.rollout, labels.position, strict=True):
-        whole = onset.rollouts[rollout]
-        name = f"{whole.problem.id} up to position {position}"
-        texts.append(PassRow(whole.all_ids[: position + 1], len(whole.prompt_ids), name))
+    for r, position in zip(labels.rollout, labels.position, strict=True):
+        rollout = onset.rollouts[r]
+        name = f"{rollout.problem.id} up to position {position}"
+        texts.append(PassRow(rollout.all_ids[: position + 1], len(rollout.prompt_ids), name))
     at = [(int(position),) for position in labels.position]
-    found = gradients(onset.host, texts, at, [coder.site], onset.metric, batch_rows=onset.batch_rows)
-    return found.gradient[coder.site].float()
+    slopes = gradients(onset.host, texts, at, [coder.site], onset.metric, batch_rows=onset.batch_rows)
+    return slopes.gradient[coder.site].float()
 
 
 def _products(codes: Codes, slope: Tensor, decoder: Tensor) -> np.ndarray:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import final
+
 import numpy as np
 
-from reasonmech.locate.p_values import by_problem_p
+from reasonmech.locate.p_values import Discovered, by_problem_p
 from reasonmech.locate.rows.codes import Codes
 from reasonmech.locate.rows.sample import Sample, Search
-from reasonmech.locate.scoring.score import Columns, Discovered, scores
+from reasonmech.locate.scoring.detection import Columns, DetectionScore
+from reasonmech.locate.scoring.score import scores
 from reasonmech.stats import Interval
 from reasonmech.stats import auroc as auroc_interval
 
@@ -15,17 +19,18 @@ ENTRIES = 4_000_000  # non-zero activations ranked at once
 
 
 @scores.register("auroc")
-class Auroc:
+@final
+@dataclass(frozen=True)
+class Auroc(DetectionScore):
     """P(activation at a positive > activation at a negative), ties counting half; 0.5 is chance."""
 
     unit = "AUROC"
 
     def discover(self, codes: Codes, sample: Sample) -> Discovered:
-        found = [_discover(codes.take_features(block), sample) for block in _blocks(codes)]
-        value, sign, p = (np.concatenate(field) for field in list(zip(*found, strict=True))[:3])
-        return Discovered(
-            value, sign, p, np.concatenate([some.parts for some in found if some.parts is not None])
-        )
+        pieces = [_discover(codes.take_features(block), sample) for block in _blocks(codes)]
+        value, sign, p = (np.concatenate(field) for field in list(zip(*pieces, strict=True))[:3])
+        parts = [piece.parts for piece in pieces if piece.parts is not None]
+        return Discovered(value, sign, p, np.concatenate(parts))
 
     def held_out(self, columns: Columns, train: Sample, test: Sample, search: Search) -> list[Interval]:
         return [auroc_interval(values, test.positive, test.problem) for values in columns.test.T]
@@ -38,6 +43,7 @@ def auroc_columns(codes: Codes, positive: np.ndarray) -> np.ndarray:
 
 
 def _blocks(codes: Codes) -> list[slice]:
+    """Ranges of features of at most `ENTRIES` non-zero activations, or of a single feature that has more."""
     edges = [0]
     for feature in range(1, codes.n_features + 1):
         if codes.starts[feature] - codes.starts[edges[-1]] > ENTRIES and feature - 1 > edges[-1]:
@@ -46,7 +52,10 @@ def _blocks(codes: Codes) -> list[slice]:
 
 
 def _discover(codes: Codes, sample: Sample) -> Discovered:
-    """AUROC and its parts by problem. Only non-zero activations are sorted: all zeros of a feature tie."""
+    """AUROC and its parts by problem. Only non-zero activations are sorted: all zeros of a feature tie.
+
+    `m` positive and `n` negative rows; a row beats what lies below it, and half of what ties with it.
+    """
     n_features, feature = codes.n_features, codes.features
     label = sample.positive[codes.rows]
     m, n = int(sample.positive.sum()), int((~sample.positive).sum())
@@ -57,9 +66,8 @@ def _discover(codes: Codes, sample: Sample) -> Discovered:
     above = codes.values > 0
     beaten_neg += np.where(above, zeros_neg[feature], 0.0)
     beaten_pos += np.where(above, zeros_pos[feature], 0.0)
-    negative_below = np.bincount(
-        feature, ~above & ~label, n_features
-    )  # activations below zero, which zeros beat
+    # activations below zero, which zeros beat: a coder without a ReLU has them
+    negative_below = np.bincount(feature, ~above & ~label, n_features)
     positive_below = np.bincount(feature, ~above & label, n_features)
 
     won_by_zero = negative_below + 0.5 * zeros_neg
@@ -73,8 +81,7 @@ def _discover(codes: Codes, sample: Sample) -> Discovered:
 
 
 def _parts(codes: Codes, sample: Sample, rank: np.ndarray, rank_zero: np.ndarray) -> np.ndarray:
-    """[feature, problem]: sum over a problem's rows of (label - mean label)(rank - 1/2), ranks as shares of
-    all rows.
+    """[feature, problem]: sum over a problem's rows of (label - mean label)(rank - 1/2), ranks as shares.
 
     Over all problems this adds up to m n / (m + n) (AUROC - 1/2): Wilcoxon's statistic, centred.
     """
@@ -87,22 +94,21 @@ def _parts(codes: Codes, sample: Sample, rank: np.ndarray, rank_zero: np.ndarray
 
 
 def _below(feature: np.ndarray, values: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Per entry: non-zero negatives, and positives, of its feature with a lower value; equal ones count
-    half."""
+    """Per entry: non-zero negatives, and positives, of its feature that lie lower, ties counting half."""
     order = np.lexsort((values, feature))
     f, v, positive = feature[order], values[order], label[order]
     new_feature = np.r_[True, f[1:] != f[:-1]] if len(f) else np.zeros(0, bool)
     new_value = new_feature | (np.r_[True, v[1:] != v[:-1]] if len(v) else new_feature)
     results = []
     for counted in (~positive, positive):
-        before = np.concatenate([[0], np.cumsum(counted)])
+        counts = np.concatenate([[0], np.cumsum(counted)])
         first_of_feature = np.maximum.accumulate(np.where(new_feature, np.arange(len(f)), 0))
         group = np.cumsum(new_value) - 1
         start = np.flatnonzero(new_value)
         stop = np.append(start[1:], len(f)) if len(start) else start
-        lower = before[start][group] - before[first_of_feature]
-        tied = (before[stop] - before[start])[group]
-        back = np.empty(len(f))
-        back[order] = lower + 0.5 * tied
-        results.append(back)
+        lower = counts[start][group] - counts[first_of_feature]
+        tied = (counts[stop] - counts[start])[group]
+        by_entry = np.empty(len(f))
+        by_entry[order] = lower + 0.5 * tied
+        results.append(by_entry)
     return results[0], results[1]

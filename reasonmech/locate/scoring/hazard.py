@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
 
 import numpy as np
 from scipy import sparse
 from scipy.special import expit
 
-from reasonmech.locate.p_values import by_problem_p
+from reasonmech.locate.p_values import Discovered, by_problem_p
 from reasonmech.locate.rows.by_token import beyond_token, standardised
 from reasonmech.locate.rows.codes import Codes
 from reasonmech.locate.rows.sample import Sample, Search
-from reasonmech.locate.scoring.score import Columns, Discovered, scores
+from reasonmech.locate.scoring.detection import Columns, DetectionScore
+from reasonmech.locate.scoring.score import scores
 from reasonmech.stats import MIN_PROBLEMS, Interval, ratio_interval
 from reasonmech.stats.logistic import fit_logistic, log_likelihood
 
 
 @scores.register("hazard")
-class Hazard:
-    """Gain in log-likelihood per boundary of a discrete-time (logistic) onset model when the feature joins
-    it.
+@final
+@dataclass(frozen=True)
+class Hazard(DetectionScore):
+    """Gain in log-likelihood per boundary of a discrete-time (logistic) onset model that the feature joins.
 
     gain = mean over boundaries of log p(onset | known, feature) - log p(onset | known). Both models are
     fitted on the training problems and compared on the held-out ones, so a useless feature has a gain of
@@ -33,33 +36,32 @@ class Hazard:
     unit = "nats per boundary"
 
     def discover(self, codes: Codes, sample: Sample) -> Discovered:
-        p = expit(sample.design @ fit_logistic(sample.design, sample.positive))
-        inside = _within_token(sample, sample.positive - p, p * (1 - p))
+        onset = expit(sample.design @ fit_logistic(sample.design, sample.positive))  # [row] probability
+        inside = _within_token(sample, sample.positive - onset, onset * (1 - onset))
         z, weight, residual = inside.design, inside.weight, inside.residual
+        # covariates may be collinear within tokens; the ridge is far below what they inform
         information = (z * weight[:, None]).T @ z + 1e-9 * np.eye(z.shape[1])
         cross = codes.weighted(z * weight[:, None])  # [covariate, feature]
         slopes = np.linalg.solve(information, cross)  # each feature regressed on the covariates
         by_token = inside.weights @ codes.matrix  # [token, feature]
-        told = by_token.power(2).T @ (1 / inside.total)
+        between_tokens = by_token.power(2).T @ (1 / inside.total)
         squares = np.bincount(
             codes.features, codes.values.astype(np.float64) ** 2 * weight[codes.rows], codes.n_features
         )
-        leftover = squares - told - (cross * slopes).sum(0)
+        leftover = squares - between_tokens - (cross * slopes).sum(0)
 
         u = codes.weighted(residual[:, None])[0] - slopes.T @ (z.T @ residual)
-        told_apart = residual * inside.inflation
-        explained = Codes.of(z).by_group(
-            told_apart, sample.problem, sample.n_problems
-        )  # [covariate, problem]
-        per_problem = codes.by_group(told_apart, sample.problem, sample.n_problems) - slopes.T @ explained
+        inflated = residual * inside.inflation
+        explained = Codes.of(z).by_group(inflated, sample.problem, sample.n_problems)  # [covariate, problem]
+        per_problem = codes.by_group(inflated, sample.problem, sample.n_problems) - slopes.T @ explained
         per_problem -= (inside.by_problem @ (by_token / inside.total[:, None])).T.toarray()
         fires_in = codes.groups_touched(sample.problem, sample.n_problems)
+        # a feature that tokens and covariates explain leaves rounding, whose sign would be noise
         untestable = (fires_in < MIN_PROBLEMS) | (leftover <= 1e-9 * np.maximum(squares, 1e-9))
         gain = np.divide(u**2, 2 * len(sample) * leftover, out=np.zeros_like(u), where=~untestable)
         parts = np.where(untestable[:, None], 0.0, per_problem).astype(np.float32)
-        return Discovered(
-            gain, np.sign(u), np.where(untestable, 1.0, by_problem_p(per_problem, fires_in)), parts
-        )
+        p = np.where(untestable, 1.0, by_problem_p(per_problem, fires_in))
+        return Discovered(gain, np.sign(u), p, parts)
 
     def held_out(self, columns: Columns, train: Sample, test: Sample, search: Search) -> list[Interval]:
         fitted = np.arange(len(train) + len(test)) < len(train)
@@ -72,7 +74,7 @@ class Hazard:
                 token, problem = np.r_[train.token, test.token], np.r_[train.problem, test.problem]
                 mean, rest = beyond_token(values, token, problem, train=fitted)
                 known = np.c_[design, standardised(mean, fitted)]
-            likelihoods = []
+            likelihoods = []  # without the feature, with it
             for x in (known, np.c_[known, standardised(rest, fitted)]):
                 w = fit_logistic(x[fitted], train.positive)
                 likelihoods.append(log_likelihood(x[~fitted], test.positive, w))
@@ -82,8 +84,7 @@ class Hazard:
 
 
 class _Within(NamedTuple):
-    """The score problem with tokens as fixed effects: everything less its weighted mean over rows of one
-    token.
+    """The score problem with tokens as fixed effects: all less its weighted mean over rows of one token.
 
     Attributes:
         residual: [row], such that its sum with any activation is that with the activation less its token's
@@ -116,8 +117,8 @@ def _within_token(sample: Sample, residual: np.ndarray, weight: np.ndarray) -> _
     means = (weights @ sample.design) / total[:, None]
     design = sample.design - means[token]
     left = residual - weight * (np.bincount(token, residual) / total)[token]
-    rows_of = np.bincount(token)[token]
-    inflation = np.sqrt(rows_of / np.maximum(rows_of - 1, 1))
+    n_rows = np.bincount(token)[token]
+    inflation = np.sqrt(n_rows / np.maximum(n_rows - 1, 1))
     by_problem = sparse.csr_array(
         (left * inflation, (sample.problem, token)), shape=(sample.n_problems, len(total))
     )

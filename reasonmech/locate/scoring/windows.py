@@ -15,9 +15,7 @@ from reasonmech.labels import Labels
 if TYPE_CHECKING:
     from reasonmech.runtime.activations.activations import Activations
 
-NEAREST: Final = (
-    12  # tokens nearest to a word in frequency, one of which stands in for it in a shuffled set; at least
-)
+NEAREST: Final = 12  # at least so many tokens, nearest to a word in frequency, may stand in for it
 ATTEMPTS: Final = 50  # sets tried per set asked for
 
 
@@ -44,19 +42,19 @@ class Windows:
     @cached_property
     def n_occurrences(self) -> int:
         """Tokens that are one of the words."""
-        return int(np.isin(self.token, [i for some in self.ids for i in some]).sum())
+        return int(np.isin(self.token, [i for ids in self.ids for i in ids]).sum())
 
     def member(self, groups: Sequence[Collection[int]], rows: slice) -> np.ndarray:
         """[row, group] whether a row stands in a window of any token of each group."""
         start, stop = max(0, rows.start - self.after), min(len(self.token), rows.stop + self.before)
         token, rollout = self.token[start:stop], self.labels.rollout[start:stop]
-        found = np.zeros((stop - start, len(groups)), dtype=bool)
+        near = np.zeros((stop - start, len(groups)), dtype=bool)
         is_word = np.stack([np.isin(token, list(group)) for group in groups], axis=1)
         for shift in range(-self.before, self.after + 1):
-            there = slice(max(0, shift), len(token) + min(0, shift))
+            around = slice(max(0, shift), len(token) + min(0, shift))
             word = slice(max(0, -shift), len(token) - max(0, shift))
-            found[there] |= is_word[word] & (rollout[there] == rollout[word])[:, None]
-        return found[rows.start - start : rows.stop - start]
+            near[around] |= is_word[word] & (rollout[around] == rollout[word])[:, None]
+        return near[rows.start - start : rows.stop - start]
 
     def shuffled(self, *, draws: int, seed: int) -> list[tuple[int, ...]]:
         """Other tokens in place of the words, one for each, of about its frequency: `draws` different sets.
@@ -65,29 +63,30 @@ class Windows:
             DataError: the text has too few other tokens, or too few for so many different sets.
         """
         types, counts = np.unique(self.token, return_counts=True)
-        other = ~np.isin(types, [i for some in self.ids for i in some])
+        other = ~np.isin(types, [i for ids in self.ids for i in ids])
         if int(other.sum()) < 2 * len(self.ids):
             raise DataError(
                 f"{int(other.sum())} other tokens occur, too few to stand in for {len(self.ids)} words",
                 allowed="at least twice as many",
                 do="use more text, or fewer words",
             )
-        frequency = [int(np.isin(self.token, some).sum()) for some in self.ids]
+        frequency = [int(np.isin(self.token, ids).sum()) for ids in self.ids]
         off = [np.abs(np.log(counts) - np.log(max(f, 1))) for f in frequency]
+        # pools large enough that twice as many sets exist as are drawn
         size = min(max(NEAREST, int(np.ceil((2 * draws) ** (1 / len(self.ids))))), int(other.sum()))
         near = [types[np.argsort(np.where(other, o, np.inf), kind="stable")][:size] for o in off]
         rng = np.random.default_rng([seed, 3])
-        found: dict[frozenset[int], tuple[int, ...]] = {}
+        sets: dict[frozenset[int], tuple[int, ...]] = {}
         for _ in range(ATTEMPTS * draws):
             taken: list[int] = []
-            for some in near:
-                free = [int(t) for t in some if t not in taken]
+            for pool in near:
+                free = [int(t) for t in pool if t not in taken]
                 taken.append(int(rng.choice(free or [int(t) for t in types[other] if t not in taken])))
-            found.setdefault(frozenset(taken), tuple(taken))
-            if len(found) == draws:
-                return list(found.values())
+            sets.setdefault(frozenset(taken), tuple(taken))
+            if len(sets) == draws:
+                return list(sets.values())
         raise DataError(
-            f"{len(found)} different sets of {len(self.ids)} words of like frequency were found, {draws} "
+            f"{len(sets)} different sets of {len(self.ids)} words of like frequency were found, {draws} "
             "asked for",
             do="ask for fewer shuffles, give more words, or use more text: the same set twice is no second "
             "draw",
@@ -108,8 +107,8 @@ def word_windows(
         DataError: no word, a word without an id, an id of two words, a word that never occurs, no generated
             token.
     """
-    ids = tuple(tuple(dict.fromkeys(some)) for some in words.values())
-    flat = [i for some in ids for i in some]
+    ids = tuple(tuple(dict.fromkeys(of_word)) for of_word in words.values())
+    flat = [i for of_word in ids for i in of_word]
     if not ids or not all(ids) or len(set(flat)) < len(flat):
         raise DataError(
             f"words {dict(words)}", allowed="at least one, each with token ids that are no other's"
@@ -119,7 +118,7 @@ def word_windows(
     index = acts.index
     rows = index["generated"].to_numpy(bool)
     token = index["token"].to_numpy()[rows]
-    if missing := [name for name, some in zip(words, ids, strict=True) if not np.isin(token, some).any()]:
+    if missing := [name for name, of in zip(words, ids, strict=True) if not np.isin(token, of).any()]:
         raise DataError(
             f"the text of {len(token)} generated tokens never says {', '.join(map(repr, missing))}",
             do="leave the word out, or check its token ids: with and without a blank in front they differ",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from reasonmech.locate import Columns, Discovered, Sample, Search, scores
+from reasonmech.locate import Columns, DetectionScore, Discovered, Sample, Search, scores
 from reasonmech.locate.directions import methods
 from reasonmech.locate.rows.codes import Codes
 from reasonmech.stats import Interval, mean_interval
 
 
 @scores.register("mean_gap")
-class MeanGap:
+class MeanGap(DetectionScore):
     """Mean at positives minus mean elsewhere."""
 
     unit = "activation units"

@@ -13,7 +13,7 @@ from scipy import stats as scipy_stats
 from reasonmech.errors import DataError
 from reasonmech.locate import Search, compare_detectors
 from reasonmech.locate.compare import area
-from reasonmech.locate.rows.sample import rows_of, split_by_problem
+from reasonmech.locate.rows.sample import split_by_problem
 from reasonmech.stats.auroc import influence
 
 SEARCH = Search(draws=200)
@@ -69,7 +69,7 @@ def test_held_out_labels_choose_nothing(world, coder) -> None:
 
 
 def test_the_difference_has_the_error_of_a_paired_bootstrap(world, coder, comparison) -> None:
-    test = rows_of(world.labels, split_by_problem(world.labels, SEARCH))
+    test = world.labels.take(split_by_problem(world.labels, SEARCH))
     x = torch.relu(world.acts.rows(coder.site, test)).double().numpy()
     a, b = x[:, world.signal], x[:, world.position_bound]
     psi = influence(a, test.positive, test.problem)[1] - influence(b, test.positive, test.problem)[1]

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from reasonmech.errors import DataError, MismatchError
-from reasonmech.locate import FeatureTable, HazardKept, ladder
+from reasonmech.locate import BehaviourPreservation, FeatureTable, ladder
 from reasonmech.locate.falsify import Falsification, Outcome
 from reasonmech.locate.table import COLUMNS
 from reasonmech.runtime.coder_fit import FitReport
@@ -29,7 +29,7 @@ FIT = FitReport(
 
 
 ONES = Interval(0.1, 0.1, 0.1)
-KEPT = HazardKept(
+PRESERVED = BehaviourPreservation(
     site="resid_post.1",
     behaviour="backtrack",
     clean=ONES,
@@ -74,9 +74,12 @@ def judged(found: FeatureTable, outcome: Outcome) -> Falsification:
 
 
 def verdicts(
-    fit: FitReport, found: FeatureTable, outcome: Outcome = "survives", kept: HazardKept | None = KEPT
+    fit: FitReport,
+    found: FeatureTable,
+    outcome: Outcome = "survives",
+    preservation: BehaviourPreservation | None = PRESERVED,
 ) -> list[str]:
-    return ladder([3], fit=fit, table=found, falsification=judged(found, outcome), kept=kept)[
+    return ladder([3], fit=fit, table=found, falsification=judged(found, outcome), preservation=preservation)[
         "verdict"
     ].tolist()
 
@@ -119,43 +122,46 @@ def test_a_coder_that_does_not_fit_ends_it() -> None:
     ],
 )
 def test_a_coder_that_loses_the_behaviour_ends_it_too(ends: Bounds, verdict: str) -> None:
-    kept = replace(KEPT, ratio=Interval(sum(ends) / 2, *ends))
+    preservation = replace(PRESERVED, ratio=Interval(sum(ends) / 2, *ends))
     rest = ["SUPPORTED", "SUPPORTED"] if verdict == "SUPPORTED" else ["NOT TESTED", "NOT TESTED"]
-    assert verdicts(FIT, table((0.8, 0.9)), kept=kept) == [verdict, *rest]
+    assert verdicts(FIT, table((0.8, 0.9)), preservation=preservation) == [verdict, *rest]
 
 
 def test_an_onset_has_a_hazard_and_a_span_has_none() -> None:
-    assert verdicts(FIT, table((0.8, 0.9)), kept=None) == ["INCONCLUSIVE", "NOT TESTED", "NOT TESTED"]
+    assert verdicts(FIT, table((0.8, 0.9)), preservation=None) == ["INCONCLUSIVE", "NOT TESTED", "NOT TESTED"]
     inside = table((0.8, 0.9), None, mode="recognises")
-    assert verdicts(FIT, inside, kept=None) == ["SUPPORTED"] * 3
+    assert verdicts(FIT, inside, preservation=None) == ["SUPPORTED"] * 3
 
 
 def test_one_table_per_score_does_as_well() -> None:
     apart, joined = [table((0.8, 0.9), None), table(None)], table((0.8, 0.9))
     found = judged(joined, "survives")
     several, one = (
-        ladder([3], fit=FIT, table=some, falsification=found, kept=KEPT) for some in (apart, joined)
+        ladder([3], fit=FIT, table=some, falsification=found, preservation=PRESERVED)
+        for some in (apart, joined)
     )
     pd.testing.assert_frame_equal(several, one)
 
 
 @pytest.mark.parametrize(
-    ("fit", "kept", "of"),
+    ("fit", "preservation", "of"),
     [
-        (replace(FIT, site="resid_post.2"), KEPT, "sites: resid_post.1, resid_post.2"),
-        (FIT, replace(KEPT, site="resid_post.0"), "sites: resid_post.0, resid_post.1"),
-        (FIT, replace(KEPT, behaviour="check"), "behaviours"),
+        (replace(FIT, site="resid_post.2"), PRESERVED, "sites: resid_post.1, resid_post.2"),
+        (FIT, replace(PRESERVED, site="resid_post.0"), "sites: resid_post.0, resid_post.1"),
+        (FIT, replace(PRESERVED, behaviour="check"), "behaviours"),
     ],
 )
-def test_what_does_not_belong_together_is_refused(fit: FitReport, kept: HazardKept, of: str) -> None:
+def test_what_does_not_belong_together_is_refused(
+    fit: FitReport, preservation: BehaviourPreservation, of: str
+) -> None:
     with pytest.raises(MismatchError, match=of):
-        verdicts(fit, table((0.8, 0.9)), kept=kept)
+        verdicts(fit, table((0.8, 0.9)), preservation=preservation)
 
 
 def test_what_was_not_tried_is_said_to_be_untested() -> None:
     found = table((0.8, 0.9))
     nobody = Falsification(found, (), pd.DataFrame(columns=["feature", "attempt", "outcome", "reason"]))
-    frame = ladder([3], fit=FIT, table=found, falsification=nobody, kept=KEPT)
+    frame = ladder([3], fit=FIT, table=found, falsification=nobody, preservation=PRESERVED)
     assert frame["verdict"].tolist() == ["SUPPORTED", "SUPPORTED", "NOT TESTED"]
     assert frame["reason"].tolist()[2] == "nobody tried to refute it"
     with pytest.raises(DataError, match="feature 4"):

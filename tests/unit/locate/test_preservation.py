@@ -1,4 +1,4 @@
-"""hazard_kept: the probability of an onset under a coder's reconstruction, against passes of single texts."""
+"""behaviour_preservation: P(onset) under a coder's reconstruction, against passes of single texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts import Host
 from reasonmech.labels import Labels
-from reasonmech.locate import hazard_kept
+from reasonmech.locate import behaviour_preservation
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
 from reasonmech.site import Site
@@ -67,7 +67,7 @@ def probabilities(
 @pytest.mark.parametrize("layer", [1, 3])  # the last layer: what is captured there is the reconstruction
 def test_hazards_are_those_of_single_passes(host: Host, rollouts, labels: Labels, layer: int) -> None:
     coder = tiny_coder(host, f"resid_post.{layer}", d_sae=48, k=6)
-    found = hazard_kept(host, coder, rollouts=rollouts, labels=labels, onset_ids=ONSET, draws=50)
+    found = behaviour_preservation(host, coder, rollouts=rollouts, labels=labels, onset_ids=ONSET, draws=50)
     clean, spliced = (np.mean(probabilities(host, some, rollouts, labels)) for some in (None, coder))
     assert clean != spliced
     assert found.clean.estimate == pytest.approx(clean, rel=1e-5)
@@ -101,16 +101,16 @@ def test_the_share_of_the_error_node_is_that_of_gradients(host: Host, rollouts, 
             f = coder.encode(x)
             features.append(abs(float(g @ (f @ coder.rows(range(48))))))
             error.append(abs(float(g @ (x - coder.decode(f)))))
-    found = hazard_kept(host, coder, rollouts=rollouts, labels=labels, onset_ids=ONSET, draws=50)
+    found = behaviour_preservation(host, coder, rollouts=rollouts, labels=labels, onset_ids=ONSET, draws=50)
     assert found.error_share.estimate == pytest.approx(sum(error) / (sum(error) + sum(features)), rel=1e-4)
 
 
 def test_the_host_is_left_as_it_was(host: Host, rollouts, labels: Labels) -> None:
     before = probabilities(host, None, rollouts, labels)
     broken = tiny_coder(host, "resid_post.1", d_sae=48, k=6)
-    hazard_kept(host, broken, rollouts=rollouts, labels=labels, onset_ids=ONSET, draws=50)
+    behaviour_preservation(host, broken, rollouts=rollouts, labels=labels, onset_ids=ONSET, draws=50)
     with pytest.raises(DataError, match="no such token"):
-        hazard_kept(host, broken, rollouts=rollouts, labels=labels, onset_ids=[10**6], draws=50)
+        behaviour_preservation(host, broken, rollouts=rollouts, labels=labels, onset_ids=[10**6], draws=50)
     assert probabilities(host, None, rollouts, labels) == before
 
 
@@ -118,14 +118,14 @@ def test_what_cannot_be_asked_is_refused(host: Host, rollouts, labels: Labels) -
     coder = tiny_coder(host, "resid_post.1", d_sae=48, k=6)
     recognised = replace(labels, mode="recognises")
     with pytest.raises(DataError, match="recognise"):
-        hazard_kept(host, coder, rollouts=rollouts, labels=recognised, onset_ids=ONSET)
+        behaviour_preservation(host, coder, rollouts=rollouts, labels=recognised, onset_ids=ONSET)
     with pytest.raises(DataError, match="no onset token"):
-        hazard_kept(host, coder, rollouts=rollouts, labels=labels, onset_ids=[])
+        behaviour_preservation(host, coder, rollouts=rollouts, labels=labels, onset_ids=[])
     few = replace(labels, problem=np.array(["p0"] * len(labels)))
     with pytest.raises(DataError, match="1 problems"):
-        hazard_kept(host, coder, rollouts=rollouts, labels=few, onset_ids=ONSET)
+        behaviour_preservation(host, coder, rollouts=rollouts, labels=few, onset_ids=ONSET)
     with pytest.raises(MismatchError, match="made from other rollouts"):
-        hazard_kept(host, coder, rollouts=rollouts[::-1], labels=labels, onset_ids=ONSET)
+        behaviour_preservation(host, coder, rollouts=rollouts[::-1], labels=labels, onset_ids=ONSET)
     with pytest.raises(MismatchError, match="trained on a model"):
         other = tiny_coder(tiny_host(seed=1), "resid_post.1")
-        hazard_kept(host, other, rollouts=rollouts, labels=labels, onset_ids=ONSET)
+        behaviour_preservation(host, other, rollouts=rollouts, labels=labels, onset_ids=ONSET)

@@ -12,8 +12,9 @@ import pytest
 import torch
 
 from reasonmech.errors import DataError
-from reasonmech.locate import FeatureTable, Search, reason_score, word_windows
+from reasonmech.locate import FeatureTable, ReasonScore, Search, locate
 from reasonmech.locate.rows.sample import split_by_problem
+from reasonmech.locate.scoring.windows import word_windows
 from tests.unit.locate.conftest import PlantedActivations
 
 WORDS = {"wait": (3,), "hmm": (4, 5), "so": (6,)}
@@ -60,7 +61,7 @@ def texts() -> Texts:
 
 @pytest.fixture(scope="module")
 def table(texts: Texts, coder) -> FeatureTable:
-    return reason_score(texts.acts, word_windows(texts.acts, WORDS), coder, search=Search(top=5, draws=200))
+    return locate(texts.acts, None, coder, score=ReasonScore(WORDS), search=Search(top=5, draws=200))
 
 
 def test_windows_are_those_of_the_definition_whatever_the_chunk(texts: Texts) -> None:
@@ -109,10 +110,10 @@ def test_a_feature_of_all_words_beats_one_of_a_single_word_and_chance(table: Fea
 
 
 def test_words_that_nothing_follows_find_a_winner_that_shuffled_words_find_too(texts: Texts, coder) -> None:
-    windows = word_windows(texts.acts, {"a": (20,), "b": (21,), "c": (22,)})
-    found = reason_score(texts.acts, windows, coder, search=Search(top=3, draws=100)).frame
-    assert found.train_value.max() > 0
-    assert found.p_adjusted.min() > 0.05
+    score = ReasonScore({"a": (20,), "b": (21,), "c": (22,)})
+    features = locate(texts.acts, None, coder, score=score, search=Search(top=3, draws=100)).frame
+    assert features.train_value.max() > 0
+    assert features.p_adjusted.min() > 0.05
 
 
 def test_a_shuffled_set_is_drawn_once(texts: Texts, coder) -> None:
@@ -129,7 +130,7 @@ def test_chunks_change_nothing(
     texts: Texts, table: FeatureTable, coder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys.modules["reasonmech.locate.rows.stream"], "CELLS", 64 * 300)
-    again = reason_score(texts.acts, word_windows(texts.acts, WORDS), coder, search=Search(top=5, draws=200))
+    again = locate(texts.acts, None, coder, score=ReasonScore(WORDS), search=Search(top=5, draws=200))
     pd.testing.assert_frame_equal(again.frame, table.frame, rtol=1e-5)
 
 
@@ -142,4 +143,4 @@ def test_bad_words_are_named(texts: Texts, coder) -> None:
         word_windows(texts.acts, WORDS, before=-1)
     few = replace(texts.acts, index=texts.acts.index.assign(token=texts.acts.index["token"].clip(upper=8)))
     with pytest.raises(DataError, match="2 other tokens occur, too few to stand in for 3 words"):
-        reason_score(few, word_windows(few, WORDS), coder)
+        locate(few, None, coder, score=ReasonScore(WORDS))

@@ -10,7 +10,7 @@ import torch
 
 from reasonmech.errors import MismatchError
 from reasonmech.labels import Labels
-from reasonmech.locate import FeatureTable, Search, latent_scaling
+from reasonmech.locate import FeatureTable, LatentScaling, Search, locate
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.capture import capture
@@ -25,7 +25,9 @@ def test_a_planted_factor_is_found(world, coder) -> None:
     factor = torch.ones(64)
     factor[3], factor[5], factor[9] = 0.5, 2.0, 0.0
     sibling = replace(world.acts, x=world.acts.x * factor)
-    found = _rows(latent_scaling(world.acts, world.labels, coder, sibling=sibling, search=Search(draws=200)))
+    found = _rows(
+        locate(world.acts, world.labels, coder, score=LatentScaling(sibling), search=Search(draws=200))
+    )
     assert np.allclose(found.value, factor, atol=1e-6)
     assert (found.p[[3, 5, 9]] < 0.01).all() and (found.p.drop([3, 5, 9]) == 1).all()
     assert found.sign[[3, 5, 9, 0]].tolist() == [-1, 1, -1, 0]
@@ -36,7 +38,9 @@ def test_a_planted_factor_is_found(world, coder) -> None:
 def test_noise_between_the_models_has_an_interval_that_covers_the_truth(world, coder) -> None:
     noise = torch.randn(world.acts.x.shape, generator=torch.Generator().manual_seed(0))
     sibling = replace(world.acts, x=0.8 * world.acts.x + 0.5 * noise)
-    found = _rows(latent_scaling(world.acts, world.labels, coder, sibling=sibling, search=Search(draws=500)))
+    found = _rows(
+        locate(world.acts, world.labels, coder, score=LatentScaling(sibling), search=Search(draws=500))
+    )
     covered = (found.low <= 0.8) & (found.high >= 0.8)
     assert 0.85 < covered.mean() < 1  # 64 intervals at 95 %
     assert (found.high - found.low > 0.01).all()
@@ -44,12 +48,14 @@ def test_noise_between_the_models_has_an_interval_that_covers_the_truth(world, c
 
 def test_the_same_model_is_one_and_a_rotation_is_none(world, coder) -> None:
     same = _rows(
-        latent_scaling(world.acts, world.labels, coder, sibling=world.acts, search=Search(draws=100))
+        locate(world.acts, world.labels, coder, score=LatentScaling(world.acts), search=Search(draws=100))
     )
     assert (same.value == 1).all() and (same.p == 1).all()
     basis = torch.linalg.qr(torch.randn(64, 64, generator=torch.Generator().manual_seed(1))).Q
     turned = replace(world.acts, x=world.acts.x @ basis)
-    rotated = _rows(latent_scaling(world.acts, world.labels, coder, sibling=turned, search=Search(draws=100)))
+    rotated = _rows(
+        locate(world.acts, world.labels, coder, score=LatentScaling(turned), search=Search(draws=100))
+    )
     assert rotated.value.abs().median() < 0.4
 
 
@@ -68,7 +74,7 @@ def test_it_is_the_least_squares_fit_with_a_real_coder() -> None:
         "any", "recognises", rollout, position, position % 2 == 0, np.char.add("p", rollout.astype(str))
     )
     acts, sibling = (capture(model, texts, ["resid_post.1"], progress=False) for model in (host, other))
-    found = _rows(latent_scaling(acts, labels, coder, sibling=sibling, search=Search(draws=100)))
+    found = _rows(locate(acts, labels, coder, score=LatentScaling(sibling), search=Search(draws=100)))
     betas = []
     with torch.no_grad():
         gate = coder.encode(acts.rows("resid_post.1", labels)).double()
@@ -94,7 +100,7 @@ def test_it_is_the_least_squares_fit_with_a_real_coder() -> None:
 def test_a_feature_that_never_fires_has_no_ratio(world, coder) -> None:
     acts = replace(world.acts, x=world.acts.x.clone())
     acts.x[:, 20] = -1.0
-    found = _rows(latent_scaling(acts, world.labels, coder, sibling=acts, search=Search(draws=100)))
+    found = _rows(locate(acts, world.labels, coder, score=LatentScaling(acts), search=Search(draws=100)))
     row = found.loc[20]
     assert np.isnan([row.value, row.low, row.null_low, row.beta]).all()
     assert (row.rate, row.p, row.p_adjusted) == (0, 1, 1)
@@ -103,4 +109,4 @@ def test_a_feature_that_never_fires_has_no_ratio(world, coder) -> None:
 def test_other_tokens_are_refused(world, coder) -> None:
     other = replace(world.acts, index=world.acts.index.assign(token=4))
     with pytest.raises(MismatchError, match="are other ones"):
-        latent_scaling(world.acts, world.labels, coder, sibling=other)
+        locate(world.acts, world.labels, coder, score=LatentScaling(other))

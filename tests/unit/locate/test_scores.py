@@ -12,10 +12,10 @@ import torch
 from reasonmech.errors import DataError, MismatchError, NonFiniteError
 from reasonmech.labels import Labels
 from reasonmech.locate import Auroc, CohenD, FeatureTable, Hazard, Sample, Search, locate, select
-from reasonmech.locate.p_values import adjusted
+from reasonmech.locate.p_values import Discovered, adjusted
 from reasonmech.locate.rows.codes import Codes
 from reasonmech.locate.rows.sample import count_spans, hold_out
-from reasonmech.locate.scoring.score import Columns, Discovered
+from reasonmech.locate.scoring.detection import Columns
 
 
 def _noise(seed: int, *, rows: int = 400, features: int = 30) -> tuple[Codes, Sample]:

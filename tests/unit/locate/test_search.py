@@ -26,8 +26,8 @@ from reasonmech.locate import (
 )
 from reasonmech.locate.rows.codes import Codes
 from reasonmech.locate.rows.sample import split_by_problem
+from reasonmech.locate.scoring.detection import Columns
 from reasonmech.locate.scoring.hazard import Hazard
-from reasonmech.locate.scoring.score import Columns
 from reasonmech.stats import bh
 from reasonmech.stats.logistic import fit_logistic, log_likelihood
 
