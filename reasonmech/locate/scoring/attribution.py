@@ -36,7 +36,8 @@ PRODUCTS: Final = 2**22  # numbers in gradient x decoder row products
 ONSET: Final = Need(
     "onset",
     "a metric of what comes next, and the model and rollouts that it is read from",
-    'OnsetAttribution(onset=Onset(host, rollouts, rm.onset_log_odds(host, ["wait", "hmm"])))',
+    "rm.features.OnsetAttribution(rm.features.Onset(host, rollouts, metric)), "
+    'metric = rm.onset_log_odds(host, ["wait", "hmm"])',
 )
 
 

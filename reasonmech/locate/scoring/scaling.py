@@ -29,7 +29,7 @@ TAILS: Final = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 SIBLING: Final = Need(
     "sibling",
     "the same tokens, read by the other model of the pair",
-    "LatentScaling(sibling=rm.capture(pair.thinking, rollouts, [site]))",
+    "rm.features.LatentScaling(sibling=rm.capture(pair.thinking, rollouts, [site]))",
 )
 
 

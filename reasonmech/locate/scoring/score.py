@@ -147,7 +147,7 @@ def as_score(score: str | Score) -> Score:
     called = f"{score.__name__}(...)" if isinstance(score, type) else "Auroc()"
     raise ArgumentError(
         f"score is {describe(score)}",
-        allowed=f"a kind ({', '.join(by_name())}) or a value such as LatentScaling(sibling=acts)",
+        allowed=f"a kind ({', '.join(by_name())}) or a value such as rm.features.LatentScaling(sibling=acts)",
         do=f'score="auroc", or score={called}; a score of your own is a class: CONTRIBUTING.md#score',
     )
 
