@@ -124,7 +124,7 @@ class FeatureTable:
 
     def __repr__(self) -> str:
         frame = self.frame
-        n_features = int(frame["kind"].eq("feature").sum())
+        n_features = len(rows_where(frame, frame["kind"] == "feature"))
         searched = ", ".join(
             f"{score} of {behaviour} at {site}"
             for score, behaviour, site in dict.fromkeys(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -62,12 +63,12 @@ def check_is_labels(value: object) -> None:
     check_type(value, Labels, name="labels", allowed="rows of a behaviour", do=LABELLING)
 
 
-def feature_indices(features: object, *, name: str = "features") -> tuple[int, ...]:
+def feature_indices(features: Features | Sequence[int], *, name: str = "features") -> tuple[int, ...]:
     """Indices of features: those of a `Features`, or whole numbers. Raises ArgumentError."""
     if isinstance(features, Features):
         return features.indices
     allowed = "Features of a coder, or their indices"
-    numbers = as_sequence(features, (int, np.integer), name=name, allowed=allowed)
+    numbers: Sequence[Any] = as_sequence(features, (int, np.integer), name=name, allowed=allowed)
     return tuple(int(number) for number in numbers)
 
 
