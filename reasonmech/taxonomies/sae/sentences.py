@@ -94,7 +94,7 @@ class Sentences:
         return cls.of(
             [trace.rollout for trace in traces],
             [[(s.start, s.stop) for s in trace.sentences] for trace in traces],
-            texts=[[" ".join(trace.words[s.start : s.stop]) for s in trace.sentences] for trace in traces],
+            texts=[[trace.text_of(s) for s in trace.sentences] for trace in traces],
         )
 
     def split(self, share: float = 0.6, *, seed: int = 0) -> Halves:

@@ -1,11 +1,10 @@
-"""Real text: sentences of reasoning traces by offset, published taxonomies by words, and a language model as
-judge."""
+"""Real text: sentences by offset, published taxonomies by words, and a language model as judge."""
 
 from reasonmech.taxonomies.text import gandhi as _gandhi  # each registers itself
 from reasonmech.taxonomies.text import venhoff as _venhoff
 from reasonmech.taxonomies.text.annotation import Annotation, by_words, compare
 from reasonmech.taxonomies.text.cache import JudgeCache
-from reasonmech.taxonomies.text.cut import CutRollout, TextSentence, cut
+from reasonmech.taxonomies.text.cut import TextSentence, cut, text_trace
 from reasonmech.taxonomies.text.judge import Judge, Judgement, judge_behaviours, judge_prompt, parse_answer
 from reasonmech.taxonomies.text.offsets import token_offsets
 from reasonmech.taxonomies.text.segmentation import CharSpan, segment
@@ -16,8 +15,8 @@ __all__ = [
     "CharSpan",
     "token_offsets",
     "cut",
-    "CutRollout",
     "TextSentence",
+    "text_trace",
     "taxonomies",
     "Taxonomy",
     "Category",

@@ -4,77 +4,116 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import cast
 
 from transformers import PreTrainedTokenizerBase
 
+from reasonmech.arguments import as_sequence, check_type, describe
+from reasonmech.errors import DataError
 from reasonmech.labels import Span
-from reasonmech.rollout import Rollout
+from reasonmech.rollout import OTHER, STOP, Rollout, Sentence, Trace
 from reasonmech.taxonomies.text.offsets import token_offsets
 from reasonmech.taxonomies.text.segmentation import CharSpan, segment
 
 
 @dataclass(frozen=True)
-class TextSentence:
-    """A sentence of real text.
+class TextSentence(Sentence):
+    """A sentence of real text; its tokens, [start, stop), are never none.
 
     Attributes:
         text: as written.
         chars: where, in `rollout.text`.
-        tokens: its tokens, as offsets from the first generated token; never empty.
+        categories: of a taxonomy, all that it belongs to (`Annotation.with_kinds`); `kind` is one of them.
     """
 
     text: str
     chars: CharSpan
-    tokens: Span
+    categories: frozenset[str] = frozenset()
+
+    @property
+    def tokens(self) -> Span:
+        return Span(self.start, self.stop)
+
+    def is_a(self, kind: str) -> bool:
+        return kind == self.kind or kind in self.categories
 
 
-@dataclass(frozen=True)
-class CutRollout:
-    """A rollout and its sentences. Every generated token belongs to exactly one of them, if there is any."""
+def text_trace(trace: Trace) -> Trace[TextSentence]:
+    """The trace itself, known to be one of real text.
 
-    rollout: Rollout
-    sentences: tuple[TextSentence, ...]
+    Raises:
+        ArgumentError: no trace. DataError: its sentences have no characters, as those of a parsed task.
+    """
+    check_type(trace, Trace, name="trace", allowed="a trace: one of cut(rollouts, tokenizer)")
+    for sentence in trace.sentences:
+        if not isinstance(sentence, TextSentence):
+            raise DataError(
+                f"the trace of {trace.rollout.problem.id!r} has {describe(sentence)}, without characters",
+                allowed="traces of real text",
+                do="cut the rollouts by character: cut(rollouts, tokenizer)",
+            )
+    return cast("Trace[TextSentence]", trace)
 
 
-def cut(rollouts: Sequence[Rollout], tokenizer: PreTrainedTokenizerBase) -> list[CutRollout]:
-    """Cut rollouts into sentences (`segment`), each with the tokens that wrote it.
+def cut(
+    rollouts: Rollout | Sequence[Rollout], tokenizer: PreTrainedTokenizerBase
+) -> list[Trace[TextSentence]]:
+    """Cut rollouts into sentences (`segment`), each with the tokens that wrote it, none of a kind yet.
 
     A token belongs to the sentence of its first visible character; one that writes only white space, or
     nothing, to the sentence before it. A sentence without a token of its own is joined to the one before it,
-    in whose token it stands. A rollout without a visible character has no sentence.
+    in whose token it stands. A rollout without a visible character has no sentence; in all others every
+    generated token belongs to exactly one.
 
     Raises:
+        ArgumentError: no rollouts, or no tokenizer.
         DataError: the tokenizer is not that of the rollouts, or has no Rust backend.
     """
-    return [CutRollout(rollout, _sentences(rollout, tokenizer)) for rollout in rollouts]
+    rollouts = as_sequence(rollouts, Rollout, name="rollouts", allowed="rollouts: rm.generate(...)")
+    check_type(
+        tokenizer, PreTrainedTokenizerBase, name="tokenizer", allowed="the tokenizer that wrote the rollouts"
+    )
+    return [_cut(rollout, tokenizer) for rollout in rollouts]
 
 
-def _sentences(rollout: Rollout, tokenizer: PreTrainedTokenizerBase) -> tuple[TextSentence, ...]:
-    text, found = rollout.text, segment(rollout.text)
-    if not found:
+def _cut(rollout: Rollout, tokenizer: PreTrainedTokenizerBase) -> Trace[TextSentence]:
+    offsets = token_offsets(rollout, tokenizer)
+    # of tokens that share a character the first one has it
+    repeats = [span == previous for previous, span in pairwise([None, *offsets])]
+    words = ["" if r else rollout.text[slice(*span)] for r, span in zip(repeats, offsets, strict=True)]
+    sentences = _sentences(rollout, offsets)
+    last = len(rollout.ids) - 1
+    if sentences and sentences[-1].start == last and rollout.ids[last] == tokenizer.eos_token_id:
+        sentences = (*sentences[:-1], replace(sentences[-1], kind=STOP))
+    return Trace(rollout, sentences, tuple(words), separator="")
+
+
+def _sentences(rollout: Rollout, offsets: Sequence[CharSpan]) -> tuple[TextSentence, ...]:
+    text, pieces = rollout.text, segment(rollout.text)
+    if not pieces:
         return ()
-    firsts = _first_tokens(text, found, token_offsets(rollout, tokenizer))
+    firsts = _first_tokens(text, pieces, offsets)
     owners = [i for i, first in enumerate(firsts) if first is not None]
-    sentences = []
-    for i, after in zip(owners, [*owners[1:], len(found)], strict=True):
-        chars = CharSpan(found[i].start, found[after - 1].stop)
-        start, stop = firsts[i], firsts[after] if after < len(found) else len(rollout.ids)
+    sentences: list[TextSentence] = []
+    for i, following in zip(owners, [*owners[1:], len(pieces)], strict=True):
+        chars = CharSpan(pieces[i].start, pieces[following - 1].stop)
+        start, stop = firsts[i], firsts[following] if following < len(pieces) else len(rollout.ids)
         assert start is not None and stop is not None
-        tokens = Span(start if sentences else 0, stop)
-        sentences.append(TextSentence(text[chars.start : chars.stop], chars, tokens))
+        start = start if sentences else 0  # what is written before the first visible character is its too
+        sentences.append(TextSentence(OTHER, start, stop, text[chars.start : chars.stop], chars))
     return tuple(sentences)
 
 
-def _first_tokens(text: str, found: Sequence[CharSpan], offsets: Sequence[CharSpan]) -> list[int | None]:
-    """Per sentence, its first token: the first whose first visible character lies in it (None: there is
-    none)."""
-    starts = [s.start for s in found]
-    firsts: list[int | None] = [None] * len(found)
+def _first_tokens(text: str, pieces: Sequence[CharSpan], offsets: Sequence[CharSpan]) -> list[int | None]:
+    """Per piece of text, its first token: whose first visible character lies in it (None: there is none)."""
+    starts = [piece.start for piece in pieces]
+    firsts: list[int | None] = [None] * len(pieces)
     for t, (start, stop) in enumerate(offsets):
-        piece = text[start:stop]
-        visible = piece.lstrip()
+        written = text[start:stop]
+        visible = written.lstrip()
         if visible:
-            at = bisect_right(starts, start + len(piece) - len(visible)) - 1
+            at = bisect_right(starts, start + len(written) - len(visible)) - 1
             firsts[at] = t if firsts[at] is None else firsts[at]
     return firsts

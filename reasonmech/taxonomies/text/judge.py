@@ -11,11 +11,13 @@ from typing import Final, Protocol, final
 
 from tqdm.auto import tqdm
 
+from reasonmech.behaviours.base import as_traces
 from reasonmech.errors import DataError
+from reasonmech.rollout import Trace
 from reasonmech.taxonomies.text.annotation import Annotation, Marks
 from reasonmech.taxonomies.text.cache import JudgeCache
-from reasonmech.taxonomies.text.cut import CutRollout
-from reasonmech.taxonomies.text.taxonomy import Taxonomy
+from reasonmech.taxonomies.text.cut import text_trace
+from reasonmech.taxonomies.text.taxonomy import Taxonomy, find_taxonomy
 
 
 class Judge(Protocol):
@@ -44,17 +46,17 @@ lists of category names, empty where none applies. For example: {{"1": ["{exampl
 
 @dataclass(frozen=True)
 class Judgement:
-    """What a judge said.
+    """What a judge answered.
 
     Attributes:
         annotation: its marks; rollouts without a valid answer are in `.missing`, with the last error.
-        asked, cached: prompts put to the judge, retries included; prompts answered from the cache.
+        n_asked, n_cached: prompts put to the judge, retries included; prompts answered from the cache.
         refused: invalid answer -> how often it was given for that reason.
     """
 
     annotation: Annotation
-    asked: int
-    cached: int
+    n_asked: int
+    n_cached: int
     refused: Counter[str]
 
 
@@ -64,9 +66,14 @@ class _Object(tuple[tuple[str, object], ...]):
 
 
 def judge_behaviours(
-    judge: Judge, cuts: Sequence[CutRollout], *, taxonomy: Taxonomy, cache: JudgeCache, retries: int = 2,
+    judge: Judge,
+    traces: Trace | Sequence[Trace],
+    *,
+    taxonomy: str | Taxonomy,
+    cache: JudgeCache,
+    retries: int = 2,
     progress: bool = True,
-) -> Judgement:  # fmt: skip
+) -> Judgement:
     """Ask a judge for the categories of every sentence, one prompt per rollout, resumably.
 
     An answer that does not parse (`parse_answer`) is asked for again up to `retries` times; then the rollout
@@ -74,60 +81,74 @@ def judge_behaviours(
     asked about.
 
     Args:
+        traces: of real text (`cut`).
+        taxonomy: a registered one by its name, or one of your own.
         cache: also names the judge.
 
     Raises:
-        DataError: negative retries, or no valid answer to any rollout.
+        ArgumentError, UnknownNameError: no traces, no taxonomy.
+        DataError: traces of a parsed task, negative retries, or no valid answer to any rollout.
     """
     if retries < 0:
         raise DataError(f"{retries} retries", allowed="0 or more")
+    taxonomy = find_taxonomy(taxonomy)
+    texts = tuple(text_trace(trace) for trace in as_traces(traces))
     marks: list[Marks | None] = []
     missing: dict[int, str] = {}
-    asked, cached, refused = 0, 0, Counter[str]()
-    for i, found in enumerate(tqdm(cuts, desc=f"judged by {cache.judge}", disable=not progress)):
-        prompt, n = judge_prompt(found, taxonomy), len(found.sentences)
-        kept = cache.get(prompt) if n else "{}"
-        if kept is not None:
-            cached += bool(n)
-            marks.append(parse_answer(kept, n, taxonomy))
-            continue
-        given: Marks | None = None
-        for _ in range(retries + 1):
-            asked += 1
-            answer = judge(prompt)
-            try:
-                given = parse_answer(answer, n, taxonomy)
-            except DataError as error:
-                missing[i] = error.happened
-                refused[error.happened] += 1
-                continue
-            cache.put(prompt, answer)
-            missing.pop(i, None)
-            break
-        marks.append(given)
-    if cuts and len(missing) == len(cuts):
+    asking = _Asking(judge, taxonomy, cache, retries)
+    for i, trace in enumerate(tqdm(texts, desc=f"judged by {cache.judge}", disable=not progress)):
+        answer = asking.answer(judge_prompt(trace, taxonomy), len(trace.sentences))
+        if isinstance(answer, DataError):
+            missing[i] = answer.happened
+        marks.append(None if isinstance(answer, DataError) else answer)
+    if texts and len(missing) == len(texts):
         raise DataError(
-            f"none of {len(cuts)} rollouts got a valid answer; the last one: "
+            f"none of {len(texts)} rollouts got a valid answer; the last one: "
             f"{next(reversed(missing.values()))}",
-            do="look at what the judge returns for `judge_prompt(cuts[0], taxonomy)`",
+            do="look at what the judge returns for `judge_prompt(traces[0], taxonomy)`",
         )
-    return Judgement(
-        Annotation(taxonomy, cache.judge, tuple(cuts), tuple(marks), missing), asked, cached, refused
-    )
+    annotation = Annotation(taxonomy, cache.judge, texts, tuple(marks), missing)
+    return Judgement(annotation, asking.n_asked, asking.n_cached, asking.refused)
 
 
-def judge_prompt(found: CutRollout, taxonomy: Taxonomy) -> str:
-    """What a judge is asked about one rollout: meanings of the categories, then the sentences as JSON,
-    numbered.
+class _Asking:
+    """Puts prompts to a judge, and counts what that took."""
+
+    def __init__(self, judge: Judge, taxonomy: Taxonomy, cache: JudgeCache, retries: int) -> None:
+        self._judge, self._taxonomy, self._cache, self._retries = judge, taxonomy, cache, retries
+        self.n_asked, self.n_cached, self.refused = 0, 0, Counter[str]()
+
+    def answer(self, prompt: str, n: int) -> Marks | DataError:
+        """Marks of `n` sentences, or why the last answer was invalid."""
+        cached = self._cache.get(prompt) if n else "{}"
+        if cached is not None:
+            self.n_cached += bool(n)
+            return parse_answer(cached, n, self._taxonomy)
+        errors: list[DataError] = []
+        while len(errors) <= self._retries:
+            self.n_asked += 1
+            text = self._judge(prompt)
+            try:
+                marks = parse_answer(text, n, self._taxonomy)
+            except DataError as error:
+                self.refused[error.happened] += 1
+                errors.append(error)
+            else:
+                self._cache.put(prompt, text)
+                return marks
+        return errors[-1]
+
+
+def judge_prompt(trace: Trace, taxonomy: str | Taxonomy) -> str:
+    """What a judge is asked about one rollout: what the categories mean, and its sentences as JSON, numbered.
 
     JSON keeps whatever a sentence holds (quotes, line breaks, tags, instructions) inside its own line.
     """
+    taxonomy, sentences = find_taxonomy(taxonomy), text_trace(trace).sentences
     return _INSTRUCTION.format(
         categories="\n".join(f"- {category.name}: {category.meaning}" for category in taxonomy.categories),
-        sentences="\n".join(
-            json.dumps({"number": i, "text": s.text}) for i, s in enumerate(found.sentences, 1)
-        ),
-        n=len(found.sentences),
+        sentences="\n".join(json.dumps({"number": i, "text": s.text}) for i, s in enumerate(sentences, 1)),
+        n=len(sentences),
         example=taxonomy.names[0],
     )
 
@@ -151,20 +172,20 @@ def parse_answer(answer: str, n: int, taxonomy: Taxonomy) -> Marks:
     if not isinstance(pairs, _Object):
         raise _invalid("JSON, but no object", n)
     keys = Counter(key for key, _ in pairs)
-    wanted = [str(i) for i in range(1, n + 1)]
+    numbers = [str(i) for i in range(1, n + 1)]
     if doubled := [key for key, times in keys.items() if times > 1]:
         raise _invalid(f"sentences {doubled[:5]} twice", n)
-    if keys.keys() != set(wanted):
-        left_out, made_up = sorted(set(wanted) - keys.keys())[:5], sorted(keys.keys() - set(wanted))[:5]
+    if keys.keys() != set(numbers):
+        left_out, made_up = sorted(set(numbers) - keys.keys())[:5], sorted(keys.keys() - set(numbers))[:5]
         raise _invalid(f"sentences left out: {left_out}, made up: {made_up}", n)
-    given: dict[str, frozenset[str]] = {}
+    categories: dict[str, frozenset[str]] = {}
     for key, names in pairs:
         if not isinstance(names, list) or not all(
             isinstance(name, str) and name in taxonomy.names for name in names
         ):
             raise _invalid(f"{reprlib.repr(names)} is no list of categories {', '.join(taxonomy.names)}", n)
-        given[key] = frozenset(names)
-    return tuple(given[key] for key in wanted)
+        categories[key] = frozenset(names)
+    return tuple(categories[key] for key in numbers)
 
 
 def _invalid(what: str, n: int) -> DataError:

@@ -1,5 +1,4 @@
-"""Taxonomies of what sentences of reasoning do, with the words that usually say so; and their open
-registry."""
+"""Taxonomies of what sentences of reasoning do, with the words that usually say so; their open registry."""
 
 from __future__ import annotations
 
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
 
+from reasonmech.arguments import check_type
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.registry import Registry
 
@@ -76,5 +76,16 @@ class Taxonomy:
 
 
 taxonomies: Registry[Taxonomy] = Registry("taxonomy")
-"""Apart from `behaviours`: a category has no opportunity and no verifier, so there is no rate or timing to
-speak of."""
+
+
+def find_taxonomy(taxonomy: str | Taxonomy) -> Taxonomy:
+    """A registered taxonomy by its name, or the taxonomy itself.
+
+    Raises:
+        UnknownNameError: nothing of this name is registered. ArgumentError: neither a name nor a taxonomy.
+    """
+    if isinstance(taxonomy, str):
+        return taxonomies.get(taxonomy)
+    return check_type(
+        taxonomy, Taxonomy, name="taxonomy", allowed=f"one of {', '.join(taxonomies)}, or a Taxonomy"
+    )

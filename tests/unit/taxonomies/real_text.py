@@ -8,8 +8,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from reasonmech.problem import Problem
-from reasonmech.rollout import Rollout
-from reasonmech.taxonomies.text import CutRollout, cut
+from reasonmech.rollout import Rollout, Trace
+from reasonmech.taxonomies.text import TextSentence, cut
 
 CORPUS = (
     "<think>\nOkay, so I need to find x. Let me try x = 5. Wait, that's wrong.\n\nSo it is 3.14, i.e. "
@@ -48,5 +48,5 @@ def written(text: str, *, problem: str = "p", ids: list[int] | None = None) -> R
     )
 
 
-def cut_text(text: str, *, problem: str = "p") -> CutRollout:
+def cut_text(text: str, *, problem: str = "p") -> Trace[TextSentence]:
     return cut([written(text, problem=problem)], byte_tokenizer())[0]

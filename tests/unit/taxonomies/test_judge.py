@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from reasonmech.errors import CorruptFileError, DataError, MismatchError, OutputError
+from reasonmech.rollout import Trace
 from reasonmech.taxonomies.text import (
-    CutRollout,
     JudgeCache,
+    TextSentence,
     by_words,
     compare,
     judge_behaviours,
@@ -69,7 +70,7 @@ TEXTS = [
 ]
 
 
-def texts() -> list[CutRollout]:
+def texts() -> list[Trace[TextSentence]]:
     return [cut_text(text, problem=str(i)) for i, text in enumerate(TEXTS)]
 
 
@@ -85,20 +86,24 @@ def test_the_prompt_holds_every_sentence_whatever_is_in_it() -> None:
 
 
 def test_a_judge_marks_sentences_and_is_compared_with_words(tmp_path: Path) -> None:
-    cuts = texts()
+    traces = texts()
     judged = judge_behaviours(
-        by_wait, cuts, taxonomy=VENHOFF, cache=JudgeCache(tmp_path / "a.jsonl", judge="wait")
+        by_wait, traces, taxonomy=VENHOFF, cache=JudgeCache(tmp_path / "a.jsonl", judge="wait")
     )
-    assert (judged.asked, judged.cached, not judged.refused) == (6, 0, True) and not judged.annotation.missing
+    assert (judged.n_asked, judged.n_cached, not judged.refused) == (
+        6,
+        0,
+        True,
+    ) and not judged.annotation.missing
     assert [["backtracking" in names for names in marks or ()] for marks in judged.annotation.marks[:4]] == [
         [False, True], [True, False], [False, False], [True, True],
     ]  # fmt: skip
-    assert len(judged.annotation.marks[4] or ()) == len(cuts[4].sentences), (
+    assert len(judged.annotation.marks[4] or ()) == len(traces[4].sentences), (
         "nothing in the text breaks the answer"
     )
     spans = judged.annotation.spans("backtracking")
-    assert spans[0] == [cuts[0].sentences[1].tokens] and spans[2] == []
-    words = by_words(cuts, VENHOFF)
+    assert spans[0] == [traces[0].sentences[1].tokens] and spans[2] == []
+    words = by_words(traces, VENHOFF)
     row = compare(judged.annotation, words).set_index("category").loc["backtracking"]
     assert (row["first"], row["second"], row["missing"]) == ("wait", "words", 0)
     assert row["only_first"] >= 2 and row["kappa"] < 1, "actually, and can't wait"
@@ -110,32 +115,32 @@ def test_a_bad_answer_is_asked_for_again(tmp_path: Path, bad: int) -> None:
     judged = judge_behaviours(
         judge, texts(), taxonomy=VENHOFF, cache=JudgeCache(tmp_path / "a.jsonl", judge="flaky")
     )
-    assert judged.asked == 6 * (bad + 1) == sum(judge.calls.values())
+    assert judged.n_asked == 6 * (bad + 1) == sum(judge.calls.values())
     assert not judged.annotation.missing and sum(judged.refused.values()) == 6 * bad
 
 
 def test_what_stays_unanswered_is_missing_and_never_dropped(tmp_path: Path) -> None:
-    cuts = texts()
+    traces = texts()
 
     def never_on_actually(prompt: str) -> str:
         return "[]" if "Actually" in prompt else by_wait(prompt)
 
     cache = JudgeCache(tmp_path / "a.jsonl", judge="partial")
-    judged = judge_behaviours(never_on_actually, cuts, taxonomy=VENHOFF, cache=cache, retries=1)
+    judged = judge_behaviours(never_on_actually, traces, taxonomy=VENHOFF, cache=cache, retries=1)
     annotation = judged.annotation
-    assert judged.asked == 7 and list(annotation.missing) == [1] and "no object" in annotation.missing[1]
+    assert judged.n_asked == 7 and list(annotation.missing) == [1] and "no object" in annotation.missing[1]
     assert annotation.marks[1] is None and len(annotation.marks) == 6 and len(cache) == 5
     with pytest.raises(DataError, match="1 of 6 rollouts have no annotation"):
         annotation.spans("backtracking")
     answered = annotation.answered()
     assert len(answered.spans("backtracking")) == 5 and answered.rollouts == [
-        c.rollout for i, c in enumerate(cuts) if i != 1
+        c.rollout for i, c in enumerate(traces) if i != 1
     ]
     assert (annotation.table()["missing"] == 1).all() and (annotation.table()["n_rollouts"] == 5).all()
-    table = compare(annotation, by_words(cuts, VENHOFF))
+    table = compare(annotation, by_words(traces, VENHOFF))
     assert (table["missing"] == 1).all() and (table["problems"] == 5).all()
-    again = judge_behaviours(by_wait, cuts, taxonomy=VENHOFF, cache=cache)
-    assert (again.asked, again.cached) == (1, 5) and not again.annotation.missing, (
+    again = judge_behaviours(by_wait, traces, taxonomy=VENHOFF, cache=cache)
+    assert (again.n_asked, again.n_cached) == (1, 5) and not again.annotation.missing, (
         "only the missing one is asked again"
     )
 
@@ -147,7 +152,7 @@ def test_a_judge_that_never_answers_well_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="-1 retries"):
         judge_behaviours(by_wait, texts(), taxonomy=VENHOFF, cache=cache, retries=-1)
     empty = judge_behaviours(by_wait, [cut_text(" \n ")], taxonomy=VENHOFF, cache=cache)
-    assert empty.asked == 0 and empty.annotation.marks == ((),), "there is nothing to ask about"
+    assert empty.n_asked == 0 and empty.annotation.marks == ((),), "there is nothing to ask about"
 
 
 GOOD = '{"1": ["backtracking", "deduction"], "2": []}'
@@ -232,7 +237,7 @@ def test_a_damaged_cache_and_another_judges_cache_are_refused(
 
 
 def test_a_judge_that_raises_ends_the_run_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    cuts, path = texts(), tmp_path / "answers.jsonl"
+    traces, path = texts(), tmp_path / "answers.jsonl"
 
     def dies_at_fine(prompt: str) -> str:
         if "Fine." in prompt:
@@ -241,9 +246,9 @@ def test_a_judge_that_raises_ends_the_run_and_the_next_one_goes_on(tmp_path: Pat
 
     with pytest.raises(ConnectionError, match="server is down"):
         judge_behaviours(
-            dies_at_fine, cuts, taxonomy=VENHOFF, cache=JudgeCache(path, judge="j"), progress=False
+            dies_at_fine, traces, taxonomy=VENHOFF, cache=JudgeCache(path, judge="j"), progress=False
         )
     judged = judge_behaviours(
-        by_wait, cuts, taxonomy=VENHOFF, cache=JudgeCache(path, judge="j"), progress=False
+        by_wait, traces, taxonomy=VENHOFF, cache=JudgeCache(path, judge="j"), progress=False
     )
-    assert (judged.asked, judged.cached) == (4, 2)
+    assert (judged.n_asked, judged.n_cached) == (4, 2)
