@@ -27,7 +27,7 @@ def compare(size: str) -> None:
     first, second = as_texts(host, clean), as_texts(host, corrupt)
 
     def attributed() -> rm.causal.Attribution:
-        return rm.attribute(host, first, second, coder, metric=metric)
+        return rm.attribute(host, rm.TextPairs(first, second), coder, metric=metric)
 
     def plain() -> torch.Tensor:
         with torch.no_grad():

@@ -42,7 +42,7 @@ def compare(size: str) -> None:
         return logits[:, -1, GOOD] - logits[:, -1, BAD]
 
     def ours() -> Tensor:
-        grid = rm.patch_grid(host, first, second, sites=sites, metric=metric, batch_rows=ROWS)
+        grid = rm.patch_grid(host, rm.TextPairs(first, second), sites, metric=metric, batch_rows=ROWS)
         table = grid.table.astype({"position": int}).sort_values(["layer", "position"])
         return torch.tensor(table["value"].to_numpy(), dtype=torch.float32).reshape(host.n_layers, length)
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
         viz,
     )
     from reasonmech.behaviours import label
-    from reasonmech.causal import attribute, grid, patch_grid, sweep, sweeps
+    from reasonmech.causal import TextPairs, attribute, grid, patch_grid, sweep, sweeps
     from reasonmech.coders import CoderConfig, load_coder, train_coder
     from reasonmech.experiments import load_run, run
     from reasonmech.hybrid import Hybrid
@@ -92,7 +92,7 @@ _EXPORTS = {
     "logit_lens",
     "interventions": "ablate clamp scale steer patch Features Direction Subspace Whole "
     "prompt generated at tokens labelled above as_hooks",
-    "causal": "patch_grid attribute sweep grid",
+    "causal": "TextPairs patch_grid attribute sweep grid",
     "metrics": "logit_diff onset_log_odds",
     "hybrid": "Hybrid",
     "experiments": "run load_run",

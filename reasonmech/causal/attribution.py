@@ -13,15 +13,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reasonmech.causal.contrast import Contrast, changes
-from reasonmech.causal.exchange import PatchDirection, exchange
-from reasonmech.causal.positions import Positions
+from reasonmech.arguments import check_type, describe
+from reasonmech.causal.aligned_pairs import align
+from reasonmech.causal.coder_set import CoderSet
+from reasonmech.causal.contrast import Contrast
+from reasonmech.causal.stream_difference import activation_changes
+from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.coders.coder import SparseCoder
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.host import Host
+from reasonmech.metrics import TextMetric, as_text_metric
 from reasonmech.runtime.gradients import Gradients, Streams, gradients, read_streams
-from reasonmech.runtime.pass_rows import TextLike
-from reasonmech.runtime.readout import Readout
 from reasonmech.site import Site
 
 Method: TypeAlias = Literal["gradient", "integrated"]
@@ -30,6 +32,23 @@ FEATURE: Final = "feature"
 ERROR: Final = "error"
 NO_FEATURE: Final = -1  # the error node in `entries`, whose columns are plain numbers
 PRODUCTS_AT_ONCE: Final = 2**22  # numbers in gradient x row products
+
+
+@final
+@dataclass(frozen=True)
+class IntegratedGradients:
+    """The method "integrated", with another number of steps.
+
+    Attributes:
+        steps: midpoints of the straight line from target to source at which the gradient is taken.
+    """
+
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        check_type(self.steps, int, name="steps", allowed="a whole number", do="10 is usual")
+        if self.steps < 1:
+            raise DataError(f"{self.steps} steps", allowed="at least one", do="10 is usual")
 
 
 @final
@@ -48,7 +67,7 @@ class Attribution:
 
     entries: pd.DataFrame
     contrast: Contrast
-    coders: tuple[SparseCoder, ...]
+    coders: CoderSet
     method: Method
     target: Streams
     source: Streams
@@ -74,36 +93,35 @@ class Attribution:
 
     @cached_property
     def by_site(self) -> pd.DataFrame:
-        """One row per site: effect of all features, of the error node, and their sum: gradient x
-        difference."""
-        both = self.table.pivot_table(
+        """One row per site: effects of all features and of the error node, and their sum <g, difference>."""
+        sums = self.table.pivot_table(
             index="site", columns="node", values="effect", aggfunc="sum", sort=False
         )
-        both = both.reindex(columns=[FEATURE, ERROR], fill_value=0.0).rename(columns={FEATURE: "features"})
-        return both.assign(total=both.sum(axis=1)).rename_axis(columns=None).reset_index()
+        sums = sums.reindex(columns=[FEATURE, ERROR], fill_value=0.0).rename(columns={FEATURE: "features"})
+        return sums.assign(total=sums.sum(axis=1)).rename_axis(columns=None).reset_index()
 
     def ranking(self, site: Site | str) -> list[int]:
         """Features of one site, largest |effect| first. Raises UnknownNameError, listing the sites."""
-        name, known = str(Site.parse(site)), [str(coder.site) for coder in self.coders]
-        if name not in known:
-            raise UnknownNameError("attributed site", name, known)
+        name = str(self.coders.at(site).site)
         rows = self.table[(self.table["site"] == name) & (self.table["node"] == FEATURE)]
         return [int(feature) for feature in rows["feature"]]
 
-    def coder_at(self, site: Site | str) -> SparseCoder:
-        """The coder of a site."""
-        return next(coder for coder in self.coders if coder.site == Site.parse(site))
-
     def _tidy(self, by: Sequence[str]) -> pd.DataFrame:
         keys = ["site", "feature", *by]
-        found = self.entries.groupby(keys, sort=False, as_index=False).agg({"effect": "sum"})
+        sums = self.entries.groupby(keys, sort=False, as_index=False).agg({"effect": "sum"})
         if "text" not in by:
-            found["effect"] /= len(self.contrast.pairs.target)
-        found.insert(1, "node", np.where(found["feature"] == NO_FEATURE, ERROR, FEATURE))
-        found["feature"] = found["feature"].astype("Int64").mask(found["node"] == ERROR)
+            sums["effect"] /= len(self.contrast.pairs.target)
+        sums.insert(1, "node", np.where(sums["feature"] == NO_FEATURE, ERROR, FEATURE))
+        sums["feature"] = sums["feature"].astype("Int64").mask(sums["node"] == ERROR)
         metric, direction = self.contrast.metric, self.contrast.pairs.direction
-        found = found.assign(metric=metric.name, unit=metric.unit, direction=direction, method=self.method)
-        return found.sort_values("effect", key=np.abs, ascending=False, kind="stable", ignore_index=True)
+        sums = sums.assign(metric=metric.name, unit=metric.unit, direction=direction, method=self.method)
+        return sums.sort_values("effect", key=np.abs, ascending=False, kind="stable", ignore_index=True)
+
+    def __repr__(self) -> str:
+        n_features = list(self.table["node"]).count(FEATURE)
+        return (
+            f"Attribution({n_features} features of {self.coders}, {self.contrast.metric.name}, {self.method})"
+        )
 
     def _repr_html_(self) -> str:
         return self.table.head(20).to_html(index=False, float_format="%.3g")
@@ -111,20 +129,14 @@ class Attribution:
 
 def attribute(
     host: Host,
-    clean: Sequence[TextLike],
-    corrupt: Sequence[TextLike],
-    coders: SparseCoder | Sequence[SparseCoder],
+    pairs: TextPairs,
+    coders: SparseCoder | Sequence[SparseCoder] | CoderSet,
     *,
-    metric: Readout,
-    direction: PatchDirection = "denoise",
-    method: Method = "gradient",
-    steps: int = 10,
-    positions: Positions = None,
-    transfer: bool = False,
+    metric: TextMetric,
+    method: Method | IntegratedGradients = "gradient",
     batch_rows: int = 64,
 ) -> Attribution:
-    """What patching each feature alone would do to a metric, to first order; all features of all coders at
-    once.
+    """To first order, what patching each feature alone would do to a metric; all of all coders at once.
 
     The run that is edited (the target) is the corrupt one ("denoise") or the clean one ("noise"). With
     gradient g of the metric at the stream x of a site, activations f and decoder rows w, the effect of
@@ -140,60 +152,63 @@ def attribute(
     First order says where to look, `audit` how far it can be trusted.
 
     Args:
-        clean, corrupt: pairs of texts; the metric is read after the target's.
-        coders: one per site.
-        steps: of "integrated".
-        positions: places that are compared and patched, as in `patch_grid`. None: all, for texts of equal
-            length.
-        transfer: the coders may come from another model than the host (a base's in its thinking sibling).
+        pairs: texts, places that are compared and patched, and direction; the metric is read after the
+            target's texts.
+        coders: one per site. `CoderSet(coders, transfer=True)` reads coders of another model on purpose.
+        metric: such as `rm.logit_diff(...)`, or the name of one that needs no settings.
+        method: "gradient", "integrated" (10 steps), or `IntegratedGradients(steps)`.
         batch_rows: rows of one pass; halved, with a warning, where memory is short.
 
     Raises:
+        ArgumentError: a value of the wrong type; the message shows the right one.
         DataError: the metric's gradient is zero where it is measured (a divergence from that very run is
             stationary there), or zero at all places of a site; both runs hold the same at a site; two coders
             of one site; texts that cannot be aligned.
         NonFiniteError: the metric or its gradient is not finite; the text is named.
-        UnknownNameError, MismatchError: a coder does not fit the host; no such direction or method.
+        UnknownNameError, MismatchError: a coder does not fit the host; no such method.
     """
-    if method not in get_args(Method):
-        raise UnknownNameError("method", str(method), get_args(Method))
-    if steps < 1:
-        raise DataError(f"{steps} steps", allowed="at least one", do="10 is usual")
-    pairs = exchange(host, clean, corrupt, positions=positions, direction=direction)
-    contrast = Contrast(host, pairs, metric, transfer)
-    given = _one_per_site(contrast, coders)
-    sites = [coder.site for coder in given]
-    source = read_streams(host, pairs.source, contrast.at_source, sites, batch_rows=batch_rows)
-    here = gradients(host, pairs.target, contrast.at_target, sites, metric, batch_rows=batch_rows)
-    for site in sites:
-        contrast.check_differs(site, source[site] - here.stream[site])
-        _check_reached(contrast, site, here)
-    slopes = here.gradient
-    if method == "integrated":
-        slopes = {site: _integrated(contrast, site, here, source[site], steps, batch_rows) for site in sites}
+    name, steps = _method(method)
+    aligned = align(host, pairs)
+    contrast = Contrast(host, aligned, as_text_metric(host, metric))
+    coders = coders if isinstance(coders, CoderSet) else CoderSet(coders)  # type: ignore[arg-type]
+    coders.check(host)
+    source = read_streams(host, aligned.source, contrast.at_source, coders.sites, batch_rows=batch_rows)
+    target = gradients(
+        host, aligned.target, contrast.at_target, coders.sites, contrast.metric, batch_rows=batch_rows
+    )
+    for site in coders.sites:
+        contrast.check_differs(site, source[site] - target.stream[site])
+        _check_reached(contrast, site, target)
+    slopes = target.gradient
+    if name == "integrated":
+        slopes = {
+            site: _integrated(contrast, site, target.stream[site], source[site], steps, batch_rows)
+            for site in coders.sites
+        }
     frames = [
-        _entries(contrast, coder, slopes[coder.site], here.stream[coder.site], source[coder.site])
-        for coder in given
+        _entries(contrast, coder, slopes[coder.site], target.stream[coder.site], source[coder.site])
+        for coder in coders
     ]
-    return Attribution(pd.concat(frames, ignore_index=True), contrast, given, method, here.stream, source)
+    return Attribution(pd.concat(frames, ignore_index=True), contrast, coders, name, target.stream, source)
 
 
-def _one_per_site(contrast: Contrast, coders: SparseCoder | Sequence[SparseCoder]) -> tuple[SparseCoder, ...]:
-    given = tuple(coders) if isinstance(coders, Sequence) else (coders,)
-    if not given:
-        raise DataError("no coder to attribute to", do="give at least one")
-    sites = [coder.site for coder in given]
-    if twice := [site for site in sites if sites.count(site) > 1]:
-        raise DataError(
-            f"two coders of {twice[0]}: a feature number would mean two things", do="give one coder per site"
+def _method(method: Method | IntegratedGradients) -> tuple[Method, int]:
+    """Name of the method, and the number of its steps."""
+    if isinstance(method, IntegratedGradients):
+        return "integrated", method.steps
+    if method not in get_args(Method):
+        shown = method if isinstance(method, str) else describe(method)
+        raise UnknownNameError(
+            "method",
+            shown,
+            get_args(Method),
+            do="rm.causal.IntegratedGradients(steps=50) says how many steps",
         )
-    for coder in given:
-        contrast.check_coder(coder)
-    return given
+    return method, IntegratedGradients().steps
 
 
-def _check_reached(contrast: Contrast, site: Site, here: Gradients) -> None:
-    if not bool(here.gradient[site].any()):
+def _check_reached(contrast: Contrast, site: Site, target: Gradients) -> None:
+    if not bool(target.gradient[site].any()):
         raise DataError(
             f"metric {contrast.metric.name!r} has gradient zero at {site}, at all {contrast.n_tokens} "
             "compared tokens",
@@ -205,16 +220,16 @@ def _check_reached(contrast: Contrast, site: Site, here: Gradients) -> None:
 def _integrated(
     contrast: Contrast,
     site: Site,
-    here: Gradients,
+    target: Float[Tensor, "token width"],
     source: Float[Tensor, "token width"],
     steps: int,
     batch_rows: int,
 ) -> Float[Tensor, "token width"]:
     """Mean gradient at the midpoints of equal steps from target to source, one site moved at a time."""
-    start = here.stream[site]
-    total = torch.zeros_like(start)
+    total = torch.zeros_like(target)
     for step in range(steps):
-        moved = {site: start + (source - start) * ((step + 0.5) / steps)}
+        # midpoints: their error falls with the square of the number of steps, that of the ends only with it
+        moved = {site: target + (source - target) * ((step + 0.5) / steps)}
         total += gradients(
             contrast.host,
             contrast.pairs.target,
@@ -230,31 +245,29 @@ def _integrated(
 def _entries(
     contrast: Contrast, coder: SparseCoder, slope: Tensor, target: Tensor, source: Tensor
 ) -> pd.DataFrame:
-    """Effect of every node at every token at which it differs; the error is what the features leave of the
-    whole."""
+    """Effect of every node at every token where it differs; the error node has what the features leave."""
     rows = coder.rows(range(coder.d_sae)).detach().to(slope)
-    whole = (slope * (source - target)).double().sum(-1)
+    # in float64, because the error node is what remains after many subtractions
+    remainder = (slope * (source - target)).double().sum(-1)
     tokens, features, effects = [], [], []
-    for some, change in changes(coder, target, source):
+    for batch, change in activation_changes(coder, target, source):
         for token, feature in _chunks(change, rows.shape[1]):
-            effect = change[token, feature] * (slope[some][token] * rows[feature]).sum(-1)
-            whole[some].index_add_(0, token, -effect.double())
-            tokens.append((token + some.start).cpu())
+            effect = change[token, feature] * (slope[batch][token] * rows[feature]).sum(-1)
+            remainder[batch].index_add_(0, token, -effect.double())
+            tokens.append((token + batch.start).cpu())
             features.append(feature.cpu())
             effects.append(effect.cpu())
-    every = torch.arange(len(whole))
+    every = torch.arange(len(remainder))
     token = torch.cat([*tokens, every]).numpy()
-    places = [(text, place.name) for text, own in enumerate(contrast.pairs.places) for place in own]
-    names = pd.Categorical(
-        [name for _, name in places], categories=list(dict.fromkeys(name for _, name in places))
-    )
+    places = [(text, place.name) for text, of_text in enumerate(contrast.pairs.places) for place in of_text]
+    names = np.array([name for _, name in places], dtype=object)
     return pd.DataFrame(
         {
             "site": str(coder.site),
             "feature": torch.cat([*features, torch.full_like(every, NO_FEATURE)]).numpy(),
             "text": np.array([text for text, _ in places])[token],
-            "position": np.asarray(names)[token],
-            "effect": torch.cat([*[effect.double() for effect in effects], whole.cpu()]).numpy(),
+            "position": names[token],
+            "effect": torch.cat([*[effect.double() for effect in effects], remainder.cpu()]).numpy(),
         }
     )
 

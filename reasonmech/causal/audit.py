@@ -8,11 +8,10 @@ from typing import Final, final
 import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
-from torch import Tensor
 
+from reasonmech.arguments import check_type
 from reasonmech.causal.attribution import ERROR, FEATURE, Attribution
-from reasonmech.causal.contrast import Contrast, Parts
-from reasonmech.coders.coder import SparseCoder
+from reasonmech.causal.stream_difference import StreamDifference
 from reasonmech.errors import DataError
 from reasonmech.interventions.axes import Features
 from reasonmech.interventions.intervention import Intervention
@@ -23,6 +22,9 @@ from reasonmech.stats import Interval, ratio_interval
 TOP: Final = "top"
 SAMPLE: Final = "sample"
 MIN_RANKED: Final = 3  # fewer nodes have no rank correlation
+COLUMNS: Final = (
+    *("site", "node", "feature", "group", "estimate", "exact", "metric", "unit", "direction", "n_masked"),
+)
 
 
 @final
@@ -42,7 +44,7 @@ class Audit:
         missed: sum of |exact effect| over the rest, estimated from the sample, with its 95 % bootstrap
             interval over sampled features; an upper bound of what a group of the top features can leave out,
             as effects may cancel.
-        found: sum of |exact effect| over the top.
+        top_effect: sum of |exact effect| over the top.
     """
 
     table: pd.DataFrame
@@ -50,21 +52,23 @@ class Audit:
     top_correlation: float
     n_rest: int
     missed: Interval
-    found: float
+    top_effect: float
 
     @property
     def missed_share(self) -> float:
-        """missed / (missed + found): share of the summed |effect| that lies outside the top."""
-        whole = self.missed.estimate + self.found
-        return self.missed.estimate / whole if whole > 0 else float("nan")
+        """missed / (missed + top_effect): share of the summed |effect| that lies outside the top."""
+        total = self.missed.estimate + self.top_effect
+        return self.missed.estimate / total if total > 0 else float("nan")
+
+    def __repr__(self) -> str:
+        return f"Audit({self})"
 
     def __str__(self) -> str:
         n = list(self.table["node"]).count(FEATURE)
         return (
-            f"Spearman {self.rank_correlation:.2f} over {n} features ({self.top_correlation:.2f} over the "
-            "top alone); "
-            f"an estimated {self.missed_share:.1%} of the summed |effect| lies in the {self.n_rest} other "
-            "features"
+            f"Spearman {self.rank_correlation:.2f} over {n} features ({self.top_correlation:.2f} over the top"
+            f" alone); an estimated {self.missed_share:.1%} of the summed |effect| lies in the {self.n_rest} "
+            "other features"
         )
 
     def _repr_html_(self) -> str:
@@ -96,16 +100,23 @@ def audit(
     Raises:
         DataError: nothing to audit. NonFiniteError: NaN or infinity came out of a patch.
     """
+    check_type(
+        attribution,
+        Attribution,
+        name="attribution",
+        allowed="what rm.attribute returns",
+        do="rm.causal.audit(rm.attribute(host, pairs, coder, metric=metric))",
+    )
     if top < 1 or sample < 0:
         raise DataError(
             f"an audit of the top {top} features and a sample of {sample}", allowed="top >= 1, sample >= 0"
         )
-    chosen, n_rest = _chosen(attribution, top, sample, seed)
-    plans = _plans(attribution, chosen)
+    audited, n_rest = _audited(attribution, top, sample, seed)
+    patches = _patches(attribution, audited)
     contrast = attribution.contrast
     texts = range(len(contrast.pairs.target))
-    cells = [Cell(text, (plan,)) for plan in plans for text in texts]
-    found = run_cells(
+    cells = [Cell(text, (one,)) for one in patches for text in texts]
+    results = run_cells(
         contrast.host,
         contrast.pairs.target,
         cells,
@@ -114,22 +125,10 @@ def audit(
         progress=progress,
         desc="audit",
     )
-    value = found.value.double().numpy().reshape(len(plans), len(texts))
+    value = results.value.double().numpy().reshape(len(patches), len(texts))
     exact = (value[1:] - value[0]).mean(1)
-    n_masked = found.n_masked.numpy().reshape(len(plans), len(texts)).sum(1)[1:]
-    columns = [
-        "site",
-        "node",
-        "feature",
-        "group",
-        "estimate",
-        "exact",
-        "metric",
-        "unit",
-        "direction",
-        "n_masked",
-    ]
-    table = chosen.assign(exact=exact, n_masked=n_masked).loc[:, columns]
+    n_masked = results.n_masked.numpy().reshape(len(patches), len(texts)).sum(1)[1:]
+    table = audited.assign(exact=exact, n_masked=n_masked).loc[:, list(COLUMNS)]
     estimate, group = table["estimate"].to_numpy(np.float64), table["group"].to_numpy(dtype=str)
     return Audit(
         table=table,
@@ -137,11 +136,11 @@ def audit(
         top_correlation=_spearman(estimate[group == TOP], exact[group == TOP]),
         n_rest=n_rest,
         missed=_missed(np.abs(exact[group == SAMPLE]), n_rest, seed),
-        found=float(np.abs(exact[group == TOP]).sum()),
+        top_effect=float(np.abs(exact[group == TOP]).sum()),
     )
 
 
-def _chosen(attribution: Attribution, top: int, sample: int, seed: int) -> tuple[pd.DataFrame, int]:
+def _audited(attribution: Attribution, top: int, sample: int, seed: int) -> tuple[pd.DataFrame, int]:
     """Rows of the attribution's table to audit, with their group; how many features are not in the top."""
     table = attribution.table.rename(columns={"effect": "estimate"})
     features = table[table["node"] == FEATURE]
@@ -159,30 +158,23 @@ def _chosen(attribution: Attribution, top: int, sample: int, seed: int) -> tuple
     return pd.concat([group for group in groups if len(group)], ignore_index=True), len(rest)
 
 
-def _plans(attribution: Attribution, chosen: pd.DataFrame) -> list[Intervention]:
+def _patches(attribution: Attribution, audited: pd.DataFrame) -> list[Intervention]:
     """The patch that changes nothing, then one per row; patches of one site share their source."""
-    contrast = attribution.contrast
-    first = attribution.coders[0].site
-    plans = [contrast.put(first, attribution.target[first])]
-    shared = {str(coder.site): _source(attribution, coder) for coder in attribution.coders}
-    for site, feature in zip(chosen["site"], chosen["feature"], strict=True):
-        coder = attribution.coder_at(site)
+    contrast, coders = attribution.contrast, attribution.coders
+    first = coders.sites[0]
+    # the unpatched run is a patch too, so that both go through the same kernels and differ by the patch alone
+    patches = [contrast.put(first, attribution.target[first])]
+    sources = {str(site): contrast.by_row(attribution.source[site]) for site in coders.sites}
+    for site, feature in zip(audited["site"], audited["feature"], strict=True):
+        coder = coders.at(site)
         if pd.isna(feature):
-            plans.append(_error_patch(contrast, coder, attribution))
+            target = attribution.target[coder.site]
+            difference = StreamDifference(coder, target, attribution.source[coder.site], ())
+            patches.append(contrast.put(coder.site, target + difference.of_error))
         else:
-            axis = Features(coder, (int(feature),), transfer=contrast.transfer)
-            plans.append(patch(axis, shared[site], where=contrast.where))
-    return plans
-
-
-def _source(attribution: Attribution, coder: SparseCoder) -> Tensor:
-    return attribution.contrast.laid_out(attribution.source[coder.site])
-
-
-def _error_patch(contrast: Contrast, coder: SparseCoder, attribution: Attribution) -> Intervention:
-    site = coder.site
-    target = attribution.target[site]
-    return contrast.put(site, target + Parts(coder, target, attribution.source[site], ()).error_moved)
+            axis = Features(coder, (int(feature),), transfer=coders.transfer)
+            patches.append(patch(axis, sources[site], where=contrast.where))
+    return patches
 
 
 def _spearman(estimate: np.ndarray, exact: np.ndarray) -> float:
@@ -192,12 +184,13 @@ def _spearman(estimate: np.ndarray, exact: np.ndarray) -> float:
     return float(np.corrcoef(ranks)[0, 1])
 
 
-def _missed(drawn: np.ndarray, n_rest: int, seed: int) -> Interval:
+def _missed(sampled: np.ndarray, n_rest: int, seed: int) -> Interval:
+    """Sum over the rest, from the |effects| of a sample of it; without width where all of it was patched."""
     if n_rest == 0:
         return Interval(0.0, 0.0, 0.0)
-    if len(drawn) == 0:
+    if len(sampled) == 0:
         return Interval(float("nan"), float("nan"), float("nan"))
-    if len(drawn) == n_rest:
-        return Interval(float(drawn.sum()), float(drawn.sum()), float(drawn.sum()))
-    each = ratio_interval(drawn, np.ones_like(drawn), seed=seed)
+    if len(sampled) == n_rest:
+        return Interval(float(sampled.sum()), float(sampled.sum()), float(sampled.sum()))
+    each = ratio_interval(sampled, np.ones_like(sampled), seed=seed)
     return Interval(n_rest * each.estimate, n_rest * each.low, n_rest * each.high)

@@ -1,5 +1,4 @@
-"""effects: how much of what a patch does goes straight to the output, and how much through what comes after
-it."""
+"""effects: how much of what a patch does goes straight to the output, and how much through later layers."""
 
 from __future__ import annotations
 
@@ -14,11 +13,12 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from reasonmech.causal.clean import packs, tails_of
-from reasonmech.causal.exchange import Exchange, PatchDirection, as_rollout, exchange
-from reasonmech.causal.intervals import mean_by
+from reasonmech.arguments import check_type
+from reasonmech.causal.aligned_pairs import AlignedPairs, align, as_rollout
+from reasonmech.causal.means import mean_by
+from reasonmech.causal.metric_values import last_logits, question_batches
 from reasonmech.causal.patching import with_effect
-from reasonmech.causal.positions import Positions
+from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.errors import DataError
 from reasonmech.files import write_table
 from reasonmech.hosts.host import Host
@@ -28,10 +28,11 @@ from reasonmech.interventions.canonical import fingerprint
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.verbs import patch
+from reasonmech.metrics import TextMetric, as_text_metric
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.batched.cells import Cell, run_cells
 from reasonmech.runtime.memory import halving
-from reasonmech.runtime.pass_rows import PassRow, TextLike
+from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.readout import Question, Readout, questions, read
 from reasonmech.site import Site
 
@@ -55,6 +56,7 @@ COLUMNS: Final = {
     "host": "the model",
     "host_hash": "and its weights",
 }
+AXES: Final = "an axis: rm.Whole(site), rm.Features(coder, indices), or a direction"
 CELL: Final = ("site", "position", "metric", "unit", "direction")
 
 
@@ -78,8 +80,7 @@ class Effects:
 
     @cached_property
     def mean(self) -> pd.DataFrame:
-        """One row per place: means over problems with 95 % intervals, and each effect as a share of the mean
-        gap."""
+        """One row per place: means over problems with 95 % intervals; effects also as shares of the gap."""
         parts = ("total", "direct", "indirect")
         ratios = {f"{part}_share": (part, "gap") for part in parts}
         return mean_by(self.table, CELL, columns=(*parts, "gap"), ratios=ratios)
@@ -88,24 +89,23 @@ class Effects:
         """Write the table, to a temporary name first."""
         write_table(self.table, path)
 
+    def __repr__(self) -> str:
+        return f"Effects({self.table['position'].nunique()} positions x {self.table['text'].nunique()} texts)"
+
     def _repr_html_(self) -> str:
         return self.mean.to_html(index=False, float_format="%.3g")
 
 
 def effects(
     host: Host,
-    clean: Sequence[TextLike],
-    corrupt: Sequence[TextLike],
+    pairs: TextPairs,
     axis: Axis,
     *,
-    metric: Readout,
-    positions: Positions = None,
-    direction: PatchDirection = "denoise",
+    metric: TextMetric,
     batch_rows: int = 128,
     progress: bool = False,
 ) -> Effects:
-    """Total and direct effect of patching an axis (the stream of a site, features, a direction) at each
-    place.
+    """Total and direct effect of patching an axis (a site's stream, features, a direction) at each place.
 
     The total effect is that of `patch_grid`. For the direct one, every attn_out and mlp_out that is computed
     after the patch is held at its value of the run without it, at every token, so that the change reaches the
@@ -116,30 +116,42 @@ def effects(
 
     Args:
         axis: what is patched; its site says where.
-        clean, corrupt, positions, direction, batch_rows: as in `patch_grid`; each place is patched alone.
+        pairs, metric, batch_rows: as in `patch_grid`; each place is patched alone.
 
     Raises:
-        UnknownNameError, MismatchError: the axis does not fit the host, or there is no such direction.
+        ArgumentError: a value of the wrong type; the message shows the right one.
+        UnknownNameError, MismatchError: the axis does not fit the host.
         DataError: as in `patch_grid`. NonFiniteError: NaN or infinity came out of a run.
     """
+    aligned = align(host, pairs)
+    readout = as_text_metric(host, metric)
+    check_type(
+        axis, Axis, name="axis", allowed=AXES, do='rm.causal.effects(host, pairs, rm.Whole("mlp_out.2"), ...)'
+    )
     axis.check(host)
-    pairs = exchange(host, clean, corrupt, positions=positions, direction=direction)
-    whole_runs = pairs.whole_runs(host, metric, batch_rows=batch_rows)
-    patches = pairs.patches(axis, pairs.streams(host, [axis.at], progress=progress))
-    keys = [(name, text) for name in patches for text in pairs.moves[name]]
+    unpatched = aligned.unpatched(host, readout, batch_rows=batch_rows)
+    patches = aligned.patches(axis, aligned.streams(host, [axis.at], progress=progress))
+    keys = [(name, text) for name in patches for text in aligned.moves[name]]
     cells = [Cell(text, (patches[name],)) for name, text in keys]
-    found = run_cells(
-        host, pairs.target, cells, metric, batch_rows=batch_rows, progress=progress, desc="total"
+    results = run_cells(
+        host, aligned.target, cells, readout, batch_rows=batch_rows, progress=progress, desc="total"
     )
-    direct = _direct(host, pairs, axis, metric, batch_rows=batch_rows, progress=progress)
-    frame = pd.DataFrame(keys, columns=["position", "text"]).assign(site=str(axis.at), direction=direction)
-    table = with_effect(frame, pairs, whole_runs, found.value.double().numpy()).rename(
-        columns={"effect": "total"}
+    values = _values_with_downstream_fixed(
+        host, aligned, axis, readout, batch_rows=batch_rows, progress=progress
     )
-    held = np.array([direct[key] for key in keys]) - (table["value"] - table["total"]).to_numpy()
-    constant = {"metric": metric.name, "unit": metric.unit, "host": host.name, "host_hash": host.weight_hash}
+    frame = pd.DataFrame(keys, columns=["position", "text"])
+    frame = frame.assign(site=str(axis.at), direction=aligned.direction)
+    table = with_effect(frame, aligned, unpatched, results.value.double().numpy())
+    table = table.rename(columns={"effect": "total"})
+    direct = np.array([values[key] for key in keys]) - (table["value"] - table["total"]).to_numpy()
+    constant = {
+        "metric": readout.name,
+        "unit": readout.unit,
+        "host": host.name,
+        "host_hash": host.weight_hash,
+    }
     table = table.assign(
-        direct=held, indirect=table["total"] - held, n_masked=found.n_masked.numpy(), **constant
+        direct=direct, indirect=table["total"] - direct, n_masked=results.n_masked.numpy(), **constant
     )
     return Effects(table.assign(axis=fingerprint(axis.to_json())).loc[:, list(COLUMNS)])
 
@@ -152,48 +164,48 @@ def downstream(host: Host, site: Site) -> list[Site]:
     return [other for other in added if other.depth > start.depth]
 
 
-def _direct(
-    host: Host, pairs: Exchange, axis: Axis, metric: Readout, *, batch_rows: int, progress: bool
+def _values_with_downstream_fixed(
+    host: Host, pairs: AlignedPairs, axis: Axis, metric: Readout, *, batch_rows: int, progress: bool
 ) -> dict[tuple[str, int], float]:
-    """(place, pair) -> the metric with the patch, everything downstream of it held."""
-    found: dict[tuple[str, int], float] = {}
+    """(place, pair) -> the metric with the patch, everything downstream of it as it was without."""
+    values: dict[tuple[str, int], float] = {}
 
-    def run(asked: Sequence[Question]) -> list[None]:
-        found.update(_held_values(host, pairs, axis, metric, asked))
-        return [None] * len(asked)
+    def run(batch: Sequence[Question]) -> list[None]:
+        values.update(_values_of(host, pairs, axis, metric, batch))
+        return [None] * len(batch)
 
     with tqdm(total=len(pairs.target), desc="direct", unit="text", delay=1.0, disable=not progress) as bar:
-        for asked in packs(questions(host, pairs.target, metric), batch_rows):
-            bar.update(len(halving(asked, run, what="text")[0]))
-    return found
+        for batch in question_batches(questions(host, pairs.target, metric), batch_rows):
+            bar.update(len(halving(batch, run, what="text")[0]))
+    return values
 
 
-def _held_values(
-    host: Host, pairs: Exchange, axis: Axis, metric: Readout, asked: Sequence[Question]
+def _values_of(
+    host: Host, pairs: AlignedPairs, axis: Axis, metric: Readout, batch: Sequence[Question]
 ) -> dict[tuple[str, int], float]:
     """The same for the texts of some questions, whose rows make one pass."""
-    rows = [row for question in asked for row in question.rows]
-    own = pairs.over(rows, [question.number for question in asked for _ in question.rows])
-    held = _held(host, rows, downstream(host, axis.at))
-    first = dict(zip((question.number for question in asked), _starts(asked), strict=True))
-    found: dict[tuple[str, int], float] = {}
-    for name, given in own.patches(axis, own.streams(host, [axis.at])).items():
-        having = [question for question in asked if question.number in pairs.moves[name]]
+    rows = [row for question in batch for row in question.rows]
+    of_rows = pairs.with_rows(rows, [question.number for question in batch for _ in question.rows])
+    fixed = _patches_to_themselves(host, rows, downstream(host, axis.at))
+    first = dict(zip((question.number for question in batch), _starts(batch), strict=True))
+    values: dict[tuple[str, int], float] = {}
+    for name, one in of_rows.patches(axis, of_rows.streams(host, [axis.at])).items():
+        having = [question for question in batch if question.number in pairs.moves[name]]
         numbers = [first[question.number] + row for question in having for row in range(question.n_rows)]
-        tails = tails_of(host, having, hooks=Hooks(bind([given, *held], host)), numbers=numbers)
-        values = read(metric, having, tails).double().tolist()
-        found |= {(name, question.number): value for question, value in zip(having, values, strict=True)}
-    return found
+        logits = last_logits(host, having, hooks=Hooks(bind([one, *fixed], host)), numbers=numbers)
+        of_texts = read(metric, having, logits).double().tolist()
+        values |= {(name, question.number): value for question, value in zip(having, of_texts, strict=True)}
+    return values
 
 
-def _starts(asked: Sequence[Question]) -> list[int]:
+def _starts(batch: Sequence[Question]) -> list[int]:
     """Number of each question's first row."""
-    ends = np.cumsum([question.n_rows for question in asked])
-    return [int(end) - question.n_rows for end, question in zip(ends, asked, strict=True)]
+    ends = np.cumsum([question.n_rows for question in batch])
+    return [int(end) - question.n_rows for end, question in zip(ends, batch, strict=True)]
 
 
-def _held(host: Host, rows: Sequence[PassRow], sites: Sequence[Site]) -> list[Intervention]:
-    """Patches that hold sites at what they are without an edit, row by row."""
+def _patches_to_themselves(host: Host, rows: Sequence[PassRow], sites: Sequence[Site]) -> list[Intervention]:
+    """Patches that fix sites at what they are without an edit, row by row."""
     if not sites:
         return []
     acts = capture(host, [as_rollout(row) for row in rows], sites, batch_size=len(rows), progress=False)

@@ -10,17 +10,18 @@ from typing import Final, final
 
 import numpy as np
 import pandas as pd
+from torch import Tensor
 
-from reasonmech.causal.exchange import Exchange, PatchDirection, exchange
-from reasonmech.causal.intervals import mean_by
-from reasonmech.causal.positions import Positions
+from reasonmech.arguments import as_sequence
+from reasonmech.causal.aligned_pairs import AlignedPairs, align
+from reasonmech.causal.means import mean_by
+from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.errors import CorruptFileError, DataError
 from reasonmech.files import write_table
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Whole
+from reasonmech.metrics import TextMetric, as_text_metric
 from reasonmech.runtime.batched.cells import Cell, run_cells
-from reasonmech.runtime.pass_rows import TextLike
-from reasonmech.runtime.readout import Readout
 from reasonmech.site import Site
 
 COLUMNS: Final = {
@@ -67,7 +68,7 @@ class PatchGrid:
 
     @cached_property
     def mean(self) -> pd.DataFrame:
-        """One row per site and place: means over problems with 95 % intervals (see `intervals.mean_by`).
+        """One row per site and place: means over problems with 95 % intervals (see `means.mean_by`).
 
         `normalised` is the mean effect over the mean gap, not a mean of ratios.
         """
@@ -88,19 +89,20 @@ class PatchGrid:
                 raise
             raise CorruptFileError(f"{path} is not a patch grid: {error}", do="run it again") from error
 
+    def __repr__(self) -> str:
+        n_sites, n_places = self.table["site"].nunique(), self.table["position"].nunique()
+        return f"PatchGrid({n_sites} sites x {n_places} positions x {self.table['text'].nunique()} texts)"
+
     def _repr_html_(self) -> str:
         return self.mean.to_html(index=False, float_format="%.3g")
 
 
 def patch_grid(
     host: Host,
-    clean: Sequence[TextLike],
-    corrupt: Sequence[TextLike],
+    pairs: TextPairs,
+    sites: Site | str | Sequence[Site | str],
     *,
-    sites: Sequence[Site | str],
-    metric: Readout,
-    positions: Positions = None,
-    direction: PatchDirection = "denoise",
+    metric: TextMetric,
     batch_rows: int = 128,
     progress: bool = False,
 ) -> PatchGrid:
@@ -114,41 +116,46 @@ def patch_grid(
     run of the model, computed from its site and its position on.
 
     Args:
-        clean, corrupt: pairs of texts. Of a text of which the metric reads what comes next, the last token
-            counts.
+        pairs: texts, positions and direction; the metric reads what comes next after the last token.
         sites: such as `resid_post.3`, `attn_out.3`, `mlp_out.3`, or one head, `z.3.1`.
-        positions: None: every position, by its number from the start, which needs pairs of equal length; a
-            list of positions, negative ones from the end; or name -> per pair a position, or (clean, corrupt)
-            positions.
+        metric: such as `rm.logit_diff(...)`, or the name of one that needs no settings.
         batch_rows: rows of one pass; halved, with a warning, where memory is short.
 
     Raises:
-        UnknownNameError: the host has no such site, or there is no such direction.
+        ArgumentError: a value of the wrong type; the message shows the right one.
+        UnknownNameError: the host has no such site.
         DataError: nothing to patch, pairs that cannot be aligned, a position outside its text, or a metric
             that speaks of other texts.
         NonFiniteError: NaN or infinity came out of a cell.
     """
-    at = tuple(dict.fromkeys(host.check_site(site) for site in sites))
+    aligned = align(host, pairs)
+    readout = as_text_metric(host, metric)
+    named = as_sequence(sites, (str, Site), name="sites", allowed="sites, such as ['resid_post.2', 'z.3.1']")
+    at = tuple(dict.fromkeys(host.check_site(site) for site in named))
     if not at:
         raise DataError("no site to patch", do="name at least one, such as resid_post.2")
-    pairs = exchange(host, clean, corrupt, positions=positions, direction=direction)
-    whole_runs = pairs.whole_runs(host, metric, batch_rows=batch_rows)
-    acts = pairs.streams(host, at, progress=progress)
+    unpatched = aligned.unpatched(host, readout, batch_rows=batch_rows)
+    acts = aligned.streams(host, at, progress=progress)
     keys, cells = [], []
     for site in at:
-        for name, given in pairs.patches(Whole(site), acts).items():
-            for text in pairs.moves[name]:
+        for name, one in aligned.patches(Whole(site), acts).items():
+            for text in aligned.moves[name]:
                 keys.append((site, name, text))
-                cells.append(Cell(text, (given,)))
-    found = run_cells(
-        host, pairs.target, cells, metric, batch_rows=batch_rows, progress=progress, desc="patch grid"
+                cells.append(Cell(text, (one,)))
+    results = run_cells(
+        host, aligned.target, cells, readout, batch_rows=batch_rows, progress=progress, desc="patch grid"
     )
-    table = with_effect(_frame(pairs, keys), pairs, whole_runs, found.value.double().numpy())
-    constant = {"metric": metric.name, "unit": metric.unit, "host": host.name, "host_hash": host.weight_hash}
-    return PatchGrid(table.assign(n_masked=found.n_masked.numpy(), **constant).loc[:, list(COLUMNS)])
+    table = with_effect(_frame(aligned, keys), aligned, unpatched, results.value.double().numpy())
+    constant = {
+        "metric": readout.name,
+        "unit": readout.unit,
+        "host": host.name,
+        "host_hash": host.weight_hash,
+    }
+    return PatchGrid(table.assign(n_masked=results.n_masked.numpy(), **constant).loc[:, list(COLUMNS)])
 
 
-def _frame(pairs: Exchange, keys: Sequence[tuple[Site, str, int]]) -> pd.DataFrame:
+def _frame(pairs: AlignedPairs, keys: Sequence[tuple[Site, str, int]]) -> pd.DataFrame:
     heads = pd.array([pd.NA if site.head is None else site.head for site, _, _ in keys], dtype="Int64")
     return pd.DataFrame(
         {
@@ -164,13 +171,13 @@ def _frame(pairs: Exchange, keys: Sequence[tuple[Site, str, int]]) -> pd.DataFra
 
 
 def with_effect(
-    frame: pd.DataFrame, pairs: Exchange, whole_runs: Sequence[object], value: np.ndarray
+    frame: pd.DataFrame, pairs: AlignedPairs, unpatched: Sequence[Tensor], value: np.ndarray
 ) -> pd.DataFrame:
     """The frame with problem, clean, corrupt, value, effect, gap and normalised, by its column `text`."""
     text = frame["text"].to_numpy()
-    clean, corrupt = (np.asarray(values)[text] for values in whole_runs)
-    run, other = (corrupt, clean) if pairs.direction == "denoise" else (clean, corrupt)
-    effect, gap = value - run, other - run
+    clean, corrupt = (np.asarray(values)[text] for values in unpatched)
+    target, source = (corrupt, clean) if pairs.direction == "denoise" else (clean, corrupt)
+    effect, gap = value - target, source - target
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(gap == 0, np.nan, effect / gap)
     return frame.assign(

@@ -18,7 +18,7 @@ from reasonmech.rollout import Rollouts
 from reasonmech.stats import DRAWS
 from reasonmech.tasks import parse, tasks
 
-CALL: Final = 'rm.agreement_table({"base": rollouts, ...})'
+CALL: Final = 'rm.metrics.agreement_table({"base": rollouts, ...})'
 COLUMNS: Final = (
     *("model", "task", "behaviour", "functional", "word", "kappa", "low", "high"),
     *("both", "only_functional", "only_lexical", "neither", "problems", "why_none"),

@@ -96,7 +96,7 @@ def answer_likelihood(
     Raises:
         DataError: no reference, an answer that is empty or unknown to the tokenizer, or is named twice.
     """
-    check_host(host, do="rm.answer_likelihood(host, references)")
+    check_host(host, do="rm.metrics.answer_likelihood(host, references)")
     references = answers_of(references, name="references", do="write [answer, ...], one answer per text")
     if isinstance(distractors, str):
         raise DataError(

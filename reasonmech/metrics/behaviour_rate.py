@@ -33,7 +33,7 @@ class BehaviourRate:
             str,
             name="behaviour",
             allowed=", ".join(behaviours.kinds()),
-            do='write rm.behaviour_rate("backtrack")',
+            do='write rm.metrics.behaviour_rate("backtrack")',
         )
         behaviours.get(self.behaviour)
         if self.per not in get_args(Per):

@@ -25,7 +25,7 @@ WRITE_ONE: Final = """rm.logit_diff(host, good="a", bad="b"), or a class of your
             first, second = reading.logits.topk(2).values.unbind(-1)
             return first - second  # [text]
   and metric=Margin()"""
-WRITE_ONE_OF_ROLLOUTS: Final = """rm.accuracy(), or a class of your own:
+WRITE_ONE_OF_ROLLOUTS: Final = """rm.metrics.accuracy(), or a class of your own:
     class Length:
         name, unit = "length", "tokens"
         def measure(self, rollouts):

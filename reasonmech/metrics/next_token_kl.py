@@ -76,14 +76,12 @@ def next_token_kl(host: Host, texts: Sequence[TextLike], *, batch_size: int = 64
     Raises:
         DataError: no text, or one without tokens. NonFiniteError: NaN or infinite logits.
     """
-    check_host(host, do="rm.next_token_kl(host, texts)")
-    if isinstance(texts, str):
-        texts = [texts]
-    if len(texts) == 0:
+    check_host(host, do="rm.metrics.next_token_kl(host, texts)")
+    rows = pass_rows(host, texts)
+    if not rows:
         raise DataError(
             "next_token_kl without a reference text: it would read nothing", do="give at least one"
         )
-    rows = pass_rows(host, texts)
     last_logits: dict[int, Tensor] = {}
     with torch.no_grad(), closing(run_passes(host, rows, batch_size=batch_size)) as passes:
         for row, logits in passes:

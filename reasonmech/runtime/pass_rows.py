@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import index
 from typing import Final, TypeAlias, final
 
 from reasonmech.arguments import check_type, describe
@@ -75,7 +76,7 @@ class LabelledTexts:
         return f"LabelledTexts({len(self)} texts, labels {', '.join(self.labels)})"
 
 
-def as_texts(texts: TextLike | Sequence[TextLike]) -> Sequence[TextLike]:
+def as_texts(texts: TextLike | Sequence[TextLike], *, name: str = "texts") -> Sequence[TextLike]:
     """Many texts; one text, a list of token ids or one rollout is taken as one.
 
     Raises:
@@ -85,7 +86,7 @@ def as_texts(texts: TextLike | Sequence[TextLike]) -> Sequence[TextLike]:
         return [texts]
     if not isinstance(texts, Sequence):
         raise ArgumentError(
-            f"texts is {describe(texts)}",
+            f"{name} is {describe(texts)}",
             allowed=_TEXTS,
             do="give a list; token ids as tensor.tolist()",
         )
@@ -96,7 +97,7 @@ def as_texts(texts: TextLike | Sequence[TextLike]) -> Sequence[TextLike]:
     for i, text in enumerate(texts):
         if not isinstance(text, str | Sequence | Rollout):
             raise ArgumentError(
-                f"texts[{i}] is {describe(text)}", allowed=_TEXTS, do="give token ids as tensor.tolist()"
+                f"{name}[{i}] is {describe(text)}", allowed=_TEXTS, do="give token ids as tensor.tolist()"
             )
         checked.append(text)
     return checked
@@ -118,11 +119,20 @@ def pass_rows(host: Host, texts: Sequence[TextLike] | TextLike | LabelledTexts) 
         if isinstance(text, Rollout):
             row = PassRow.of(text, labels)
         else:
-            ids = tuple(host.encode(text) if isinstance(text, str) else (int(i) for i in text))
+            ids = tuple(host.encode(text)) if isinstance(text, str) else _token_ids(text, number)
             row = PassRow(ids, len(ids), f"text {number}", labels)
         _check_labels(row)
         rows.append(row)
     return rows
+
+
+def _token_ids(ids: Sequence[int], number: int) -> tuple[int, ...]:
+    try:
+        return tuple(map(index, ids))  # unlike int(), it takes no 1.5 for a 1
+    except TypeError as error:
+        raise ArgumentError(
+            f"text {number} is {describe(ids)}, not all of it integers", allowed=_TEXTS
+        ) from error
 
 
 def _check_labels(row: PassRow) -> None:

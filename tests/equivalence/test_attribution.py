@@ -11,9 +11,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from reasonmech.causal.attribution import Attribution, attribute
+from reasonmech.causal.attribution import Attribution, IntegratedGradients, attribute
 from reasonmech.causal.audit import audit
 from reasonmech.causal.faithfulness import faithfulness
+from reasonmech.causal.feature_groups import FeatureGroups
+from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.coders import SparseCoder
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import Features, Whole, at, patch
@@ -26,6 +28,7 @@ from reasonmech.testing import ARCHITECTURES, tiny_coder, tiny_host
 
 CLEAN = ["w1 w2 . w3 w9", "w5 w4 w8", "w1 w1 w4 w20"]
 CORRUPT = ["w1 w7 . w3 w9", "w6 w4 w8", "w1 w2 w4 w21"]
+PAIRS = TextPairs(CLEAN, CORRUPT)
 GOOD, BAD = "w7", "w8"
 CLOSE = {"atol": 2e-4, "rtol": 1e-4}  # logits of a head scaled by 30, sums of products of some dozen of them
 
@@ -89,7 +92,9 @@ def test_all_features_of_all_sites_at_once_are_what_autograd_through_the_bridge_
     sites = ["resid_pre.1", "mlp_out.1", "attn_out.2", "resid_post.2"]
     coders = [tiny_coder(host, site) for site in sites if host.lens_hook(site) is not None]
     metric = logit_diff(host, good=GOOD, bad=BAD)
-    found = attribute(host, CLEAN, CORRUPT, coders, metric=metric, direction=direction, batch_rows=2)
+    found = attribute(
+        host, TextPairs(CLEAN, CORRUPT, direction=direction), coders, metric=metric, batch_rows=2
+    )
     target, source = (CORRUPT, CLEAN) if direction == "denoise" else (CLEAN, CORRUPT)
     for coder in coders:
         for text in range(len(CLEAN)):
@@ -105,7 +110,7 @@ def test_an_answer_of_several_tokens_is_summed_over_the_rows_that_it_needs(arch:
     host = tiny_host(arch)
     coder = tiny_coder(host, "resid_post.1")
     metric = answer_likelihood(host, ["w7 w8"] * 3, distractors=[["w9 w3 w2", "w4"]] * 3)
-    found = attribute(host, CLEAN, CORRUPT, coder, metric=metric)
+    found = attribute(host, PAIRS, coder, metric=metric)
     value = metric_by_hand(host, ["w7 w8", "w9 w3 w2", "w4"])
     slope = torch.autograd.functional.jacobian
     for text in range(len(CLEAN)):
@@ -154,7 +159,7 @@ def linear_host() -> Host:
 def test_where_the_metric_is_linear_in_the_stream_first_order_is_the_exact_patch(site: str) -> None:
     host = linear_host()
     coder = tiny_coder(host, site)
-    found = attribute(host, CLEAN, CORRUPT, coder, metric=logit_diff(host, good=GOOD, bad=BAD))
+    found = attribute(host, PAIRS, coder, metric=logit_diff(host, good=GOOD, bad=BAD))
     checked = audit(found, top=4, sample=1000)
     assert checked.n_rest > 0 and checked.table["exact"].abs().max() > 1e-2, "nothing to compare"
     np.testing.assert_allclose(checked.table["exact"], checked.table["estimate"], atol=2e-4)
@@ -167,12 +172,12 @@ def test_integrated_gradients_add_up_to_the_exact_patch_of_the_site(site: str) -
     host = tiny_host()
     coder, metric = tiny_coder(host, site), logit_diff(host, good=GOOD, bad=BAD)
     totals = {}
-    for name, method, steps in (
-        ("first order", "gradient", 1),
-        ("10", "integrated", 10),
-        ("200", "integrated", 200),
+    for name, method in (
+        ("first order", "gradient"),
+        ("10", "integrated"),
+        ("200", IntegratedGradients(steps=200)),
     ):
-        found = attribute(host, CLEAN, CORRUPT, coder, metric=metric, method=method, steps=steps)
+        found = attribute(host, PAIRS, coder, metric=metric, method=method)
         totals[name] = float(found.by_site["total"].iloc[0])
     exact = np.mean([whole_patch(host, site, text) for text in range(len(CLEAN))])
     off = {name: abs(total - exact) for name, total in totals.items()}
@@ -189,7 +194,7 @@ def test_audited_effects_are_single_patches_run_alone() -> None:
     host = tiny_host("qwen3")
     coder = tiny_coder(host, "resid_post.1")
     metric = logit_diff(host, good=GOOD, bad=BAD)
-    found = audit(attribute(host, CLEAN, CORRUPT, coder, metric=metric), top=3, sample=2, seed=1)
+    found = audit(attribute(host, PAIRS, coder, metric=metric), top=3, sample=2, seed=1)
     assert found.table["exact"].abs().max() > 1e-2
     for feature, exact in found.table[found.table["node"] == "feature"][["feature", "exact"]].itertuples(
         index=False
@@ -224,8 +229,10 @@ def point(curve: pd.DataFrame, text: int, n: int, error: str, patched: str) -> f
 def test_a_group_is_patched_as_the_verb_does_it_error_kept_and_dropped() -> None:
     host = tiny_host()
     coder, metric = tiny_coder(host, "resid_post.1"), logit_diff(host, good=GOOD, bad=BAD)
-    group = attribute(host, CLEAN, CORRUPT, coder, metric=metric).ranking("resid_post.1")[:5]
-    found = faithfulness(host, CLEAN, CORRUPT, coder, group, metric=metric, error=("keep", "drop", "patch"))
+    group = attribute(host, PAIRS, coder, metric=metric).ranking("resid_post.1")[:5]
+    found = faithfulness(
+        host, PAIRS, FeatureGroups(coder, group, error=("keep", "drop", "patch")), metric=metric
+    )
     assert found.table["effect"].abs().max() > 1e-2
     rest = tuple(sorted(set(range(coder.d_sae)) - set(group)))
     for i, text in enumerate(CORRUPT):
@@ -250,7 +257,7 @@ def test_only_the_compared_positions_are_attributed_and_patched() -> None:
     coder, metric = tiny_coder(host, "resid_post.1"), logit_diff(host, good=GOOD, bad=BAD)
     longer = ["w1 w2 w7 . w3 w9", "w6 w6 w4 w8", "w1 w4 w21"]
     places = {"last": [-1, -1, -1], "here": [(1, 3), (0, 1), (2, 0)]}
-    found = attribute(host, CLEAN, longer, coder, metric=metric, positions=places)
+    found = attribute(host, TextPairs(CLEAN, longer, places), coder, metric=metric)
     checked = audit(found, top=2, sample=0)
     feature = int(checked.table["feature"].iloc[0])
     effects = []

@@ -7,6 +7,7 @@ import torch
 from transformer_lens.patching import generic_activation_patch  # noqa: TID251
 
 from reasonmech.causal.patching import patch_grid
+from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import Whole, at, patch
 from reasonmech.metrics import answer_likelihood, logit_diff
@@ -16,6 +17,7 @@ from reasonmech.testing import ARCHITECTURES, tiny_host
 
 CLEAN = ["w1 w2 . w3 w9", "w5 w4 w8", "w1 w1 w4 w20"]
 CORRUPT = ["w1 w7 . w3 w9", "w6 w4 w8", "w1 w2 w4 w21"]
+PAIRS = TextPairs(CLEAN, CORRUPT)
 CLOSE = {"atol": 1e-4, "rtol": 1e-5}  # logits of a head scaled by 30: 1e-5 of their range
 GOOD, BAD = ["w7", "w1", "w2"], ["w8", "w2", "w9"]
 
@@ -72,11 +74,9 @@ def test_every_cell_is_one_plain_pass_under_that_patch(arch: str, direction: str
     host = tiny_host(arch)
     grid = patch_grid(
         host,
-        CLEAN,
-        CORRUPT,
-        sites=sites_of(host),
+        TextPairs(CLEAN, CORRUPT, direction=direction),
+        sites_of(host),
         metric=made(host, metric),
-        direction=direction,  # type: ignore[arg-type]
         batch_rows=7,
     )
     run, source = (CORRUPT, CLEAN) if direction == "denoise" else (CLEAN, CORRUPT)
@@ -96,13 +96,12 @@ def test_every_cell_is_one_plain_pass_under_that_patch(arch: str, direction: str
 
 def test_a_padded_batch_of_all_cells_is_the_grid_of_each_pair_alone() -> None:
     host = tiny_host()
-    whole = patch_grid(host, CLEAN, CORRUPT, sites=["resid_mid.1"], metric=w7_over_w8(host))
+    whole = patch_grid(host, PAIRS, ["resid_mid.1"], metric=w7_over_w8(host))
     for pair in range(3):
         alone = patch_grid(
             host,
-            CLEAN[pair : pair + 1],
-            CORRUPT[pair : pair + 1],
-            sites=["resid_mid.1"],
+            TextPairs(CLEAN[pair : pair + 1], CORRUPT[pair : pair + 1]),
+            ["resid_mid.1"],
             metric=w7_over_w8(host),
         )
         together = whole.table.query("text == @pair")
@@ -112,7 +111,7 @@ def test_a_padded_batch_of_all_cells_is_the_grid_of_each_pair_alone() -> None:
 def test_patching_the_whole_last_stream_is_the_other_run_and_the_unchanged_prefix_does_nothing() -> None:
     host = tiny_host()
     top = f"resid_post.{host.n_layers - 1}"
-    grid = patch_grid(host, CLEAN, CORRUPT, sites=[top, "resid_pre.0"], metric=w7_over_w8(host))
+    grid = patch_grid(host, PAIRS, [top, "resid_pre.0"], metric=w7_over_w8(host))
     n_tokens = grid.table["text"].map({pair: len(host.encode(text)) for pair, text in enumerate(CLEAN)})
     last = grid.table[(grid.table["site"] == top) & (grid.table["position"].astype(int) == n_tokens - 1)]
     assert last["normalised"].tolist() == pytest.approx([1.0] * 3, abs=1e-4)
@@ -141,7 +140,7 @@ def by_the_peer(host: Host, name: str) -> torch.Tensor:
 
 def by_us(host: Host, name: str) -> torch.Tensor:
     sites = [f"{name}.{layer}" for layer in range(host.n_layers)]
-    grid = patch_grid(host, CLEAN[:1], CORRUPT[:1], sites=sites, metric=w7_over_w8(host))
+    grid = patch_grid(host, TextPairs(CLEAN[:1], CORRUPT[:1]), sites, metric=w7_over_w8(host))
     return torch.tensor(grid.table["value"].to_numpy()).reshape(host.n_layers, -1).float()
 
 
@@ -163,7 +162,7 @@ def test_a_patch_of_resid_mid_upstream_reaches_the_mlp_alone() -> None:
     """
     host = tiny_host()
     clean = float(
-        patch_grid(host, CLEAN[:1], CORRUPT[:1], sites=["resid_mid.0"], metric=w7_over_w8(host)).table[
+        patch_grid(host, TextPairs(CLEAN[:1], CORRUPT[:1]), ["resid_mid.0"], metric=w7_over_w8(host)).table[
             "clean"
         ][0]
     )
@@ -175,7 +174,7 @@ def test_a_bfloat16_host_gives_the_numbers_of_plain_passes_in_bfloat16() -> None
     """Equality is not claimed in bfloat16: logits of this size, up to 16, are 1/16 apart, and the metric
     takes two."""
     host = tiny_host(dtype=torch.bfloat16)
-    grid = patch_grid(host, CLEAN, CORRUPT, sites=["resid_post.1", "z.2.1"], metric=made(host, "logit_diff"))
+    grid = patch_grid(host, PAIRS, ["resid_post.1", "z.2.1"], metric=made(host, "logit_diff"))
     differences = []
     for row in grid.table.itertuples():
         position = int(row.position)

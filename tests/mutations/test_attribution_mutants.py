@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from reasonmech.causal.attribution import NO_FEATURE
-from reasonmech.causal.contrast import Contrast, Parts
+from reasonmech.causal.contrast import Contrast
+from reasonmech.causal.stream_difference import StreamDifference
 from reasonmech.runtime import gradients
 from tests.equivalence import test_attribution as equal
 from tests.unit.causal import test_attribution as unit
@@ -79,7 +80,7 @@ def steps_begin_at_the_target(m: pytest.MonkeyPatch) -> None:
 
 
 def a_dropped_error_is_kept(m: pytest.MonkeyPatch) -> None:
-    m.setattr(Parts, "reconstruction", property(lambda self: self.target))
+    m.setattr(StreamDifference, "reconstruction", property(lambda self: self.target))
 
 
 class Mutant(NamedTuple):

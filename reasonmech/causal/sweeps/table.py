@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
-from reasonmech.causal.intervals import mean_by
+from reasonmech.causal.means import mean_by
 from reasonmech.causal.sweeps.store import SHARDS, TABLE_FILE
 from reasonmech.causal.sweeps.values import CLEAN, Configuration
 from reasonmech.errors import CorruptFileError, OutputError

@@ -10,8 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from reasonmech.causal.attribution import attribute
+from reasonmech.causal.attribution import IntegratedGradients, Method, attribute
 from reasonmech.causal.audit import audit
+from reasonmech.causal.coder_set import CoderSet
+from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.errors import DataError, MismatchError, NonFiniteError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.metrics import logit_diff, next_token_kl
@@ -26,6 +28,7 @@ HOST = tiny_host()
 METRIC = logit_diff(HOST, good="w7", bad="w8")
 CLEAN = ["w1 w2 . w3 w9", "w5 w4 w8", "w1 w1 w4", "w2 . w2 w20"]
 CORRUPT = ["w1 w7 . w3 w9", "w6 w4 w8", "w1 w2 w4", "w2 . w3 w20"]
+PAIRS = TextPairs(CLEAN, CORRUPT)
 CODERS = [tiny_coder(HOST, "resid_post.1"), tiny_coder(HOST, "mlp_out.2", seed=1)]
 
 
@@ -62,7 +65,7 @@ class Odd:
 
 
 def test_tables_add_up_and_name_what_differs() -> None:
-    found = attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
+    found = attribute(HOST, PAIRS, CODERS, metric=METRIC)
     table = found.table
     assert (
         list(table["effect"].abs()) == sorted(table["effect"].abs(), reverse=True)
@@ -84,7 +87,7 @@ def test_tables_add_up_and_name_what_differs() -> None:
 
 
 def test_features_and_error_sum_to_gradient_times_difference() -> None:
-    found = attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
+    found = attribute(HOST, PAIRS, CODERS, metric=METRIC)
     texts = [PassRow(tuple(HOST.encode(text)), 1, text) for text in CORRUPT]
     at = [range(len(text.ids)) for text in texts]
     slope = gradients(HOST, texts, at, [coder.site for coder in CODERS], METRIC).gradient
@@ -95,7 +98,7 @@ def test_features_and_error_sum_to_gradient_times_difference() -> None:
 
 
 def test_the_error_node_is_what_the_coder_leaves_out() -> None:
-    (coder, _), found = CODERS, attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
+    (coder, _), found = CODERS, attribute(HOST, PAIRS, CODERS, metric=METRIC)
     texts = [PassRow(tuple(HOST.encode(text)), 1, text) for text in CORRUPT]
     slope = gradients(HOST, texts, [range(len(text.ids)) for text in texts], [coder.site], METRIC).gradient[
         coder.site
@@ -108,12 +111,10 @@ def test_the_error_node_is_what_the_coder_leaves_out() -> None:
     assert abs(expected) > 1e-3 and node == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.parametrize("method", ["gradient", "integrated"])
-def test_a_text_does_not_depend_on_its_batch(method: str) -> None:
+@pytest.mark.parametrize("method", ["gradient", IntegratedGradients(steps=3)], ids=str)
+def test_a_text_does_not_depend_on_its_batch(method: Method | IntegratedGradients) -> None:
     alone, together = (
-        attribute(
-            HOST, CLEAN, CORRUPT, CODERS, metric=METRIC, method=method, steps=3, batch_rows=rows
-        ).by_text
+        attribute(HOST, PAIRS, CODERS, metric=METRIC, method=method, batch_rows=rows).by_text
         for rows in (1, 64)
     )
     keys = ["site", "feature", "text"]
@@ -123,7 +124,7 @@ def test_a_text_does_not_depend_on_its_batch(method: str) -> None:
 
 
 def test_short_memory_halves_the_batch_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, real = attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC).table, gradients_module._logits
+    whole, real = attribute(HOST, PAIRS, CODERS, metric=METRIC).table, gradients_module._logits
 
     def cramped(host: Host, ids: Tensor, *rest: Tensor, keep: int) -> Tensor:
         if len(ids) > 1:
@@ -132,83 +133,83 @@ def test_short_memory_halves_the_batch_and_says_so(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(gradients_module, "_logits", cramped)
     with pytest.warns(UserWarning, match="out of memory with 4 texts at once; going on with 2"):
-        found = attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC).table
+        found = attribute(HOST, PAIRS, CODERS, metric=METRIC).table
     np.testing.assert_allclose(found["effect"], whole["effect"], atol=1e-4)
 
 
 def test_a_divergence_from_the_run_itself_is_refused_and_from_the_other_one_is_not() -> None:
     to_itself, to_clean = next_token_kl(HOST, CORRUPT), next_token_kl(HOST, CLEAN)
     with pytest.raises(DataError, match="'next_token_kl' is stationary"):
-        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=to_itself)
+        attribute(HOST, PAIRS, CODERS, metric=to_itself)
     with pytest.raises(DataError, match="'next_token_kl' is stationary"):
-        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=to_clean, direction="noise")
-    assert attribute(HOST, CLEAN, CORRUPT, CODERS, metric=to_clean).table["effect"].abs().max() > 1e-2
+        attribute(HOST, TextPairs(CLEAN, CORRUPT, direction="noise"), CODERS, metric=to_clean)
+    assert attribute(HOST, PAIRS, CODERS, metric=to_clean).table["effect"].abs().max() > 1e-2
 
 
 def test_in_bfloat16_too_a_divergence_from_itself_is_refused() -> None:
     host = tiny_host(dtype=torch.bfloat16)
     coder = tiny_coder(host, "resid_post.1")
     with pytest.raises(DataError, match="stationary"):
-        attribute(host, CLEAN, CORRUPT, coder, metric=next_token_kl(host, CORRUPT))
-    found = attribute(host, CLEAN, CORRUPT, coder, metric=METRIC)
+        attribute(host, PAIRS, coder, metric=next_token_kl(host, CORRUPT))
+    found = attribute(host, PAIRS, coder, metric=METRIC)
     assert np.isfinite(found.table["effect"]).all() and found.table["effect"].abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("way", ["constant", "detached", "zero"])
 def test_a_metric_without_a_slope_is_refused_by_name(way: str) -> None:
     with pytest.raises(DataError, match=r"'odd' (does not depend|is stationary)"):
-        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=Odd(way))
+        attribute(HOST, PAIRS, CODERS, metric=Odd(way))
 
 
 @pytest.mark.parametrize("way", ["nan", "steep"])
 def test_a_metric_that_is_not_finite_is_refused_with_its_text(way: str) -> None:
     with pytest.raises(NonFiniteError, match=r"'odd' (is|has a gradient that is) NaN or infinite for text 2"):
-        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=Odd(way))
+        attribute(HOST, PAIRS, CODERS, metric=Odd(way))
 
 
 def test_a_small_unit_is_no_flat_metric() -> None:
-    assert attribute(HOST, CLEAN, CORRUPT, CODERS, metric=Odd("tiny")).table["effect"].abs().max() > 0
+    assert attribute(HOST, PAIRS, CODERS, metric=Odd("tiny")).table["effect"].abs().max() > 0
 
 
 def test_a_place_that_cannot_matter_is_refused_with_what_to_do() -> None:
     last = tiny_coder(HOST, "resid_post.3")
     with pytest.raises(DataError, match=r"gradient zero at resid_post.3(?s:.*)earlier site"):
-        attribute(HOST, CLEAN[:1], CORRUPT[:1], last, metric=METRIC, positions=[1])
+        attribute(HOST, TextPairs(CLEAN[:1], CORRUPT[:1], [1]), last, metric=METRIC)
     with pytest.raises(DataError, match=r"both runs hold the same at resid_post.1"):
-        attribute(HOST, CLEAN[:1], CORRUPT[:1], CODERS[0], metric=METRIC, positions=[0])
+        attribute(HOST, TextPairs(CLEAN[:1], CORRUPT[:1], [0]), CODERS[0], metric=METRIC)
 
 
 def test_what_makes_no_sense_is_refused() -> None:
     foreign = tiny_coder(tiny_host(seed=3), "resid_post.1")
     with pytest.raises(MismatchError, match="was trained on weights"):
-        attribute(HOST, CLEAN, CORRUPT, foreign, metric=METRIC)
-    assert len(attribute(HOST, CLEAN, CORRUPT, foreign, metric=METRIC, transfer=True).table)
+        attribute(HOST, PAIRS, foreign, metric=METRIC)
+    assert len(attribute(HOST, PAIRS, CoderSet(foreign, transfer=True), metric=METRIC).table)
     with pytest.raises(DataError, match=r"two coders of resid_post.1"):
-        attribute(HOST, CLEAN, CORRUPT, [CODERS[0], CODERS[0]], metric=METRIC)
+        attribute(HOST, PAIRS, [CODERS[0], CODERS[0]], metric=METRIC)
     with pytest.raises(DataError, match="no coder"):
-        attribute(HOST, CLEAN, CORRUPT, [], metric=METRIC)
+        attribute(HOST, PAIRS, [], metric=METRIC)
     with pytest.raises(DataError, match="two names for one token"):
-        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC, positions=[2, -1])
+        attribute(HOST, TextPairs(CLEAN, CORRUPT, [2, -1]), CODERS, metric=METRIC)
     with pytest.raises(DataError, match="0 steps"):
-        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC, method="integrated", steps=0)
+        attribute(HOST, PAIRS, CODERS, metric=METRIC, method=IntegratedGradients(0))
     with pytest.raises(UnknownNameError, match="gradient, integrated"):
-        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC, method="ig")
+        attribute(HOST, PAIRS, CODERS, metric=METRIC, method="ig")
     with pytest.raises(UnknownNameError, match="denoise, noise"):
-        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC, direction="up")
+        attribute(HOST, TextPairs(CLEAN, CORRUPT, direction="up"), CODERS, metric=METRIC)
     with pytest.raises(UnknownNameError, match=r"resid_post.1, mlp_out.2"):
-        attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC).ranking("resid_post.2")
+        attribute(HOST, PAIRS, CODERS, metric=METRIC).ranking("resid_post.2")
 
 
 def test_the_host_is_itself_afterwards_and_after_an_exception() -> None:
     before = HOST.model(torch.tensor([HOST.encode(CLEAN[0])])).logits
     for metric in (METRIC, Odd("nan")):
         try:
-            attribute(HOST, CLEAN, CORRUPT, CODERS, metric=metric)
+            attribute(HOST, PAIRS, CODERS, metric=metric)
         except NonFiniteError:
             assert metric != METRIC
         assert torch.is_grad_enabled()
         with torch.no_grad():
-            attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
+            attribute(HOST, PAIRS, CODERS, metric=METRIC)
             assert not torch.is_grad_enabled(), "the caller's grad mode is not ours to change"
         assert all(parameter.grad is None for parameter in HOST.model.parameters())
         assert not any(module._forward_hooks or module._forward_pre_hooks for module in HOST.model.modules())
@@ -229,7 +230,7 @@ def test_streams_are_read_where_they_are_asked_for_whatever_the_batch() -> None:
 
 
 def test_an_audit_takes_the_top_and_draws_the_rest_by_its_seed() -> None:
-    found = attribute(HOST, CLEAN, CORRUPT, CODERS, metric=METRIC)
+    found = attribute(HOST, PAIRS, CODERS, metric=METRIC)
     first, again, other = (audit(found, top=3, sample=4, seed=seed) for seed in (0, 0, 1))
     n = int((found.table["node"] == "feature").sum())
     assert (

@@ -8,6 +8,7 @@ import torch
 
 from reasonmech.causal.effects import downstream, effects
 from reasonmech.causal.patching import patch_grid
+from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.errors import DataError, MismatchError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import Direction, Features, Whole, at, patch
@@ -20,6 +21,7 @@ from reasonmech.testing import ARCHITECTURES, tiny_coder, tiny_host
 
 CLEAN = ["w1 w2 . w3 w9", "w5 w4 w8", "w1 w1 w4"]
 CORRUPT = ["w1 w7 . w3 w2", "w6 w4 w3", "w1 w2 w30"]
+PAIRS = TextPairs(CLEAN, CORRUPT)
 HOST = tiny_host()
 
 
@@ -57,7 +59,7 @@ def test_the_direct_effect_is_the_change_of_the_stream_unembedded(arch: str) -> 
         Features(tiny_coder(host), tuple(range(64))),
     ]
     for axis in axes:
-        found = effects(host, CLEAN, CORRUPT, axis, metric=metric, positions=[-1])
+        found = effects(host, TextPairs(CLEAN, CORRUPT, [-1]), axis, metric=metric)
         changed = []
         for row in found.table.itertuples():
             by_hand = straight_through(host, axis, row.text) - row.corrupt
@@ -72,8 +74,8 @@ def test_the_direct_effect_is_the_change_of_the_stream_unembedded(arch: str) -> 
 @pytest.mark.parametrize("direction", ["denoise", "noise"])
 def test_the_total_effect_is_that_of_the_grid_and_tokens_not_read_have_no_direct_one(direction: str) -> None:
     metric = logit_diff(HOST, good="w7", bad="w8")
-    found = effects(HOST, CLEAN, CORRUPT, Whole("mlp_out.1"), metric=metric, direction=direction)  # type: ignore[arg-type]
-    grid = patch_grid(HOST, CLEAN, CORRUPT, sites=["mlp_out.1"], metric=metric, direction=direction)  # type: ignore[arg-type]
+    found = effects(HOST, TextPairs(CLEAN, CORRUPT, direction=direction), Whole("mlp_out.1"), metric=metric)  # type: ignore[arg-type]
+    grid = patch_grid(HOST, TextPairs(CLEAN, CORRUPT, direction=direction), ["mlp_out.1"], metric=metric)  # type: ignore[arg-type]
     assert found.table["total"].tolist() == pytest.approx(grid.table["effect"].tolist(), abs=1e-6)
     assert found.table["gap"].tolist() == grid.table["gap"].tolist()
     read = found.table["position"].astype(int) == found.table["text"].map({0: 4, 1: 2, 2: 2})
@@ -91,8 +93,8 @@ def test_a_metric_of_whole_answers_is_read_with_its_continuations_held_too() -> 
     first."""
     answers, first = (answer_likelihood(HOST, [text] * 3) for text in ("w7 w9 w1", "w7"))
     axis = Whole("resid_post.1")
-    whole = effects(HOST, CLEAN, CORRUPT, axis, metric=answers, positions=[-1], batch_rows=3)
-    one = effects(HOST, CLEAN, CORRUPT, axis, metric=first, positions=[-1])
+    whole = effects(HOST, TextPairs(CLEAN, CORRUPT, [-1]), axis, metric=answers, batch_rows=3)
+    one = effects(HOST, TextPairs(CLEAN, CORRUPT, [-1]), axis, metric=first)
     assert whole.table["direct"].tolist() == pytest.approx(one.table["direct"].tolist(), abs=1e-3)
     assert (whole.table["total"] - one.table["total"]).abs().max() > 0.1
     assert whole.table["direct"].abs().max() > 0.1
@@ -100,7 +102,7 @@ def test_a_metric_of_whole_answers_is_read_with_its_continuations_held_too() -> 
 
 def test_means_carry_intervals_and_shares_of_the_gap() -> None:
     metric = logit_diff(HOST, good="w7", bad="w8")
-    found = effects(HOST, CLEAN, CORRUPT, Whole("resid_post.3"), metric=metric, positions=[-1])
+    found = effects(HOST, TextPairs(CLEAN, CORRUPT, [-1]), Whole("resid_post.3"), metric=metric)
     (row,) = found.mean.itertuples()
     assert row.total_share == pytest.approx(1.0, abs=1e-4) and row.direct_share == pytest.approx(
         1.0, abs=1e-4
@@ -128,17 +130,17 @@ def test_downstream_is_what_is_added_after_a_site() -> None:
 def test_bad_input_is_refused() -> None:
     metric = logit_diff(HOST, good="w7", bad="w8")
     with pytest.raises(UnknownNameError, match=r"resid_post\.3"):
-        effects(HOST, CLEAN, CORRUPT, Whole("resid_post.9"), metric=metric)
+        effects(HOST, PAIRS, Whole("resid_post.9"), metric=metric)
     with pytest.raises(MismatchError):
-        effects(HOST, CLEAN, CORRUPT, Direction.along(torch.ones(8), "resid_post.1"), metric=metric)
+        effects(HOST, PAIRS, Direction.along(torch.ones(8), "resid_post.1"), metric=metric)
     with pytest.raises(DataError, match="equal lengths"):
-        effects(HOST, CLEAN, [*CORRUPT[:2], "w1"], Whole("resid_post.1"), metric=metric)
+        effects(HOST, TextPairs(CLEAN, [*CORRUPT[:2], "w1"]), Whole("resid_post.1"), metric=metric)
 
 
 def test_a_patch_of_features_keeps_what_the_coder_does_not_see() -> None:
     coder = tiny_coder(HOST)
     axis, metric = Features(coder, (3, 9, 11, 20)), logit_diff(HOST, good="w7", bad="w8")
-    found = effects(HOST, CLEAN, CORRUPT, axis, metric=metric, positions={"verb": [1, 0, 1]})
+    found = effects(HOST, TextPairs(CLEAN, CORRUPT, {"verb": [1, 0, 1]}), axis, metric=metric)
     for row in found.table.itertuples():
         place = [1, 0, 1][row.text]
         stream = capture(HOST, [CLEAN[row.text]], ["resid_post.1"], progress=False).at("resid_post.1")[place]

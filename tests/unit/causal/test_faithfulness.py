@@ -11,6 +11,8 @@ import pytest
 
 from reasonmech.causal.attribution import attribute
 from reasonmech.causal.faithfulness import faithfulness
+from reasonmech.causal.feature_groups import FeatureGroups
+from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.metrics import logit_diff
 from reasonmech.testing import tiny_coder, tiny_host
@@ -19,8 +21,9 @@ HOST = tiny_host()
 METRIC = logit_diff(HOST, good="w7", bad="w8")
 CLEAN = ["w1 w2 . w3 w9", "w5 w4 w8", "w1 w1 w4", "w2 . w2 w20", "w3 w4"]
 CORRUPT = ["w1 w7 . w3 w9", "w6 w4 w8", "w1 w2 w4", "w2 . w3 w20", "w4 w4"]
+PAIRS = TextPairs(CLEAN, CORRUPT)
 CODER = tiny_coder(HOST, "resid_post.1")
-RANKED = attribute(HOST, CLEAN, CORRUPT, CODER, metric=METRIC).ranking("resid_post.1")
+RANKED = attribute(HOST, PAIRS, CODER, metric=METRIC).ranking("resid_post.1")
 
 
 def share(curve: pd.DataFrame, group: str, n: int, error: str, patched: str) -> float:
@@ -31,7 +34,9 @@ def share(curve: pd.DataFrame, group: str, n: int, error: str, patched: str) -> 
 
 def test_a_curve_begins_at_nothing_and_ends_at_the_whole_site() -> None:
     groups = {"located": RANKED, "random 0": RANKED[::-1][:6], "random 1": [0, 1, 2]}
-    found = faithfulness(HOST, CLEAN, CORRUPT, CODER, groups, metric=METRIC, error=("keep", "patch", "drop"))
+    found = faithfulness(
+        HOST, PAIRS, FeatureGroups(CODER, groups, error=("keep", "patch", "drop")), metric=METRIC
+    )
     curve, n = found.curve, len(RANKED)
     assert list(curve.query("group == 'random 0'")["n"].unique()) == [0, 1, 2, 4, 6]
     assert (
@@ -53,7 +58,9 @@ def test_a_curve_begins_at_nothing_and_ends_at_the_whole_site() -> None:
 
 
 def test_a_list_is_one_group_and_sizes_are_those_asked_for(tmp_path: Path) -> None:
-    found = faithfulness(HOST, CLEAN, CORRUPT, CODER, RANKED[:5], metric=METRIC, sizes=[3, 1], error=["keep"])
+    found = faithfulness(
+        HOST, PAIRS, FeatureGroups(CODER, RANKED[:5], sizes=[3, 1], error=["keep"]), metric=METRIC
+    )
     assert [tuple(row) for row in found.curve[["group", "n", "patched"]].to_numpy()] == [
         ("group", 1, "group"),
         ("group", 1, "rest"),
@@ -67,16 +74,21 @@ def test_a_list_is_one_group_and_sizes_are_those_asked_for(tmp_path: Path) -> No
 
 def test_memory_for_sources_does_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     groups = {"located": RANKED[:4], "random 0": [0, 1, 2, 3]}
-    at_once = faithfulness(HOST, CLEAN, CORRUPT, CODER, groups, metric=METRIC).table
+    at_once = faithfulness(HOST, PAIRS, FeatureGroups(CODER, groups), metric=METRIC).table
     monkeypatch.setattr(sys.modules["reasonmech.causal.faithfulness"], "BYTES_AT_ONCE", 1)
-    one_by_one = faithfulness(HOST, CLEAN, CORRUPT, CODER, groups, metric=METRIC, batch_rows=3).table
+    one_by_one = faithfulness(HOST, PAIRS, FeatureGroups(CODER, groups), metric=METRIC, batch_rows=3).table
     assert at_once["effect"].abs().max() > 1e-2
     np.testing.assert_allclose(at_once["value"], one_by_one["value"], atol=1e-4)
 
 
 def test_both_directions_ask_different_questions() -> None:
     into_corrupt, into_clean = (
-        faithfulness(HOST, CLEAN, CORRUPT, CODER, RANKED[:4], metric=METRIC, direction=direction).table
+        faithfulness(
+            HOST,
+            TextPairs(CLEAN, CORRUPT, direction=direction),
+            FeatureGroups(CODER, RANKED[:4]),
+            metric=METRIC,
+        ).table
         for direction in ("denoise", "noise")
     )
     assert not np.allclose(into_corrupt["effect"], into_clean["effect"])
@@ -85,13 +97,13 @@ def test_both_directions_ask_different_questions() -> None:
 def test_what_makes_no_sense_is_refused() -> None:
     for groups in ([], {"a": []}, [1, 1]):
         with pytest.raises(DataError, match="at least one, each once"):
-            faithfulness(HOST, CLEAN, CORRUPT, CODER, groups, metric=METRIC)
+            faithfulness(HOST, PAIRS, FeatureGroups(CODER, groups), metric=METRIC)
     with pytest.raises(UnknownNameError, match=r"0 .. 63"):
-        faithfulness(HOST, CLEAN, CORRUPT, CODER, [64], metric=METRIC)
+        faithfulness(HOST, PAIRS, FeatureGroups(CODER, [64]), metric=METRIC)
     with pytest.raises(UnknownNameError, match="keep, drop, patch"):
-        faithfulness(HOST, CLEAN, CORRUPT, CODER, [1], metric=METRIC, error=("kept",))
+        faithfulness(HOST, PAIRS, FeatureGroups(CODER, [1], error=("kept",)), metric=METRIC)
     with pytest.raises(DataError, match=r"0 .. 2: no group has more"):
-        faithfulness(HOST, CLEAN, CORRUPT, CODER, [1, 2], metric=METRIC, sizes=[3])
+        faithfulness(HOST, PAIRS, FeatureGroups(CODER, [1, 2], sizes=[3]), metric=METRIC)
     last = tiny_coder(HOST, "resid_post.3")
     with pytest.raises(DataError, match=r"leaves metric 'logit_diff' as it is"):
-        faithfulness(HOST, CLEAN[:1], CORRUPT[:1], last, [1], metric=METRIC, positions=[1])
+        faithfulness(HOST, TextPairs(CLEAN[:1], CORRUPT[:1], [1]), FeatureGroups(last, [1]), metric=METRIC)

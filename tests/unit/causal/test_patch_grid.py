@@ -9,10 +9,11 @@ import pandas as pd
 import pytest
 import torch
 
+from reasonmech.causal.aligned_pairs import align
 from reasonmech.causal.effects import effects
-from reasonmech.causal.exchange import exchange
-from reasonmech.causal.intervals import mean_by
+from reasonmech.causal.means import mean_by
 from reasonmech.causal.patching import COLUMNS, PatchGrid, patch_grid
+from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.errors import CorruptFileError, DataError, NonFiniteError, UnknownNameError
 from reasonmech.interventions import Whole, at, patch
 from reasonmech.metrics import NextTokenKL, answer_likelihood, logit_diff, next_token_kl
@@ -27,6 +28,7 @@ HOST = tiny_host()
 METRIC = logit_diff(HOST, good="w7", bad="w8")
 CLEAN = ["w1 w2 . w3 w9", "w5 w4 w8", "w1 w1 w4", "w2 . w2", "w30 w31 w32"]
 CORRUPT = ["w1 w7 . w3 w9", "w6 w4 w8", "w1 w2 w4", "w2 . w3", "w33 w31 w32"]
+PAIRS = TextPairs(CLEAN, CORRUPT)
 LONGER = ["w1 w2 w7 . w3 w9", "w6 w6 w4 w8", "w1 w4", "w2 w2 . w3", "w33 w31"]
 
 
@@ -46,12 +48,12 @@ def test_texts_of_different_length_are_refused_with_what_is_aligned_and_how_to_s
     with pytest.raises(
         DataError, match=r"5 clean and 6 corrupt tokens(?s:.*)by number from the start"
     ) as caught:
-        patch_grid(HOST, CLEAN, LONGER, sites=["resid_post.1"], metric=METRIC)
+        patch_grid(HOST, TextPairs(CLEAN, LONGER), ["resid_post.1"], metric=METRIC)
     assert "positions=[-1, -2]" in str(caught.value)
 
 
 def test_negative_positions_count_from_each_texts_own_end() -> None:
-    grid = patch_grid(HOST, CLEAN, LONGER, sites=["resid_post.1"], metric=METRIC, positions=[-1, -2, 0])
+    grid = patch_grid(HOST, TextPairs(CLEAN, LONGER, [-1, -2, 0]), ["resid_post.1"], metric=METRIC)
     for text, (clean, longer) in enumerate(zip(CLEAN, LONGER, strict=True)):
         a, b = len(HOST.encode(clean)), len(HOST.encode(longer))
         for name, (taken, put) in {"-1": (a - 1, b - 1), "-2": (a - 2, b - 2), "0": (0, 0)}.items():
@@ -65,13 +67,7 @@ def test_named_positions_say_which_token_takes_which(direction: str) -> None:
     """Two names put different sources at one token: each gets its own."""
     places = {"a": [(0, 1)] * 5, "b": [(1, 1)] * 5, "c": [0, 1, (2, 0), 1, (2, 1)]}
     grid = patch_grid(
-        HOST,
-        CLEAN,
-        LONGER,
-        sites=["resid_post.1", "z.2.0"],
-        metric=METRIC,
-        positions=places,  # type: ignore[arg-type]
-        direction=direction,  # type: ignore[arg-type]
+        HOST, TextPairs(CLEAN, LONGER, places, direction=direction), ["resid_post.1", "z.2.0"], metric=METRIC
     )
     assert grid.table["effect"].abs().min() < 1e-6 < 0.1 < grid.table["effect"].abs().max()
     for row in grid.table.itertuples():
@@ -85,9 +81,8 @@ def test_named_positions_say_which_token_takes_which(direction: str) -> None:
 
 
 def test_names_that_agree_share_one_edit_and_names_that_do_not_have_their_own() -> None:
-    pairs = exchange(
-        HOST, CLEAN, CORRUPT, positions={"a": [0] * 5, "b": [1] * 5, "c": [(0, 1)] * 5}, direction="noise"
-    )
+    places = {"a": [0] * 5, "b": [1] * 5, "c": [(0, 1)] * 5}
+    pairs = align(HOST, TextPairs(CLEAN, CORRUPT, places, direction="noise"))
     acts = pairs.streams(HOST, [HOST.check_site("resid_post.1")])
     found = pairs.patches(Whole("resid_post.1"), acts)
     assert found["a"].edit is found["b"].edit and found["a"].axis is found["b"].axis
@@ -115,10 +110,10 @@ def test_names_that_agree_share_one_edit_and_names_that_do_not_have_their_own() 
     ],
 )
 def test_bad_input_is_refused_by_name(changed: dict, error: type[Exception], says: str) -> None:
-    given = {"clean": CLEAN, "corrupt": CORRUPT, "sites": ["resid_post.1"], "metric": METRIC} | changed
-    clean, corrupt = given.pop("clean"), given.pop("corrupt")
+    values = {"clean": CLEAN, "corrupt": CORRUPT, "sites": ["resid_post.1"], "metric": METRIC} | changed
+    sites, metric = values.pop("sites"), values.pop("metric")
     with pytest.raises(error, match=says):
-        patch_grid(HOST, clean, corrupt, **given)
+        patch_grid(HOST, TextPairs(**values), sites, metric=metric)
 
 
 def test_a_metric_that_is_not_finite_is_an_error_and_no_partial_table() -> None:
@@ -132,11 +127,13 @@ def test_a_metric_that_is_not_finite_is_an_error_and_no_partial_table() -> None:
             return torch.where(reading.rows == 2, torch.nan, reading.logits[:, 0])
 
     with pytest.raises(NonFiniteError, match="broken"):
-        patch_grid(HOST, CLEAN, CORRUPT, sites=["resid_post.1"], metric=Broken())
+        patch_grid(HOST, PAIRS, ["resid_post.1"], metric=Broken())
 
 
 def test_the_table_is_tidy_and_survives_the_disk(tmp_path: Path) -> None:
-    grid = patch_grid(HOST, CLEAN, CORRUPT, sites=["mlp_out.1", "z.2.3"], metric=METRIC, direction="noise")
+    grid = patch_grid(
+        HOST, TextPairs(CLEAN, CORRUPT, direction="noise"), ["mlp_out.1", "z.2.3"], metric=METRIC
+    )
     table = grid.table
     assert list(table) == list(COLUMNS) and len(table) == 2 * 17
     assert table["head"].isna().sum() == 17 and set(table["head"].dropna()) == {3}
@@ -160,9 +157,7 @@ def test_the_table_is_tidy_and_survives_the_disk(tmp_path: Path) -> None:
 
 
 def test_means_and_intervals_are_those_of_the_paired_bootstrap() -> None:
-    grid = patch_grid(
-        HOST, CLEAN, CORRUPT, sites=["resid_post.1", "mlp_out.2"], metric=METRIC, positions=[0, -1]
-    )
+    grid = patch_grid(HOST, TextPairs(CLEAN, CORRUPT, [0, -1]), ["resid_post.1", "mlp_out.2"], metric=METRIC)
     for row in grid.mean.itertuples():
         own = grid.table[(grid.table["site"] == row.site) & (grid.table["position"] == row.position)]
         run = own["value"] - own["effect"]
@@ -192,15 +187,15 @@ def test_rollouts_are_read_whole_and_their_problem_is_the_unit() -> None:
 
     clean = [rollout(f"p{i // 2}", text) for i, text in enumerate(CLEAN)]
     corrupt = [rollout(f"p{i // 2}", text) for i, text in enumerate(CORRUPT)]
-    found = patch_grid(HOST, clean, corrupt, sites=["resid_post.1"], metric=METRIC)
-    plain = patch_grid(HOST, CLEAN, CORRUPT, sites=["resid_post.1"], metric=METRIC)
+    found = patch_grid(HOST, TextPairs(clean, corrupt), ["resid_post.1"], metric=METRIC)
+    plain = patch_grid(HOST, PAIRS, ["resid_post.1"], metric=METRIC)
     assert found.table["value"].to_numpy() == pytest.approx(plain.table["value"].to_numpy(), abs=1e-5)
     assert found.mean["n_problems"].tolist() == [3, 3, 3, 1, 1] and plain.mean["n_problems"].max() == 5
 
 
 def test_a_metric_with_a_reference_per_text_meets_its_own_text() -> None:
     grid = patch_grid(
-        HOST, CLEAN, CORRUPT, sites=["resid_post.3"], metric=next_token_kl(HOST, CLEAN), positions=[-1]
+        HOST, TextPairs(CLEAN, CORRUPT, [-1]), ["resid_post.3"], metric=next_token_kl(HOST, CLEAN)
     )
     assert grid.table["corrupt"].min() > 0.01
     assert grid.table["clean"].abs().max() < 1e-5 and grid.table["value"].abs().max() < 1e-5
@@ -216,8 +211,8 @@ def test_a_short_memory_makes_batches_smaller_says_so_and_changes_no_number(run:
     def table() -> pd.DataFrame:
         metric = answer_likelihood(HOST, ["w7", "w7 w8", "w1", "w2", "w3"])
         if run == "effects":
-            return effects(HOST, CLEAN, CORRUPT, Whole("mlp_out.1"), metric=metric).table
-        return patch_grid(HOST, CLEAN, CORRUPT, sites=["mlp_out.1"], metric=metric).table
+            return effects(HOST, PAIRS, Whole("mlp_out.1"), metric=metric).table
+        return patch_grid(HOST, PAIRS, ["mlp_out.1"], metric=metric).table
 
     plenty = table()
     handle = HOST.model.register_forward_pre_hook(short, with_kwargs=True)

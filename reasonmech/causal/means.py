@@ -1,4 +1,4 @@
-"""Means over problems with paired bootstrap intervals, for every cell of a table at once."""
+"""mean_by: means over problems with paired bootstrap intervals, for every cell of a table at once."""
 
 from __future__ import annotations
 
@@ -39,13 +39,12 @@ def mean_by(
     row_keys = list(zip(*(table[key] for key in keys), strict=True))
     cells = {key: number for number, key in enumerate(dict.fromkeys(row_keys))}
     mean, known = _per_problem(table, np.array([cells[key] for key in row_keys]), numbers)
-    found: list[dict[str, float]] = [{} for _ in cells]
-    for some in _alike(known):
-        values = mean[some][:, known[some[0]]]  # [cell, problem, number]
-        drawn = _drawn(values, seed)
-        for cell, value, draws in zip(some, values, drawn, strict=True):
-            found[cell] = {"n_problems": len(value)} | _row(value, draws, numbers, columns, ratios)
-    rows = [dict(zip(keys, key, strict=True)) | numbers for key, numbers in zip(cells, found, strict=True)]
+    estimates: list[dict[str, float]] = [{} for _ in cells]
+    for batch in _with_same_problems(known):
+        values = mean[batch][:, known[batch[0]]]  # [cell, problem, number]
+        for cell, value, draws in zip(batch, values, _resampled_means(values, seed), strict=True):
+            estimates[cell] = {"n_problems": len(value)} | _row(value, draws, numbers, columns, ratios)
+    rows = [dict(zip(keys, key, strict=True)) | row for key, row in zip(cells, estimates, strict=True)]
     return pd.DataFrame(rows).astype({key: table[key].dtype for key in keys})
 
 
@@ -62,29 +61,29 @@ def _per_problem(
     return mean.reshape(n_cells, n, len(numbers)), (counts > 0).reshape(n_cells, n)
 
 
-def _alike(known: Bool[np.ndarray, "cell problem"]) -> list[list[int]]:
-    """Cells that have the same problems, some hundreds at a time."""
-    found: dict[bytes, list[int]] = {}
-    for cell, own in enumerate(known):
-        found.setdefault(own.tobytes(), []).append(cell)
+def _with_same_problems(known: Bool[np.ndarray, "cell problem"]) -> list[list[int]]:
+    """Cells that have the same problems, some hundreds at a time: one set of draws serves them all."""
+    groups: dict[bytes, list[int]] = {}
+    for cell, problems in enumerate(known):
+        groups.setdefault(problems.tobytes(), []).append(cell)
     return [
-        some[i : i + CELLS_AT_ONCE] for some in found.values() for i in range(0, len(some), CELLS_AT_ONCE)
+        cells[i : i + CELLS_AT_ONCE] for cells in groups.values() for i in range(0, len(cells), CELLS_AT_ONCE)
     ]
 
 
-def _drawn(
+def _resampled_means(
     values: Float[np.ndarray, "cell problem number"], seed: int
 ) -> Float[np.ndarray, "cell draw number"]:
     """Means over resampled problems; every cell meets the same draws."""
     n_cells, n, n_numbers = values.shape
     flat = values.transpose(1, 0, 2).reshape(n, -1)
-    drawn = np.concatenate([weights @ flat / n for weights in bootstrap_weights(n, DRAWS, seed)])
-    return drawn.reshape(-1, n_cells, n_numbers).transpose(1, 0, 2)
+    means = np.concatenate([weights @ flat / n for weights in bootstrap_weights(n, DRAWS, seed)])
+    return means.reshape(-1, n_cells, n_numbers).transpose(1, 0, 2)
 
 
 def _row(
     value: Float[np.ndarray, "problem number"],
-    drawn: Float[np.ndarray, "draw number"],
+    draws: Float[np.ndarray, "draw number"],
     numbers: Sequence[str],
     columns: Sequence[str],
     ratios: Mapping[str, tuple[str, str]],
@@ -93,19 +92,20 @@ def _row(
     at = {name: i for i, name in enumerate(numbers)}
     mean, alone, row = value.mean(0), len(value) < 2, {}
     for name in columns:
-        row |= _estimate(name, mean[at[name]], NO_INTERVAL if alone else _tails(drawn[:, at[name]]))
+        row |= _estimate(name, mean[at[name]], NO_INTERVAL if alone else _tails(draws[:, at[name]]))
     for name, (top, bottom) in ratios.items():
-        ends = NO_INTERVAL if alone else _tails(drawn[:, at[bottom]])
+        ends = NO_INTERVAL if alone else _tails(draws[:, at[bottom]])
+        # where the denominator may be 0 the ratio has no bound, however narrow its draws look
         if ends[0] <= 0 <= ends[1]:
             ends = (-np.inf, np.inf)
         elif not alone:
-            ends = _tails(drawn[:, at[top]] / drawn[:, at[bottom]])
+            ends = _tails(draws[:, at[top]] / draws[:, at[bottom]])
         row |= _estimate(name, mean[at[top]] / mean[at[bottom]] if mean[at[bottom]] != 0 else np.nan, ends)
     return row
 
 
-def _tails(drawn: Float[np.ndarray, " draw"]) -> tuple[float, float]:
-    low, high = np.quantile(drawn, TAILS)
+def _tails(draws: Float[np.ndarray, " draw"]) -> tuple[float, float]:
+    low, high = np.quantile(draws, TAILS)
     return float(low), float(high)
 
 
