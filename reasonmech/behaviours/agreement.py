@@ -9,7 +9,7 @@ from reasonmech.errors import DataError
 from reasonmech.labels import Span
 from reasonmech.rollout import STOP, Trace
 from reasonmech.stats import DRAWS
-from reasonmech.stats.kappa import Agreement, agreement_of
+from reasonmech.stats.kappa import Agreement, cohen_kappa
 
 
 def agreement(
@@ -44,4 +44,4 @@ def agreement(
         raise DataError(
             f"{len(traces)} traces hold no sentence to label {labeller.name!r} in", do="use longer rollouts"
         )
-    return agreement_of(does, says, problems=problems, draws=draws, seed=seed)
+    return cohen_kappa(does, says, problems=problems, draws=draws, seed=seed)

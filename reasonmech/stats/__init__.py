@@ -1,28 +1,26 @@
-"""Statistics whose unit is the problem: intervals, tests, AUROC, and agreement of two labellers (Cohen's
-kappa)."""
+"""Statistics whose unit is the problem: intervals, recovery, tests, AUROC, Cohen's kappa."""
 
 from reasonmech.stats.auroc import auroc
 from reasonmech.stats.hypothesis_tests import Equivalence, McNemar, bh, holm, max_t, mcnemar, tost
 from reasonmech.stats.intervals import (
     DRAWS,
     LEVEL,
-    MIN_PROBLEMS,
     Interval,
-    Recovery,
-    bootstrap_weights,
-    by_problem,
     clopper_pearson,
     fieller,
     mean_interval,
     paired_bootstrap,
     ratio_interval,
-    recovery,
 )
+from reasonmech.stats.kappa import Agreement, cohen_kappa
+from reasonmech.stats.problems import MIN_PROBLEMS, bootstrap_weights, by_problem
+from reasonmech.stats.recovery import Recovery, recovery
 
 __all__ = [
     "DRAWS",
     "LEVEL",
     "MIN_PROBLEMS",
+    "Agreement",
     "Equivalence",
     "Interval",
     "McNemar",
@@ -32,6 +30,7 @@ __all__ = [
     "bootstrap_weights",
     "by_problem",
     "clopper_pearson",
+    "cohen_kappa",
     "fieller",
     "holm",
     "max_t",

@@ -1,5 +1,4 @@
-"""Agreement of two labellers on the same items: the 2x2 table, and Cohen's kappa with its interval by
-problem."""
+"""Agreement of two labellers on the same items: the 2x2 table, and Cohen's kappa by problem."""
 
 from __future__ import annotations
 
@@ -10,7 +9,9 @@ from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from reasonmech.errors import DataError
-from reasonmech.stats.intervals import DRAWS, LEVEL, MIN_PROBLEMS, bootstrap_weights
+from reasonmech.stats.checks import as_ids, as_labels
+from reasonmech.stats.intervals import DRAWS, LEVEL, check_draws, tails
+from reasonmech.stats.problems import MIN_PROBLEMS, bootstrap_weights
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Agreement:
 
     @property
     def n(self) -> int:
+        """Items in all."""
         return self.both + self.only_first + self.only_second + self.neither
 
     def __str__(self) -> str:
@@ -48,20 +50,25 @@ class Agreement:
         return f"kappa {self.kappa:.3g}{interval} over {self.n} items of {self.problems} problems"
 
 
-def agreement_of(
+def cohen_kappa(
     first: ArrayLike, second: ArrayLike, *, problems: ArrayLike, draws: int = DRAWS, seed: int = 0
 ) -> Agreement:
     """Cohen's kappa (Cohen 1960) of two labellers, by scikit-learn; its interval resamples whole problems.
+
+    Kappa is undefined where both labellers give one answer to everything, and has no interval where fewer
+    than 5 problems hold a yes of anybody, or a no of anybody: then `why_none` says so.
 
     Args:
         first, second: [item], whether each labeller said yes.
         problems: [item] problem id.
 
     Raises:
+        ArgumentError: answers other than true and false.
         DataError: no item, or lengths that differ.
     """
-    a, b = np.asarray(first, dtype=bool), np.asarray(second, dtype=bool)
-    ids, problem = np.unique(np.asarray(problems), return_inverse=True)
+    check_draws(draws)
+    a, b = as_labels(first, name="first"), as_labels(second, name="second")
+    ids, problem = np.unique(as_ids(problems, name="problems"), return_inverse=True)
     if not a.size or not a.shape == b.shape == problem.shape:
         raise DataError(
             f"labels of {a.shape} and {b.shape} items with problem ids of {problem.shape}",
@@ -70,19 +77,19 @@ def agreement_of(
     cells = np.stack([a & b, a & ~b, ~a & b, ~a & ~b], axis=1)  # [item, cell]
     counts = np.stack([np.bincount(problem, cell, len(ids)) for cell in cells.T], axis=1)  # [problem, cell]
     both, only_first, only_second, neither = (int(n) for n in counts.sum(0))
-    kappa, low, high, why = None, None, None, ""
+    kappa, low, high, reason = None, None, None, ""
     if len({*a.tolist(), *b.tolist()}) == 1:
-        why = f"both labellers said {'yes' if a[0] else 'no'} to all {len(a)} items"
+        reason = f"both labellers said {'yes' if a[0] else 'no'} to all {len(a)} items"
     else:
         kappa = _kappa(a, b)
-        why = _too_few(a | b, a & b, problem)
-        if not why:
-            drawn = np.concatenate(
+        reason = _too_few(a | b, a & b, problem)
+        if not reason:
+            draws_of_kappa = np.concatenate(
                 [kappas(weights @ counts) for weights in bootstrap_weights(len(ids), draws, seed)]
             )
-            tails = (1 - LEVEL) / 2, (1 + LEVEL) / 2
-            low, high = (float(q) for q in np.nanquantile(drawn, tails))
-    return Agreement(both, only_first, only_second, neither, len(ids), kappa, low, high, why)
+            # nan: draws of problems in which kappa is undefined
+            low, high = (float(q) for q in np.nanquantile(draws_of_kappa, tails(LEVEL)))
+    return Agreement(both, only_first, only_second, neither, len(ids), kappa, low, high, reason)
 
 
 def kappas(counts: Float[np.ndarray, "draw cell"]) -> Float[np.ndarray, " draw"]:
@@ -95,8 +102,9 @@ def kappas(counts: Float[np.ndarray, "draw cell"]) -> Float[np.ndarray, " draw"]
     observed = share[:, 0] + share[:, 3]
     expected = yes_first * yes_second + (1 - yes_first) * (1 - yes_second)
     with np.errstate(invalid="ignore", divide="ignore"):
-        found = (observed - expected) / (1 - expected)
-    return np.where(np.isclose(expected, 1.0, rtol=0, atol=1e-12), np.nan, found)
+        kappa = (observed - expected) / (1 - expected)
+    # 1e-12: expected agreement of 1, but for the order of summation
+    return np.where(np.isclose(expected, 1.0, rtol=0, atol=1e-12), np.nan, kappa)
 
 
 def _kappa(a: Bool[np.ndarray, " item"], b: Bool[np.ndarray, " item"]) -> float:
@@ -108,7 +116,7 @@ def _kappa(a: Bool[np.ndarray, " item"], b: Bool[np.ndarray, " item"]) -> float:
 def _too_few(either: Bool[np.ndarray, " item"], both: Bool[np.ndarray, " item"], problem: np.ndarray) -> str:
     """Why no interval can be trusted: too few problems hold a yes of anybody, or a no of anybody."""
     for answer, rows in (("yes", either), ("no", ~both)):
-        found = len(np.unique(problem[rows]))
-        if found < MIN_PROBLEMS:
-            return f"no interval: problems with a {answer}: {found}, needed: {MIN_PROBLEMS}"
+        n = len(np.unique(problem[rows]))
+        if n < MIN_PROBLEMS:
+            return f"no interval: problems with a {answer}: {n}, needed: {MIN_PROBLEMS}"
     return ""

@@ -103,6 +103,8 @@ def rate_interval(by_problem: Sequence[Rate]) -> Interval:
     hits, n = [rate.hits for rate in seen], [rate.n for rate in seen]
     if sum(hits) in (0, sum(n)):
         return clopper_pearson(len(seen) if sum(hits) else 0, len(seen))
+    if len(seen) == 1:  # nothing to resample: the exact interval of its opportunities
+        return clopper_pearson(hits[0], n[0])
     return ratio_interval(hits, n)
 
 

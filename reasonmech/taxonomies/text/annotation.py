@@ -13,7 +13,7 @@ from reasonmech.errors import DataError
 from reasonmech.labels import Span
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.stats import DRAWS
-from reasonmech.stats.kappa import Agreement, agreement_of
+from reasonmech.stats.kappa import Agreement, cohen_kappa
 from reasonmech.taxonomies.text.cut import TextSentence, text_trace
 from reasonmech.taxonomies.text.taxonomy import Taxonomy, find_taxonomy
 
@@ -162,6 +162,6 @@ def _agreement(
     pairs: Sequence[tuple[str, frozenset[str], frozenset[str]]], name: str, *, draws: int, seed: int
 ) -> Agreement:
     problems, one, other = zip(*pairs, strict=True)
-    return agreement_of(
+    return cohen_kappa(
         [name in a for a in one], [name in b for b in other], problems=problems, draws=draws, seed=seed
     )
