@@ -13,7 +13,7 @@ from _table import Target, measure, report, timed
 from torch import Tensor
 
 import reasonmech as rm
-from reasonmech.causal.sweeps.values import Configuration
+from reasonmech.causal.sweeps.configurations import Configuration
 from reasonmech.metrics import logit_diff
 
 TEXTS, LENGTH, AXES, AMOUNTS, ROWS = 8, 64, 8, (2.0, 8.0), 128
@@ -56,7 +56,8 @@ def ours(case: Case) -> Callable[[], Tensor]:
     metric, texts = logit_diff(case.host, good=GOOD, bad=BAD), as_texts(case.host, case.ids)
 
     def run() -> Tensor:
-        found = rm.sweep(case.host, texts, case.given, metric=metric, batch_rows=ROWS, progress=False).table
+        trials = rm.sweeps.TextTrials(texts, batch_rows=ROWS)
+        found = rm.sweep(case.host, trials, case.given, metric=metric, progress=False).table
         return torch.tensor(found.query("configuration != 'clean'")["value"].to_numpy())
 
     return run

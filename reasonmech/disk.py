@@ -1,4 +1,4 @@
-"""The disk: sizes in words, how much room is left, and what a write that fails tells the user."""
+"""The disk: sizes and costs in words, how much room is left, and what a failed write tells the user."""
 
 from __future__ import annotations
 
@@ -24,6 +24,20 @@ def format_bytes(n: float) -> str:
             return f"{n:.3g} {unit}"
         n /= 1000
     return f"{n:.3g} TB"
+
+
+def format_duration(seconds: float) -> str:
+    """A time in its largest sensible unit: "12 s", "3 min", "2 h 5 min"."""
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def format_cost(n_bytes: float, seconds: float | None) -> str:
+    """What a job will take: "about 3 min, 2.56 GB"; a time that was not measured is left out."""
+    duration = "" if seconds is None else f"about {format_duration(seconds)}, "
+    return f"{duration}{format_bytes(n_bytes)}"
 
 
 def free_bytes(path: Path) -> int:

@@ -7,11 +7,11 @@ from reasonmech.causal.effects import Effects, effects
 from reasonmech.causal.faithfulness import Faithfulness, faithfulness
 from reasonmech.causal.feature_groups import FeatureGroups
 from reasonmech.causal.patching import PatchGrid, patch_grid
+from reasonmech.causal.sweeps.configurations import Configuration, grid
 from reasonmech.causal.sweeps.rollouts import sweep_rollouts
 from reasonmech.causal.sweeps.run import SweepEstimate
 from reasonmech.causal.sweeps.sweep import estimate_sweep, sweep
 from reasonmech.causal.sweeps.table import SweepTable
-from reasonmech.causal.sweeps.values import Configuration, grid
 from reasonmech.causal.text_pairs import TextPairs
 
 __all__ = [

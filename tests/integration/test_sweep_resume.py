@@ -26,7 +26,8 @@ TEXTS = textwrap.dedent(
     from pathlib import Path
     import torch
     from importlib import import_module
-    from reasonmech.causal.sweeps.values import grid
+    from reasonmech.causal.sweeps.configurations import grid
+    from reasonmech.causal.sweeps.trials import TextTrials
     from reasonmech.interventions import Direction, prompt
     from reasonmech.testing import tiny_host
 
@@ -55,7 +56,8 @@ TEXTS = textwrap.dedent(
     module = import_module("reasonmech.causal.sweeps.sweep")
     module.BATCHES_PER_SHARD = 1
     if __name__ == "__main__":
-        module.sweep(host, texts, given, metric=First(), out=sys.argv[1], batch_rows=16, progress=False)
+        trials = TextTrials(texts, batch_rows=16)
+        module.sweep(host, trials, given, metric=First(), out=sys.argv[1], progress=False)
     """
 )
 
@@ -67,7 +69,8 @@ ROLLOUTS = textwrap.dedent(
     import numpy as np
     import torch
     from reasonmech.causal.sweeps.rollouts import sweep_rollouts
-    from reasonmech.causal.sweeps.values import grid
+    from reasonmech.causal.sweeps.configurations import grid
+    from reasonmech.causal.sweeps.trials import RolloutTrials
     from reasonmech.interventions import Direction
     from reasonmech.runtime.decoding.decode import Decode
     from reasonmech.testing import tiny_host
@@ -86,13 +89,15 @@ ROLLOUTS = textwrap.dedent(
             wait()
             return np.array([float(len(set(rollout.ids))) for rollout in rollouts])
 
+    PROMPTS = ["w1 w2 . w3", "w5", "w9 w1 ."]
     host = tiny_host()
     v = Direction.along(torch.randn(32, generator=torch.Generator().manual_seed(0)), "resid_post.1")
     if __name__ == "__main__":
         sweep_rollouts(
-            host, ["w1 w2 . w3", "w5", "w9 w1 ."], grid({"v": v}, "steer", amounts=(1.0, 2.0, 4.0)),
-            metric=Different(),
-            decode=Decode(max_new_tokens=8, temperature=1.0), seeds=(0, 1), out=sys.argv[1], progress=False,
+            host,
+            RolloutTrials(PROMPTS, Decode(max_new_tokens=8, temperature=1.0), seeds=(0, 1)),
+            grid({"v": v}, "steer", amounts=(1.0, 2.0, 4.0)),
+            metric=Different(), out=sys.argv[1], progress=False,
         )
     """
 )

@@ -15,7 +15,7 @@ import torch
 from pydantic import BaseModel
 from torch import Tensor
 
-from reasonmech.causal.sweeps.values import Configuration
+from reasonmech.causal.sweeps.configurations import Configuration
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json, fingerprint, tensor_json

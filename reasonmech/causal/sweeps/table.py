@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 
 from reasonmech.causal.means import mean_by
+from reasonmech.causal.sweeps.configurations import CLEAN, Configuration
 from reasonmech.causal.sweeps.store import SHARDS, TABLE_FILE
-from reasonmech.causal.sweeps.values import CLEAN, Configuration
 from reasonmech.errors import CorruptFileError, OutputError
 from reasonmech.files import partial_of
 from reasonmech.resumable import RECORD_FILE
@@ -68,9 +68,9 @@ class SweepTable:
         counts = edited.pivot_table(
             index="configuration", values=["n_masked", "n_fired"], aggfunc="sum"
         ).reset_index()
-        found = edited.drop_duplicates(subset=["configuration"])[[*WHAT, *MEASURED]]
-        found = found.merge(means.rename(columns={"n_problems": "n"}), on="configuration", how="left")
-        return found.merge(counts, on="configuration").fillna({"n": 0}).astype({"n": "int64"})
+        words = edited.drop_duplicates(subset=["configuration"])[[*WHAT, *MEASURED]]
+        table = words.merge(means.rename(columns={"n_problems": "n"}), on="configuration", how="left")
+        return table.merge(counts, on="configuration").fillna({"n": 0}).astype({"n": "int64"})
 
     @classmethod
     def load(cls, path: str | Path) -> SweepTable:
@@ -85,8 +85,8 @@ class SweepTable:
         path = Path(path).expanduser()
         if not path.is_dir():
             shards = partial_of(path) / SHARDS
-            done = len(list(shards.glob("*.parquet")))
-            state = f"is not finished: {done} shards are there" if shards.exists() else "does not exist"
+            n_done = len(list(shards.glob("*.parquet")))
+            state = f"is not finished: {n_done} shards are there" if shards.exists() else "does not exist"
             raise OutputError(
                 f"{path} {state}", do="call sweep again with the same out=: it goes on where it was"
             )

@@ -13,10 +13,11 @@ import pandas as pd
 import pytest
 import torch
 
+from reasonmech.causal.sweeps.configurations import CLEAN, Configuration, grid
 from reasonmech.causal.sweeps.identity import content
 from reasonmech.causal.sweeps.sweep import estimate_sweep, sweep
 from reasonmech.causal.sweeps.table import SweepTable
-from reasonmech.causal.sweeps.values import CLEAN, Configuration, grid
+from reasonmech.causal.sweeps.trials import TextTrials
 from reasonmech.errors import (
     CorruptFileError,
     DataError,
@@ -36,6 +37,7 @@ MODULE = import_module("reasonmech.causal.sweeps.sweep")  # the package has a fu
 HOST = tiny_host()
 CODER = tiny_coder(HOST)
 TEXTS = ["w1 w2 . w3", "w5 w6", "w9 w1 . w4 w2 w40 w3", "<think> w7 w7", "w1 . w2 w3 ."]
+SIXTEEN = TextTrials(TEXTS, batch_rows=16)
 LAST = {"last": prompt(start=-1), "all": prompt()}
 
 
@@ -85,7 +87,7 @@ def value_of(table: pd.DataFrame, name: str, text: int) -> float:
 
 def test_every_value_is_forward_of_its_text_alone() -> None:
     given = configurations()
-    table = sweep(HOST, TEXTS, given, metric=METRIC, batch_rows=16, progress=False).table
+    table = sweep(HOST, SIXTEEN, given, metric=METRIC, progress=False).table
     assert len(table) == (len(given) + 1) * len(TEXTS)
     assert table.query("configuration != @CLEAN")["effect"].abs().median() > 0.1, "nothing was changed"
     for text, source in enumerate(TEXTS):
@@ -102,8 +104,8 @@ def test_every_value_is_forward_of_its_text_alone() -> None:
 
 def test_the_order_in_which_things_are_given_changes_nothing() -> None:
     given = configurations()
-    first = sweep(HOST, TEXTS, given, metric=METRIC, batch_rows=16, progress=False).table
-    second = sweep(HOST, TEXTS, given[::-1], metric=METRIC, batch_rows=16, progress=False).table
+    first = sweep(HOST, SIXTEEN, given, metric=METRIC, progress=False).table
+    second = sweep(HOST, SIXTEEN, given[::-1], metric=METRIC, progress=False).table
     assert list(first["configuration"].unique()) == [CLEAN, *(one.name for one in given)]
     assert list(second["configuration"].unique()) == [CLEAN, *(one.name for one in given[::-1])]
     assert first["cell"].is_unique and set(first["cell"]) == set(second["cell"])
@@ -166,9 +168,9 @@ def test_interrupted_at_every_shard_it_ends_as_if_it_had_not_been(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MODULE, "BATCHES_PER_SHARD", 1)
-    settings = {"metric": METRIC, "batch_rows": 16, "progress": False}
+    settings = {"metric": METRIC, "progress": False}
     given = configurations()
-    whole = sweep(HOST, TEXTS, given, out=tmp_path / "whole", **settings)
+    whole = sweep(HOST, SIXTEEN, given, out=tmp_path / "whole", **settings)
     from reasonmech.causal.sweeps.store import SweepStore
 
     write, computed = SweepStore.write, []
@@ -181,17 +183,15 @@ def test_interrupted_at_every_shard_it_ends_as_if_it_had_not_been(
     monkeypatch.setattr(SweepStore, "write", die)
     for shard in range(-(-len(whole) // 16)):
         with pytest.raises(KeyboardInterrupt):
-            sweep(HOST, TEXTS, given[::-1], out=tmp_path / "cut", **settings)
+            sweep(HOST, SIXTEEN, given[::-1], out=tmp_path / "cut", **settings)
         assert computed[-1] == shard and not (tmp_path / "cut").exists()
         with pytest.raises(OutputError, match=f"not finished: {shard + 1} shards"):
             SweepTable.load(tmp_path / "cut")
     monkeypatch.setattr(SweepStore, "write", write)
-    assert estimate_sweep(
-        HOST, TEXTS, given, metric=METRIC, batch_rows=16, out=tmp_path / "cut"
-    ).n_done == len(whole)
-    resumed = sweep(HOST, TEXTS, given, out=tmp_path / "cut", **settings)
+    assert estimate_sweep(HOST, SIXTEEN, given, metric=METRIC, out=tmp_path / "cut").n_done == len(whole)
+    resumed = sweep(HOST, SIXTEEN, given, out=tmp_path / "cut", **settings)
     pd.testing.assert_frame_equal(whole.table, resumed.table, check_exact=True)
-    in_memory = sweep(HOST, TEXTS, given, **settings)
+    in_memory = sweep(HOST, SIXTEEN, given, **settings)
     pd.testing.assert_frame_equal(whole.table, in_memory.table, check_exact=True)
     assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == [
         "plan.json",
@@ -208,7 +208,8 @@ def test_a_finished_sweep_is_read_and_a_changed_one_refused(tmp_path: Path) -> N
     again = sweep(HOST, TEXTS, given, metric=METRIC, out=out, progress=False)
     pd.testing.assert_frame_equal(whole.table, again.table, check_exact=True)
     with pytest.raises(OutputError) as caught:
-        sweep(HOST, TEXTS[:4], given[1:], metric=Prefers(9, 13), batch_rows=64, out=out, progress=False)
+        fewer = TextTrials(TEXTS[:4], batch_rows=64)
+        sweep(HOST, fewer, given[1:], metric=Prefers(9, 13), out=out, progress=False)
     message = str(caught.value)
     for key in (
         "metric.bad: 12, now 13",
@@ -360,11 +361,12 @@ def test_a_metric_whose_content_cannot_be_told_is_refused() -> None:
 
 def test_the_estimate_is_told_before_it_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     given = grid({f"v{i}": direction(i) for i in range(60)}, "steer", amounts=(1.0, 2.0, 3.0))
-    expected = estimate_sweep(HOST, TEXTS, given, metric=METRIC, batch_rows=8)
+    eight = TextTrials(TEXTS, batch_rows=8)
+    expected = estimate_sweep(HOST, eight, given, metric=METRIC)
     assert expected.n_cells == 181 * len(TEXTS) and expected.n_done == 0
     assert expected.seconds is not None and 0 < expected.seconds < 60
     assert "905 cells: about" in str(expected) and "kB of disk" in str(expected)
-    sweep(HOST, TEXTS, given, metric=METRIC, batch_rows=8, out=tmp_path / "out")
+    sweep(HOST, eight, given, metric=METRIC, out=tmp_path / "out")
     assert "sweep of 905 cells" in capsys.readouterr().out
     on_disk = sum(path.stat().st_size for path in (tmp_path / "out").glob("*.parquet"))
     assert on_disk < expected.n_bytes < 6 * on_disk  # shards and table together, while it runs

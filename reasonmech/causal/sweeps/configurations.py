@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final, Literal, TypeAlias, final, get_args
 
-from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.arguments import as_sequence, check_type, describe
+from reasonmech.errors import ArgumentError, DataError, UnknownNameError
 from reasonmech.interventions.axes import Axis
 from reasonmech.interventions.gates import ALWAYS, Gate
 from reasonmech.interventions.intervention import Intervention, plan_fingerprint
@@ -45,7 +46,11 @@ class Configuration:
     seed: int | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "plan", tuple(self.plan))
+        plan = as_sequence(
+            self.plan, Intervention, name="plan", allowed="interventions: [rm.steer(...), ...]"
+        )
+        object.__setattr__(self, "plan", tuple(plan))
+        check_type(self.name, str, name="the name of a configuration", allowed="a text")
         if not self.plan:
             raise DataError(
                 f"configuration {self.name!r} has an empty plan",
@@ -75,13 +80,12 @@ def grid(
     axes: Mapping[str, Axis | Draw],
     verb: Verb,
     *,
-    amounts: Sequence[float] = (),
+    amounts: Sequence[float] | float = (),
     where: Where | Mapping[str, Where] = EVERYWHERE,
     when: Gate = ALWAYS,
-    seeds: Sequence[int] = (),
+    seeds: Sequence[int] | int = (),
 ) -> list[Configuration]:
-    """Every axis with every amount at every mask (and, where the axis is drawn, with every seed). Grids can
-    be added.
+    """Every axis with every amount at every mask, and drawn axes with every seed. Grids can be added.
 
     Args:
         axes: name -> axis, or a function that draws one from a seed, such as a random direction: a control.
@@ -92,26 +96,44 @@ def grid(
         seeds: what the drawn axes are drawn with; at least one where there is such an axis, else none.
 
     Raises:
+        ArgumentError: something of another type.
         DataError: nothing to vary, amounts or seeds that are missing, superfluous, repeated or not finite.
         BindError: the verb has no meaning on an axis.
     """
     if verb not in get_args(Verb):
         raise UnknownNameError("verb", str(verb), get_args(Verb), do="other plans: Configuration(name, plan)")
     masks = where if isinstance(where, Mapping) else {str(where): where}
+    amounts = as_sequence(amounts, (int, float), name="amounts", allowed="numbers, in units of the axis")
+    seeds = as_sequence(seeds, int, name="seeds", allowed="whole numbers, one per draw")
+    _check_types(axes, masks, when)
     drawn = [name for name, axis in axes.items() if not isinstance(axis, Axis)]
     _check(axes, verb, amounts, masks, seeds, drawn)
-    found = []
-    for name, given in axes.items():
+    configurations = []
+    for name, axis_or_draw in axes.items():
         for seed in seeds if name in drawn else (None,):
-            axis = given if isinstance(given, Axis) else _draw(given, seed)
+            axis = axis_or_draw if isinstance(axis_or_draw, Axis) else _draw(axis_or_draw, seed)
             for amount in amounts or (math.nan,):
                 edited = _edit(axis, verb, amount, when)
                 for mask_name, mask in masks.items():
                     parts = [name, f"{verb} {amount:g}" if amounts else verb]
                     parts += [mask_name] * (len(masks) > 1) + [f"seed {seed}"] * (name in drawn)
                     plan = (replace(edited, where=mask),)
-                    found.append(Configuration(" · ".join(parts), plan, name, mask_name, amount, seed))
-    return found
+                    configurations.append(
+                        Configuration(" · ".join(parts), plan, name, mask_name, amount, seed)
+                    )
+    return configurations
+
+
+def _check_types(axes: Mapping[str, Axis | Draw], masks: Mapping[str, Where], when: Gate) -> None:
+    an_axis = "a Direction, Features or Subspace, or a function that draws one from a seed"
+    named = 'rm.grid({"check": direction}, "steer", amounts=(2.0, 4.0))'
+    check_type(axes, Mapping, name="axes", allowed=f"name -> {an_axis}", do=named)
+    for name, axis in axes.items():
+        if not isinstance(axis, Axis) and (isinstance(axis, type) or not callable(axis)):
+            raise ArgumentError(f"axis {name!r} is {describe(axis)}", allowed=an_axis, do=named)
+    for name, mask in masks.items():
+        check_type(mask, Where, name=f"mask {name!r}", allowed="a mask such as rm.prompt() or rm.tokens('.')")
+    check_type(when, Gate, name="when", allowed="a gate such as rm.above(axis, 1.0)")
 
 
 def _draw(draw: Draw, seed: int | None) -> Axis:
@@ -160,8 +182,18 @@ def _check(
             raise DataError(f"{what} {list(values)}", allowed="finite numbers, each once")
 
 
-def check_names(configurations: Sequence[Configuration]) -> None:
-    """Raise DataError unless there are configurations, each with a name of its own."""
+def check_configurations(configurations: Sequence[Configuration] | Configuration) -> Sequence[Configuration]:
+    """Configurations, each with a name that no other one has; one is taken as one.
+
+    Raises:
+        ArgumentError: something else. DataError: none, or two of one name.
+    """
+    configurations = as_sequence(
+        configurations,
+        Configuration,
+        name="configurations",
+        allowed="what rm.grid(axes, verb, amounts=...) returns, or Configuration(name, plan)",
+    )
     if not configurations:
         raise DataError("a sweep of no configuration", do="make some: grid(axes, verb, amounts=...)")
     names = [configuration.name for configuration in configurations]
@@ -171,3 +203,4 @@ def check_names(configurations: Sequence[Configuration]) -> None:
             f"two configurations are called {twice!r}",
             do="name the axes and masks of different grids differently",
         )
+    return configurations
