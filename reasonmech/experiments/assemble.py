@@ -14,6 +14,7 @@ import yaml
 from reasonmech.errors import ConfigError
 from reasonmech.experiments.config import Experiment
 from reasonmech.experiments.record import code_state
+from reasonmech.experiments.stages.base import RUN_FILES
 from reasonmech.experiments.store import RunStore
 from reasonmech.experiments.tables import finish_results, read_json, read_table
 from reasonmech.files import write_table, write_text
@@ -40,8 +41,8 @@ def assemble(store: RunStore, experiment: Experiment, pair: ModelPair, *, in_han
     write_text(top / "generations.jsonl", "".join(generations))
     _merge_tensors(folders, top / "tensors.safetensors")
     for folder in folders:
-        if (folder / "keep").exists():
-            shutil.copytree(folder / "keep", top, dirs_exist_ok=True)
+        if (folder / RUN_FILES).exists():
+            shutil.copytree(folder / RUN_FILES, top, dirs_exist_ok=True)
     record = _record(store, experiment, folders, pair=_describe_pair(pair, in_hand=in_hand))
     write_text(top / "config.yaml", yaml.safe_dump(json.loads(experiment.canonical()), sort_keys=False))
     write_text(top / "record.json", json.dumps(record, indent=1))
@@ -65,10 +66,10 @@ def _record(
     stamps = {stage.kind: store.stamp(stage.kind) for stage in experiment.stages}
     conditions = [c for folder in folders if (p := folder / "conditions.json").exists() for c in read_json(p)]
     names = [condition["name"] for condition in conditions]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
         raise ConfigError(
-            f"conditions named in two stages: {', '.join(twice)}", do="give each a name of its own"
+            f"conditions named in two stages: {', '.join(repeated)}", do="give each a name of its own"
         )
     receipts = {
         k: v

@@ -125,29 +125,30 @@ def _apply(raw: dict[str, Any], override: str) -> None:
     if not equals:
         raise ConfigError(f"override {override!r} sets nothing", allowed="key.key=value")
     *parents, last = dotted.split(".")
-    here: Any = raw
+    inner: Any = raw
     for part in parents:
-        here = _enter(here, part, override)
-    if not isinstance(here, dict):
+        inner = _enter(inner, part, override)
+    if not isinstance(inner, dict):
         raise ConfigError(f"override {override!r} names no mapping", do="address a key inside a mapping")
-    here[last] = yaml.safe_load(text)
+    inner[last] = yaml.safe_load(text)
 
 
-def _enter(here: Any, part: str, override: str) -> Any:
-    if isinstance(here, dict):
-        return here.setdefault(part, {})
-    if isinstance(here, list):
-        named = {str(i): item for i, item in enumerate(here)}
-        named |= {item["kind"]: item for item in here if isinstance(item, dict) and "kind" in item}
-        if part in named:
-            return named[part]
-        raise ConfigError(f"override {override!r} names no item {part!r}", allowed=", ".join(named))
-    raise ConfigError(f"override {override!r} goes below the value {here!r}")
+def _enter(outer: Any, part: str, override: str) -> Any:
+    """What a key of a mapping holds, or the item of a list with that number or kind."""
+    if isinstance(outer, dict):
+        return outer.setdefault(part, {})
+    if isinstance(outer, list):
+        items = {str(i): item for i, item in enumerate(outer)}
+        items |= {item["kind"]: item for item in outer if isinstance(item, dict) and "kind" in item}
+        if part in items:
+            return items[part]
+        raise ConfigError(f"override {override!r} names no item {part!r}", allowed=", ".join(items))
+    raise ConfigError(f"override {override!r} goes below the value {outer!r}")
 
 
 def _explain(error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_url=False):
-        where = ".".join(str(part) for part in problem["loc"])
-        lines.append(f"    {where or '(top)'}: {problem['msg']} (given {problem['input']!r:.80})")
+        key = ".".join(str(part) for part in problem["loc"])
+        lines.append(f"    {key or '(top)'}: {problem['msg']} (given {problem['input']!r:.80})")
     return "\n".join(lines)

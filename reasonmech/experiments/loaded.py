@@ -12,7 +12,13 @@ import yaml
 
 from reasonmech.arguments import check_type
 from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
-from reasonmech.experiments.tables import DETECTORS_FILE, KEPT_FILE, TRACES_FILE, read_json, read_table
+from reasonmech.experiments.tables import (
+    DETECTORS_FILE,
+    PRESERVATION_FILE,
+    TRACES_FILE,
+    read_json,
+    read_table,
+)
 from reasonmech.files import partial_of
 
 
@@ -35,14 +41,13 @@ class Run:
 
     @cached_property
     def detectors(self) -> pd.DataFrame:
-        """Features beside detectors that need no coder, at equal tuning; empty when they were not
-        compared."""
+        """Features beside detectors that need no coder, at equal tuning; empty where none were compared."""
         return self._table(DETECTORS_FILE)
 
     @cached_property
-    def kept(self) -> pd.DataFrame:
+    def preservation(self) -> pd.DataFrame:
         """Hazard of each behaviour under its coder's reconstruction; empty when it was not measured."""
-        return self._table(KEPT_FILE)
+        return self._table(PRESERVATION_FILE)
 
     @cached_property
     def traces(self) -> pd.DataFrame:
@@ -77,10 +82,10 @@ class Run:
     def value(self, metric: str, condition: str) -> float:
         """The one number of a condition as a whole. Raises UnknownNameError, listing what was measured."""
         rows = self.results.loc[(self.results.metric == metric) & (self.results.problem == "")]
-        found = rows.loc[rows.condition == condition, "value"].tolist()
-        if len(found) != 1:
+        values = rows.loc[rows.condition == condition, "value"].tolist()
+        if len(values) != 1:
             raise UnknownNameError(f"{metric} of condition", condition, sorted(set(rows.condition)))
-        return float(found[0])
+        return float(values[0])
 
     def _table(self, name: str) -> pd.DataFrame:
         path = self.path / name

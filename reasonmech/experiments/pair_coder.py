@@ -1,5 +1,4 @@
-"""A coder for a pair's base, from nothing: rollouts, store and training, each kept so that a kill loses
-little."""
+"""A coder for a pair's base, from nothing: rollouts, store and training, of which a kill loses little."""
 
 from __future__ import annotations
 
@@ -26,8 +25,7 @@ def train_pair_coder(
     problems: int = 500,
     progress: bool = True,
 ) -> SparseCoder:
-    """Train a coder on the base of a pair while it reads its own and the thinking model's rollouts, into
-    `out`.
+    """Train a coder on the base of a pair, which reads its own and the thinking model's rollouts, into `out`.
 
     Work in progress lies in `<out>.work`, which is removed at the end. Killed and called again with the same
     arguments, it goes on: rollouts that were written and shards that were captured are not made again, the
@@ -77,11 +75,11 @@ def _begin(work: Path, pair: ModelPair, config: CoderConfig, site: Site, *, prob
 
 def _texts(pair: ModelPair, task: str, *, problems: int, work: Path, progress: bool) -> Rollouts:
     """Rollouts of both models; those of a model that were finished are read."""
-    asked = load_task(task, n=problems, split="train")
+    problem_set = load_task(task, n=problems, split="train")
     written = []
     for role, host in (("base", pair.base), ("thinking", pair.thinking)):
         file = work / f"{role}.jsonl"
         if not file.exists():
-            generate(host, asked, decode=Decode(temperature=1.0), progress=progress).save(file)
+            generate(host, problem_set, decode=Decode(temperature=1.0), progress=progress).save(file)
         written += Rollouts.load(file)
-    return Rollouts(written, task=asked.task)
+    return Rollouts(written, task=problem_set.task)

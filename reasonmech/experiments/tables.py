@@ -14,9 +14,10 @@ import pyarrow
 
 from reasonmech.errors import ConfigError, CorruptFileError
 
-DETECTORS_FILE: Final = "detectors.parquet"  # of a run: what stage `compare` found
-TRACES_FILE: Final = "traces.parquet"  # of a run: what stage `traces` wrote
-KEPT_FILE: Final = "kept.parquet"  # of a run: what stage `kept` found
+# tables of a run that a stage of its own writes
+DETECTORS_FILE: Final = "detectors.parquet"  # stage `compare`
+TRACES_FILE: Final = "traces.parquet"  # stage `traces`
+PRESERVATION_FILE: Final = "kept.parquet"  # stage `kept`
 COLUMNS: Final = (
     "run",
     "experiment",
@@ -109,10 +110,10 @@ class Condition:
 def write_conditions(conditions: Sequence[Condition], path: Path) -> None:
     """Write what each condition is. Raises ConfigError when two bear one name."""
     names = [condition.name for condition in conditions]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
         raise ConfigError(
-            f"conditions named twice: {', '.join(twice)}", do="every condition has a name of its own"
+            f"conditions named twice: {', '.join(repeated)}", do="every condition has a name of its own"
         )
     path.write_text(json.dumps([asdict(condition) for condition in conditions]))
 

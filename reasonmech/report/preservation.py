@@ -16,16 +16,13 @@ OUTCOMES = {
 
 def preservation_blocks(run: Run) -> list[Markup]:
     """Hazards untouched and under reconstruction, one row a behaviour; nothing where none was measured."""
-    if run.kept.empty:
+    if run.preservation.empty:
         return []
-    frame = run.kept.assign(
-        ratio=[
-            f"{percent(value)} {interval(low, high)}"
-            for value, low, high in zip(
-                run.kept["ratio"], run.kept["ratio.low"], run.kept["ratio.high"], strict=True
-            )
-        ],
-        verdict=[OUTCOMES[outcome] for outcome in run.kept["outcome"]],
+    hazards = run.preservation
+    ratios = zip(hazards["ratio"], hazards["ratio.low"], hazards["ratio.high"], strict=True)
+    frame = hazards.assign(
+        ratio=[f"{percent(value)} {interval(low, high)}" for value, low, high in ratios],
+        verdict=[OUTCOMES[outcome] for outcome in hazards["outcome"]],
     )
     columns = (
         Column("behaviour", "behaviour"),
@@ -51,9 +48,9 @@ def preservation_blocks(run: Run) -> list[Markup]:
 
 def lost_behaviours(run: Run) -> tuple[str, ...]:
     """One sentence for each behaviour that its coder loses."""
-    if run.kept.empty:
+    if run.preservation.empty:
         return ()
-    rows = run.kept.loc[run.kept["outcome"] == "lost"].to_dict("records")
+    rows = run.preservation.loc[run.preservation["outcome"] == "lost"].to_dict("records")
     return tuple(
         f"The coder {row['coder']} loses {row['behaviour']}: under its reconstruction the base begins it "
         f"{percent(row['ratio'])} {interval(row['ratio.low'], row['ratio.high'])} as often."

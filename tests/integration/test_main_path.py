@@ -66,7 +66,7 @@ def test_coders_of_the_run_load_and_remember_their_model(finished: Run) -> None:
 
 
 def test_the_hazard_under_reconstruction_is_measured_for_every_group(finished: Run) -> None:
-    frame = finished.kept.set_index("behaviour")
+    frame = finished.preservation.set_index("behaviour")
     selected = finished.features.query("selected").set_index("behaviour").coder
     assert {name: frame.coder[name] for name in frame.index} == selected.groupby(level=0).first().to_dict()
     assert (frame["ratio.low"] < frame["ratio.high"]).all() and frame["error_share"].between(0, 1).all()

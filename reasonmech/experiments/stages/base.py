@@ -1,5 +1,4 @@
-"""A stage of an experiment: settings that are its configuration, and a body that writes the files a restart
-reads."""
+"""A stage of an experiment: settings that are its configuration, and a body that writes files."""
 
 from __future__ import annotations
 
@@ -8,12 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final, final
 
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from reasonmech.errors import ConfigError
+from reasonmech.errors import ConfigError, ReasonmechError
 from reasonmech.experiments.tables import Condition, write_conditions
 from reasonmech.files import write_table, write_text
 from reasonmech.hosts import ModelPair
@@ -25,10 +24,29 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+RUN_FILES: Final = "keep"  # folder of a stage, on disk, whose content lands in the run's directory
+
+
 class Settings(BaseModel):
     """Base of every configuration value: frozen, closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@final
+class Notes:
+    """What a stage says beside its numbers: what it could not measure, and what a reader must know."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def add_failure(self, task: str, error: ReasonmechError) -> None:
+        """A part of the stage could not be done: the stage goes on, and the report says what is missing."""
+        self.lines.append(f"{task}: {error.happened}")
+
+    def add_remark(self, line: str) -> None:
+        """What was done, and needs to be read with care."""
+        self.lines.append(line)
 
 
 @dataclass(frozen=True)
@@ -42,6 +60,7 @@ class StageContext:
         seed: of everything random in the stage.
         out: this stage's own folder; empty when the stage starts.
         progress: whether to draw progress bars.
+        finished: folders of the stages that this one needs.
     """
 
     pair: ModelPair
@@ -56,6 +75,12 @@ class StageContext:
         """Folder of an earlier stage that this one needs."""
         return self.finished[kind]
 
+    def open_run_folder(self) -> Path:
+        """The folder of this stage whose content lands in the run's directory as it is."""
+        folder = self.out / RUN_FILES
+        folder.mkdir(exist_ok=True)
+        return folder
+
     def write_results(self, tables: Sequence[pd.DataFrame]) -> None:
         """Rows of the run's long table, from `Condition.rows`."""
         write_table(pd.concat(tables, ignore_index=True), self.out / "results.parquet")
@@ -66,9 +91,7 @@ class StageContext:
 
     def write_table(self, table: pd.DataFrame, name: str) -> None:
         """A table of the stage's own; lands in the run's folder."""
-        keep = self.out / "keep"
-        keep.mkdir(exist_ok=True)
-        write_table(table, keep / name)
+        write_table(table, self.open_run_folder() / name)
 
     def write_conditions(self, conditions: Sequence[Condition]) -> None:
         """What each condition of the results is; lands in the run's record."""
@@ -95,8 +118,10 @@ class StageContext:
 
 
 class Stage(Settings, ABC):
-    """One step of an experiment. A subclass is registered under its kind and is a new file; nothing else
-    changes.
+    """One step of an experiment.
+
+    To add a stage, write a subclass in a module of this package, register it under its kind, and import the
+    module in `stages/__init__.py` (a plug-in names it as an entry point); nothing else changes.
 
     Attributes:
         needs: kinds of the earlier stages whose files it reads.
@@ -107,8 +132,7 @@ class Stage(Settings, ABC):
     kind: str
 
     def files(self) -> Mapping[str, object]:
-        """What the files that its settings merely name say, as JSON: a stage is done again when they
-        change."""
+        """What the files say that its settings name, as JSON: a stage is done again when they change."""
         return {}
 
     @abstractmethod
@@ -132,14 +156,14 @@ def build_stage(value: object) -> object:
 
 def check_order(chosen: Sequence[Stage]) -> None:
     """Raises ConfigError when a stage stands before one that it needs, or twice."""
-    seen: list[str] = []
+    earlier: list[str] = []
     for stage in chosen:
-        missing = [kind for kind in stage.needs if kind not in seen]
+        missing = [kind for kind in stage.needs if kind not in earlier]
         if missing:
             raise ConfigError(
                 f"stage {stage.kind!r} needs {', '.join(missing)} before it",
                 do="add these stages above it, in this order",
             )
-        if stage.kind in seen:
+        if stage.kind in earlier:
             raise ConfigError(f"stage {stage.kind!r} stands twice", do="keep one")
-        seen.append(stage.kind)
+        earlier.append(stage.kind)

@@ -1,4 +1,4 @@
-"""Clamped: the located features that the arm `clamp` writes in place of category vectors."""
+"""The located features that the arm `clamp` writes in place of category vectors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reasonmech.hybrid import ClampFeatures, Kinds
 
 
 @dataclass(frozen=True, eq=False)
-class Clamped:
+class ClampedGroups:
     """Features of one coder in place of vectors: category -> (indices, activations they are clamped to)."""
 
     coder: SparseCoder
@@ -28,12 +28,11 @@ class Clamped:
         return [self.coder.weight_hash, str(self.coder.site), sorted(self.features.items())]
 
 
-def choose_clamped(context: StageContext, kinds: Kinds) -> Clamped:
-    """The one coder whose groups, over all behaviours, do most over their controls; groups that do less are
-    left out.
+def choose_clamped_groups(context: StageContext, kinds: Kinds) -> ClampedGroups:
+    """The one coder whose groups, over all behaviours, do most over their controls.
 
-    Coders of the last layer, where a feature is hardly more than a logit, stand in only where there is no
-    other.
+    Groups that do no more than theirs are left out. Coders of the last layer, where a feature is hardly more
+    than a logit, stand in only where there is no other.
 
     Raises:
         DataError: no group does more than its control.
@@ -47,11 +46,11 @@ def choose_clamped(context: StageContext, kinds: Kinds) -> Clamped:
             do="look at the notes of stages `locate` and `groups`, or leave the arm `clamp` out",
         )
     by_coder: dict[str, dict[str, Group]] = {}
-    for group in sorted(usable, key=lambda group: group.gain):
+    for group in sorted(usable, key=lambda group: group.gain):  # the one with the largest gain stays
         by_coder.setdefault(group.coder, {})[group.behaviour] = group
     name = max(by_coder, key=lambda coder: sum(group.gain for group in by_coder[coder].values()))
     features = {
         kinds.names.index(group.behaviour): (group.indices, tuple(group.amounts(group.dose).tolist()))
         for group in by_coder[name].values()
     }
-    return Clamped(read_coders(context)[name], features)
+    return ClampedGroups(read_coders(context)[name], features)

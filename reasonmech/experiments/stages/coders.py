@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import pandas as pd
 import torch
@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from reasonmech.coders import SparseCoder, load_coder, load_coder_config, train_coder
-from reasonmech.experiments.stages.base import Stage, StageContext, stages
+from reasonmech.experiments.stages.base import RUN_FILES, Stage, StageContext, stages
 from reasonmech.experiments.stages.corpora import corpora
 from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.experiments.tables import Condition
@@ -20,14 +20,13 @@ from reasonmech.hosts import Host
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import capture, check_fit
 
-FIT_ROLLOUTS = (
-    50  # rollouts of either model that the fit is checked on, none of which the coder was trained on
-)
+# rollouts of either model that the fit is checked on; the coder was trained on none of them
+FIT_ROLLOUTS: Final = 50
 
 
 def coder_paths(context: StageContext) -> list[Path]:
     """Directories of the trained coders, in the order of training."""
-    return sorted((context.of("coders") / "keep" / "coders").glob("*/*"))
+    return sorted((context.of("coders") / RUN_FILES / "coders").glob("*/*"))
 
 
 def read_coders(context: StageContext) -> dict[str, SparseCoder]:
@@ -42,8 +41,7 @@ def all_sites(host: Host) -> tuple[str, ...]:
 
 @stages.register("coders")
 class TrainCoders(Stage):
-    """Capture every layer of the base on corpus text, its own rollouts and thinking rollouts; train coders
-    there."""
+    """Train coders of the base's layers on corpus text, its own rollouts and thinking rollouts."""
 
     needs = ("rollouts",)
 
@@ -63,9 +61,10 @@ class TrainCoders(Stage):
     def run(self, context: StageContext) -> None:
         host = context.pair.base
         chosen = {source: sites or all_sites(host) for source, sites in self.configs.items()}
-        read = self._activations(context, host, tuple({site for sites in chosen.values() for site in sites}))
-        held = [read_rollouts(context, name)[:FIT_ROLLOUTS] for name in ("study_base", "study_thinking")]
-        text = Rollouts([rollout for some in held for rollout in some])
+        every_site = tuple({site for sites in chosen.values() for site in sites})
+        activations = self._activations(context, host, every_site)
+        parts = [read_rollouts(context, name)[:FIT_ROLLOUTS] for name in ("study_base", "study_thinking")]
+        held_out = Rollouts([rollout for part in parts for rollout in part])
         tables, conditions = [], []
         for source, sites in chosen.items():
             config = load_coder_config(source)
@@ -74,16 +73,17 @@ class TrainCoders(Stage):
             if "seed" not in config.model_fields_set:
                 config = config.model_copy(update={"seed": context.seed})
             for site in sites:
-                coder = train_coder(read[site], config, site=site, host=host, progress=context.progress)
+                acts = activations[site]
+                coder = train_coder(acts, config, site=site, host=host, progress=context.progress)
                 name = f"{Path(source).stem}/{site}"
-                target = context.out / "keep" / "coders" / name
+                target = context.open_run_folder() / "coders" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 coder.save(target)
                 condition = Condition(
                     f"coder {name}", "base", tags={"study": "fit", "coder": name, "site": site}
                 )
                 conditions.append(condition)
-                tables.append(self._fit(condition, host, coder, text))
+                tables.append(self._fit(condition, host, coder, held_out))
         context.write_conditions(conditions)
         context.write_results(tables)
 
@@ -96,13 +96,13 @@ class TrainCoders(Stage):
         return {site: torch.cat([part.at(site) for part in parts]) for site in sites}
 
     def _fit(self, condition: Condition, host: Host, coder: SparseCoder, text: Rollouts) -> pd.DataFrame:
-        found = check_fit(host, coder, text, progress=False)
-        measured = {
-            "explained_variance": (found.explained_variance, "share"),
-            "l0": (found.l0, "features"),
-            "ce_recovered": (found.ce_recovered, "share"),
-            "dead_share": (found.dead_share, "share"),
+        fit = check_fit(host, coder, text, progress=False)
+        numbers = {
+            "explained_variance": (fit.explained_variance, "share"),
+            "l0": (fit.l0, "features"),
+            "ce_recovered": (fit.ce_recovered, "share"),
+            "dead_share": (fit.dead_share, "share"),
         }
         return pd.concat(
-            [condition.rows(metric, [value], unit=unit) for metric, (value, unit) in measured.items()]
+            [condition.rows(metric, [value], unit=unit) for metric, (value, unit) in numbers.items()]
         )

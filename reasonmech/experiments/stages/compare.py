@@ -1,5 +1,4 @@
-"""Stage `compare`: is the coder worth having, beside a difference of means and a probe that were tuned as
-much?"""
+"""Stage `compare`: is the coder worth having, beside a difference of means and a probe at equal tuning?"""
 
 from __future__ import annotations
 
@@ -10,17 +9,16 @@ from pydantic import Field
 from tqdm.auto import tqdm
 
 from reasonmech.errors import DataError
-from reasonmech.experiments.stages.base import Stage, StageContext, stages
+from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
-from reasonmech.experiments.stages.locate import Where, labels_among, read_text
+from reasonmech.experiments.stages.locate import SearchScope, labels_among, read_text
 from reasonmech.experiments.tables import DETECTORS_FILE
 from reasonmech.locate import Comparison, Search, compare_detectors
 
 
 @stages.register("compare")
 class CompareDetectors(Stage):
-    """Per behaviour a group of features, the best single one, DiffMean and a probe, at equal tuning, on
-    held-out text.
+    """Per behaviour a group of features, the best single one, DiffMean and a probe, on held-out text.
 
     Every coder is tried; the one whose group did best in the inner folds speaks, so held-out problems choose
     nothing.
@@ -30,8 +28,8 @@ class CompareDetectors(Stage):
 
     kind: Literal["compare"] = "compare"
     behaviours: tuple[str, ...] = Field(("check", "backtrack"), min_length=1)
-    where: Where = Field(
-        Where(source="thinking", among="boundaries"),
+    where: SearchScope = Field(
+        SearchScope(source="thinking", among="boundaries"),
         description="on which text, and among which of its positions",
     )
     rows: int = Field(2500, gt=0, description="most rows; drawn beyond that")
@@ -40,28 +38,30 @@ class CompareDetectors(Stage):
     def run(self, context: StageContext) -> None:
         coders, search = read_coders(context), Search(draws=self.draws, seed=context.seed)
         text = read_text(context, self.where.source, coders)
-        tables, notes = [], []
+        tables, notes = [], Notes()
         for behaviour in tqdm(self.behaviours, desc="compare", disable=not context.progress):
-            found: list[tuple[str, Comparison]] = []
+            comparisons: list[tuple[str, Comparison]] = []
             for name, coder in coders.items():
                 try:
                     labels = labels_among(
                         text, behaviour, self.where.among, rows=self.rows, seed=context.seed
                     )
-                    found.append((name, compare_detectors(text.acts, labels, coder, search=search)))
+                    comparison = compare_detectors(text.acts, labels, coder, search=search)
                 except DataError as error:
-                    notes.append(f"comparison of detectors of {behaviour} in {name}: {error.happened}")
-            if found:
-                tables.append(_rows(*max(found, key=lambda pair: _inner(pair[1]))))
+                    notes.add_failure(f"comparison of detectors of {behaviour} in {name}", error)
+                    continue
+                comparisons.append((name, comparison))
+            if comparisons:
+                tables.append(_rows(*max(comparisons, key=lambda named: _inner_auroc(named[1]))))
         if not tables:
             raise DataError(
-                "no behaviour could be compared:\n  " + "\n  ".join(notes), do="use more rollouts"
+                "no behaviour could be compared:\n  " + "\n  ".join(notes.lines), do="use more rollouts"
             )
         context.write_table(pd.concat(tables, ignore_index=True), DETECTORS_FILE)
-        context.write_notes(notes)
+        context.write_notes(notes.lines)
 
 
-def _inner(comparison: Comparison) -> float:
+def _inner_auroc(comparison: Comparison) -> float:
     """AUROC of the group in the inner folds, by which a coder is chosen."""
     frame = comparison.frame
     return float(frame.loc[frame["detector"] == "group", "inner"].iloc[0])

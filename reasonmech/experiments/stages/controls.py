@@ -13,17 +13,18 @@ from reasonmech.errors import DataError
 from reasonmech.locate import FeatureStats, Tolerance, feature_stats, matched_features
 from reasonmech.runtime import Activations
 
+# (rate, effect), relative: the first that has enough matches is used, so the narrow ones stand first
 TOLERANCES: Final = ((0.2, 0.1), (0.5, 0.3), (1.0, 1.0))
 
 
-class Drawn(NamedTuple):
+class ControlSets(NamedTuple):
     """Random sets of features, and the narrowest tolerance that had enough of them."""
 
     sets: list[tuple[int, ...]]
     tolerance: Tolerance
 
     @property
-    def said(self) -> str:
+    def description(self) -> str:
         """What the controls are, for a reader of the result."""
         rate, effect = self.tolerance
         return f"random features matched within {rate:.0%} in firing rate and {effect:.0%} in strength"
@@ -46,17 +47,17 @@ def draw_controls(
     n: int,
     seed: int,
     tolerances: Sequence[tuple[float, float]],
-) -> Drawn:
+) -> ControlSets:
     """`n` random sets like `indices`, from the first tolerance (rate, effect) that has so many.
 
     Raises:
-        DataError: none has; what each lacked is said.
+        DataError: none has; the message says what each lacked.
     """
     lacking = []
     for rate, effect in tolerances:
         tolerance = Tolerance(rate, effect)
         try:
-            return Drawn(
+            return ControlSets(
                 matched_features(stats, tuple(indices), n=n, seed=seed, tolerance=tolerance), tolerance
             )
         except DataError as error:

@@ -1,12 +1,11 @@
-"""Stage `study`: what writing the located features does, beside matched random ones, and what removing them
-does."""
+"""Stage `study`: what writing and removing the located features does, beside matched random ones."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Final, Literal
+from typing import Final, Literal, final
 
 import numpy as np
 import pandas as pd
@@ -16,13 +15,13 @@ from tqdm.auto import tqdm
 
 from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError
-from reasonmech.experiments.stages.base import Stage, StageContext, stages
+from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
 from reasonmech.experiments.stages.controls import TOLERANCES, draw_controls, written_stats
-from reasonmech.experiments.stages.feature_groups import Chosen, read_groups
+from reasonmech.experiments.stages.feature_groups import GroupChoice, read_groups
 from reasonmech.experiments.stages.moments import (
-    HERE,
-    Moments,
+    MOMENT,
+    BehaviourMoments,
     Response,
     at_opportunities,
     elsewhere,
@@ -51,17 +50,29 @@ STUDIED: Final[dict[str, Source]] = {"base": "study_base", "thinking": "study_th
 
 
 @dataclass(frozen=True, eq=False)
+class Testbed:
+    """A model, and the moments of its own text at which it is read.
+
+    Attributes:
+        side: "base" or "thinking".
+    """
+
+    side: str
+    host: Host
+    moments: BehaviourMoments
+
+
+@dataclass(frozen=True, eq=False)
 class Trial:
     """One condition to be measured."""
 
     condition: Condition
-    host: Host
-    moments: Moments
+    testbed: Testbed
     plan: Sequence[Intervention]
 
 
 @dataclass(frozen=True, eq=False)
-class Arm:
+class FeatureArm:
     """Features to write: the located group, or a random one matched to it.
 
     Attributes:
@@ -76,7 +87,7 @@ class Arm:
     control: str
 
 
-@stages.register("study")
+@stages.register("study")  # the kind is what configurations on disk say
 class StudyFeatures(Stage):
     """Clamp each group in the base, at opportunities and elsewhere, and ablate it in both models.
 
@@ -100,92 +111,98 @@ class StudyFeatures(Stage):
     rollouts: int = Field(300, gt=0, description="evaluation rollouts per behaviour and place")
 
     def run(self, context: StageContext) -> None:
-        coders, notes, read = read_coders(context), [], _Read(context)
+        coders, notes, texts = read_coders(context), Notes(), StudyTexts(context)
         trials = [
-            trial for chosen in read_groups(context) for trial in self._trials(read, chosen, coders, notes)
+            trial for choice in read_groups(context) for trial in self._trials(texts, choice, coders, notes)
         ]
         tables, receipts = [], {}
         for trial in tqdm(trials, desc="study", disable=not context.progress):
-            onset = onset_id(trial.host, context.problems.task, trial.moments.behaviour)
-            found = respond(trial.host, trial.moments, trial.plan, onset=onset)
-            tables += _rows(trial, found)
+            host, moments = trial.testbed.host, trial.testbed.moments
+            onset = onset_id(host, context.problems.task, moments.behaviour)
+            response = respond(host, moments, trial.plan, onset=onset)
+            tables += _rows(trial, response)
             if trial.plan:
-                receipts[trial.condition.name] = [line | {"kl": found.kl} for line in found.lines]
+                receipts[trial.condition.name] = [line | {"kl": response.kl} for line in response.lines]
         context.write_conditions([trial.condition for trial in trials])
         context.write_results(tables)
         context.write_receipts(receipts)
-        context.write_notes(notes)
+        context.write_notes(notes.lines)
 
     def _trials(
-        self, read: _Read, chosen: Chosen, coders: dict[str, SparseCoder], notes: list[str]
+        self, texts: StudyTexts, choice: GroupChoice, coders: dict[str, SparseCoder], notes: Notes
     ) -> Iterator[Trial]:
-        pair, behaviour = read.context.pair, chosen.clamp.behaviour
-        arms = self._arms(read, "base", coders[chosen.clamp.coder], chosen.clamp.indices, notes)
+        pair, behaviour = texts.context.pair, choice.clamp.behaviour
+        arms = self._arms(texts, "base", coders[choice.clamp.coder], choice.clamp.indices, notes)
         for choose in (at_opportunities, elsewhere):
-            moments = self._moments(choose, read.traces("base"), behaviour, notes)
+            moments = self._moments(choose, texts.traces("base"), behaviour, notes)
             if moments is None:
                 continue
-            yield _untouched(pair.base, "base", moments)
+            testbed = Testbed("base", pair.base, moments)
+            yield _untouched(testbed)
             for arm, dose in product(arms, self.doses):
-                clamped = clamp(arm.features, dose * torch.tensor(arm.mean_active), where=labelled(HERE))
-                yield _trial("clamp", arm, pair.base, "base", moments, [clamped], dose)
+                clamped = clamp(arm.features, dose * torch.tensor(arm.mean_active), where=labelled(MOMENT))
+                yield _trial("clamp", arm, testbed, [clamped], dose=dose)
         for host, side in ((pair.thinking, "thinking"), (pair.base, "base")):
-            moments = self._moments(at_opportunities, read.traces(side), behaviour, notes)
+            moments = self._moments(at_opportunities, texts.traces(side), behaviour, notes)
             if moments is None:
                 continue
-            if side == "thinking":
-                yield _untouched(host, side, moments)
-            for arm in self._arms(read, side, coders[chosen.ablate.coder], chosen.ablate.wider, notes):
+            testbed = Testbed(side, host, moments)
+            if side == "thinking":  # of the base it was yielded above
+                yield _untouched(testbed)
+            for arm in self._arms(texts, side, coders[choice.ablate.coder], choice.ablate.wider, notes):
                 plan = [ablate(replace(arm.features, transfer=side == "thinking"), where=everywhere())]
-                yield _trial("ablate", arm, host, side, moments, plan, float("nan"))
+                yield _trial("ablate", arm, testbed, plan, dose=None)
 
     def _moments(
-        self, choose: Callable[..., Moments], traces: Sequence[Trace], behaviour: str, notes: list[str]
-    ) -> Moments | None:
+        self,
+        choose: Callable[..., BehaviourMoments],
+        traces: Sequence[Trace],
+        behaviour: str,
+        notes: Notes,
+    ) -> BehaviourMoments | None:
         try:
             return choose(traces, behaviour, limit=self.rollouts)
         except DataError as error:
-            notes.append(f"study of {behaviour}: {error.happened}")
+            notes.add_failure(f"study of {behaviour}", error)
             return None
 
     def _arms(
-        self, read: _Read, side: str, coder: SparseCoder, indices: tuple[int, ...], notes: list[str]
-    ) -> list[Arm]:
+        self, texts: StudyTexts, side: str, coder: SparseCoder, indices: tuple[int, ...], notes: Notes
+    ) -> list[FeatureArm]:
         """The located features first, then `controls` random sets matched to them one by one on this side's
         text.
 
         Features that never fire on that text have no match, and are left out with a note; so is a group
         without matches, for an effect is printed beside its control only.
         """
-        stats = read.stats(side, coder)
+        stats = texts.stats(side, coder)
         firing = tuple(i for i in indices if stats.rate[i] > 0)
         if silent := [i for i in indices if i not in firing]:
-            notes.append(
+            notes.add_remark(
                 f"features {silent} of {coder.name} never fire in the {side} model's text: left out there"
             )
         try:
-            drawn = draw_controls(
-                stats, firing, n=self.controls, seed=read.context.seed, tolerances=self.tolerances
+            controls = draw_controls(
+                stats, firing, n=self.controls, seed=texts.context.seed, tolerances=self.tolerances
             )
         except DataError as error:
-            notes.append(
-                f"features {list(firing)} of {coder.name} in the {side} model's text: {error.happened}"
-            )
+            notes.add_failure(f"features {list(firing)} of {coder.name} in the {side} model's text", error)
             return []
-        named = {"located": firing} | {f"random {i}": some for i, some in enumerate(drawn.sets)}
+        sets = {"located": firing} | {f"random {i}": matched for i, matched in enumerate(controls.sets)}
         return [
-            Arm(
+            FeatureArm(
                 name,
-                Features(coder, some),
-                tuple(stats.mean_active[list(some)].tolist()),
-                drawn.tolerance,
-                drawn.said,
+                Features(coder, members),
+                tuple(stats.mean_active[list(members)].tolist()),
+                controls.tolerance,
+                controls.description,
             )
-            for name, some in named.items()
+            for name, members in sets.items()
         ]
 
 
-class _Read:
+@final
+class StudyTexts:
     """What the models wrote on the evaluation problems, and how coders fire on it; each is read once."""
 
     def __init__(self, context: StageContext) -> None:
@@ -208,30 +225,32 @@ class _Read:
         return self._stats[key]
 
 
-def _untouched(host: Host, side: str, moments: Moments) -> Trial:
-    tags = _tags("none", "untouched", moments, 0.0)
-    return Trial(Condition(f"{side} {moments.behaviour} {moments.place}", side, tags=tags), host, moments, ())
+def _untouched(testbed: Testbed) -> Trial:
+    moments = testbed.moments
+    name = f"{testbed.side} {moments.behaviour} {moments.place}"
+    return Trial(Condition(name, testbed.side, tags=_tags("none", "untouched", moments, 0.0)), testbed, ())
 
 
 def _trial(
-    verb: str, arm: Arm, host: Host, side: str, moments: Moments, plan: Sequence[Intervention], dose: float
+    verb: str, arm: FeatureArm, testbed: Testbed, plan: Sequence[Intervention], *, dose: float | None
 ) -> Trial:
-    said = f" x{dose:g}" if np.isfinite(dose) else ""
-    name = f"{verb} {moments.behaviour} {arm.name}{said} in {side} {moments.place}"
+    moments = testbed.moments
+    times = "" if dose is None else f" x{dose:g}"
+    name = f"{verb} {moments.behaviour} {arm.name}{times} in {testbed.side} {moments.place}"
     located = name.replace(arm.name, "located")
     condition = Condition(
         name,
-        side,
+        testbed.side,
         plan_fingerprint(plan),
         control_for="" if arm.name == "located" else located,
         control=arm.control if arm.name == "located" else "",
         tags=_tags(verb, arm.name, moments, dose)
         | {"tolerance_rate": arm.tolerance.rate, "tolerance_effect": arm.tolerance.effect},
     )
-    return Trial(condition, host, moments, plan)
+    return Trial(condition, testbed, plan)
 
 
-def _tags(verb: str, arm: str, moments: Moments, dose: float) -> dict[str, str | float]:
+def _tags(verb: str, arm: str, moments: BehaviourMoments, dose: float | None) -> dict[str, str | float]:
     tags: dict[str, str | float] = {
         "study": "doses",
         "behaviour": moments.behaviour,
@@ -239,21 +258,22 @@ def _tags(verb: str, arm: str, moments: Moments, dose: float) -> dict[str, str |
         "place": moments.place,
         "arm": arm,
     }
-    return tags | ({"dose": dose} if np.isfinite(dose) else {})
+    return tags if dose is None else tags | {"dose": dose}
 
 
-def _rows(trial: Trial, found: Response) -> list[pd.DataFrame]:
+def _rows(trial: Trial, response: Response) -> list[pd.DataFrame]:
     counts = None
-    if found.lines:
-        line = found.lines[0]
+    if response.lines:
+        line = response.lines[0]
         counts = Counts(int(str(line["n_tokens"])), int(str(line["n_masked"])), int(str(line["n_fired"])))
-    condition, metric = trial.condition, "onset_probability"
-    whole = {"": found.interval.estimate, ".low": found.interval.low, ".high": found.interval.high}
+    condition, metric, interval = trial.condition, "onset_probability", response.interval
+    ends = {"": interval.estimate, ".low": interval.low, ".high": interval.high}
     rows = [
-        condition.rows(f"{metric}{end}", [value], unit="share", counts=counts) for end, value in whole.items()
+        condition.rows(f"{metric}{end}", [value], unit="share", counts=counts) for end, value in ends.items()
     ]
-    if found.kl is not None:
-        rows.append(condition.rows("kl", [found.kl], unit="nats per token"))
-    means, ids = by_problem(found.value, trial.moments.problems), np.unique(trial.moments.problems)
+    if response.kl is not None:
+        rows.append(condition.rows("kl", [response.kl], unit="nats per token"))
+    problems = trial.testbed.moments.problems
+    means, ids = by_problem(response.value, problems), np.unique(problems)
     rows.append(condition.rows(metric, means, unit="share", problems=ids))
     return rows

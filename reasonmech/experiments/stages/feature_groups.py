@@ -16,11 +16,11 @@ from torch import Tensor
 
 from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError
-from reasonmech.experiments.stages.attempt import Attempt
-from reasonmech.experiments.stages.base import Stage, StageContext, stages
+from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
 from reasonmech.experiments.stages.controls import written_stats
-from reasonmech.experiments.stages.locate import Where, read_table
+from reasonmech.experiments.stages.fitting_trials import FittingTrials
+from reasonmech.experiments.stages.locate import SearchScope, read_table
 from reasonmech.experiments.stages.moments import at_opportunities
 from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.experiments.tables import read_json
@@ -40,8 +40,7 @@ class Group:
     Attributes:
         source, among: the search that ranked them.
         indices: features that are clamped.
-        mean_active: mean activation of each where it fires on the base's own text, in activation units: dose
-            1.
+        mean_active: of each where it fires on the base's own text, in activation units: dose 1.
         wider: features that are ablated, `indices` among them.
         dose: the dose with the strongest effect on the fitting problems.
         effect: mean P(onset) in the base at that dose minus untouched, on the fitting problems.
@@ -73,16 +72,16 @@ class Group:
         return dose * torch.tensor(self.mean_active)
 
 
-class Chosen(NamedTuple):
+class GroupChoice(NamedTuple):
     """The groups of one behaviour: where writing features does most, and where removing them does."""
 
     clamp: Group
     ablate: Group
 
 
-def read_groups(context: StageContext) -> list[Chosen]:
+def read_groups(context: StageContext) -> list[GroupChoice]:
     """The chosen groups of each behaviour."""
-    return [Chosen(*_parse(pair)) for pair in read_json(context.of("groups") / "groups.json")["chosen"]]
+    return [GroupChoice(*_parse(pair)) for pair in read_json(context.of("groups") / "groups.json")["chosen"]]
 
 
 def read_candidates(context: StageContext) -> list[Group]:
@@ -95,7 +94,7 @@ def _parse(rows: list[dict[str, object]]) -> list[Group]:
     return [Group(**row) for row in pairs]  # pyright: ignore[reportArgumentType]
 
 
-class _Named(NamedTuple):
+class _Dictionary(NamedTuple):
     """A coder with its name, and how often and how strongly its features fire where the base writes."""
 
     name: str
@@ -103,10 +102,9 @@ class _Named(NamedTuple):
     stats: FeatureStats
 
 
-@stages.register("groups")
+@stages.register("groups")  # the kind is what configurations on disk say
 class ChooseGroups(Stage):
-    """Per behaviour and coder the features that best anticipate it; then the coder where writing them does
-    most.
+    """Per behaviour and coder the features that best anticipate it; then the coder where they do most.
 
     Where a behaviour is told, where it is set off and where it can be stopped may differ, so every site is
     tried, for clamping in the base (over matched random features) and for ablation in the thinking model; the
@@ -123,8 +121,8 @@ class ChooseGroups(Stage):
     wider: int = Field(
         12, gt=0, description="features ablated together, at most: removal must leave no copy behind"
     )
-    rankings: tuple[Where, ...] = Field(
-        (Where(), Where(source="thinking", among="boundaries")),
+    rankings: tuple[SearchScope, ...] = Field(
+        (SearchScope(), SearchScope(source="thinking", among="boundaries")),
         min_length=1,
         description="searches of stage `locate`, by AUROC, that rank the features",
     )
@@ -132,8 +130,7 @@ class ChooseGroups(Stage):
         0.3,
         ge=0,
         description="effect over control below which a behaviour's group may come from the last layer, "
-        "where a "
-        "feature is hardly more than a logit",
+        "where a feature is hardly more than a logit",
     )
     doses: tuple[float, ...] = Field(
         (2.0, 4.0, 8.0), min_length=1, description="multiples of the mean activation"
@@ -141,53 +138,56 @@ class ChooseGroups(Stage):
     rollouts: int = Field(200, gt=0, description="fitting rollouts on which clamping is tried")
 
     def run(self, context: StageContext) -> None:
-        table, notes = read_table(context), []
-        coders = self._coders(context)
+        table, notes = read_table(context), Notes()
+        dictionaries = self._dictionaries(context)
         traces = [parse(read_rollouts(context, source)) for source in ("base", "thinking")]
         candidates = []
         for behaviour in self.sizes:
             try:
                 base, thinking = (at_opportunities(t, behaviour, limit=self.rollouts) for t in traces)
             except DataError as error:
-                notes.append(f"group of {behaviour}: {error.happened}")
+                notes.add_failure(f"group of {behaviour}", error)
                 continue
-            attempt = Attempt(context, base, thinking, self.doses)
-            for named, ranking in product(coders, self.rankings):
+            trials = FittingTrials(context, base, thinking, self.doses)
+            for dictionary, ranking in product(dictionaries, self.rankings):
                 try:
-                    candidates.append(_tried(attempt, self._group(table, behaviour, named, ranking), named))
+                    group = self._group(table, behaviour, dictionary, ranking)
+                    candidates.append(_with_effects(group, trials, dictionary))
                 except DataError as error:
-                    what = (
-                        f"{behaviour} in {named.name}, ranked among {ranking.among} of {ranking.source} text"
+                    notes.add_failure(
+                        f"group of {behaviour} in {dictionary.name}, "
+                        f"ranked among {ranking.among} of {ranking.source} text",
+                        error,
                     )
-                    notes.append(f"group of {what}: {error.happened}")
         last = f"resid_post.{context.pair.base.n_layers - 1}"
-        verbs = ("clamp", "ablate")
-        chosen = [
-            Chosen(*(self._best(verb, some, last, notes) for verb in verbs))
-            for some in _by_behaviour(candidates, tuple(self.sizes))
+        choices = [
+            GroupChoice(
+                clamp=self._best("clamp", groups, last, notes),
+                ablate=self._best("ablate", groups, last, notes),
+            )
+            for groups in _by_behaviour(candidates, tuple(self.sizes))
         ]
-        pairs = [[asdict(group) for group in pair] for pair in chosen]
-        written = {"chosen": pairs, "candidates": [asdict(g) for g in candidates]}
-        write_text(context.out / "groups.json", json.dumps(written))
-        context.write_notes(notes)
-        context.write_features(_marked(table.frame, [pair.clamp for pair in chosen]))
+        chosen = [[asdict(group) for group in choice] for choice in choices]
+        tables = {"chosen": chosen, "candidates": [asdict(group) for group in candidates]}
+        write_text(context.out / "groups.json", json.dumps(tables))
+        context.write_notes(notes.lines)
+        context.write_features(_mark_selected(table.frame, [choice.clamp for choice in choices]))
 
-    def _coders(self, context: StageContext) -> list[_Named]:
-        host, found = context.pair.base, read_coders(context)
-        sites = list(dict.fromkeys(coder.site for coder in found.values()))
+    def _dictionaries(self, context: StageContext) -> list[_Dictionary]:
+        host, coders = context.pair.base, read_coders(context)
+        sites = list(dict.fromkeys(coder.site for coder in coders.values()))
         acts = capture(host, read_rollouts(context, "base")[:STATS_ROLLOUTS], sites, progress=False)
-        return [_Named(name, c, written_stats(c, acts)) for name, c in found.items()]
+        return [_Dictionary(name, coder, written_stats(coder, acts)) for name, coder in coders.items()]
 
     def _best(
-        self, verb: Literal["clamp", "ablate"], groups: Sequence[Group], last: str, notes: list[str]
+        self, verb: Literal["clamp", "ablate"], groups: Sequence[Group], last: str, notes: Notes
     ) -> Group:
-        """The group that moves the behaviour most, before the last layer where one there moves it by
-        `enough`."""
+        """The group that moves the behaviour most; of the last layer only if no other moves it `enough`."""
 
         def moved(group: Group) -> float:
             return group.gain if verb == "clamp" else group.removal
 
-        earlier = max((g for g in groups if g.site != last), key=moved, default=None)
+        earlier = max((group for group in groups if group.site != last), key=moved, default=None)
         if earlier is not None and moved(earlier) >= self.enough:
             return earlier
         best = max(groups, key=moved)
@@ -195,17 +195,17 @@ class ChooseGroups(Stage):
             other = (
                 "none passes the search" if earlier is None else f"{moved(earlier):+.2f} at {earlier.site}"
             )
-            notes.append(
+            notes.add_remark(
                 f"{verb} group of {best.behaviour}: no group before the last layer moves it by "
-                f"{self.enough:.2f} "
-                f"(best: {other}); the last layer's is used ({moved(best):+.2f}), where a feature is hardly "
-                "more than "
-                "a logit"
+                f"{self.enough:.2f} (best: {other}); the last layer's is used ({moved(best):+.2f}), "
+                "where a feature is hardly more than a logit"
             )
         return best
 
-    def _group(self, table: FeatureTable, behaviour: str, named: _Named, ranking: Where) -> Group:
-        name, coder, stats = named
+    def _group(
+        self, table: FeatureTable, behaviour: str, dictionary: _Dictionary, ranking: SearchScope
+    ) -> Group:
+        name, coder, stats = dictionary
         frame = table.frame
         rows = frame.loc[
             (frame.behaviour == behaviour)
@@ -225,29 +225,30 @@ class ChooseGroups(Stage):
         )
 
 
-def _tried(attempt: Attempt, group: Group, named: _Named) -> Group:
+def _with_effects(group: Group, trials: FittingTrials, dictionary: _Dictionary) -> Group:
     """The group with its best dose, its effect beside its control, and what its removal takes away."""
-    done = attempt.write(named.coder, group.indices, named.stats)
+    clamped = trials.try_clamping(dictionary.coder, group.indices, dictionary.stats)
     return replace(
         group,
-        dose=done.dose,
-        effect=done.effect,
-        control=done.control,
-        removal=attempt.remove(named.coder, group.wider),
+        dose=clamped.dose,
+        effect=clamped.effect,
+        control=clamped.control,
+        removal=trials.try_ablating(dictionary.coder, group.wider),
     )
 
 
-def _by_behaviour(groups: Sequence[Group], wanted: Sequence[str]) -> list[list[Group]]:
-    found = [[group for group in groups if group.behaviour == behaviour] for behaviour in wanted]
-    if not any(found):
+def _by_behaviour(groups: Sequence[Group], behaviours: Sequence[str]) -> list[list[Group]]:
+    """The groups of each behaviour that has any."""
+    by_behaviour = [[group for group in groups if group.behaviour == name] for name in behaviours]
+    if not any(by_behaviour):
         raise DataError(
-            f"no feature goes with any of {', '.join(wanted)}", do="train larger coders on more text"
+            f"no feature goes with any of {', '.join(behaviours)}", do="train larger coders on more text"
         )
-    return [some for some in found if some]
+    return [part for part in by_behaviour if part]
 
 
-def _marked(frame: pd.DataFrame, best: Sequence[Group]) -> pd.DataFrame:
+def _mark_selected(frame: pd.DataFrame, groups: Sequence[Group]) -> pd.DataFrame:
     """The located table with the chosen features flagged."""
-    chosen = {(g.behaviour, g.coder, index) for g in best for index in g.indices}
+    selected = {(group.behaviour, group.coder, index) for group in groups for index in group.indices}
     keys = zip(frame.behaviour, frame.coder, frame.feature, strict=True)
-    return frame.assign(selected=[key in chosen for key in keys])
+    return frame.assign(selected=[key in selected for key in keys])

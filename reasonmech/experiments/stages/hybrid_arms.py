@@ -14,7 +14,7 @@ from pydantic import Field, model_validator
 
 from reasonmech.errors import ConfigError, DataError
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
-from reasonmech.experiments.stages.clamped import Clamped, choose_clamped
+from reasonmech.experiments.stages.clamped import ClampedGroups, choose_clamped_groups
 from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.experiments.tables import Condition, Counts
 from reasonmech.hybrid import (
@@ -102,7 +102,7 @@ class RunArms(Stage):
             config=self._vectors(context),
             progress=context.progress,
         )
-        clamp = choose_clamped(context, kinds)
+        clamp = choose_clamped_groups(context, kinds)
         given = Ingredients(
             pair,
             kinds,
@@ -136,7 +136,7 @@ class RunArms(Stage):
             return self.vectors
         return self.vectors.model_copy(update={"seed": context.seed})
 
-    def _answer(self, context: StageContext, name: str, given: Ingredients, clamp: Clamped) -> Outcome:
+    def _answer(self, context: StageContext, name: str, given: Ingredients, clamp: ClampedGroups) -> Outcome:
         if name == "thinking":  # it has answered already, decoding as every arm does
             rollouts = read_rollouts(context, "study_thinking")
         else:
@@ -150,7 +150,7 @@ class RunArms(Stage):
         correct = grade(rollouts).reshape(len(context.problems), -1).mean(1)
         return Outcome(self._condition(name, given, clamp), rollouts, correct)
 
-    def _condition(self, name: str, given: Ingredients, clamp: Clamped) -> Condition:
+    def _condition(self, name: str, given: Ingredients, clamp: ClampedGroups) -> Condition:
         arm, tags = arms.get(name), {"study": "arms"}
         if name in REFERENCES:
             return Condition(name, name, tags=tags)
@@ -182,7 +182,7 @@ def _rate(full: Rollouts, base: Rollouts) -> float:
     return min(1.0, percent_steered(full).steered / percent_steered(base).chosen)
 
 
-def _fingerprint(name: str, given: Ingredients, clamp: Clamped) -> str:
+def _fingerprint(name: str, given: Ingredients, clamp: ClampedGroups) -> str:
     """Identity of an arm: its kind, the vectors and where they go, the clamped features, the rate, the
     seed."""
     rate = given.rate if arms.get(name).control_for else 0.0

@@ -1,4 +1,4 @@
-"""Stage `locate`: which features of the base tell that a behaviour is about to begin, or is here."""
+"""Stage `locate`: which features of the base tell that a behaviour is about to begin, or is under way."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from reasonmech.behaviours import behaviours, label
 from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError
-from reasonmech.experiments.stages.base import Settings, Stage, StageContext, stages
+from reasonmech.experiments.stages.base import Notes, Settings, Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import all_sites, read_coders
 from reasonmech.experiments.stages.moments import onset_id
 from reasonmech.experiments.stages.rollouts import Source, read_rollouts
@@ -29,8 +29,8 @@ Among = Literal["opportunities", "boundaries", "tokens"]
 
 
 @dataclass(frozen=True, eq=False)
-class Text:
-    """Rollouts that the base read, with what it held at every layer."""
+class TextActivations:
+    """Rollouts that the base read, with its activations at every layer."""
 
     source: Source
     rollouts: Rollouts
@@ -38,20 +38,19 @@ class Text:
     acts: Activations
 
 
-class Where(Settings):
+class SearchScope(Settings):
     """On which text, and among which of its positions, detectors are searched for."""
 
     source: Literal["base", "thinking"] = Field(default="base", description="whose rollouts the base reads")
     among: Among = Field(
         default="opportunities",
         description="opportunities: where the behaviour could begin; boundaries: all sentence boundaries, "
-        "so that "
-        "telling an opportunity counts as well; tokens: every token, inside the behaviour or not "
+        "so that telling an opportunity counts as well; tokens: every token, inside the behaviour or not "
         "(recognition)",
     )
 
 
-class Wanted(Where):
+class FeatureSearch(SearchScope):
     """One search per behaviour and coder."""
 
     score: str = Field(default="auroc", description="registered score")
@@ -59,20 +58,19 @@ class Wanted(Where):
 
 @stages.register("locate")
 class LocateFeatures(Stage):
-    """Score every feature of every coder for every behaviour, on the base's own text and on thinking
-    rollouts."""
+    """Score every feature of every coder for every behaviour, on base text and on thinking rollouts."""
 
     needs = ("rollouts", "coders")
 
     kind: Literal["locate"] = "locate"
     behaviours: tuple[str, ...] = Field(("step", "check", "backtrack"), min_length=1)
-    searches: tuple[Wanted, ...] = Field(
+    searches: tuple[FeatureSearch, ...] = Field(
         (
-            Wanted(),
-            Wanted(score="hazard"),
-            Wanted(source="thinking"),
-            Wanted(source="thinking", among="boundaries"),
-            Wanted(among="tokens"),
+            FeatureSearch(),
+            FeatureSearch(score="hazard"),
+            FeatureSearch(source="thinking"),
+            FeatureSearch(source="thinking", among="boundaries"),
+            FeatureSearch(among="tokens"),
         ),
         min_length=1,
     )
@@ -83,60 +81,61 @@ class LocateFeatures(Stage):
     draws: int = Field(1000, gt=0, description="bootstrap draws per interval")
 
     def run(self, context: StageContext) -> None:
-        coders, search = read_coders(context), Search(top=self.top, draws=self.draws, seed=context.seed)
-        sources: set[Source] = {wanted.source for wanted in self.searches}
+        coders, settings = read_coders(context), Search(top=self.top, draws=self.draws, seed=context.seed)
+        sources: set[Source] = {search.source for search in self.searches}
         texts = {source: read_text(context, source, coders) for source in sorted(sources)}
-        found: list[FeatureTable] = []
-        notes = []
-        plans = list(product(self.searches, self.behaviours))
-        for wanted, behaviour in tqdm(plans, desc="locate", disable=not context.progress):
-            text = texts[wanted.source]
+        tables: list[FeatureTable] = []
+        notes = Notes()
+        tasks = list(product(self.searches, self.behaviours))
+        for search, behaviour in tqdm(tasks, desc="locate", disable=not context.progress):
+            text, task = texts[search.source], _describe_search(search, behaviour)
             try:
-                labels = labels_among(text, behaviour, wanted.among, rows=self.rows, seed=context.seed)
-                known = _known(context, text, labels) if labels.mode == "anticipates" else Context()
+                labels = labels_among(text, behaviour, search.among, rows=self.rows, seed=context.seed)
+                known = _known_before(context, text, labels) if labels.mode == "anticipates" else Context()
             except DataError as error:
-                notes.append(f"{_what(wanted, behaviour)}: {error.happened}")
+                notes.add_failure(task, error)
                 continue
             for name, coder in coders.items():
                 try:
-                    table = locate(text.acts, labels, coder, score=wanted.score, context=known, search=search)
+                    table = locate(
+                        text.acts, labels, coder, score=search.score, context=known, search=settings
+                    )
                 except DataError as error:
-                    notes.append(f"{_what(wanted, behaviour)} by {name}: {error.happened}")
+                    notes.add_failure(f"{task} by {name}", error)
                     continue
-                said = {"coder": name, "source": wanted.source, "among": wanted.among, "selected": False}
-                found.append(
-                    FeatureTable(table.frame.assign(**said, kept=_worth_keeping(table.frame, self.top)))
-                )
-        if not found:
+                columns = {"coder": name, "source": search.source, "among": search.among, "selected": False}
+                reported = _is_reported(table.frame, self.top)
+                tables.append(FeatureTable(table.frame.assign(**columns, reported=reported)))
+        if not tables:
             raise DataError(
-                "no behaviour could be searched for:\n  " + "\n  ".join(notes), do="use more rollouts"
+                "no behaviour could be searched for:\n  " + "\n  ".join(notes.lines), do="use more rollouts"
             )
-        searched = FeatureTable.concat(found).frame  # corrected over all that was searched, then thinned
-        context.write_features(
-            searched.loc[searched.kept.astype(bool)].drop(columns="kept").reset_index(drop=True)
-        )
-        context.write_notes(notes)
+        # p-values are corrected over all that was searched, so the rows are thinned only afterwards
+        frame = FeatureTable.concat(tables).frame
+        frame = frame.loc[frame.reported.astype(bool)].drop(columns="reported")
+        context.write_features(frame.reset_index(drop=True))
+        context.write_notes(notes.lines)
 
 
-def _what(wanted: Wanted, behaviour: str) -> str:
-    return f"{wanted.score} of {behaviour} among {wanted.among} of {wanted.source} text"
+def _describe_search(search: FeatureSearch, behaviour: str) -> str:
+    return f"{search.score} of {behaviour} among {search.among} of {search.source} text"
 
 
-def read_text(context: StageContext, source: Source, coders: Mapping[str, SparseCoder]) -> Text:
+def read_text(context: StageContext, source: Source, coders: Mapping[str, SparseCoder]) -> TextActivations:
     """Rollouts of one model as the base reads them, at every coder's site and the last layer."""
     rollouts, host = read_rollouts(context, source), context.pair.base
     sites = dict.fromkeys([*(str(coder.site) for coder in coders.values()), all_sites(host)[-1]])
-    return Text(
+    return TextActivations(
         source, rollouts, parse(rollouts), capture(host, rollouts, list(sites), progress=context.progress)
     )
 
 
-def _worth_keeping(frame: pd.DataFrame, top: int) -> pd.Series:
-    """Which rows: what has a held-out value, and the best of the training split."""
+def _is_reported(frame: pd.DataFrame, top: int) -> pd.Series:
+    """Which rows are written: what has a held-out value, and the best of the training split."""
     return frame.value.notna() | (frame.train_value.rank(ascending=False) <= top)
 
 
-def labels_among(text: Text, behaviour: str, among: Among, *, rows: int, seed: int) -> Labels:
+def labels_among(text: TextActivations, behaviour: str, among: Among, *, rows: int, seed: int) -> Labels:
     """Labels of a behaviour among some positions; at most `rows` of those that are not opportunities."""
     if among == "boundaries":
         labels = _at_boundaries(text, behaviour)
@@ -145,11 +144,11 @@ def labels_among(text: Text, behaviour: str, among: Among, *, rows: int, seed: i
     if among == "opportunities" or len(labels) <= rows:
         return labels
     # at random: a stride would meet sentences that alternate always on the same foot
-    kept = np.sort(np.random.default_rng(seed).choice(len(labels), rows, replace=False))
-    return labels.take(kept)
+    sample = np.sort(np.random.default_rng(seed).choice(len(labels), rows, replace=False))
+    return labels.take(sample)
 
 
-def _at_boundaries(text: Text, behaviour: str) -> Labels:
+def _at_boundaries(text: TextActivations, behaviour: str) -> Labels:
     """Every sentence boundary is a row: what tells an opportunity from any other moment counts as well."""
     begins = [{o.offset for o in behaviours.get(behaviour).opportunities(t) if o.onset} for t in text.traces]
     every = [
@@ -159,15 +158,16 @@ def _at_boundaries(text: Text, behaviour: str) -> Labels:
     return Labels.from_opportunities(behaviour, [trace.rollout for trace in text.traces], every)
 
 
-def _known(context: StageContext, text: Text, labels: Labels) -> Context:
-    """What is known before the onset without any feature: entropy, previous kind, and the base's own
-    probability."""
+def _known_before(context: StageContext, text: TextActivations, labels: Labels) -> Context:
+    """What is known without a feature: entropy, previous kind, and the base's own onset probability."""
     host, task = context.pair.base, context.problems.task
-    seen = next_token(host, text.rollouts, labels, [onset_id(host, task, labels.behaviour)], acts=text.acts)
-    covariates = pd.DataFrame({"entropy": seen.entropy, "previous": previous_kinds(labels, text.traces)})
-    return Context(covariates, seen.onset_probability.to_numpy())
+    onset = [onset_id(host, task, labels.behaviour)]
+    prediction = next_token(host, text.rollouts, labels, onset, acts=text.acts)
+    previous = previous_kinds(labels, text.traces)
+    covariates = pd.DataFrame({"entropy": prediction.entropy, "previous": previous})
+    return Context(covariates, prediction.onset_probability.to_numpy())
 
 
 def read_table(context: StageContext) -> FeatureTable:
-    """What the stage found."""
+    """The table that the stage wrote."""
     return FeatureTable.load(context.of("locate") / "features.parquet")

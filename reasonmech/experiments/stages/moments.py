@@ -1,5 +1,4 @@
-"""Moments: the positions of rollouts at which a behaviour could begin, or something else could, and what
-comes next."""
+"""Moments at which a behaviour could begin, or something else could, and what a model would write there."""
 
 from __future__ import annotations
 
@@ -21,15 +20,20 @@ from reasonmech.runtime.receipt.tally import Tally
 from reasonmech.stats import Interval, mean_interval
 from reasonmech.tasks import tasks
 
-HERE = "here"  # label of the moments in a plan: where=labelled(HERE)
+MOMENT = "here"  # label of the moments in a plan: where=labelled(MOMENT)
 BATCH = 128  # texts per pass
 DRAWS = 2000  # bootstrap draws per point of a curve
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
-    """Positions [prompt included] whose next token is read, per rollout; rollouts without any are left
-    out."""
+class BehaviourMoments:
+    """Where the next token is read, for one behaviour.
+
+    Attributes:
+        place: what they have in common, in words ("at opportunities", "elsewhere").
+        rollouts: those with any such moment.
+        positions: [rollout][moment] position, prompt included, of the last token before the moment.
+    """
 
     behaviour: str
     place: str
@@ -39,45 +43,47 @@ class Moments:
     @property
     def problems(self) -> np.ndarray:
         """[moment] problem id."""
-        return np.array(
-            [r.problem.id for r, found in zip(self.rollouts, self.positions, strict=True) for _ in found]
-        )
+        per_rollout = zip(self.rollouts, self.positions, strict=True)
+        return np.array([rollout.problem.id for rollout, positions in per_rollout for _ in positions])
 
     def __len__(self) -> int:
         return sum(map(len, self.positions))
 
 
-def at_opportunities(traces: Sequence[Trace], behaviour: str, *, limit: int) -> Moments:
+def at_opportunities(traces: Sequence[Trace], behaviour: str, *, limit: int) -> BehaviourMoments:
     """Where the behaviour could begin; evenly thinned to at most `limit` rollouts."""
-    found = behaviours.get(behaviour)
-    offsets = [{o.offset for o in found.opportunities(trace)} for trace in traces]
-    return _moments(traces, offsets, behaviour, "at opportunities", limit)
+    opportunities = behaviours.get(behaviour).opportunities
+    offsets = [{opportunity.offset for opportunity in opportunities(trace)} for trace in traces]
+    return _moments_of(traces, offsets, behaviour, "at opportunities", limit)
 
 
-def elsewhere(traces: Sequence[Trace], behaviour: str, *, limit: int) -> Moments:
+def elsewhere(traces: Sequence[Trace], behaviour: str, *, limit: int) -> BehaviourMoments:
     """Sentence boundaries at which the behaviour could not begin, the start of the answer included."""
-    found = behaviours.get(behaviour)
+    opportunities = behaviours.get(behaviour).opportunities
     offsets = [
-        {s.start for s in trace.sentences if s.kind != "stop"}
-        - {o.offset for o in found.opportunities(trace)}
+        {sentence.start for sentence in trace.sentences if sentence.kind != "stop"}
+        - {opportunity.offset for opportunity in opportunities(trace)}
         for trace in traces
     ]
-    return _moments(traces, offsets, behaviour, "elsewhere", limit)
+    return _moments_of(traces, offsets, behaviour, "elsewhere", limit)
 
 
-def _moments(
+def _moments_of(
     traces: Sequence[Trace], offsets: list[set[int]], behaviour: str, place: str, limit: int
-) -> Moments:
-    chosen = [(trace.rollout, sorted(found)) for trace, found in zip(traces, offsets, strict=True) if found]
-    if not chosen:
+) -> BehaviourMoments:
+    by_trace = zip(traces, offsets, strict=True)
+    usable = [(trace.rollout, sorted(starts)) for trace, starts in by_trace if starts]
+    if not usable:
         raise DataError(
             f"no moment {place} of {behaviour!r} in {len(traces)} rollouts", do="use more rollouts"
         )
-    some = [chosen[i * len(chosen) // min(limit, len(chosen))] for i in range(min(limit, len(chosen)))]
+    n = min(limit, len(usable))
+    thinned = [usable[i * len(usable) // n] for i in range(n)]
+    # what decides a token is read one position before it
     positions = tuple(
-        tuple(len(rollout.prompt_ids) + offset - 1 for offset in found) for rollout, found in some
+        tuple(len(rollout.prompt_ids) + start - 1 for start in starts) for rollout, starts in thinned
     )
-    return Moments(behaviour, place, tuple(rollout for rollout, _ in some), positions)
+    return BehaviourMoments(behaviour, place, tuple(rollout for rollout, _ in thinned), positions)
 
 
 def onset_id(host: Host, task: str, behaviour: str) -> int:
@@ -109,7 +115,12 @@ class Response:
 
 
 def respond(
-    host: Host, moments: Moments, plan: Sequence[Intervention], *, onset: int, receipt: ReceiptMode = "sample"
+    host: Host,
+    moments: BehaviourMoments,
+    plan: Sequence[Intervention],
+    *,
+    onset: int,
+    receipt: ReceiptMode = "sample",
 ) -> Response:
     """Teacher-forced: every text is read as it was written, the plan acts where its masks say.
 
@@ -118,23 +129,25 @@ def respond(
     bound = bind(plan, host)
     tally = Tally(bound.plan, measure=receipt != "none")
     hooks = Hooks(bound, recorder=tally) if bound.plan else None
-    texts, found = _texts(moments), {}
+    rows = _pass_rows(moments)
+    probabilities: dict[int, np.ndarray] = {}
     with torch.no_grad():
-        for row, logits in run_passes(host, texts, hooks=hooks, batch_size=BATCH):
-            here = logits[list(moments.positions[row])].float()
-            found[row] = here.softmax(-1)[:, onset].cpu().numpy()
-    value = np.concatenate([found[row] for row in range(len(texts))])
+        for row, logits in run_passes(host, rows, hooks=hooks, batch_size=BATCH):
+            at_moments = logits[list(moments.positions[row])].float()
+            probabilities[row] = at_moments.softmax(-1)[:, onset].cpu().numpy()
+    value = np.concatenate([probabilities[row] for row in range(len(rows))])
     interval = mean_interval(value, moments.problems, draws=DRAWS)
     if not plan:
         return Response(value, interval, None, [])
-    made = make_receipt(bound, tally, texts, mode=receipt, batch_size=BATCH)
-    response = Response(value, interval, made.kl, [asdict(line) for line in made.lines])
-    check_receipt(bound, made, result=response)
+    measured = make_receipt(bound, tally, rows, mode=receipt, batch_size=BATCH)
+    response = Response(value, interval, measured.kl, [asdict(line) for line in measured.lines])
+    check_receipt(bound, measured, result=response)
     return response
 
 
-def _texts(moments: Moments) -> list[PassRow]:
+def _pass_rows(moments: BehaviourMoments) -> list[PassRow]:
+    """Each text with its moments labelled, where masks look for them."""
     return [
-        PassRow.of(rollout, {HERE: frozenset(found)})
-        for rollout, found in zip(moments.rollouts, moments.positions, strict=True)
+        PassRow.of(rollout, {MOMENT: frozenset(positions)})
+        for rollout, positions in zip(moments.rollouts, moments.positions, strict=True)
     ]

@@ -10,21 +10,20 @@ from tqdm.auto import tqdm
 
 from reasonmech.behaviours import label
 from reasonmech.errors import DataError
-from reasonmech.experiments.stages.base import Stage, StageContext, stages
+from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
 from reasonmech.experiments.stages.feature_groups import read_groups
 from reasonmech.experiments.stages.moments import onset_id
 from reasonmech.experiments.stages.rollouts import Source, read_rollouts
-from reasonmech.experiments.tables import KEPT_FILE
+from reasonmech.experiments.tables import PRESERVATION_FILE
 from reasonmech.locate import BehaviourPreservation, behaviour_preservation
 from reasonmech.stats import Interval
 from reasonmech.tasks import parse
 
 
-@stages.register("kept")
-class HazardsKept(Stage):
-    """Hazard of each behaviour in the base, untouched and under the reconstruction of the coder its group is
-    from."""
+@stages.register("kept")  # the kind is what configurations on disk say
+class MeasurePreservation(Stage):
+    """Hazard of each behaviour in the base, untouched and reading what its group's coder reconstructs."""
 
     needs = ("rollouts", "coders", "groups")
 
@@ -36,28 +35,28 @@ class HazardsKept(Stage):
     def run(self, context: StageContext) -> None:
         host, coders, task = context.pair.base, read_coders(context), context.problems.task
         text = read_rollouts(context, self.source)[: self.rollouts]
-        traces, rows, notes = parse(text), [], []
-        for chosen in tqdm(read_groups(context), desc="kept", disable=not context.progress):
-            group = chosen.clamp
+        traces, rows, notes = parse(text), [], Notes()
+        for choice in tqdm(read_groups(context), desc="kept", disable=not context.progress):
+            group = choice.clamp
             try:
                 labels = label(traces, group.behaviour)
                 onset = [onset_id(host, task, group.behaviour)]
-                kept = behaviour_preservation(
+                preservation = behaviour_preservation(
                     host, coders[group.coder], rollouts=text, labels=labels, onset_ids=onset, draws=self.draws
                 )
             except DataError as error:
-                notes.append(f"hazard of {group.behaviour} under reconstruction: {error.happened}")
+                notes.add_failure(f"hazard of {group.behaviour} under reconstruction", error)
                 continue
-            rows.append(_row(kept) | {"coder": group.coder})
+            rows.append(_row(preservation) | {"coder": group.coder})
         if rows:
-            context.write_table(pd.DataFrame(rows), KEPT_FILE)
-        context.write_notes(notes)
+            context.write_table(pd.DataFrame(rows), PRESERVATION_FILE)
+        context.write_notes(notes.lines)
 
 
-def _row(kept: BehaviourPreservation) -> dict[str, Any]:
+def _row(preservation: BehaviourPreservation) -> dict[str, Any]:
     """Plain values; an interval is three columns: ratio, ratio.low, ratio.high."""
-    row: dict[str, Any] = {"outcome": kept.outcome}
-    for name, value in vars(kept).items():
+    row: dict[str, Any] = {"outcome": preservation.outcome}
+    for name, value in vars(preservation).items():
         if isinstance(value, Interval):
             row |= {name: value.estimate, f"{name}.low": value.low, f"{name}.high": value.high}
         else:

@@ -22,8 +22,7 @@ Source = Literal["base", "thinking", "study_base", "study_thinking"]
 
 
 def read_rollouts(context: StageContext, source: Source) -> Rollouts:
-    """Rollouts that the stage wrote: on the fitting problems, and (`study_...`) on the evaluation
-    problems."""
+    """Rollouts that the stage wrote: on fitting problems, and (`study_...`) on the evaluation problems."""
     return Rollouts.load(context.of("rollouts") / f"{source}.jsonl")
 
 
@@ -78,32 +77,31 @@ class WriteRollouts(Stage):
     def _rates(self, condition: Condition, rollouts: Rollouts) -> list[pd.DataFrame]:
         """Onsets per opportunity and executions that did their job, with intervals by problem."""
         traces, tables = parse(rollouts), []
-        together: dict[str, list[Trace]] = {}
+        of_problem: dict[str, list[Trace]] = {}
         for trace in traces:
-            together.setdefault(trace.rollout.problem.id, []).append(trace)
+            of_problem.setdefault(trace.rollout.problem.id, []).append(trace)
         for behaviour in self.behaviours:
             behaviours.get(behaviour)
             for metric, rate in (("onset_rate", onset_rate), ("verified_rate", verified_rate)):
-                found = rate(traces, behaviour)
-                if not found.n:
+                total = rate(traces, behaviour)
+                if not total.n:
                     continue
-                ends = rate_interval([rate(some, behaviour) for some in together.values()])
-                for suffix, value in (("", found.value), (".low", ends.low), (".high", ends.high)):
+                ends = rate_interval([rate(part, behaviour) for part in of_problem.values()])
+                for suffix, value in (("", total.value), (".low", ends.low), (".high", ends.high)):
                     tables.append(condition.rows(f"{metric}:{behaviour}{suffix}", [value], unit="share"))
         return tables
 
 
 def rate_interval(by_problem: Sequence[Rate]) -> Interval:
-    """Interval of a rate whose unit is the problem: resampled by problem, exact over problems where none, or
-    all, hit.
+    """Interval of a rate whose unit is the problem: a bootstrap, exact where no problem hits, or all do.
 
     Problems without an opportunity say nothing and are left out.
     """
-    seen = [rate for rate in by_problem if rate.n]
-    hits, n = [rate.hits for rate in seen], [rate.n for rate in seen]
-    if sum(hits) in (0, sum(n)):
-        return clopper_pearson(len(seen) if sum(hits) else 0, len(seen))
-    if len(seen) == 1:  # nothing to resample: the exact interval of its opportunities
+    usable = [rate for rate in by_problem if rate.n]
+    hits, n = [rate.hits for rate in usable], [rate.n for rate in usable]
+    if sum(hits) in (0, sum(n)):  # a bootstrap of equal values has no width
+        return clopper_pearson(len(usable) if sum(hits) else 0, len(usable))
+    if len(usable) == 1:  # nothing to resample: the exact interval of its opportunities
         return clopper_pearson(hits[0], n[0])
     return ratio_interval(hits, n)
 

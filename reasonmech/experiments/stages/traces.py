@@ -1,5 +1,4 @@
-"""Stage `traces`: a few problems, answered by several arms, token by token with the located features'
-activations."""
+"""Stage `traces`: a few problems, answered by several arms, token by token with feature activations."""
 
 from __future__ import annotations
 
@@ -22,8 +21,7 @@ from reasonmech.tasks import grade, parse
 
 @stages.register("traces")
 class ShowTraces(Stage):
-    """Problems on which the arms differ most, read by the base, with what the located features hold on every
-    word."""
+    """Problems on which the arms differ most, with the located features' activations on every word."""
 
     needs = ("coders", "groups", "arms")
 
@@ -36,16 +34,16 @@ class ShowTraces(Stage):
     def run(self, context: StageContext) -> None:
         answers = {name: Rollouts.load(context.of("arms") / f"{name}.jsonl") for name in self.arms}
         frames = []
-        for i in _telling(answers)[: self.n]:
+        for row in _most_telling_first(answers)[: self.n]:
             for name, rollouts in answers.items():
-                frames.append(self._frame(context, name, Rollouts([rollouts[i]], task=rollouts.task)))
+                frames.append(self._frame(context, name, Rollouts([rollouts[row]], task=rollouts.task)))
         context.write_table(pd.concat(frames, ignore_index=True), TRACES_FILE)
 
-    def _frame(self, context: StageContext, name: str, one: Rollouts) -> pd.DataFrame:
-        host, coders = context.pair.base, read_coders(context)
-        groups = [chosen.clamp for chosen in read_groups(context)]
-        acts = capture(host, one, [group.site for group in groups], progress=False)
-        rollout = one[0]
+    def _frame(self, context: StageContext, arm: str, rollouts: Rollouts) -> pd.DataFrame:
+        """The tokens of one rollout."""
+        host, coders, rollout = context.pair.base, read_coders(context), rollouts[0]
+        groups = [choice.clamp for choice in read_groups(context)]
+        acts = capture(host, rollouts, [group.site for group in groups], progress=False)
         columns: dict[str, np.ndarray] = {}
         for group in groups:
             values = coders[group.coder].read(
@@ -56,15 +54,16 @@ class ShowTraces(Stage):
                 columns[f"{group.behaviour}: feature {index} at {group.site}"] = values[
                     len(rollout.prompt_ids) :, i
                 ]
-        verdict = "right" if grade(one)[0] else "wrong"
-        heading = f"{name} · {verdict} · {rollout.problem.prompt} · {rollout.problem.id}"
-        return token_frame(heading, parse(one)[0], host, columns)
+        verdict = "right" if grade(rollouts)[0] else "wrong"
+        heading = f"{arm} · {verdict} · {rollout.problem.prompt} · {rollout.problem.id}"
+        return token_frame(heading, parse(rollouts)[0], host, columns)
 
 
-def _telling(answers: dict[str, Rollouts]) -> Sequence[int]:
-    """Rows whose arms differ in their grade first, those with most of the environment's tokens at the
-    front."""
+def _most_telling_first(answers: dict[str, Rollouts]) -> Sequence[int]:
+    """Rows whose arms differ in their grade first, those with most tokens of the environment at the front."""
     grades = np.array([grade(rollouts) for rollouts in answers.values()])
     differ = grades.any(0) & ~grades.all(0)
-    written = np.max([[sum(r.by_environment) for r in rollouts] for rollouts in answers.values()], axis=0)
-    return np.lexsort((np.arange(len(written)), -written, ~differ)).tolist()
+    by_environment = [[sum(r.by_environment) for r in rollouts] for rollouts in answers.values()]
+    most = np.max(by_environment, axis=0)
+    # the last key of lexsort counts most; the row number settles ties
+    return np.lexsort((np.arange(len(most)), -most, ~differ)).tolist()

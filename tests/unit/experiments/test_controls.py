@@ -1,4 +1,4 @@
-"""Controls of a run: drawn within the narrowest tolerance that has enough of them, which is said."""
+"""Controls of a run: controls within the narrowest tolerance that has enough of them, which is said."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from reasonmech.experiments.stages.controls import TOLERANCES, draw_controls
 from reasonmech.locate import FeatureStats
 
 
-def test_the_tolerance_really_used_is_said() -> None:
+def test_the_tolerance_really_used_is_in_the_description() -> None:
     rate = np.array([0.1, 0.14, 0.14, 0.5, 0.0])
     stats = FeatureStats(rate, np.ones(5), np.ones(5))
-    drawn = draw_controls(stats, (0,), n=2, seed=0, tolerances=TOLERANCES)
-    assert {*drawn.sets} == {(1,), (2,)}
-    assert drawn.tolerance == (0.5, 0.3) and "within 50% in firing rate and 30% in strength" in drawn.said
+    controls = draw_controls(stats, (0,), n=2, seed=0, tolerances=TOLERANCES)
+    assert {*controls.sets} == {(1,), (2,)}
+    assert (
+        controls.tolerance == (0.5, 0.3)
+        and "within 50% in firing rate and 30% in strength" in controls.description
+    )
 
 
 def test_without_enough_controls_every_tolerance_is_accounted_for() -> None:

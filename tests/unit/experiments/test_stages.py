@@ -20,21 +20,19 @@ from reasonmech.stats import bh, clopper_pearson
 def test_the_interval_of_a_rate_is_by_problem() -> None:
     """Ten rollouts of a problem that all do the same are one observation, not ten."""
     hits = [10 * (i % 2) for i in range(20)]
-    found, rows = rate_interval([Rate(h, 10) for h in hits]), clopper_pearson(sum(hits), 200)
-    assert found.estimate == rows.estimate == 0.5
-    assert found.high - found.low > 2 * (rows.high - rows.low)
+    by_problem, rows = rate_interval([Rate(h, 10) for h in hits]), clopper_pearson(sum(hits), 200)
+    assert by_problem.estimate == rows.estimate == 0.5
+    assert by_problem.high - by_problem.low > 2 * (rows.high - rows.low)
     again = rate_interval([*(Rate(h, 10) for h in hits), Rate(0, 0)])
-    assert again == found
+    assert again == by_problem
 
 
 @pytest.mark.parametrize(("hits", "end"), [(0, "low"), (10, "high")])
 def test_none_and_all_are_exact_over_problems(hits: int, end: str) -> None:
-    found = rate_interval([Rate(hits, 10)] * 20)
-    assert (
-        found == clopper_pearson(2 * hits, 20)
-        and getattr(found, end) == hits / 10
-        and found.high - found.low > 0.1
-    )
+    interval = rate_interval([Rate(hits, 10)] * 20)
+    assert interval == clopper_pearson(2 * hits, 20)
+    assert getattr(interval, end) == hits / 10
+    assert interval.high - interval.low > 0.1
 
 
 def test_a_stage_is_told_apart_by_the_files_that_its_settings_name(tmp_path: Path) -> None:
@@ -42,14 +40,14 @@ def test_a_stage_is_told_apart_by_the_files_that_its_settings_name(tmp_path: Pat
     mine = tmp_path / "mine.yaml"
     mine.write_text(shipped.read_text())
     stage = TrainCoders(configs={str(mine): ()})
-    before = stage.files()
-    assert before[str(mine)] == TrainCoders(configs={"topk": ()}).files()["topk"]
+    shipped_files = stage.files()
+    assert shipped_files[str(mine)] == TrainCoders(configs={"topk": ()}).files()["topk"]
     unseeded = [line for line in shipped.read_text().splitlines() if not line.startswith("seed:")]
     mine.write_text("\n".join([*unseeded, "seed: 77"]))
-    assert stage.files() != before
+    assert stage.files() != shipped_files
 
 
-class Written:
+class FakeContext:
     """Stands in for a stage's context."""
 
     pair, seed, progress = None, 0, False
@@ -72,16 +70,17 @@ def test_p_values_are_corrected_over_every_search_and_every_feature(monkeypatch:
             frame.assign(kind="feature", feature=range(40), value=value, train_value=-p, sign=1)
         )
 
-    class Found:
+    class FakeLabels:
         acts, mode = None, "recognises"
 
     monkeypatch.setattr(module, "read_coders", lambda context: {"a": None, "b": None})
-    monkeypatch.setattr(module, "read_text", lambda *_: Found())
-    monkeypatch.setattr(module, "labels_among", lambda *_, **__: Found())
+    monkeypatch.setattr(module, "read_text", lambda *_: FakeLabels())
+    monkeypatch.setattr(module, "labels_among", lambda *_, **__: FakeLabels())
     monkeypatch.setattr(module, "locate", search)
-    context = Written()
-    module.LocateFeatures(behaviours=("check",), searches=(module.Wanted(),), top=3).run(context)
-    kept = context.features
-    assert len(kept) == 6 and set(kept.coder) == {"a", "b"} and "kept" not in kept
-    assert not np.allclose(kept.p_adjusted[:3], bh(p[:3]))
-    assert np.allclose(kept.p_adjusted, bh(np.concatenate([p, p]))[[0, 1, 2, 40, 41, 42]])
+    context = FakeContext()
+    module.LocateFeatures(behaviours=("check",), searches=(module.FeatureSearch(),), top=3).run(context)
+    written = context.features
+    assert len(written) == 6 and set(written.coder) == {"a", "b"}
+    assert "kept" not in written and "reported" not in written
+    assert not np.allclose(written.p_adjusted[:3], bh(p[:3]))
+    assert np.allclose(written.p_adjusted, bh(np.concatenate([p, p]))[[0, 1, 2, 40, 41, 42]])
