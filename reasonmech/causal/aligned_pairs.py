@@ -134,6 +134,7 @@ class AlignedPairs:
             for name in names:
                 moves = self.moves[name]
                 rows = [(moves[pair].target,) if pair in moves else () for pair in range(len(self.target))]
+                # `replace` shares axis and edit, by which `run_cells` puts cells into one batch
                 by_name[name] = replace(shared, where=at(per_row=rows))
         return by_name
 
@@ -206,7 +207,7 @@ def align(host: Host, pairs: TextPairs) -> AlignedPairs:
 def as_rollout(text: PassRow) -> Rollout:
     """A row of a run as a rollout, for what reads rollouts."""
     prompt, ids = text.ids[: text.prompt_length], text.ids[text.prompt_length :]
-    nobody = (False,) * len(ids)
+    nobody = (False,) * len(ids)  # neither the environment nor an intervention wrote a token
     return Rollout(Problem(text.name, "", ""), 0, prompt, ids, nobody, nobody, "length", "")
 
 

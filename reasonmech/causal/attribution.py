@@ -257,14 +257,14 @@ def _entries(
             tokens.append((token + batch.start).cpu())
             features.append(feature.cpu())
             effects.append(effect.cpu())
-    every = torch.arange(len(remainder))
-    token = torch.cat([*tokens, every]).numpy()
+    of_error = torch.arange(len(remainder))  # every token has an error node, after the features
+    token = torch.cat([*tokens, of_error]).numpy()
     places = [(text, place.name) for text, of_text in enumerate(contrast.pairs.places) for place in of_text]
     names = np.array([name for _, name in places], dtype=object)
     return pd.DataFrame(
         {
             "site": str(coder.site),
-            "feature": torch.cat([*features, torch.full_like(every, NO_FEATURE)]).numpy(),
+            "feature": torch.cat([*features, torch.full_like(of_error, NO_FEATURE)]).numpy(),
             "text": np.array([text for text, _ in places])[token],
             "position": names[token],
             "effect": torch.cat([*[effect.double() for effect in effects], remainder.cpu()]).numpy(),

@@ -63,6 +63,7 @@ class CoderSet:
     def check(self, host: Host) -> None:
         """Raise MismatchError or UnknownNameError unless every coder fits the host."""
         for coder in self.coders:
+            # any feature will do: width and model are the coder's
             Features(coder, (0,), transfer=self.transfer).check(host)
 
     def __repr__(self) -> str:

@@ -157,8 +157,8 @@ def effects(
 
 
 def downstream(host: Host, site: Site) -> list[Site]:
-    """Everything that blocks add to the stream after a site, in order. A head is a part of its own
-    attn_out."""
+    """Everything that blocks add to the stream after a site, in order."""
+    # a head is a part of its attn_out, which therefore is not downstream of it
     start = Site("attn_out", site.layer) if site.kind == "z" else site
     added = [Site(kind, layer) for layer in range(host.n_layers) for kind in ("attn_out", "mlp_out")]
     return [other for other in added if other.depth > start.depth]
@@ -186,6 +186,7 @@ def _values_of(
     """The same for the texts of some questions, whose rows make one pass."""
     rows = [row for question in batch for row in question.rows]
     of_rows = pairs.with_rows(rows, [question.number for question in batch for _ in question.rows])
+    # continuations of several tokens are rows of their own: each is patched and fixed along its whole length
     fixed = _patches_to_themselves(host, rows, downstream(host, axis.at))
     first = dict(zip((question.number for question in batch), _starts(batch), strict=True))
     values: dict[tuple[str, int], float] = {}
@@ -211,6 +212,7 @@ def _patches_to_themselves(host: Host, rows: Sequence[PassRow], sites: Sequence[
     acts = capture(host, [as_rollout(row) for row in rows], sites, batch_size=len(rows), progress=False)
     lengths = [len(row.ids) for row in rows]
     pieces = {site: acts.at(site).split(lengths) for site in sites}
+    # rows of other length are filled up at their end, beyond the tokens that the row has
     return [
         patch(Whole(site), torch.nn.utils.rnn.pad_sequence(list(lines), batch_first=True))
         for site, lines in pieces.items()

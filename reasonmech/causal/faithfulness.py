@@ -123,6 +123,7 @@ def faithfulness(
     points = groups.points()
     patches = list(dict.fromkeys(point.patch for point in points))
     streams = chain((target, source), (_stream(difference, one) for one in patches))
+    # the unpatched run is a patch as well, so that no effect holds a difference between two ways to compute
     at_target, full, *values = _values(contrast, site, streams, batch_rows, progress)
     if not (full != at_target).any():
         raise DataError(
@@ -146,7 +147,7 @@ def _stream(difference: StreamDifference, one: GroupPatch) -> Float[Tensor, "tok
             base = difference.reconstruction
         case "patch":
             base = difference.target + difference.of_error
-    moved = difference.of(sorted(one.features))
+    moved = difference.of(sorted(one.features))  # in one order, on which sums in float32 depend
     return base + (moved if one.patched == GROUP else difference.of_all - moved)
 
 

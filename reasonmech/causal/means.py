@@ -24,8 +24,7 @@ def mean_by(
     ratios: Mapping[str, tuple[str, str]],
     seed: int = 0,
 ) -> pd.DataFrame:
-    """One row per combination of `keys`: means over problems with 95 % intervals, as
-    `stats.paired_bootstrap`.
+    """One row per combination of `keys`: means over problems, 95 % intervals as `stats.paired_bootstrap`.
 
     Texts of one problem are averaged first; a single problem has no interval: its ends are NaN.
 

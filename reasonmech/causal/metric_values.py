@@ -72,6 +72,7 @@ def last_logits(
     """
     rows = [(i, row) for i, question in enumerate(batch) for row in range(question.n_rows)]
     tails: list[dict[int, Tensor]] = [{} for _ in batch]
+    # a pass returns as many logits of every row; each is cut to its own below
     longest = max(question.tail(row) for question in batch for row in range(question.n_rows))
     passes = run_passes(
         host,

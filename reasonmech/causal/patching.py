@@ -178,6 +178,7 @@ def with_effect(
     clean, corrupt = (np.asarray(values)[text] for values in unpatched)
     target, source = (corrupt, clean) if pairs.direction == "denoise" else (clean, corrupt)
     effect, gap = value - target, source - target
+    # both branches of `where` are computed, the division by 0 that it then drops among them
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(gap == 0, np.nan, effect / gap)
     return frame.assign(

@@ -22,6 +22,7 @@ def activation_changes(
     with torch.no_grad():
         for start in range(0, len(target), size):
             batch = slice(start, start + size)
+            # float32 again before the difference, which a coder in bfloat16 would round away
             at_source, at_target = (
                 coder.encode(x[batch].to(device=coder.device, dtype=coder.dtype)).to(target)
                 for x in (source, target)

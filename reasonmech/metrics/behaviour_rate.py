@@ -52,6 +52,7 @@ class BehaviourRate:
         if self.per == "rollout":
             return np.array([float(bool(behaviour.spans(trace))) for trace in traces])
         onsets = [[float(o.onset) for o in behaviour.opportunities(trace)] for trace in traces]
+        # without any, a mean over nothing would be NaN everywhere and read as "never"
         if not any(onsets):
             raise DataError(
                 f"no opportunity for {self.behaviour!r} in {len(rollouts)} rollouts: there is no rate to "

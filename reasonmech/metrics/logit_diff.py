@@ -52,7 +52,7 @@ class LogitDiff:
 
     def value(self, reading: Reading) -> Float[Tensor, " text"]:
         pairs = torch.tensor([self.good, self.bad]).T
-        if len(pairs) == 1:
+        if len(pairs) == 1:  # one pair for all texts
             pairs = pairs.expand(int(reading.rows.max()) + 1, 2)
         pairs = entries_read(pairs, reading)
         good, bad = reading.logits.gather(1, pairs).unbind(1)

@@ -42,6 +42,7 @@ class NextTokenKL:
             )
         if not bool(torch.isfinite(self.reference).all()):
             raise NonFiniteError("the reference of next_token_kl holds NaN or infinite logits")
+        # on the CPU: a metric outlives devices, and is compared by its content
         object.__setattr__(self, "reference", self.reference.detach().float().cpu())
 
     def continuations(self, host: Host, n_texts: int) -> Sequence[Sequence[Run]]:

@@ -1,5 +1,4 @@
-"""Figures of attribution: what it says against exact patches, and the share of an effect that groups
-carry."""
+"""Figures of attribution: estimates against exact patches, and the share of an effect that groups carry."""
 
 from __future__ import annotations
 
@@ -63,15 +62,17 @@ def audit_scatter(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
             )
     metric, unit = (str(frame[name].iloc[0]) for name in ("metric", "unit"))
     figure.update_xaxes(
-        title=f"attributed change of {metric}, {unit}", range=_room(frame["estimate"].to_numpy(np.float64))
+        title=f"attributed change of {metric}, {unit}",
+        range=_padded_range(frame["estimate"].to_numpy(np.float64)),
     )
-    figure.update_yaxes(title=f"exact change, {unit}", range=_room(frame["exact"].to_numpy(np.float64)))
+    figure.update_yaxes(
+        title=f"exact change, {unit}", range=_padded_range(frame["exact"].to_numpy(np.float64))
+    )
     return _finish(figure, "Attribution against exact patches", note, height=520)
 
 
 def faithfulness_curves(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
-    """Share of a site's full patching effect against the number of features, located groups beside random
-    ones.
+    """Share of a site's full patching effect against the number of features, beside random groups.
 
     Left: the first n features of the group are patched; 1 is the whole effect. Right: all features but these
     are; 0 says that nothing is left without them. One row of panels per treatment of the coder's error. Bands
@@ -108,26 +109,27 @@ def faithfulness_curves(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
         horizontal_spacing=0.09,
         vertical_spacing=0.12 if len(errors) < 3 else 0.08,
     )
-    own = list(dict.fromkeys(frame["group"][~frame["control"].astype(bool)]))
-    shown: set[str] = set()
+    located = list(dict.fromkeys(frame["group"][~frame["control"].astype(bool)]))
+    named: set[str] = set()
     for (error, side, group), rows in groups(frame, ["error", "patched", "group"]):
-        control = group not in own
-        name, mark = ("random groups", CONTROL) if control else (group, MARKS[own.index(group) % len(MARKS)])
+        name, mark = "random groups", CONTROL
+        if group in located:
+            name, mark = group, MARKS[located.index(group) % len(MARKS)]
         row, col = errors.index(error) + 1, sides.index(side) + 1
-        for trace in _curve(rows.sort_values(by="n"), mark, name=name, legend=name not in shown):
+        for trace in _curve(rows.sort_values(by="n"), mark, name=name, legend=name not in named):
             figure.add_trace(trace, row=row, col=col)
-        shown.add(name)
+        named.add(name)
     for guide in (0.0, 1.0):
         figure.add_hline(y=guide, line=GUIDE)
     sizes = sorted({int(n) for n in frame["n"]})
-    figure.update_xaxes(tickvals=_place(sizes), ticktext=[str(n) for n in sizes])
+    figure.update_xaxes(tickvals=_axis_position(sizes), ticktext=[str(n) for n in sizes])
     figure.update_xaxes(title="features", row=len(errors))
     figure.update_yaxes(title="share of the full effect", col=1)
     metric = str(frame["metric"].iloc[0])
     return _finish(figure, f"Share of the patching effect on {metric}", note, height=200 + 300 * len(errors))
 
 
-def _room(values: np.ndarray) -> list[float]:
+def _padded_range(values: np.ndarray) -> list[float]:
     """From the smallest to the largest value, with a margin."""
     low, high = float(values.min(initial=0.0)), float(values.max(initial=0.0))
     margin = 0.06 * (high - low) or 1.0
@@ -137,7 +139,7 @@ def _room(values: np.ndarray) -> list[float]:
 def _curve(rows: pd.DataFrame, mark: Mark, *, name: str, legend: bool) -> list[go.Scatter]:
     n = rows["n"].to_numpy(np.float64)
     x, share, low, high = (
-        _place(n),
+        _axis_position(n),
         *(rows[f"share{end}"].to_numpy(np.float64) for end in ("", "_low", "_high")),
     )
     line = go.Scatter(
@@ -152,6 +154,7 @@ def _curve(rows: pd.DataFrame, mark: Mark, *, name: str, legend: bool) -> list[g
         customdata=np.stack([n, low, high], axis=-1),
         hovertemplate="%{customdata[0]} features: %{y:.3f} [%{customdata[1]:.3f}, %{customdata[2]:.3f}]",
     )
+    # an infinite end would fill the whole panel
     bounded = np.isfinite(low) & np.isfinite(high)
     if not bounded.all():
         return [line]
@@ -169,7 +172,7 @@ def _curve(rows: pd.DataFrame, mark: Mark, *, name: str, legend: bool) -> list[g
     return [band, line]
 
 
-def _place(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
+def _axis_position(sizes: Sequence[int] | np.ndarray) -> np.ndarray:
     """Where a number of features stands on the axis: doubling is one step, and 0 has a place."""
     return np.log2(np.asarray(sizes, dtype=np.float64) + 1)
 
@@ -179,8 +182,8 @@ def _check(frame: pd.DataFrame, needed: Sequence[str]) -> None:
         raise DataError(f"the figure needs columns {', '.join(missing)}", allowed=", ".join(needed))
     if frame.empty:
         raise DataError("the figure has no rows to draw", do="check the filter that made this frame")
-    if (found := len(set(frame["metric"]))) > 1:
-        raise DataError(f"{found} metrics in one figure", do="draw one figure for each")
+    if (n_metrics := len(set(frame["metric"]))) > 1:
+        raise DataError(f"{n_metrics} metrics in one figure", do="draw one figure for each")
 
 
 def _finish(figure: go.Figure, title: str, note: str, *, height: int) -> go.Figure:

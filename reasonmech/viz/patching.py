@@ -26,8 +26,7 @@ NAMES: Final = {
 
 
 def patch_heatmap(frame: pd.DataFrame, *, value: Shown = "normalised") -> go.Figure:
-    """Effect of patching each site (rows, one panel per kind) at each place (columns), colours symmetric
-    about 0.
+    """Effect of patching each site (rows, a panel per kind) at each place (columns), white where it is 0.
 
     A number (or, where there is no room, a dot) stands in the cells whose 95 % interval excludes 0, and in
     all cells where one problem gives no interval. A grey cell has no value: its gap is 0, or no text has that
@@ -66,8 +65,9 @@ def patch_heatmap(frame: pd.DataFrame, *, value: Shown = "normalised") -> go.Fig
         horizontal_spacing=0.12,
         vertical_spacing=min(0.16, 0.4 / rows),
     )
-    for number, (_, some) in enumerate(groups(frame, ["kind"])):
-        figure.add_trace(_panel(some, places, value), row=number // columns + 1, col=number % columns + 1)
+    for number, (_, of_kind) in enumerate(groups(frame, ["kind"])):
+        figure.add_trace(_panel(of_kind, places, value), row=number // columns + 1, col=number % columns + 1)
+    # 1.0 where every effect is 0: a colour axis from -0 to 0 is drawn as noise
     largest = float(np.nanmax(np.abs(frame[value].to_numpy(np.float64)), initial=0.0)) or 1.0
     metric, unit, direction = (str(frame[name].iloc[0]) for name in ("metric", "unit", "direction"))
     bar = {"title": "share of the gap" if value == "normalised" else unit, "outlinewidth": 0, "thickness": 14}
@@ -139,11 +139,12 @@ def _panel(rows: pd.DataFrame, places: Sequence[str], value: Shown) -> go.Heatma
         cells = pd.Series(rows[name].to_numpy(np.float64), index=[at["index"], at["columns"]])
         tables[name] = cells.unstack().reindex(index=sites, columns=list(places)).to_numpy()
     z, low, high = tables.values()
-    sure = np.isfinite(z) & ~((low <= 0) & (high >= 0))
-    room = len(places) <= MAX_NUMBERED
+    # NaN ends (one problem, hence no interval) compare as false, so that such cells are marked too
+    marked = np.isfinite(z) & ~((low <= 0) & (high >= 0))
+    has_room = len(places) <= MAX_NUMBERED
     text = [
-        [(f"{v:.2f}" if room else "•") if s else "" for v, s in zip(*line, strict=True)]
-        for line in zip(z, sure, strict=True)
+        [(f"{v:.2f}" if has_room else "•") if mark else "" for v, mark in zip(*line, strict=True)]
+        for line in zip(z, marked, strict=True)
     ]
     return go.Heatmap(
         z=z,
@@ -165,5 +166,5 @@ def _check(frame: pd.DataFrame, needed: Sequence[str]) -> None:
         raise DataError(f"the figure needs columns {', '.join(missing)}", allowed=", ".join(needed))
     if frame.empty:
         raise DataError("the figure has no rows to draw", do="check the filter that made this frame")
-    if len(found := frame[["metric", "direction"]].drop_duplicates()) > 1:
-        raise DataError(f"{len(found)} metrics and directions in one figure", do="draw one figure for each")
+    if (n_kinds := len(frame[["metric", "direction"]].drop_duplicates())) > 1:
+        raise DataError(f"{n_kinds} metrics and directions in one figure", do="draw one figure for each")

@@ -33,14 +33,14 @@ GOOD, BAD = "w7", "w8"
 CLOSE = {"atol": 2e-4, "rtol": 1e-4}  # logits of a head scaled by 30, sums of products of some dozen of them
 
 
-def held_at(host: Host, site: str, ids: list[int]) -> Tensor:
+def stream_at(host: Host, site: str, ids: list[int]) -> Tensor:
     """[pos, width] what a site holds, by a hook of torch on plain Hugging Face."""
-    seen: list[Tensor] = []
-    handle = host.hook_point(site).attach(lambda x: seen.append(x[0].clone()))
+    streams: list[Tensor] = []
+    handle = host.hook_point(site).attach(lambda x: streams.append(x[0].clone()))
     with torch.no_grad():
         host.model(torch.tensor([ids]))
     handle.remove()
-    return seen[0]
+    return streams[0]
 
 
 def diff_of(host: Host, logits: Tensor) -> Tensor:
@@ -54,17 +54,17 @@ def measured(host: Host, text: str, plan: list) -> float:
 def by_autograd(host: Host, coder: SparseCoder, target: str, source: str) -> tuple[Tensor, float]:
     """The definition in ten lines: gradient through the TransformerLens twin, times decoder rows, times
     difference."""
-    site, seen = str(coder.site), []
+    site, streams = str(coder.site), []
 
     def keep(x: Tensor, hook: object) -> Tensor:
         x.retain_grad()
-        seen.append(x)
+        streams.append(x)
         return x
 
     ids = torch.tensor([host.encode(target)])
     logits = host.lens.run_with_hooks(ids, fwd_hooks=[(host.lens_hook(site), keep)])
     diff_of(host, logits[0, -1]).backward()
-    x, g, x_source = seen[0][0].detach(), seen[0].grad[0], held_at(host, site, host.encode(source))
+    x, g, x_source = streams[0][0].detach(), streams[0].grad[0], stream_at(host, site, host.encode(source))
     f, f_source = coder.encode(x), coder.encode(x_source)
     errors = [y - coder.decode(codes) for y, codes in ((x, f), (x_source, f_source))]
     effects = ((f_source - f) * (g @ coder.rows(range(coder.d_sae)).T)).sum(0)
@@ -92,13 +92,13 @@ def test_all_features_of_all_sites_at_once_are_what_autograd_through_the_bridge_
     sites = ["resid_pre.1", "mlp_out.1", "attn_out.2", "resid_post.2"]
     coders = [tiny_coder(host, site) for site in sites if host.lens_hook(site) is not None]
     metric = logit_diff(host, good=GOOD, bad=BAD)
-    found = attribute(
+    attribution = attribute(
         host, TextPairs(CLEAN, CORRUPT, direction=direction), coders, metric=metric, batch_rows=2
     )
     target, source = (CORRUPT, CLEAN) if direction == "denoise" else (CLEAN, CORRUPT)
     for coder in coders:
         for text in range(len(CLEAN)):
-            effects, error = of_text(found, coder, text)
+            effects, error = of_text(attribution, coder, text)
             expected, expected_error = by_autograd(host, coder, target[text], source[text])
             assert float(expected.abs().max()) > 1e-2, "nothing to compare"
             torch.testing.assert_close(effects, expected, **CLOSE)
@@ -110,20 +110,20 @@ def test_an_answer_of_several_tokens_is_summed_over_the_rows_that_it_needs(arch:
     host = tiny_host(arch)
     coder = tiny_coder(host, "resid_post.1")
     metric = answer_likelihood(host, ["w7 w8"] * 3, distractors=[["w9 w3 w2", "w4"]] * 3)
-    found = attribute(host, PAIRS, coder, metric=metric)
+    attribution = attribute(host, PAIRS, coder, metric=metric)
     value = metric_by_hand(host, ["w7 w8", "w9 w3 w2", "w4"])
     slope = torch.autograd.functional.jacobian
     for text in range(len(CLEAN)):
         ids = host.encode(CORRUPT[text])
         x, x_source = (
-            held_at(host, "resid_post.1", ids),
-            held_at(host, "resid_post.1", host.encode(CLEAN[text])),
+            stream_at(host, "resid_post.1", ids),
+            stream_at(host, "resid_post.1", host.encode(CLEAN[text])),
         )
         g = slope(lambda stream, ids=ids: value(ids, stream), x)
         expected = ((coder.encode(x_source) - coder.encode(x)) * (g @ coder.rows(range(coder.d_sae)).T)).sum(
             0
         )
-        effects, error = of_text(found, coder, text)
+        effects, error = of_text(attribution, coder, text)
         assert float(expected.abs().max()) > 1e-2, "nothing to compare"
         torch.testing.assert_close(effects, expected.detach(), **CLOSE)
         assert float(effects.sum()) + error == pytest.approx(float((g * (x_source - x)).sum()), abs=2e-4)
@@ -159,12 +159,12 @@ def linear_host() -> Host:
 def test_where_the_metric_is_linear_in_the_stream_first_order_is_the_exact_patch(site: str) -> None:
     host = linear_host()
     coder = tiny_coder(host, site)
-    found = attribute(host, PAIRS, coder, metric=logit_diff(host, good=GOOD, bad=BAD))
-    checked = audit(found, top=4, sample=1000)
-    assert checked.n_rest > 0 and checked.table["exact"].abs().max() > 1e-2, "nothing to compare"
-    np.testing.assert_allclose(checked.table["exact"], checked.table["estimate"], atol=2e-4)
-    assert set(checked.table["group"]) == {"top", "sample", "error"}
-    assert checked.rank_correlation > 0.99
+    attribution = attribute(host, PAIRS, coder, metric=logit_diff(host, good=GOOD, bad=BAD))
+    audited = audit(attribution, top=4, sample=1000)
+    assert audited.n_rest > 0 and audited.table["exact"].abs().max() > 1e-2, "nothing to compare"
+    np.testing.assert_allclose(audited.table["exact"], audited.table["estimate"], atol=2e-4)
+    assert set(audited.table["group"]) == {"top", "sample", "error"}
+    assert audited.rank_correlation > 0.99
 
 
 @pytest.mark.parametrize("site", ["resid_post.1", "attn_out.2"])
@@ -177,8 +177,8 @@ def test_integrated_gradients_add_up_to_the_exact_patch_of_the_site(site: str) -
         ("10", "integrated"),
         ("200", IntegratedGradients(steps=200)),
     ):
-        found = attribute(host, PAIRS, coder, metric=metric, method=method)
-        totals[name] = float(found.by_site["total"].iloc[0])
+        attribution = attribute(host, PAIRS, coder, metric=metric, method=method)
+        totals[name] = float(attribution.by_site["total"].iloc[0])
     exact = np.mean([whole_patch(host, site, text) for text in range(len(CLEAN))])
     off = {name: abs(total - exact) for name, total in totals.items()}
     assert off["first order"] > 0.05 * abs(exact), "first order is exact here: the test could not fail"
@@ -186,7 +186,7 @@ def test_integrated_gradients_add_up_to_the_exact_patch_of_the_site(site: str) -
 
 
 def whole_patch(host: Host, site: str, text: int) -> float:
-    stream = held_at(host, site, host.encode(CLEAN[text]))
+    stream = stream_at(host, site, host.encode(CLEAN[text]))
     return measured(host, CORRUPT[text], [patch(Whole(site), stream)]) - measured(host, CORRUPT[text], [])
 
 
@@ -194,9 +194,9 @@ def test_audited_effects_are_single_patches_run_alone() -> None:
     host = tiny_host("qwen3")
     coder = tiny_coder(host, "resid_post.1")
     metric = logit_diff(host, good=GOOD, bad=BAD)
-    found = audit(attribute(host, PAIRS, coder, metric=metric), top=3, sample=2, seed=1)
-    assert found.table["exact"].abs().max() > 1e-2
-    for feature, exact in found.table[found.table["node"] == "feature"][["feature", "exact"]].itertuples(
+    audited = audit(attribute(host, PAIRS, coder, metric=metric), top=3, sample=2, seed=1)
+    assert audited.table["exact"].abs().max() > 1e-2
+    for feature, exact in audited.table[audited.table["node"] == "feature"][["feature", "exact"]].itertuples(
         index=False
     ):
         effects = [
@@ -205,10 +205,10 @@ def test_audited_effects_are_single_patches_run_alone() -> None:
             for i in range(len(CLEAN))
         ]
         assert exact == pytest.approx(np.mean(effects), abs=2e-4)
-    (error,) = found.table[found.table["node"] == "error"]["exact"]
+    (error,) = audited.table[audited.table["node"] == "error"]["exact"]
     effects = []
     for i, text in enumerate(CORRUPT):
-        x, y = held_at(host, "resid_post.1", host.encode(text)), source_of(host, i)
+        x, y = stream_at(host, "resid_post.1", host.encode(text)), source_of(host, i)
         moved = y - coder.decode(coder.encode(y)) - (x - coder.decode(coder.encode(x)))
         effects.append(
             measured(host, text, [patch(Whole("resid_post.1"), x + moved)]) - measured(host, text, [])
@@ -217,7 +217,7 @@ def test_audited_effects_are_single_patches_run_alone() -> None:
 
 
 def source_of(host: Host, text: int) -> Tensor:
-    return held_at(host, "resid_post.1", host.encode(CLEAN[text]))
+    return stream_at(host, "resid_post.1", host.encode(CLEAN[text]))
 
 
 def point(curve: pd.DataFrame, text: int, n: int, error: str, patched: str) -> float:
@@ -230,26 +230,26 @@ def test_a_group_is_patched_as_the_verb_does_it_error_kept_and_dropped() -> None
     host = tiny_host()
     coder, metric = tiny_coder(host, "resid_post.1"), logit_diff(host, good=GOOD, bad=BAD)
     group = attribute(host, PAIRS, coder, metric=metric).ranking("resid_post.1")[:5]
-    found = faithfulness(
+    shares = faithfulness(
         host, PAIRS, FeatureGroups(coder, group, error=("keep", "drop", "patch")), metric=metric
     )
-    assert found.table["effect"].abs().max() > 1e-2
+    assert shares.table["effect"].abs().max() > 1e-2
     rest = tuple(sorted(set(range(coder.d_sae)) - set(group)))
     for i, text in enumerate(CORRUPT):
         for error in ("keep", "drop"):
             for patched, features in (("group", tuple(group)), ("rest", rest)):
                 plan = [patch(Features(coder, features), source_of(host, i), error=error)]
-                assert point(found.table, i, 5, error, patched) == pytest.approx(
+                assert point(shares.table, i, 5, error, patched) == pytest.approx(
                     measured(host, text, plan), abs=2e-4
                 )
-        whole = measured(host, text, [patch(Whole("resid_post.1"), source_of(host, i))])
-        assert point(found.table, i, 0, "patch", "rest") == pytest.approx(whole, abs=2e-4)
-        x = held_at(host, "resid_post.1", host.encode(text))
+        of_site = measured(host, text, [patch(Whole("resid_post.1"), source_of(host, i))])
+        assert point(shares.table, i, 0, "patch", "rest") == pytest.approx(of_site, abs=2e-4)
+        x = stream_at(host, "resid_post.1", host.encode(text))
         minus = source_of(host, i) - (coder.encode(source_of(host, i)) - coder.encode(x))[
             :, group
         ] @ coder.rows(group)
         left = measured(host, text, [patch(Whole("resid_post.1"), minus)])
-        assert point(found.table, i, 5, "patch", "rest") == pytest.approx(left, abs=2e-4)
+        assert point(shares.table, i, 5, "patch", "rest") == pytest.approx(left, abs=2e-4)
 
 
 def test_only_the_compared_positions_are_attributed_and_patched() -> None:
@@ -257,9 +257,9 @@ def test_only_the_compared_positions_are_attributed_and_patched() -> None:
     coder, metric = tiny_coder(host, "resid_post.1"), logit_diff(host, good=GOOD, bad=BAD)
     longer = ["w1 w2 w7 . w3 w9", "w6 w6 w4 w8", "w1 w4 w21"]
     places = {"last": [-1, -1, -1], "here": [(1, 3), (0, 1), (2, 0)]}
-    found = attribute(host, TextPairs(CLEAN, longer, places), coder, metric=metric)
-    checked = audit(found, top=2, sample=0)
-    feature = int(checked.table["feature"].iloc[0])
+    attribution = attribute(host, TextPairs(CLEAN, longer, places), coder, metric=metric)
+    audited = audit(attribution, top=2, sample=0)
+    feature = int(audited.table["feature"].iloc[0])
     effects = []
     for i, text in enumerate(longer):
         taken = [a if isinstance(a, tuple) else (len(host.encode(CLEAN[i])) - 1, len(host.encode(text)) - 1)
@@ -270,8 +270,8 @@ def test_only_the_compared_positions_are_attributed_and_patched() -> None:
         plan = [patch(Features(coder, (feature,)), source, where=at(*(corrupt for _, corrupt in taken)))]
         effects.append(measured(host, text, plan) - measured(host, text, []))
     assert max(map(abs, effects)) > 1e-3
-    assert checked.table["exact"].iloc[0] == pytest.approx(np.mean(effects), abs=2e-4)
-    assert set(found.by_position["position"]) == {"last", "here"}
+    assert audited.table["exact"].iloc[0] == pytest.approx(np.mean(effects), abs=2e-4)
+    assert set(attribution.by_position["position"]) == {"last", "here"}
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -280,7 +280,7 @@ def test_the_gradient_of_every_kind_of_site_is_that_of_putting_its_stream_back(a
     sites = [Site.parse(f"{kind}.{layer}") for layer in (1, 2) for kind in host.kinds]
     texts = [PassRow(tuple(host.encode(text)), 1, text) for text in CORRUPT]
     at_all = [range(len(text.ids)) for text in texts]
-    found = gradients(host, texts, at_all, sites, logit_diff(host, good=GOOD, bad=BAD))
+    results = gradients(host, texts, at_all, sites, logit_diff(host, good=GOOD, bad=BAD))
     for site in sites:
         expected = []
         for text in texts:
@@ -292,7 +292,7 @@ def test_the_gradient_of_every_kind_of_site_is_that_of_putting_its_stream_back(a
                 handle.remove()
                 return diff_of(host, logits)
 
-            stream = held_at(host, str(site), list(text.ids))
+            stream = stream_at(host, str(site), list(text.ids))
             expected.append(torch.autograd.functional.jacobian(put_back, stream))
         assert float(torch.cat(expected).abs().max()) > 1e-3, "nothing to compare"
-        torch.testing.assert_close(found.gradient[site], torch.cat(expected), atol=1e-3, rtol=1e-4)
+        torch.testing.assert_close(results.gradient[site], torch.cat(expected), atol=1e-3, rtol=1e-4)

@@ -28,18 +28,18 @@ def sites_of(host: Host) -> list[str]:
     return [*middle, "resid_pre.0", f"resid_post.{host.n_layers - 1}", "z.2.1"]
 
 
-def held_at(host: Host, site: str, ids: list[int]) -> torch.Tensor:
+def stream_at(host: Host, site: str, ids: list[int]) -> torch.Tensor:
     """[pos, width] what a site holds, by a hook of torch on plain Hugging Face."""
-    seen: list[torch.Tensor] = []
+    streams: list[torch.Tensor] = []
 
     def keep(x: torch.Tensor) -> None:
-        seen.append(x[0].clone())
+        streams.append(x[0].clone())
 
     handle = host.hook_point(site).attach(keep)
     with torch.no_grad():
         host.model(torch.tensor([ids]))
     handle.remove()
-    return seen[0]
+    return streams[0]
 
 
 def log_p(host: Host, ids: list[int], answer: list[int], plan: list) -> float:
@@ -57,7 +57,7 @@ def expected(host: Host, pair: int, plan: list, metric: str, texts: list[str]) -
     return log_p(host, ids, good, plan) - log_p(host, ids, bad, plan)
 
 
-def made(host: Host, metric: str) -> Readout:
+def metric_of(host: Host, metric: str) -> Readout:
     if metric == "logit_diff":
         return logit_diff(host, good=GOOD, bad=BAD)
     return answer_likelihood(host, ["w7 w8"] * 3, distractors=[["w9"]] * 3)
@@ -76,7 +76,7 @@ def test_every_cell_is_one_plain_pass_under_that_patch(arch: str, direction: str
         host,
         TextPairs(CLEAN, CORRUPT, direction=direction),
         sites_of(host),
-        metric=made(host, metric),
+        metric=metric_of(host, metric),
         batch_rows=7,
     )
     run, source = (CORRUPT, CLEAN) if direction == "denoise" else (CLEAN, CORRUPT)
@@ -84,19 +84,19 @@ def test_every_cell_is_one_plain_pass_under_that_patch(arch: str, direction: str
     assert float(grid.table["effect"].abs().max()) > 0.1
     for row in grid.table.itertuples():
         position = int(row.position)
-        stream = held_at(host, row.site, host.encode(source[row.text]))[position]
+        stream = stream_at(host, row.site, host.encode(source[row.text]))[position]
         plan = [patch(Whole(row.site), stream, where=at(position))]
         value = expected(host, row.text, plan, metric, run)
         assert row.value == pytest.approx(value, abs=2e-4, rel=1e-5), (row.site, position, row.text)
     for name, texts in (("clean", CLEAN), ("corrupt", CORRUPT)):
         for pair in range(3):
-            whole = grid.table.query("text == @pair")[name].unique()
-            assert whole == pytest.approx([expected(host, pair, [], metric, texts)], abs=2e-4, rel=1e-5)
+            unpatched = grid.table.query("text == @pair")[name].unique()
+            assert unpatched == pytest.approx([expected(host, pair, [], metric, texts)], abs=2e-4, rel=1e-5)
 
 
 def test_a_padded_batch_of_all_cells_is_the_grid_of_each_pair_alone() -> None:
     host = tiny_host()
-    whole = patch_grid(host, PAIRS, ["resid_mid.1"], metric=w7_over_w8(host))
+    of_all = patch_grid(host, PAIRS, ["resid_mid.1"], metric=w7_over_w8(host))
     for pair in range(3):
         alone = patch_grid(
             host,
@@ -104,7 +104,7 @@ def test_a_padded_batch_of_all_cells_is_the_grid_of_each_pair_alone() -> None:
             ["resid_mid.1"],
             metric=w7_over_w8(host),
         )
-        together = whole.table.query("text == @pair")
+        together = of_all.table.query("text == @pair")
         assert together["value"].to_numpy() == pytest.approx(alone.table["value"].to_numpy(), abs=1e-4)
 
 
@@ -115,20 +115,20 @@ def test_patching_the_whole_last_stream_is_the_other_run_and_the_unchanged_prefi
     n_tokens = grid.table["text"].map({pair: len(host.encode(text)) for pair, text in enumerate(CLEAN)})
     last = grid.table[(grid.table["site"] == top) & (grid.table["position"].astype(int) == n_tokens - 1)]
     assert last["normalised"].tolist() == pytest.approx([1.0] * 3, abs=1e-4)
-    before = grid.table.query("text == 0 and position == '0'")
-    assert before["effect"].abs().max() < 1e-4
+    prefix = grid.table.query("text == 0 and position == '0'")
+    assert prefix["effect"].abs().max() < 1e-4
 
 
-def by_the_peer(host: Host, name: str) -> torch.Tensor:
+def grid_of_peer(host: Host, name: str) -> torch.Tensor:
     """[layer, pos] TransformerLens' loop: one whole run per cell."""
     clean, corrupt = (torch.tensor([host.encode(texts[0])]) for texts in (CLEAN, CORRUPT))
     good, bad = host.encode("w7")[0], host.encode("w8")[0]
     _, cache = host.lens.run_with_cache(clean)
 
-    def setter(held: torch.Tensor, index: list[int], stored: torch.Tensor) -> torch.Tensor:
-        held = held.clone()
-        held[:, index[1]] = stored[:, index[1]]
-        return held
+    def setter(stream: torch.Tensor, index: list[int], stored: torch.Tensor) -> torch.Tensor:
+        stream = stream.clone()
+        stream[:, index[1]] = stored[:, index[1]]
+        return stream
 
     def metric(logits: torch.Tensor) -> torch.Tensor:
         return logits[0, -1, good] - logits[0, -1, bad]
@@ -138,7 +138,7 @@ def by_the_peer(host: Host, name: str) -> torch.Tensor:
     )
 
 
-def by_us(host: Host, name: str) -> torch.Tensor:
+def our_grid(host: Host, name: str) -> torch.Tensor:
     sites = [f"{name}.{layer}" for layer in range(host.n_layers)]
     grid = patch_grid(host, TextPairs(CLEAN[:1], CORRUPT[:1]), sites, metric=w7_over_w8(host))
     return torch.tensor(grid.table["value"].to_numpy()).reshape(host.n_layers, -1).float()
@@ -147,9 +147,9 @@ def by_us(host: Host, name: str) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["resid_pre", "attn_out", "mlp_out"])
 def test_the_grid_is_that_of_generic_activation_patch(name: str) -> None:
     host = tiny_host()
-    peer = by_the_peer(host, name)
+    peer = grid_of_peer(host, name)
     assert float(peer.std()) > 0.1, "the peer's patches changed nothing"
-    assert torch.allclose(by_us(host, name), peer, **CLOSE)
+    assert torch.allclose(our_grid(host, name), peer, **CLOSE)
 
 
 def test_a_patch_of_resid_mid_upstream_reaches_the_mlp_alone() -> None:
@@ -166,19 +166,19 @@ def test_a_patch_of_resid_mid_upstream_reaches_the_mlp_alone() -> None:
             "clean"
         ][0]
     )
-    assert float(by_us(host, "resid_mid")[-1, -1]) == pytest.approx(clean, abs=1e-3)
-    assert abs(float(by_the_peer(host, "resid_mid")[-1, -1]) - clean) > 0.1
+    assert float(our_grid(host, "resid_mid")[-1, -1]) == pytest.approx(clean, abs=1e-3)
+    assert abs(float(grid_of_peer(host, "resid_mid")[-1, -1]) - clean) > 0.1
 
 
 def test_a_bfloat16_host_gives_the_numbers_of_plain_passes_in_bfloat16() -> None:
     """Equality is not claimed in bfloat16: logits of this size, up to 16, are 1/16 apart, and the metric
     takes two."""
     host = tiny_host(dtype=torch.bfloat16)
-    grid = patch_grid(host, PAIRS, ["resid_post.1", "z.2.1"], metric=made(host, "logit_diff"))
+    grid = patch_grid(host, PAIRS, ["resid_post.1", "z.2.1"], metric=metric_of(host, "logit_diff"))
     differences = []
     for row in grid.table.itertuples():
         position = int(row.position)
-        stream = held_at(host, row.site, host.encode(CLEAN[row.text]))[position]
+        stream = stream_at(host, row.site, host.encode(CLEAN[row.text]))[position]
         plan = [patch(Whole(row.site), stream, where=at(position))]
         differences.append(abs(row.value - expected(host, row.text, plan, "logit_diff", CORRUPT)))
     equal = sum(difference == 0 for difference in differences)

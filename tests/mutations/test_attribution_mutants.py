@@ -46,12 +46,12 @@ def texts_are_mixed_up(m: pytest.MonkeyPatch) -> None:
 def the_error_node_is_the_whole(m: pytest.MonkeyPatch) -> None:
     right = ATTRIBUTION._entries
 
-    def without_its_features(*given: object) -> pd.DataFrame:
-        found = right(*given)
-        features = found[found["feature"] != NO_FEATURE].groupby("text")["effect"].sum()
-        first = found[found["feature"] == NO_FEATURE].drop_duplicates("text").index
-        found.loc[first, "effect"] += features.reindex(found.loc[first, "text"]).to_numpy()
-        return found
+    def without_its_features(*args: object) -> pd.DataFrame:
+        entries = right(*args)
+        features = entries[entries["feature"] != NO_FEATURE].groupby("text")["effect"].sum()
+        first = entries[entries["feature"] == NO_FEATURE].drop_duplicates("text").index
+        entries.loc[first, "effect"] += features.reindex(entries.loc[first, "text"]).to_numpy()
+        return entries
 
     m.setattr(ATTRIBUTION, "_entries", without_its_features)
 
@@ -73,8 +73,8 @@ def a_flat_metric_is_accepted(m: pytest.MonkeyPatch) -> None:
 def steps_begin_at_the_target(m: pytest.MonkeyPatch) -> None:
     right = gradients.gradients
 
-    def unmoved(*given: object, moved: object = None, **named: object) -> gradients.Gradients:
-        return right(*given, **named)  # type: ignore[arg-type]
+    def unmoved(*args: object, moved: object = None, **named: object) -> gradients.Gradients:
+        return right(*args, **named)  # type: ignore[arg-type]
 
     m.setattr(ATTRIBUTION, "gradients", unmoved)
 

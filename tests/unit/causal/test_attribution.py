@@ -65,8 +65,8 @@ class Odd:
 
 
 def test_tables_add_up_and_name_what_differs() -> None:
-    found = attribute(HOST, PAIRS, CODERS, metric=METRIC)
-    table = found.table
+    attribution = attribute(HOST, PAIRS, CODERS, metric=METRIC)
+    table = attribution.table
     assert (
         list(table["effect"].abs()) == sorted(table["effect"].abs(), reverse=True)
         and table["effect"].abs().max() > 0
@@ -74,40 +74,45 @@ def test_tables_add_up_and_name_what_differs() -> None:
     assert set(table["site"]) == {"resid_post.1", "mlp_out.2"} and set(table["unit"]) == {"logits"}
     assert (table["feature"].isna() == (table["node"] == "error")).all()
     keys = ["site", "node", "feature"]
-    for finer in (found.by_position, found.by_text):
+    for finer in (attribution.by_position, attribution.by_text):
         scale = len(CLEAN) if "text" in finer else 1
         sums = finer.groupby(keys, dropna=False)["effect"].sum().sort_index() / scale
         np.testing.assert_allclose(sums, table.set_index(keys)["effect"].sort_index(), atol=1e-6)
-    assert set(found.by_text["text"]) == set(range(len(CLEAN)))
-    both = found.by_site.set_index("site")
+    assert set(attribution.by_text["text"]) == set(range(len(CLEAN)))
+    both = attribution.by_site.set_index("site")
     np.testing.assert_allclose(both["total"], table.groupby("site")["effect"].sum()[both.index], atol=1e-6)
-    assert found.ranking("mlp_out.2") == [
+    assert attribution.ranking("mlp_out.2") == [
         int(i) for i in table[(table["site"] == "mlp_out.2") & (table["node"] == "feature")]["feature"]
     ]
 
 
 def test_features_and_error_sum_to_gradient_times_difference() -> None:
-    found = attribute(HOST, PAIRS, CODERS, metric=METRIC)
+    attribution = attribute(HOST, PAIRS, CODERS, metric=METRIC)
     texts = [PassRow(tuple(HOST.encode(text)), 1, text) for text in CORRUPT]
     at = [range(len(text.ids)) for text in texts]
     slope = gradients(HOST, texts, at, [coder.site for coder in CODERS], METRIC).gradient
     for coder in CODERS:
-        whole = (slope[coder.site] * (found.source[coder.site] - found.target[coder.site])).sum() / len(texts)
-        total = found.by_site.set_index("site")["total"][str(coder.site)]
-        assert abs(float(whole)) > 1e-2 and total == pytest.approx(float(whole), abs=1e-4)
+        expected = (
+            slope[coder.site] * (attribution.source[coder.site] - attribution.target[coder.site])
+        ).sum() / len(texts)
+        total = attribution.by_site.set_index("site")["total"][str(coder.site)]
+        assert abs(float(expected)) > 1e-2 and total == pytest.approx(float(expected), abs=1e-4)
 
 
 def test_the_error_node_is_what_the_coder_leaves_out() -> None:
-    (coder, _), found = CODERS, attribute(HOST, PAIRS, CODERS, metric=METRIC)
+    (coder, _), attribution = CODERS, attribute(HOST, PAIRS, CODERS, metric=METRIC)
     texts = [PassRow(tuple(HOST.encode(text)), 1, text) for text in CORRUPT]
     slope = gradients(HOST, texts, [range(len(text.ids)) for text in texts], [coder.site], METRIC).gradient[
         coder.site
     ]
-    error = [x - coder.decode(coder.encode(x)) for x in (found.source[coder.site], found.target[coder.site])]
-    expected = float((slope * (error[0] - error[1])).sum()) / len(texts)
-    (node,) = found.table[(found.table["site"] == str(coder.site)) & (found.table["node"] == "error")][
-        "effect"
+    error = [
+        x - coder.decode(coder.encode(x))
+        for x in (attribution.source[coder.site], attribution.target[coder.site])
     ]
+    expected = float((slope * (error[0] - error[1])).sum()) / len(texts)
+    (node,) = attribution.table[
+        (attribution.table["site"] == str(coder.site)) & (attribution.table["node"] == "error")
+    ]["effect"]
     assert abs(expected) > 1e-3 and node == pytest.approx(expected, abs=1e-4)
 
 
@@ -124,7 +129,7 @@ def test_a_text_does_not_depend_on_its_batch(method: Method | IntegratedGradient
 
 
 def test_short_memory_halves_the_batch_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, real = attribute(HOST, PAIRS, CODERS, metric=METRIC).table, gradients_module._logits
+    plenty, real = attribute(HOST, PAIRS, CODERS, metric=METRIC).table, gradients_module._logits
 
     def cramped(host: Host, ids: Tensor, *rest: Tensor, keep: int) -> Tensor:
         if len(ids) > 1:
@@ -133,8 +138,8 @@ def test_short_memory_halves_the_batch_and_says_so(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(gradients_module, "_logits", cramped)
     with pytest.warns(UserWarning, match="out of memory with 4 texts at once; going on with 2"):
-        found = attribute(HOST, PAIRS, CODERS, metric=METRIC).table
-    np.testing.assert_allclose(found["effect"], whole["effect"], atol=1e-4)
+        little = attribute(HOST, PAIRS, CODERS, metric=METRIC).table
+    np.testing.assert_allclose(little["effect"], plenty["effect"], atol=1e-4)
 
 
 def test_a_divergence_from_the_run_itself_is_refused_and_from_the_other_one_is_not() -> None:
@@ -151,8 +156,8 @@ def test_in_bfloat16_too_a_divergence_from_itself_is_refused() -> None:
     coder = tiny_coder(host, "resid_post.1")
     with pytest.raises(DataError, match="stationary"):
         attribute(host, PAIRS, coder, metric=next_token_kl(host, CORRUPT))
-    found = attribute(host, PAIRS, coder, metric=METRIC)
-    assert np.isfinite(found.table["effect"]).all() and found.table["effect"].abs().max() > 1e-2
+    attribution = attribute(host, PAIRS, coder, metric=METRIC)
+    assert np.isfinite(attribution.table["effect"]).all() and attribution.table["effect"].abs().max() > 1e-2
 
 
 @pytest.mark.parametrize("way", ["constant", "detached", "zero"])
@@ -167,11 +172,11 @@ def test_a_metric_that_is_not_finite_is_refused_with_its_text(way: str) -> None:
         attribute(HOST, PAIRS, CODERS, metric=Odd(way))
 
 
-def test_a_small_unit_is_no_flat_metric() -> None:
+def test_a_metric_with_tiny_gradients_is_not_refused_as_flat() -> None:
     assert attribute(HOST, PAIRS, CODERS, metric=Odd("tiny")).table["effect"].abs().max() > 0
 
 
-def test_a_place_that_cannot_matter_is_refused_with_what_to_do() -> None:
+def test_a_site_without_gradient_or_difference_is_refused_with_what_to_do() -> None:
     last = tiny_coder(HOST, "resid_post.3")
     with pytest.raises(DataError, match=r"gradient zero at resid_post.3(?s:.*)earlier site"):
         attribute(HOST, TextPairs(CLEAN[:1], CORRUPT[:1], [1]), last, metric=METRIC)
@@ -179,7 +184,7 @@ def test_a_place_that_cannot_matter_is_refused_with_what_to_do() -> None:
         attribute(HOST, TextPairs(CLEAN[:1], CORRUPT[:1], [0]), CODERS[0], metric=METRIC)
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_foreign_or_doubled_coders_and_unknown_methods_are_refused() -> None:
     foreign = tiny_coder(tiny_host(seed=3), "resid_post.1")
     with pytest.raises(MismatchError, match="was trained on weights"):
         attribute(HOST, PAIRS, foreign, metric=METRIC)
@@ -201,7 +206,7 @@ def test_what_makes_no_sense_is_refused() -> None:
 
 
 def test_the_host_is_itself_afterwards_and_after_an_exception() -> None:
-    before = HOST.model(torch.tensor([HOST.encode(CLEAN[0])])).logits
+    untouched = HOST.model(torch.tensor([HOST.encode(CLEAN[0])])).logits
     for metric in (METRIC, Odd("nan")):
         try:
             attribute(HOST, PAIRS, CODERS, metric=metric)
@@ -213,7 +218,7 @@ def test_the_host_is_itself_afterwards_and_after_an_exception() -> None:
             assert not torch.is_grad_enabled(), "the caller's grad mode is not ours to change"
         assert all(parameter.grad is None for parameter in HOST.model.parameters())
         assert not any(module._forward_hooks or module._forward_pre_hooks for module in HOST.model.modules())
-        assert torch.equal(HOST.model(torch.tensor([HOST.encode(CLEAN[0])])).logits, before)
+        assert torch.equal(HOST.model(torch.tensor([HOST.encode(CLEAN[0])])).logits, untouched)
 
 
 def test_streams_are_read_where_they_are_asked_for_whatever_the_batch() -> None:
@@ -230,24 +235,26 @@ def test_streams_are_read_where_they_are_asked_for_whatever_the_batch() -> None:
 
 
 def test_an_audit_takes_the_top_and_draws_the_rest_by_its_seed() -> None:
-    found = attribute(HOST, PAIRS, CODERS, metric=METRIC)
-    first, again, other = (audit(found, top=3, sample=4, seed=seed) for seed in (0, 0, 1))
-    n = int((found.table["node"] == "feature").sum())
+    attribution = attribute(HOST, PAIRS, CODERS, metric=METRIC)
+    first, again, other = (audit(attribution, top=3, sample=4, seed=seed) for seed in (0, 0, 1))
+    n = int((attribution.table["node"] == "feature").sum())
     assert (
         list(first.table["group"]) == ["top"] * 3 + ["sample"] * 4 + ["error"] * 2 and first.n_rest == n - 3
     )
-    assert list(first.table["estimate"][:3]) == list(found.table.query("node == 'feature'")["effect"][:3])
+    assert list(first.table["estimate"][:3]) == list(
+        attribution.table.query("node == 'feature'")["effect"][:3]
+    )
     assert first.table.equals(again.table) and not first.table.equals(other.table)
     sampled = first.table.query("group == 'sample'")["exact"].abs()
     assert first.missed.estimate == pytest.approx(first.n_rest * sampled.mean())
     assert first.missed.low <= first.missed.estimate <= first.missed.high
     assert 0 < first.missed_share < 1 and f"{first.missed_share:.1%}" in str(first)
-    assert set(first.table["n_masked"]) == {found.contrast.n_tokens}
-    every = audit(found, top=3, sample=10_000)
-    exact = every.table.query("group == 'sample'")["exact"].abs().sum()
-    assert every.missed.low == every.missed.high == pytest.approx(exact)
-    assert np.isnan(audit(found, top=2, sample=0).rank_correlation) and np.isnan(
-        audit(found, sample=0).missed.low
+    assert set(first.table["n_masked"]) == {attribution.contrast.n_tokens}
+    of_all = audit(attribution, top=3, sample=10_000)
+    exact = of_all.table.query("group == 'sample'")["exact"].abs().sum()
+    assert of_all.missed.low == of_all.missed.high == pytest.approx(exact)
+    assert np.isnan(audit(attribution, top=2, sample=0).rank_correlation) and np.isnan(
+        audit(attribution, sample=0).missed.low
     )
     with pytest.raises(DataError, match="top >= 1"):
-        audit(found, top=0)
+        audit(attribution, top=0)

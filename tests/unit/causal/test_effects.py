@@ -30,14 +30,14 @@ def straight_through(host: Host, axis: Axis, pair: int) -> float:
     unembedded."""
     top, site = f"resid_post.{host.n_layers - 1}", str(axis.at)
     sources, runs = (capture(host, [texts[pair]], [site, top], progress=False) for texts in (CLEAN, CORRUPT))
-    before, after = runs.at(site)[-1:], sources.at(site)[-1:]
-    added = axis.write(axis.read(after) - axis.read(before))
+    at_target, at_source = runs.at(site)[-1:], sources.at(site)[-1:]
+    added = axis.write(axis.read(at_source) - axis.read(at_target))
     if axis.at.kind == "z":
         block = host.layers[axis.at.layer]
         project = host.hook_point(axis.at).module
-        whole = torch.zeros(1, host.width(axis.at.whole))
-        whole[:, host.columns(axis.at)] = added
-        added = project(whole) - project(torch.zeros_like(whole))
+        of_all_heads = torch.zeros(1, host.width(axis.at.whole))
+        of_all_heads[:, host.columns(axis.at)] = added
+        added = project(of_all_heads) - project(torch.zeros_like(of_all_heads))
         assert any(module is project for module in block.modules())
     with torch.no_grad():
         logits = host.logits_of(runs.at(top)[-1:] + added)[0]
@@ -59,9 +59,9 @@ def test_the_direct_effect_is_the_change_of_the_stream_unembedded(arch: str) -> 
         Features(tiny_coder(host), tuple(range(64))),
     ]
     for axis in axes:
-        found = effects(host, TextPairs(CLEAN, CORRUPT, [-1]), axis, metric=metric)
+        split = effects(host, TextPairs(CLEAN, CORRUPT, [-1]), axis, metric=metric)
         changed = []
-        for row in found.table.itertuples():
+        for row in split.table.itertuples():
             by_hand = straight_through(host, axis, row.text) - row.corrupt
             assert row.direct == pytest.approx(by_hand, abs=1e-3, rel=1e-4), (axis.at, row.text)
             assert row.indirect == pytest.approx(row.total - row.direct, abs=1e-9)
@@ -74,36 +74,36 @@ def test_the_direct_effect_is_the_change_of_the_stream_unembedded(arch: str) -> 
 @pytest.mark.parametrize("direction", ["denoise", "noise"])
 def test_the_total_effect_is_that_of_the_grid_and_tokens_not_read_have_no_direct_one(direction: str) -> None:
     metric = logit_diff(HOST, good="w7", bad="w8")
-    found = effects(HOST, TextPairs(CLEAN, CORRUPT, direction=direction), Whole("mlp_out.1"), metric=metric)  # type: ignore[arg-type]
+    split = effects(HOST, TextPairs(CLEAN, CORRUPT, direction=direction), Whole("mlp_out.1"), metric=metric)  # type: ignore[arg-type]
     grid = patch_grid(HOST, TextPairs(CLEAN, CORRUPT, direction=direction), ["mlp_out.1"], metric=metric)  # type: ignore[arg-type]
-    assert found.table["total"].tolist() == pytest.approx(grid.table["effect"].tolist(), abs=1e-6)
-    assert found.table["gap"].tolist() == grid.table["gap"].tolist()
-    read = found.table["position"].astype(int) == found.table["text"].map({0: 4, 1: 2, 2: 2})
-    assert found.table.loc[read, "direct"].abs().min() > 1e-3
+    assert split.table["total"].tolist() == pytest.approx(grid.table["effect"].tolist(), abs=1e-6)
+    assert split.table["gap"].tolist() == grid.table["gap"].tolist()
+    read = split.table["position"].astype(int) == split.table["text"].map({0: 4, 1: 2, 2: 2})
+    assert split.table.loc[read, "direct"].abs().min() > 1e-3
     assert (
-        found.table.loc[~read, "direct"].abs().max()
+        split.table.loc[~read, "direct"].abs().max()
         < 1e-4
         < 0.05
-        < found.table.loc[~read, "total"].abs().max()
+        < split.table.loc[~read, "total"].abs().max()
     )
 
 
-def test_a_metric_of_whole_answers_is_read_with_its_continuations_held_too() -> None:
+def test_the_direct_effect_on_a_whole_answer_is_that_on_its_first_token() -> None:
     """The answer's own later tokens hear of the patched one through attention only: what is left is its
     first."""
     answers, first = (answer_likelihood(HOST, [text] * 3) for text in ("w7 w9 w1", "w7"))
     axis = Whole("resid_post.1")
-    whole = effects(HOST, TextPairs(CLEAN, CORRUPT, [-1]), axis, metric=answers, batch_rows=3)
-    one = effects(HOST, TextPairs(CLEAN, CORRUPT, [-1]), axis, metric=first)
-    assert whole.table["direct"].tolist() == pytest.approx(one.table["direct"].tolist(), abs=1e-3)
-    assert (whole.table["total"] - one.table["total"]).abs().max() > 0.1
-    assert whole.table["direct"].abs().max() > 0.1
+    of_answers = effects(HOST, TextPairs(CLEAN, CORRUPT, [-1]), axis, metric=answers, batch_rows=3)
+    of_first = effects(HOST, TextPairs(CLEAN, CORRUPT, [-1]), axis, metric=first)
+    assert of_answers.table["direct"].tolist() == pytest.approx(of_first.table["direct"].tolist(), abs=1e-3)
+    assert (of_answers.table["total"] - of_first.table["total"]).abs().max() > 0.1
+    assert of_answers.table["direct"].abs().max() > 0.1
 
 
 def test_means_carry_intervals_and_shares_of_the_gap() -> None:
     metric = logit_diff(HOST, good="w7", bad="w8")
-    found = effects(HOST, TextPairs(CLEAN, CORRUPT, [-1]), Whole("resid_post.3"), metric=metric)
-    (row,) = found.mean.itertuples()
+    split = effects(HOST, TextPairs(CLEAN, CORRUPT, [-1]), Whole("resid_post.3"), metric=metric)
+    (row,) = split.mean.itertuples()
     assert row.total_share == pytest.approx(1.0, abs=1e-4) and row.direct_share == pytest.approx(
         1.0, abs=1e-4
     )
@@ -127,7 +127,7 @@ def test_downstream_is_what_is_added_after_a_site() -> None:
     assert names("resid_post.3") == []
 
 
-def test_bad_input_is_refused() -> None:
+def test_an_axis_or_texts_that_do_not_fit_are_refused() -> None:
     metric = logit_diff(HOST, good="w7", bad="w8")
     with pytest.raises(UnknownNameError, match=r"resid_post\.3"):
         effects(HOST, PAIRS, Whole("resid_post.9"), metric=metric)
@@ -140,8 +140,8 @@ def test_bad_input_is_refused() -> None:
 def test_a_patch_of_features_keeps_what_the_coder_does_not_see() -> None:
     coder = tiny_coder(HOST)
     axis, metric = Features(coder, (3, 9, 11, 20)), logit_diff(HOST, good="w7", bad="w8")
-    found = effects(HOST, TextPairs(CLEAN, CORRUPT, {"verb": [1, 0, 1]}), axis, metric=metric)
-    for row in found.table.itertuples():
+    split = effects(HOST, TextPairs(CLEAN, CORRUPT, {"verb": [1, 0, 1]}), axis, metric=metric)
+    for row in split.table.itertuples():
         place = [1, 0, 1][row.text]
         stream = capture(HOST, [CLEAN[row.text]], ["resid_post.1"], progress=False).at("resid_post.1")[place]
         plan = [patch(axis, stream, where=at(place))]

@@ -34,10 +34,10 @@ def share(curve: pd.DataFrame, group: str, n: int, error: str, patched: str) -> 
 
 def test_a_curve_begins_at_nothing_and_ends_at_the_whole_site() -> None:
     groups = {"located": RANKED, "random 0": RANKED[::-1][:6], "random 1": [0, 1, 2]}
-    found = faithfulness(
+    shares = faithfulness(
         HOST, PAIRS, FeatureGroups(CODER, groups, error=("keep", "patch", "drop")), metric=METRIC
     )
-    curve, n = found.curve, len(RANKED)
+    curve, n = shares.curve, len(RANKED)
     assert list(curve.query("group == 'random 0'")["n"].unique()) == [0, 1, 2, 4, 6]
     assert (
         list(curve.query("group == 'located'")["n"].unique())[-1] == n and curve["share"].abs().max() > 0.01
@@ -58,18 +58,18 @@ def test_a_curve_begins_at_nothing_and_ends_at_the_whole_site() -> None:
 
 
 def test_a_list_is_one_group_and_sizes_are_those_asked_for(tmp_path: Path) -> None:
-    found = faithfulness(
+    shares = faithfulness(
         HOST, PAIRS, FeatureGroups(CODER, RANKED[:5], sizes=[3, 1], error=["keep"]), metric=METRIC
     )
-    assert [tuple(row) for row in found.curve[["group", "n", "patched"]].to_numpy()] == [
+    assert [tuple(row) for row in shares.curve[["group", "n", "patched"]].to_numpy()] == [
         ("group", 1, "group"),
         ("group", 1, "rest"),
         ("group", 3, "group"),
         ("group", 3, "rest"),
     ]
-    assert len(found.table) == 4 * len(CLEAN)
-    found.to_parquet(tmp_path / "curve.parquet")
-    assert pd.read_parquet(tmp_path / "curve.parquet").equals(found.table)
+    assert len(shares.table) == 4 * len(CLEAN)
+    shares.to_parquet(tmp_path / "curve.parquet")
+    assert pd.read_parquet(tmp_path / "curve.parquet").equals(shares.table)
 
 
 def test_memory_for_sources_does_not_change_the_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_memory_for_sources_does_not_change_the_numbers(monkeypatch: pytest.Monk
     np.testing.assert_allclose(at_once["value"], one_by_one["value"], atol=1e-4)
 
 
-def test_both_directions_ask_different_questions() -> None:
+def test_denoising_and_noising_give_different_effects() -> None:
     into_corrupt, into_clean = (
         faithfulness(
             HOST,
@@ -94,7 +94,7 @@ def test_both_directions_ask_different_questions() -> None:
     assert not np.allclose(into_corrupt["effect"], into_clean["effect"])
 
 
-def test_what_makes_no_sense_is_refused() -> None:
+def test_empty_groups_unknown_features_and_sizes_of_no_group_are_refused() -> None:
     for groups in ([], {"a": []}, [1, 1]):
         with pytest.raises(DataError, match="at least one, each once"):
             faithfulness(HOST, PAIRS, FeatureGroups(CODER, groups), metric=METRIC)

@@ -40,8 +40,8 @@ def patched(text: str, site: str, position: int, source: str, taken: int) -> flo
 
 
 def value(grid: PatchGrid, position: str, text: int) -> float:
-    (found,) = grid.table.query("position == @position and text == @text")["value"]
-    return float(found)
+    (number,) = grid.table.query("position == @position and text == @text")["value"]
+    return float(number)
 
 
 def test_texts_of_different_length_are_refused_with_what_is_aligned_and_how_to_say_otherwise() -> None:
@@ -84,9 +84,9 @@ def test_names_that_agree_share_one_edit_and_names_that_do_not_have_their_own() 
     places = {"a": [0] * 5, "b": [1] * 5, "c": [(0, 1)] * 5}
     pairs = align(HOST, TextPairs(CLEAN, CORRUPT, places, direction="noise"))
     acts = pairs.streams(HOST, [HOST.check_site("resid_post.1")])
-    found = pairs.patches(Whole("resid_post.1"), acts)
-    assert found["a"].edit is found["b"].edit and found["a"].axis is found["b"].axis
-    assert found["c"].edit is not found["a"].edit
+    patches = pairs.patches(Whole("resid_post.1"), acts)
+    assert patches["a"].edit is patches["b"].edit and patches["a"].axis is patches["b"].axis
+    assert patches["c"].edit is not patches["a"].edit
 
 
 @pytest.mark.parametrize(
@@ -159,11 +159,11 @@ def test_the_table_is_tidy_and_survives_the_disk(tmp_path: Path) -> None:
 def test_means_and_intervals_are_those_of_the_paired_bootstrap() -> None:
     grid = patch_grid(HOST, TextPairs(CLEAN, CORRUPT, [0, -1]), ["resid_post.1", "mlp_out.2"], metric=METRIC)
     for row in grid.mean.itertuples():
-        own = grid.table[(grid.table["site"] == row.site) & (grid.table["position"] == row.position)]
-        run = own["value"] - own["effect"]
-        effect = paired_bootstrap(own["value"], run)
+        of_cell = grid.table[(grid.table["site"] == row.site) & (grid.table["position"] == row.position)]
+        run = of_cell["value"] - of_cell["effect"]
+        effect = paired_bootstrap(of_cell["value"], run)
         assert (row.effect, row.effect_low, row.effect_high) == pytest.approx(effect[:3])
-        share = recovery(run, own["clean"], own["value"])
+        share = recovery(run, of_cell["clean"], of_cell["value"])
         assert row.normalised == pytest.approx(share.estimate)
         assert (row.normalised_low, row.normalised_high) == pytest.approx((share.low, share.high))
         assert row.n_problems == 5 and row.effect_low < row.effect_high
@@ -187,10 +187,10 @@ def test_rollouts_are_read_whole_and_their_problem_is_the_unit() -> None:
 
     clean = [rollout(f"p{i // 2}", text) for i, text in enumerate(CLEAN)]
     corrupt = [rollout(f"p{i // 2}", text) for i, text in enumerate(CORRUPT)]
-    found = patch_grid(HOST, TextPairs(clean, corrupt), ["resid_post.1"], metric=METRIC)
+    of_rollouts = patch_grid(HOST, TextPairs(clean, corrupt), ["resid_post.1"], metric=METRIC)
     plain = patch_grid(HOST, PAIRS, ["resid_post.1"], metric=METRIC)
-    assert found.table["value"].to_numpy() == pytest.approx(plain.table["value"].to_numpy(), abs=1e-5)
-    assert found.mean["n_problems"].tolist() == [3, 3, 3, 1, 1] and plain.mean["n_problems"].max() == 5
+    assert of_rollouts.table["value"].to_numpy() == pytest.approx(plain.table["value"].to_numpy(), abs=1e-5)
+    assert of_rollouts.mean["n_problems"].tolist() == [3, 3, 3, 1, 1] and plain.mean["n_problems"].max() == 5
 
 
 def test_a_metric_with_a_reference_per_text_meets_its_own_text() -> None:

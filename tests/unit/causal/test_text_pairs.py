@@ -170,7 +170,9 @@ def test_a_registered_metric_without_settings_may_be_named(call, monkeypatch: py
         (lambda: CoderSet(CODER).at("resid_post.2"), UnknownNameError, "resid_post.1"),
     ],
 )
-def test_the_rest_of_the_wrong_types_is_refused_too(make, error: type[Exception], says: str) -> None:
+def test_sites_axes_coders_and_groups_of_the_wrong_type_are_refused(
+    make, error: type[Exception], says: str
+) -> None:
     with pytest.raises(error, match=says) as caught:
         make()
     assert caught.value.allowed  # type: ignore[attr-defined]

@@ -31,14 +31,14 @@ TEXTS = ["w1 w2 . w3", "w5 w9", "w9 w1 . w4 w2 w40 w3"]
 CLOSE = {"atol": 1e-4, "rtol": 1e-5}  # logits of a head scaled by 30: 1e-5 of their range
 
 
-def measured(metric: Readout, host=HOST, texts=TEXTS) -> torch.Tensor:
+def values_of(metric: Readout, host=HOST, texts=TEXTS) -> torch.Tensor:
     """The metric through the engine's own reader, every row run alone."""
-    asked = questions(host, pass_rows(host, texts), metric)
+    of_texts = questions(host, pass_rows(host, texts), metric)
     tails = [
         [forward(host, [row.ids]).logits[0][-question.tail(i) :] for i, row in enumerate(question.rows)]
-        for question in asked
+        for question in of_texts
     ]
-    return read(metric, asked, tails)
+    return read(metric, of_texts, tails)
 
 
 def following(host, text: str, words: list[str]) -> float:
@@ -55,8 +55,8 @@ def next_logits(host, text: str) -> torch.Tensor:
 
 
 def test_logit_diff_is_the_difference_of_two_logits_the_same_pair_for_all_or_one_per_text() -> None:
-    one = measured(logit_diff(HOST, good="w7", bad="w8"))
-    each = measured(logit_diff(HOST, good=["w7", "w1", "w2"], bad="w8"))
+    one = values_of(logit_diff(HOST, good="w7", bad="w8"))
+    each = values_of(logit_diff(HOST, good=["w7", "w1", "w2"], bad="w8"))
     for row, (text, good) in enumerate(zip(TEXTS, ("w7", "w1", "w2"), strict=True)):
         logits = next_logits(HOST, text)
         (a,), (b,), (c,) = (HOST.encode(word) for word in ("w7", "w8", good))
@@ -71,21 +71,21 @@ def test_logit_diff_is_the_difference_of_two_logits_the_same_pair_for_all_or_one
     ids=["tokens", "mixed", "shared start"],
 )
 def test_onset_log_odds_are_those_of_the_summed_probability(onset: list[str]) -> None:
-    found = measured(onset_log_odds(SOFT, onset), SOFT)
+    values = values_of(onset_log_odds(SOFT, onset), SOFT)
     for row, text in enumerate(TEXTS):
         p = sum(torch.tensor(following(SOFT, text, c.split()), dtype=torch.float64).exp() for c in onset)
         assert 1e-4 < float(p) < 0.9
-        assert float(found[row]) == pytest.approx(float(torch.logit(p)), abs=1e-4)
+        assert float(values[row]) == pytest.approx(float(torch.logit(p)), abs=1e-4)
 
 
 def test_onset_log_odds_against_a_set_compare_two_sums() -> None:
-    found = measured(onset_log_odds(SOFT, ["w7", "w8 w9"], against=["w1 w2", "w3"]), SOFT)
+    values = values_of(onset_log_odds(SOFT, ["w7", "w8 w9"], against=["w1 w2", "w3"]), SOFT)
     for row, text in enumerate(TEXTS):
         sums = [
-            torch.tensor([following(SOFT, text, words) for words in some]).logsumexp(0)
-            for some in ([["w7"], ["w8", "w9"]], [["w1", "w2"], ["w3"]])
+            torch.tensor([following(SOFT, text, words) for words in continuations]).logsumexp(0)
+            for continuations in ([["w7"], ["w8", "w9"]], [["w1", "w2"], ["w3"]])
         ]
-        assert float(found[row]) == pytest.approx(float(sums[0] - sums[1]), abs=1e-4)
+        assert float(values[row]) == pytest.approx(float(sums[0] - sums[1]), abs=1e-4)
 
 
 def test_onset_log_odds_of_a_certain_model_are_finite_and_so_is_their_gradient() -> None:
@@ -94,15 +94,15 @@ def test_onset_log_odds_of_a_certain_model_are_finite_and_so_is_their_gradient()
         logits = next_logits(HOST, text).double()
         likely = int(logits.argmax())
         metric = onset_log_odds(HOST, [(likely,), *extra])
-        asked = questions(HOST, pass_rows(HOST, [text]), metric)
+        of_texts = questions(HOST, pass_rows(HOST, [text]), metric)
         tails = [
             [
                 forward(HOST, [row.ids]).logits[0][-q.tail(i) :].requires_grad_()
                 for i, row in enumerate(q.rows)
             ]
-            for q in asked
+            for q in of_texts
         ]
-        value = read(metric, asked, tails)
+        value = read(metric, of_texts, tails)
         gradients = torch.autograd.grad(value.sum(), tails[0])
         assert bool(torch.isfinite(value).all())
         assert all(bool(torch.isfinite(gradient).all()) for gradient in gradients)
@@ -116,27 +116,27 @@ def test_onset_log_odds_of_a_certain_model_are_finite_and_so_is_their_gradient()
 def test_answer_likelihood_subtracts_the_distractors_of_each_text() -> None:
     references = ["w7 w8", "w1", "w2 w3 w4"]
     wrong = [["w7 w9", "w6"], ["w3"], ["w5 w6", "w7", "w2 w9 w9"]]
-    plain = measured(answer_likelihood(SOFT, references), SOFT)
-    summed = measured(answer_likelihood(SOFT, references, distractors=wrong), SOFT)
-    mean = measured(answer_likelihood(SOFT, references, distractors=wrong, against="mean"), SOFT)
+    plain = values_of(answer_likelihood(SOFT, references), SOFT)
+    summed = values_of(answer_likelihood(SOFT, references, distractors=wrong), SOFT)
+    mean = values_of(answer_likelihood(SOFT, references, distractors=wrong, against="mean"), SOFT)
     for row, text in enumerate(TEXTS):
-        own = following(SOFT, text, references[row].split())
+        reference = following(SOFT, text, references[row].split())
         others = torch.tensor([following(SOFT, text, words.split()) for words in wrong[row]])
-        assert float(plain[row]) == pytest.approx(own, abs=1e-4)
-        assert float(summed[row]) == pytest.approx(own - float(others.logsumexp(0)), abs=1e-4)
-        assert float(mean[row]) == pytest.approx(own - float(others.mean()), abs=1e-4)
+        assert float(plain[row]) == pytest.approx(reference, abs=1e-4)
+        assert float(summed[row]) == pytest.approx(reference - float(others.logsumexp(0)), abs=1e-4)
+        assert float(mean[row]) == pytest.approx(reference - float(others.mean()), abs=1e-4)
     assert not torch.allclose(summed, mean, atol=1e-2)
 
 
 def test_next_token_kl_compares_with_a_clean_run_and_is_stationary_there() -> None:
     metric = next_token_kl(HOST, TEXTS)
-    assert torch.allclose(measured(metric), torch.zeros(3), atol=1e-6)
+    assert torch.allclose(values_of(metric), torch.zeros(3), atol=1e-6)
     others = ["w1 w2 . w4", "w5 w1", "w9 w1 . w4 w2 w40 w1"]
-    found = measured(metric, texts=others)
+    values = values_of(metric, texts=others)
     for row, (text, other) in enumerate(zip(TEXTS, others, strict=True)):
         p, q = next_logits(HOST, text).log_softmax(-1), next_logits(HOST, other).log_softmax(-1)
-        assert float(found[row]) > 0.1
-        assert torch.allclose(found[row], (p.exp() * (p - q)).sum(), rtol=1e-4)
+        assert float(values[row]) > 0.1
+        assert torch.allclose(values[row], (p.exp() * (p - q)).sum(), rtol=1e-4)
 
 
 def test_a_metric_finds_its_own_entry_by_the_number_of_the_text() -> None:
@@ -144,11 +144,11 @@ def test_a_metric_finds_its_own_entry_by_the_number_of_the_text() -> None:
         HOST, ["w7", "w1", "w2"], distractors=[["w3"], ["w4", "w5"], ["w6"]], against="mean"
     )
     texts = pass_rows(HOST, TEXTS)
-    asked = questions(HOST, texts, metric)
+    of_texts = questions(HOST, texts, metric)
     tails = [[forward(HOST, [text.ids]).logits[0][-1:]] for text in texts]
-    whole = read(metric, asked, tails)
-    assert torch.equal(read(metric, asked[1:2], tails[1:2]), whole[1:2])
-    assert len(whole.unique()) == 3
+    of_all = read(metric, of_texts, tails)
+    assert torch.equal(read(metric, of_texts[1:2], tails[1:2]), of_all[1:2])
+    assert len(of_all.unique()) == 3
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_metric_that_reads_nothing_is_refused_when_it_is_made(make, says: str)
 def test_a_single_onset_can_be_insisted_on_and_unknown_choices_list_the_known() -> None:
     metric = onset_log_odds(SOFT, ["w7"], single=True)
     expected = [torch.logit(next_logits(SOFT, text).softmax(-1)[HOST.encode("w7")[0]]) for text in TEXTS]
-    assert torch.allclose(measured(metric, SOFT), torch.stack(expected), atol=1e-4)
+    assert torch.allclose(values_of(metric, SOFT), torch.stack(expected), atol=1e-4)
     with pytest.raises(DataError, match="is one text"):
         answer_likelihood(HOST, "w1 w2")
     with pytest.raises(UnknownNameError, match="logsumexp, mean"):

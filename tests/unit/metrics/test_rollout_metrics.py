@@ -16,14 +16,14 @@ ROLLOUTS = Rollouts([rollout(text) for text in (CAREFUL, CARELESS, GUESS)], task
 
 
 def test_behaviour_rate_is_the_onsets_per_opportunity_of_each_rollout() -> None:
-    found = behaviour_rate("check").measure(ROLLOUTS)
-    assert found[0] == pytest.approx(2 / 3) and found[1] == 0.0
-    assert np.isnan(found[2]), "nothing was stated that could be checked"
-    one = behaviour_rate("check").measure(ROLLOUTS[:1])
-    assert one[0] == onset_rate(parse(ROLLOUTS[:1]), "check").value
+    rates = behaviour_rate("check").measure(ROLLOUTS)
+    assert rates[0] == pytest.approx(2 / 3) and rates[1] == 0.0
+    assert np.isnan(rates[2]), "nothing was stated that could be checked"
+    of_one = behaviour_rate("check").measure(ROLLOUTS[:1])
+    assert of_one[0] == onset_rate(parse(ROLLOUTS[:1]), "check").value
 
 
-def test_per_rollout_it_says_whether_the_behaviour_happens_at_all() -> None:
+def test_behaviour_rate_per_rollout_is_whether_the_behaviour_happens_at_all() -> None:
     metric = behaviour_rate("check", per="rollout")
     assert metric.measure(ROLLOUTS).tolist() == [1.0, 0.0, 0.0]
     assert (metric.name, metric.unit) == ("check_rate", "share of rollouts")
@@ -35,7 +35,7 @@ def test_accuracy_is_the_graders_verdict() -> None:
     assert accuracy().measure(cut).tolist() == [0.0]
 
 
-def test_a_metric_that_reads_nothing_is_refused() -> None:
+def test_unknown_behaviours_and_rollouts_without_opportunity_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="backtrack"):
         behaviour_rate("chekc")
     with pytest.raises(UnknownNameError, match="opportunity, rollout"):

@@ -22,7 +22,7 @@ def grid(n_places: int = 3) -> pd.DataFrame:
     return frame.assign(metric="logit_diff", unit="logits", direction="noise")
 
 
-def test_cells_keep_their_place_and_only_sure_ones_carry_a_number() -> None:
+def test_cells_keep_their_place_and_only_those_whose_interval_excludes_zero_carry_a_number() -> None:
     figure = patch_heatmap(grid())
     stream, head = figure.data
     assert stream.y == ("0",) and head.y == ("1.2",) and list(stream.x) == ["0", "1", "2"]
