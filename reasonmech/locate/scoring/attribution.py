@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import numpy as np
@@ -21,6 +22,7 @@ from reasonmech.locate.rows.codes import Codes, Firing, encode_rows
 from reasonmech.locate.rows.sample import Sample, Search, at_most, check_spans, hold_out
 from reasonmech.locate.scoring.detection import valued
 from reasonmech.locate.scoring.score import ROWS, Measured, Need, Score, SearchData, scores
+from reasonmech.metrics import TextMetric, as_text_metric
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.gradients import gradients
 from reasonmech.runtime.pass_rows import PassRow
@@ -49,22 +51,30 @@ class Onset:
     Attributes:
         host: the model that the activations came from.
         rollouts: those that were labelled.
-        metric: read after every labelled token, such as `rm.onset_log_odds`.
+        metric: read after every labelled token, such as `rm.onset_log_odds`; or the name of one that needs no
+            settings.
         rows: most labelled rows that a pass there and back is spent on, drawn at random beyond that.
         batch_rows: texts of one pass; halved, with a warning, where memory is short.
     """
 
     host: Host
     rollouts: Sequence[Rollout]
-    metric: Readout
+    metric: TextMetric
     rows: int = 2000
     batch_rows: int = 64
 
     def __post_init__(self) -> None:
         check_type(self.host, Host, name="host", allowed="a host", do="Onset(host, rollouts, metric)")
 
+        _ = self.readout  # refuses what is no metric now, not after the rollouts have been encoded
+
+    @cached_property
+    def readout(self) -> Readout:
+        """The metric itself."""
+        return as_text_metric(self.host, self.metric)
+
     def __repr__(self) -> str:
-        return f"Onset({self.metric.name} of {self.host.name!r} in {len(self.rollouts)} rollouts)"
+        return f"Onset({self.readout.name} of {self.host.name!r} in {len(self.rollouts)} rollouts)"
 
 
 @scores.register("attribution")
@@ -95,7 +105,7 @@ class OnsetAttribution(Score):
 
     def __post_init__(self) -> None:
         check_type(self.onset, Onset, name="onset", allowed=ONSET.what, do=ONSET.give)
-        object.__setattr__(self, "unit", self.onset.metric.unit)
+        object.__setattr__(self, "unit", self.onset.readout.unit)
 
     def measure(self, data: SearchData) -> Measured:
         acts, coder, search, onset = data.acts, data.coder, data.search, self.onset
@@ -173,7 +183,7 @@ def _slopes(coder: SparseCoder, labels: Labels, onset: Onset) -> Tensor:
         name = f"{rollout.problem.id} up to position {position}"
         texts.append(PassRow(rollout.all_ids[: position + 1], len(rollout.prompt_ids), name))
     at = [(int(position),) for position in labels.position]
-    slopes = gradients(onset.host, texts, at, [coder.site], onset.metric, batch_rows=onset.batch_rows)
+    slopes = gradients(onset.host, texts, at, [coder.site], onset.readout, batch_rows=onset.batch_rows)
     return slopes.gradient[coder.site].float()
 
 

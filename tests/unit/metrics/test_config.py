@@ -184,3 +184,22 @@ def test_what_is_no_metric_on_rollouts_is_refused_with_how_to_write_one() -> Non
         with pytest.raises(ArgumentError, match=says) as caught:
             as_rollout_metric(HOST, value)  # type: ignore[arg-type]
         assert "def measure(self, rollouts)" in caught.value.do
+
+
+def test_sweeps_and_the_onset_score_take_a_metric_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(metrics._entries, "gap of 3", lambda: Gap(3))
+    plans = rm.grid({"stream": rm.Whole("resid_post.1")}, "ablate")
+    by_name, by_value = (
+        rm.sweep(HOST, ["w1 w2"], plans, metric=metric, progress=False).table
+        for metric in ("gap of 3", Gap(3))
+    )
+    assert by_name.equals(by_value)
+    assert rm.features.Onset(HOST, [], "gap of 3").readout == Gap(3)
+    for make in (
+        lambda: rm.sweep(HOST, ["w1 w2"], plans, metric=lambda logits: logits),
+        lambda: rm.features.Onset(HOST, [], lambda logits: logits),
+    ):
+        with pytest.raises(ArgumentError, match="class Margin"):
+            make()
+    with pytest.raises(ArgumentError, match="def measure"):
+        rm.sweeps.sweep_rollouts(HOST, ["w1 w2"], plans, metric=Gap(3))
