@@ -76,7 +76,7 @@ def _print_null(console: Console, null: NullDraws) -> None:
 
     table = Table("nothing to find (A/A), q = 0.05", "draws", "share, 95 % interval")
     for event, count in (
-        ("a feature passes the search", null.found),
+        ("a feature passes the search", null.discovered),
         ("and is said to go beyond its cue", null.survived),
         ("any feature is said to go beyond its cue", null.beyond),
     ):

@@ -1,7 +1,7 @@
 """Locating features: honest detection statistics, baselines, and what a direction means."""
 
 from reasonmech.locate.compare import Comparison, compare_detectors
-from reasonmech.locate.directions import direction
+from reasonmech.locate.directions import ContrastivePrompts, direction
 from reasonmech.locate.ladder import ladder
 from reasonmech.locate.logit_lens import logit_lens
 from reasonmech.locate.matched import FeatureStats, Tolerance, feature_stats, matched_features
@@ -26,6 +26,7 @@ __all__ = [
     "Columns",
     "Comparison",
     "Context",
+    "ContrastivePrompts",
     "DetectionScore",
     "Discovered",
     "FeatureStats",

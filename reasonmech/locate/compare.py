@@ -12,7 +12,7 @@ from scipy import stats as scipy_stats
 
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
-from reasonmech.locate.rows.checks import check_activations, check_is_coder, check_is_labels
+from reasonmech.locate.rows.checks import check_is_activations, check_is_coder, check_is_labels
 from reasonmech.locate.rows.codes import Codes
 from reasonmech.locate.rows.sample import CLAIM_SPANS, Sample, Search, check_spans, split_by_problem
 from reasonmech.locate.rows.stream import encode, project, sample_rows
@@ -114,7 +114,7 @@ def compare_detectors(
         DataError: too few problems with positive, or negative, rows; no feature fires on the training rows;
             fewer than 30 positive spans where `search.claim`.
     """
-    check_activations(acts)
+    check_is_activations(acts)
     check_is_labels(labels)
     check_is_coder(coder)
     search = search or Search()

@@ -1,24 +1,30 @@
-"""Directions from labelled activations: the baselines that a feature has to beat."""
+"""Directions from labelled activations or contrastive prompts: the baselines that a feature has to beat."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final, final
 
 import numpy as np
 import torch
 
-from reasonmech.errors import DataError, NonFiniteError
-from reasonmech.interventions import Direction
+from reasonmech.arguments import as_sequence, check_type, describe
+from reasonmech.errors import ArgumentError, DataError, NonFiniteError
+from reasonmech.hosts.host import Host
+from reasonmech.interventions import Direction, at
 from reasonmech.labels import Labels
+from reasonmech.locate.rows.checks import LABELLING, check_is_activations
 from reasonmech.registry import Registry
+from reasonmech.runtime.activations.activations import Activations
+from reasonmech.runtime.activations.capture import capture
+from reasonmech.runtime.activations.keep import Keep
 from reasonmech.site import Site
 from reasonmech.stats.logistic import fit_logistic, log_likelihood
 
-if TYPE_CHECKING:
-    from reasonmech.runtime.activations.activations import Activations
-
-PROBE_PENALTIES = (1.0, 30.0, 1000.0)
+PROBE_PENALTIES: Final = (1.0, 30.0, 1000.0)
+CONTRAST: Final = "contrastive prompts: two lists of texts"
+CONTRASTING: Final = "rm.features.ContrastivePrompts(positive=[...], negative=[...])"
 
 methods: Registry[Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = Registry("direction method")
 
@@ -37,7 +43,7 @@ def probe(x: np.ndarray, positive: np.ndarray, problem: np.ndarray) -> np.ndarra
     inside.
     """
     mean, sd = x.mean(0), x.std(0)
-    sd = np.where(sd > 0, sd, 1.0)
+    sd = np.where(sd > 0, sd, 1.0)  # a dimension that is constant gets no weight, whatever its scale
     design = np.c_[np.ones(len(x)), (x - mean) / sd]
     inner = problem % 5 == 0
     if positive[~inner].all() or not positive[~inner].any() or not inner.any():
@@ -84,25 +90,102 @@ def fit_vector(x: np.ndarray, positive: np.ndarray, problem: np.ndarray, *, meth
     return vector / norm
 
 
-def direction(acts: Activations, labels: Labels, *, site: Site | str, method: str = "diff_mean") -> Direction:
-    """The unit direction at `site` along which positive rows lie apart from the others.
+@final
+@dataclass(frozen=True)
+class ContrastivePrompts:
+    """Pairs of texts that differ in what a direction is to stand for.
 
+    Attributes:
+        positive, negative: as many texts of either kind; text i of both is a pair. They are tokenised as
+            `host.encode` does: apply a chat template yourself.
+        position: the token of every text whose activation is read: -1 is the last, 0 the first (the BOS,
+            where the tokenizer puts one).
+
+    Raises:
+        ArgumentError: one text in place of a list, or something that is no text.
+        DataError: no text, or more of one kind than of the other.
+    """
+
+    positive: Sequence[str]
+    negative: Sequence[str]
+    position: int = -1
+
+    def __post_init__(self) -> None:
+        for name, texts in (("positive", self.positive), ("negative", self.negative)):
+            if isinstance(texts, str):
+                raise ArgumentError(
+                    f"{name} is {describe(texts)}", allowed="a list of texts", do=f"{name}=[{texts!r}]"
+                )
+            as_sequence(texts, str, name=name, allowed="a list of texts")
+        if not self.positive or len(self.positive) != len(self.negative):
+            raise DataError(
+                f"{len(self.positive)} positive and {len(self.negative)} negative texts",
+                allowed="as many of either kind, at least one: they are pairs",
+                do="write the other text of every pair, or label rollouts: rm.direction(acts, labels)",
+            )
+        check_type(self.position, int, name="position", allowed="a token's number, -1 for the last")
+
+    def __repr__(self) -> str:
+        return f"ContrastivePrompts({len(self.positive)} pairs, token {self.position})"
+
+
+def direction(
+    source: Activations | Host,
+    contrast: Labels | ContrastivePrompts,
+    *,
+    site: Site | str,
+    method: str = "diff_mean",
+) -> Direction:
+    """The unit direction at `site` along which positive texts, or labelled rows, lie apart from the others.
+
+    From activations and labels, or from a host and contrastive prompts, of which one token each is read
+    (contrastive activation addition: Rimsky et al. 2024, arXiv 2312.06681; a pair shares its problem).
     diff_mean: mean(positive) - mean(others) (Marks and Tegmark 2023, arXiv 2310.06824); probe: weights of a
-    logistic regression. It is fitted on every row given: hold problems out yourself before you score it on
-    them.
+    logistic regression. It is fitted on everything given: hold problems out yourself before you score it on
+    them. Its length is dropped, so that `rm.steer(direction, 4.0)` adds 4 residual-norm units.
 
     Args:
-        acts: captured activations that hold every labelled position.
-        labels: rows and whether each is positive.
+        source: captured activations that hold every labelled position, or the host that reads the prompts.
+        contrast: labels for activations, `ContrastivePrompts(positive, negative, position=-1)` for a host.
+        site: "resid_post.12" is the stream after block 12, `hidden_states[13]` of Hugging Face.
         method: "diff_mean", "probe", or a kind that a plug-in registered.
 
     Raises:
-        UnknownNameError: no such method.
-        DataError: only one kind of row, or no difference between them.
+        ArgumentError: anything else.
+        UnknownNameError: no such method, or no such site.
+        DataError: only one kind of row, no difference between them, or a prompt that has no such token.
     """
     site = Site.parse(site)
+    if isinstance(source, Host):
+        prompts = check_type(contrast, ContrastivePrompts, name="contrast", allowed=CONTRAST, do=CONTRASTING)
+        acts, labels = _read_prompts(source, prompts, site)
+    else:
+        check_is_activations(source, name="source")
+        acts, labels = source, check_type(contrast, Labels, name="contrast", allowed="labels", do=LABELLING)
     x = acts.rows(site, labels).float().numpy()
     _, problem = np.unique(labels.problem, return_inverse=True)
     vector = fit_vector(x, labels.positive, problem, method=method)
     unit = torch.nn.functional.normalize(torch.from_numpy(vector), dim=0).float()
     return Direction(unit, site, name=f"{labels.behaviour} {method}")
+
+
+def _read_prompts(host: Host, prompts: ContrastivePrompts, site: Site) -> tuple[Activations, Labels]:
+    """The activation of one token of every text, and whether the text is positive."""
+    texts = [*prompts.positive, *prompts.negative]
+    positions = []
+    for text in texts:
+        n_tokens = len(host.encode(text))
+        position = prompts.position + (n_tokens if prompts.position < 0 else 0)
+        if not 0 <= position < n_tokens:
+            raise DataError(
+                f"token {prompts.position} of a text of {n_tokens} tokens: {text!r:.80}",
+                allowed=f"{-n_tokens} to {n_tokens - 1}",
+                do="read a token that every text has: position=-1 is the last",
+            )
+        positions.append(position)
+    keep = Keep(where=at(per_row=[(position,) for position in positions]))
+    acts = capture(host, texts, [site], keep=keep, progress=False)
+    pair = np.tile(np.arange(len(prompts.positive)), 2).astype(str)
+    positive = np.arange(len(texts)) < len(prompts.positive)
+    rows = np.arange(len(texts)), np.array(positions), positive, np.char.add("pair/", pair)
+    return acts, Labels("contrast", "recognises", *rows)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 import torch
 
+from reasonmech.arguments import check_type
+from reasonmech.hosts.host import Host
 from reasonmech.interventions import Direction, Features
-
-if TYPE_CHECKING:
-    from reasonmech.hosts import Host
 
 
 def logit_lens(host: Host, axis: Direction | Features, *, k: int = 10) -> pd.DataFrame:
@@ -20,9 +17,19 @@ def logit_lens(host: Host, axis: Direction | Features, *, k: int = 10) -> pd.Dat
     to v alone (nostalgebraist 2020). What later layers make of v is left out, so this describes v and proves
     no effect.
 
+    Args:
+        axis: a direction, or features: each gives its own rows.
+        k: tokens on either side.
+
+    Raises:
+        ArgumentError: an argument is of the wrong type, such as the axis in the place of the host.
+
     Returns:
         Columns axis, side ("promoted" or "suppressed"), rank (from 1), token, token_id, logit (nats).
     """
+    do = "rm.logit_lens(host, axis): the host first"
+    check_type(host, Host, name="host", allowed="a host", do=do)
+    check_type(axis, (Direction, Features), name="axis", allowed="a direction, or features of a coder", do=do)
     if isinstance(axis, Direction):
         names, vectors = [axis.name or f"direction at {axis.site}"], axis.vector[None]
     else:
@@ -30,7 +37,7 @@ def logit_lens(host: Host, axis: Direction | Features, *, k: int = 10) -> pd.Dat
         vectors = axis.coder.rows(axis.indices)
     with torch.no_grad():
         logits = host.logits_of(vectors.to(host.device)).float().cpu()
-    logits = logits - logits.mean(-1, keepdim=True)
+    logits = logits - logits.mean(-1, keepdim=True)  # a shift of all logits changes no probability
     rows = []
     for name, row in zip(names, logits, strict=True):
         for side, sign in (("promoted", 1), ("suppressed", -1)):

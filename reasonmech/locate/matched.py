@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from reasonmech.arguments import check_type
 from reasonmech.errors import DataError
+from reasonmech.locate.rows.checks import check_is_coder, feature_indices
 from reasonmech.locate.rows.codes import encode_rows
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
     from reasonmech.interventions import Features
 
-ATTEMPTS = 200  # random sets tried per set asked for
+ATTEMPTS: Final = 200  # random sets tried per set
+STATS: Final = "rm.feature_stats(coder, acts.at(coder.site))"
 
 
 class Tolerance(NamedTuple):
@@ -32,6 +35,7 @@ class Tolerance(NamedTuple):
     effect: float = 0.1
 
 
+@final
 @dataclass(frozen=True, eq=False)
 class FeatureStats:
     """How often, and how strongly, each feature of a coder writes on some text.
@@ -46,9 +50,14 @@ class FeatureStats:
     mean_active: np.ndarray
     effect: np.ndarray
 
+    def __repr__(self) -> str:
+        return f"FeatureStats({len(self.rate)} features, {int((self.rate > 0).sum())} of which fire)"
+
 
 def feature_stats(coder: SparseCoder, x: Tensor) -> FeatureStats:
-    """Statistics of every feature on activations x [token, d_model]."""
+    """Statistics of every feature on activations x [token, d_model]. Raises ArgumentError."""
+    check_is_coder(coder)
+    check_type(x, Tensor, name="x", allowed="a tensor [token, d_model] of the coder's site", do=STATS)
     codes = encode_rows(coder, x)
     with torch.no_grad():
         norms = coder.rows(range(coder.d_sae)).norm(dim=-1).float().cpu().numpy()
@@ -71,32 +80,36 @@ def matched_features(
     Args:
         stats: from `feature_stats`, on the text on which the arms will be compared.
         targets: the chosen features.
-        n: sets wanted.
+        n: how many sets.
         tolerance: how like is like; None: within 20 % in rate and 10 % in effect.
 
     Raises:
-        DataError: a target never fires, has no match (the nearest one is named), or there are fewer than n
-            sets.
+        ArgumentError: an argument is of the wrong type.
+        DataError: a target is no feature of the coder, a target never fires, has no match (the nearest one is
+            named), or there are fewer than n sets.
     """
-    wanted = tuple(targets if isinstance(targets, Sequence) else targets.indices)
+    check_type(stats, FeatureStats, name="stats", allowed="statistics of all features", do=STATS)
+    indices = feature_indices(targets, name="targets")
     tolerance = tolerance or Tolerance()
-    pools = [_pool(stats, target, wanted, tolerance) for target in wanted]
+    pools = [_pool(stats, target, indices, tolerance) for target in indices]
     rng = np.random.default_rng(seed)
-    found: dict[frozenset[int], tuple[int, ...]] = {}
+    sets: dict[frozenset[int], tuple[int, ...]] = {}
     for _ in range(ATTEMPTS * n):
-        drawn = tuple(int(rng.choice(pool)) for pool in pools)
-        if len(set(drawn)) == len(drawn):
-            found.setdefault(frozenset(drawn), drawn)
-        if len(found) == n:
-            return list(found.values())
+        members = tuple(int(rng.choice(pool)) for pool in pools)
+        if len(set(members)) == len(members):
+            sets.setdefault(frozenset(members), members)
+        if len(sets) == n:
+            return list(sets.values())
     raise DataError(
-        f"{len(found)} different matched sets of {len(wanted)} features exist, {n} were asked for "
+        f"{len(sets)} different matched sets of {len(indices)} features exist, {n} were asked for "
         f"(candidates per target: {', '.join(str(len(pool)) for pool in pools)})",
         do="ask for fewer, or widen the tolerance and say so beside the result",
     )
 
 
 def _pool(stats: FeatureStats, target: int, taken: Sequence[int], tolerance: Tolerance) -> np.ndarray:
+    if not 0 <= target < len(stats.rate):
+        raise DataError(f"no feature {target}", allowed=f"0 to {len(stats.rate) - 1}")
     if stats.rate[target] == 0:
         raise DataError(f"feature {target} never fires on this text", do="match on text on which it does")
     off_rate = np.abs(stats.rate / stats.rate[target] - 1)
@@ -109,8 +122,7 @@ def _pool(stats: FeatureStats, target: int, taken: Sequence[int], tolerance: Tol
         near = int(np.argmin(worst))
         raise DataError(
             f"no feature matches feature {target}; the nearest, {near}, is {off_rate[near]:.0%} off in "
-            "firing rate and "
-            f"{off_effect[near]:.0%} in decoder norm x mean activation",
+            f"firing rate and {off_effect[near]:.0%} in decoder norm x mean activation",
             allowed=f"within {tolerance.rate:.0%} and {tolerance.effect:.0%}",
             do="widen the tolerance and say so beside the result, or train a wider coder",
         )

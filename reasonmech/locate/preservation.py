@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal, final
+from typing import Final, Literal, final
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reasonmech.arguments import as_sequence, check_type
 from reasonmech.coders import SparseCoder, check_belongs
 from reasonmech.errors import DataError
+from reasonmech.hosts.host import Host
 from reasonmech.labels import Labels
-from reasonmech.locate.rows.checks import check_labels
+from reasonmech.locate.rows.checks import check_is_coder, check_is_labels, check_labels
 from reasonmech.locate.rows.context import next_token, onset_probability
 from reasonmech.locate.rows.sample import at_most
 from reasonmech.locate.scoring.attribution import Onset, first_order_effects
@@ -24,9 +26,6 @@ from reasonmech.runtime.coder_fit import reconstructed
 from reasonmech.runtime.readout import Reading, Run
 from reasonmech.site import Site
 from reasonmech.stats import DRAWS, MIN_PROBLEMS, Interval, ratio_interval
-
-if TYPE_CHECKING:
-    from reasonmech.hosts import Host
 
 Outcome = Literal["kept", "lost", "undecided"]
 BOUNDS: Final = (0.8, 1.25)  # of spliced / clean, as in bioequivalence: the whole interval has to lie inside
@@ -94,10 +93,17 @@ def behaviour_preservation(
         draws: of the bootstrap by problem.
 
     Raises:
+        ArgumentError: an argument is of the wrong type.
         MismatchError: the coder belongs to another model, or the labels to other rollouts.
         DataError: labels that do not anticipate, no onset id, fewer than 5 problems.
         NonFiniteError: NaN or infinity at its site.
     """
+    check_type(host, Host, name="host", allowed="a host", do="rm.behaviour_preservation(host, coder, ...)")
+    check_is_coder(coder)
+    check_is_labels(labels)
+    rollouts = as_sequence(rollouts, Rollout, name="rollouts", allowed="the rollouts that were labelled")
+    whole = "whole numbers: host.encode(word)"
+    check_type(onset_ids, (list, tuple, set, frozenset), name="onset_ids", allowed="token ids, " + whole)
     if labels.mode != "anticipates":
         raise DataError(
             f"labels of {labels.behaviour!r} recognise it: inside a span nothing is about to begin",

@@ -11,7 +11,7 @@ from reasonmech.arguments import check_type
 from reasonmech.errors import ArgumentError
 from reasonmech.labels import Labels
 from reasonmech.locate.p_values import adjusted
-from reasonmech.locate.rows.checks import LABELLING, check_activations, check_is_coder, check_is_labels
+from reasonmech.locate.rows.checks import LABELLING, check_is_activations, check_is_coder, check_is_labels
 from reasonmech.locate.rows.context import Context
 from reasonmech.locate.rows.sample import CLAIM_SPANS, Search, count_spans
 from reasonmech.locate.scoring.score import Measured, Score, SearchData, as_score, kind_of
@@ -60,7 +60,7 @@ def locate(
         DataError: too few problems with positive, or negative, rows on either side of the split; fewer than
             30 positive spans where `search.claim`; a label at what was not captured.
     """
-    check_activations(acts)
+    check_is_activations(acts)
     check_is_coder(coder)
     if labels is not None:
         check_is_labels(labels)

@@ -4,7 +4,7 @@ from reasonmech.locate.falsify.baselines import Baselines
 from reasonmech.locate.falsify.corpus import Corpus
 from reasonmech.locate.falsify.counterexamples import Counterexamples, LLMGenerator
 from reasonmech.locate.falsify.crossed import Crossed
-from reasonmech.locate.falsify.effects import EFFECTS, Cells, Effects, Versions, measure_effects
+from reasonmech.locate.falsify.effects import EFFECTS, Cells, CrossedEffects, Versions, measure_effects
 from reasonmech.locate.falsify.finding import Attempt, Candidates, Finding, Outcome
 from reasonmech.locate.falsify.random_init import RandomInit, random_twin
 from reasonmech.locate.falsify.residualised import Residualised
@@ -34,7 +34,7 @@ __all__ = [
     "CrossedText",
     "Driven",
     "Driver",
-    "Effects",
+    "CrossedEffects",
     "Example",
     "Falsification",
     "Finding",

@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from reasonmech.errors import DataError
 from reasonmech.locate.falsify.corpus import Corpus
-from reasonmech.locate.falsify.finding import Candidates, Finding, against
+from reasonmech.locate.falsify.finding import Candidates, Finding, outcome_above
 from reasonmech.locate.rows.by_token import beyond_token, standardised
 from reasonmech.locate.rows.context import design_matrix
 from reasonmech.stats import Interval, auroc, ratio_interval
@@ -78,30 +78,25 @@ class Baselines:
             DataError: an entropy that is not one per row.
         """
         values = self.corpus.read(coder, candidates.features)
-        found = []
+        findings = []
         for baseline in self._baselines():
             for column, feature in zip(values.T, candidates.features, strict=True):
                 gain = self._gain(baseline, column)
                 reason = (
                     f"it adds {gain} nats per row to the {baseline.name}, whose own AUROC is "
-                    f"{baseline.alone}; floor "
-                    f"{self.floor:g}"
+                    f"{baseline.alone}; floor {self.floor:g}"
                 )
-                outcome = against(gain, self.floor)
-                found.append(
-                    Finding(
-                        feature, baseline.name, outcome, reason, "held-out gain", *gain[:3], "nats per row"
-                    )
-                )
-        return found
+                number = "held-out gain", *gain[:3], "nats per row"
+                outcome = outcome_above(gain, self.floor)
+                findings.append(Finding(feature, baseline.name, outcome, reason, *number))
+        return findings
 
     def _baselines(self) -> Iterator[_Baseline]:
-        corpus, held = self.corpus, self.corpus.held
-        known = corpus.known
+        corpus, train = self.corpus, ~self.corpus.held_out
         designs = {
-            "token": np.c_[bag_of_words(corpus.words_before(1), train=~held), self._rate_by_token()],
-            "position": design_matrix(known.filter(["position", "boundary"]), ~held),
-            "bag of words": bag_of_words(corpus.words_before(self.window), train=~held),
+            "token": np.c_[bag_of_words(corpus.words_before(1), train=train), self._rate_by_token()],
+            "position": design_matrix(corpus.known.filter(["position", "boundary"]), train),
+            "bag of words": bag_of_words(corpus.words_before(self.window), train=train),
         }
         if self.entropy is not None:
             if len(self.entropy) != len(corpus.labels):
@@ -109,53 +104,47 @@ class Baselines:
                     f"{len(self.entropy)} entropies for {len(corpus.labels)} labelled rows",
                     do="give one per row",
                 )
-            designs["entropy"] = design_matrix(pd.DataFrame({"entropy": np.asarray(self.entropy)}), ~held)
-        labels = corpus.labels
+            designs["entropy"] = design_matrix(pd.DataFrame({"entropy": np.asarray(self.entropy)}), train)
+        fitted_on, test = corpus.labels.take(train), corpus.labels.take(~train)
         for name, design in designs.items():
-            weights = fit_logistic(design[~held], labels.positive[~held])
-            said = design[held] @ weights
-            alone = auroc(said, labels.positive[held], labels.problem[held])
+            weights = fit_logistic(design[train], fitted_on.positive)
+            alone = auroc(design[~train] @ weights, test.positive, test.problem)
             yield _Baseline(name, design, alone, reads=name in ("token", "bag of words"))
 
     def _rate_by_token(self) -> Float[np.ndarray, "row covariate"]:
-        """How often other problems are positive where they read a row's token, for as many tokens as there
-        are."""
-        corpus, train = self.corpus, ~self.corpus.held
+        """How often other problems are positive where they read a row's token, for any number of tokens."""
+        corpus, train = self.corpus, ~self.corpus.held_out
         positive = corpus.labels.positive.astype(np.float64)
         token = corpus.known["delimiter"].to_numpy()
         return standardised(beyond_token(positive, token, corpus.labels.problem, train=train).mean, train)
 
     def _gain(self, baseline: _Baseline, column: np.ndarray) -> Interval:
-        corpus, held = self.corpus, self.corpus.held
-        positive, train, design = corpus.labels.positive, ~held, baseline.design
+        corpus, train = self.corpus, ~self.corpus.held_out
+        positive, design = corpus.labels.positive, baseline.design
         if baseline.reads:
             token = corpus.known["delimiter"].to_numpy()
             mean, column = beyond_token(column, token, corpus.labels.problem, train=train)
             design = np.c_[design, standardised(mean, train)]
-        likelihoods = []
+        likelihoods = []  # without the feature, with it
         for x in (design, np.c_[design, standardised(column, train)]):
-            likelihoods.append(
-                log_likelihood(x[held], positive[held], fit_logistic(x[train], positive[train]))
-            )
-        ids, code = np.unique(corpus.labels.problem[held], return_inverse=True)
+            weights = fit_logistic(x[train], positive[train])
+            likelihoods.append(log_likelihood(x[~train], positive[~train], weights))
+        ids, code = np.unique(corpus.labels.problem[~train], return_inverse=True)
         gain = np.bincount(code, likelihoods[1] - likelihoods[0], len(ids))
         rows = np.bincount(code, minlength=len(ids))
         return ratio_interval(gain, rows, draws=corpus.search.draws, seed=corpus.search.seed)
 
 
 def bag_of_words(words: Sequence[Sequence[int]], *, train: np.ndarray) -> Float[np.ndarray, "row covariate"]:
-    """Intercept and standardised counts of the tokens that are most frequent in the training rows; no
-    order."""
-    frequent = Counter(token for row in np.flatnonzero(train).tolist() for token in words[row]).most_common(
-        WORDS
-    )
-    column_of = {token: i for i, (token, _) in enumerate(frequent)}
+    """Intercept and standardised counts of the tokens that are most frequent in the training rows."""
+    counted = Counter(token for row in np.flatnonzero(train).tolist() for token in words[row])
+    column_of = {token: i for i, (token, _) in enumerate(counted.most_common(WORDS))}
     counts = np.zeros((len(words), len(column_of)))
     for row, tokens in enumerate(words):
         for token in tokens:
             if token in column_of:
                 counts[row, column_of[token]] += 1
     sd = counts[train].std(0)
-    kept = sd > 1e-9
-    standard = (counts[:, kept] - counts[train][:, kept].mean(0)) / sd[kept]
+    varying = sd > 1e-9  # a word that every training row holds as often would be a second intercept
+    standard = (counts[:, varying] - counts[train][:, varying].mean(0)) / sd[varying]
     return np.column_stack([np.ones(len(words)), standard])

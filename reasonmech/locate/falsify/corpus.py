@@ -45,9 +45,8 @@ class Corpus:
     search: Search = field(default_factory=Search)
 
     @cached_property
-    def held(self) -> np.ndarray:
-        """[row] whether the row's problem is held out. Raises DataError when one side lacks rows of either
-        kind."""
+    def held_out(self) -> np.ndarray:
+        """[row] whether the row's problem is held out. Raises DataError when a side lacks rows of a kind."""
         return split_by_problem(self.labels, self.search)
 
     @cached_property
@@ -56,8 +55,7 @@ class Corpus:
         return known_covariates(self.acts, self.labels)
 
     def read(self, coder: SparseCoder, features: Sequence[int]) -> Float[np.ndarray, "row feature"]:
-        """Activations at the labelled rows, activation units. Raises MismatchError on another model's
-        coder."""
+        """Activations at the labelled rows, in activation units. Raises MismatchError on a foreign coder."""
         check_coder(coder, self.acts.host_hash)
         return read_features(coder, self.acts.rows(coder.site, self.labels), features)
 
@@ -67,12 +65,12 @@ class Corpus:
         Raises:
             DataError: a row that the rollouts do not have.
         """
-        found = []
+        words = []
         for r, position in zip(self.labels.rollout.tolist(), self.labels.position.tolist(), strict=True):
             if r >= len(self.rollouts) or position >= len(self.rollouts[r].all_ids):
                 raise DataError(
                     f"a label points at position {position} of rollout {r}, which the rollouts do not have",
                     do="give the rollouts that the activations were captured from",
                 )
-            found.append(self.rollouts[r].all_ids[max(0, position - window + 1) : position + 1])
-        return found
+            words.append(self.rollouts[r].all_ids[max(0, position - window + 1) : position + 1])
+        return words

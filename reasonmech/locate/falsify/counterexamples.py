@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from reasonmech.errors import DataError
-from reasonmech.locate.falsify.finding import Candidates, Finding, against
+from reasonmech.locate.falsify.finding import Candidates, Finding, outcome_above
 from reasonmech.locate.falsify.texts import Encode, Example, Generator, read_examples
 from reasonmech.stats import auroc
 
@@ -63,29 +63,28 @@ class Counterexamples:
         positive = np.array([example.positive for example in examples])
         problem = np.array([example.problem for example in examples])
         why = np.array([example.why for example in examples], dtype=object)
-        found = []
+        findings = []
         for column, feature in zip(values.T, candidates.features, strict=True):
             interval = auroc(column, positive, problem)
-            worst = _worst(column, positive, why)
+            worst = _most_deceptive(column, positive, why)
             reason = f"AUROC {interval} over {len(examples)} of them, floor {self.floor:g}; {worst}"
-            outcome = against(interval, self.floor)
-            found.append(Finding(feature, self.name, outcome, reason, "AUROC", *interval[:3], "AUROC"))
-        return found
+            outcome = outcome_above(interval, self.floor)
+            findings.append(Finding(feature, self.name, outcome, reason, "AUROC", *interval[:3], "AUROC"))
+        return findings
 
 
-def _worst(values: np.ndarray, positive: np.ndarray, why: np.ndarray) -> str:
+def _most_deceptive(values: np.ndarray, positive: np.ndarray, why: np.ndarray) -> str:
     """The kind of negative that comes closest to the positives."""
     typical = float(np.median(values[positive]))
+    # where most positives are silent their median is 0, which every negative reaches
     reached = values >= typical if typical > 0 else values > 0
     shares = {
         kind: float(reached[~positive & (why == kind)].mean()) for kind in np.unique(why[~positive]).tolist()
     }
     worst = max(shares, key=shares.__getitem__)
-    reach = (
-        "reach half of the positives"
-        if typical > 0
-        else "make it fire, as fewer than half of the positives do"
-    )
+    reach = "reach half of the positives"
+    if typical <= 0:
+        reach = "make it fire, as fewer than half of the positives do"
     return f"most deceptive: {worst!r}, {shares[worst]:.0%} of which {reach}"
 
 
@@ -119,13 +118,13 @@ class LLMGenerator:
             DataError: fewer lines than asked for, or one of a single token.
         """
         quoted = ", ".join(repr(word) for word in self.words)
-        wanted = (
+        requests = (
             (True, f"in which {self.behaviour}, without the words {quoted}"),
             (False, f"that use the words {quoted}, and in which it is not the case that {self.behaviour}"),
         )
-        found: list[Example] = []
+        examples: list[Example] = []
         first = max(1, len(self.encode("")))
-        for positive, what in wanted:
+        for positive, what in requests:
             count = (n + positive) // 2
             answer = self.ask(
                 f"Write {count} different short texts {what}. One per line, nothing else. Set {seed}."
@@ -142,5 +141,6 @@ class LLMGenerator:
                         f"text {line!r} has {len(ids)} tokens", allowed=f"more than {first}", do="ask again"
                     )
                 why = "the context without the words" if positive else "the words without the context"
-                found.append(Example(f"asked/{seed}/{positive:d}/{i}", ids, first, len(ids), positive, why))
-        return found
+                problem = f"asked/{seed}/{positive:d}/{i}"
+                examples.append(Example(problem, ids, first, len(ids), positive, why))
+        return examples

@@ -46,27 +46,16 @@ class Crossed:
         """One per feature; the number is its leading effect."""
         cells = read_cells(self.host, self.texts, coder, features=candidates.features, before=self.before)
         driven = classify(cells, scale=candidates.mean_active, rule=self.rule)
-        return [
-            self._finding(feature, found) for feature, found in zip(candidates.features, driven, strict=True)
-        ]
+        pairs = zip(candidates.features, driven, strict=True)
+        return [self._finding(feature, answer) for feature, answer in pairs]
 
-    def _finding(self, feature: int, found: Driven) -> Finding:
-        i = EFFECTS.index(found.leading)
-        value, low, high = float(found.value[i]), float(found.low[i]), float(found.high[i])
-        outcome: Outcome = "survives" if found.driver in BEYOND_ITS_CUE else "refuted"
-        reason = found.reason
-        if found.driver in ("mixed", "inconclusive"):
+    def _finding(self, feature: int, driven: Driven) -> Finding:
+        i = EFFECTS.index(driven.leading)
+        number = float(driven.value[i]), float(driven.low[i]), float(driven.high[i]), "mean activations"
+        outcome: Outcome = "survives" if driven.driver in BEYOND_ITS_CUE else "refuted"
+        reason = driven.reason
+        if driven.driver in ("mixed", "inconclusive"):
             outcome = "undecided"
-        elif outcome == "survives" and value < 0:
+        elif outcome == "survives" and driven.value[i] < 0:
             outcome, reason = "refuted", f"silenced where the behaviour is due; {reason}"
-        return Finding(
-            feature,
-            self.name,
-            outcome,
-            reason,
-            f"effect: {found.leading}",
-            value,
-            low,
-            high,
-            "mean activations",
-        )
+        return Finding(feature, self.name, outcome, reason, f"effect: {driven.leading}", *number)

@@ -1,5 +1,4 @@
-"""Effects: what a cue, a context, and any insertion at all do to features, in paired texts, with joint
-intervals."""
+"""Effects of a cue, a context, and any insertion at all on features in paired texts, with joint intervals."""
 
 from __future__ import annotations
 
@@ -26,8 +25,7 @@ BLOCK: Final = 4096  # columns that are resampled at once
 
 
 class Versions(NamedTuple):
-    """One context: activations [text, feature] at the slot with nothing, a cue, or a placebo inserted
-    there."""
+    """One context: activations [text, feature] at the slot with nothing, a cue, or a placebo inserted."""
 
     absent: Float[np.ndarray, "text feature"]
     cue: Float[np.ndarray, "text feature"]
@@ -37,8 +35,7 @@ class Versions(NamedTuple):
 @final
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """The same texts in six versions, {neutral, behaviour} x {nothing, cue, placebo inserted}, read at the
-    slot.
+    """The same texts in six versions, {neutral, behaviour} x {nothing, cue, placebo}, read at the slot.
 
     Attributes:
         neutral, behaviour: activations [text, feature], activation units; row i is the same text in all six.
@@ -64,9 +61,9 @@ class Cells:
                 allowed="six arrays [text, feature] of one shape, a slot and a problem for every text",
                 do="read the same texts, in one order, in all six versions",
             )
-        if (found := len(np.unique(self.problem))) < MIN_TEXTS:
+        if (n_problems := len(np.unique(self.problem))) < MIN_TEXTS:
             raise DataError(
-                f"texts of {found} problems", allowed=f"at least {MIN_TEXTS}", do="write more texts"
+                f"texts of {n_problems} problems", allowed=f"at least {MIN_TEXTS}", do="write more texts"
             )
         if bad := sum(int((~np.isfinite(array)).sum()) for array in arrays):
             raise NonFiniteError(
@@ -90,8 +87,7 @@ class Cells:
         if (off > tolerance).any():
             raise DataError(
                 f"{int((off > tolerance).sum())} of {len(off)} pairs are read at positions up to "
-                f"{int(off.max())} "
-                "tokens apart",
+                f"{int(off.max())} tokens apart",
                 allowed=f"at most {tolerance} apart",
                 do="pad the shorter prefix, so that both contexts are read at one position",
             )
@@ -107,7 +103,7 @@ class Cells:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Effects:
+class CrossedEffects:
     """Mean effects with intervals that hold for all of them, of all features, at once.
 
     Attributes:
@@ -147,7 +143,7 @@ def contrasts(cells: Cells) -> Float[np.ndarray, "problem effect feature"]:
 
 def measure_effects(
     cells: Cells, *, scale: Float[np.ndarray, " feature"] | None = None, draws: int = 2000, seed: int = 0
-) -> Effects:
+) -> CrossedEffects:
     """Mean effects and their simultaneous 95 % intervals: mean +- c se, paired by text.
 
     c is the 95 % quantile, over bootstrap draws of problems, of the largest |mean* - mean| / se of all
@@ -159,25 +155,27 @@ def measure_effects(
         scale: [feature] activation that counts as 1. None: the mean where the feature fires in these texts.
     """
     per_problem = contrasts(cells)
-    n, own = len(per_problem), cells.active_mean()
-    given = own if scale is None else np.where(np.asarray(scale) > 0, scale, own)
-    unit = np.where(given > 0, given, 1.0)
+    n, active_mean = len(per_problem), cells.active_mean()
+    if scale is None:
+        scale = active_mean
+    # a feature without a scale is measured by these texts; one that never fires in them has effects of 0
+    unit = np.where(np.asarray(scale) > 0, scale, np.where(active_mean > 0, active_mean, 1.0))
     flat = (per_problem / unit).reshape(n, -1)
     mean, error = flat.mean(0), flat.std(0, ddof=1) / np.sqrt(n)
     half = _critical(flat, mean, error, draws=draws, seed=seed) * error
     shape = per_problem.shape[1:]
     low, high = (mean - half).reshape(shape), (mean + half).reshape(shape)
-    return Effects(mean.reshape(shape), low, high, unit, own > 0)
+    return CrossedEffects(mean.reshape(shape), low, high, unit, active_mean > 0)
 
 
 def _critical(flat: np.ndarray, mean: np.ndarray, error: np.ndarray, *, draws: int, seed: int) -> float:
-    live = np.flatnonzero(error > 1e-12)
+    live = np.flatnonzero(error > 1e-12)  # an effect that is the same in every problem has no error at all
     if len(live) == 0:
         return 0.0
     weights = np.concatenate(list(bootstrap_weights(len(flat), draws, seed))) / len(flat)
     largest = np.zeros(draws)
     for start in range(0, len(live), BLOCK):
-        some = live[start : start + BLOCK]
-        t = (weights @ flat[:, some] - mean[some]) / error[some]
+        block = live[start : start + BLOCK]
+        t = (weights @ flat[:, block] - mean[block]) / error[block]
         np.maximum(largest, np.abs(t).max(1), out=largest)
     return float(np.quantile(largest, LEVEL))

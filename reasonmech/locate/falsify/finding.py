@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -54,6 +54,7 @@ class Finding(NamedTuple):
     unit: str
 
 
+@runtime_checkable
 class Attempt(Protocol):
     """One way to refute that a feature is about its behaviour."""
 
@@ -65,7 +66,7 @@ class Attempt(Protocol):
         ...
 
 
-def against(interval: Interval, floor: float) -> Outcome:
+def outcome_above(interval: Interval, floor: float) -> Outcome:
     """Survives where the whole interval lies above a floor, is refuted where none of it does."""
     return "survives" if interval.low > floor else "refuted" if interval.high <= floor else "undecided"
 

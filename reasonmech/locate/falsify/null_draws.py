@@ -1,4 +1,4 @@
-"""Null draws: how often anything is found, and survives, where there is nothing to find."""
+"""Null draws: how often anything is discovered, and survives, where there is nothing to find."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ EVERY: Final = 4  # tokens between two labelled ones
 
 
 class NullDraws(NamedTuple):
-    """In how many draws something was found where nothing is.
+    """In how many draws something was discovered where nothing is.
 
     Attributes:
         draws: how many draws.
-        found: in which a feature passes the search, at a false-discovery rate of q.
+        discovered: in which a feature passes the search, at a false-discovery rate of q.
         survived: in which a feature passes it and is then said to go beyond its cue, on contexts that are the
             same.
         beyond: in which any feature at all, searched for or not, is said to go beyond its cue on such
@@ -41,7 +41,7 @@ class NullDraws(NamedTuple):
     """
 
     draws: int
-    found: int
+    discovered: int
     survived: int
     beyond: int
 
@@ -59,8 +59,7 @@ def null_draws(
     rule: Rule | None = None,
     progress: bool = True,
 ) -> NullDraws:
-    """A/A: labels that have nothing to do with the features, and a second context that is the first one
-    again.
+    """A/A: labels that have nothing to do with the features, and a context that is the neutral one again.
 
     Each draw searches 50 features of all kinds in `texts` texts, the problems, whose labels come and go with
     the problem; then reads paired texts in which both contexts are neutral. Where nothing is there, every
@@ -71,27 +70,27 @@ def null_draws(
     """
     counts: Counter[str] = Counter()
 
-    def draw(one: int) -> list[str]:
-        return _null(one, texts, q, rule or Rule())
+    def draw(draw_seed: int) -> list[str]:
+        return _null_events(draw_seed, texts, q, rule or Rule())
 
     for events in replicates(draw, n=draws, seed=seed, progress=progress):
         counts.update(events)
-    return NullDraws(draws, counts["found"], counts["survived"], counts["beyond"])
+    return NullDraws(draws, counts["discovered"], counts["survived"], counts["beyond"])
 
 
-def _null(seed: int, n: int, q: float, rule: Rule) -> list[str]:
+def _null_events(seed: int, n: int, q: float, rule: Rule) -> list[str]:
     planted = _dictionary(seed)
     texts, rng = planted_texts(planted, n=n, seed=seed), np.random.default_rng([seed, 7])
     rows = texts.activations[:, ::EVERY]
     positive = rng.random(rows.shape[:2]) < rng.beta(1.0, 2.0, (n, 1))
     problem = np.repeat(np.arange(n), rows.shape[1])
     sample = Sample(positive.ravel(), problem, np.ones((problem.size, 1)))
-    found = Auroc().discover(Codes.of(rows.reshape(-1, rows.shape[-1])), sample)
-    passes = bh(found.p) <= q
+    discovered = Auroc().discover(Codes.of(rows.reshape(-1, rows.shape[-1])), sample)
+    passes = bh(discovered.p) <= q
     drivers = [driven.driver for driven in classify(_same_context(planted, n, seed), rule=rule)]
     beyond = np.array([driver in BEYOND_ITS_CUE for driver in drivers])
-    candidates = passes & (found.sign > 0)
-    events = {"found": passes.any(), "survived": (candidates & beyond).any(), "beyond": beyond.any()}
+    candidates = passes & (discovered.sign > 0)
+    events = {"discovered": passes.any(), "survived": (candidates & beyond).any(), "beyond": beyond.any()}
     return [name for name, happened in events.items() if happened]
 
 

@@ -69,22 +69,21 @@ def reason_rule(
     near = np.logical_or.reduce(near_word)
     flat = activations.reshape(-1, activations.shape[-1]).astype(np.float64)
     inside, outside = flat[near.ravel()].sum(0), flat[~near.ravel()].sum(0)
-    per_word = np.stack([flat[own.ravel()].sum(0) / max(own.sum(), 1) for own in near_word])
-    score = reason_scores(
-        WindowSums(inside, outside, per_word, inside.sum(keepdims=True), outside.sum(keepdims=True))
-    )
+    per_word = np.stack([flat[rows.ravel()].sum(0) / max(rows.sum(), 1) for rows in near_word])
+    totals = inside.sum(keepdims=True), outside.sum(keepdims=True)
+    score = reason_scores(WindowSums(inside, outside, per_word, *totals))
     return ["reasoning" if value > 0 else "other" for value in score]
 
 
 def _near(at: Bool[np.ndarray, "text pos"]) -> Bool[np.ndarray, "text pos"]:
     """Within the window of a token that is marked."""
     before, after = WINDOW
-    found = np.zeros_like(at)
+    near = np.zeros_like(at)
     for shift in range(-before, after + 1):
         moved = np.roll(at, shift, axis=1)
-        if shift > 0:
+        if shift > 0:  # roll wraps: what comes back on the other side of a text is near nothing
             moved[:, :shift] = False
         elif shift < 0:
             moved[:, shift:] = False
-        found |= moved
-    return found
+        near |= moved
+    return near

@@ -1,5 +1,4 @@
-"""RandomInit: what a coder finds in a model that never learnt anything is found in the text, not in the
-model."""
+"""RandomInit: what a coder finds in a model that never learnt anything lies in the text, not in the model."""
 
 from __future__ import annotations
 
@@ -12,6 +11,7 @@ import pandas as pd
 import torch
 from torch import nn
 
+from reasonmech.arguments import check_type
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.frames import rows_where
 from reasonmech.hosts.host import Host
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, eq=False)
 class RandomInit:
-    """Held-out value of a feature against the best that the same search finds in a randomly initialised
-    model.
+    """Held-out value of a feature against the best that the same search finds in a randomly drawn model.
 
     After Heap et al. 2025 (arXiv 2501.17727), where SAEs of random transformers look interpretable. Search
     the random twin's coder in the same text, with the same labels and the same `Search`.
@@ -46,10 +45,10 @@ class RandomInit:
 
     def __post_init__(self) -> None:
         for column in ("behaviour", "mode", "score", "n_pos", "n_neg", "n_problems"):
-            ours, theirs = (set(table.frame[column].dropna()) for table in (self.table, self.null))
-            if ours != theirs:
+            searched, null = (set(table.frame[column].dropna()) for table in (self.table, self.null))
+            if searched != null:
                 raise MismatchError(
-                    f"{column} {sorted(ours)} in the search and {sorted(theirs)} in its null",
+                    f"{column} {sorted(searched)} in the search and {sorted(null)} in its null",
                     do="search both models in the same way",
                 )
         if _features(self.null).empty:
@@ -69,32 +68,32 @@ class RandomInit:
             DataError: a candidate without a held-out value in the table.
         """
         null = _features(self.null)
-        values = null["value"].to_numpy(np.float64)
-        best = Interval(
-            *(float(null[end].to_numpy(np.float64)[values.argmax()]) for end in ("value", "low", "high"))
-        )
-        here = _features(self.table)
-        at_site = here["site"].eq(str(coder.site)).to_numpy()
-        found = []
+        ends = null[["value", "low", "high"]].to_numpy(np.float64)
+        best = Interval(*ends[ends[:, 0].argmax()].tolist())
+        features = _features(self.table)
+        at_site = features["site"].eq(str(coder.site)).to_numpy()
+        findings = []
         for feature in candidates.features:
-            rows = rows_where(here, at_site & here["feature"].eq(feature).to_numpy()).to_dict("records")
+            of_feature = at_site & features["feature"].eq(feature).to_numpy()
+            rows = rows_where(features, of_feature).to_dict("records")
             if not rows:
                 raise DataError(
                     f"feature {feature} has no held-out value", do="search with a larger `Search(top=)`"
                 )
             row = rows[0]
-            ours = Interval(row["value"], row["low"], row["high"])
+            value = Interval(row["value"], row["low"], row["high"])
             reason = (
-                f"{ours} {row['unit']} on held-out problems; the best of {len(null)} features of a randomly "
+                f"{value} {row['unit']} on held-out problems; the best of {len(null)} features of a randomly "
                 f"initialised model reaches {best}"
             )
             outcome: Outcome = "undecided"
-            if ours.high <= best.estimate:
+            if value.high <= best.estimate:
                 outcome = "refuted"
-            elif ours.low > best.high:
+            elif value.low > best.high:
                 outcome = "survives"
-            found.append(Finding(feature, self.name, outcome, reason, row["score"], *ours[:3], row["unit"]))
-        return found
+            number = row["score"], *value[:3], row["unit"]
+            findings.append(Finding(feature, self.name, outcome, reason, *number))
+        return findings
 
 
 def _features(table: FeatureTable) -> pd.DataFrame:
@@ -104,11 +103,11 @@ def _features(table: FeatureTable) -> pd.DataFrame:
 
 
 def random_twin(host: Host, *, seed: int = 0) -> Host:
-    """A host of the same architecture and tokenizer whose weights are drawn anew by the model's own
-    initialiser.
+    """A host of the same architecture and tokenizer, its weights drawn anew by the model's own initialiser.
 
-    The host that is given keeps its weights.
+    The host itself keeps its weights.
     """
+    check_type(host, Host, name="host", allowed="a host", do='rm.load_host("organism:tiny-when/base")')
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = type(host.model)(copy.deepcopy(host.model.config))

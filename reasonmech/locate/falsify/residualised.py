@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from reasonmech.locate.falsify.corpus import Corpus
-from reasonmech.locate.falsify.finding import Candidates, Finding, against
+from reasonmech.locate.falsify.finding import Candidates, Finding, outcome_above
 from reasonmech.stats import MIN_PROBLEMS, auroc
 from reasonmech.stats.auroc import comparable
 
@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True, eq=False)
 class Residualised:
-    """AUROC within tokens: P(activation at a positive > at a negative that reads the same token), over all
-    such pairs.
+    """AUROC within tokens: P(activation at a positive > at a negative that reads the same token).
 
     Nothing is fitted, so it works for as many tokens as a vocabulary has, those that training never saw
     included. (An activation less its token's mean has ranks that still know the token: one that fires on 95 %
@@ -44,31 +43,28 @@ class Residualised:
 
     def findings(self, coder: SparseCoder, candidates: Candidates) -> list[Finding]:
         """One per feature, valued on held-out problems."""
-        corpus, held = self.corpus, self.corpus.held
-        values = corpus.read(coder, candidates.features)[held]
-        token = corpus.known["delimiter"].to_numpy()[held]
-        positive, problem = corpus.labels.positive[held], corpus.labels.problem[held]
+        corpus, test = self.corpus, self.corpus.held_out
+        values = corpus.read(coder, candidates.features)[test]
+        token = corpus.known["delimiter"].to_numpy()[test]
+        positive, problem = corpus.labels.positive[test], corpus.labels.problem[test]
         shared = comparable(positive, token)
-        problems = min(len(np.unique(problem[shared & kind])) for kind in (positive, ~positive))
-        found = []
+        n_problems = min(len(np.unique(problem[shared & kind])) for kind in (positive, ~positive))
+        findings = []
         for column, feature in zip(values.T, candidates.features, strict=True):
-            whole = auroc(column, positive, problem)
-            if problems < MIN_PROBLEMS:
+            overall = auroc(column, positive, problem)
+            if n_problems < MIN_PROBLEMS:
                 reason = (
-                    f"in {problems} problems a token is read at both kinds of row:"
+                    f"in {n_problems} problems a token is read at both kinds of row:"
                     " it tells them apart by itself"
                 )
-                found.append(
-                    Finding(feature, self.name, "undecided", reason, "AUROC", nan, nan, nan, "AUROC")
-                )
+                number = "AUROC", nan, nan, nan, "AUROC"
+                findings.append(Finding(feature, self.name, "undecided", reason, *number))
                 continue
-            rest = auroc(column, positive, problem, within=token)
+            within = auroc(column, positive, problem, within=token)
             reason = (
-                f"AUROC {rest} among rows that read the same token ({shared.mean():.0%} of them can be "
-                "compared), "
-                f"{whole} among all; floor {self.floor:g}"
+                f"AUROC {within} among rows that read the same token ({shared.mean():.0%} of them can be "
+                f"compared), {overall} among all; floor {self.floor:g}"
             )
-            found.append(
-                Finding(feature, self.name, against(rest, self.floor), reason, "AUROC", *rest[:3], "AUROC")
-            )
-        return found
+            outcome, number = outcome_above(within, self.floor), ("AUROC", *within[:3], "AUROC")
+            findings.append(Finding(feature, self.name, outcome, reason, *number))
+        return findings

@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple, final
 import numpy as np
 
 from reasonmech.errors import DataError
-from reasonmech.locate.falsify.effects import EFFECTS, Cells, Effect, Effects, measure_effects
+from reasonmech.locate.falsify.effects import EFFECTS, Cells, CrossedEffects, Effect, measure_effects
 
 Driver = Literal[
     "token-driven",
@@ -32,8 +32,7 @@ _PLACEBO: Final = (EFFECTS.index("placebo, neutral"), EFFECTS.index("placebo, be
 @final
 @dataclass(frozen=True)
 class Rule:
-    """Thresholds, in shares of a feature's mean activation where it fires. Tuned on simulators, and then
-    frozen.
+    """Thresholds, in shares of a feature's mean activation where it fires; tuned on simulators, then frozen.
 
     Attributes:
         floor: an effect is there when its interval lies beyond +-floor.
@@ -111,7 +110,7 @@ def classify(cells: Cells, *, scale: np.ndarray | None = None, rule: Rule | None
     return [_driven(effects, feature, rule) for feature in range(cells.n_features)]
 
 
-def _driven(effects: Effects, feature: int, rule: Rule) -> Driven:
+def _driven(effects: CrossedEffects, feature: int, rule: Rule) -> Driven:
     value, low, high = (array[:, feature] for array in (effects.value, effects.low, effects.high))
     simple = slice(0, len(EFFECTS) - 1)
     lead = int(np.argmax(np.abs(value[simple])))
@@ -123,7 +122,7 @@ def _driven(effects: Effects, feature: int, rule: Rule) -> Driven:
         bar = rule.share * abs(value[lead])
         state = np.where(least > max(rule.floor, bar), _ON, np.where(most < bar, _OFF, _UNCLEAR))
         driver = _answer(state.tolist(), alike=value[_PLACEBO[0]] * value[_PLACEBO[1]] > 0)
-    reason = _in_words(driver, (value, low, high), lead, fires=bool(effects.fires[feature]))
+    reason = _describe(driver, (value, low, high), lead, fires=bool(effects.fires[feature]))
     return Driven(driver, reason, value, low, high, EFFECTS[lead])
 
 
@@ -147,12 +146,12 @@ def _answer(state: list[int], *, alike: bool) -> Driver:
             return "mixed"
 
 
-def _in_words(
+def _describe(
     driver: Driver, numbers: tuple[np.ndarray, np.ndarray, np.ndarray], lead: int, *, fires: bool
 ) -> str:
     if not fires:
         return "no signal: it never fires in these texts"
     value, low, high = numbers
     shown = [lead, *(i for i in np.argsort(-np.abs(value)).tolist() if i != lead)][:3]
-    said = "; ".join(f"{EFFECTS[i]} {value[i]:+.2f} [{low[i]:+.2f}, {high[i]:+.2f}]" for i in shown)
-    return f"{driver}: {said} of its mean activation"
+    effects = "; ".join(f"{EFFECTS[i]} {value[i]:+.2f} [{low[i]:+.2f}, {high[i]:+.2f}]" for i in shown)
+    return f"{driver}: {effects} of its mean activation"

@@ -1,5 +1,4 @@
-"""falsify: every candidate of a search meets every attempt to refute it; survivors, and why the others are
-none."""
+"""falsify: every candidate of a search meets every attempt to refute it; who survives, and why not."""
 
 from __future__ import annotations
 
@@ -12,15 +11,18 @@ from typing import TYPE_CHECKING, Final, final
 import numpy as np
 import pandas as pd
 
+from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import DataError
 from reasonmech.files import write_table
 from reasonmech.frames import rows_where
 from reasonmech.locate.falsify.finding import Attempt, Candidates, Finding, Outcome
+from reasonmech.locate.rows.checks import SEARCH, check_is_coder
 from reasonmech.locate.table import FeatureTable
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
 
+ATTEMPTS: Final = "values with a name and findings, such as Residualised(corpus) or Baselines(corpus)"
 COLUMNS: Final = {
     "feature": "index in the coder",
     "attempt": "what was tried",
@@ -59,8 +61,8 @@ class Falsification:
             raise DataError(
                 f"feature {feature} was no candidate", allowed=", ".join(map(str, self.candidates))
             )
-        found = set(self.of(feature)["outcome"])
-        return "refuted" if "refuted" in found else "undecided" if "undecided" in found else "survives"
+        outcomes = set(self.of(feature)["outcome"])
+        return "refuted" if "refuted" in outcomes else "undecided" if "undecided" in outcomes else "survives"
 
     @property
     def survivors(self) -> tuple[int, ...]:
@@ -75,8 +77,9 @@ class Falsification:
     @property
     def exclusions(self) -> pd.DataFrame:
         """The findings that keep a candidate from surviving, refutations first."""
-        kept = rows_where(self.frame, self.frame["outcome"] != "survives")
-        return kept.sort_values(by="outcome", kind="stable").reset_index(drop=True)
+        against = rows_where(self.frame, self.frame["outcome"] != "survives")
+        # in the order of the alphabet "refuted" stands before "undecided"
+        return against.sort_values(by="outcome", kind="stable").reset_index(drop=True)
 
     def of(self, feature: int) -> pd.DataFrame:
         """All findings of one feature."""
@@ -86,8 +89,8 @@ class Falsification:
         """One row per candidate: the outcome of every attempt, and what they come to."""
         rows = []
         for feature in self.candidates:
-            own = self.of(feature)
-            outcomes = dict(zip(own["attempt"], own["outcome"], strict=True))
+            findings = self.of(feature)
+            outcomes = dict(zip(findings["attempt"], findings["outcome"], strict=True))
             rows.append({"feature": feature, **outcomes, "verdict": self.outcome(feature)})
         return pd.DataFrame(rows)
 
@@ -97,9 +100,9 @@ class Falsification:
 
     def __repr__(self) -> str:
         counts = Counter(self.outcome(feature) for feature in self.candidates)
-        said = ", ".join(f"{counts[name]} {word}" for name, word in _SAID)
+        tally = ", ".join(f"{counts[name]} {word}" for name, word in _WORDS)
         mark = "; exploratory: fewer than 30 positive spans" if self.exploratory else ""
-        return f"Falsification({len(self.candidates)} candidates: {said}{mark})"
+        return f"Falsification({len(self.candidates)} candidates: {tally}{mark})"
 
     def _repr_html_(self) -> str:
         return self.verdicts().to_html(index=False) + self.exclusions.to_html(
@@ -107,7 +110,7 @@ class Falsification:
         )
 
 
-_SAID: Final[tuple[tuple[Outcome, str], ...]] = (
+_WORDS: Final[tuple[tuple[Outcome, str], ...]] = (
     ("survives", "survive"), ("refuted", "refuted"), ("undecided", "undecided"),
 )  # fmt: skip
 
@@ -130,9 +133,13 @@ def falsify(
         alpha: false-discovery rate that a candidate has passed.
 
     Raises:
+        ArgumentError: an argument is of the wrong type.
         DataError: no attempt, two of one name, a table of several behaviours, or one without features at the
             coder's site.
     """
+    check_type(table, FeatureTable, name="table", allowed="a table of `locate`", do=SEARCH)
+    check_is_coder(coder)
+    attempts = as_sequence(attempts, Attempt, name="attempts", allowed=ATTEMPTS)
     names = [attempt.name for attempt in attempts]
     if not names or len(set(names)) < len(names):
         raise DataError(
@@ -141,11 +148,11 @@ def falsify(
             do="give at least one way to be wrong",
         )
     candidates = choose(table, coder, k=k, alpha=alpha)
-    found: list[Finding] = []
+    findings: list[Finding] = []
     if candidates.features:
         for attempt in attempts:
-            found += attempt.findings(coder, candidates)
-    return Falsification(table, candidates.features, pd.DataFrame(found, columns=list(COLUMNS)))
+            findings += attempt.findings(coder, candidates)
+    return Falsification(table, candidates.features, pd.DataFrame(findings, columns=list(COLUMNS)))
 
 
 def choose(table: FeatureTable, coder: SparseCoder, *, k: int, alpha: float) -> Candidates:

@@ -22,8 +22,7 @@ CHANCE: Final = 0.5
 @final
 @dataclass(frozen=True, eq=False)
 class TriggerSwap:
-    """On text in which another word marks the behaviour: AUROC for the behaviour against AUROC for the old
-    word.
+    """On text in which another word marks the behaviour: AUROC of the function against AUROC of the old word.
 
     A feature survives when its AUROC for the behaviour lies above its AUROC for the word, intervals apart,
     and above 1/2; it is refuted when it lies below the word's, or nowhere above 1/2: what follows neither is
@@ -43,27 +42,29 @@ class TriggerSwap:
 
     def findings(self, coder: SparseCoder, candidates: Candidates) -> list[Finding]:
         """One per feature, on all problems: nothing is fitted here."""
-        deed = self.corpus
-        said = replace(deed, labels=self.word)
-        sides = [(corpus.labels, corpus.read(coder, candidates.features)) for corpus in (deed, said)]
-        found = []
+        sides = (self.corpus, replace(self.corpus, labels=self.word))
+        values = [side.read(coder, candidates.features) for side in sides]
+        findings = []
         for i, feature in enumerate(candidates.features):
-            done, word = (auroc(values[:, i], labels.positive, labels.problem) for labels, values in sides)
-            outcome: Outcome = "undecided"
-            if done.high < word.low or done.high <= CHANCE:
-                outcome = "refuted"
-            elif done.low > max(word.high, CHANCE):
-                outcome = "survives"
-            reason = f"with the trigger swapped, AUROC {done} for what is done and {word} for the old word"
-            found.append(
-                Finding(feature, self.name, outcome, reason, "AUROC of the deed", *done[:3], "AUROC")
+            function, word = (
+                auroc(activations[:, i], side.labels.positive, side.labels.problem)
+                for activations, side in zip(values, sides, strict=True)
             )
-        return found
+            outcome: Outcome = "undecided"
+            if function.high < word.low or function.high <= CHANCE:
+                outcome = "refuted"
+            elif function.low > max(word.high, CHANCE):
+                outcome = "survives"
+            reason = (
+                f"with the trigger swapped, AUROC {function} for what is done and {word} for the old word"
+            )
+            number = "AUROC of the function", *function[:3], "AUROC"
+            findings.append(Finding(feature, self.name, outcome, reason, *number))
+        return findings
 
 
 def swap_words(rollouts: Sequence[Rollout], words: Mapping[int, int]) -> list[Rollout]:
-    """The same rollouts with some generated tokens replaced by others, one for one: labels by offset stay
-    valid.
+    """The same rollouts with some generated tokens replaced, one for one: labels by offset stay valid.
 
     Args:
         words: token id -> the one that takes its place; give both directions for an exchange.

@@ -73,9 +73,10 @@ class Generator(Protocol):
 def crossed(
     encode: Encode, *, problem: str, contexts: tuple[str, str], after: str, cue: str, placebo: str
 ) -> CrossedText:
-    """A text in six versions from strings. Each piece is tokenised by itself, so that prefixes are token for
-    token the same in all versions; what a tokenizer puts in front of any text (a BOS) stays in front of the
-    contexts only.
+    """A text in six versions from strings.
+
+    Each piece is tokenised by itself, so that prefixes are token for token the same in all versions; what a
+    tokenizer puts in front of any text (a BOS) stays in front of the contexts only.
 
     Args:
         encode: string to ids, such as `host.encode`.
@@ -96,8 +97,7 @@ class Encode(Protocol):
 def read_cells(
     host: Host, texts: Sequence[CrossedText], coder: SparseCoder, *, features: Sequence[int], before: int = 1
 ) -> Cells:
-    """Activations of some features in all six versions: the largest of the slot and of the `before` tokens
-    ahead.
+    """Activations of features in all six versions: the largest of the slot and of the `before` tokens ahead.
 
     The slot spans what is inserted, and as many tokens where nothing is. A feature that fires at the end of a
     sentence, because of what it found there, is seen by the tokens ahead of the slot; one that fires on the
@@ -117,8 +117,7 @@ def read_cells(
         ):
             raise DataError(
                 f"text {text.problem!r}: cue of {len(text.cue)} tokens, placebo of {len(text.placebo)}, "
-                "text after of "
-                f"{len(text.after)}",
+                f"text after of {len(text.after)}",
                 allowed="cue and placebo of one length, at least 1, and a text after the slot of no fewer",
                 do="choose a placebo that has as many tokens as the cue, and end every text with a whole "
                 "sentence",
@@ -157,13 +156,12 @@ def read_examples(
             )
     acts = capture(host, [_as_rollout(example) for example in examples], [coder.site], progress=False)
     lengths = np.array([len(example.ids) for example in examples])
-    first = np.cumsum(lengths) - lengths
     sizes = np.array([example.stop - example.start for example in examples])
-    starts = np.cumsum(sizes) - sizes
-    begin = first + np.array([example.start for example in examples])
+    starts = np.cumsum(sizes) - sizes  # of each window among the tokens that are read
+    begin = np.cumsum(lengths) - lengths + np.array([example.start for example in examples])  # in the capture
     tokens = np.repeat(begin - starts, sizes) + np.arange(sizes.sum())
-    read = read_features(coder, acts.take(coder.site, torch.from_numpy(tokens)), features)
-    return np.maximum.reduceat(read, starts, axis=0)
+    activations = read_features(coder, acts.take(coder.site, torch.from_numpy(tokens)), features)
+    return np.maximum.reduceat(activations, starts, axis=0)
 
 
 def _as_rollout(example: Example) -> Rollout:

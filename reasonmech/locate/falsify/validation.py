@@ -92,8 +92,8 @@ class Validation:
 
     def confusion(self, rule: str) -> pd.DataFrame:
         """[kind, answer] counts of one rule."""
-        own = rows_where(self.frame, self.frame["rule"] == rule)
-        counts = own.pivot_table(
+        of_rule = rows_where(self.frame, self.frame["rule"] == rule)
+        counts = of_rule.pivot_table(
             index="kind", columns="answer", values="hits", fill_value=0, sort=False
         ).astype(int)
         return counts.reindex(columns=[answer for answer in ANSWERS if answer in counts])
@@ -102,10 +102,9 @@ class Validation:
         """[rule, kind] share of right answers with its exact 95 % interval."""
         rows = []
         for rule, kind in dict.fromkeys(zip(self.frame["rule"], self.frame["kind"], strict=True)):
-            own = rows_where(self.frame, self.frame["rule"].eq(rule) & self.frame["kind"].eq(kind))
-            share = clopper_pearson(
-                int(own["hits"].to_numpy()[own["right"].to_numpy()].sum()), self.setting.draws
-            )
+            answers = rows_where(self.frame, self.frame["rule"].eq(rule) & self.frame["kind"].eq(kind))
+            right = rows_where(answers, answers["right"])
+            share = clopper_pearson(int(right["hits"].to_numpy().sum()), self.setting.draws)
             row = {"rule": rule, "kind": kind, "n": self.setting.draws}
             rows.append(row | {"right": share.estimate, "low": share.low, "high": share.high})
         return pd.DataFrame(rows)
@@ -114,8 +113,7 @@ class Validation:
 def validate(
     setting: Setting | None = None, *, rule: Rule | None = None, progress: bool = True
 ) -> Validation:
-    """Put every rule to planted features of every kind, in dictionaries whose strengths, rates and leaks
-    vary.
+    """Put every rule to planted features of every kind, whose strengths, rates and leaks vary.
 
     Ours reads the position-matched cells; once more without matching, which shows what matching is for. The
     d-rule reads the neutral texts, plain and with a cue. ReasonScore reads running text, the cues being its
@@ -187,17 +185,16 @@ def _answers(seed: int, setting: Setting, rule: Rule) -> list[tuple[str, str, st
     cells = cells_of(planted, matched, read=setting.read)
     loose = Rule(rule.floor, rule.band, rule.share, None, rule.draws, rule.seed)
     running = texts.activations if setting.read == "exact" else _linear(planted, texts.residual)
-    said = {
-        OURS: [found.driver for found in classify(cells, rule=rule)],
-        UNMATCHED: [
-            found.driver for found in classify(cells_of(planted, apart, read=setting.read), rule=loose)
-        ],
+    unmatched = cells_of(planted, apart, read=setting.read)
+    answers_of = {
+        OURS: [driven.driver for driven in classify(cells, rule=rule)],
+        UNMATCHED: [driven.driver for driven in classify(unmatched, rule=loose)],
         INJECTION: injection_rule(cells.neutral.absent, cells.neutral.cue),
         REASON: reason_rule(running, texts.places.token, words=range(planted.text.n_cues)),
     }
     return [
         (name, feature.kind, answer)
-        for name, answers in said.items()
+        for name, answers in answers_of.items()
         for feature, answer in zip(planted.features, answers, strict=True)
         if feature.name in EXPECTED
     ]
@@ -219,8 +216,8 @@ def _linear(planted: PlantedDictionary, residual: np.ndarray) -> np.ndarray:
     """The linear unbiased reading of least noise, with what lies below a threshold set to 0."""
     whitened = planted.directions / planted.noise_std**2
     decode = np.linalg.solve(whitened @ planted.directions.T, whitened)  # [feature, d_model]
-    found = (residual - planted.offset) @ decode.T
-    return np.where(found > _THRESHOLD, found, 0.0)
+    activations = (residual - planted.offset) @ decode.T
+    return np.where(activations > _THRESHOLD, activations, 0.0)
 
 
 def _order(rule: str, kind: str, answer: str) -> tuple[int, int, str]:

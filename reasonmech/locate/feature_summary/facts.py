@@ -16,7 +16,7 @@ from reasonmech.errors import DataError, MismatchError
 from reasonmech.frames import rows_where
 from reasonmech.interventions import Features
 from reasonmech.labels import Labels
-from reasonmech.locate.feature_summary.profile import Texts, onset_profile, ratio_intervals
+from reasonmech.locate.feature_summary.profile import TokenLayout, onset_profile, ratio_intervals
 from reasonmech.locate.feature_summary.tokens import token_frame
 from reasonmech.locate.logit_lens import logit_lens
 from reasonmech.locate.rows.checks import check_labels
@@ -110,18 +110,18 @@ def feature_facts(
     features.check(host)
     if acts.host_hash != host.weight_hash:
         raise MismatchError(f"the activations are those of {acts.host_name!r}, not of {host.name!r}")
-    texts = _texts(acts, traces)
-    for found in labels:
-        check_labels(acts, found)
+    texts = _layout(acts, traces)
+    for of_behaviour in labels:
+        check_labels(acts, of_behaviour)
     codes, environment = _read(features, acts), texts.generated & ~texts.chosen
-    near, frames = _neighbours(features, display.neighbours), _Frames(traces, host)
+    near, frames = _neighbours(features, display.neighbours), _TraceFrames(traces, host)
     lens = logit_lens(host, features, k=display.tokens)
-    known = []
+    facts = []
     for number, feature in enumerate(features.indices):
         column = codes.column(number)
         chosen = column[texts.chosen]
         active = chosen[chosen > 0]
-        known.append(
+        facts.append(
             FeatureFacts(
                 feature,
                 rate=len(active) / max(1, len(chosen)),
@@ -137,38 +137,38 @@ def feature_facts(
                 neighbours=near[number],
             )
         )
-    return known
+    return facts
 
 
-class _Frames:
+class _TraceFrames:
     """Traces as frames of tokens, each made when it is first shown."""
 
     def __init__(self, traces: Sequence[Trace], host: Host) -> None:
         self._traces, self._host = traces, host
-        self._made: dict[int, pd.DataFrame] = {}
+        self._frames: dict[int, pd.DataFrame] = {}
         self._shared = Counter((trace.rollout.problem.id, trace.rollout.sample) for trace in traces)
 
     def of(self, rollout: int) -> pd.DataFrame:
-        if rollout not in self._made:
+        if rollout not in self._frames:
             trace = self._traces[rollout]
             problem, sample = trace.rollout.problem.id, trace.rollout.sample
             name = f"{problem}, sample {sample}"
             if self._shared[problem, sample] > 1:  # as when both models answer one problem
                 name += f", text {rollout}"
-            self._made[rollout] = token_frame(name, trace, self._host, {})
-        return self._made[rollout]
+            self._frames[rollout] = token_frame(name, trace, self._host, {})
+        return self._frames[rollout]
 
 
-def _texts(acts: Activations, traces: Sequence[Trace]) -> Texts:
+def _layout(acts: Activations, traces: Sequence[Trace]) -> TokenLayout:
     """Where every token stands, checked against the traces."""
     index = acts.index
     rollout = index["rollout"].to_numpy()
     lengths = np.bincount(rollout, minlength=len(traces))
-    wanted = [len(trace.rollout.all_ids) for trace in traces]
-    if len(lengths) != len(traces) or (lengths != wanted).any():
+    expected = [len(trace.rollout.all_ids) for trace in traces]
+    if len(lengths) != len(traces) or (lengths != expected).any():
         raise DataError(
             f"activations of {len(lengths)} texts and {len(index)} tokens for {len(traces)} traces and "
-            f"{sum(wanted)} tokens",
+            f"{sum(expected)} tokens",
             do="capture whole texts, from the rollouts of these traces, in the same order",
         )
     starts = np.cumsum(lengths) - lengths
@@ -180,7 +180,7 @@ def _texts(acts: Activations, traces: Sequence[Trace]) -> Texts:
     generated = index["generated"].to_numpy(dtype=bool)
     by_environment = index["by_environment"].to_numpy(dtype=bool)
     problem = pd.factorize(index["problem"])[0]
-    return Texts(rollout, problem, starts, generated, generated & ~by_environment, kind)
+    return TokenLayout(rollout, problem, starts, generated, generated & ~by_environment, kind)
 
 
 def _read(features: Features, acts: Activations) -> Codes:
@@ -189,25 +189,27 @@ def _read(features: Features, acts: Activations) -> Codes:
     for start in range(0, acts.n_tokens, ROWS):
         x = acts.take(features.at, torch.arange(start, min(start + ROWS, acts.n_tokens)))
         with torch.no_grad():
-            read = features.coder.read(x.to(features.coder.device, features.coder.dtype), features.indices)
-        pieces.append(sparse.csr_array(read.float().cpu().numpy()))
+            codes = features.coder.read(x.to(features.coder.device, features.coder.dtype), features.indices)
+        pieces.append(sparse.csr_array(codes.float().cpu().numpy()))
     return Codes(sparse.csc_array(sparse.vstack(pieces)))
 
 
-def _examples(column: np.ndarray, texts: Texts, frames: _Frames, display: DisplayOptions) -> pd.DataFrame:
+def _examples(
+    column: np.ndarray, texts: TokenLayout, frames: _TraceFrames, display: DisplayOptions
+) -> pd.DataFrame:
     """Windows around the peak of some texts."""
     peaks = np.zeros(len(texts.starts))
     np.maximum.at(peaks, texts.rollout[texts.generated], column[texts.generated])
     order = np.argsort(-peaks, kind="stable")
     firing = order[peaks[order] > 0]
-    top = firing[: display.top]
-    rest = firing[display.top :]
+    top, rest = firing[: display.top], firing[display.top :]
+    # about the median of all texts in which it fires, the top ones counted but not shown twice
     middle = rest[max(0, (len(firing) - display.middle) // 2 - len(top)) :][: display.middle]
     windows = []
     for where, rollouts in (("top", top), ("middle", middle)):
         for rollout in rollouts.tolist():
-            mine = np.flatnonzero((texts.rollout == rollout) & texts.generated)
-            values = column[mine]
+            tokens = np.flatnonzero((texts.rollout == rollout) & texts.generated)
+            values = column[tokens]
             at = int(values.argmax())
             window = slice(max(0, at - display.before), at + display.after + 1)
             windows.append(frames.of(rollout).assign(activation=values, where=where).iloc[window])
@@ -216,7 +218,7 @@ def _examples(column: np.ndarray, texts: Texts, frames: _Frames, display: Displa
     return pd.concat(windows, ignore_index=True)
 
 
-def _kinds(values: np.ndarray, texts: Texts, *, draws: int) -> pd.DataFrame:
+def _kinds(values: np.ndarray, texts: TokenLayout, *, draws: int) -> pd.DataFrame:
     """Per kind of sentence, from activations [token that the model chose]."""
     kind, problem = texts.kind[texts.chosen].astype(str), texts.problem[texts.chosen]
     names, column = np.unique(kind, return_inverse=True)
@@ -224,9 +226,8 @@ def _kinds(values: np.ndarray, texts: Texts, *, draws: int) -> pd.DataFrame:
     fired = np.zeros_like(counts)
     np.add.at(counts, (problem, column), 1)
     np.add.at(fired, (problem, column), values > 0)
-    few = (fired > 0).sum(
-        0
-    ) < MIN_PROBLEMS  # a bootstrap of no event is [0, 0], however few tokens there were
+    # a bootstrap of no event is [0, 0], however few tokens there were
+    few = (fired > 0).sum(0) < MIN_PROBLEMS
     low, high = (np.where(few, np.nan, end) for end in ratio_intervals(fired, counts, draws=draws))
     n = counts.sum(0)
     means = [_mean(values[(column == i) & (values > 0)]) for i in range(len(names))]
@@ -252,9 +253,9 @@ def _neighbours(features: Features, k: int) -> list[pd.DataFrame]:
     with torch.no_grad():
         rows = torch.nn.functional.normalize(coder.rows(range(coder.d_sae)).float(), dim=-1)
         cosine = rows[list(features.indices)] @ rows.T
-    found = []
+    frames = []
     for feature, line in zip(features.indices, cosine, strict=True):
-        line[feature] = -torch.inf
+        line[feature] = -torch.inf  # its own neighbour is the feature itself
         best = line.topk(min(k, coder.d_sae - 1))
-        found.append(pd.DataFrame({"feature": best.indices.tolist(), "cosine": best.values.tolist()}))
-    return found
+        frames.append(pd.DataFrame({"feature": best.indices.tolist(), "cosine": best.values.tolist()}))
+    return frames

@@ -1,5 +1,4 @@
-"""Profile: what a feature does in the tokens before and after a behaviour begins, and where it could have
-begun."""
+"""Profile: what a feature does around the tokens at which a behaviour begins, or could have begun."""
 
 from __future__ import annotations
 
@@ -17,7 +16,7 @@ from reasonmech.stats import LEVEL, MIN_PROBLEMS, bootstrap_weights
 PROFILE_COLUMNS: Final = ("behaviour", "onset", "offset", "value", "low", "high", "n")
 
 
-class Texts(NamedTuple):
+class TokenLayout(NamedTuple):
     """Where every token of some captured texts stands.
 
     Attributes:
@@ -37,10 +36,9 @@ class Texts(NamedTuple):
 
 
 def onset_profile(
-    column: np.ndarray, texts: Texts, labels: Sequence[Labels], *, reach: int = 20, draws: int = 500
+    column: np.ndarray, texts: TokenLayout, labels: Sequence[Labels], *, reach: int = 20, draws: int = 500
 ) -> pd.DataFrame:
-    """Mean activation at each offset from an opportunity, apart for those at which the behaviour began or did
-    not.
+    """Mean activation at each offset from an opportunity, apart for those that the behaviour took or did not.
 
     Offset 0 is the first token of the sentence that the behaviour is, or of the one that stands in its place.
     What differs at offsets below 0 was there before the first word of it.
@@ -59,42 +57,34 @@ def onset_profile(
     """
     offsets = np.arange(-reach, reach + 1)
     parts = []
-    for found in labels:
-        if found.mode != "anticipates":
+    for of_behaviour in labels:
+        if of_behaviour.mode != "anticipates":
             raise DataError(
-                f"labels of {found.behaviour!r} mark tokens inside spans: they have no onset to align to",
+                f"labels of {of_behaviour.behaviour!r} mark tokens inside spans: they have no onset to "
+                "align to",
                 do='give labels of opportunities: label(traces, behaviour, mode="anticipates")',
             )
-        if len(found) and int(found.rollout.max()) >= len(texts.starts):
+        if len(of_behaviour) and int(of_behaviour.rollout.max()) >= len(texts.starts):
             raise DataError(
-                f"labels of {found.behaviour!r} name rollout {int(found.rollout.max())} of "
+                f"labels of {of_behaviour.behaviour!r} name rollout {int(of_behaviour.rollout.max())} of "
                 f"{len(texts.starts)}",
                 do="label the traces that the activations were captured from",
             )
         for onset in (True, False):
-            rows = found.positive == onset
-            zero = texts.starts[found.rollout[rows]] + found.position[rows] + 1
-            parts.append(
-                _aligned(column, texts, zero, found.rollout[rows], offsets=offsets, draws=draws).assign(
-                    behaviour=found.behaviour, onset=onset
-                )
-            )
+            rows = of_behaviour.take(of_behaviour.positive == onset)
+            profile = _align(column, texts, rows, offsets=offsets, draws=draws)
+            parts.append(profile.assign(behaviour=of_behaviour.behaviour, onset=onset))
     if not parts:
         return pd.DataFrame(columns=list(PROFILE_COLUMNS))
     return pd.concat(parts, ignore_index=True).reindex(columns=list(PROFILE_COLUMNS))
 
 
-def _aligned(
-    column: np.ndarray,
-    texts: Texts,
-    zero: np.ndarray,
-    rollout: np.ndarray,
-    *,
-    offsets: np.ndarray,
-    draws: int,
+def _align(
+    column: np.ndarray, texts: TokenLayout, labels: Labels, *, offsets: np.ndarray, draws: int
 ) -> pd.DataFrame:
     """Mean per offset with a bootstrap over problems."""
-    at = zero[:, None] + offsets
+    rollout = labels.rollout
+    at = (texts.starts[rollout] + labels.position + 1)[:, None] + offsets
     inside = (at >= 0) & (at < len(column))
     at = np.where(inside, at, 0)
     inside &= (texts.rollout[at] == rollout[:, None]) & texts.generated[at]
@@ -111,19 +101,18 @@ def _aligned(
 
 
 def ratio_intervals(sums: np.ndarray, counts: np.ndarray, *, draws: int) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % percentile bootstrap of sum / count, by problem; NaN where fewer than 5 problems have
-    a row.
+    """Ends of the 95 % bootstrap of sum / count over problems; NaN where fewer than 5 of them have a row.
 
     Args:
         sums, counts: [problem, column].
     """
     if len(sums) < MIN_PROBLEMS:
-        nothing = np.full(sums.shape[1], np.nan)
-        return nothing, nothing
-    drawn = []
-    for weights in bootstrap_weights(len(sums), draws, 0):
-        drawn.append((weights @ sums) / np.maximum(weights @ counts, 1e-12))
+        unknown = np.full(sums.shape[1], np.nan)
+        return unknown, unknown
+    # a draw without any row of a column has the ratio 0 / 1e-12: 0, as its sum is
+    weights = bootstrap_weights(len(sums), draws, 0)
+    ratios = np.concatenate([(w @ sums) / np.maximum(w @ counts, 1e-12) for w in weights])
     tail = (1 - LEVEL) / 2
-    low, high = np.quantile(np.concatenate(drawn), (tail, 1 - tail), axis=0)
+    low, high = np.quantile(ratios, (tail, 1 - tail), axis=0)
     few = (counts > 0).sum(0) < MIN_PROBLEMS
     return np.where(few, np.nan, low), np.where(few, np.nan, high)

@@ -18,14 +18,14 @@ TOKEN_COLUMNS = ("trace", "offset", "text", "environment", "steered", "onset", "
 
 
 def token_pieces(host: Host, ids: Sequence[int]) -> list[str]:
-    """What each token adds to the text, blanks in front included, so that the pieces read as the text
-    does."""
+    """What each token adds to the text, blanks in front included: joined, they are the text."""
     pieces = []
     for i, token in enumerate(ids):
         alone = host.decode([token])
-        before = host.decode([ids[i - 1]]) if i else ""
+        previous = host.decode([ids[i - 1]]) if i else ""
         both = host.decode([ids[i - 1], token]) if i else alone
-        pieces.append(both[len(before) :] if both.startswith(before) else alone)
+        # a tokenizer may drop the blank of a token that stands alone; behind another one it shows
+        pieces.append(both[len(previous) :] if both.startswith(previous) else alone)
     return pieces
 
 

@@ -30,15 +30,16 @@ class _Captured(Protocol):
 
 
 @runtime_checkable
-class _Encoding(Protocol):
+class _OfSite(Protocol):
     """What tells a sparse coder from everything else that a caller may hold."""
 
     @property
-    def d_sae(self) -> int: ...
-    def encode(self, x: object, /) -> object: ...
+    def site(self) -> object: ...
+    @property
+    def model_hash(self) -> str | None: ...
 
 
-def check_activations(value: object, *, name: str = "acts") -> None:
+def check_is_activations(value: object, *, name: str = "acts") -> None:
     """Raise ArgumentError unless a value is activations."""
     if not isinstance(value, _Captured):
         raise ArgumentError(
@@ -50,7 +51,7 @@ def check_activations(value: object, *, name: str = "acts") -> None:
 
 def check_is_coder(value: object) -> None:
     """Raise ArgumentError unless a value is a sparse coder."""
-    if not isinstance(value, _Encoding):
+    if not isinstance(value, _OfSite):
         raise ArgumentError(
             f"coder is {describe(value)}",
             allowed="a sparse coder",

@@ -6,5 +6,11 @@ Every module of this folder is imported with it, so that a new score is found by
 from importlib import import_module
 from pkgutil import iter_modules
 
-for _module in iter_modules(__path__):
-    import_module(f"{__name__}.{_module.name}")
+
+def import_siblings() -> None:
+    """Import every module of the folder: each registers its score."""
+    for module in iter_modules(__path__):
+        import_module(f"{__name__}.{module.name}")
+
+
+import_siblings()

@@ -72,7 +72,15 @@ class ReasonScore(Score):
     needs = (WORDS,)
 
     def __post_init__(self) -> None:
-        check_type(self.words, Mapping, name="words", allowed=WORDS.what, do=WORDS.give)
+        words = check_type(self.words, Mapping, name="words", allowed=WORDS.what, do=WORDS.give)
+        for name, ids in words.items():
+            check_type(
+                ids,
+                (list, tuple, set, frozenset),
+                name=f"words[{name!r}]",
+                allowed="token ids",
+                do=WORDS.give,
+            )
 
     def measure(self, data: SearchData) -> Measured:
         acts, coder, search = data.acts, data.coder, data.search

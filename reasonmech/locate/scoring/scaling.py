@@ -13,7 +13,7 @@ from torch import Tensor
 
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.locate.p_values import Discovered, by_problem_p
-from reasonmech.locate.rows.checks import check_activations, check_match
+from reasonmech.locate.rows.checks import check_is_activations, check_match
 from reasonmech.locate.rows.codes import Firing
 from reasonmech.locate.rows.sample import Sample, Search, check_spans
 from reasonmech.locate.rows.stream import CELLS, chunks
@@ -67,7 +67,7 @@ class LatentScaling(Score):
     needs = (ROWS, SIBLING)
 
     def __post_init__(self) -> None:
-        check_activations(self.sibling, name="sibling")
+        check_is_activations(self.sibling, name="sibling")
 
     def __repr__(self) -> str:
         return f"LatentScaling(sibling {self.sibling.host_name!r}, halves={self.halves})"

@@ -154,7 +154,7 @@ def test_what_fires_where_the_environment_writes_is_not_said_to_be_silent(
     for found in facts:
         assert found.environment_rate == (codes[written, found.feature] > 0).mean()
     chosen = index["generated"].to_numpy() & ~written
-    silent = module._kinds(np.zeros(chosen.sum()), module._texts(acts, traces), draws=20)
+    silent = module._kinds(np.zeros(chosen.sum()), module._layout(acts, traces), draws=20)
     assert not silent["rate"].any() and silent["high"].isna().all()
     guesses = [parse(rollout(GUESS, problem=trace.rollout.problem)) for trace in traces[:2]]
     alone = capture(host, [trace.rollout for trace in guesses], [SITE], progress=False)
@@ -202,5 +202,5 @@ def test_few_problems_carry_no_interval(acts: Activations, traces: list[Trace]) 
     few = traces[:6]
     labels = label(few, "check")
     some = capture(load_host("organism:tiny-when/base"), [t.rollout for t in few], [SITE], progress=False)
-    profile = onset_profile(np.ones(some.n_tokens), module._texts(some, few), [labels], reach=2)
+    profile = onset_profile(np.ones(some.n_tokens), module._layout(some, few), [labels], reach=2)
     assert profile["low"].isna().all() and (profile["value"] == 1.0).all()

@@ -20,7 +20,6 @@ from reasonmech.locate import (
     Sample,
     Search,
     auroc_columns,
-    direction,
     locate,
     select,
 )
@@ -280,23 +279,3 @@ def test_bad_input_is_named(world, coder, make_coder) -> None:
         locate(world.acts, replace(world.labels, positive=np.zeros(len(world.labels), bool)), coder)
     with pytest.raises(DataError, match="2 rows of ceiling"):
         locate(world.acts, world.labels, coder, context=Context(ceiling=np.ones(2)))
-
-
-@pytest.mark.parametrize("method", ["diff_mean", "probe"])
-def test_direction_is_unit_and_points_at_the_signal(world, method: str) -> None:
-    found = direction(world.acts, world.labels, site="resid_post.2", method=method)
-    vector = torch.as_tensor(found.vector)
-    assert vector.norm().item() == pytest.approx(1.0, abs=1e-6)
-    assert vector.abs().argmax() in (world.signal, world.position_bound)
-    assert vector[world.signal] > 0.3
-    flipped = direction(
-        world.acts, replace(world.labels, positive=~world.labels.positive), site="resid_post.2", method=method
-    )
-    assert torch.allclose(vector, -torch.as_tensor(flipped.vector), atol=1e-3)
-
-
-def test_direction_needs_both_kinds_of_row(world) -> None:
-    with pytest.raises(DataError, match="0 of 2400 rows"):
-        direction(world.acts, replace(world.labels, positive=np.zeros(2400, bool)), site="resid_post.2")
-    with pytest.raises(UnknownNameError, match="diff_mean, probe"):
-        direction(world.acts, world.labels, site="resid_post.2", method="pca")

@@ -73,16 +73,18 @@ def test_an_answer_is_right_when_it_is_the_truth_in_the_words_of_its_rule() -> N
 
 
 def test_nothing_survives_where_nothing_is() -> None:
-    found = null_draws(draws=4, texts=40, progress=False)
-    assert found.draws == 4 and found.survived <= found.found <= 2
-    assert null_draws(draws=4, texts=40, q=1.0, progress=False).found == 4  # everything passes a level of 1
+    null = null_draws(draws=4, texts=40, progress=False)
+    assert null.draws == 4 and null.survived <= null.discovered <= 2
+    assert (
+        null_draws(draws=4, texts=40, q=1.0, progress=False).discovered == 4
+    )  # everything passes a level of 1
 
 
 @pytest.mark.slow
 def test_discoveries_where_nothing_is_are_as_rare_as_promised() -> None:
-    found = null_draws(draws=200, seed=0, progress=False)
-    assert found.found <= 16  # q = 0.05: 17 or more of 200 have a probability of 2.6 %
-    assert found.survived <= found.found and found.beyond <= 16
+    null = null_draws(draws=200, seed=0, progress=False)
+    assert null.discovered <= 16  # q = 0.05: 17 or more of 200 have a probability of 2.6 %
+    assert null.survived <= null.discovered and null.beyond <= 16
 
 
 def test_one_command_prints_every_matrix(tmp_path) -> None:
