@@ -14,10 +14,16 @@ from reasonmech.experiments.record import package_versions
 
 
 class Trap(NamedTuple):
-    """A known-bad combination: how it shows, and what to install instead."""
+    """A combination of packages that is known to break.
 
-    seen: Callable[[Mapping[str, Version]], bool]
-    what: str
+    Attributes:
+        applies: whether these versions are such a combination.
+        problem: what breaks.
+        do: what to install instead.
+    """
+
+    applies: Callable[[Mapping[str, Version]], bool]
+    problem: str
     do: str
 
 
@@ -55,16 +61,18 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
+        """Whether everything is installed, and nothing is known to break."""
         return not self.absent and not self.traps
 
     def table(self) -> Table:
+        """One row per package, then one per trap, then CUDA."""
         table = Table("package", "version", "state", header_style="bold")
         for name, version in self.versions.items():
             table.add_row(
                 name, version, "missing: pip install -c constraints.txt -e ." if name in self.absent else "ok"
             )
         for trap in self.traps:
-            table.add_row("", "", f"[red]{trap.what}[/red]\n{trap.do}")
+            table.add_row("", "", f"[red]{trap.problem}[/red]\n{trap.do}")
         table.add_row("CUDA", *_cuda())
         return table
 
@@ -77,9 +85,9 @@ def diagnose() -> Diagnosis:
     for name, version in versions.items():
         try:
             parsed[name] = Version(version)
-        except InvalidVersion:
+        except InvalidVersion:  # "not installed"
             continue
-    return Diagnosis(versions, absent, tuple(trap for trap in TRAPS if trap.seen(parsed)))
+    return Diagnosis(versions, absent, tuple(trap for trap in TRAPS if trap.applies(parsed)))
 
 
 def _cuda() -> tuple[str, str]:

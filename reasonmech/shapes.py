@@ -1,4 +1,4 @@
-"""Axis vocabulary: every shape in a public signature is one of these.
+"""Axis vocabulary: every shape in a public signature is made of these; those that recur have a name.
 
 batch: rows of a batch · pos: token positions · d_model: width of the residual stream ·
 feature: features of a sparse coder · coord: coordinates an axis reads (k features, or 1 of a direction) ·
@@ -12,11 +12,5 @@ from torch import Tensor
 
 Tokens = Int[Tensor, "batch pos"]
 Mask = Bool[Tensor, "batch pos"]
-Weight = Float[Tensor, "batch pos"]
 Residual = Float[Tensor, "batch pos d_model"]
-Coords = Float[Tensor, "batch pos coord"]
-Logits = Float[Tensor, "batch pos vocab"]
 NextLogits = Float[Tensor, "batch vocab"]
-Activations = Float[Tensor, "token d_model"]
-FeatureActivations = Float[Tensor, "token feature"]
-Vector = Float[Tensor, " d_model"]

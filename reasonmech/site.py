@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from reasonmech.arguments import check_type
 from reasonmech.errors import UnknownNameError
 
-KINDS: Final = (
-    "resid_pre",
-    "z",
-    "attn_out",
-    "resid_mid",
-    "mlp_out",
-    "resid_post",
-)  # as a block computes them
+KINDS: Final = ("resid_pre", "z", "attn_out", "resid_mid", "mlp_out", "resid_post")
+"""In the order in which a block computes them."""
+
 HEADED: Final = "z"
 _DEPTH: Final = {kind: order for order, kind in enumerate(KINDS)}
 
@@ -33,9 +29,15 @@ class Site(NamedTuple):
 
     @classmethod
     def parse(cls, text: Site | str) -> Site:
-        """Read "resid_post.12" or "z.3.1". Raises UnknownNameError, listing the kinds."""
+        """Read "resid_post.12" or "z.3.1"; a site is returned as it is.
+
+        Raises:
+            ArgumentError: neither a site nor a string.
+            UnknownNameError: no such site; the kinds are listed.
+        """
         if isinstance(text, Site):
             return text
+        check_type(text, str, name="site", allowed='a site such as "resid_post.12" or "z.3.1"')
         kind, *numbers = text.split(".")
         known = kind in KINDS and len(numbers) in ((1, 2) if kind == HEADED else (1,))
         if not known or not all(number.isdecimal() for number in numbers):
@@ -45,7 +47,7 @@ class Site(NamedTuple):
     @property
     def depth(self) -> tuple[int, int]:
         """Order of execution: `resid_post.L` and `resid_pre.L+1` are the same tensor at the same depth."""
-        if self.kind == "resid_pre":
+        if self.kind == "resid_pre":  # of block 0, what the embedding leaves: layer -1
             return (self.layer - 1, _DEPTH["resid_post"])
         return (self.layer, _DEPTH[self.kind])
 

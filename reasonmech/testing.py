@@ -29,8 +29,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from reasonmech.arguments import check_type
 from reasonmech.coders import SparseCoder, hook_of_site, load_coder
-from reasonmech.errors import UnknownNameError
+from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.interventions.axes import Axis, Direction
 from reasonmech.interventions.edits import Edit, Place
@@ -40,14 +41,19 @@ from reasonmech.step import Step
 
 SPECIAL: Final = ("<pad>", "<eos>", "<unk>", ".", "<think>", "</think>")
 ARCHITECTURES: Final = ("llama", "qwen2", "qwen3", "gemma", "gpt2", "gpt_neox")
-HEAD_GAIN: Final = (
-    30.0  # a random model's top two logits are close; scaled, greedy tokens survive float noise
-)
+# A random model's two highest logits are close; with a scaled head greedy tokens survive float noise.
+HEAD_GAIN: Final = 30.0
 BODY_GAIN: Final = 5.0  # at the usual initial scale a random model hardly reads its input
 
 
 def tiny_tokenizer(vocab_size: int = 64) -> PreTrainedTokenizerFast:
-    """Words separated by blanks: `<pad> <eos> <unk> . <think> </think> w0 w1 ...`, `vocab_size` in all."""
+    """Words separated by blanks: `<pad> <eos> <unk> . <think> </think> w0 w1 ...`, `vocab_size` in all.
+
+    Raises:
+        DataError: a vocabulary without a word of its own.
+    """
+    if vocab_size <= len(SPECIAL):
+        raise DataError(f"vocab_size {vocab_size}", allowed=f"more than {len(SPECIAL)}, the special tokens")
     words = [*SPECIAL, *(f"w{i}" for i in range(vocab_size - len(SPECIAL)))]
     raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
@@ -65,13 +71,23 @@ def tiny_host(
     vocab_size: int = 64,
     dtype: torch.dtype = torch.float32,
 ) -> Host:
-    """A random model of one architecture with a word tokenizer, its norms and biases perturbed, its head
-    scaled by 30.
+    """A random model of one architecture with a word tokenizer; runs anywhere, in milliseconds.
+
+    Its norms and biases are perturbed, so that no part is the identity, and its head is scaled (`HEAD_GAIN`).
+
+    Args:
+        arch: one of `ARCHITECTURES`.
+        d_model: width, in 4 heads.
 
     Raises:
         UnknownNameError: the architecture is not one of `ARCHITECTURES`.
+        DataError: a width that 4 heads of even width cannot share, no layer, a vocabulary without a word.
     """
-    with torch.random.fork_rng(devices=[]):
+    if n_layers < 1 or d_model < 8 or d_model % 8:
+        raise DataError(
+            f"{n_layers} layers of width {d_model}", allowed="n_layers >= 1, d_model a multiple of 8"
+        )
+    with torch.random.fork_rng(devices=[]):  # the caller's random state goes on as if nothing had been drawn
         torch.manual_seed(seed)
         model = _model(arch, n_layers=n_layers, d_model=d_model, vocab_size=vocab_size)
         with torch.no_grad():
@@ -87,23 +103,41 @@ def tiny_host(
 
 
 def tiny_pair(arch: str = "llama", *, seed: int = 0, change: float = 0.1) -> ModelPair:
-    """Two random siblings: the thinking host has the base's weights, each matrix moved by `change` of its own
-    scale."""
+    """Two random siblings: the thinking host is the base with every matrix moved a little.
+
+    Args:
+        change: standard deviation of what is added to a matrix, in standard deviations of the matrix.
+
+    Raises:
+        UnknownNameError: the architecture is not one of `ARCHITECTURES`.
+    """
     base, thinking = tiny_host(arch, seed=seed), tiny_host(arch, seed=seed)
     noise = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for parameter in thinking.model.parameters():
             if parameter.dim() > 1:
-                moved = torch.randn(parameter.shape, generator=noise) * parameter.std()
-                parameter.add_(change * moved)
+                step = torch.randn(parameter.shape, generator=noise) * parameter.std()
+                parameter.add_(change * step)
     return ModelPair(name=f"tiny-{arch}-{seed}", base=base, thinking=thinking)
 
 
 def tiny_coder(
     host: Host, site: Site | str = "resid_post.1", *, d_sae: int = 64, k: int = 4, seed: int = 0
 ) -> SparseCoder:
-    """A random TopK coder of a host, read back from a directory in SAELens' layout; its hash is the
-    host's."""
+    """A random TopK coder that belongs to a host, read back from a directory in SAELens' layout.
+
+    Args:
+        d_sae: features.
+        k: features that fire at a token, at most.
+
+    Raises:
+        ArgumentError: `host` is no host.
+        UnknownNameError: the host has no such site.
+        DataError: not 1 <= k <= d_sae.
+    """
+    check_type(host, Host, name="host", allowed="a Host", do="tiny_coder(tiny_host())")
+    if not 1 <= k <= d_sae:
+        raise DataError(f"k {k} of {d_sae} features", allowed="1 <= k <= d_sae")
     random = torch.Generator().manual_seed(seed)
     rows = torch.nn.functional.normalize(torch.randn(d_sae, host.width(site), generator=random), dim=-1)
     weights = {
@@ -190,26 +224,31 @@ def tiny_step(*, batch: int = 3, width: int = 12, vocab_size: int = 64, seed: in
 
 
 def assert_causal(where: Where, *, tokenizer: PreTrainedTokenizerFast | None = None, seeds: int = 20) -> None:
-    """Check that a mask never changes when the text grows, and does not see padding or the other rows of a
-    batch.
+    """Check that a mask never changes when the text grows, and sees neither padding nor other rows.
+
+    Args:
+        tokenizer: that the mask is resolved with; `tiny_tokenizer()` where none is given.
+        seeds: random batches that are tried.
 
     Raises:
         AssertionError: it does; the text is in the message.
+        ArgumentError: `where` is no mask.
     """
+    check_type(where, Where, name="where", allowed="a mask", do='assert_causal(rm.tokens("."))')
     bound = where.resolve(tokenizer or tiny_tokenizer())
     for seed in range(seeds):
         step = tiny_step(seed=seed)
-        whole = bound.mask(step) & step.mask
+        full = bound.mask(step) & step.mask
         for width in range(1, step.ids.shape[1] + 1):
             shorter = replace(step, ids=step.ids[:, :width], mask=step.mask[:, :width], new=width)
-            seen = bound.mask(shorter) & shorter.mask
-            assert torch.equal(seen, whole[:, :width]), (
+            prefix = bound.mask(shorter) & shorter.mask
+            assert torch.equal(prefix, full[:, :width]), (
                 f"{where} changes its mind at column {width} of {step.ids}"
             )
         for row, line in enumerate(step.ids):
-            own = line[step.mask[row]][None]
-            alone = Step.of(own, prompt_length=int(step.prompt_length[row]))
-            assert torch.equal(bound.mask(alone)[0], whole[row][step.mask[row]]), (
+            unpadded = line[step.mask[row]][None]
+            single = Step.of(unpadded, prompt_length=int(step.prompt_length[row]))
+            assert torch.equal(bound.mask(single)[0], full[row][step.mask[row]]), (
                 f"{where} depends on padding: {line}"
             )
 
@@ -219,25 +258,28 @@ def assert_edit_laws(edit: Edit, *, axis: Axis | None = None, seeds: int = 5) ->
 
     Args:
         axis: on which it is tried; a random direction where none is given.
+        seeds: random coordinates that are tried.
 
     Raises:
         AssertionError: it breaks one of them.
+        ArgumentError: `edit` is no edit (an intervention has one: `.edit`).
     """
+    check_type(edit, Edit, name="edit", allowed="an edit", do="assert_edit_laws(Scale(2.0))")
     for seed in range(seeds):
         random = torch.Generator().manual_seed(seed)
-        tried = axis or Direction.along(torch.randn(32, generator=random), "resid_post.1")
-        edit.check(tried)
-        n_coords = tried.n_coords or 32
+        target = axis or Direction.along(torch.randn(32, generator=random), "resid_post.1")
+        edit.check(target)
+        n_coords = target.n_coords or 32
         step = tiny_step(seed=seed)
         place = Place(step, step.mask)
         coords = torch.randn(int(step.mask.sum()), n_coords, generator=random).requires_grad_()
-        before = coords.detach().clone()
-        new, delta = edit.new(coords, tried, place), edit.delta(coords, tried, place)
+        original = coords.detach().clone()
+        new, delta = edit.new(coords, target, place), edit.delta(coords, target, place)
         assert new.shape == coords.shape == delta.shape, (
             f"{edit.kind} changes the shape {tuple(coords.shape)}"
         )
-        assert torch.equal(coords.detach(), before), f"{edit.kind} edits in place"
-        assert torch.equal(new, edit.new(coords, tried, place)), f"{edit.kind} is not deterministic"
+        assert torch.equal(coords.detach(), original), f"{edit.kind} edits in place"
+        assert torch.equal(new, edit.new(coords, target, place)), f"{edit.kind} is not deterministic"
         assert torch.allclose(delta, new - coords, atol=1e-5), f"{edit.kind}: delta is not new - coords"
         (coords + delta).sum().backward()
         assert coords.grad is not None and bool(torch.isfinite(coords.grad).all()), (
@@ -245,5 +287,5 @@ def assert_edit_laws(edit: Edit, *, axis: Axis | None = None, seeds: int = 5) ->
         )
         first = step.mask.clone()
         first[1:] = False
-        alone = edit.new(before[: int(first.sum())], tried, Place(step, first))
-        assert torch.allclose(alone, new[: len(alone)].detach(), atol=1e-6), f"{edit.kind} mixes tokens"
+        one_row = edit.new(original[: int(first.sum())], target, Place(step, first))
+        assert torch.allclose(one_row, new[: len(one_row)].detach(), atol=1e-6), f"{edit.kind} mixes tokens"

@@ -1,9 +1,11 @@
 """The public test helpers: they pass what obeys the laws and catch what does not."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from reasonmech.errors import UnknownNameError
+from reasonmech.errors import ArgumentError, DataError, ReasonmechError, UnknownNameError
 from reasonmech.interventions.axes import Axis, Features, Whole
 from reasonmech.interventions.edits import Ablate, Clamp, Edit, Patch, Place, Scale, Steer
 from reasonmech.interventions.masks import Everywhere
@@ -58,9 +60,29 @@ class Random(Broken):
     ("edit", "message"),
     [(MixesTokens(), "mixes tokens"), (InPlace(), "in place"), (Random(), "deterministic")],
 )
-def test_a_broken_edit_is_caught(edit: Edit, message: str) -> None:
+def test_assert_edit_laws_raises_on_a_broken_edit(edit: Edit, message: str) -> None:
     with pytest.raises(AssertionError, match=message):
         assert_edit_laws(edit)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: tiny_host(d_model=30), DataError, "multiple of 8"),
+        (lambda: tiny_host(n_layers=0), DataError, "0 layers"),
+        (lambda: tiny_host(vocab_size=6), DataError, "vocab_size 6"),
+        (lambda: tiny_coder(tiny_pair()), ArgumentError, "host is a ModelPair"),
+        (lambda: tiny_coder(tiny_host(), k=65), DataError, "k 65 of 64"),
+        (lambda: assert_causal("."), ArgumentError, "where is the string"),
+        (lambda: assert_edit_laws(2.0), ArgumentError, "edit is the number"),
+    ],
+)
+def test_a_helper_refuses_a_wrong_argument_in_three_parts(
+    call: Callable[[], object], error: type[ReasonmechError], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        call()
+    assert caught.value.allowed
 
 
 def test_tiny_hosts_are_seeded_and_small() -> None:
