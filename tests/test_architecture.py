@@ -35,7 +35,7 @@ LAYERS = (
         "digest",
         "quiet",
     },
-    {"registry", "site", "step", "problem", "rollout", "labels"},
+    {"registry", "site", "step", "problem", "rollout", "labels", "kinds"},
     {"hosts", "coders", "simulators"},
     {"interventions"},
     {"runtime"},

@@ -83,12 +83,17 @@ def spans_where(trace: Trace[S], accepts: Callable[[S], bool]) -> list[Span]:
     return [Span(s.start, s.stop) for s in trace.sentences if accepts(s)]
 
 
+def onset_phrases(words: str | Sequence[str] | None) -> tuple[str, ...]:
+    """What a task states of one kind's words, as a tuple: one word is one, never its characters."""
+    return (words,) if isinstance(words, str) else tuple(words or ())
+
+
 def spans_with_word(trace: Trace, words: str | Sequence[str] | None) -> list[Span]:
     """Spans of the sentences in which a word or phrase stands anywhere, as keyword labellers count.
 
     Case is ignored; a phrase is only found between word boundaries. No words, no span.
     """
-    phrases = [words] if isinstance(words, str) else list(words or ())
+    phrases = onset_phrases(words)
     if not phrases:
         return []
     pattern = "|".join(re.escape(phrase) for phrase in phrases)

@@ -6,9 +6,9 @@ from reasonmech.hybrid.decoder import Hybrid
 from reasonmech.hybrid.executors import ClampFeatures, Takeover, Vectors
 from reasonmech.hybrid.gates import AtRandom, DisagreementGate, OfThinking, WrongCategory
 from reasonmech.hybrid.ingredients import Ingredients
-from reasonmech.hybrid.kinds import Kinds
 from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector, executors, gates, selectors
 from reasonmech.hybrid.train import TrainedVectors, VectorConfig, train_vectors
+from reasonmech.kinds import Kinds
 
 __all__ = [
     "ORDER",

@@ -9,14 +9,16 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from reasonmech.arguments import check_type
 from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
-from reasonmech.hybrid.kinds import Kinds
-from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector
+from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector, check_part
+from reasonmech.kinds import Kinds
 from reasonmech.runtime.decoding.decode import choose
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.shapes import Mask, NextLogits, Tokens
+from reasonmech.tasks import tasks
 
 
 @final
@@ -29,6 +31,10 @@ class Hybrid:
     Args:
         gate: when. selector: which category. executor: what is done to the base.
         kinds: the categories; those of the pair's task by default.
+
+    Raises:
+        ArgumentError: no pair, or a part that is none (a class instead of an instance of it, say).
+        DataError: there are no kinds to track: the pair names no task, or the task's have no tokens here.
     """
 
     def __init__(
@@ -40,12 +46,16 @@ class Hybrid:
         executor: Executor,
         kinds: Kinds | None = None,
     ) -> None:
-        self.pair, self.gate, self.selector, self.executor = pair, gate, selector, executor
-        if kinds is None and pair.task is None:
-            raise DataError(
-                f"pair {pair.name!r} names no task", do="pass kinds=, or add `task:` to the pair's YAML"
-            )
-        self.kinds = kinds or Kinds.of_task(str(pair.task), pair.base.tokenizer)
+        check_type(pair, ModelPair, name="pair", allowed="a pair: rm.load_pair(...)")
+        self.pair = pair
+        self.gate = check_part(gate, HybridGate, name="gate")
+        self.selector = check_part(selector, Selector, name="selector")
+        self.executor = check_part(executor, Executor, name="executor")
+        self.kinds = _kinds_of(pair) if kinds is None else check_part(kinds, Kinds, name="kinds")
+
+    def __repr__(self) -> str:
+        parts = ", ".join(type(part).__name__ for part in (self.gate, self.selector, self.executor))
+        return f"Hybrid({self.pair.name!r}: {parts})"
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -69,6 +79,14 @@ class Hybrid:
 
     def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> HybridState:
         return HybridState(self, prompts, mask, rows, max_new_tokens)
+
+
+def _kinds_of(pair: ModelPair) -> Kinds:
+    if pair.task is None:
+        raise DataError(
+            f"pair {pair.name!r} names no task", do="pass kinds=, or add `task:` to the pair's YAML"
+        )
+    return tasks.get(pair.task).kinds(pair.base.tokenizer)
 
 
 @final
@@ -115,7 +133,7 @@ class HybridState:
         self._thinking.advance(tokens)
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        self._tracker.keep(rows)
+        self._tracker.select(rows)
         self._keys, self._position, self._steered = (
             self._keys[rows],
             self._position[rows],

@@ -13,7 +13,7 @@ from transformers import DynamicCache
 
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
-from reasonmech.hybrid.kinds import Kinds
+from reasonmech.kinds import Kinds
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.rerun import Context, cache_rows
 
@@ -41,9 +41,21 @@ class Disagreements:
     def __len__(self) -> int:
         return len(self.position)
 
+    def __repr__(self) -> str:
+        return f"Disagreements({len(self)}, {self.rate:.3f} per token)"
 
-class Clean(NamedTuple):
-    """A clean pass of the base over some rollouts: predictions at every position, and the cache."""
+    def rows_in(self, clean: CleanPass) -> Int[Tensor, " row"]:
+        """Numbers of the rows that lie in the rollouts of one pass."""
+        inside = (self.rollout >= clean.first) & (self.rollout < clean.first + len(clean.ids))
+        return inside.nonzero()[:, 0]
+
+
+class CleanPass(NamedTuple):
+    """A clean pass of the base over a batch of rollouts: predictions at every position, and the cache.
+
+    Attributes:
+        first: number of the first of them in the whole list.
+    """
 
     first: int
     ids: Int[Tensor, "batch pos"]
@@ -60,19 +72,21 @@ class Clean(NamedTuple):
 
 
 @torch.no_grad()
-def clean_passes(host: Host, rollouts: Sequence[Rollout], *, batch_size: int = 32) -> Iterator[Clean]:
+def clean_passes(host: Host, rollouts: Sequence[Rollout], *, batch_size: int = 32) -> Iterator[CleanPass]:
     """Teacher-forced passes of the unsteered host over the rollouts, right-padded, in order."""
     for first in range(0, len(rollouts), batch_size):
-        some = [r.all_ids for r in rollouts[first : first + batch_size]]
-        width = max(len(ids) for ids in some)
-        ids = torch.tensor([[*row, *[host.pad_id] * (width - len(row))] for row in some], device=host.device)
-        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in some], device=host.device)
+        batch = [r.all_ids for r in rollouts[first : first + batch_size]]
+        width = max(len(ids) for ids in batch)
+        ids = torch.tensor([[*row, *[host.pad_id] * (width - len(row))] for row in batch], device=host.device)
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in batch], device=host.device)
         cache = DynamicCache()
         logits = host.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True).logits
-        yield Clean(first, ids, logits.argmax(-1), cache)
+        yield CleanPass(first, ids, logits.argmax(-1), cache)
 
 
-def find_disagreements(passes: Sequence[Clean], rollouts: Sequence[Rollout], kinds: Kinds) -> Disagreements:
+def find_disagreements(
+    passes: Sequence[CleanPass], rollouts: Sequence[Rollout], kinds: Kinds
+) -> Disagreements:
     """Compare the base's likeliest token with what the thinking model wrote, at tokens that it chose itself.
 
     Raises:

@@ -50,7 +50,7 @@ class Vectors:
         return self.trained[category]
 
     def execute(
-        self, moment: Moment, context: Context, rows: Int[Tensor, " kept"], category: Int[Tensor, " kept"]
+        self, moment: Moment, context: Context, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
     ) -> NextLogits:
         added = self.table[category.to(self.table.device)]
         return rerun(self.host, context.select(rows.to(self.host.device)), self.site, lambda x: x + added)
@@ -103,7 +103,7 @@ class ClampFeatures:
         return self._clamped.any(dim=1)[category]
 
     def execute(
-        self, moment: Moment, context: Context, rows: Int[Tensor, " kept"], category: Int[Tensor, " kept"]
+        self, moment: Moment, context: Context, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
     ) -> NextLogits:
         def edit(x: Float[Tensor, "batch d_model"]) -> Float[Tensor, "batch d_model"]:
             wide = working(x)
@@ -123,6 +123,6 @@ class Takeover:
         return torch.ones_like(category, dtype=torch.bool)
 
     def execute(
-        self, moment: Moment, context: Context, rows: Int[Tensor, " kept"], category: Int[Tensor, " kept"]
+        self, moment: Moment, context: Context, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
     ) -> NextLogits:
         return moment.thinking[rows.to(moment.thinking.device)]

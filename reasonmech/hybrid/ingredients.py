@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid.executors import ClampFeatures, Vectors
-from reasonmech.hybrid.kinds import Kinds
+from reasonmech.kinds import Kinds
 
 
 @dataclass(frozen=True, eq=False)

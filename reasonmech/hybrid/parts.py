@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from reasonmech.arguments import describe
+from reasonmech.errors import ArgumentError
 from reasonmech.registry import Registry
 from reasonmech.runtime.rerun import Context
 from reasonmech.shapes import NextLogits
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,18 +40,21 @@ class Moment:
     position: Int[Tensor, " batch"]
 
 
+@runtime_checkable
 class HybridGate(Protocol):
     """When: the rows to be steered at this moment."""
 
     def opens(self, moment: Moment) -> Bool[Tensor, " batch"]: ...
 
 
+@runtime_checkable
 class Selector(Protocol):
     """Which: a category per row."""
 
     def select(self, moment: Moment) -> Int[Tensor, " batch"]: ...
 
 
+@runtime_checkable
 class Executor(Protocol):
     """What: next-token logits of some rows of the base model, steered towards their category."""
 
@@ -56,10 +63,28 @@ class Executor(Protocol):
         ...
 
     def execute(
-        self, moment: Moment, context: Context, rows: Int[Tensor, " kept"], category: Int[Tensor, " kept"]
+        self, moment: Moment, context: Context, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
     ) -> NextLogits:
         """Logits for `rows`; `context` is the clean context of the whole batch."""
         ...
+
+
+_ALLOWED: Final = {
+    "gate": "an instance of a class with opens(moment), such as DisagreementGate()",
+    "selector": "an instance of a class with select(moment), such as OfThinking()",
+    "executor": "an instance of a class with covers and execute, such as trained vectors",
+    "kinds": "kinds of sentence, such as a task's: tasks.get(name).kinds(tokenizer)",
+}
+
+
+def check_part(value: object, protocol: type[T], *, name: str) -> T:
+    """`value`, if it has what a part of a hybrid needs. Raises ArgumentError for anything else.
+
+    A class has the same methods as its instances, so it would pass as one.
+    """
+    if isinstance(value, type) or not isinstance(value, protocol):
+        raise ArgumentError(f"{name} is {describe(value)}", allowed=_ALLOWED[name])
+    return value
 
 
 # What is registered is called with a part's settings: a class, or a function with a parameter `ingredients`.

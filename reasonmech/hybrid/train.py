@@ -16,11 +16,13 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
+from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts import Host
-from reasonmech.hybrid.disagreements import Clean, Disagreements, clean_passes, find_disagreements
+from reasonmech.hybrid.disagreements import CleanPass, Disagreements, clean_passes, find_disagreements
 from reasonmech.hybrid.executors import Vectors
-from reasonmech.hybrid.kinds import Kinds
+from reasonmech.hybrid.parts import check_part
+from reasonmech.kinds import Kinds
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.rerun import rerun
 from reasonmech.shapes import NextLogits
@@ -40,7 +42,7 @@ class VectorConfig(BaseModel):
     max_rows: int = Field(default=512, ge=1, description="disagreements per step, at most; bounds memory")
     min_count: int = Field(default=8, ge=1, description="disagreements below which a category gets no vector")
     held_out: float = Field(
-        default=0.2, gt=0, lt=1, description="share of the problems kept for the agreement report"
+        default=0.2, gt=0, lt=1, description="share of the problems left out for the agreement report"
     )
     seed: int = Field(default=0, description="of the order of batches")
 
@@ -61,6 +63,20 @@ class TrainedVectors(NamedTuple):
     counts: dict[str, int]
 
 
+class _Steering(NamedTuple):
+    """Where category vectors act, and what they are while they are fitted: [category, d_model], float32."""
+
+    host: Host
+    site: Site
+    table: Tensor
+
+    def logits(self, clean: CleanPass, disagreements: Disagreements, rows: Tensor) -> NextLogits:
+        """Next-token logits at these disagreements, each steered by the vector of its category."""
+        added = self.table[disagreements.category[rows].to(self.table.device)]
+        context = clean.context(disagreements.rollout[rows], disagreements.position[rows])
+        return rerun(self.host, context, self.site, lambda x: x + added.to(x))
+
+
 def train_vectors(
     host: Host,
     site: Site | str,
@@ -70,93 +86,88 @@ def train_vectors(
     config: VectorConfig | None = None,
     progress: bool = True,
 ) -> TrainedVectors:
-    """Fit category vectors for the base `host` on rollouts of its thinking sibling (greedy ones, where it
-    will be too).
+    """Fit category vectors for the base `host` on rollouts of its thinking sibling (greedy if it will be).
 
-    The clean keys and values of all rollouts are kept, for they are used again and again: memory grows with
+    The clean keys and values of all rollouts are stored, for they are used again and again: memory grows with
     their number of tokens.
 
+    Args:
+        kinds: of the rollouts' task, `tasks.get(rollouts.task).kinds(tokenizer)`; one vector each.
+
     Raises:
+        ArgumentError: no host, rollouts or kinds. UnknownNameError: no such site.
         DataError: the models agree on every token, or there are fewer than two problems.
         NonFiniteError: the optimisation diverged.
     """
+    check_type(host, Host, name="host", allowed="a host, such as pair.base")
+    check_part(kinds, Kinds, name="kinds")
+    rollouts = as_sequence(rollouts, Rollout, name="rollouts", allowed="rollouts of the thinking model")
     config = config or VectorConfig()
-    fitted, kept = _split(rollouts, config.held_out)
-    passes = list(clean_passes(host, fitted, batch_size=config.batch_rollouts))
-    found = find_disagreements(passes, fitted, kinds)
-    counts = torch.bincount(found.category, minlength=len(kinds.names))
+    train, held_out = _split(rollouts, config.held_out)
+    passes = list(clean_passes(host, train, batch_size=config.batch_rollouts))
+    disagreements = find_disagreements(passes, train, kinds)
+    counts = torch.bincount(disagreements.category, minlength=len(kinds.names))
     table = torch.zeros(len(kinds.names), host.d_model, device=host.device, requires_grad=True)
-    _optimise(host, host.check_site(site), table, passes, found, config, progress)
+    _optimise(_Steering(host, host.check_site(site), table), passes, disagreements, config, progress)
     if not bool(torch.isfinite(table).all()):
         raise NonFiniteError(
             f"category vectors at {site} diverged", do=f"lower the learning rate (now {config.lr})"
         )
-    trained = counts >= config.min_count
-    vectors = Vectors(host, site, table=table.detach(), trained=trained)
-    held_passes = list(clean_passes(host, kept, batch_size=config.batch_rollouts))
-    held = find_disagreements(held_passes, kept, kinds)
-    agreement = _agreement(vectors, held_passes, held)
-    return TrainedVectors(vectors, agreement, held.rate, dict(zip(kinds.names, counts.tolist(), strict=True)))
+    vectors = Vectors(host, site, table=table.detach(), trained=counts >= config.min_count)
+    held_out_passes = list(clean_passes(host, held_out, batch_size=config.batch_rollouts))
+    held_out_disagreements = find_disagreements(held_out_passes, held_out, kinds)
+    return TrainedVectors(
+        vectors,
+        _agreement(vectors, held_out_passes, held_out_disagreements),
+        held_out_disagreements.rate,
+        dict(zip(kinds.names, counts.tolist(), strict=True)),
+    )
 
 
 def _split(rollouts: Sequence[Rollout], held_out: float) -> tuple[list[Rollout], list[Rollout]]:
-    """Rollouts to fit on and rollouts kept, by problem."""
+    """Rollouts to fit on and rollouts held out, by problem."""
     problems = list(dict.fromkeys(r.problem.id for r in rollouts))
     n = max(1, round(held_out * len(problems)))
     if len(problems) < 2:
         raise DataError(f"{len(problems)} problem to train category vectors on", allowed="2 or more")
-    kept = set(problems[:n])
-    return [r for r in rollouts if r.problem.id not in kept], [r for r in rollouts if r.problem.id in kept]
+    first = set(problems[:n])
+    return [r for r in rollouts if r.problem.id not in first], [r for r in rollouts if r.problem.id in first]
 
 
 def _optimise(
-    host: Host,
-    site: Site,
-    table: Tensor,
-    passes: Sequence[Clean],
-    found: Disagreements,
+    steering: _Steering,
+    passes: Sequence[CleanPass],
+    disagreements: Disagreements,
     config: VectorConfig,
     progress: bool,
 ) -> None:
-    """Adam on the mean cross-entropy; only `table` moves."""
+    """Adam on the mean cross-entropy; only the table moves."""
+    table = steering.table
     optimizer = torch.optim.Adam([table], lr=config.lr)
     generator = torch.Generator().manual_seed(config.seed)
     order: list[int] = []
     for _ in (bar := tqdm(range(config.steps), desc="category vectors", disable=not progress, delay=1.0)):
         order = order or torch.randperm(len(passes), generator=generator).tolist()
         clean = passes[order.pop()]
-        rows = _rows(clean, found)
+        rows = disagreements.rows_in(clean)
         if len(rows) == 0:
             continue
         rows = rows[torch.randperm(len(rows), generator=generator)[: config.max_rows]]
-        logits = _steer(host, site, table, clean, found, rows)
-        loss = cross_entropy(logits.float(), found.target[rows].to(logits.device))
+        logits = steering.logits(clean, disagreements, rows)
+        loss = cross_entropy(logits.float(), disagreements.target[rows].to(logits.device))
+        # not backward(): it would leave gradients on every parameter of the host
         (table.grad,) = torch.autograd.grad(loss, [table])
         optimizer.step()
         bar.set_postfix(loss=f"{float(loss.detach()):.3f}")
 
 
-def _rows(clean: Clean, found: Disagreements) -> Tensor:
-    """Rows of `found` that lie in the rollouts of one pass."""
-    inside = (found.rollout >= clean.first) & (found.rollout < clean.first + len(clean.ids))
-    return inside.nonzero()[:, 0]
-
-
-def _steer(
-    host: Host, site: Site, table: Tensor, clean: Clean, found: Disagreements, rows: Tensor
-) -> NextLogits:
-    added = table[found.category[rows].to(table.device)]
-    return rerun(
-        host, clean.context(found.rollout[rows], found.position[rows]), site, lambda x: x + added.to(x)
-    )
-
-
 @torch.no_grad()
-def _agreement(vectors: Vectors, passes: Sequence[Clean], found: Disagreements) -> float:
-    hits = 0
+def _agreement(vectors: Vectors, passes: Sequence[CleanPass], disagreements: Disagreements) -> float:
+    """Share of the disagreements at which the steered base's likeliest token is the thinking model's."""
+    steering, hits = _Steering(vectors.host, vectors.site, vectors.table), 0
     for clean in passes:
-        rows = _rows(clean, found)
+        rows = disagreements.rows_in(clean)
         if len(rows):
-            logits = _steer(vectors.host, vectors.site, vectors.table, clean, found, rows)
-            hits += int((logits.argmax(-1).cpu() == found.target[rows]).sum())
-    return hits / len(found)
+            logits = steering.logits(clean, disagreements, rows)
+            hits += int((logits.argmax(-1).cpu() == disagreements.target[rows]).sum())
+    return hits / len(disagreements)

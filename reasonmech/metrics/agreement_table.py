@@ -13,6 +13,7 @@ import pandas as pd
 
 from reasonmech.arguments import as_sequence, check_type
 from reasonmech.behaviours import agreement, behaviours
+from reasonmech.behaviours.base import onset_phrases
 from reasonmech.metrics.base import check_rollouts
 from reasonmech.rollout import Rollouts
 from reasonmech.stats import DRAWS
@@ -55,11 +56,12 @@ def agreement_table(
     rows = []
     for model, of_model in rollouts.items():
         task, traces = tasks.get(check_rollouts(of_model).task), parse(of_model)
-        with_word = [kind for kind in task.onset_words if kind in behaviours.kinds()]
+        with_word = [k for k, words in task.onset_words.items() if words and k in behaviours.kinds()]
         for kind in dict.fromkeys([*with_word, *also]):
             row = asdict(agreement(traces, kind, onset_words=task.onset_words, draws=draws, seed=seed))
             row["only_functional"], row["only_lexical"] = row.pop("only_first"), row.pop("only_second")
             about = {"model": model, "task": of_model.task, "behaviour": kind}
-            about |= {"functional": behaviours.get(kind).functional, "word": task.onset_words.get(kind)}
+            words = ", ".join(onset_phrases(task.onset_words.get(kind))) or None
+            about |= {"functional": behaviours.get(kind).functional, "word": words}
             rows.append(about | row)
     return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"kappa": float, "low": float, "high": float})

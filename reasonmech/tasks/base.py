@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Final, Literal, Protocol, get_args
 
 import numpy as np
+from transformers import PreTrainedTokenizerBase
 
+from reasonmech.behaviours import OnsetWords
 from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.kinds import Kinds
 from reasonmech.problem import ProblemSet
 from reasonmech.registry import Registry
 from reasonmech.rollout import Rollout, Rollouts, Trace
@@ -20,13 +22,21 @@ class Task(Protocol):
     """Problems with a seed and a grader that no model takes part in.
 
     Attributes:
-        onset_words: kind of sentence -> the word that begins it. One word per kind, so that the likeliest
-            token at a boundary is also the likeliest kind.
+        onset_words: kind of sentence -> the word or phrase that usually begins it, or several; what a keyword
+            labeller looks for. Kinds that no word marks are left out.
     """
 
-    onset_words: Mapping[str, str]
+    onset_words: OnsetWords
 
     def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet: ...
+
+    def kinds(self, tokenizer: PreTrainedTokenizerBase) -> Kinds:
+        """Its kinds of sentence, to be followed while a text is written in this tokenizer's tokens.
+
+        Raises:
+            DataError: the kinds cannot be told in these tokens.
+        """
+        ...
 
     def parse(self, rollout: Rollout) -> Trace:
         """Cut a rollout into sentences by token offset."""

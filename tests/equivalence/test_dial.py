@@ -172,7 +172,7 @@ def test_a_dial_outside_0_to_1_or_between_vocabularies_raises(pair: ModelPair) -
 def test_a_task_with_other_onset_words_is_spliced_at_those(pair: ModelPair) -> None:
     words = tasks.get("chain-swap").onset_words
     spliced = splice(onset=pair.base, executor=pair.base, task="chain-swap")
-    named = set(pair.base.tokenizer.convert_ids_to_tokens(spliced.kinds.tolist()))
+    named = set(pair.base.tokenizer.convert_ids_to_tokens(spliced.openers.tolist()))
     assert named == {*words.values(), EOS} != {*ONSET_WORDS.values(), EOS}
 
 

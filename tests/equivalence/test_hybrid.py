@@ -13,7 +13,6 @@ from reasonmech.hybrid import (
     DisagreementGate,
     Hybrid,
     Ingredients,
-    Kinds,
     OfThinking,
     Takeover,
     Vectors,
@@ -23,13 +22,13 @@ from reasonmech.hybrid import (
 )
 from reasonmech.hybrid.disagreements import clean_passes, find_disagreements
 from reasonmech.hybrid.executors import ClampFeatures
-from reasonmech.hybrid.train import VectorConfig, _rows, _steer, train_vectors
+from reasonmech.hybrid.train import VectorConfig, _Steering, train_vectors
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.rerun import rerun
-from reasonmech.tasks import load_task
+from reasonmech.tasks import load_task, tasks
 from tests.chain_models import random_pair
 from tests.unit.tasks.chain_text import CAREFUL, TOKENIZER, rollout, trace
 
@@ -48,7 +47,7 @@ def problems() -> ProblemSet:
 
 @pytest.fixture(scope="module")
 def vectors(pair: ModelPair) -> Vectors:
-    kinds = Kinds.of_task("chain", pair.base.tokenizer)
+    kinds = tasks.get("chain").kinds(pair.base.tokenizer)
     table = torch.randn(len(kinds.names), pair.base.d_model, generator=torch.Generator().manual_seed(0)) * 20
     return Vectors(pair.base, SITE, table=table, trained=torch.ones(len(kinds.names), dtype=torch.bool))
 
@@ -67,7 +66,7 @@ def hybrid(pair: ModelPair, executor: Vectors | Takeover | ClampFeatures, **part
 
 def slow(pair: ModelPair, vectors: Vectors, problems: ProblemSet, index: int) -> tuple[list[int], list[bool]]:
     """Reference: no cache, no batch, no tracker; categories by labelling the whole text anew."""
-    kinds, problem = Kinds.of_task("chain", pair.base.tokenizer), problems[index]
+    kinds, problem = tasks.get("chain").kinds(pair.base.tokenizer), problems[index]
     ids = pair.base.encode(problem.prompt)
     scribe = problems.environment.scribe(problem, 0, pair.base.tokenizer)
     begin, steered = len(ids), []
@@ -132,7 +131,7 @@ def test_a_category_without_a_vector_is_left_alone(
     pair: ModelPair, vectors: Vectors, problems: ProblemSet
 ) -> None:
     never = torch.zeros_like(vectors.trained)
-    never[Kinds.of_task("chain", pair.base.tokenizer).names.index("stop")] = True
+    never[tasks.get("chain").kinds(pair.base.tokenizer).names.index("stop")] = True
     none = Vectors(pair.base, SITE, table=vectors.table, trained=never)
     steered = run(hybrid(pair, none), problems)
     assert percent_steered(steered).share < percent_steered(run(hybrid(pair, vectors), problems)).share
@@ -145,15 +144,15 @@ def test_training_steers_exactly_as_decoding_does(
     pair: ModelPair, vectors: Vectors, problems: ProblemSet
 ) -> None:
     """Logits inside the training loop = a plain pass over the text with the vector at that one position."""
-    rollouts, kinds = run(pair.thinking, problems), Kinds.of_task("chain", pair.base.tokenizer)
+    rollouts, kinds = run(pair.thinking, problems), tasks.get("chain").kinds(pair.base.tokenizer)
     passes = list(clean_passes(pair.base, rollouts, batch_size=4))
-    found = find_disagreements(passes, rollouts, kinds)
-    assert len({int(r) for r in found.rollout}) > 1
+    disagreements = find_disagreements(passes, rollouts, kinds)
+    assert len({int(r) for r in disagreements.rollout}) > 1
     for clean in passes:
-        rows = _rows(clean, found)
-        logits = _steer(pair.base, vectors.site, vectors.table, clean, found, rows)
+        rows = disagreements.rows_in(clean)
+        logits = _Steering(pair.base, vectors.site, vectors.table).logits(clean, disagreements, rows)
         for logit, r in zip(logits, rows.tolist(), strict=True):
-            position, category = int(found.position[r]), found.category[r]
+            position, category = int(disagreements.position[r]), disagreements.category[r]
 
             def add(
                 x: torch.Tensor, position: int = position, category: torch.Tensor = category
@@ -162,7 +161,7 @@ def test_training_steers_exactly_as_decoding_does(
                 x[:, position] += vectors.table[category]
                 return x
 
-            text = torch.tensor([rollouts[int(found.rollout[r])].all_ids[: position + 1]])
+            text = torch.tensor([rollouts[int(disagreements.rollout[r])].all_ids[: position + 1]])
             handle = pair.base.hook_point(SITE).attach(add)
             expected = pair.base.model(text).logits[0, -1]
             handle.remove()
@@ -172,7 +171,7 @@ def test_training_steers_exactly_as_decoding_does(
 def test_optimised_vectors_make_the_base_write_what_the_thinking_model_wrote(pair: ModelPair) -> None:
     rollouts, kinds = (
         run(pair.thinking, load_task("chain", n=24, seed=5)),
-        Kinds.of_task("chain", pair.base.tokenizer),
+        tasks.get("chain").kinds(pair.base.tokenizer),
     )
     before = {name: p.clone() for name, p in pair.base.model.named_parameters()}
     few = train_vectors(pair.base, SITE, rollouts, kinds=kinds, config=VectorConfig(steps=1), progress=False)
@@ -192,7 +191,7 @@ def test_models_that_agree_have_nothing_to_steer(pair: ModelPair, problems: Prob
             pair.base,
             SITE,
             run(pair.base, problems),
-            kinds=Kinds.of_task("chain", pair.base.tokenizer),
+            kinds=tasks.get("chain").kinds(pair.base.tokenizer),
             progress=False,
         )
 
@@ -208,7 +207,7 @@ def test_sliding_window_attention_is_refused_by_name(
 
 
 def test_kinds_follow_the_parser_token_by_token() -> None:
-    kinds = Kinds.of_task("chain", TOKENIZER)
+    kinds = tasks.get("chain").kinds(TOKENIZER)
     labelled = kinds.label(torch.tensor(rollout(CAREFUL).ids)).tolist()
     for sentence in trace(CAREFUL).sentences:
         assert {kinds.names[k] for k in labelled[sentence.start : sentence.stop]} == {sentence.kind}
@@ -220,19 +219,19 @@ def test_null_gates_and_selectors_are_blind_and_keyed_by_the_row(
     drawn = run(hybrid(pair, vectors, gate=AtRandom(0.3)), load_task("chain", n=40, seed=2))
     share = percent_steered(drawn).share
     assert abs(share - 0.3) < 4 * (0.21 / percent_steered(drawn).chosen) ** 0.5
-    some = torch.zeros_like(vectors.trained)
-    some[:2] = True
-    few = Vectors(pair.base, SITE, table=vectors.table, trained=some)
-    given = Ingredients(pair, Kinds.of_task("chain", pair.base.tokenizer), few, clamp=None, rate=0.3)  # type: ignore[arg-type]
-    null = run(arms.get("random_positions").decoder(given), load_task("chain", n=40, seed=2))  # type: ignore[arg-type]
+    first_two = torch.zeros_like(vectors.trained)
+    first_two[:2] = True
+    few = Vectors(pair.base, SITE, table=vectors.table, trained=first_two)
+    ingredients = Ingredients(pair, tasks.get("chain").kinds(pair.base.tokenizer), few, clamp=None, rate=0.3)  # type: ignore[arg-type]
+    null = run(arms.get("random_positions").decoder(ingredients), load_task("chain", n=40, seed=2))  # type: ignore[arg-type]
     assert abs(percent_steered(null).share - 0.3) < 4 * (0.21 / percent_steered(null).chosen) ** 0.5, (
         "full dose"
     )
     again = run(hybrid(pair, vectors, gate=AtRandom(0.3)), load_task("chain", n=40, seed=2), batch_size=3)
     assert [r.steered for r in drawn] == [r.steered for r in again]
-    kinds = Kinds.of_task("chain", pair.base.tokenizer)
-    given = Ingredients(pair, kinds, vectors, clamp=None, rate=0.1)  # type: ignore[arg-type]
-    wrong = arms.get("random_category").decoder(given)
+    kinds = tasks.get("chain").kinds(pair.base.tokenizer)
+    ingredients = Ingredients(pair, kinds, vectors, clamp=None, rate=0.1)  # type: ignore[arg-type]
+    wrong = arms.get("random_category").decoder(ingredients)
     assert isinstance(wrong, Hybrid) and isinstance(wrong.selector, WrongCategory)
     seen = []
 

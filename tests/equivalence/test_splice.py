@@ -8,7 +8,7 @@ import torch
 from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
 from reasonmech.organisms.ground_truth.forced import first_equation, forced_execution, forced_prompts
-from reasonmech.organisms.ground_truth.splice import SplicedDecoder
+from reasonmech.organisms.ground_truth.splice import splice
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.tasks import load_task
@@ -42,7 +42,9 @@ def slow(pair: ModelPair, prompt: str) -> list[int]:
 
 def test_spliced_text_equals_the_slow_loop(pair: ModelPair) -> None:
     prompts = [p.prompt for p in load_task("chain", n=8, seed=0)] + ["Q : 1 A : so it is 4 .", "mia said ."]
-    spliced = generate(SplicedDecoder(pair.thinking, pair.base), prompts, decode=DECODE, progress=False)
+    spliced = generate(
+        splice(onset=pair.thinking, executor=pair.base), prompts, decode=DECODE, progress=False
+    )
     free = generate(pair.base, prompts, decode=DECODE, progress=False)
     assert [r.ids for r in spliced] != [r.ids for r in free], "a decision was taken over"
     assert [list(r.ids) for r in spliced] == [slow(pair, prompt) for prompt in prompts]
@@ -50,7 +52,7 @@ def test_spliced_text_equals_the_slow_loop(pair: ModelPair) -> None:
 
 def test_a_model_spliced_with_itself_only_has_its_decisions_restricted(pair: ModelPair) -> None:
     prompts = [p.prompt for p in load_task("chain", n=8, seed=0)]
-    both = generate(SplicedDecoder(pair.base, pair.base), prompts, decode=DECODE, progress=False)
+    both = generate(splice(onset=pair.base, executor=pair.base), prompts, decode=DECODE, progress=False)
     names = {pair.base.tokenizer.get_vocab()[w] for w in (*ONSET_WORDS.values(), EOS)}
     assert all(r.ids[0] in names for r in both)
 

@@ -8,12 +8,13 @@ import pytest
 
 import reasonmech as rm
 from reasonmech.hosts import pair_config
-from reasonmech.hybrid import DisagreementGate, Kinds, OfThinking, VectorConfig, train_vectors
+from reasonmech.hybrid import DisagreementGate, OfThinking, VectorConfig, train_vectors
 from reasonmech.organisms import recipes
 from reasonmech.organisms.cache import recipe_hash
 from reasonmech.organisms.ground_truth.truth import bits
 from reasonmech.organisms.record import read_truth
 from reasonmech.paths import organism_dir
+from reasonmech.tasks import tasks
 
 SHIPPED = sorted(path.parent.name for path in organism_dir().glob("*/truth.json"))
 FEW = 24
@@ -86,7 +87,7 @@ def test_tiny_swap_says_wait_less_often_and_undoes_more_slips() -> None:
 def recovered(name: str) -> float:
     """Share of the gap that vectors trained for every category close, fired where the models disagree."""
     pair = rm.load_pair(name)
-    kinds = Kinds.of_task(pair.task, pair.base.tokenizer)
+    kinds = tasks.get(pair.task).kinds(pair.base.tokenizer)
     decode = rm.Decode(max_new_tokens=224, batch_size=128)
     rollouts = rm.generate(
         pair.thinking, rm.load_task(pair.task, n=64, seed=1, split="train"), decode=decode, progress=False

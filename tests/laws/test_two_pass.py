@@ -10,7 +10,7 @@ from hypothesis import given, settings
 
 from reasonmech.errors import BindError, MismatchError, NeverFiredError
 from reasonmech.hosts import ModelPair
-from reasonmech.hybrid import DisagreementGate, Hybrid, Kinds, OfThinking, Vectors
+from reasonmech.hybrid import DisagreementGate, Hybrid, OfThinking, Vectors
 from reasonmech.interventions import (
     Features,
     Gate,
@@ -36,6 +36,7 @@ from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.forward import forward
 from reasonmech.step import Step
+from reasonmech.tasks.chain import OneWordKinds
 from reasonmech.testing import tiny_coder, tiny_host, tiny_pair
 from tests.hosts import post_norm_host
 from tests.laws.lockstep import lockstep
@@ -179,7 +180,7 @@ def test_every_verb_axis_and_mask_goes_with_gates_of_two_models(
 
 
 def hybrid(vector: torch.Tensor, site: str) -> Rollouts:
-    kinds = Kinds({"one": "w1"}, PAIR.base.tokenizer)
+    kinds = OneWordKinds({"one": "w1"}, PAIR.base.tokenizer)
     every = torch.ones(len(kinds.names), dtype=torch.bool)
     executor = Vectors(PAIR.base, site, table=vector.expand(len(kinds.names), -1), trained=every)
     decoder = Hybrid(PAIR, gate=DisagreementGate(), selector=OfThinking(), executor=executor, kinds=kinds)

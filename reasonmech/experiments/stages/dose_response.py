@@ -25,7 +25,7 @@ from reasonmech.experiments.stages.moments import (
     Response,
     at_opportunities,
     elsewhere,
-    onset_id,
+    onset_ids,
     respond,
 )
 from reasonmech.experiments.stages.rollouts import Source, read_rollouts
@@ -118,8 +118,8 @@ class StudyFeatures(Stage):
         tables, receipts = [], {}
         for trial in tqdm(trials, desc="study", disable=not context.progress):
             host, moments = trial.testbed.host, trial.testbed.moments
-            onset = onset_id(host, context.problems.task, moments.behaviour)
-            response = respond(host, moments, trial.plan, onset=onset)
+            onsets = onset_ids(host, context.problems.task, moments.behaviour)
+            response = respond(host, moments, trial.plan, onsets=onsets)
             tables += _rows(trial, response)
             if trial.plan:
                 receipts[trial.condition.name] = [line | {"kl": response.kl} for line in response.lines]

@@ -12,7 +12,7 @@ import torch
 from reasonmech.coders import SparseCoder
 from reasonmech.experiments.stages.base import StageContext
 from reasonmech.experiments.stages.controls import TOLERANCES, draw_controls
-from reasonmech.experiments.stages.moments import MOMENT, BehaviourMoments, onset_id, respond
+from reasonmech.experiments.stages.moments import MOMENT, BehaviourMoments, onset_ids, respond
 from reasonmech.hosts import Host
 from reasonmech.interventions import Features, Intervention, ablate, clamp, labelled
 from reasonmech.locate import FeatureStats
@@ -69,5 +69,5 @@ class FittingTrials:
         return self._mean(pair.base, self.base, ()), self._mean(pair.thinking, self.thinking, ())
 
     def _mean(self, host: Host, moments: BehaviourMoments, plan: Sequence[Intervention]) -> float:
-        onset = onset_id(host, self.context.problems.task, moments.behaviour)
-        return respond(host, moments, plan, onset=onset, receipt="none").interval.estimate
+        onsets = onset_ids(host, self.context.problems.task, moments.behaviour)
+        return respond(host, moments, plan, onsets=onsets, receipt="none").interval.estimate

@@ -31,7 +31,7 @@ from reasonmech.hybrid.disagreements import clean_passes, find_disagreements
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import generate
 from reasonmech.stats import mean_interval, recovery
-from reasonmech.tasks import grade, parse
+from reasonmech.tasks import grade, parse, tasks
 
 REFERENCES = ("base", "thinking")
 
@@ -93,7 +93,7 @@ class RunArms(Stage):
 
     def run(self, context: StageContext) -> None:
         pair = context.pair
-        kinds = Kinds.of_task(context.problems.task, pair.base.tokenizer)
+        kinds = tasks.get(context.problems.task).kinds(pair.base.tokenizer)
         trained = train_vectors(
             pair.base,
             self.site or _steering_site(context),

@@ -17,7 +17,7 @@ from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError
 from reasonmech.experiments.stages.base import Notes, Settings, Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import all_sites, read_coders
-from reasonmech.experiments.stages.moments import onset_id
+from reasonmech.experiments.stages.moments import onset_ids
 from reasonmech.experiments.stages.rollouts import Source, read_rollouts
 from reasonmech.labels import Labels, Opportunity
 from reasonmech.locate import Context, FeatureTable, Search, locate, next_token, previous_kinds
@@ -161,7 +161,7 @@ def _at_boundaries(text: TextActivations, behaviour: str) -> Labels:
 def _known_before(context: StageContext, text: TextActivations, labels: Labels) -> Context:
     """What is known without a feature: entropy, previous kind, and the base's own onset probability."""
     host, task = context.pair.base, context.problems.task
-    onset = [onset_id(host, task, labels.behaviour)]
+    onset = onset_ids(host, task, labels.behaviour)
     prediction = next_token(host, text.rollouts, labels, onset, acts=text.acts)
     previous = previous_kinds(labels, text.traces)
     covariates = pd.DataFrame({"entropy": prediction.entropy, "previous": previous})

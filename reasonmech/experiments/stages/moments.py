@@ -12,6 +12,7 @@ from reasonmech.behaviours import behaviours
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.interventions import Hooks, Intervention, bind
+from reasonmech.kinds import opening_categories
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.passes import run_passes
@@ -86,15 +87,25 @@ def _moments_of(
     return BehaviourMoments(behaviour, place, tuple(rollout for rollout, _ in thinned), positions)
 
 
-def onset_id(host: Host, task: str, behaviour: str) -> int:
-    """Token that begins a behaviour. Raises DataError when its first word is no single token."""
-    word = tasks.get(task).onset_words[behaviour]
-    ids = host.encode(word)
-    if len(ids) != 1:
+def onset_ids(host: Host, task: str, behaviour: str) -> tuple[int, ...]:
+    """Tokens that begin a behaviour, as the kinds of the task say.
+
+    Raises:
+        DataError: it is no kind of the task's, or no token of this host's decides that a sentence is one.
+    """
+    kinds = tasks.get(task).kinds(host.tokenizer)
+    if behaviour not in kinds.names:
         raise DataError(
-            f"{word!r} begins {behaviour!r} and is {len(ids)} tokens", do="use a task with one-token onsets"
+            f"behaviour {behaviour!r} is no kind of sentence of task {task!r}", allowed=", ".join(kinds.names)
         )
-    return ids[0]
+    categories = opening_categories(kinds, host.vocab_size)
+    ids = (categories == kinds.names.index(behaviour)).nonzero()[:, 0].tolist()
+    if not ids:
+        raise DataError(
+            f"no first token decides that a sentence of {task!r} is a {behaviour!r}",
+            do="use a task with one-token onsets",
+        )
+    return tuple(ids)
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,12 +130,12 @@ def respond(
     moments: BehaviourMoments,
     plan: Sequence[Intervention],
     *,
-    onset: int,
+    onsets: Sequence[int],
     receipt: ReceiptMode = "sample",
 ) -> Response:
     """Teacher-forced: every text is read as it was written, the plan acts where its masks say.
 
-    Of each text's logits only the onset's probability at its moments is kept.
+    Of each text's logits only the probability of the onsets, summed, at its moments is stored.
     """
     bound = bind(plan, host)
     tally = Tally(bound.plan, measure=receipt != "none")
@@ -134,7 +145,7 @@ def respond(
     with torch.no_grad():
         for row, logits in run_passes(host, rows, hooks=hooks, batch_size=BATCH):
             at_moments = logits[list(moments.positions[row])].float()
-            probabilities[row] = at_moments.softmax(-1)[:, onset].cpu().numpy()
+            probabilities[row] = at_moments.softmax(-1)[:, list(onsets)].sum(-1).cpu().numpy()
     value = np.concatenate([probabilities[row] for row in range(len(rows))])
     interval = mean_interval(value, moments.problems, draws=DRAWS)
     if not plan:

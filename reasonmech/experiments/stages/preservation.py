@@ -13,7 +13,7 @@ from reasonmech.errors import DataError
 from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
 from reasonmech.experiments.stages.feature_groups import read_groups
-from reasonmech.experiments.stages.moments import onset_id
+from reasonmech.experiments.stages.moments import onset_ids
 from reasonmech.experiments.stages.rollouts import Source, read_rollouts
 from reasonmech.experiments.tables import PRESERVATION_FILE
 from reasonmech.locate import BehaviourPreservation, behaviour_preservation
@@ -40,7 +40,7 @@ class MeasurePreservation(Stage):
             group = choice.clamp
             try:
                 labels = label(traces, group.behaviour)
-                onset = [onset_id(host, task, group.behaviour)]
+                onset = onset_ids(host, task, group.behaviour)
                 preservation = behaviour_preservation(
                     host, coders[group.coder], rollouts=text, labels=labels, onset_ids=onset, draws=self.draws
                 )

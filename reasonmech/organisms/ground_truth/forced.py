@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 from typing import Final
 
+from reasonmech.arguments import check_type
 from reasonmech.behaviours import behaviours
 from reasonmech.behaviours.label import Rate
 from reasonmech.errors import DataError
@@ -19,6 +20,7 @@ from reasonmech.tasks.chain.behaviours import contradicted, unverified
 from reasonmech.tasks.chain.environment import equation_before
 from reasonmech.tasks.chain.grammar import DIGITS, evaluate
 from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace
+from reasonmech.tasks.chain.task import Chain
 
 _MAX_TOKENS: Final = 14  # tokens from any onset word to the digit it states, with room to spare
 
@@ -33,9 +35,10 @@ def forced_prompts(
     value that stands.
 
     Raises:
-        DataError: no opportunity in these traces.
+        ArgumentError: a task that is no chain world. DataError: no opportunity in these traces.
     """
-    definition, word = behaviours.get(behaviour), tasks.get(task).onset_words[behaviour]
+    chain = check_type(tasks.get(task), Chain, name=f"task {task!r}", allowed="a chain world")
+    definition, word = behaviours.get(behaviour), chain.world.onset_words[behaviour]
     problems = []
     for trace in traces:
         for opportunity in definition.opportunities(trace):

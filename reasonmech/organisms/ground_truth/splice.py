@@ -7,24 +7,21 @@ against.
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Final, final
+from typing import final
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from reasonmech.errors import MismatchError
 from reasonmech.hosts import Host
+from reasonmech.kinds import Kinds, opening_categories
 from reasonmech.organisms.ground_truth.dial import Dial, Factor, thinking_turns
+from reasonmech.rollout import OTHER
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder, HostState
 from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.tasks import tasks
-from reasonmech.tasks.chain.grammar import EOS, ONSET_WORDS
-
-_FULL_STOP: Final = "."
 
 
 def splice(*, onset: Host | Dial, executor: Host | Dial, task: str = "chain") -> SplicedDecoder:
@@ -36,43 +33,30 @@ def splice(*, onset: Host | Dial, executor: Host | Dial, task: str = "chain") ->
     Args:
         onset, executor: a model, or a `Dial` between two, which is drawn anew for every sentence; the draws
             of the two factors are independent.
-        task: whose sentences are meant; its `onset_words` are what is decided between.
+        task: whose sentences are meant; its kinds are what is decided between.
 
     Raises:
         UnknownNameError: no such task.
-        MismatchError: a model does not know the task's words.
+        DataError: a model does not know the task's words.
     """
-    return SplicedDecoder(onset, executor, onset_words=tuple(tasks.get(task).onset_words.values()))
+    return SplicedDecoder(onset, executor, kinds=tasks.get(task).kinds(_as_dial(executor).base.tokenizer))
 
 
 @final
 class SplicedDecoder:
-    """Decoder: `onset` chooses each sentence's first word (an onset word, or the end), `executor` the rest.
+    """Decoder: `onset` chooses each sentence's first token, of those that begin a kind, `executor` the rest.
 
     With onset and executor the same model this is its free run with its choice made over sentence kinds, not
-    tokens.
+    tokens. It needs kinds that a first token decides, whatever was written before: those of a chain world.
 
-    Raises:
-        MismatchError: the vocabulary lacks an onset word, the full stop or the end.
+    Attributes:
+        openers: [opener] tokens that begin a sentence of some kind, the end of the text among them.
     """
 
-    def __init__(
-        self,
-        onset: Host | Dial,
-        executor: Host | Dial,
-        *,
-        onset_words: Collection[str] = tuple(ONSET_WORDS.values()),
-    ) -> None:
-        self.onset, self.executor = _as_dial(onset), _as_dial(executor)
-        vocabulary = self.executor.base.tokenizer.get_vocab()
-        missing = sorted({*onset_words, EOS, _FULL_STOP} - vocabulary.keys())
-        if missing:
-            raise MismatchError(
-                f"{self.executor.base.name!r} has no token for {', '.join(missing)}",
-                do="splice models of the world that the task is posed in",
-            )
-        self.kinds = torch.tensor([vocabulary[word] for word in (*onset_words, EOS)])
-        self.full_stop = vocabulary[_FULL_STOP]
+    def __init__(self, onset: Host | Dial, executor: Host | Dial, *, kinds: Kinds) -> None:
+        self.onset, self.executor, self.kinds = _as_dial(onset), _as_dial(executor), kinds
+        categories = opening_categories(kinds, self.executor.base.vocab_size)
+        self.openers = (categories != kinds.names.index(OTHER)).nonzero()[:, 0]
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -116,17 +100,17 @@ class SplicedState:
         self._decoder, self._states = decoder, states
         self._keys = torch.tensor([row.key for row in rows])
         self._sentence = torch.zeros(len(rows), dtype=torch.long)
-        self._boundary = torch.ones(len(rows), dtype=torch.bool)
+        self._tracker = decoder.kinds.track(len(rows))
 
     def next_logits(self) -> NextLogits:
         by_host = {key: state.next_logits() for key, state in self._states.items()}
         logits = self._take_turns(by_host, self._decoder.executor, "executor")
         onset = self._take_turns(by_host, self._decoder.onset, "onset")
-        kinds, boundary = self._decoder.kinds.to(logits.device), self._boundary.to(logits.device)
+        openers, boundary = self._decoder.openers.to(logits.device), self._tracker.boundary.to(logits.device)
         # At a boundary nothing but the first word of a sentence, or the end, can be chosen.
-        only_kinds = torch.full_like(onset, -torch.inf)
-        only_kinds[:, kinds] = onset[:, kinds].to(only_kinds.dtype)
-        return torch.where(boundary[:, None], only_kinds, logits)
+        among_openers = torch.full_like(onset, -torch.inf)
+        among_openers[:, openers] = onset[:, openers].to(among_openers.dtype)
+        return torch.where(boundary[:, None], among_openers, logits)
 
     def _take_turns(self, by_host: dict[int, NextLogits], dial: Dial, factor: Factor) -> NextLogits:
         """Row by row the logits of the model whose turn it is."""
@@ -140,20 +124,17 @@ class SplicedState:
 
     def steered(self) -> Bool[Tensor, " batch"]:
         """Nothing is steered: decisions are replaced, activations are not."""
-        return torch.zeros(len(self._boundary), dtype=torch.bool)
+        return torch.zeros(len(self._keys), dtype=torch.bool)
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
-        self._boundary = tokens.cpu() == self._decoder.full_stop
-        self._sentence = self._sentence + self._boundary
+        self._tracker.advance(tokens.cpu())
+        self._sentence = self._sentence + self._tracker.boundary
         for state in self._states.values():
             state.advance(tokens)
 
     def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        self._boundary, self._sentence, self._keys = (
-            self._boundary[rows],
-            self._sentence[rows],
-            self._keys[rows],
-        )
+        self._tracker.select(rows)
+        self._sentence, self._keys = self._sentence[rows], self._keys[rows]
         for state in self._states.values():
             state.keep(rows)
 

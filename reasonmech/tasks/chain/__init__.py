@@ -10,6 +10,7 @@ Brackets mark what the environment writes: a *slip* (a wrong digit in a step, wi
 from reasonmech.tasks.chain import behaviours as _behaviours  # each registers itself
 from reasonmech.tasks.chain.environment import ChainEnvironment
 from reasonmech.tasks.chain.grammar import ONSET_WORDS, VOCABULARY, evaluate, solution, word_tokenizer
+from reasonmech.tasks.chain.kinds import OneWordKinds
 from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, stating
 from reasonmech.tasks.chain.task import Chain, make_problem
 from reasonmech.tasks.chain.world import CHAIN, WORLDS, World
@@ -22,6 +23,7 @@ __all__ = [
     "Chain",
     "ChainEnvironment",
     "ChainSentence",
+    "OneWordKinds",
     "World",
     "chain_trace",
     "evaluate",

@@ -7,11 +7,15 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from transformers import PreTrainedTokenizerBase
+
+from reasonmech.behaviours import OnsetWords
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.tasks.base import Split, tasks
 from reasonmech.tasks.chain.environment import ChainEnvironment
 from reasonmech.tasks.chain.grammar import prompt, solution
+from reasonmech.tasks.chain.kinds import OneWordKinds
 from reasonmech.tasks.chain.parser import follows, parse, standing_values
 from reasonmech.tasks.chain.sentence import ChainSentence
 from reasonmech.tasks.chain.world import CHAIN, WORLDS, World
@@ -57,7 +61,7 @@ class Chain:
 
     def __init__(self, world: World = CHAIN) -> None:
         self.world = world
-        self.onset_words: Mapping[str, str] = world.onset_words
+        self.onset_words: OnsetWords = world.onset_words
 
     def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet:
         world = self.world
@@ -67,6 +71,9 @@ class Chain:
             seed=seed, slip=world.slip, read_back=world.read_back, kind_of_word=world.kind_of_word
         )
         return ProblemSet(drawn, task=world.name, environment=environment)
+
+    def kinds(self, tokenizer: PreTrainedTokenizerBase) -> OneWordKinds:
+        return OneWordKinds(self.world.onset_words, tokenizer)
 
     def parse(self, rollout: Rollout) -> Trace[ChainSentence]:
         return parse(rollout, self.world.kind_of_word)

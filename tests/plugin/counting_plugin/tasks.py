@@ -7,15 +7,19 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 
+from transformers import PreTrainedTokenizerBase
+
 from reasonmech.behaviours import OnsetWords, behaviours
 from reasonmech.behaviours.base import spans_with_word
 from reasonmech.experiments.stages import corpora
 from reasonmech.hosts import register_pair_path
+from reasonmech.kinds import Kinds
 from reasonmech.labels import Opportunity, Span
 from reasonmech.organisms.recipes import recipes
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.tasks import Split, tasks
+from reasonmech.tasks.chain import OneWordKinds
 
 
 class Counting:
@@ -29,6 +33,9 @@ class Counting:
             for i in range(n)
         ]
         return ProblemSet(drawn, task="counting")
+
+    def kinds(self, tokenizer: PreTrainedTokenizerBase) -> Kinds:
+        return OneWordKinds({"count": "w1"}, tokenizer)
 
     def parse(self, rollout: Rollout) -> Trace:
         return Trace(rollout, (), tuple(rollout.text.split()))

@@ -15,7 +15,6 @@ from reasonmech.hybrid import (
     Hybrid,
     HybridConfig,
     Ingredients,
-    Kinds,
     OfThinking,
     Takeover,
     Vectors,
@@ -26,10 +25,11 @@ from reasonmech.hybrid import (
 )
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
+from reasonmech.tasks.chain import OneWordKinds
 from reasonmech.testing import tiny_pair
 
 PAIR = tiny_pair()
-KINDS = Kinds({"one": "w1", "two": "w2", "three": "w3"}, PAIR.base.tokenizer)
+KINDS = OneWordKinds({"one": "w1", "two": "w2", "three": "w3"}, PAIR.base.tokenizer)
 TABLE = torch.randn(len(KINDS.names), PAIR.base.d_model, generator=torch.Generator().manual_seed(0))
 TRAINED = torch.tensor([True, True, False, False, False])
 VECTORS = Vectors(PAIR.base, "resid_post.1", table=20 * TABLE, trained=TRAINED)

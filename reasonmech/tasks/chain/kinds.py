@@ -1,0 +1,90 @@
+"""OneWordKinds: the kind of a sentence is read off its first token, and one token ends every sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import torch
+from jaxtyping import Bool, Int
+from torch import Tensor
+from transformers import PreTrainedTokenizerBase
+
+from reasonmech.arguments import check_type
+from reasonmech.errors import DataError
+from reasonmech.kinds import Kinds
+from reasonmech.rollout import OTHER, STOP
+from reasonmech.tasks.chain.grammar import FULL_STOP
+
+
+@final
+class OneWordKinds(Kinds):
+    """One onset word per kind, the end of a text ("stop"), and "other". Read by position, never by search.
+
+        OneWordKinds({"check": "check", "step": "next"}, tokenizer)
+
+    Args:
+        onset_words: kind -> its onset word.
+
+    Raises:
+        ArgumentError: no mapping, or no tokenizer.
+        DataError: an onset word, the full stop or the end is no single token.
+    """
+
+    def __init__(self, onset_words: Mapping[str, str], tokenizer: PreTrainedTokenizerBase) -> None:
+        check_type(onset_words, Mapping, name="onset_words", allowed='a mapping such as {"check": "check"}')
+        check_type(
+            tokenizer, PreTrainedTokenizerBase, name="tokenizer", allowed="a tokenizer: host.tokenizer"
+        )
+        vocabulary = tokenizer.get_vocab()
+        missing = [word for word in (*onset_words.values(), FULL_STOP) if word not in vocabulary]
+        if missing or tokenizer.eos_token is None:
+            raise DataError(
+                "the tokenizer has no single token for "
+                f"{', '.join(map(repr, missing)) or 'the end of a text'}",
+                allowed="one token for every onset word, the full stop and the end",
+                do="use a task whose kinds begin with one token of this tokenizer",
+            )
+        self._names = (*onset_words, STOP, OTHER)
+        self.other = len(self._names) - 1
+        # one more than the vocabulary: the last stands for the padding of finished rows
+        self.of_token = torch.full((max(vocabulary.values()) + 2,), self.other)
+        for kind, word in onset_words.items():
+            self.of_token[vocabulary[word]] = self._names.index(kind)
+        self.of_token[vocabulary[str(tokenizer.eos_token)]] = self._names.index(STOP)
+        self.full_stop: int = vocabulary[FULL_STOP]
+
+    def __repr__(self) -> str:
+        return f"OneWordKinds({', '.join(self._names)})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self._names
+
+    def track(self, batch: int) -> OneWordTracker:
+        return OneWordTracker(self, batch)
+
+
+@final
+class OneWordTracker:
+    """Whether each row of a batch stands at a sentence boundary, else the kind that it is writing."""
+
+    def __init__(self, kinds: OneWordKinds, batch: int) -> None:
+        self._kinds = kinds
+        self._boundary = torch.ones(batch, dtype=torch.bool)
+        self._current = torch.full((batch,), kinds.other)
+
+    @property
+    def boundary(self) -> Bool[Tensor, " batch"]:
+        return self._boundary
+
+    def category(self, proposed: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        known = proposed.clamp(max=len(self._kinds.of_token) - 1)  # models may have more tokens than words
+        return torch.where(self._boundary, self._kinds.of_token[known], self._current)
+
+    def advance(self, tokens: Int[Tensor, " batch"]) -> None:
+        self._current = self.category(tokens)
+        self._boundary = tokens == self._kinds.full_stop
+
+    def select(self, rows: Int[Tensor, " row"]) -> None:
+        self._boundary, self._current = self._boundary[rows], self._current[rows]
