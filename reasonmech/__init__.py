@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         clamp,
         generated,
         labelled,
+        load_plan,
         patch,
         prompt,
         scale,
@@ -90,7 +91,7 @@ _EXPORTS = {
     "labels": "Labels",
     "locate": "locate select direction matched_features feature_stats behaviour_preservation ladder "
     "logit_lens",
-    "interventions": "ablate clamp scale steer patch Features Direction Subspace Whole "
+    "interventions": "load_plan ablate clamp scale steer patch Features Direction Subspace Whole "
     "prompt generated at tokens labelled above as_hooks",
     "causal": "TextPairs patch_grid attribute sweep grid",
     "metrics": "logit_diff onset_log_odds",

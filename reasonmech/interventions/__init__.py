@@ -29,6 +29,7 @@ from reasonmech.interventions.masks import (
     sentence_starts,
     tokens,
 )
+from reasonmech.interventions.plan_file import load_plan
 from reasonmech.interventions.verbs import ablate, clamp, patch, scale, steer
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "patch",
     "Intervention",
     "plan_fingerprint",
+    "load_plan",
     "Edit",
     "edits",
     "Where",

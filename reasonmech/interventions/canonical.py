@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-
-from reasonmech.errors import BindError
 
 Amount: TypeAlias = float | Tensor
 Json: TypeAlias = Any
@@ -33,10 +30,3 @@ def fingerprint(value: Mapping[str, Json] | Sequence[Json]) -> str:
     """SHA-256 of canonical JSON: sorted keys, no blanks, no NaN."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def check_finite(what: str, amount: Amount) -> None:
-    """Raise BindError unless every number of an amount is finite."""
-    finite = bool(torch.isfinite(amount).all()) if isinstance(amount, Tensor) else math.isfinite(amount)
-    if not finite:
-        raise BindError(f"{what} is not finite: {amount}", allowed="finite numbers")

@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, final
 from reasonmech.errors import BindError
 from reasonmech.interventions.axes import Axis, Features
 from reasonmech.interventions.canonical import Json, fingerprint
+from reasonmech.interventions.check_parts import check_parts
 from reasonmech.interventions.edits import Edit
 from reasonmech.interventions.gates import ALWAYS, Gate
 from reasonmech.interventions.masks import EVERYWHERE, Where
@@ -19,7 +20,7 @@ ErrorTerm: TypeAlias = Literal["keep", "drop"]
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Intervention:
     """An edit of an axis at the tokens that `where` names, weighted by the gate `when`. Made by the verbs.
 
@@ -29,7 +30,7 @@ class Intervention:
         require_fired: tokens at which it must fire in a run; fewer is a NeverFiredError.
 
     Raises:
-        BindError: the edit makes no sense on this axis.
+        ArgumentError: no axis, edit, mask or gate. BindError: the edit makes no sense on this axis.
     """
 
     axis: Axis
@@ -40,11 +41,17 @@ class Intervention:
     require_fired: int = 0
 
     def __post_init__(self) -> None:
+        check_parts(self.axis, self.edit, self.where, self.when)
         self.edit.check(self.axis)
         if self.error not in ("keep", "drop"):
             raise BindError(f"error={self.error!r}", allowed='"keep", "drop"')
         if self.error == "drop" and not isinstance(self.axis, Features):
             raise BindError('error="drop" on an axis without reconstruction error', allowed="Features")
+
+    def __repr__(self) -> str:
+        where = "" if self.where == EVERYWHERE else f", where={self.where}"
+        when = "" if self.when is ALWAYS else f", when={self.when!r}"
+        return f"Intervention({self.axis!r}, {self.edit!r}{where}{when})"
 
     @property
     def site(self) -> Site:

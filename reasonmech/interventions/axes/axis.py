@@ -5,14 +5,16 @@ An axis is a pair (R, W): coordinates `c = R(x)` and the linear write of a diffe
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from abc import abstractmethod
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from reasonmech.interventions.canonical import Json
+from reasonmech.interventions.part import PlanPart
+from reasonmech.interventions.reading.spot import Spot
 from reasonmech.registry import Registry
 from reasonmech.site import Site
 
@@ -22,12 +24,13 @@ if TYPE_CHECKING:
 axes: Registry[type[Axis]] = Registry("axis")
 
 
-class Axis(ABC):
+class Axis(PlanPart):
     """Coordinates of the residual stream at one site."""
 
-    replaces = (
-        False  # True where the coordinates are the stream itself, so that an edit may put them in its place
-    )
+    registry: ClassVar[Registry[type[Axis]]] = axes
+
+    # True where the coordinates are the stream itself, so that an edit may put them in its place
+    replaces: ClassVar[bool] = False
 
     @property
     @abstractmethod
@@ -59,6 +62,15 @@ class Axis(ABC):
     def to(self, device: torch.device) -> Axis:
         """The same axis with its tensors on a device."""
 
-    @abstractmethod
-    def to_json(self) -> dict[str, Json]:
-        """Canonical form, tensors by content."""
+    @classmethod
+    def from_plan(cls, value: Json, spot: Spot) -> Self:
+        """The axis that stands at a spot of a plan file, checked against the host that it reads.
+
+        Raises:
+            ConfigError: as for every part; or the host has another width, other weights, or no such site.
+        """
+        axis = super().from_plan(value, spot)
+        if spot.host is not None:
+            with spot.located():
+                axis.check(spot.host)
+        return axis

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, final
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, Self, final
 
 import torch
 from jaxtyping import Float
@@ -11,7 +12,9 @@ from torch import Tensor
 
 from reasonmech.errors import BindError, MismatchError
 from reasonmech.interventions.axes.axis import Axis, axes
-from reasonmech.interventions.canonical import Json, check_finite, tensor_json
+from reasonmech.interventions.canonical import Json, tensor_json
+from reasonmech.interventions.checks import check_site, check_tensor
+from reasonmech.interventions.reading.entry import Entry, tensor_settings
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ UNIT_TOLERANCE: Final = 1e-3  # a unit vector rounded to bfloat16 is off by up t
 
 @axes.register("direction")
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Direction(Axis):
     """A unit vector at a site: c = <x, v>, W(dc) = dc * v, in residual-norm units.
 
@@ -32,7 +35,7 @@ class Direction(Axis):
         name: for people; no part of its identity.
 
     Raises:
-        BindError: the vector is not a finite unit vector.
+        ArgumentError: the vector is no floating-point tensor. BindError: it is not a finite unit vector.
     """
 
     vector: Float[Tensor, " d_model"]
@@ -40,21 +43,41 @@ class Direction(Axis):
     name: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "site", Site.parse(self.site))
-        check_finite("the direction", self.vector)
+        _check_vector(self.vector)
+        object.__setattr__(self, "site", check_site(self.site))
         norm = float(self.vector.detach().float().norm())
         if self.vector.dim() != 1 or abs(norm - 1) > UNIT_TOLERANCE:
             raise BindError(
                 f"a direction of shape {tuple(self.vector.shape)} and norm {norm:.4g}",
                 allowed="one vector of norm 1, so that amounts are in residual-norm units",
-                do="Direction.along(vector, site) normalises it; steer(Whole(site), vector) adds a raw "
-                "vector",
+                do="Direction.along(vector, site) normalises it (in a plan file: normalise: true);"
+                " steer(Whole(site), vector) adds a raw vector",
             )
 
     @classmethod
-    def along(cls, vector: Float[Tensor, " d_model"], site: Site | str, *, name: str = "") -> Direction:
-        """The direction of a raw vector."""
-        return cls(vector / vector.norm(), Site.parse(site), name)
+    def along(cls, vector: Float[Tensor, " d_model"], site: Site | str, *, name: str = "") -> Self:
+        """The direction of a raw vector.
+
+        Raises:
+            ArgumentError: it is no floating-point tensor. BindError: it is not finite, or zero.
+        """
+        norm = _check_vector(vector).norm()
+        if not norm > 0:
+            raise BindError("the zero vector has no direction", allowed="a vector of norm > 0")
+        return cls(vector / norm, check_site(site), name)
+
+    @classmethod
+    def from_entry(cls, entry: Entry) -> Self:
+        """`{kind: direction, site: resid_post.2, file: v.safetensors}`, perhaps with `normalise: true`."""
+        entry.only(("site", "name", "normalise", *tensor_settings("vector")))
+        vector, site = entry.read_tensor("vector"), entry.read("site", Site)
+        stem = Path(str(entry.settings.get("file", ""))).stem
+        make = cls.along if entry.read("normalise", bool, False) else cls
+        return make(vector, site, name=entry.read("name", str, stem))
+
+    def __repr__(self) -> str:
+        named = f"{self.name!r}, " if self.name else ""
+        return f"Direction({named}{self.site}, width {len(self.vector)})"
 
     @property
     def at(self) -> Site:
@@ -84,3 +107,12 @@ class Direction(Axis):
 
     def to_json(self) -> dict[str, Json]:
         return {"kind": "direction", "site": str(self.site), "vector": tensor_json(self.vector)}
+
+
+def _check_vector(vector: object) -> Tensor:
+    return check_tensor(
+        vector,
+        name="the direction",
+        allowed="a torch tensor [d_model]",
+        do='rm.Direction.along(torch.as_tensor(vector), "resid_post.2")',
+    )

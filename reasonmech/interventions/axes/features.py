@@ -2,28 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, Protocol, Self, final, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reasonmech.arguments import check_type, describe
 from reasonmech.coders.coder import SparseCoder, reconstruct
-from reasonmech.errors import BindError, MismatchError
+from reasonmech.errors import ArgumentError, BindError, MismatchError
 from reasonmech.interventions.axes.axis import Axis, axes
 from reasonmech.interventions.canonical import Json
+from reasonmech.interventions.checks import check_index
+from reasonmech.interventions.reading.entry import Entry
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
     from reasonmech.hosts.host import Host
 
 
+SHOWN: Final = 4  # indices in a repr
+
+
+@runtime_checkable
+class _Dictionary(Protocol):
+    """What tells a coder from what is none; a check of all that a coder has would hash its weights."""
+
+    @property
+    def site(self) -> Site: ...
+    @property
+    def d_sae(self) -> int: ...
+
+
 @axes.register("features")
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Features(Axis):
     """Features of a sparse coder, read together and written jointly: W(dc) = sum_i dc_i * decoder row i.
 
@@ -33,11 +49,12 @@ class Features(Axis):
 
     Attributes:
         coder: whose features.
-        indices: which of them.
+        indices: which of them; one index is one feature.
         transfer: the coder may come from another model than the host (a base coder read in its thinking
             sibling).
 
     Raises:
+        ArgumentError: no coder, or indices that are no integers.
         BindError: no index, a repeated one, or one that the coder does not have.
     """
 
@@ -46,10 +63,17 @@ class Features(Axis):
     transfer: bool = False
 
     def __post_init__(self) -> None:
-        indices: Sequence[int] = [int(i) for i in self.indices]
-        object.__setattr__(self, "indices", tuple(indices))
+        check_type(
+            self.coder,
+            _Dictionary,
+            name="coder",
+            allowed="a sparse coder",
+            do='rm.Features(rm.load_coder("directory or release/id", host=host), (14, 53))',
+        )
+        indices = _indices_of(self.indices)
+        object.__setattr__(self, "indices", indices)
         if not indices or len(set(indices)) < len(indices):
-            raise BindError(f"feature indices {tuple(indices)}", allowed="at least one, each once")
+            raise BindError(f"feature indices {indices}", allowed="at least one, each once")
         if min(indices) < 0 or max(indices) >= self.coder.d_sae:
             raise BindError(
                 f"coder {self.coder.name!r} has no feature {max(indices)}"
@@ -57,6 +81,22 @@ class Features(Axis):
                 else f"feature index {min(indices)} is negative",
                 allowed=f"0 .. {self.coder.d_sae - 1}",
             )
+
+    @classmethod
+    def from_entry(cls, entry: Entry) -> Self:
+        """`{kind: features, coder: DIRECTORY, features: [14]}`, perhaps with `transfer: true`."""
+        entry.only(("coder", "features", "transfer"))
+        transfer = entry.read("transfer", bool, False)
+        source, indices = entry.read("coder", str), entry.read("features", int | tuple[int, ...])
+        with entry.spot.inside("coder").located():
+            # a sibling's coder is held to no host: reading it in another model is what `transfer` asks for
+            coder = entry.spot.context.coder(source, None if transfer else entry.spot.host)
+        return cls(coder, indices, transfer)
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(str, self.indices[:SHOWN]))
+        more = f", ... {len(self.indices)} features" if len(self.indices) > SHOWN else ""
+        return f"Features({self.coder.name!r}, {self.at}, [{shown}{more}])"
 
     @property
     def at(self) -> Site:
@@ -109,3 +149,13 @@ class Features(Axis):
             "coder": self.coder.weight_hash,
             "indices": list(self.indices),
         }
+
+
+def _indices_of(indices: object) -> tuple[int, ...]:
+    """Feature indices from one, a sequence, an array or a tensor of them."""
+    allowed, do = "integers", "rm.Features(coder, (14, 53))"
+    if isinstance(indices, str) or not isinstance(indices, Iterable):
+        return (check_index(indices, name="indices", allowed=allowed, do=do),)
+    if isinstance(indices, Tensor) and indices.dim() != 1:
+        raise ArgumentError(f"indices is {describe(indices)}", allowed="a row of integers", do=do)
+    return tuple(check_index(i, name=f"indices[{n}]", allowed=allowed, do=do) for n, i in enumerate(indices))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reasonmech.interventions.axes.axis import Axis, axes
 from reasonmech.interventions.canonical import Json
+from reasonmech.interventions.checks import check_site
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @axes.register("whole")
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Whole(Axis):
     """The whole residual stream at a site: c = x, W(dc) = dc."""
 
@@ -27,7 +28,10 @@ class Whole(Axis):
     replaces = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "site", Site.parse(self.site))
+        object.__setattr__(self, "site", check_site(self.site))
+
+    def __repr__(self) -> str:
+        return f"Whole({self.site})"
 
     @property
     def at(self) -> Site:

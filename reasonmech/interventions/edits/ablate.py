@@ -18,32 +18,29 @@ from reasonmech.interventions.edits.edit import (
     amount_like,
     check_amount,
     edits,
-    wide_amount,
+    streams_of,
 )
 
 
 @edits.register("ablate")
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Ablate(Edit):
-    """c <- 0, or a given value (a mean, in the axis' own units)."""
+    """c <- 0, or a value (a mean, in the axis' own units)."""
 
     value: Amount | None = None
     kind = "ablate"
 
     def new(self, coords: Values, axis: Axis, place: Place) -> Values:
-        return (
-            torch.zeros_like(coords)
-            if self.value is None
-            else torch.zeros_like(coords) + amount_like(self.value, coords)
-        )
+        zero = torch.zeros_like(coords)
+        return zero if self.value is None else zero + amount_like(self.value, coords)
 
     def check(self, axis: Axis) -> None:
         if self.value is not None:
             check_amount("the value of ablate", self.value, axis)
 
     def streams(self, axis: Axis) -> Mapping[str, Tensor]:
-        return wide_amount("the value of ablate", self.value, axis)
+        return streams_of("the value of ablate", self.value, axis)
 
     def to_json(self) -> dict[str, Json]:
         return {"kind": self.kind, "value": None if self.value is None else amount_json(self.value)}

@@ -15,7 +15,7 @@ from reasonmech.interventions.edits.edit import Edit, Place, Values, amount_like
 
 @edits.register("clamp")
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Clamp(Edit):
     """c <- v: a fixed decoded contribution (Features), or a fixed coordinate (Direction)."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from reasonmech.errors import BindError
 from reasonmech.interventions.axes.axis import Axis
-from reasonmech.interventions.canonical import Amount, Json, check_finite
+from reasonmech.interventions.canonical import Amount
+from reasonmech.interventions.checks import check_number_or_tensor
+from reasonmech.interventions.part import PlanPart
 from reasonmech.registry import Registry
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
@@ -42,11 +44,14 @@ class Place:
         return self.step.rows[:, None].expand(self.mask.shape)[self.mask]
 
 
-class Edit(ABC):
+class Edit(PlanPart):
     """edit(c): new coordinates from old ones, differentiable, never in place."""
 
+    registry: ClassVar[Registry[type[Edit]]] = edits
+
     kind: ClassVar[str]
-    reads: ClassVar[bool] = True  # False where the difference does not depend on the coordinates
+    # False where the difference does not depend on the coordinates, so that they need not be read
+    reads: ClassVar[bool] = True
 
     @abstractmethod
     def new(self, coords: Values, axis: Axis, place: Place) -> Values:
@@ -64,24 +69,24 @@ class Edit(ABC):
         """Tensors as wide as the axis' site that it holds, by what an error calls them."""
         return {}
 
-    @abstractmethod
-    def to_json(self) -> dict[str, Json]:
-        """Canonical form, tensors by content."""
 
-
-def wide_amount(what: str, amount: Amount | None, axis: Axis) -> dict[str, Tensor]:
+def streams_of(name: str, amount: Amount | None, axis: Axis) -> dict[str, Tensor]:
     """An amount, where it is a vector on the whole stream."""
-    return {what: amount} if axis.replaces and isinstance(amount, Tensor) and amount.dim() else {}
+    return {name: amount} if axis.replaces and isinstance(amount, Tensor) and amount.dim() else {}
 
 
-def check_amount(what: str, amount: Amount, axis: Axis) -> None:
-    """A number, or one number per coordinate; for the whole stream a vector. Raises BindError."""
-    check_finite(what, amount)
+def check_amount(name: str, amount: Amount, axis: Axis) -> None:
+    """A number, or one number per coordinate; for the whole stream a vector.
+
+    Raises:
+        ArgumentError: neither a number nor a tensor. BindError: it is not finite, or of another shape.
+    """
+    check_number_or_tensor(amount, name=name)
     if not isinstance(amount, Tensor) or amount.dim() == 0:
         return
     if amount.dim() != 1 or axis.n_coords not in (None, len(amount)):
         width = "d_model" if axis.n_coords is None else axis.n_coords
-        raise BindError(f"{what} has shape {tuple(amount.shape)}", allowed=f"a number, or [{width}]")
+        raise BindError(f"{name} has shape {tuple(amount.shape)}", allowed=f"a number, or [{width}]")
 
 
 def amount_like(amount: Amount, coords: Values) -> Amount:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import final
+from typing import Final, final
 
 from jaxtyping import Float
 from torch import Tensor
 
 from reasonmech.errors import BindError, DataError
 from reasonmech.interventions.axes.axis import Axis
-from reasonmech.interventions.canonical import Json, amount_json, check_finite
+from reasonmech.interventions.canonical import Json, amount_json
+from reasonmech.interventions.checks import check_tensor
 from reasonmech.interventions.edits.edit import Edit, Place, Values, edits
+
+SHAPES: Final = "a tensor [d_model], [pos, d_model] or [row, pos, d_model]"
 
 
 @edits.register("patch")
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Patch(Edit):
     """c <- c(source): feature, subspace or activation patching.
 
@@ -54,7 +57,12 @@ class Patch(Edit):
     @cached_property
     def _finite(self) -> bool:
         """Looked at once, however many interventions share the edit."""
-        check_finite("the source of patch", self.source)
+        check_tensor(
+            self.source,
+            name="the source of patch",
+            allowed=SHAPES,
+            do='rm.capture(host, texts, ["resid_post.2"]).at("resid_post.2") is one [pos, d_model]',
+        )
         return True
 
     def check(self, axis: Axis) -> None:
@@ -62,7 +70,7 @@ class Patch(Edit):
         if self.source.dim() not in (1, 2, 3):
             raise BindError(
                 f"the source of patch has shape {tuple(self.source.shape)}",
-                allowed="[d_model], [pos, d_model] or [row, pos, d_model]",
+                allowed=SHAPES,
             )
 
     def streams(self, axis: Axis) -> Mapping[str, Tensor]:

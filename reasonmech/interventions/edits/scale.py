@@ -13,7 +13,7 @@ from reasonmech.interventions.edits.edit import Edit, Place, Values, amount_like
 
 @edits.register("scale")
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scale(Edit):
     """c <- a * c."""
 

@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor
 
+from reasonmech.arguments import describe
 from reasonmech.errors import BindError
 from reasonmech.interventions.axes.axis import Axis
 from reasonmech.interventions.canonical import Amount, Json, amount_json
@@ -19,16 +20,15 @@ from reasonmech.interventions.edits.edit import (
     amount_like,
     check_amount,
     edits,
-    wide_amount,
+    streams_of,
 )
 
 
 @edits.register("steer")
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Steer(Edit):
-    """c <- c + a: activation units of a feature, residual-norm units along a direction, a vector on the
-    stream."""
+    """c <- c + a: activation units (features), residual-norm units (a direction), a vector (a stream)."""
 
     amount: Amount
     kind = "steer"
@@ -41,16 +41,16 @@ class Steer(Edit):
         return torch.zeros_like(coords) + amount_like(self.amount, coords)
 
     def check(self, axis: Axis) -> None:
+        check_amount("the amount of steer", self.amount, axis)
         if axis.replaces and not (isinstance(self.amount, Tensor) and self.amount.dim() == 1):
             raise BindError(
-                f"steer(Whole(...)) was given {self.amount!r}",
+                f"steer(Whole(...)) was given {describe(self.amount)}",
                 allowed="a vector [d_model]",
                 do="steer(Direction(...), amount) adds a number along a direction",
             )
-        check_amount("the amount of steer", self.amount, axis)
 
     def streams(self, axis: Axis) -> Mapping[str, Tensor]:
-        return wide_amount("the amount of steer", self.amount, axis)
+        return streams_of("the amount of steer", self.amount, axis)
 
     def to_json(self) -> dict[str, Json]:
         return {"kind": self.kind, "amount": amount_json(self.amount)}

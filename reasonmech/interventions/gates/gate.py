@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Final, Literal, TypeAlias, final
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reasonmech.interventions.axes.axis import Axis
 from reasonmech.interventions.canonical import Json
+from reasonmech.interventions.part import PlanPart
 from reasonmech.registry import Registry
 
 Role: TypeAlias = Literal["base", "thinking"]
@@ -18,8 +19,10 @@ Role: TypeAlias = Literal["base", "thinking"]
 gates: Registry[type[Gate]] = Registry("gate")
 
 
-class Gate(ABC):
+class Gate(PlanPart):
     """A weight per token from the coordinates of an axis, read before any edit of the plan at that site."""
+
+    registry: ClassVar[Registry[type[Gate]]] = gates
 
     kind: ClassVar[str]
 
@@ -35,21 +38,16 @@ class Gate(ABC):
 
     @abstractmethod
     def weight(self, coords: Float[Tensor, "token coord"]) -> Float[Tensor, " token"]:
-        """How far the gate is open for every token; a gate that reads no axis is given coordinates [token,
-        0]."""
+        """How far the gate is open at every token; without an axis to read, coordinates are [token, 0]."""
 
     @abstractmethod
     def on(self, axis: Axis) -> Gate:
         """The same gate reading another copy of its axis (moved to a device)."""
 
-    @abstractmethod
-    def to_json(self) -> dict[str, Json]:
-        """Canonical form."""
-
 
 @gates.register("always")
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Always(Gate):
     """Open."""
 

@@ -40,7 +40,7 @@ class TwoPassGate(Gate):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Disagree(TwoPassGate):
     """Open where the two hosts would write different tokens, each at its own most probable one."""
 
@@ -59,7 +59,7 @@ class Disagree(TwoPassGate):
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class UncertainAbove(TwoPassGate):
     """Open where the host's own next-token distribution has more entropy than a threshold: -sum p ln p >
     t."""

@@ -2,27 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 import torch
 
-from reasonmech.errors import BindError, DataError
+from reasonmech.arguments import describe
+from reasonmech.errors import ArgumentError, BindError, DataError
+from reasonmech.interventions.checks import check_index
 from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
 
+ALLOWED: Final = "positions >= 0, either the same for all rows or per_row"
+DO: Final = (
+    "rm.at(3, 5), or rm.at(per_row=[(3,), (5, 6)]); rm.prompt(start=-1) counts from the end of the prompt"
+)
+
 
 @masks.register("at")
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class At(Where):
-    """Tokens at absolute, pad-free positions: the same in every row, or by the row's number in the run."""
+    """Tokens at absolute, pad-free positions: the same in every row, or by the row's number in the run.
+
+    Raises:
+        ArgumentError: a position that is no integer.
+        BindError: no position at all, both ways at once, or a negative position.
+    """
 
     positions: tuple[int, ...] = ()
     per_row: tuple[tuple[int, ...], ...] | None = None
     kind = "at"
+
+    def __post_init__(self) -> None:
+        positions = _integers(self.positions, "positions")
+        rows = None if self.per_row is None else _rows(self.per_row)
+        named = positions if rows is None else [i for row in rows for i in row]
+        if not named or (positions and rows is not None) or min(named) < 0:
+            raise BindError(f"at() of positions {positions} and per_row={rows!r:.80}", allowed=ALLOWED, do=DO)
+        object.__setattr__(self, "positions", positions)
+        object.__setattr__(self, "per_row", rows)
 
     def __str__(self) -> str:
         if self.per_row is None:
@@ -34,10 +55,11 @@ class At(Where):
             return torch.isin(step.positions, torch.tensor(self.positions))
         named = [self._of(row) for row in step.rows.tolist()]
         batch, width = step.positions.shape
-        wanted = torch.full((batch, max(1, *map(len, named), 1)), width)  # no text has a position `width`
+        # no text has a position `width`: rows that name fewer positions are filled up with it
+        targets = torch.full((batch, max(1, *map(len, named), 1)), width)
         for row, positions in enumerate(named):
-            wanted[row, : len(positions)] = torch.tensor(positions, dtype=torch.long)
-        columns = torch.searchsorted(step.positions, wanted)  # the first column of a position is its token
+            targets[row, : len(positions)] = torch.tensor(positions, dtype=torch.long)
+        columns = torch.searchsorted(step.positions, targets)  # the first column of a position is its token
         marks = torch.zeros(batch, width + 1, dtype=torch.bool)
         return marks.scatter(1, columns, True)[:, :width]
 
@@ -64,15 +86,22 @@ def at(*positions: int, per_row: Sequence[Sequence[int]] | None = None) -> Where
             there).
 
     Raises:
+        ArgumentError: a position that is no integer.
         BindError: no position at all, both ways at once, or a negative position (nobody knows where a growing
             text ends: `prompt(start=-1)` counts from the end of the prompt).
     """
-    rows = None if per_row is None else tuple(tuple(int(i) for i in row) for row in per_row)
-    named = positions if rows is None else tuple(i for row in rows for i in row)
-    if not named or (positions and rows is not None) or min(named) < 0:
-        raise BindError(
-            f"at() was given positions {tuple(positions)} and per_row={per_row!r}",
-            allowed="positions >= 0, either the same for all rows or per_row",
-            do="prompt(start=-1) counts from the end of the prompt",
-        )
-    return At(tuple(int(i) for i in positions), rows)
+    return At(positions, per_row)  # pyright: ignore[reportArgumentType]  made tuples of there
+
+
+def _rows(rows: object) -> tuple[tuple[int, ...], ...]:
+    if isinstance(rows, str) or not isinstance(rows, Iterable):
+        raise ArgumentError(f"per_row of at() is {describe(rows)}", allowed=ALLOWED, do=DO)
+    return tuple(_integers(row, f"per_row[{n}]") for n, row in enumerate(rows))
+
+
+def _integers(numbers: object, name: str) -> tuple[int, ...]:
+    if isinstance(numbers, str) or not isinstance(numbers, Iterable):
+        raise ArgumentError(f"{name} of at() is {describe(numbers)}", allowed=ALLOWED, do=DO)
+    return tuple(
+        check_index(i, name=f"{name}[{n}] of at()", allowed=ALLOWED, do=DO) for n, i in enumerate(numbers)
+    )

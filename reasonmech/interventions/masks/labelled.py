@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+from reasonmech.arguments import check_type
 from reasonmech.errors import UnknownNameError
 from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.shapes import Mask
@@ -13,13 +14,21 @@ from reasonmech.step import Step
 
 @masks.register("labelled")
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Labelled(Where):
-    """Tokens that carry a label: given with the text in `forward`, made by a causal labeller in
-    `generate`."""
+    """Tokens that carry a label: that of the text in `forward`, of a causal labeller in `generate`."""
 
     name: str
     kind = "labelled"
+
+    def __post_init__(self) -> None:
+        check_type(
+            self.name,
+            str,
+            name="name of labelled()",
+            allowed="the name of a label",
+            do='rm.labelled("mine"), with labels= in forward, or labellers= in generate',
+        )
 
     def mask(self, step: Step) -> Mask:
         if self.name not in step.labels:

@@ -12,7 +12,7 @@ from reasonmech.step import Step
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PrecomputedMask(Where):
     """Marks of one batch, whole texts, padding included; made by what packs many plans into a batch."""
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import torch
 
+from reasonmech.arguments import as_sequence
 from reasonmech.errors import BindError, UnknownNameError
 from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.shapes import Mask
@@ -20,17 +21,25 @@ ENDS: Final = (".", "!", "?", "\n")
 
 @masks.register("sentence_starts")
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SentenceStarts(Where):
     """The first token of the text, the first generated one, and every token after one that ends a sentence.
 
     A token ends a sentence when its text, trailing blanks aside, ends with one of `ends` or holds a line
-    break.
+    break (where that is one of them).
+
+    Attributes:
+        ends: what a sentence ends with; one string is one end.
+        ids: the tokens that end one, once the mask is bound.
     """
 
     ends: tuple[str, ...] = ENDS
     ids: tuple[int, ...] = ()
     kind = "sentence_starts"
+
+    def __post_init__(self) -> None:
+        ends = as_sequence(self.ends, str, name="ends of sentence_starts()", allowed="texts such as '.'")
+        object.__setattr__(self, "ends", tuple(ends))
 
     def __str__(self) -> str:
         return "sentence_starts()" if self.ends == ENDS else f"sentence_starts(ends={self.ends!r})"
@@ -41,10 +50,11 @@ class SentenceStarts(Where):
                 "sentence_starts() is not bound", do="bind(plan, host) finds the tokens that end one"
             )
         ending = torch.isin(step.text, torch.tensor(self.ids))
-        after = torch.zeros_like(ending)
-        after[:, 1:] = ending[:, :-1] & ~ending[:, 1:]
+        starting = torch.zeros_like(ending)
+        # of several ends in a row ("?!") the last one ends the sentence
+        starting[:, 1:] = ending[:, :-1] & ~ending[:, 1:]
         at = step.positions
-        return after | (at == 0) | (at == step.prompt_length[:, None])
+        return starting | (at == 0) | (at == step.prompt_length[:, None])
 
     def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
         if self.ids:
@@ -64,6 +74,6 @@ class SentenceStarts(Where):
         return replace(self, ids=ids)
 
 
-def sentence_starts(ends: tuple[str, ...] = ENDS) -> Where:
+def sentence_starts(ends: str | tuple[str, ...] = ENDS) -> Where:
     """First tokens of sentences. What *chooses* such a token is the one before: tokens(".") names those."""
-    return SentenceStarts(ends)
+    return SentenceStarts((ends,) if isinstance(ends, str) else ends)

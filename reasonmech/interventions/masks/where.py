@@ -5,11 +5,16 @@ Combine with `&`, `|`, `~`. Windows are half-open. A longer text never changes t
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, ClassVar, final
+from abc import abstractmethod
+from dataclasses import dataclass, fields, replace
+from functools import reduce
+from typing import TYPE_CHECKING, ClassVar, Final, NoReturn, Self, final
 
+from reasonmech.arguments import check_type, describe
+from reasonmech.errors import ArgumentError
 from reasonmech.interventions.canonical import Json
+from reasonmech.interventions.part import PlanPart
+from reasonmech.interventions.reading.spot import Spot
 from reasonmech.registry import Registry
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
@@ -18,12 +23,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 masks: Registry[type[Where]] = Registry("mask")
+MASK: Final = "a mask: rm.generated(), rm.prompt(...), rm.tokens(...), rm.at(...), rm.labelled(...)"
 
 
-@dataclass(frozen=True)
-class Where(ABC):
+@dataclass(frozen=True, repr=False)
+class Where(PlanPart):
     """A causal mask over tokens. Subclasses are frozen dataclasses of JSON values."""
 
+    registry: ClassVar[Registry[type[Where]]] = masks
     kind: ClassVar[str]
 
     @abstractmethod
@@ -46,10 +53,34 @@ class Where(ABC):
         """Canonical form."""
         return {"kind": self.kind} | {field.name: _plain(self.__dict__[field.name]) for field in fields(self)}
 
+    @classmethod
+    def from_plan(cls, value: Json, spot: Spot) -> Self:
+        """The mask that stands at a spot of a plan file: of a kind, or `and: [...]`, `or: [...]`, `not: ...`.
+
+        Raises:
+            ConfigError: as for every part.
+        """
+        if not isinstance(value, dict) or len(value) != 1 or not value.keys() & {"and", "or", "not"}:
+            return super().from_plan(value, spot)
+        [(operator, operands)] = value.items()
+        inside = spot.inside(operator)
+        if operator == "not":
+            combined: Where = Not(Where.from_plan(operands, inside))
+        elif isinstance(operands, list) and len(operands) > 1:
+            members = [Where.from_plan(one, inside.inside(i)) for i, one in enumerate(operands)]
+            combined = reduce(Both if operator == "and" else Either, members)
+        else:
+            raise inside.mistyped(operands, allowed="a list of two masks or more")
+        assert isinstance(combined, cls), "masks are asked for as such"
+        return combined
+
     def __str__(self) -> str:
-        given = ((field.name, self.__dict__[field.name]) for field in fields(self))
-        settings = ", ".join(f"{name}={value!r}" for name, value in given if value not in (None, ()))
-        return f"{self.kind}({settings})"
+        settings = ((field.name, self.__dict__[field.name]) for field in fields(self))
+        shown = ", ".join(f"{name}={value!r}" for name, value in settings if value not in (None, ()))
+        return f"{self.kind}({shown})"
+
+    def __repr__(self) -> str:
+        return str(self)
 
     def __and__(self, other: Where) -> Where:
         return Both(self, other)
@@ -57,8 +88,22 @@ class Where(ABC):
     def __or__(self, other: Where) -> Where:
         return Either(self, other)
 
+    def __rand__(self, other: object) -> NoReturn:
+        """Only reached where the other side is no mask: refused as on the right. Raises ArgumentError."""
+        raise _no_mask(other)
+
+    __ror__ = __rand__
+
     def __invert__(self) -> Where:
         return Not(self)
+
+    def __bool__(self) -> NoReturn:
+        """`a and b`, `not a` would silently be one of the masks, or a truth value. Raises ArgumentError."""
+        raise ArgumentError(
+            f"the truth value of the mask {self}",
+            allowed="&, | and ~ between masks",
+            do="write a & b, a | b, ~a in place of a and b, a or b, not a",
+        )
 
 
 def _plain(value: object) -> Json:
@@ -67,66 +112,77 @@ def _plain(value: object) -> Json:
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-@masks.register("and")
-@final
-@dataclass(frozen=True)
-class Both(Where):
-    """`a & b`."""
+def _no_mask(value: object) -> ArgumentError:
+    return ArgumentError(
+        f"{describe(value)} combined with a mask",
+        allowed=MASK,
+        do="combine masks with masks: rm.generated() & ~rm.tokens('.')",
+    )
+
+
+@dataclass(frozen=True, repr=False)
+class Combination(Where):
+    """Two masks in one."""
 
     a: Where
     b: Where
-    kind = "and"
+    symbol: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        for operand in (self.a, self.b):
+            if not isinstance(operand, Where):
+                raise _no_mask(operand)
 
     def __str__(self) -> str:
-        return f"({self.a} & {self.b})"
+        return f"({self.a} {self.symbol} {self.b})"
+
+    def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
+        return replace(self, a=self.a.resolve(tokenizer), b=self.b.resolve(tokenizer))
+
+    def labels(self) -> frozenset[str]:
+        return self.a.labels() | self.b.labels()
+
+    def reach(self, row: int) -> int:
+        return max(self.a.reach(row), self.b.reach(row))
+
+
+@masks.register("and")
+@final
+@dataclass(frozen=True, repr=False)
+class Both(Combination):
+    """`a & b`."""
+
+    kind = "and"
+    symbol = "&"
 
     def mask(self, step: Step) -> Mask:
         return self.a.mask(step) & self.b.mask(step)
 
-    def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
-        return Both(self.a.resolve(tokenizer), self.b.resolve(tokenizer))
-
-    def labels(self) -> frozenset[str]:
-        return self.a.labels() | self.b.labels()
-
-    def reach(self, row: int) -> int:
-        return max(self.a.reach(row), self.b.reach(row))
-
 
 @masks.register("or")
 @final
-@dataclass(frozen=True)
-class Either(Where):
+@dataclass(frozen=True, repr=False)
+class Either(Combination):
     """`a | b`."""
 
-    a: Where
-    b: Where
     kind = "or"
-
-    def __str__(self) -> str:
-        return f"({self.a} | {self.b})"
+    symbol = "|"
 
     def mask(self, step: Step) -> Mask:
         return self.a.mask(step) | self.b.mask(step)
 
-    def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
-        return Either(self.a.resolve(tokenizer), self.b.resolve(tokenizer))
-
-    def labels(self) -> frozenset[str]:
-        return self.a.labels() | self.b.labels()
-
-    def reach(self, row: int) -> int:
-        return max(self.a.reach(row), self.b.reach(row))
-
 
 @masks.register("not")
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Not(Where):
     """`~a`: every real token that `a` does not mark."""
 
     a: Where
     kind = "not"
+
+    def __post_init__(self) -> None:
+        check_type(self.a, Where, name="what ~ turns round", allowed=MASK)
 
     def __str__(self) -> str:
         return f"~{self.a}"

@@ -8,6 +8,7 @@ from typing import Final, final
 import torch
 
 from reasonmech.errors import BindError
+from reasonmech.interventions.checks import check_index
 from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
@@ -15,7 +16,7 @@ from reasonmech.step import Step
 
 @masks.register("everywhere")
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Everywhere(Where):
     """Every token."""
 
@@ -27,14 +28,16 @@ class Everywhere(Where):
 
 @masks.register("prompt")
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prompt(Where):
-    """Prompt tokens in the window [start, stop) of the prompt; negative bounds count from its end, as in a
-    slice."""
+    """Prompt tokens in the window [start, stop) of the prompt; negative bounds count from its end."""
 
     start: int | None = None
     stop: int | None = None
     kind = "prompt"
+
+    def __post_init__(self) -> None:
+        _check_bounds(self)
 
     def mask(self, step: Step) -> Mask:
         at, length = step.positions, step.prompt_length[:, None]
@@ -48,7 +51,7 @@ class Prompt(Where):
 
 @masks.register("generated")
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Generated(Where):
     """Generated tokens in the window [start, stop), counted from the first one."""
 
@@ -57,6 +60,7 @@ class Generated(Where):
     kind = "generated"
 
     def __post_init__(self) -> None:
+        _check_bounds(self)
         if min(self.start or 0, self.stop or 0) < 0:
             raise BindError(
                 f"generated(start={self.start}, stop={self.stop})",
@@ -67,6 +71,19 @@ class Generated(Where):
         offset = step.positions - step.prompt_length[:, None]
         inside = offset >= (self.start or 0)
         return inside if self.stop is None else inside & (offset < self.stop)
+
+
+def _check_bounds(window: Prompt | Generated) -> None:
+    """Bounds are whole numbers or None. Raises ArgumentError."""
+    for name, bound in (("start", window.start), ("stop", window.stop)):
+        if bound is not None:
+            number = check_index(
+                bound,
+                name=f"{name} of {window.kind}()",
+                allowed="an integer, or None",
+                do=f"rm.{window.kind}(start=1, stop=4)",
+            )
+            object.__setattr__(window, name, number)
 
 
 EVERYWHERE: Final = Everywhere()
@@ -83,6 +100,5 @@ def prompt(start: int | None = None, stop: int | None = None) -> Where:
 
 
 def generated(start: int | None = None, stop: int | None = None) -> Where:
-    """Generated tokens [start, stop). It cannot change the first one, which is chosen at the prompt's last
-    token."""
+    """Generated tokens [start, stop). The first one is chosen at the prompt's end: this cannot change it."""
     return Generated(start, stop)

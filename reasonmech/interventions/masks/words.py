@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias, final
+from typing import TYPE_CHECKING, Final, TypeAlias, final
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from reasonmech.arguments import describe
 from reasonmech.errors import BindError, UnknownNameError
 from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.shapes import Mask
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Pattern: TypeAlias = tuple[int, ...]
+ALLOWED: Final = "words, token ids, or tuples of token ids (a run of tokens)"
 
 
 def pattern_of(item: int | str | Pattern, tokenizer: PreTrainedTokenizerBase) -> Pattern:
@@ -43,12 +45,12 @@ def pattern_of(item: int | str | Pattern, tokenizer: PreTrainedTokenizerBase) ->
 
 def ends_of(pattern: Pattern, step: Step) -> Mask:
     """Tokens with which an occurrence of the pattern ends [batch, seq]."""
-    found = step.text == pattern[-1]
+    ends = step.text == pattern[-1]
     for back, token in enumerate(reversed(pattern[:-1]), start=1):
-        earlier = torch.zeros_like(found)
+        earlier = torch.zeros_like(ends)
         earlier[:, back:] = step.text[:, :-back] == token
-        found &= earlier
-    return found
+        ends &= earlier
+    return ends
 
 
 def _resolved(pattern: int | str | Pattern) -> Pattern:
@@ -59,20 +61,40 @@ def _resolved(pattern: int | str | Pattern) -> Pattern:
     return pattern
 
 
+def _is_pattern(item: object) -> bool:
+    if isinstance(item, tuple):
+        return bool(item) and all(isinstance(token, int) for token in item)
+    # True is an int, and no token
+    return (isinstance(item, int) and not isinstance(item, bool)) or (isinstance(item, str) and item != "")
+
+
 @masks.register("tokens")
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tokens(Where):
-    """The last token of every occurrence of the given words, token ids, or runs of token ids."""
+    """The last token of every occurrence of the given words, token ids, or runs of token ids.
+
+    Raises:
+        BindError: no item, or one that is no word, no token id and no run of them.
+    """
 
     items: tuple[int | str | Pattern, ...]
     kind = "tokens"
 
+    def __post_init__(self) -> None:
+        wrong = [item for item in self.items if not _is_pattern(item)]
+        if not self.items or wrong:
+            raise BindError(
+                f"tokens() was given {describe(wrong[0])}" if wrong else "tokens() without a token",
+                allowed=ALLOWED,
+                do="write several as tokens(a, b), or tokens(*them)",
+            )
+
     def mask(self, step: Step) -> Mask:
-        found = torch.zeros_like(step.mask)
+        marks = torch.zeros_like(step.mask)
         for item in self.items:
-            found |= ends_of(_resolved(item), step)
-        return found
+            marks |= ends_of(_resolved(item), step)
+        return marks
 
     def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
         return Tokens(tuple(pattern_of(item, tokenizer) for item in self.items))
@@ -80,14 +102,26 @@ class Tokens(Where):
 
 @masks.register("inside")
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Inside(Where):
-    """From the last token of an opening tag (included) to the last token of the next closing one
-    (excluded)."""
+    """From the last token of an opening tag (included) to the last token of the next closing one (excluded).
+
+    Raises:
+        BindError: a tag that is no word, no token id and no run of them.
+    """
 
     open: int | str | Pattern
     close: int | str | Pattern
     kind = "inside"
+
+    def __post_init__(self) -> None:
+        for tag in (self.open, self.close):
+            if not _is_pattern(tag):
+                raise BindError(
+                    f"inside() was given {describe(tag)}",
+                    allowed=ALLOWED,
+                    do='rm.interventions.inside("<think>", "</think>")',
+                )
 
     def mask(self, step: Step) -> Mask:
         return _last(ends_of(_resolved(self.open), step)) > _last(ends_of(_resolved(self.close), step))
@@ -102,24 +136,19 @@ def _last(marks: Mask) -> Int[Tensor, "batch pos"]:
     return torch.where(marks, columns, -1).cummax(dim=-1).values
 
 
-def _is_pattern(item: object) -> bool:
-    if isinstance(item, tuple):
-        return bool(item) and all(isinstance(token, int) for token in item)
-    return isinstance(item, int) or (isinstance(item, str) and item != "")
-
-
 def tokens(*items: int | str | Pattern) -> Where:
-    """Occurrences of words or token ids (the last token, where a word takes several)."""
-    wrong = [item for item in items if not _is_pattern(item)]
-    if not items or wrong:
-        raise BindError(
-            f"tokens() was given {wrong[0]!r}" if wrong else "tokens() without a token",
-            allowed="words, token ids, or tuples of token ids (a run of tokens)",
-            do="write several as tokens(a, b), or tokens(*them)",
-        )
+    """Occurrences of words or token ids (the last token, where a word takes several).
+
+    Raises:
+        BindError: as `Tokens` does.
+    """
     return Tokens(items)
 
 
 def inside(open: int | str | Pattern, close: int | str | Pattern) -> Where:
-    """Tokens between two tags, such as inside("<think>", "</think>"); an unclosed tag stays open."""
+    """Tokens between two tags, such as inside("<think>", "</think>"); an unclosed tag stays open.
+
+    Raises:
+        BindError: as `Inside` does.
+    """
     return Inside(open, close)
