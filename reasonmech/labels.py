@@ -15,8 +15,7 @@ Mode = Literal["anticipates", "recognises"]
 
 
 class Opportunity(NamedTuple):
-    """A moment at which a behaviour could begin: offset of the next sentence's first token; `onset`: it
-    began."""
+    """A moment at which a behaviour could begin: offset of the next sentence's first token; did it?"""
 
     offset: int
     onset: bool
@@ -65,12 +64,11 @@ class Labels:
     def from_opportunities(
         cls, behaviour: str, rollouts: Sequence[Rollout], opportunities: Sequence[Sequence[Opportunity]]
     ) -> Labels:
-        """Anticipation labels: read the last token before each opportunity, positive where the behaviour
-        began."""
+        """Anticipation labels: the last token before each opportunity, positive where the behaviour began."""
         rows = [
             (r, len(rollouts[r].prompt_ids) + o.offset - 1, o.onset, rollouts[r].problem.id)
-            for r, found in enumerate(opportunities)
-            for o in found
+            for r, of_rollout in enumerate(opportunities)
+            for o in of_rollout
         ]
         return cls._build(behaviour, "anticipates", rows)
 
@@ -78,8 +76,7 @@ class Labels:
     def from_spans(
         cls, behaviour: str, rollouts: Sequence[Rollout], spans: Sequence[Sequence[Span | tuple[int, int]]]
     ) -> Labels:
-        """Recognition labels for your own spans: every token that the model chose is a row, positive inside a
-        span.
+        """Recognition labels for your own spans: a row per token that the model chose, positive inside them.
 
         Args:
             spans: per rollout, half-open token offsets from its first generated token.
@@ -93,9 +90,9 @@ class Labels:
                 do="give one list per rollout, empty where none",
             )
         rows = []
-        for r, (rollout, found) in enumerate(zip(rollouts, spans, strict=True)):
+        for r, (rollout, of_rollout) in enumerate(zip(rollouts, spans, strict=True)):
             inside = np.zeros(len(rollout.ids), dtype=bool)
-            for start, stop in found:
+            for start, stop in of_rollout:
                 if not 0 <= start < stop <= len(rollout.ids):
                     raise DataError(
                         f"span [{start}, {stop}) of rollout {r} lies outside its {len(rollout.ids)} "

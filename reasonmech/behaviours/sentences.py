@@ -40,7 +40,7 @@ class SentencesOfKind:
         return spans_with_word(trace, onset_words.get(self.kind))
 
     def opportunities(self, trace: Trace) -> list[Opportunity]:
-        return boundaries_where(trace, lambda before: True, lambda s: s.is_a(self.kind))
+        return boundaries_where(trace, lambda previous: True, lambda s: s.is_a(self.kind))
 
     def verify(self, trace: Trace, span: Span) -> bool:
         """Raises DataError: a kind is a name, and a name has no job."""

@@ -52,10 +52,9 @@ class OfThinking:
     """The category of the token that the thinking model would write.
 
     Attributes:
-        among: where this is given and does not hold that category, one of these is drawn instead. A null with
-            random positions needs it: most positions belong to categories without a vector, and a gate that
-                opens there in
-            vain would steer less than it claims.
+        among: where this holds categories and that one is none of them, one of these is drawn instead. A null
+            with random positions needs it: most positions belong to categories without a vector, and a gate
+            that opens there in vain would steer less than it claims.
     """
 
     among: tuple[int, ...] = ()
@@ -64,8 +63,8 @@ class OfThinking:
     def select(self, moment: Moment) -> Int[Tensor, " batch"]:
         if not self.among:
             return moment.category
-        drawn = _draw(moment, self.among, self.seed, avoid=None)
-        return torch.where(torch.isin(moment.category, torch.tensor(self.among)), moment.category, drawn)
+        other = _draw(moment, self.among, self.seed, avoid=None)
+        return torch.where(torch.isin(moment.category, torch.tensor(self.among)), moment.category, other)
 
 
 @dataclass(frozen=True)

@@ -66,11 +66,11 @@ class Chain:
     def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet:
         world = self.world
         rng = random.Random(f"{world.name}|{split}|{seed}")
-        drawn = [draw(rng, split, id=f"{world.name}/{split}/{seed}/{i}", world=world) for i in range(n)]
+        problems = [draw(rng, split, id=f"{world.name}/{split}/{seed}/{i}", world=world) for i in range(n)]
         environment = ChainEnvironment(
             seed=seed, slip=world.slip, read_back=world.read_back, kind_of_word=world.kind_of_word
         )
-        return ProblemSet(drawn, task=world.name, environment=environment)
+        return ProblemSet(problems, task=world.name, environment=environment)
 
     def kinds(self, tokenizer: PreTrainedTokenizerBase) -> OneWordKinds:
         return OneWordKinds(self.world.onset_words, tokenizer)

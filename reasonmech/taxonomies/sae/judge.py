@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,17 +77,17 @@ def judge_taxonomy(
     import pandas as pd
 
     means = taxonomy.means(acts, sentences)
-    mine = taxonomy.categories(means).numpy()
-    described = _descriptions(judge, taxonomy.codes(means), sentences.text)
+    by_latent = taxonomy.categories(means).numpy()
+    described = _describe(judge, taxonomy.codes(means), sentences.text)
     pairs = list(combinations(described.values(), 2))
     if not pairs:
         raise DataError("fewer than two categories occur", do="use more sentences")
-    said, fit = _assigned(judge, described, sentences.text)
-    apart = [_ask(judge, _COMPARE.format(first=a, second=b), _similarity) < SIMILAR for a, b in pairs]
+    by_judge, fit = _assign(judge, described, sentences.text)
+    apart = [_ask(judge, _COMPARE.format(first=a, second=b), _read_similarity) < SIMILAR for a, b in pairs]
     problems = sentences.problem
     rows = [
         ("completeness", *mean_interval(fit / 10, problems, seed=seed)[:3], "fit / 10"),
-        ("consistency", *macro_f1(mine, said, problems, draws=DRAWS, seed=seed), "F1"),
+        ("consistency", *macro_f1(by_latent, by_judge, problems, draws=DRAWS, seed=seed), "F1"),
         ("independence", float(np.mean(apart)), np.nan, np.nan, "share of pairs"),
     ]
     frame = pd.DataFrame(rows, columns=["metric", "value", "low", "high", "unit"])
@@ -94,31 +95,31 @@ def judge_taxonomy(
     return frame.assign(by="judge", n_sentences=len(sentences), n_problems=len(np.unique(problems)))
 
 
-def _descriptions(judge: Callable[[str], str], codes: Tensor, text: Sequence[str]) -> dict[int, str]:
+def _describe(judge: Callable[[str], str], codes: Tensor, text: Sequence[str]) -> dict[int, str]:
     """Latent -> "title: description", of every latent that is active in some sentence."""
     described = {}
     for latent in codes.amax(0).nonzero().flatten().tolist():
         strongest = codes[:, latent].topk(min(EXAMPLES, len(text)))
         shown = [text[i] for i in strongest.indices[strongest.values > 0].tolist()]
         described[latent] = _ask(
-            judge, _DESCRIBE.format(sentences="\n".join(map(json.dumps, shown))), _description
+            judge, _DESCRIBE.format(sentences="\n".join(map(json.dumps, shown))), _read_description
         )
     return described
 
 
-def _assigned(
+def _assign(
     judge: Callable[[str], str], described: dict[int, str], text: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Category [sentence] and fit of 0 to 10 [sentence]."""
-    categories = "\n".join(f"{latent}: {said}" for latent, said in described.items())
-    given: list[tuple[int, float]] = []
+    categories = "\n".join(f"{latent}: {description}" for latent, description in described.items())
+    known = described.keys() | {NONE}
+    choices: list[tuple[int, float]] = []
     for start in range(0, len(text), BATCH):
-        some = text[start : start + BATCH]
-        shown = "\n".join(f"{i}: {json.dumps(said)}" for i, said in enumerate(some, 1))
-        prompt = _ASSIGN.format(categories=categories, sentences=shown, n=len(some))
-        n = len(some)
-        given += _ask(judge, prompt, lambda found, n=n: _choices(found, n=n, known=described.keys() | {NONE}))
-    chosen, fit = zip(*given, strict=True)
+        batch = text[start : start + BATCH]
+        numbered = "\n".join(f"{i}: {json.dumps(sentence)}" for i, sentence in enumerate(batch, 1))
+        prompt = _ASSIGN.format(categories=categories, sentences=numbered, n=len(batch))
+        choices += _ask(judge, prompt, partial(_read_choices, n=len(batch), known=known))
+    chosen, fit = zip(*choices, strict=True)
     return np.array(chosen), np.array(fit)
 
 
@@ -138,22 +139,22 @@ def _ask(judge: Callable[[str], str], prompt: str, parse: Callable[[Any], Any]) 
     )
 
 
-def _description(found: Any) -> str:
-    return f"{found['title']}: {found['description']}"
+def _read_description(answer: Any) -> str:
+    return f"{answer['title']}: {answer['description']}"
 
 
-def _similarity(found: Any) -> float:
-    return _within(found["similarity"])
+def _read_similarity(answer: Any) -> float:
+    return _check_score(answer["similarity"])
 
 
-def _choices(found: Any, *, n: int, known: set[int]) -> list[tuple[int, float]]:
-    chosen = [(int(found[str(i)][0]), _within(found[str(i)][1])) for i in range(1, n + 1)]
+def _read_choices(answer: Any, *, n: int, known: set[int]) -> list[tuple[int, float]]:
+    chosen = [(int(answer[str(i)][0]), _check_score(answer[str(i)][1])) for i in range(1, n + 1)]
     if unknown := {category for category, _ in chosen} - known:
         raise ValueError(f"no category {sorted(unknown)}")
     return chosen
 
 
-def _within(value: Any) -> float:
+def _check_score(value: Any) -> float:
     if not 0 <= float(value) <= 10:
         raise ValueError(f"{value} is not in 0 .. 10")
     return float(value)

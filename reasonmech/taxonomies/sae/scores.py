@@ -54,31 +54,31 @@ def score_taxonomy(
     """
     import pandas as pd
 
-    train, held = sentences
-    means = taxonomy.means(acts, held)
+    train, held_out = sentences
+    means = taxonomy.means(acts, held_out)
     z = taxonomy.rows(means)
-    left = (z - taxonomy.coder.decode(taxonomy.codes(means))).pow(2).sum(-1)
-    mine = taxonomy.categories(means).numpy()
+    unexplained = (z - taxonomy.coder.decode(taxonomy.codes(means))).pow(2).sum(-1)
+    categories = taxonomy.categories(means).numpy()
     known = taxonomy.categories(taxonomy.means(acts, train)).numpy()
     shuffled = np.random.default_rng(seed).permutation(known)
-    told = {
-        "consistency": told_by_words(train.text, known, held.text),
-        "consistency_shuffled": told_by_words(train.text, shuffled, held.text),
+    predictions = {
+        "consistency": predict_from_words(train.text, known, held_out.text),
+        "consistency_shuffled": predict_from_words(train.text, shuffled, held_out.text),
     }
     rows = [
         (
             "completeness",
-            *mean_interval((1 - left).numpy(), held.problem, draws=draws, seed=seed)[:3],
+            *mean_interval((1 - unexplained).numpy(), held_out.problem, draws=draws, seed=seed)[:3],
             "share",
         ),
         (
             "assigned",
-            *mean_interval((mine != NONE).astype(float), held.problem, draws=draws, seed=seed)[:3],
+            *mean_interval((categories != NONE).astype(float), held_out.problem, draws=draws, seed=seed)[:3],
             "share",
         ),
         *(
-            (name, *macro_f1(mine, said, held.problem, draws=draws, seed=seed), "F1")
-            for name, said in told.items()
+            (name, *macro_f1(categories, predicted, held_out.problem, draws=draws, seed=seed), "F1")
+            for name, predicted in predictions.items()
         ),
         (
             "independence",
@@ -90,10 +90,10 @@ def score_taxonomy(
     ]
     frame = pd.DataFrame(rows, columns=["metric", "value", "low", "high", "unit"])
     frame.insert(0, "latents", taxonomy.n)
-    return frame.assign(by="words", n_sentences=len(held), n_problems=len(np.unique(held.problem)))
+    return frame.assign(by="words", n_sentences=len(held_out), n_problems=len(np.unique(held_out.problem)))
 
 
-def told_by_words(known_text: tuple[str, ...], known: np.ndarray, text: tuple[str, ...]) -> np.ndarray:
+def predict_from_words(known_text: tuple[str, ...], known: np.ndarray, text: tuple[str, ...]) -> np.ndarray:
     """Categories that multinomial naive Bayes on words gives to other sentences: [sentence].
 
     Raises:
@@ -102,22 +102,22 @@ def told_by_words(known_text: tuple[str, ...], known: np.ndarray, text: tuple[st
     from sklearn.feature_extraction.text import CountVectorizer
     from sklearn.naive_bayes import MultinomialNB
 
-    of_some = known != NONE
-    if len(np.unique(known[of_some])) < 2:
+    has_category = known != NONE
+    if len(np.unique(known[has_category])) < 2:
         raise DataError(
             "fewer than two categories occur", do="train longer, on more sentences, or with more latents"
         )
     counter = CountVectorizer(token_pattern=WORD)
-    counts = counter.fit_transform([said for said, kept in zip(known_text, of_some, strict=True) if kept])
-    return MultinomialNB().fit(counts, known[of_some]).predict(counter.transform(text))
+    counts = counter.fit_transform([text for text, has in zip(known_text, has_category, strict=True) if has])
+    return MultinomialNB().fit(counts, known[has_category]).predict(counter.transform(text))
 
 
 def macro_f1(
-    true: np.ndarray, said: np.ndarray, problems: np.ndarray, *, draws: int, seed: int
+    true: np.ndarray, predicted: np.ndarray, problems: np.ndarray, *, draws: int, seed: int
 ) -> tuple[float, float, float]:
     """Mean F1 over the categories that occur, with its 95 % bootstrap interval by problem.
 
-    Sentences without a category count for none; a category that was said of them is wrong.
+    Sentences without a category count for none; a category that was predicted for them is wrong.
 
     Raises:
         DataError: fewer than two categories occur.
@@ -126,8 +126,8 @@ def macro_f1(
     if len(names) < 2:
         raise DataError("fewer than two categories occur in held-out sentences", do="hold more problems out")
     _, code = np.unique(problems, return_inverse=True)
-    is_true, is_said = true[:, None] == names, said[:, None] == names
-    per_row = np.stack([is_true & is_said, is_true ^ is_said], axis=-1).reshape(len(true), -1)
+    is_true, is_predicted = true[:, None] == names, predicted[:, None] == names
+    per_row = np.stack([is_true & is_predicted, is_true ^ is_predicted], axis=-1).reshape(len(true), -1)
     counts = np.zeros((code.max() + 1, per_row.shape[1]))
     np.add.at(counts, code, per_row)
 
@@ -136,8 +136,10 @@ def macro_f1(
         with np.errstate(invalid="ignore"):  # a draw may hold no sentence of a category
             return np.nanmean(2 * hit / (2 * hit + wrong), axis=1)
 
-    drawn = np.concatenate([f1(weights @ counts) for weights in bootstrap_weights(len(counts), draws, seed)])
-    low, high = np.quantile(drawn, LEVEL)
+    resampled = np.concatenate(
+        [f1(weights @ counts) for weights in bootstrap_weights(len(counts), draws, seed)]
+    )
+    low, high = np.quantile(resampled, LEVEL)
     return float(f1(counts.sum(0, keepdims=True))[0]), float(low), float(high)
 
 

@@ -69,13 +69,14 @@ class Sentences:
                 f"{len(rollouts)} rollouts, {len(spans)} lists of spans, {len(texts)} lists of texts"
             )
         rows: list[tuple[int, int, int, str, str]] = []
-        for r, (rollout, found, said) in enumerate(zip(rollouts, spans, texts, strict=True)):
-            if len(found) != len(said):
+        for r, (rollout, of_spans, of_texts) in enumerate(zip(rollouts, spans, texts, strict=True)):
+            if len(of_spans) != len(of_texts):
                 raise DataError(
-                    f"rollout {r} has {len(found)} spans and {len(said)} texts", do="give one per sentence"
+                    f"rollout {r} has {len(of_spans)} spans and {len(of_texts)} texts",
+                    do="give one per sentence",
                 )
             first = len(rollout.prompt_ids)
-            for (start, stop), text in zip(found, said, strict=True):
+            for (start, stop), text in zip(of_spans, of_texts, strict=True):
                 if not 0 <= start < stop <= len(rollout.ids):
                     raise DataError(
                         f"sentence [{start}, {stop}) of rollout {r} lies outside its {len(rollout.ids)} "
@@ -85,8 +86,8 @@ class Sentences:
                 rows.append((r, first + start, first + stop, rollout.problem.id, text))
         if not rows:
             raise DataError("no sentence in any rollout", do="use more or longer rollouts")
-        rollout_of, begins, ends, problems, said_all = zip(*rows, strict=True)
-        return cls(np.array(rollout_of), np.array(begins), np.array(ends), np.array(problems), said_all)
+        numbers, begins, ends, problems, sentence_texts = zip(*rows, strict=True)
+        return cls(np.array(numbers), np.array(begins), np.array(ends), np.array(problems), sentence_texts)
 
     @classmethod
     def of_traces(cls, traces: Sequence[Trace]) -> Sentences:
@@ -110,12 +111,12 @@ class Sentences:
                 f"{share} of {len(problems)} problems leaves one side empty", do="use more problems"
             )
         chosen = np.random.default_rng(seed).permutation(problems)[:n]
-        mine = np.isin(self.problem, chosen)
-        return Halves(self.where(mine), self.where(~mine))
+        in_train = np.isin(self.problem, chosen)
+        return Halves(self.where(in_train), self.where(~in_train))
 
     def where(self, mask: np.ndarray) -> Sentences:
         """Those sentences that a mask [sentence] names."""
-        text = tuple(text for text, kept in zip(self.text, mask, strict=True) if kept)
+        text = tuple(text for text, named in zip(self.text, mask, strict=True) if named)
         return Sentences(self.rollout[mask], self.start[mask], self.stop[mask], self.problem[mask], text)
 
     def means(self, acts: SentenceSource, *, site: Site | str) -> Float[Tensor, "sentence d_model"]:
@@ -127,20 +128,20 @@ class Sentences:
         lengths = self.stop - self.start
         out: list[Tensor] = []
         pieces = np.split(np.arange(len(self)), np.flatnonzero(np.diff(np.cumsum(lengths) // CHUNK)) + 1)
-        for some in pieces:
-            n = lengths[some]
-            owner = np.repeat(np.arange(len(some)), n)
-            position = self.start[some][owner] + np.arange(n.sum()) - (np.cumsum(n) - n)[owner]
+        for batch in pieces:
+            n = lengths[batch]
+            owner = np.repeat(np.arange(len(batch)), n)
+            position = self.start[batch][owner] + np.arange(n.sum()) - (np.cumsum(n) - n)[owner]
             labels = Labels(
                 "sentences",
                 "recognises",
-                self.rollout[some][owner],
+                self.rollout[batch][owner],
                 position,
                 np.ones(len(owner), dtype=bool),
-                self.problem[some][owner],
+                self.problem[batch][owner],
             )
             rows = acts.rows(site, labels).float()
-            sums = torch.zeros(len(some), rows.shape[1]).index_add_(0, torch.from_numpy(owner), rows)
+            sums = torch.zeros(len(batch), rows.shape[1]).index_add_(0, torch.from_numpy(owner), rows)
             out.append(sums / torch.from_numpy(n)[:, None])
         return torch.cat(out)
 

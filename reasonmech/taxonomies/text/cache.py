@@ -28,7 +28,7 @@ class JudgeCache:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.path.touch()
-            lines = self._whole_lines()
+            lines = self._read_lines()
         except OSError as error:
             raise OutputError(
                 f"{self.path} cannot be written: {error.strerror}", do="choose a file that you can write"
@@ -36,7 +36,7 @@ class JudgeCache:
         if not lines:
             self._append({"judge": judge})
         for number, line in enumerate(lines):
-            self._read(number, line)
+            self._parse(number, line)
 
     def __len__(self) -> int:
         return len(self._answers)
@@ -46,19 +46,19 @@ class JudgeCache:
         return self._answers.get(_key(prompt))
 
     def put(self, prompt: str, answer: str) -> None:
-        """Keep an answer; it is on the disk when this returns."""
+        """Store an answer; it is on the disk when this returns."""
         self._append({"key": _key(prompt), "answer": answer})
         self._answers[_key(prompt)] = answer
 
-    def _whole_lines(self) -> list[bytes]:
+    def _read_lines(self) -> list[bytes]:
         content = self.path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
+        end = content.rfind(b"\n") + 1  # what follows is a line that a kill cut off
+        if end < len(content):
             with self.path.open("r+b") as file:
-                file.truncate(whole)
-        return content[:whole].splitlines()
+                file.truncate(end)
+        return content[:end].splitlines()
 
-    def _read(self, number: int, line: bytes) -> None:
+    def _parse(self, number: int, line: bytes) -> None:
         try:
             row = json.loads(line)
             if number:

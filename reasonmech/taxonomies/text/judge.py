@@ -176,8 +176,8 @@ def parse_answer(answer: str, n: int, taxonomy: Taxonomy) -> Marks:
     if doubled := [key for key, times in keys.items() if times > 1]:
         raise _invalid(f"sentences {doubled[:5]} twice", n)
     if keys.keys() != set(numbers):
-        left_out, made_up = sorted(set(numbers) - keys.keys())[:5], sorted(keys.keys() - set(numbers))[:5]
-        raise _invalid(f"sentences left out: {left_out}, made up: {made_up}", n)
+        missing, unknown = sorted(set(numbers) - keys.keys())[:5], sorted(keys.keys() - set(numbers))[:5]
+        raise _invalid(f"sentences left out: {missing}, made up: {unknown}", n)
     categories: dict[str, frozenset[str]] = {}
     for key, names in pairs:
         if not isinstance(names, list) or not all(

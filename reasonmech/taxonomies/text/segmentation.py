@@ -93,20 +93,20 @@ def _ends(text: str, token: re.Match[str]) -> bool:
         return False
     word = _NEXT_WORD.match(following)
     lower = word is not None and word[0].islower()
-    before = _LAST_WORD.search(text, max(0, token.start() - 24), token.start())
+    previous = _LAST_WORD.search(text, max(0, token.start() - 24), token.start())
     if marks[0] in "!?":
         closed = len(marks) > 1 and marks[-1] in "\"'”’»"  # "Stop!" she said
         factorial = marks == "!" and (
-            text[max(0, token.start() - 1) : token.start()].isdigit() or _is_letter(before)
+            text[max(0, token.start() - 1) : token.start()].isdigit() or _is_letter(previous)
         )
         return not (lower and (closed or factorial))
-    if marks == "." and before is not None and _abbreviates(before[0], following, lower):
+    if marks == "." and previous is not None and _abbreviates(previous[0], following, lower):
         return False
     return not lower or (marks[0] == "." and marks[:2] != ".." and word is not None and len(word[0]) == 1)
 
 
-def _is_letter(before: re.Match[str] | None) -> bool:
-    return before is not None and len(before[0]) == 1
+def _is_letter(previous: re.Match[str] | None) -> bool:
+    return previous is not None and len(previous[0]) == 1
 
 
 def _abbreviates(word: str, following: str, lower: bool) -> bool:

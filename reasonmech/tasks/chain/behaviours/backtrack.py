@@ -17,9 +17,9 @@ from reasonmech.rollout import Trace
 from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, stating
 
 
-def contradicted(before: tuple[ChainSentence, ...]) -> bool:
+def contradicted(previous: tuple[ChainSentence, ...]) -> bool:
     """The last value stated contradicts the one that stands."""
-    last = stating(before)
+    last = stating(previous)
     return last is not None and last.relation == "verifies" and last.value != last.standing
 
 

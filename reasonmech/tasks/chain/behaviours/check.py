@@ -17,9 +17,9 @@ from reasonmech.rollout import Trace
 from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, stating
 
 
-def unverified(before: tuple[ChainSentence, ...]) -> bool:
+def unverified(previous: tuple[ChainSentence, ...]) -> bool:
     """A step was written and nothing has verified it yet."""
-    last = stating(before)
+    last = stating(previous)
     return last is not None and last.relation == "establishes"
 
 

@@ -33,7 +33,7 @@ class ConcludeBehaviour:
     def opportunities(self, trace: Trace) -> list[Opportunity]:
         return boundaries_where(
             chain_trace(trace),
-            lambda before: all(s.relation != "concludes" for s in before),
+            lambda previous: all(s.relation != "concludes" for s in previous),
             lambda s: s.relation == "concludes",
         )
 

@@ -31,7 +31,7 @@ class PlanBehaviour:
         return spans_with_word(trace, onset_words.get("plan"))
 
     def opportunities(self, trace: Trace) -> list[Opportunity]:
-        return boundaries_where(chain_trace(trace), lambda before: not before, lambda s: s.kind == "plan")
+        return boundaries_where(chain_trace(trace), lambda previous: not previous, lambda s: s.kind == "plan")
 
     def verify(self, trace: Trace, span: Span) -> bool:
         chain = chain_trace(trace)

@@ -31,9 +31,9 @@ class StepBehaviour:
         return spans_with_word(trace, onset_words.get("step"))
 
     def opportunities(self, trace: Trace) -> list[Opportunity]:
-        def open_subgoal(before: tuple[ChainSentence, ...]) -> bool:
-            established = sum(s.relation == "establishes" for s in before)
-            concluded = any(s.relation == "concludes" for s in before)
+        def open_subgoal(previous: tuple[ChainSentence, ...]) -> bool:
+            established = sum(s.relation == "establishes" for s in previous)
+            concluded = any(s.relation == "concludes" for s in previous)
             return established < len(trace.rollout.problem.data["operations"]) and not concluded
 
         return boundaries_where(chain_trace(trace), open_subgoal, lambda s: s.relation == "establishes")

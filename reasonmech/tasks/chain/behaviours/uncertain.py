@@ -24,8 +24,8 @@ class UncertainBehaviour:
         return spans_with_word(trace, onset_words.get("uncertain"))
 
     def opportunities(self, trace: Trace) -> list[Opportunity]:
-        def stated(before: tuple[ChainSentence, ...]) -> bool:
-            return stating(before) is not None
+        def stated(previous: tuple[ChainSentence, ...]) -> bool:
+            return stating(previous) is not None
 
         return boundaries_where(chain_trace(trace), stated, lambda s: s.kind == "uncertain")
 
