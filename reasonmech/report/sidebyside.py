@@ -11,14 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from reasonmech.coders import load_coder
-from reasonmech.errors import ConfigError, CorruptFileError
+from reasonmech.errors import ConfigError
 from reasonmech.hosts import Host
 from reasonmech.interventions import Direction, Features, Intervention, generated, prompt, steer
+from reasonmech.interventions.reading import load_tensor
 from reasonmech.organisms import load_host
+from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollout
 from reasonmech.runtime import Decode, generate
 from reasonmech.runtime.receipt.receipt import Line
-from reasonmech.site import Site
 
 
 @dataclass(frozen=True)
@@ -64,38 +65,45 @@ def load_direction(path: Path, site: str) -> Direction:
     """The one vector of a safetensors file, scaled to unit norm, as a direction at `site`.
 
     Raises:
-        CorruptFileError: the file is damaged.
-        ConfigError: it holds several tensors, or one that is no vector.
+        CorruptFileError: the file is damaged. ConfigError: it holds several tensors. BindError: or one that
+            is no vector.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise CorruptFileError(f"{path} cannot be read: {error}", do="give a safetensors file") from error
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    vectors = [tensor.float() for tensor in tensors.values() if tensor.dim() == 1]
-    if len(shapes) != 1 or len(vectors) != 1:
-        raise ConfigError(f"{path} holds {shapes}", allowed="one tensor of shape [d_model]")
-    return Direction(vectors[0] / vectors[0].norm(), Site.parse(site), name=path.stem)
+    return Direction.along(load_tensor(path).float(), site, name=path.stem)
 
 
 def side_by_side(model: str, text: str, push: Push, *, tokens: int) -> Group:
-    """Both continuations and the receipt, greedy, as rich renderables."""
+    """Both continuations of a text and the receipt, greedy, as rich renderables."""
     host = load_host(model)
-    plan = [push.intervention(host)]
-    decode = Decode(max_new_tokens=tokens)
-    before = generate(host, [text], decode=decode, progress=False)[0]
-    steered = generate(host, [text], plan, decode=decode, progress=False, receipt="full")
+    return compare(host, [text], [push.intervention(host)], decode=Decode(max_new_tokens=tokens))
+
+
+def compare(
+    host: Host,
+    problems: ProblemSet | Sequence[str],
+    plan: Sequence[Intervention],
+    *,
+    decode: Decode,
+    partner: Host | None = None,
+) -> Group:
+    """What a host writes without a plan and under it, prompt by prompt, and the receipt, as rich renderables.
+
+    Args:
+        partner: the other model of a pair, for gates that read it.
+    """
+    untouched = generate(host, problems, decode=decode, progress=False)
+    steered = generate(host, problems, plan, decode=decode, partner=partner, progress=False, receipt="full")
+    rows = [_row(host, *pair) for pair in zip(untouched, steered, strict=True)]
+    return Group(*rows, *(_receipt_line(line, steered.receipt.kl) for line in steered.receipt.lines))
+
+
+def _row(host: Host, untouched: Rollout, steered: Rollout) -> Group:
+    """A prompt, and under it what was written without the plan and with it."""
     table = Table("untouched", "steered", header_style="bold", expand=True, show_lines=True)
-    table.add_row(*_coloured(host, before, steered[0]))
-    return Group(
-        Text(text, style="dim"), table, *(_said(line, steered.receipt.kl) for line in steered.receipt.lines)
-    )
+    table.add_row(*_coloured(host, untouched, steered))
+    return Group(Text(steered.problem.prompt, style="dim"), table)
 
 
-def _said(line: Line, kl: float) -> Text:
+def _receipt_line(line: Line, kl: float) -> Text:
     """The receipt of one intervention as a line of text."""
     return Text(
         f"{line.verb} at {line.site}, {line.where}: fired at {line.n_fired} of {line.n_tokens} tokens, "
@@ -104,14 +112,15 @@ def _said(line: Line, kl: float) -> Text:
     )
 
 
-def _coloured(host: Host, before: Rollout, after: Rollout) -> tuple[Text, Text]:
-    """Words in common plain; from the first that differs on, red before and green after."""
-    pairs = zip(before.ids, after.ids, strict=False)
-    shared = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(before.ids), len(after.ids)))
-    return _two_tone(host, before.ids, shared, "red"), _two_tone(host, after.ids, shared, "green")
+def _coloured(host: Host, untouched: Rollout, steered: Rollout) -> tuple[Text, Text]:
+    """Words in common plain; from the first that differs on, red without the plan and green with it."""
+    pairs = zip(untouched.ids, steered.ids, strict=False)
+    shortest = min(len(untouched.ids), len(steered.ids))
+    shared = next((i for i, (a, b) in enumerate(pairs) if a != b), shortest)
+    return _two_tone(host, untouched.ids, shared, "red"), _two_tone(host, steered.ids, shared, "green")
 
 
 def _two_tone(host: Host, ids: Sequence[int], shared: int, colour: str) -> Text:
-    common, whole = host.decode(list(ids[:shared])), host.decode(list(ids))
-    assert whole.startswith(common), (common, whole)
-    return Text.assemble(common, (whole.removeprefix(common), colour))
+    common, text = host.decode(list(ids[:shared])), host.decode(list(ids))
+    assert text.startswith(common), (common, text)
+    return Text.assemble(common, (text.removeprefix(common), colour))

@@ -2,5 +2,6 @@
 
 from reasonmech.interventions.reading.entry import Entry
 from reasonmech.interventions.reading.spot import PlanContext, Spot
+from reasonmech.interventions.reading.tensors import load_tensor
 
-__all__ = ["Entry", "PlanContext", "Spot"]
+__all__ = ["Entry", "PlanContext", "Spot", "load_tensor"]
