@@ -75,7 +75,9 @@ def compare(size: str, n_rows: int, batch: int, folder: Path) -> None:
 
     def ours() -> rm.Activations:
         shutil.rmtree(folder / "ours", ignore_errors=True)
-        return rm.capture(host, rollouts, [site], out=folder / "ours", batch_size=batch, progress=False)
+        return rm.capture(
+            host, rollouts, [site], out=folder / "ours", keep=rm.Keep(batch_size=batch), progress=False
+        )
 
     def bridge() -> torch.Tensor:
         seen = [

@@ -33,7 +33,9 @@ def several_sites(size: str, n_rows: int, folder: Path) -> None:
 
     def ours() -> rm.Activations:
         shutil.rmtree(folder / "ours", ignore_errors=True)
-        return rm.capture(host, rollouts, sites, out=folder / "ours", batch_size=BATCH, progress=False)
+        return rm.capture(
+            host, rollouts, sites, out=folder / "ours", keep=rm.Keep(batch_size=BATCH), progress=False
+        )
 
     def bridge() -> dict[str, torch.Tensor]:
         seen = [
@@ -102,7 +104,9 @@ def different_lengths(size: str, n_rows: int, folder: Path) -> None:
 
     def ours() -> rm.Activations:
         shutil.rmtree(folder / "ours", ignore_errors=True)
-        return rm.capture(host, rollouts, [site], out=folder / "ours", batch_size=BATCH, progress=False)
+        return rm.capture(
+            host, rollouts, [site], out=folder / "ours", keep=rm.Keep(batch_size=BATCH), progress=False
+        )
 
     def bridge() -> torch.Tensor:
         acts = [

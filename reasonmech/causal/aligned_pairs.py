@@ -25,6 +25,7 @@ from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture
+from reasonmech.runtime.activations.keep import Keep
 from reasonmech.runtime.memory import is_out_of_memory
 from reasonmech.runtime.pass_rows import PassRow, pass_rows
 from reasonmech.runtime.readout import Readout
@@ -114,7 +115,7 @@ class AlignedPairs:
         batch = min(CAPTURE_ROWS, len(rows))
         while True:
             try:
-                return capture(host, rows, sites, batch_size=batch, progress=progress)
+                return capture(host, rows, sites, keep=Keep(batch_size=batch), progress=progress)
             except (RuntimeError, MemoryError) as error:
                 if batch == 1 or not is_out_of_memory(error):
                     raise

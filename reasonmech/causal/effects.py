@@ -30,6 +30,7 @@ from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.verbs import patch
 from reasonmech.metrics import TextMetric, as_text_metric
 from reasonmech.runtime.activations.capture import capture
+from reasonmech.runtime.activations.keep import Keep
 from reasonmech.runtime.batched.cells import Cell, run_cells
 from reasonmech.runtime.memory import halving
 from reasonmech.runtime.pass_rows import PassRow
@@ -209,7 +210,9 @@ def _patches_to_themselves(host: Host, rows: Sequence[PassRow], sites: Sequence[
     """Patches that fix sites at what they are without an edit, row by row."""
     if not sites:
         return []
-    acts = capture(host, [as_rollout(row) for row in rows], sites, batch_size=len(rows), progress=False)
+    acts = capture(
+        host, [as_rollout(row) for row in rows], sites, keep=Keep(batch_size=len(rows)), progress=False
+    )
     lengths = [len(row.ids) for row in rows]
     pieces = {site: acts.at(site).split(lengths) for site in sites}
     # rows of other length are filled up at their end, beyond the tokens that the row has

@@ -11,7 +11,13 @@ from reasonmech.coders.recipe import Recipe
 from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.paths import config_dir, read_config
 
-OWN: Final = {"d_in", "d_sae", "k", "device", "metadata"}  # settings of SAELens that are no options here
+NO_OPTIONS: Final = {
+    "d_in",
+    "d_sae",
+    "k",
+    "device",
+    "metadata",
+}  # settings of SAELens that are no options here
 
 
 class CoderConfig(BaseModel):
@@ -56,7 +62,7 @@ class CoderConfig(BaseModel):
             ConfigError: `options` name what has a key of its own, or what the activations and the device
                 decide.
         """
-        if taken := sorted(OWN & self.options.keys()):
+        if taken := sorted(NO_OPTIONS & self.options.keys()):
             raise ConfigError(
                 f"options {taken}", allowed="settings beside d_sae and k, which are their own keys"
             )

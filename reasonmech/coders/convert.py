@@ -96,9 +96,11 @@ def _canonical(content: Mapping[str, Any], file: Path, *, k: int | None) -> dict
     state = {name: tensors[key] for name, keys in _NAMES.items() for key in keys if key in tensors}
     if "log_jumprelu_threshold" in tensors:
         state["threshold"] = state["threshold"].exp()
-    said = content.get("k", k)
-    if k is not None and int(said) != k:
-        raise MismatchError(f"{file} says k = {int(said)}, not {k}", do="pass the k that it was trained with")
+    recorded_k = content.get("k", k)
+    if k is not None and int(recorded_k) != k:
+        raise MismatchError(
+            f"{file} says k = {int(recorded_k)}, not {k}", do="pass the k that it was trained with"
+        )
     known = {"k", *(key for keys in _NAMES.values() for key in keys)}
     lost, missing = (
         sorted(tensors.keys() - known),
@@ -114,8 +116,8 @@ def _canonical(content: Mapping[str, Any], file: Path, *, k: int | None) -> dict
         )
     if k is None and "k" in content and not bool((state.get("threshold", torch.tensor(-1.0)) >= 0).all()):
         raise MismatchError(
-            f"{file} says k = {int(said)} and holds no threshold that was set: it is a TopK",
-            do=f"pass k={int(said)}",
+            f"{file} says k = {int(recorded_k)} and holds no threshold that was set: it is a TopK",
+            do=f"pass k={int(recorded_k)}",
         )
     for name in ("b_enc", "b_dec"):
         if state[name].dim() != 1:

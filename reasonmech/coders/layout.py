@@ -23,12 +23,12 @@ SAELENS_VERSION: Final = "6.54.12"  # whose layout is written
 def read_json(file: Path) -> Mapping[str, Any]:
     """A configuration file. Raises CorruptFileError where it is no JSON object."""
     try:
-        found = json.loads(file.read_text())
+        content = json.loads(file.read_text())
     except ValueError as error:
         raise CorruptFileError(f"{file} is not JSON: {error}", do="copy it again") from error
-    if not isinstance(found, dict):
-        raise CorruptFileError(f"{file} is no JSON object: {found!r:.80}", do="copy it again")
-    return found
+    if not isinstance(content, dict):
+        raise CorruptFileError(f"{file} is no JSON object: {content!r:.80}", do="copy it again")
+    return content
 
 
 def coder_of(
@@ -47,7 +47,7 @@ def coder_of(
             infinity.
     """
     (d_in,), (d_sae,) = state["b_dec"].shape, state["b_enc"].shape
-    wanted = {
+    shapes = {
         "W_enc": (d_in, d_sae),
         "b_enc": (d_sae,),
         "W_dec": (d_sae, d_in),
@@ -55,9 +55,9 @@ def coder_of(
         "threshold": (d_sae,),
     }
     for key, tensor in state.items():
-        if tuple(tensor.shape) != wanted[key]:
+        if tuple(tensor.shape) != shapes[key]:
             raise MismatchError(
-                f"{key} of {name!r} has shape {tuple(tensor.shape)}", allowed=str(wanted[key])
+                f"{key} of {name!r} has shape {tuple(tensor.shape)}", allowed=str(shapes[key])
             )
         if not bool(torch.isfinite(tensor).all()):
             raise NonFiniteError(f"{key} of {name!r} holds NaN or infinity", do="download it again")
@@ -79,6 +79,6 @@ def coder_of(
     }
     with TemporaryDirectory() as directory:
         (Path(directory) / CONFIG_FILE).write_text(json.dumps(config))
-        whole = {key: tensor.to(torch.float32).contiguous() for key, tensor in state.items()}
-        save_file(whole, Path(directory) / WEIGHT_FILE)
+        weights = {key: tensor.to(torch.float32).contiguous() for key, tensor in state.items()}
+        save_file(weights, Path(directory) / WEIGHT_FILE)
         return SAELensCoder(read_directory(Path(directory)), name=name)

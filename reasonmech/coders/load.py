@@ -131,12 +131,12 @@ def check_directory(path: Path) -> None:
     config = path / CONFIG_FILE
     weights = path / SPARSIFY_FILE if (path / SPARSIFY_FILE).is_file() else path / WEIGHT_FILE
     if not weights.is_file():
-        found = sorted({p.name for pattern in pickles for p in path.glob(pattern)})
+        pickled = sorted({p.name for pattern in pickles for p in path.glob(pattern)})
         if path.is_file() and any(path.match(pattern) for pattern in pickles):
-            found = [path.name]
-        if found:
+            pickled = [path.name]
+        if pickled:
             raise PickleRefusedError(
-                f"{path} holds a pickled coder ({', '.join(found)}); loading a pickle executes code",
+                f"{path} holds a pickled coder ({', '.join(pickled)}); loading a pickle executes code",
                 allowed=f"{CONFIG_FILE} and {WEIGHT_FILE}, or {SPARSIFY_FILE}",
                 do="rm.coders.convert_coder reads its tensors once, and nothing else",
             )

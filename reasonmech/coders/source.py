@@ -63,7 +63,7 @@ class TensorSource(NamedTuple):
     ) -> Iterator[Tensor]:
         """As `batches_of_rows`: it is in memory, so there is nothing to buffer."""
         rows = batches_of_rows(self.n_tokens, batch_size=batch_size, seed=seed)
-        return (self.values[some] for some in islice(rows, epochs * (self.n_tokens // batch_size)))
+        return (self.values[batch] for batch in islice(rows, epochs * (self.n_tokens // batch_size)))
 
 
 def one_site(
@@ -106,12 +106,12 @@ def moments_of(source: ActivationSource, site: Site, *, seed: int, device: torch
     """
     generator = torch.Generator().manual_seed(seed)
     n = source.n_tokens
-    drawn = (
+    order = (
         torch.randperm(n, generator=generator)
         if n <= LISTED
         else torch.randint(n, (SAMPLE,), generator=generator)
     )
-    rows = drawn[:SAMPLE]
+    rows = order[:SAMPLE]
     sample = source.take(site, rows).to(device, torch.float32)
     if not bool(torch.isfinite(sample).all()):
         raise NonFiniteError(
@@ -139,16 +139,16 @@ def batches_of(
         )
     if buffer is None:
         rows = batches_of_rows(source.n_tokens, batch_size=size, seed=seed, start=start)
-        for some in islice(rows, stop - start):
-            yield {site: source.take(site, some) for site in sites}
+        for batch in islice(rows, stop - start):
+            yield {site: source.take(site, batch) for site in sites}
         return
     epochs = -(-stop // (source.n_tokens // size))
     streams = [
         source.stream(site, batch_size=size, seed=seed, epochs=epochs, buffer=buffer) for site in sites
     ]
-    whole = (some for some in zip(*streams, strict=True) if len(some[0]) == size)
-    for some in islice(whole, start, stop):
-        yield dict(zip(sites, some, strict=True))
+    full = (batch for batch in zip(*streams, strict=True) if len(batch[0]) == size)
+    for batch in islice(full, start, stop):
+        yield dict(zip(sites, batch, strict=True))
 
 
 def batches_of_rows(n: int, *, batch_size: int, seed: int, start: int = 0) -> Iterator[Int[Tensor, " batch"]]:

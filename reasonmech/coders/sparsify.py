@@ -72,14 +72,14 @@ def read_sparsify(path: Path, *, name: str) -> SAELensCoder:
 
 
 def _site_of(folder: str) -> Site:
-    found = _BLOCK.fullmatch(folder)
-    if found is None:
+    block = _BLOCK.fullmatch(folder)
+    if block is None:
         raise MismatchError(
             f"the folder {folder!r} names no site",
             allowed="layers.N, layers.N.mlp, h.N, h.N.mlp: a hookpoint of sparsify",
             do="rename the folder as sparsify did",
         )
-    return Site("mlp_out" if found[2] else "resid_post", int(found[1]))
+    return Site("mlp_out" if block[2] else "resid_post", int(block[1]))
 
 
 def _model_of(path: Path) -> str | None:

@@ -102,10 +102,10 @@ def train_coders(
         CorruptFileError: what a killed training left is damaged.
         DataError, NonFiniteError, UnknownNameError: as of `train_coder`.
     """
-    for what, given in (("configs", configs), ("sites", sites)):
-        if isinstance(given, str | Site):
+    for name, value in (("configs", configs), ("sites", sites)):
+        if isinstance(value, str | Site):
             raise ConfigError(
-                f"{what}={str(given)!r} is one of them", allowed="a list", do=f'write ["{given}"]'
+                f"{name}={str(value)!r} is one of them", allowed="a list", do=f'write ["{value}"]'
             )
     named = configs if isinstance(configs, Mapping) else {name: name for name in configs}
     settings = {name: load_coder_config(config) for name, config in named.items()}

@@ -45,13 +45,13 @@ def code_hash() -> str:
 
 def package_versions() -> dict[str, str]:
     """Installed versions of what results depend on; "not installed" where one is absent."""
-    found = {}
+    versions = {}
     for name in ("reasonmech", *PACKAGES):
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "not installed"
-    return found
+            versions[name] = "not installed"
+    return versions
 
 
 def git_state() -> dict[str, Any]:

@@ -8,9 +8,10 @@ from pathlib import Path
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 
+from reasonmech.arguments import check_type
 from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.hosts.host import Host
-from reasonmech.hosts.load import DeviceMap, Source, load_host
+from reasonmech.hosts.load import Placement, Source, load_host
 from reasonmech.hosts.pair import ModelPair
 from reasonmech.paths import config_dir, read_config
 from reasonmech.registry import Registry
@@ -86,7 +87,7 @@ def pair_config(source: str | Path) -> PairConfig:
         side: str(path.parent / named)
         for side, named in (("base", config.base), ("thinking", config.thinking))
     }
-    return config.model_copy(update={side: found for side, found in beside.items() if Path(found).is_dir()})
+    return config.model_copy(update={side: path for side, path in beside.items() if Path(path).is_dir()})
 
 
 def load_pair(
@@ -96,8 +97,7 @@ def load_pair(
     thinking: Host | Source | None = None,
     accept: Collection[str] = (),
     dtype: torch.dtype | None = None,
-    device_map: DeviceMap | None = None,
-    device: str | torch.device | None = None,
+    device: Placement | None = None,
 ) -> ModelPair:
     """Load a base model and its thinking sibling, and check that they are siblings.
 
@@ -106,31 +106,36 @@ def load_pair(
             `thinking`.
         base, thinking: hosts, models or paths, in place of those that the config names.
         accept: kinds of difference that are known and wanted: special_tokens, added_tokens, encoding.
-        dtype, device_map, device: as in `load_host`, for the models that are loaded here.
+        dtype, device: as in `load_host`, for the models that are loaded here.
 
     Raises:
         UnknownNameError: no such pair; the known ones are listed.
         MismatchError: the models differ; every difference is spelt out.
     """
     if source is not None:
+        check_type(
+            source,
+            (str, Path),
+            name="source",
+            allowed="a pair's name, file or directory",
+            do="models in hand: rm.load_pair(base=..., thinking=...)",
+        )
         config = pair_config(source)
     elif base is not None and thinking is not None:
         config = PairConfig(name="pair", base="", thinking="")
     else:
         raise UnknownNameError("pair", "None", pair_names(), do="give a name, or both base= and thinking=")
 
-    def host(side: str, given: Host | Source | None, named: str) -> Host:
-        if isinstance(given, Host):
-            return given
-        source = named if given is None else given
-        return load_host(
-            source, dtype=dtype, device_map=device_map, device=device, name=f"{config.name}/{side}"
-        )
+    def load(side: str, model: Host | Source | None, configured: str) -> Host:
+        if isinstance(model, Host):
+            return model
+        place = configured if model is None else model
+        return load_host(place, dtype=dtype, device=device, name=f"{config.name}/{side}")
 
     return ModelPair(
         config.name,
-        host("base", base, config.base),
-        host("thinking", thinking, config.thinking),
+        load("base", base, config.base),
+        load("thinking", thinking, config.thinking),
         config.task,
         config.steering_layer,
         sae_layer=config.sae_layer,

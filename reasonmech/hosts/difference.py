@@ -30,25 +30,29 @@ def differences_of(base: Host, thinking: Host) -> list[Difference]:
         ("width", base.d_model, thinking.d_model),
         ("logits", base.vocab_size, thinking.vocab_size),
     )
-    found = [Difference(kind, f"{a} in base, {b} in thinking") for kind, a, b in sizes if a != b]
-    return [*found, *_vocabulary(base.tokenizer, thinking.tokenizer), *_habits(base, thinking)]
+    in_size = [Difference(kind, f"{a} in base, {b} in thinking") for kind, a, b in sizes if a != b]
+    return [*in_size, *_vocabulary(base.tokenizer, thinking.tokenizer), *_habits(base, thinking)]
 
 
 def _vocabulary(base: Any, thinking: Any) -> list[Difference]:
-    ours, theirs = base.get_vocab(), thinking.get_vocab()
+    base_ids, thinking_ids = base.get_vocab(), thinking.get_vocab()
     added = base.get_added_vocab().keys() | thinking.get_added_vocab().keys()
-    differing = sorted(token for token in ours.keys() | theirs.keys() if ours.get(token) != theirs.get(token))
-    found = []
+    differing = sorted(
+        token
+        for token in base_ids.keys() | thinking_ids.keys()
+        if base_ids.get(token) != thinking_ids.get(token)
+    )
+    differences = []
     for kind, tokens in (
         ("vocabulary", [t for t in differing if t not in added]),
         ("added_tokens", [t for t in differing if t in added]),
     ):
         if tokens:
             shown = ", ".join(
-                f"{t!r} is {ours.get(t)} in base, {theirs.get(t)} in thinking" for t in tokens[:4]
+                f"{t!r} is {base_ids.get(t)} in base, {thinking_ids.get(t)} in thinking" for t in tokens[:4]
             )
-            found.append(Difference(kind, f"{len(tokens)} tokens have other ids ({shown})"))
-    return found
+            differences.append(Difference(kind, f"{len(tokens)} tokens have other ids ({shown})"))
+    return differences
 
 
 def _habits(base: Host, thinking: Host) -> list[Difference]:
@@ -61,14 +65,14 @@ def _habits(base: Host, thinking: Host) -> list[Difference]:
         ("pad", ours.pad_token, theirs.pad_token),
         ("prefix", ours.encode(""), theirs.encode("")),
     )
-    found = [
+    differences = [
         Difference("special_tokens", f"{n} {a!r} in base, {b!r} in thinking") for n, a, b in special if a != b
     ]
     cuts = [tokenizer.encode(PROBE, add_special_tokens=False) for tokenizer in (ours, theirs)]
     if cuts[0] != cuts[1]:
-        found.append(
+        differences.append(
             Difference("encoding", f"{PROBE!r} is {cuts[0][:12]}... in base, {cuts[1][:12]}... in thinking")
         )
     if ours.chat_template != theirs.chat_template:
-        found.append(Difference("chat_template", "the chat templates are not the same text"))
-    return found
+        differences.append(Difference("chat_template", "the chat templates are not the same text"))
+    return differences

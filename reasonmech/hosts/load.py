@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from reasonmech.errors import CorruptFileError, MismatchError, NonFiniteError, UnknownNameError
+from reasonmech.arguments import check_type, describe
+from reasonmech.errors import (
+    ArgumentError,
+    CorruptFileError,
+    MismatchError,
+    NonFiniteError,
+    UnknownNameError,
+)
 from reasonmech.hosts.checkpoint import check_checkpoint
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.lens import is_bridge, model_of_bridge
@@ -20,7 +27,9 @@ from reasonmech.paths import ORGANISM_PREFIX
 if TYPE_CHECKING:
     from reasonmech.hosts.lens import TransformerBridge
 
-DeviceMap = str | dict[str, int | str]
+Placement: TypeAlias = "str | torch.device | dict[str, int | str]"
+DEVICE_MAPS: Final = ("auto", "balanced", "balanced_low_0", "sequential")  # those that Hugging Face computes
+DEVICES: Final = f'a device ("cuda:0"), {", ".join(DEVICE_MAPS)}, or a mapping from modules to devices'
 Source: TypeAlias = "str | Path | PreTrainedModel | TransformerBridge"
 
 
@@ -29,8 +38,7 @@ def load_host(
     *,
     tokenizer: PreTrainedTokenizerBase | str | Path | None = None,
     dtype: torch.dtype | None = None,
-    device_map: DeviceMap | None = None,
-    device: str | torch.device | None = None,
+    device: Placement | None = None,
     name: str | None = None,
 ) -> Host:
     """Load a model under study, and check that its files, weights and tokenizer are what they seem to be.
@@ -40,8 +48,8 @@ def load_host(
             already have (which is used as it is; a TransformerBridge shares its parameters with the host).
         tokenizer: a tokenizer, or where to load it from. None: from the model's own directory.
         dtype: dtype of the weights. None: the checkpoint's.
-        device_map: passed on to Hugging Face (several GPUs); with it, no `device`.
-        device: where the whole model goes. None: the CPU.
+        device: where the weights go: "cuda:0" for all of them; "auto", "balanced" or a mapping from modules
+            to devices is passed on to Hugging Face (several GPUs). None: the CPU.
         name: how results name the host. None: the directory's or Hub name.
 
     Raises:
@@ -50,17 +58,20 @@ def load_host(
         PickleRefusedError, CorruptFileError: weights are pickled; or missing, truncated or incomplete.
         NonFiniteError: a weight is NaN or infinite.
         MismatchError: the tokenizer loses text or does not fit; the architecture is unknown.
+        ArgumentError: a dtype or device that is none.
     """
-    if device is not None and device_map is not None:
-        raise MismatchError("device and device_map are both given", allowed="one of them")
+    if dtype is not None:
+        check_type(dtype, torch.dtype, name="dtype", allowed="torch.float32, torch.bfloat16, ...")
     if isinstance(source, str | Path):
+        spread = isinstance(device, dict) or device in DEVICE_MAPS
+        device_map = device if spread and not isinstance(device, torch.device) else None
         model, origin = _from_checkpoint(source, dtype=dtype, device_map=device_map), str(source)
-        if device is not None:
-            nn.Module.to(model, device)
+        if device is not None and not spread:
+            nn.Module.to(model, _device(device))
     else:
-        if not (dtype is None and device_map is None and device is None):
+        if not (dtype is None and device is None):
             raise MismatchError(
-                "dtype, device and device_map belong to loading; this model is loaded already",
+                "dtype and device belong to loading; this model is loaded already",
                 do="cast or move it yourself before handing it over",
             )
         model, origin = _from_object(source)
@@ -73,8 +84,15 @@ def load_host(
     return Host(model, words, name=name)
 
 
+def _device(device: Placement) -> torch.device:
+    try:
+        return torch.device(check_type(device, (str, torch.device), name="device", allowed=DEVICES))
+    except RuntimeError as error:
+        raise ArgumentError(f"device is {describe(device)}", allowed=DEVICES) from error
+
+
 def _from_checkpoint(
-    source: str | Path, *, dtype: torch.dtype | None, device_map: DeviceMap | None
+    source: str | Path, *, dtype: torch.dtype | None, device_map: str | dict[str, int | str] | None
 ) -> PreTrainedModel:
     where = _where(source)
     read: Any = AutoModelForCausalLM.from_pretrained  # with output_loading_info it returns a pair
@@ -122,22 +140,25 @@ def _from_object(source: PreTrainedModel | TransformerBridge) -> tuple[PreTraine
         return source, source.name_or_path or ""
     if is_bridge(source):
         return model_of_bridge(source), str(source.cfg.model_name)
-    raise MismatchError(
-        f"a {type(source).__name__} is no model that can be studied",
+    raise ArgumentError(
+        f"{describe(source)} is no model that can be studied",
         allowed="a path, a Hub name, a transformers PreTrainedModel, a TransformerBridge",
+        do='rm.load_host("owner/name"), or one side of rm.load_pair(...)',
     )
 
 
-def _tokenizer(given: PreTrainedTokenizerBase | str | Path, *, name: str) -> PreTrainedTokenizerBase:
-    if isinstance(given, PreTrainedTokenizerBase):
-        return given
-    if not str(given):
+def _tokenizer(source: PreTrainedTokenizerBase | str | Path, *, name: str) -> PreTrainedTokenizerBase:
+    if isinstance(source, PreTrainedTokenizerBase):
+        return source
+    if not str(source):
         raise MismatchError(f"the model {name!r} does not say where it came from", do="pass tokenizer=")
-    local = locate(given)
+    local = locate(source)
     try:
-        return AutoTokenizer.from_pretrained(str(local or given), trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(str(local or source), trust_remote_code=False)
     except (OSError, ValueError) as error:
-        raise MismatchError(f"no tokenizer for {name!r} in {given}: {error}", do="pass tokenizer=") from error
+        raise MismatchError(
+            f"no tokenizer for {name!r} in {source}: {error}", do="pass tokenizer="
+        ) from error
 
 
 def _check_finite(model: PreTrainedModel, *, name: str) -> None:

@@ -51,8 +51,8 @@ class ModelPair:
         unknown = sorted(set(self.accept) - set(ACCEPTABLE))
         if unknown:
             raise MismatchError(f"cannot accept {unknown}", allowed=", ".join(ACCEPTABLE))
-        found = differences_of(self.base, self.thinking)
-        refused = [d for d in found if d.kind not in (*self.accept, "chat_template")]
+        differences = differences_of(self.base, self.thinking)
+        refused = [d for d in differences if d.kind not in (*self.accept, "chat_template")]
         if refused:
             acceptable = sorted({d.kind for d in refused} & set(ACCEPTABLE))
             raise MismatchError(
@@ -63,7 +63,7 @@ class ModelPair:
                 if acceptable and all(d.kind in ACCEPTABLE for d in refused)
                 else "choose a thinking model that was trained from this base",
             )
-        object.__setattr__(self, "differences", tuple(found))
+        object.__setattr__(self, "differences", tuple(differences))
         vocabulary = self.thinking.tokenizer.get_vocab()
         tags = THINK_TAGS if all(tag in vocabulary for tag in THINK_TAGS) else None
         object.__setattr__(self, "think_tags", tags)

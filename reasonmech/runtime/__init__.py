@@ -3,7 +3,7 @@
 from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture, estimate_capture
-from reasonmech.runtime.activations.estimate import Estimate
+from reasonmech.runtime.activations.estimate import CaptureEstimate
 from reasonmech.runtime.activations.keep import Keep, TokenColumns, TopCodes
 from reasonmech.runtime.coder_fit import FitReport, check_fit
 from reasonmech.runtime.decoding.decode import Decode
@@ -22,7 +22,7 @@ __all__ = [
     "Decode",
     "Decoder",
     "DecoderState",
-    "Estimate",
+    "CaptureEstimate",
     "estimate_capture",
     "FitReport",
     "forward",

@@ -19,6 +19,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture
+from reasonmech.runtime.activations.keep import Keep
 from reasonmech.site import Site
 
 CHUNK = 8192  # tokens encoded at once
@@ -89,7 +90,7 @@ def check_fit(
     check_belongs(coder, host)
     host.check_site(coder.site)
     beside = _neighbours(host, coder)
-    acts = capture(host, rollouts, [coder.site, *beside], batch_size=batch_size, progress=progress)
+    acts = capture(host, rollouts, [coder.site, *beside], keep=Keep(batch_size=batch_size), progress=progress)
     texts = [host.encode(text) if isinstance(text, str) else list(text.all_ids) for text in rollouts]
     texts = [ids for ids in texts if len(ids) > 1]
     if not texts:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reasonmech.runtime import capture
+from reasonmech.runtime import Keep, capture
 from reasonmech.testing import ARCHITECTURES, tiny_host
 
 TEXTS = [" ".join(f"w{(7 * i + 3 * j) % 50}" for j in range(1 + (5 * i) % 13)) for i in range(20)]
@@ -27,7 +27,7 @@ def assert_near(actual: torch.Tensor, expected: torch.Tensor) -> None:
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_a_batch_of_unequal_rows_equals_its_rows_alone(arch: str) -> None:
     host = tiny_host(arch)
-    together = capture(host, TEXTS, SITES, batch_size=6, progress=False)
+    together = capture(host, TEXTS, SITES, keep=Keep(batch_size=6), progress=False)
     alone = [capture(host, [text], SITES, progress=False) for text in TEXTS]
     for site in SITES:
         assert_near(together.at(site), torch.cat([acts.at(site) for acts in alone]))

@@ -1,5 +1,4 @@
-"""Activations: what some sites of a host held at the tokens of some texts, in memory or in a store on
-disk."""
+"""Activations: what sites of a host held at the tokens of texts, in memory or in a store on disk."""
 
 from __future__ import annotations
 
@@ -14,6 +13,7 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from reasonmech.arguments import check_type
 from reasonmech.coders.coder import Trained
 from reasonmech.errors import DataError, MismatchError, UnknownNameError
 from reasonmech.hosts.host import Host
@@ -98,7 +98,7 @@ class Activations:
         Raises:
             DataError: there is no such row. As `at` otherwise.
         """
-        return self._some(self._stream_of(site), tokens)
+        return self._take(self._stream_of(site), tokens)
 
     def features(
         self, indices: Int[Tensor, " feature"] | list[int], *, tokens: Int[Tensor, " n"] | None = None
@@ -112,13 +112,13 @@ class Activations:
             MismatchError: the stream was kept, not features. DataError: the coder has no such feature.
         """
         which, values = self.codes(tokens=tokens)
-        wanted = torch.as_tensor(indices)
+        numbers = torch.as_tensor(indices)
         of = self.codes_of
         assert of is not None
-        if len(wanted) and not 0 <= int(wanted.min()) <= int(wanted.max()) < of.d_sae:
-            raise DataError(f"features {wanted.tolist()} of {of.coder!r}", allowed=f"0 .. {of.d_sae - 1}")
-        out = values.new_zeros(len(values), len(wanted))
-        for column, i in enumerate(wanted.tolist()):
+        if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < of.d_sae:
+            raise DataError(f"features {numbers.tolist()} of {of.coder!r}", allowed=f"0 .. {of.d_sae - 1}")
+        out = values.new_zeros(len(values), len(numbers))
+        for column, i in enumerate(numbers.tolist()):
             out[:, column] = torch.where(which == i, values, 0).sum(-1)
         return out
 
@@ -137,7 +137,7 @@ class Activations:
                 do="encode them, or capture with keep=Keep(codes=)",
             )
         names = [f"{self.sites[0]}{FEATURES}", f"{self.sites[0]}{VALUES}"]
-        features, values = (self._all(n) if tokens is None else self._some(n, tokens) for n in names)
+        features, values = (self._all(n) if tokens is None else self._take(n, tokens) for n in names)
         return features, values
 
     def rows(self, site: Site | str, labels: Labels) -> Float[Tensor, "label d_model"]:
@@ -154,8 +154,8 @@ class Activations:
         Raises:
             DataError: labels point at rollouts or positions that were not captured.
         """
-        found = self._row_index.find(np.asarray(labels.rollout), np.asarray(labels.position))
-        missing = np.flatnonzero(found < 0)
+        rows = self._row_index.find(np.asarray(labels.rollout), np.asarray(labels.position))
+        missing = np.flatnonzero(rows < 0)
         if len(missing):
             i = int(missing[0])
             where = f"position {int(labels.position[i])} of rollout {int(labels.rollout[i])}"
@@ -166,7 +166,7 @@ class Activations:
                 "each",
                 do="capture the rollouts that the labels were made from, in the same order",
             )
-        return torch.from_numpy(found)
+        return torch.from_numpy(rows)
 
     def stream(
         self, site: Site | str, *, batch_size: int, seed: int, epochs: int = 1, buffer: int = BUFFER
@@ -221,12 +221,14 @@ class Activations:
                 (its
             content is verified when it is first read). MismatchError: they are another model's.
         """
-        found = cls(
-            *load_store(Path(path).expanduser().absolute())
-        )  # it is read later, from wherever that is
+        check_type(path, (str, Path), name="path", allowed="the directory of a store")
         if host is not None:
-            found.check(host)
-        return found
+            check_type(host, Host, name="host", allowed="a Host, such as rm.load_pair(...).base")
+        # absolute: shards are read later, from whatever directory the process is in by then
+        activations = cls(*load_store(Path(path).expanduser().absolute()))
+        if host is not None:
+            activations.check(host)
+        return activations
 
     def _stream_of(self, site: Site | str) -> str:
         parsed = Site.parse(site)
@@ -245,7 +247,7 @@ class Activations:
         parts = [shard.values()[name] for shard in self.shards]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-    def _some(self, name: str, tokens: Int[Tensor, " n"]) -> Shaped[Tensor, "n ..."]:
+    def _take(self, name: str, tokens: Int[Tensor, " n"]) -> Shaped[Tensor, "n ..."]:
         tokens = torch.as_tensor(tokens)
         outside = (tokens < 0) | (tokens >= self.n_tokens)
         if bool(outside.any()):

@@ -9,7 +9,7 @@ from typing import Final, final
 
 from tqdm.auto import tqdm
 
-from reasonmech.disk import format_bytes, free_bytes
+from reasonmech.disk import format_bytes, format_cost, free_bytes
 from reasonmech.runtime.activations.read_sites import CaptureJob, read_sites
 from reasonmech.runtime.activations.texts import CaptureTexts, Piece, Survey
 
@@ -21,7 +21,7 @@ PROBE: Final = 2  # passes that are timed, after one that is not
 
 @final
 @dataclass(frozen=True)
-class Estimate:
+class CaptureEstimate:
     """What a capture takes.
 
     Attributes:
@@ -41,17 +41,14 @@ class Estimate:
 
     def __str__(self) -> str:
         free = "" if self.free_bytes is None else f" ({format_bytes(self.free_bytes)} free)"
-        time_ = "" if self.seconds is None else f", about {tqdm.format_interval(self.seconds)}"
-        return (
-            f"{self.n_kept:,} of {self.n_tokens:,} tokens of {self.n_texts:,} texts: "
-            f"{format_bytes(self.n_bytes)}{free}{time_}"
-        )
+        cost = format_cost(self.n_bytes, self.seconds)
+        return f"{self.n_kept:,} of {self.n_tokens:,} tokens of {self.n_texts:,} texts: {cost}{free}"
 
 
-def estimate(job: CaptureJob, survey: Survey, *, out: Path | None, seconds: float | None) -> Estimate:
+def estimate(job: CaptureJob, survey: Survey, *, out: Path | None, seconds: float | None) -> CaptureEstimate:
     """Put numbers together."""
     n_kept = int(survey.kept.sum())
-    return Estimate(
+    return CaptureEstimate(
         n_texts=len(survey.lengths),
         n_tokens=int(survey.lengths.sum()),
         n_kept=n_kept,
@@ -65,17 +62,17 @@ def timed(job: CaptureJob, texts: CaptureTexts, survey: Survey) -> float:
     """Seconds of the whole, from a batch of texts spread evenly over it: run once to warm up, then timed."""
     step = max(1, len(texts) // job.batch_size)
     pieces = [texts.piece(i, i + 1) for i in range(0, len(texts), step)][: job.batch_size]
-    some = Piece([p.texts[0] for p in pieces], [p.kept[0] for p in pieces])
+    batch = Piece([p.texts[0] for p in pieces], [p.kept[0] for p in pieces])
     with tqdm(disable=True) as bar:
-        read_sites(job, some, bar)
+        read_sites(job, batch, bar)
         start = time.perf_counter()
         for _ in range(PROBE):
-            read_sites(job, some, bar)
+            read_sites(job, batch, bar)
         took = (time.perf_counter() - start) / PROBE
-    return took * int(survey.lengths.sum()) / sum(len(text.ids) for text in some.texts)
+    return took * int(survey.lengths.sum()) / sum(len(text.ids) for text in batch.texts)
 
 
-def shown_before(job: CaptureJob, texts: CaptureTexts, survey: Survey, *, out: Path) -> Estimate:
+def shown_before(job: CaptureJob, texts: CaptureTexts, survey: Survey, *, out: Path) -> CaptureEstimate:
     """The estimate that a capture shows: timed where that is a small part of it."""
     worth = len(texts) >= 20 * (PROBE + 1) * job.batch_size
     return estimate(job, survey, out=out, seconds=timed(job, texts, survey) if worth else None)

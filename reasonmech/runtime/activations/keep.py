@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reasonmech.arguments import check_type
 from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError
 from reasonmech.interventions.masks import EVERYWHERE, Where
@@ -18,6 +19,7 @@ from reasonmech.rollout import Rollout
 
 CELLS: Final = 2**24  # feature activations held at once: 64 MB in float32
 SHARD_TOKENS: Final = 2**18
+DTYPES: Final = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 NO_FEATURE: Final = -1  # stands where fewer than k features are active
 
 
@@ -74,10 +76,10 @@ class TopCodes:
     @torch.no_grad()
     def of(self, x: Float[Tensor, "token d_model"]) -> TopRows:
         """Encode in chunks on the coder's device; values in the coder's dtype, on the CPU."""
-        found = [self._some(some) for some in x.split(max(1, CELLS // self.coder.d_sae))]
-        return TopRows(*(torch.cat(parts) for parts in zip(*found, strict=True)))
+        chunks = [self._strongest(chunk) for chunk in x.split(max(1, CELLS // self.coder.d_sae))]
+        return TopRows(*(torch.cat(parts) for parts in zip(*chunks, strict=True)))
 
-    def _some(self, x: Tensor) -> TopRows:
+    def _strongest(self, x: Tensor) -> TopRows:
         active = self.coder.encode(x.to(self.coder.device, self.coder.dtype))
         features = active.abs().topk(self.k, dim=-1).indices
         values = active.gather(-1, features)
@@ -93,7 +95,7 @@ class TopCodes:
 @final
 @dataclass(frozen=True, eq=False)
 class Keep:
-    """What a capture keeps of every text.
+    """What a capture keeps of every text, and in which portions it reads and writes.
 
     Attributes:
         where: which tokens; a mask of the plan language. `labelled(name)` reads a column of truth values by
@@ -102,16 +104,34 @@ class Keep:
         columns: further columns of the index. None: none.
         shard_tokens: tokens run (not kept) per file of a store; a kill costs at most so many. Files of more
             than 256 MB are cut earlier.
+        dtype: of what is kept: float64, float32, bfloat16 or float16. None: the model's.
+        batch_size: texts per pass; halved, with a warning, where memory is short.
+
+    Raises:
+        DataError: no token per file, no text per pass, or another dtype.
     """
 
     where: Where = EVERYWHERE
     codes: TopCodes | None = None
     columns: TokenColumns | None = None
     shard_tokens: int = SHARD_TOKENS
+    dtype: torch.dtype | None = None
+    batch_size: int = 64
 
     def __post_init__(self) -> None:
+        check_type(
+            self.where, Where, name="where", allowed="a mask such as rm.generated() or rm.labelled(...)"
+        )
+        if self.codes is not None:
+            check_type(self.codes, TopCodes, name="codes", allowed="TopCodes(coder, k)")
+        if self.dtype is not None:
+            check_type(self.dtype, torch.dtype, name="dtype", allowed=", ".join(map(str, DTYPES)))
         if self.shard_tokens < 1:
             raise DataError(f"{self.shard_tokens} tokens per file", allowed="1 or more")
+        if self.batch_size < 1:
+            raise DataError(f"batch_size={self.batch_size}", allowed="1 or more texts per pass")
+        if self.dtype is not None and self.dtype not in DTYPES:
+            raise DataError(f"dtype={self.dtype}", allowed=", ".join(map(str, DTYPES)))
 
 
 ALL: Final = Keep()

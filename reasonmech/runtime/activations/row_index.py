@@ -53,12 +53,12 @@ class RowIndex:
         known = (rollout >= 0) & (rollout < len(starts)) & (position >= 0)
         at = np.where(known, rollout, 0)
         if keys is None:
-            row, found = starts[at] + position, position < counts[at]
+            row, captured = starts[at] + position, position < counts[at]
         else:
-            wanted = _key(at, np.where(known, position, 0))
-            row = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-            found = keys[row] == wanted
-        return np.where(known & found, row, -1).astype(np.int64)
+            key = _key(at, np.where(known, position, 0))
+            row = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
+            captured = keys[row] == key
+        return np.where(known & captured, row, -1).astype(np.int64)
 
     def frame(self) -> pd.DataFrame:
         """The whole index."""
@@ -74,11 +74,11 @@ class RowIndex:
     def _places(self) -> _Places:
         counts, contiguous = np.zeros(0, dtype=np.int64), True
         for rollout, position in self._columns():
-            here = np.bincount(rollout, minlength=len(counts))
-            before = np.concatenate([counts, np.zeros(len(here) - len(counts), dtype=np.int64)])
-            first = np.cumsum(here) - here
-            at = np.arange(len(position)) - (first - before)[rollout]
-            contiguous, counts = contiguous and np.array_equal(position, at), before + here
+            in_shard = np.bincount(rollout, minlength=len(counts))
+            earlier = np.concatenate([counts, np.zeros(len(in_shard) - len(counts), dtype=np.int64)])
+            first = np.cumsum(in_shard) - in_shard
+            at = np.arange(len(position)) - (first - earlier)[rollout]
+            contiguous, counts = contiguous and np.array_equal(position, at), earlier + in_shard
         keys = None if contiguous else np.concatenate([_key(*columns) for columns in self._columns()])
         return _Places(np.cumsum(counts) - counts, counts, keys)
 

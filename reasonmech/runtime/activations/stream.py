@@ -17,7 +17,7 @@ RUN: Final = 1024  # consecutive tokens read at once
 BUFFER: Final = 2**18
 
 
-class _Rows(NamedTuple):
+class _RowReader(NamedTuple):
     """One tensor over all shards: where each ends says in which shards some rows are."""
 
     shards: Sequence[Shard]
@@ -50,7 +50,7 @@ def shuffled(
         raise DataError(
             f"batch_size={batch_size}, epochs={epochs}, buffer={buffer}", allowed="1 or more of each"
         )
-    rows = _Rows(shards, list(accumulate(shard.n_tokens for shard in shards)), name)
+    rows = _RowReader(shards, list(accumulate(shard.n_tokens for shard in shards)), name)
     room = max(buffer, batch_size)
     generator = torch.Generator().manual_seed(seed)
     return chain.from_iterable(
@@ -58,18 +58,19 @@ def shuffled(
     )
 
 
-def _epoch(rows: _Rows, *, batch_size: int, room: int, generator: torch.Generator) -> Iterator[Tensor]:
+def _epoch(rows: _RowReader, *, batch_size: int, room: int, generator: torch.Generator) -> Iterator[Tensor]:
     order = torch.randperm(-(-rows.ends[-1] // RUN), generator=generator).tolist()
-    held: list[Tensor] = []
-    n_held = 0
+    runs: list[Tensor] = []
+    n_rows = 0
     for number, which in enumerate(order, start=1):
-        held.append(rows.read(which * RUN))
-        n_held, ended = n_held + len(held[-1]), number == len(order)
-        if n_held < room and not ended:
+        runs.append(rows.read(which * RUN))
+        n_rows, ended = n_rows + len(runs[-1]), number == len(order)
+        if n_rows < room and not ended:
             continue
-        pool = torch.cat(held)
-        held.clear()  # before there is a third copy
-        pool = pool[torch.randperm(n_held, generator=generator)]
-        given = n_held if ended else max(batch_size, n_held // 2) // batch_size * batch_size
-        yield from pool[:given].split(batch_size)
-        held, n_held = [pool[given:].clone()], n_held - given
+        pool = torch.cat(runs)
+        runs.clear()  # before there is a third copy
+        pool = pool[torch.randperm(n_rows, generator=generator)]
+        # half of the buffer stays: it mixes with the next runs
+        n_out = n_rows if ended else max(batch_size, n_rows // 2) // batch_size * batch_size
+        yield from pool[:n_out].split(batch_size)
+        runs, n_rows = [pool[n_out:].clone()], n_rows - n_out

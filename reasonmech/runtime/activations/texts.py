@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from reasonmech.arguments import check_type
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.masks import Everywhere
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 GROUP: Final = 256  # texts looked at together
-OWN: Final = ("rollout", "problem", "position", "token", "generated", "by_environment", "n_active")
+INDEX_COLUMNS: Final = ("rollout", "problem", "position", "token", "generated", "by_environment", "n_active")
 
 
 @final
@@ -67,8 +68,6 @@ class CaptureTexts:
     """The texts of a capture, read when they are asked for: no more than a piece of them is held here."""
 
     def __init__(self, host: Host, items: Sequence[Rollout | str], keep: Keep) -> None:
-        if isinstance(items, str):
-            raise DataError(f"one text {items!r:.80} in place of several", do="put it into a list: [text]")
         if not len(items):
             raise DataError("no text to capture from")
         self._host, self._items, self._keep = host, items, keep
@@ -110,7 +109,9 @@ class CaptureTexts:
         return Survey(np.array(lengths), np.array(kept), digest.hexdigest())
 
     def _text(self, number: int) -> CapturedText:
-        item = self._items[number]
+        item = check_type(
+            self._items[number], (str, Rollout), name=f"rollouts[{number}]", allowed="a rollout, or a text"
+        )
         if isinstance(item, str):
             ids = np.array(self._host.encode(item), dtype=np.int64)
             problem, prompt_length, environment = f"text/{number}", len(ids), np.zeros(len(ids), dtype=bool)
@@ -129,16 +130,16 @@ class CaptureTexts:
                 allowed=f"the tokens 0 .. {size - 1} of {self._host.name!r}",
                 do="capture from a model with the tokenizer that the text was encoded with",
             )
-        given = {} if self._keep.columns is None else self._keep.columns(number, item)
-        columns = {name: np.asarray(values) for name, values in given.items()}
+        further = {} if self._keep.columns is None else self._keep.columns(number, item)
+        columns = {name: np.asarray(values) for name, values in further.items()}
         for name, values in columns.items():
-            if name in OWN or len(values) != len(ids) or _type_of(values) is None:
+            if name in INDEX_COLUMNS or len(values) != len(ids) or _type_of(values) is None:
                 raise DataError(
                     f"column {name!r} of text {number} ({problem}): {len(values)} values of type "
                     f"{values.dtype} for "
                     f"{len(ids)} tokens",
                     allowed="a truth value, an integer or a string for every token; other names than "
-                    f"{', '.join(OWN)}",
+                    f"{', '.join(INDEX_COLUMNS)}",
                 )
         return CapturedText(number, problem, ids, prompt_length, environment, columns)
 
@@ -188,23 +189,23 @@ def _sorted(columns: Mapping[str, np.ndarray]) -> list[np.ndarray]:
 def _label(text: CapturedText, label: str) -> np.ndarray:
     """[token] marks: a column of truth values, or "column=value"."""
     name, equals, value = label.partition("=")
-    given = text.columns.get(name)
-    if given is None or (not equals and given.dtype != bool):
+    column = text.columns.get(name)
+    if column is None or (not equals and column.dtype != bool):
         marks = [c if values.dtype == bool else f"{c}=..." for c, values in sorted(text.columns.items())]
         raise UnknownNameError("label", label, marks, do="give the column: Keep(columns=...)")
-    return given.astype(str) == value if equals else given
+    return column.astype(str) == value if equals else column
 
 
 def check_columns(text: CapturedText, names: frozenset[str] | None) -> frozenset[str]:
     """Names and types of a text's columns, which are those of the texts before it. Raises DataError."""
-    own = frozenset(f"{name} ({_type_of(values)})" for name, values in text.columns.items())
-    if names is not None and own != names:
+    typed = frozenset(f"{name} ({_type_of(values)})" for name, values in text.columns.items())
+    if names is not None and typed != names:
         raise DataError(
-            f"text {text.number} has columns {', '.join(sorted(own))}, those before it "
+            f"text {text.number} has columns {', '.join(sorted(typed))}, those before it "
             f"{', '.join(sorted(names))}",
             do="give the same columns, of the same types, for every text",
         )
-    return own
+    return typed
 
 
 def check_any(n_kept: int, keep: Keep) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
 
 from reasonmech.errors import (
+    ArgumentError,
     CorruptFileError,
     MismatchError,
     NonFiniteError,
@@ -129,7 +130,36 @@ def test_a_directory_that_is_none_is_refused(tmp_path: Path) -> None:
         load_host(tmp_path / "empty")
 
 
-def test_device_and_device_map_exclude_each_other(checkpoint: Path) -> None:
-    with pytest.raises(MismatchError, match="both given"):
-        load_host(checkpoint, device="cpu", device_map="auto")
-    assert load_host(checkpoint, device="cpu").device == torch.device("cpu")
+def test_a_device_is_one_device_or_a_map_and_nothing_else(checkpoint: Path) -> None:
+    for device in ("cpu", torch.device("cpu")):
+        assert load_host(checkpoint, device=device).device == torch.device("cpu")
+    for device in ("somewhere", 3.0):
+        with pytest.raises(ArgumentError, match="device is the ") as caught:
+            load_host(checkpoint, device=device)  # pyright: ignore[reportArgumentType]
+        assert "balanced" in caught.value.allowed
+
+
+def test_a_device_map_is_passed_on(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    maps: list[object] = []
+    read = AutoModelForCausalLM.from_pretrained
+
+    def recorded(*arguments: object, **settings: object) -> object:
+        maps.append(settings.pop("device_map"))
+        return read(*arguments, **settings)
+
+    monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", recorded)
+    for device in ("auto", {"": 0}, "cpu", None):
+        load_host(checkpoint, device=device)
+    assert maps == ["auto", {"": 0}, None, None]
+
+
+@pytest.mark.parametrize("source", [torch.ones(3), 5, None, lambda: None, [1]])
+def test_what_is_no_model_is_refused_in_three_parts(source: object) -> None:
+    with pytest.raises(ArgumentError, match="is no model that can be studied") as caught:
+        load_host(source)  # pyright: ignore[reportArgumentType]
+    assert "Hub name" in caught.value.allowed and "load_host" in caught.value.do
+
+
+def test_a_dtype_is_one_of_torch(checkpoint: Path) -> None:
+    with pytest.raises(ArgumentError, match="dtype is the string 'bfloat16'"):
+        load_host(checkpoint, dtype="bfloat16")  # pyright: ignore[reportArgumentType]

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from reasonmech.errors import CorruptFileError, DataError, NonFiniteError, OutputError, UnknownNameError
+from reasonmech.errors import (
+    ArgumentError,
+    CorruptFileError,
+    DataError,
+    NonFiniteError,
+    OutputError,
+    UnknownNameError,
+)
+from reasonmech.hosts import Host
 from reasonmech.labels import Labels
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
@@ -20,7 +29,7 @@ from reasonmech.testing import tiny_host
 assert capture is capture_function
 
 SITES = ["resid_post.2", "resid_pre.1"]
-SMALL = Keep(shard_tokens=100)
+ONE_BY_ONE = Keep(shard_tokens=100, batch_size=1)
 TEXTS = [" ".join(f"w{(7 * i + 3 * j) % 50}" for j in range(1 + (5 * i) % 13)) for i in range(40)]
 
 
@@ -88,8 +97,6 @@ def test_sites_and_texts_are_checked() -> None:
         capture(host, [], SITES)
     with pytest.raises(DataError, match=r"text 1 \(text/1\) has no token"):
         capture(host, ["w1", ""], SITES)
-    with pytest.raises(DataError, match=r"one text 'w1' .*\n.*list"):
-        capture(host, "w1", SITES)
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
@@ -97,13 +104,14 @@ def test_a_batch_holds_a_text(tmp_path: Path, batch_size: int) -> None:
     """With -1 no batch would run, and what was in memory before would be kept."""
     for out in (None, tmp_path / "store"):
         with pytest.raises(DataError, match=f"batch_size={batch_size}"):
-            capture(tiny_host(), TEXTS, SITES, batch_size=batch_size, out=out, progress=False)
+            keep = Keep(batch_size=batch_size)
+            capture(tiny_host(), TEXTS, SITES, keep=keep, out=out, progress=False)
 
 
 @pytest.mark.parametrize("dtype", [torch.int8, torch.bool, torch.complex64, torch.float8_e4m3fn])
 def test_a_dtype_that_does_not_hold_activations_is_refused(dtype: torch.dtype) -> None:
     with pytest.raises(DataError, match=f"{dtype}.*\n.*torch.bfloat16"):
-        capture(tiny_host(), TEXTS, SITES, dtype=dtype, progress=False)
+        capture(tiny_host(), TEXTS, SITES, keep=Keep(dtype=dtype), progress=False)
 
 
 @pytest.mark.parametrize("token", [-1, 64])
@@ -151,13 +159,13 @@ def test_overflow_of_a_narrow_dtype_is_an_error_too() -> None:
         host.model.get_input_embeddings().weight.mul_(1e6)
     assert capture(host, ROLLOUTS, ["resid_pre.0"], progress=False).at("resid_pre.0").isfinite().all()
     with pytest.raises(NonFiniteError, match="wider dtype"):
-        capture(host, ROLLOUTS, ["resid_pre.0"], dtype=torch.float16, progress=False)
+        capture(host, ROLLOUTS, ["resid_pre.0"], keep=Keep(dtype=torch.float16), progress=False)
 
 
 def test_a_store_equals_memory_and_can_be_loaded_again(tmp_path: Path) -> None:
     host = tiny_host()
-    memory = capture(host, TEXTS, SITES, batch_size=1, progress=False)
-    stored = capture(host, TEXTS, SITES, keep=SMALL, batch_size=1, out=tmp_path / "store", progress=False)
+    memory = capture(host, TEXTS, SITES, keep=Keep(batch_size=1), progress=False)
+    stored = capture(host, TEXTS, SITES, keep=ONE_BY_ONE, out=tmp_path / "store", progress=False)
     assert len(stored.shards) == 3
     for acts in (stored, Activations.load(tmp_path / "store")):
         assert acts.index.equals(memory.index) and acts.host_hash == host.weight_hash
@@ -185,7 +193,7 @@ def test_an_existing_or_foreign_store_is_refused(tmp_path: Path) -> None:
 
 def test_a_killed_capture_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     host = tiny_host()
-    whole = capture(host, TEXTS, SITES, batch_size=1, progress=False)
+    whole = capture(host, TEXTS, SITES, keep=Keep(batch_size=1), progress=False)
     forward, calls = host.model.forward, []
 
     def killed(*args: object, **kwargs: object) -> object:
@@ -197,7 +205,7 @@ def test_a_killed_capture_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: 
     with monkeypatch.context() as patch:
         patch.setattr(host.model, "forward", killed)
         with pytest.raises(KeyboardInterrupt):
-            capture(host, TEXTS, SITES, keep=SMALL, batch_size=1, out=tmp_path / "store", progress=False)
+            capture(host, TEXTS, SITES, keep=ONE_BY_ONE, out=tmp_path / "store", progress=False)
     assert not (tmp_path / "store").exists()
     first = next(i for i in range(len(TEXTS)) if sum(len(host.encode(text)) for text in TEXTS[: i + 1]) > 100)
     assert 0 < first < 20
@@ -205,7 +213,7 @@ def test_a_killed_capture_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: 
         calls.extend([1] * 100)
         patch.setattr(host.model, "forward", killed)
         done = len(calls)
-        stored = capture(host, TEXTS, SITES, keep=SMALL, batch_size=1, out=tmp_path / "store", progress=False)
+        stored = capture(host, TEXTS, SITES, keep=ONE_BY_ONE, out=tmp_path / "store", progress=False)
         assert len(calls) - done == len(TEXTS) - first
     for site in SITES:
         assert torch.equal(stored.at(site), whole.at(site))
@@ -228,7 +236,39 @@ def test_progress_is_silent_when_switched_off(capsys: pytest.CaptureFixture[str]
     assert "capture" in capsys.readouterr().err
 
 
-def test_one_site_is_no_list() -> None:
-    for site in ("resid_post.1", Site("resid_post", 1)):
-        with pytest.raises(DataError, match=r"sites='resid_post\.1' is one site"):
-            capture(tiny_host(), ["w1 w2"], site, progress=False)  # pyright: ignore[reportArgumentType]
+def test_one_text_and_one_site_are_taken_as_one() -> None:
+    host, several = tiny_host(), capture(tiny_host(), ["w1 w2"], ["resid_post.1"], progress=False)
+    for text in ("w1 w2", rollout(0, tuple(host.encode("w1")), tuple(host.encode("w2")))):
+        for site in ("resid_post.1", Site("resid_post", 1)):
+            one = capture(host, text, site, progress=False)
+            assert one.sites == several.sites and torch.equal(one.at(site), several.at(site))
+
+
+@pytest.mark.parametrize(
+    ("call", "happened"),
+    [
+        (lambda host: capture(["w1"], host, SITES), "host is a list of 1"),
+        (lambda host: capture(host, torch.ones(3), SITES), r"rollouts is a Tensor of shape \(3,\)"),
+        (lambda host: capture(host, 5, SITES), "rollouts is the integer 5"),
+        (lambda host: capture(host, ["w1", 5], SITES, progress=False), r"rollouts\[1\] is the integer 5"),
+        (lambda host: capture(host, ["w1"], 2), "sites is the integer 2"),
+        (lambda host: capture(host, ["w1"], [2]), r"sites\[0\] is the integer 2"),
+        (lambda host: capture(host, ["w1"], SITES, keep=100), "keep is the integer 100"),
+        (lambda host: capture(host, ["w1"], SITES, keep=lambda text: True), "keep is the function"),
+        (lambda host: Keep("generated"), "where is the string 'generated'"),
+        (lambda host: Keep(codes=3), "codes is the integer 3"),
+        (lambda host: Keep(dtype="float16"), "dtype is the string 'float16'"),
+        (lambda host: Activations.load(host), "path is a Host"),
+        (lambda host: Activations.load("x", host="tiny"), "host is the string 'tiny'"),
+    ],
+)
+def test_another_type_is_refused_in_three_parts(call: Callable[[Host], object], happened: str) -> None:
+    with pytest.raises(ArgumentError, match=happened) as caught:
+        call(tiny_host())
+    assert caught.value.allowed
+
+
+def test_a_repr_is_one_line(tmp_path: Path) -> None:
+    acts = capture(tiny_host(), "w1 w2", SITES, out=tmp_path / "store", progress=False)
+    assert repr(acts) == "Activations(2 tokens of 'tiny-llama-0' at resid_post.2, resid_pre.1)"
+    assert "\n" not in repr(Keep(shard_tokens=3)) and "tensor" not in repr(acts.origin)

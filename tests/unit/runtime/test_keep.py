@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -267,7 +268,9 @@ def test_the_strongest_features_are_those_of_the_stream(k: int, stored: bool, tm
 
 def test_k_that_holds_every_active_feature_loses_nothing(tmp_path: Path) -> None:
     keep = Keep(generated(), codes=TopCodes(CODER, CODER.d_sae))
-    acts = capture(HOST, ROLLOUTS, [SITE], keep=keep, out=tmp_path / "s", dtype=torch.float16, progress=False)
+    acts = capture(
+        HOST, ROLLOUTS, [SITE], keep=replace(keep, dtype=torch.float16), out=tmp_path / "s", progress=False
+    )
     assert acts.codes()[1].dtype == torch.float16
     expected = DENSE[torch.tensor(WHOLE.index["generated"].to_numpy(copy=True))]
     torch.testing.assert_close(
