@@ -7,6 +7,7 @@ from typing import Final, Literal, Protocol, get_args
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
+from reasonmech.arguments import check_type
 from reasonmech.behaviours import OnsetWords
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.kinds import Kinds
@@ -58,9 +59,13 @@ def load_task(name: str, *, n: int, seed: int = 0, split: Split = "test") -> Pro
     """Draw `n` problems of a registered task. Splits are disjoint for every seed.
 
     Raises:
+        ArgumentError: no name, or a number that is no integer.
         UnknownNameError: no such task or split; the valid ones are listed.
         DataError: n < 1.
     """
+    check_type(name, str, name="name", allowed=f"the name of a task: {', '.join(tasks)}")
+    check_type(n, (int, np.integer), name="n", allowed="how many problems")
+    check_type(seed, (int, np.integer), name="seed", allowed="an integer")
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
     if n < 1:
@@ -69,12 +74,38 @@ def load_task(name: str, *, n: int, seed: int = 0, split: Split = "test") -> Pro
 
 
 def grade(rollouts: Rollouts) -> np.ndarray:
-    """Per rollout, whether its answer is right, by the task's own grader. Shape [rollout], bool."""
-    task = tasks.get(rollouts.task)
+    """Per rollout, whether its answer is right, by the task's own grader. Shape [rollout], bool.
+
+    Raises:
+        ArgumentError: no rollouts. DataError: rollouts of plain prompts: there is no task to grade them.
+        UnknownNameError: their task is not registered.
+    """
+    task = _task_of(rollouts)
     return np.array([task.grade(rollout) for rollout in rollouts], dtype=bool)
 
 
 def parse(rollouts: Rollouts) -> list[Trace]:
-    """Every rollout cut into sentences by its task's parser."""
-    task = tasks.get(rollouts.task)
+    """Every rollout cut into sentences by its task's parser.
+
+    Raises:
+        As `grade` does. Text of no task is cut by `rm.text.cut`.
+    """
+    task = _task_of(rollouts)
     return [task.parse(rollout) for rollout in rollouts]
+
+
+def _task_of(rollouts: Rollouts) -> Task:
+    check_type(
+        rollouts,
+        Rollouts,
+        name="rollouts",
+        allowed="rollouts of a task: rm.generate(host, problems)",
+        do="hand on what generate returned, or a slice of it; a list does not name its task",
+    )
+    if not rollouts.task:
+        raise DataError(
+            f"{len(rollouts)} rollouts of plain prompts belong to no task",
+            allowed=f"rollouts of a task: {', '.join(tasks)}",
+            do="generate from rm.load_task(...); real text is cut by rm.text.cut(rollouts, tokenizer)",
+        )
+    return tasks.get(rollouts.task)
