@@ -10,7 +10,7 @@ from transformers import LlamaForCausalLM
 
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host, load_host
-from reasonmech.organisms.recipes import ModelRecipe, Stage
+from reasonmech.organisms.recipes import ModelRecipe, TrainingStage
 from reasonmech.organisms.training.grpo import GrpoRecipe, grpo
 from reasonmech.organisms.training.pretrain import PretrainRecipe, pretrain
 from reasonmech.organisms.training.rotation import Rotation
@@ -66,7 +66,7 @@ def existing(path: str) -> LlamaForCausalLM:
 
 
 def carry_out(
-    stage: Stage, model: LlamaForCausalLM, checkpoint: Path, *, progress: bool = True
+    stage: TrainingStage, model: LlamaForCausalLM, checkpoint: Path, *, progress: bool = True
 ) -> tuple[LlamaForCausalLM, Log]:
     """The model after one stage, and the stage's log; the model that was given stays as it is."""
     match stage:

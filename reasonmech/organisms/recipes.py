@@ -14,7 +14,7 @@ from reasonmech.organisms.training.tune import TuneRecipe
 from reasonmech.registry import Registry
 
 Json = dict[str, Any]
-Stage = TuneRecipe | GrpoRecipe | Rotation
+TrainingStage = TuneRecipe | GrpoRecipe | Rotation
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ModelRecipe:
     """
 
     start: PretrainRecipe | str = "base"
-    stages: tuple[Stage, ...] = ()
+    stages: tuple[TrainingStage, ...] = ()
 
     @property
     def shared(self) -> str | None:

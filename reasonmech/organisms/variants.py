@@ -22,7 +22,7 @@ from reasonmech.organisms.ground_truth.forced import forced_execution, forced_pr
 from reasonmech.organisms.ground_truth.slips import slips_undone
 from reasonmech.organisms.ground_truth.truth import Effort
 from reasonmech.organisms.making import carry_out
-from reasonmech.organisms.recipes import Stage
+from reasonmech.organisms.recipes import TrainingStage
 from reasonmech.organisms.training.grpo import GrpoRecipe
 from reasonmech.organisms.training.tune import TuneRecipe
 from reasonmech.problem import ProblemSet
@@ -34,7 +34,7 @@ from reasonmech.tasks.chain import word_tokenizer
 
 BASE: Final = "organism:tiny-when/base"
 _SNAPSHOTS: Final = 12
-VARIANTS: Final[Mapping[str, Stage]] = MappingProxyType(
+VARIANTS: Final[Mapping[str, TrainingStage]] = MappingProxyType(
     {
         "outcome": GrpoRecipe(snapshots=_SNAPSHOTS),
         "one-shot": GrpoRecipe(pool=1, snapshots=_SNAPSHOTS),
@@ -92,7 +92,7 @@ def build_variants(out: str | Path, *, names: Sequence[str] = (), progress: bool
     return table
 
 
-def _train(stage: Stage, base: LlamaForCausalLM, home: Path, *, progress: bool) -> None:
+def _train(stage: TrainingStage, base: LlamaForCausalLM, home: Path, *, progress: bool) -> None:
     home.parent.mkdir(parents=True, exist_ok=True)
     trained, log = carry_out(stage, base, home.with_suffix(".safetensors"), progress=progress)
     partial = home.with_name(home.name + ".partial")

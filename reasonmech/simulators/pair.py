@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, final
+from typing import Literal, NamedTuple, final, get_args
 
 import numpy as np
 from jaxtyping import Float
 
+from reasonmech.errors import UnknownNameError
 from reasonmech.simulators.exact import accuracy
 from reasonmech.simulators.policy import Mixture, TabularPolicy, mix_skills
 from reasonmech.simulators.world import ReasonerWorld
@@ -78,8 +79,11 @@ class TabularPair:
         The other factor stays the base's.
 
         Raises:
+            UnknownNameError: a factor that does not exist.
             DataError: a share is not within [0, 1].
         """
+        if factor not in get_args(Factor):
+            raise UnknownNameError("factor", factor, get_args(Factor))
         onset, executor = factor in ("onset", "both"), factor in ("executor", "both")
         return np.array(
             [accuracy(self.spliced(onset=s * onset, executor=s * executor), world) for s in shares]

@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from reasonmech.arguments import check_type
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.simulators.feature import AMPLITUDES, PlantedFeature, check_features, draw_firing
 from reasonmech.simulators.texts import Places, TextModel
@@ -40,6 +41,7 @@ class PlantedDictionary:
         seed: of directions, mean and outliers.
 
     Raises:
+        ArgumentError: features that are no sequence of planted features.
         DataError: more features than dimensions, or a value outside its range.
         DuplicateNameError, UnknownNameError: see `PlantedFeature`.
     """
@@ -54,6 +56,10 @@ class PlantedDictionary:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        allowed = "a tuple of PlantedFeature"
+        check_type(self.features, (tuple, list), name="features", allowed=allowed, do="(feature,)")
+        for i, feature in enumerate(self.features):
+            check_type(feature, PlantedFeature, name=f"features[{i}]", allowed=allowed)
         check_features(self.features, self.text)
         if not 1 <= len(self.features) <= self.d_model:
             raise DataError(

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import stats
 
-from reasonmech.errors import DataError, MismatchError
+from reasonmech.errors import ArgumentError, DataError, MismatchError, UnknownNameError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.organisms import Dial, dial_table, splice
 from reasonmech.organisms.ground_truth.dial import thinking_turns, turns_of
@@ -167,6 +167,17 @@ def test_a_dial_outside_0_to_1_or_between_vocabularies_raises(pair: ModelPair) -
     wide.resize_token_embeddings(len(stranger))
     with pytest.raises(MismatchError, match="other vocabularies"):
         Dial(pair.base, Host(wide, stranger, name="stranger"), 0.5)
+
+
+def test_what_is_no_host_and_an_unknown_factor_raise(pair: ModelPair) -> None:
+    with pytest.raises(ArgumentError, match="base is the string"):
+        Dial("tiny-when", pair.thinking, 0.5)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ArgumentError, match="onset is a ModelPair"):
+        splice(onset=pair, executor=pair.base)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ArgumentError, match="pair is a Host"):
+        dial_table(pair.base, problems(2))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(UnknownNameError, match="unknown factor 'onsets'"):
+        dial_table(pair, problems(2), factor="onsets")  # pyright: ignore[reportArgumentType]
 
 
 def test_a_task_with_other_onset_words_is_spliced_at_those(pair: ModelPair) -> None:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from reasonmech.arguments import check_type
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts import Host
 from reasonmech.rollout import Rollout
@@ -31,6 +32,7 @@ class Dial:
         share: probability of a turn of the thinking model.
 
     Raises:
+        ArgumentError: a model that is no host.
         DataError: the share is not within [0, 1].
         MismatchError: the hosts' vocabularies differ.
     """
@@ -40,6 +42,9 @@ class Dial:
     share: float
 
     def __post_init__(self) -> None:
+        for name, host in (("base", self.base), ("thinking", self.thinking)):
+            check_type(host, Host, name=name, allowed="a Host", do="Dial(pair.base, pair.thinking, 0.5)")
+        check_type(self.share, (int, float), name="share", allowed="a number from 0 to 1")
         if not 0.0 <= self.share <= 1.0:
             raise DataError(f"a dial at {self.share}", allowed="0 <= share <= 1", do="give a probability")
         if self.base.tokenizer.get_vocab() != self.thinking.tokenizer.get_vocab():

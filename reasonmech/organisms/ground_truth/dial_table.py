@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from reasonmech.errors import DataError
+from reasonmech.arguments import check_type
+from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.organisms.ground_truth.dial import Dial, Factor, turns_of
 from reasonmech.organisms.ground_truth.splice import splice
@@ -48,8 +49,14 @@ def dial_table(
             (accuracy minus that of the previous row, paired by problem; NaN in the first row).
 
     Raises:
+        ArgumentError: no pair.
+        UnknownNameError: a factor, or a model, that does not exist.
         DataError: fewer than two shares, or shares that do not rise.
     """
+    check_type(pair, ModelPair, name="pair", allowed="a ModelPair", do='rm.load_pair("tiny-when")')
+    for what, name, valid in (("factor", factor, get_args(Factor)), ("model", other, get_args(Role))):
+        if name not in valid:
+            raise UnknownNameError(what, name, valid)
     if len(shares) < 2 or any(a >= b for a, b in pairwise(shares)):
         raise DataError(f"shares {tuple(shares)}", allowed="two or more, rising", do="such as (0, 0.5, 1)")
     fixed = pair.base if other == "base" else pair.thinking

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from reasonmech.arguments import check_type
 from reasonmech.hosts import Host
 from reasonmech.kinds import Kinds, opening_categories
 from reasonmech.organisms.ground_truth.dial import Dial, Factor, thinking_turns
@@ -36,10 +37,13 @@ def splice(*, onset: Host | Dial, executor: Host | Dial, task: str = "chain") ->
         task: whose sentences are meant; its kinds are what is decided between.
 
     Raises:
+        ArgumentError: neither a host nor a dial.
         UnknownNameError: no such task.
         DataError: a model does not know the task's words.
     """
-    return SplicedDecoder(onset, executor, kinds=tasks.get(task).kinds(_as_dial(executor).base.tokenizer))
+    return SplicedDecoder(
+        onset, executor, kinds=tasks.get(task).kinds(_as_dial(executor, "executor").base.tokenizer)
+    )
 
 
 @final
@@ -54,7 +58,11 @@ class SplicedDecoder:
     """
 
     def __init__(self, onset: Host | Dial, executor: Host | Dial, *, kinds: Kinds) -> None:
-        self.onset, self.executor, self.kinds = _as_dial(onset), _as_dial(executor), kinds
+        self.onset, self.executor, self.kinds = (
+            _as_dial(onset, "onset"),
+            _as_dial(executor, "executor"),
+            kinds,
+        )
         categories = opening_categories(kinds, self.executor.base.vocab_size)
         self.openers = (categories != kinds.names.index(OTHER)).nonzero()[:, 0]
 
@@ -88,7 +96,10 @@ class SplicedDecoder:
         return SplicedState(self, states, rows)
 
 
-def _as_dial(source: Host | Dial) -> Dial:
+def _as_dial(source: Host | Dial, factor: Factor) -> Dial:
+    check_type(
+        source, (Host, Dial), name=factor, allowed="a Host, or a Dial between two", do=f"{factor}=pair.base"
+    )
     return source if isinstance(source, Dial) else Dial(source, source, 0.0)
 
 

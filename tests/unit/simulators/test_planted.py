@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reasonmech import stats
-from reasonmech.errors import DataError, DuplicateNameError, ReasonmechError, UnknownNameError
+from reasonmech.errors import ArgumentError, DataError, DuplicateNameError, ReasonmechError, UnknownNameError
 from reasonmech.simulators import (
     INSERTED,
     PlantedDictionary,
@@ -269,6 +269,9 @@ TOKEN = PlantedFeature("a", "token")
             "twin 'a'",
         ),
         (lambda: PlantedDictionary((PlantedFeature("a", "token", cues=(9,)),)), DataError, "0 to 3"),
+        (lambda: PlantedDictionary(TOKEN), ArgumentError, "features is a PlantedFeature"),
+        (lambda: PlantedDictionary(("token",)), ArgumentError, r"features\[0\] is the string"),
+        (lambda: PlantedFeature("a", "token", rate="1"), ArgumentError, "rate is the string"),
         (lambda: one_of_each(d_model=8), DataError, "10 features in 8"),
         (lambda: PlantedDictionary((TOKEN,), noise=0.0), DataError, "noise 0.0"),
         (lambda: TextModel(length=1), DataError, "length 1"),

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from reasonmech import simulators
-from reasonmech.errors import DataError
+from reasonmech.errors import ArgumentError, DataError, UnknownNameError
 from reasonmech.simulators import (
     KINDS,
     Hazards,
@@ -174,6 +174,13 @@ def test_values_outside_their_range_raise(wrong: object, field: str) -> None:
     assert callable(wrong)
     with pytest.raises(DataError, match=field):
         wrong()
+
+
+def test_an_unknown_factor_and_a_hazard_that_is_no_number_raise() -> None:
+    with pytest.raises(UnknownNameError, match="unknown factor 'onsets'"):
+        PAIR.dial(WORLD, shares=(0.0, 1.0), factor="onsets")  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ArgumentError, match="check is the string 'often'"):
+        Hazards(step=1.0, check="often", backtrack=0.0)  # pyright: ignore[reportArgumentType]
 
 
 def test_replicates_have_different_and_reproducible_seeds() -> None:
