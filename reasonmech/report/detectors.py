@@ -40,7 +40,7 @@ def best_detectors(part: pd.DataFrame) -> pd.DataFrame:
     best = ranked.sort_values("train_value", ascending=False).head(TOP)[["coder", "feature"]]
     shown = pd.concat([chosen, best]).drop_duplicates()
     baselines = part.loc[
-        (part.kind != "feature") & part.coder.isin(shown.coder), ["coder", "kind", "feature"]
+        part.kind.isin(list(NAMES)) & part.coder.isin(shown.coder), ["coder", "kind", "feature"]
     ]
     detectors = pd.concat([shown.assign(kind="feature"), baselines]).drop_duplicates()
     return part.merge(detectors, on=["coder", "kind", "feature"])

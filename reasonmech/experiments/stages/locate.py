@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from tqdm.auto import tqdm
 
 from reasonmech.behaviours import behaviours, label
@@ -19,6 +19,12 @@ from reasonmech.experiments.stages.base import Notes, Settings, Stage, StageCont
 from reasonmech.experiments.stages.coders import all_sites, read_coders
 from reasonmech.experiments.stages.moments import onset_ids
 from reasonmech.experiments.stages.rollouts import Source, read_rollouts
+from reasonmech.experiments.stages.search_scores import (
+    RunScores,
+    ScoreSetting,
+    check_score,
+    kind_and_settings,
+)
 from reasonmech.labels import Labels, Opportunity
 from reasonmech.locate import Context, FeatureTable, Search, locate, next_token, previous_kinds
 from reasonmech.rollout import Rollouts, Trace
@@ -53,7 +59,10 @@ class SearchScope(Settings):
 class FeatureSearch(SearchScope):
     """One search per behaviour and coder."""
 
-    score: str = Field(default="auroc", description="registered score")
+    score: Annotated[ScoreSetting, AfterValidator(check_score)] = Field(
+        default="auroc",
+        description="registered score that a run can give what it needs; or its kind and settings",
+    )
 
 
 @stages.register("locate")
@@ -85,21 +94,21 @@ class LocateFeatures(Stage):
         sources: set[Source] = {search.source for search in self.searches}
         texts = {source: read_text(context, source, coders) for source in sorted(sources)}
         tables: list[FeatureTable] = []
-        notes = Notes()
+        notes, scores = Notes(), RunScores(context, coders)
         tasks = list(product(self.searches, self.behaviours))
         for search, behaviour in tqdm(tasks, desc="locate", disable=not context.progress):
             text, task = texts[search.source], _describe_search(search, behaviour)
             try:
                 labels = labels_among(text, behaviour, search.among, rows=self.rows, seed=context.seed)
-                known = _known_before(context, text, labels) if labels.mode == "anticipates" else Context()
+                score = scores.make(search.score, text, behaviour)
+                reads_context = score.reads_context and labels.mode == "anticipates"
+                known = _known_before(context, text, labels) if reads_context else None
             except DataError as error:
                 notes.add_failure(task, error)
                 continue
             for name, coder in coders.items():
                 try:
-                    table = locate(
-                        text.acts, labels, coder, score=search.score, context=known, search=settings
-                    )
+                    table = locate(text.acts, labels, coder, score=score, context=known, search=settings)
                 except DataError as error:
                     notes.add_failure(f"{task} by {name}", error)
                     continue
@@ -118,7 +127,7 @@ class LocateFeatures(Stage):
 
 
 def _describe_search(search: FeatureSearch, behaviour: str) -> str:
-    return f"{search.score} of {behaviour} among {search.among} of {search.source} text"
+    return f"{kind_and_settings(search.score)[0]} of {behaviour} among {search.among} of {search.source} text"
 
 
 def read_text(context: StageContext, source: Source, coders: Mapping[str, SparseCoder]) -> TextActivations:
