@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from reasonmech.coders import SparseCoder
 from reasonmech.errors import ConfigError
 from reasonmech.experiments.stages.base import StageContext
-from reasonmech.experiments.stages.moments import onset_id
+from reasonmech.experiments.stages.moments import onset_ids
 from reasonmech.locate import Onset, Score, scores
 from reasonmech.locate.scoring.score import needed_fields
 from reasonmech.metrics import onset_log_odds
@@ -50,10 +50,10 @@ class RunScores:
         return cls(**settings, **carried)
 
     def onset(self, text: SearchedText, behaviour: str) -> Onset:
-        """The base's log-odds of beginning the behaviour with its one word."""
+        """The base's log-odds of beginning the behaviour with one of its words."""
         host = self.context.pair.base
-        word = onset_id(host, self.context.problems.task, behaviour)
-        return Onset(host, text.rollouts, onset_log_odds(host, [(word,)], single=True))
+        words = [(token,) for token in onset_ids(host, self.context.problems.task, behaviour)]
+        return Onset(host, text.rollouts, onset_log_odds(host, words, single=True))
 
     def sibling(self, text: SearchedText, behaviour: str) -> Activations:
         """The same text, read by the thinking model."""

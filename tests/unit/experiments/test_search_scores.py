@@ -24,7 +24,7 @@ ROLLOUTS = Rollouts([Rollout(Problem("p", "", ""), 0, (7, 8), (9, 10, 11), FLAGS
 @pytest.fixture
 def scores(monkeypatch: pytest.MonkeyPatch) -> RunScores:
     context = SimpleNamespace(pair=tiny_pair(), problems=SimpleNamespace(task="chain"), progress=False)
-    monkeypatch.setattr(module, "onset_id", lambda host, task, behaviour: host.encode("w7")[0])
+    monkeypatch.setattr(module, "onset_ids", lambda host, task, behaviour: (host.encode("w7")[0],))
     coders = {"tiny": tiny_coder(context.pair.base, "resid_post.1")}
     return RunScores(context, coders)  # pyright: ignore[reportArgumentType]
 
