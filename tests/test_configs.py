@@ -10,7 +10,11 @@ import pytest
 from reasonmech.coders import load_coder_config
 from reasonmech.experiments import load_experiment, shipped_experiments
 from reasonmech.hosts import pair_config, pair_names
-from reasonmech.paths import config_dir
+from reasonmech.interventions import load_plan
+from reasonmech.organisms import load_host
+from reasonmech.paths import config_dir, read_config
+from reasonmech.report.steering import SteeringFile
+from reasonmech.runtime import generate
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,6 +34,17 @@ def test_coders_validate(name: str) -> None:
 @pytest.mark.parametrize("name", pair_names())
 def test_pairs_validate(name: str) -> None:
     assert pair_config(name).name == name
+
+
+@pytest.mark.parametrize("path", sorted((config_dir() / "plans").glob("*.yaml")), ids=lambda path: path.stem)
+def test_plans_validate_and_change_what_is_written(path: Path) -> None:
+    steering = read_config(path, SteeringFile)
+    host, problems = load_host(steering.model), steering.problems()
+    untouched, steered = (
+        generate(host, problems, plan, decode=steering.decode, progress=False)
+        for plan in ((), load_plan(path, host))
+    )
+    assert [rollout.ids for rollout in untouched] != [rollout.ids for rollout in steered]
 
 
 def test_there_is_something_to_check() -> None:
