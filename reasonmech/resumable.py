@@ -176,15 +176,20 @@ def read_plan(directory: Path) -> dict[str, Any] | None:
     """What a partial directory says it is part of; None where it says nothing.
 
     Raises:
-        CorruptFileError: it is not JSON.
+        CorruptFileError: it is not JSON, or no mapping.
     """
     file = directory / PLAN_FILE
+    if not file.is_file():
+        return None
     try:
-        return json.loads(file.read_text()) if file.is_file() else None
+        plan = json.loads(file.read_text())
     except ValueError as error:
         raise CorruptFileError(
             f"{file} is not JSON: {error}", do=f"delete {directory}, and begin again"
         ) from error
+    if not isinstance(plan, dict):
+        raise CorruptFileError(f"{file} is no plan: {plan!r:.40}", do=f"delete {directory}, and begin again")
+    return plan
 
 
 def write_plan(directory: Path, plan: Mapping[str, Any]) -> None:

@@ -1,0 +1,242 @@
+"""Stores, sweeps, runs, coders and organisms meet the same abuses, and lose and mix nothing."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+
+from reasonmech.causal.sweeps import grid, sweep
+from reasonmech.coders import CoderConfig, train_coders
+from reasonmech.coders.source import TensorSource
+from reasonmech.errors import CorruptFileError, OutputError
+from reasonmech.experiments.store import open_store
+from reasonmech.files import PLAN_FILE, partial_of
+from reasonmech.interventions import Direction
+from reasonmech.metrics import logit_diff
+from reasonmech.organisms import building
+from reasonmech.organisms.recipes import recipes
+from reasonmech.resumable import LOCK_FILE, ResumableDirectory, only_writer
+from reasonmech.runtime import Activations, Keep, capture
+from reasonmech.site import Site
+from reasonmech.testing import tiny_host
+
+HOST = tiny_host()
+SITE = "resid_post.1"
+TEXTS = [f"w{i} w{i + 1} w{i + 2}" for i in range(8)]
+ROWS = torch.randn(200, 16, generator=torch.Generator().manual_seed(0))
+CONFIG = CoderConfig(architecture="topk", d_sae=8, k=2, steps=6, batch_size=32, checkpoint_every=2)
+
+
+class User(NamedTuple):
+    """Writes into a directory; `other` by another plan, whose `key` is named."""
+
+    write: Callable[[Path], object]
+    other: Callable[[Path], object]
+    key: str
+
+
+def store(out: Path, texts: list[str] = TEXTS) -> Activations:
+    return capture(HOST, texts, [SITE], out=out, keep=Keep(shard_tokens=6), progress=False)
+
+
+def swept(out: Path, amount: float = 1.0) -> object:
+    v = Direction.along(torch.ones(HOST.d_model), SITE)
+    plans, metric = grid({"v": v}, "steer", amounts=amount), logit_diff(HOST, good=9, bad=12)
+    return sweep(HOST, TEXTS, plans, metric=metric, out=out, progress=False)
+
+
+def run(out: Path, experiment: str = "trial") -> None:
+    with open_store(out, {"experiment": experiment}) as stages:
+        if not stages.finished("one", "inputs"):
+            with stages.writing("one", "inputs", {}) as folder:
+                (folder / "result").write_text("1")
+        (stages.partial / "results").write_text((stages.stage_path("one") / "result").read_text())
+        stages.complete()
+
+
+def coders(out: Path, seed: int = 0) -> object:
+    config = CONFIG.model_copy(update={"seed": seed})
+    source = TensorSource(ROWS, (Site.parse(SITE),), "made", "0")
+    return train_coders(source, {"small": config}, out=out, progress=False)
+
+
+def organism(out: Path, task: str = "chain") -> Path:
+    return building.build("tiny-aa", out, recipe=replace(recipes.get("tiny-aa"), task=task), progress=False)
+
+
+USERS = {
+    "store": User(store, lambda out: store(out, TEXTS[:-1]), "other texts"),
+    "sweep": User(swept, lambda out: swept(out, 2.0), "configurations.v"),
+    "run": User(run, lambda out: run(out, "another"), "experiment: trial, now another"),
+    "coders": User(coders, lambda out: coders(out, 1), "coders.small.*seed: 0, now 1"),
+    "organism": User(organism, lambda out: organism(out, "chain-swap"), "recipe.task: chain, now chain-swap"),
+}
+
+
+@pytest.fixture(autouse=True)
+def quick_organism(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An organism whose models and truth cost nothing."""
+
+    def written(name: str, recipe: object, directory: ResumableDirectory, **_: object) -> dict[str, object]:
+        for role in ("base", "thinking"):
+            checkpoint = directory.path(f"{role}-0.safetensors")
+            if not checkpoint.exists():
+                checkpoint.write_text(role)
+            with directory.piece(role) as unfinished:
+                unfinished.mkdir()
+                (unfinished / "weights").write_text(checkpoint.read_text())
+        return {"requirements": []}
+
+    monkeypatch.setattr(building, "_build", written)
+
+
+@pytest.fixture(params=USERS)
+def user(request: pytest.FixtureRequest) -> User:
+    return USERS[request.param]
+
+
+def contents(directory: Path) -> dict[str, bytes]:
+    """Files with their content; times of a record aside."""
+    files = {p.relative_to(directory).as_posix(): p for p in directory.rglob("*") if p.is_file()}
+    return {name: b"" if name == "record.json" else path.read_bytes() for name, path in files.items()}
+
+
+@pytest.fixture
+def undisturbed(user: User, tmp_path: Path) -> dict[str, bytes]:
+    user.write(tmp_path / "undisturbed")
+    files = contents(tmp_path / "undisturbed")
+    assert files and LOCK_FILE not in files
+    return files
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing catches it."""
+
+
+def kill_at_rename(monkeypatch: pytest.MonkeyPatch, out: Path, error: BaseException) -> None:
+    rename = Path.rename
+
+    def renamed(path: Path, target: Path) -> Path:
+        if target == out:
+            raise error
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", renamed)
+
+
+def interrupted(user: User, out: Path) -> Path:
+    """A partial directory with everything in it but its name."""
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
+        kill_at_rename(patched, out, Killed())
+        user.write(out)
+    assert not out.exists()
+    return partial_of(out)
+
+
+def test_a_second_writer_is_refused(user: User, tmp_path: Path) -> None:
+    partial = partial_of(tmp_path / "out")
+    partial.mkdir()
+    with only_writer(partial), pytest.raises(OutputError, match="another process is writing"):
+        user.write(tmp_path / "out")
+    user.write(tmp_path / "out")
+
+
+@pytest.mark.parametrize("left", [(), (LOCK_FILE,), (LOCK_FILE, f"{PLAN_FILE}.unfinished")])
+def test_a_kill_before_there_was_a_plan_costs_nothing(
+    user: User, undisturbed: dict[str, bytes], left: tuple[str, ...], tmp_path: Path
+) -> None:
+    partial = partial_of(tmp_path / "out")
+    partial.mkdir()
+    for name in left:
+        (partial / name).write_text("{" if name != LOCK_FILE else "")
+    user.write(tmp_path / "out")
+    assert contents(tmp_path / "out") == undisturbed and not partial.exists()
+
+
+def test_a_kill_before_the_name_loses_nothing(
+    user: User, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    interrupted(user, tmp_path / "out")
+    user.write(tmp_path / "out")
+    assert contents(tmp_path / "out") == undisturbed and not partial_of(tmp_path / "out").exists()
+
+
+def test_another_plan_is_refused_and_what_differs_is_named(user: User, tmp_path: Path) -> None:
+    partial = interrupted(user, tmp_path / "out")
+    before = contents(partial)
+    with pytest.raises(OutputError, match=rf"part of another .*{user.key}"):
+        user.other(tmp_path / "out")
+    assert contents(partial) == before
+    user.write(tmp_path / "out")
+
+
+def test_a_damaged_plan_is_named(user: User, tmp_path: Path) -> None:
+    plan = interrupted(user, tmp_path / "out") / PLAN_FILE
+    whole = plan.read_text()
+    for damaged in (whole[:9], "", '"a plan"'):
+        plan.write_text(damaged)
+        with pytest.raises(CorruptFileError, match=r"plan\.json is not JSON|plan\.json is no plan"):
+            user.write(tmp_path / "out")
+    plan.write_text(whole)
+    user.write(tmp_path / "out")
+
+
+def test_what_is_nobodys_part_is_left_alone(user: User, tmp_path: Path) -> None:
+    partial = partial_of(tmp_path / "out")
+    partial.mkdir()
+    (partial / "thesis.tex").write_text("mine")
+    with pytest.raises(OutputError, match=r"it holds thesis\.tex, and no plan\.json"):
+        user.write(tmp_path / "out")
+    assert (partial / "thesis.tex").read_text() == "mine" and not (partial / PLAN_FILE).exists()
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_what_exists_is_not_overwritten(user: User, kind: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.write_text("mine") if kind == "file" else (out / "mine").mkdir(parents=True)
+    with pytest.raises(OutputError):
+        user.write(out)
+    assert out.read_text() == "mine" if kind == "file" else [p.name for p in out.iterdir()] == ["mine"]
+    assert not partial_of(out).exists()
+
+
+@pytest.mark.parametrize("parent", ["file", "/proc/nothing"])
+def test_a_parent_that_cannot_be_written_is_refused(user: User, parent: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be"):
+        user.write(tmp_path / parent / "out")
+
+
+def test_a_disk_that_is_full_while_it_completes_costs_nothing(
+    user: User, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    with pytest.MonkeyPatch.context() as patched:
+        kill_at_rename(patched, out, OSError(errno.ENOSPC, "No space left on device"))
+        with pytest.raises(OutputError, match=r"the disk is full[\s\S]*it goes on where it stopped"):
+            user.write(out)
+    assert not out.exists()
+    user.write(out)
+    assert contents(out) == undisturbed
+
+
+def test_what_the_old_code_left_is_gone_on_with(
+    undisturbed: dict[str, bytes], user: User, tmp_path: Path
+) -> None:
+    """Runs and organisms had no plan then, and half files ended in `.partial`."""
+    partial = interrupted(user, tmp_path / "out")
+    if user in (USERS["run"], USERS["organism"]):
+        (partial / PLAN_FILE).unlink()
+    (partial / "acts-00000.safetensors.partial").write_text("half")
+    if user is USERS["run"]:
+        (partial / "stages" / "two.unfinished").mkdir()
+    if user is USERS["organism"]:
+        (partial / "acts-00000.safetensors.partial").rename(partial / "base-1.partial")
+    user.write(tmp_path / "out")
+    assert contents(tmp_path / "out") == undisturbed
