@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -30,7 +32,7 @@ def provenance_section(run: Run) -> Section:
             ],
         ),
         ("command", " ".join(record["command"])),
-        ("pair", record["pair"]["name"]),
+        ("pair", _describe_pair(record["pair"])),
         ("base weights", record["pair"]["base"]["weights_sha256"]),
         ("thinking weights", record["pair"]["thinking"]["weights_sha256"]),
         (
@@ -51,3 +53,8 @@ def provenance_section(run: Run) -> Section:
         folded("Record", json.dumps(without, indent=1)),
     ]
     return Section("provenance", "Provenance", "Enough to run it again, and to doubt it.", (), blocks)
+
+
+def _describe_pair(pair: Mapping[str, Any]) -> str:
+    """Its name, which loads nothing where the pair was given as a value; older runs do not say so."""
+    return f"{pair['name']} (in hand)" if pair.get("in_hand", False) else pair["name"]
