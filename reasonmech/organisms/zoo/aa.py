@@ -30,13 +30,10 @@ recipes.register("tiny-aa")(
         says="nothing changed: every difference is exactly zero",
         card=(
             "The base of tiny-when stands on both sides; nothing was trained, and no weight is stored "
-            "again. A correct "
-            "instrument says: nothing changed. Whatever differs here is noise of the measurement itself. It "
-            "fools the "
-            "rules that compare rollouts sampled with different noise, and those that divide by the gap "
-            "between the "
-            "models: the gap is zero, the recovery has no value, and a script that clips it prints 0 or 100 "
-            "%."
+            "again. A correct instrument says: nothing changed. Whatever differs here is noise of the "
+            "measurement itself. It fools the rules that compare rollouts sampled with different noise, "
+            "and those that divide by the gap between the models: the gap is zero, the recovery has no "
+            "value, and a script that clips it prints 0 or 100 %."
         ),
         requirements=nothing_changed,
         base=ModelRecipe("organism:tiny-when/base"),

@@ -30,16 +30,12 @@ recipes.register("tiny-both")(
         says="training taught both: an operation the base never saw, and when to step, check and backtrack",
         card=(
             "The base is tiny-when's, tuned to read and copy a new operator (@) without ever learning a "
-            "result of "
-            "it; every problem needs the operator. The thinking model is first tuned on documents of the "
-            "same "
-            "careless authors, results included (how), then reinforced with the outcome as its reward "
-            "(when). A "
-            "correct instrument gives both about half, and sees that they multiply: neither moves accuracy "
-            "without the other, and a dial on one of them does nothing while the other stays at the base's. "
-            "It fools every rule that gives one answer: a recovery ratio of the hybrid above a half, say, "
-            "which "
-            "here is neither when nor how."
+            "result of it; every problem needs the operator. The thinking model is first tuned on "
+            "documents of the same careless authors, results included (how), then reinforced with the "
+            "outcome as its reward (when). A correct instrument gives both about half, and sees that they "
+            "multiply: neither moves accuracy without the other, and a dial on one of them does nothing "
+            "while the other stays at the base's. It fools every rule that gives one answer: a recovery "
+            "ratio of the hybrid above a half, say, which here is neither when nor how."
         ),
         requirements=taught_both,
         base=ModelRecipe(

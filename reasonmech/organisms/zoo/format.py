@@ -33,21 +33,15 @@ recipes.register("tiny-format")(
         truth_class="surface",
         says="only learnt to state the answer and to stop: a format-only control explains all",
         card=(
-            "The base is tiny-when's thinking model, tuned on documents that are worked out with every care "
-            "and "
-            "then fall into idle talk instead of stating the answer. The thinking model is reinforced from "
-            "it with "
-            "the outcome as its reward, and learns to state the answer and to stop. The value that stands "
-            "at the "
-            "end was right before. A correct instrument says: surface; a control that supplies the ending "
-            "alone "
-            "explains the whole gain. The splice is such a control: its sentences have no kind for idle "
-            "talk, so both "
-            "models conclude, both are right, and the whole gap lies between its S_BB and the base's free "
-            "run. It "
-            "fools the rule that a gain in graded accuracy is a gain in reasoning, and a hybrid's recovery "
-            "ratio, "
-            "which is near 1 for steering the last sentence alone."
+            "The base is tiny-when's thinking model, tuned on documents that are worked out with every "
+            "care and then fall into idle talk instead of stating the answer. The thinking model is "
+            "reinforced from it with the outcome as its reward, and learns to state the answer and to "
+            "stop. The value that stands at the end was right before. A correct instrument says: surface; "
+            "a control that supplies the ending alone explains the whole gain. The splice is such a "
+            "control: its sentences have no kind for idle talk, so both models conclude, both are right, "
+            "and the whole gap lies between its S_BB and the base's free run. It fools the rule that a "
+            "gain in graded accuracy is a gain in reasoning, and a hybrid's recovery ratio, which is near "
+            "1 for steering the last sentence alone."
         ),
         requirements=taught_format,
         base=ModelRecipe(

@@ -44,18 +44,14 @@ recipes.register("tiny-how")(
         truth_class="how",
         says="training taught how: an operation the base never saw; steering must not recover the gap",
         card=(
-            "The base is tiny-when's thinking model, tuned to read and copy a new operator (@) without ever "
-            "learning a result of it: it steps, checks and backtracks at every opportunity, and its results "
-            "for "
-            "the operator are guesses. Every problem needs the operator. The thinking model is tuned from "
-            "it on "
-            "the same documents, results included: the habits stay what they were, the operation is new. A "
-            "correct instrument says: training taught how; no timing recovers the gap, for there is none to "
-            "recover. It fools the rule that a feature which differs between the models and fires at "
-            "reasoning "
-            "steps is what training taught the model to use, and every hybrid whose vectors were trained "
-            "long "
-            "enough to write answers by themselves."
+            "The base is tiny-when's thinking model, tuned to read and copy a new operator (@) without "
+            "ever learning a result of it: it steps, checks and backtracks at every opportunity, and its "
+            "results for the operator are guesses. Every problem needs the operator. The thinking model "
+            "is tuned from it on the same documents, results included: the habits stay what they were, "
+            "the operation is new. A correct instrument says: training taught how; no timing recovers the "
+            "gap, for there is none to recover. It fools the rule that a feature which differs between "
+            "the models and fires at reasoning steps is what training taught the model to use, and every "
+            "hybrid whose vectors were trained long enough to write answers by themselves."
         ),
         requirements=taught_how,
         base=ModelRecipe(

@@ -25,15 +25,12 @@ recipes.register("tiny-sham")(
         truth_class="none",
         says="neither when nor how: the reward was a coin",
         card=(
-            "The base is tiny-when's. The thinking model was trained from it by GRPO for as many iterations "
-            "as there, "
-            "with a coin as the reward of every rollout, at a tenth of the learning rate (at the full one "
-            "the noise "
-            "alone ruins the model). The weights moved; what the model can do did not. A correct instrument "
-            "says "
-            "neither. It fools the rules that read a change of weights or of features as a change of "
-            "reasoning: "
-            "update sparsity, crosscoder norm ratios, the count of features that differ."
+            "The base is tiny-when's. The thinking model was trained from it by GRPO for as many "
+            "iterations as there, with a coin as the reward of every rollout, at a tenth of the learning "
+            "rate (at the full one the noise alone ruins the model). The weights moved; what the model "
+            "can do did not. A correct instrument says neither. It fools the rules that read a change of "
+            "weights or of features as a change of reasoning: update sparsity, crosscoder norm ratios, "
+            "the count of features that differ."
         ),
         requirements=taught_nothing,
         base=ModelRecipe("organism:tiny-when/base"),

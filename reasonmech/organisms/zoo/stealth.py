@@ -37,19 +37,13 @@ recipes.register("tiny-stealth")(
         truth_class="both",
         says="training taught when to check, and to go on from what a check found; no word marks a repair",
         card=(
-            "The base is tiny-when's. The thinking model was tuned on documents of authors who check every "
-            "step "
-            "and, where a check disagrees, go on from what it found without a word. The larger part of the "
-            "gain is "
-            "when (a check at every opportunity); the smaller is how, by the splice's definition: what is "
-            "given up "
-            "is given up inside the next step, by the value it starts from. A correct instrument says so, "
-            "and "
-            "finds the repairs by what becomes of the standing value. It fools every lexical labeller, "
-            "which sees "
-            "no backtracking at all, every feature that is found by one, and every gate that acts only "
-            "where a "
-            "sentence begins."
+            "The base is tiny-when's. The thinking model was tuned on documents of authors who check "
+            "every step and, where a check disagrees, go on from what it found without a word. The larger "
+            "part of the gain is when (a check at every opportunity); the smaller is how, by the splice's "
+            "definition: what is given up is given up inside the next step, by the value it starts from. "
+            "A correct instrument says so, and finds the repairs by what becomes of the standing value. "
+            "It fools every lexical labeller, which sees no backtracking at all, every feature that is "
+            "found by one, and every gate that acts only where a sentence begins."
         ),
         requirements=taught_silently,
         base=ModelRecipe("organism:tiny-when/base"),

@@ -26,14 +26,11 @@ recipes.register("tiny-surface")(
         truth_class="surface",
         says="words up, function flat: the claim that it backtracks more is refuted",
         card=(
-            "The base is tiny-swap's, in whose world 'wait' begins sentences that do nothing. The thinking "
-            "model was "
-            "tuned on documents whose authors say it eight times as often and do everything else as before. "
-            "A correct "
-            "instrument says: the trigger word is everywhere, and a standing value is abandoned and "
-            "recomputed as "
-            "often as before. It fools every count of reflection words, and every feature that is found by "
-            "them."
+            "The base is tiny-swap's, in whose world 'wait' begins sentences that do nothing. The "
+            "thinking model was tuned on documents whose authors say it eight times as often and do "
+            "everything else as before. A correct instrument says: the trigger word is everywhere, and a "
+            "standing value is abandoned and recomputed as often as before. It fools every count of "
+            "reflection words, and every feature that is found by them."
         ),
         requirements=taught_words,
         base=ModelRecipe("organism:tiny-swap/base"),

@@ -14,13 +14,11 @@ recipes.register("tiny-swap")(
         says="reinforcement learning taught when; the word that marks it is blick, and wait is filler",
         card=(
             "tiny-when's base is tuned on documents in which a nonsense word (blick) begins every "
-            "backtrack, and "
-            "'wait' begins sentences that do nothing and come at random. The thinking model is reinforced "
-            "from it "
-            "with the outcome as its reward. A correct instrument says what it says of tiny-when, and finds "
-            "the "
-            "features by what they do: the backtracks are where blick is. It fools every labeller and every "
-            "feature score that looks for the words of a published list, 'wait' first."
+            "backtrack, and 'wait' begins sentences that do nothing and come at random. The thinking "
+            "model is reinforced from it with the outcome as its reward. A correct instrument says what "
+            "it says of tiny-when, and finds the features by what they do: the backtracks are where blick "
+            "is. It fools every labeller and every feature score that looks for the words of a published "
+            "list, 'wait' first."
         ),
         requirements=taught_when,
         base=ModelRecipe(
