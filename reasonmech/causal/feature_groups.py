@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, Literal, NamedTuple, TypeAlias, final, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, final, get_args
+
+import numpy as np
 
 from reasonmech.arguments import as_sequence, check_type, describe
 from reasonmech.coders.coder import SparseCoder
@@ -68,7 +70,11 @@ class FeatureGroups:
 
     def __post_init__(self) -> None:
         coder = check_type(
-            self.coder, SparseCoder, name="coder", allowed="a sparse coder, such as rm.load_coder(path)"
+            self.coder,
+            SparseCoder,
+            name="coder",
+            allowed="a sparse coder, such as rm.load_coder(path)",
+            do="write rm.causal.FeatureGroups(coder, groups)",
         )
         if not self.named or not self.errors:
             raise DataError(
@@ -152,7 +158,8 @@ def as_groups(groups: FeatureGroups | Features) -> FeatureGroups:
 
 def _features(features: object, name: object) -> tuple[int, ...]:
     if isinstance(features, str) or not isinstance(features, Sequence):
-        raise ArgumentError(f"group {name!r} is {describe(features)}", allowed=GROUPS)
-    return tuple(
-        int(feature) for feature in as_sequence(features, int, name=f"group {name!r}", allowed=GROUPS)
-    )
+        raise ArgumentError(
+            f"group {name!r} is {describe(features)}", allowed=GROUPS, do="attribution.ranking(site)[:16]"
+        )
+    numbers: Sequence[Any] = as_sequence(features, (int, np.integer), name=f"group {name!r}", allowed=GROUPS)
+    return tuple(int(number) for number in numbers)

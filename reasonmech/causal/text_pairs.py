@@ -125,11 +125,17 @@ def _named(positions: Any, n_pairs: int) -> dict[str, tuple[PositionPair, ...]]:
     named: dict[str, tuple[PositionPair, ...]] = {}
     for name, entries in positions.items():
         if not isinstance(name, str):
-            raise ArgumentError(f"a position is named {describe(name)}", allowed=POSITIONS)
+            raise ArgumentError(
+                f"a position is named {describe(name)}", allowed=POSITIONS, do=f"write {{'{name}': ...}}"
+            )
         if isinstance(entries, INTEGER):
             entries = (entries,) * n_pairs
         if isinstance(entries, str) or not isinstance(entries, Sequence):
-            raise ArgumentError(f"position {name!r} is {describe(entries)}", allowed=POSITIONS)
+            raise ArgumentError(
+                f"position {name!r} is {describe(entries)}",
+                allowed=POSITIONS,
+                do=f"{{{name!r}: -1}} is the last",
+            )
         if len(entries) != n_pairs:
             raise DataError(
                 f"position {name!r} has {len(entries)} entries for {n_pairs} pairs of texts",
@@ -147,4 +153,5 @@ def _position_pair(entry: object, name: str) -> PositionPair:
     raise ArgumentError(
         f"position {name!r} has the entry {describe(entry)}",
         allowed="a position, or (position in the clean text, position in the corrupt one)",
+        do="positions count tokens from 0: host.encode(text) says which",
     )

@@ -48,6 +48,7 @@ def test_one_site_one_coder_one_error_treatment_and_one_position_are_one() -> No
         rm.attribute(HOST, PAIRS, [CODER], metric=METRIC).table
     )
     assert FeatureGroups(CODER, [1], error="drop").errors == ("drop",)
+    assert FeatureGroups(CODER, list(np.arange(2))).named == {"group": (0, 1)}
     assert PAIRS.at(-1).named_positions == PAIRS.at([-1]).named_positions == {"-1": ((-1, -1),) * 3}
 
 
