@@ -90,11 +90,11 @@ def test_effects_are_those_of_taking_a_little_away(
             both = [_value(host, ids, sign * STEP * part) for sign in (-1, 1)]
             measured.append((both[1] - both[0]) / (2 * STEP))
         assert abs(np.mean(measured)) > 1e-4
-        found = rows.loc[(kind, feature)]
-        assert found.value == pytest.approx(
+        effect = rows.loc[(kind, feature)]
+        assert effect.value == pytest.approx(
             np.mean(measured), rel=0.02, abs=1e-4
         )  # float32 logits, second order
-        assert found.low < found.value < found.high
+        assert effect.low < effect.value < effect.high
     assert set(table.frame.unit) == {"logits"} and set(table.frame.score) == {"attribution"}
 
 

@@ -68,11 +68,13 @@ class Study:
             Counterexamples(self.pair.base, grammar, n=200),
             *more,
         ]
-        found = rm.falsify.falsify(table, self.coder, attempts=attempts, k=5)
-        print(f"\n{self.pair.name}, {int(labels.positive.sum())} of {len(labels)} rows positive: {found}")
-        for row in found.frame.itertuples():
+        falsification = rm.falsify.falsify(table, self.coder, attempts=attempts, k=5)
+        print(
+            f"\n{self.pair.name}, {int(labels.positive.sum())} of {len(labels)} rows positive: {falsification}"
+        )
+        for row in falsification.frame.itertuples():
             print(f"  {row.feature}: {row.attempt}: {row.outcome}: {row.reason}")
-        return found
+        return falsification
 
 
 def study(name: str, site: str) -> Study:
@@ -84,9 +86,9 @@ def study(name: str, site: str) -> Study:
     return Study(pair, rollouts, acts, rm.train_coder(acts, CONFIG, progress=False))
 
 
-def drivers(found: rm.falsify.Falsification) -> dict[int, str]:
+def drivers(falsification: rm.falsify.Falsification) -> dict[int, str]:
     """Candidate -> what moves it, by the 2x2."""
-    rows = found.frame.loc[found.frame["attempt"] == "cue x context"]
+    rows = falsification.frame.loc[falsification.frame["attempt"] == "cue x context"]
     return {int(f): reason.split(":")[0] for f, reason in zip(rows["feature"], rows["reason"], strict=True)}
 
 
@@ -94,28 +96,33 @@ def test_features_of_the_filler_word_are_token_driven_and_none_survives() -> Non
     here = study("tiny-surface", "resid_post.2")
     labels = here.says_wait()
     assert labels.positive.sum() >= 30
-    found = here.falsify(labels, ChainExamples(SWAPPED))
-    assert found.table.top(1).frame["value"].max() > 0.95  # the search is sure of it
-    assert len(found.candidates) == 5 and found.survivors == ()
-    assert drivers(found)[found.candidates[0]] == "token-driven"
-    assert found.of(found.candidates[0]).set_index("attempt").loc["token residual", "outcome"] != "survives"
-    assert list(drivers(found).values()).count("token-driven") >= 2
-    assert not {"context-driven", "conjunctive"} & set(drivers(found).values())
+    falsification = here.falsify(labels, ChainExamples(SWAPPED))
+    assert falsification.table.top(1).frame["value"].max() > 0.95  # the search is sure of it
+    assert len(falsification.candidates) == 5 and falsification.survivors == ()
+    assert drivers(falsification)[falsification.candidates[0]] == "token-driven"
+    assert (
+        falsification.of(falsification.candidates[0]).set_index("attempt").loc["token residual", "outcome"]
+        != "survives"
+    )
+    assert list(drivers(falsification).values()).count("token-driven") >= 2
+    assert not {"context-driven", "conjunctive"} & set(drivers(falsification).values())
 
 
 def test_features_that_anticipate_a_backtrack_survive_as_features_of_the_context() -> None:
     here = study("tiny-when", "resid_post.3")
-    found = here.falsify(here.ends_of_checks(), ChainExamples(CHAIN))
-    assert found.survivors
-    assert {drivers(found)[feature] for feature in found.survivors} == {"context-driven"}
-    assert "token-driven" not in drivers(found).values()
+    falsification = here.falsify(here.ends_of_checks(), ChainExamples(CHAIN))
+    assert falsification.survivors
+    assert {drivers(falsification)[feature] for feature in falsification.survivors} == {"context-driven"}
+    assert "token-driven" not in drivers(falsification).values()
 
 
-def test_where_another_word_marks_it_survivors_follow_the_deed() -> None:
+def test_where_another_word_marks_it_survivors_follow_the_function() -> None:
     here = study("tiny-swap", "resid_post.3")
     every = here.corpus(here.ends_of_checks())
     swap = TriggerSwap(every, here.about_to_say_wait())
-    found = here.falsify(here.ends_of_checks(), ChainExamples(SWAPPED), swap)
-    assert found.survivors
-    assert {drivers(found)[feature] for feature in found.survivors} == {"context-driven"}
-    assert "refuted" not in set(found.frame.loc[found.frame["attempt"] == "trigger swap", "outcome"])
+    falsification = here.falsify(here.ends_of_checks(), ChainExamples(SWAPPED), swap)
+    assert falsification.survivors
+    assert {drivers(falsification)[feature] for feature in falsification.survivors} == {"context-driven"}
+    assert "refuted" not in set(
+        falsification.frame.loc[falsification.frame["attempt"] == "trigger swap", "outcome"]
+    )

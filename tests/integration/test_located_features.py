@@ -48,7 +48,9 @@ def _study(name: str, task: str, *, searched: tuple[str, ...]) -> Study:
     decode = Decode(max_new_tokens=224, temperature=1.0, samples=3, batch_size=450)
     hosts = {"base": pair.base, "thinking": pair.thinking}
     wrote = {side: generate(host, problems, decode=decode, progress=False) for side, host in hosts.items()}
-    read = capture(pair.base, [r for some in wrote.values() for r in some[:225]], SITES, progress=False)
+    read = capture(
+        pair.base, [r for of_model in wrote.values() for r in of_model[:225]], SITES, progress=False
+    )
     coders = {site: train_coder(read, CONFIG, site=site, progress=False) for site in SITES}
     texts = Rollouts([r for side in searched for r in wrote[side][225:]], task=task)
     return Study(list(parse(texts)), capture(pair.base, texts, SITES, progress=False), coders)
@@ -70,10 +72,10 @@ def _backtracks(trace: Trace, before: Sentence, after: Sentence) -> bool:
 def test_the_base_anticipates_a_backtrack_at_the_end_of_a_check(when: Study) -> None:
     labels = when.labels(_backtracks, where=_is_check)
     assert labels.positive.sum() > 60 and (~labels.positive).sum() > 200
-    found = compare_detectors(when.acts, labels, when.coders["resid_post.3"], search=Search(claim=True))
-    value = found.frame.set_index("detector")["value"]
+    comparison = compare_detectors(when.acts, labels, when.coders["resid_post.3"], search=Search(claim=True))
+    value = comparison.frame.set_index("detector")["value"]
     assert value["group"] >= 0.95
-    assert not found.sae_is_lower, found.headline
+    assert not comparison.sae_is_lower, comparison.headline
     early = compare_detectors(
         when.acts, labels, when.coders["resid_post.1"]
     )  # the digits are hardly compared there

@@ -120,7 +120,7 @@ def test_attempts_are_values_with_findings(table: FeatureTable, coder) -> None:
     refused(lambda: falsify(table, torch.zeros(3), attempts=[Never()]), "coder is a Tensor")
     refused(lambda: falsify(table, coder, attempts="crossed"), "attempts is the string 'crossed'")
     refused(lambda: falsify(table, coder, attempts=[lambda coder: []]), r"attempts\[0\] is the function")
-    alone, listed = (falsify(table, coder, attempts=given_as) for given_as in (Never(), [Never()]))
+    alone, listed = (falsify(table, coder, attempts=attempts) for attempts in (Never(), [Never()]))
     assert alone.candidates == listed.candidates  # one attempt is one attempt
     refused(lambda: random_twin(CODER), "host is a ")
 

@@ -47,12 +47,12 @@ def test_a_coder_that_misses_the_signal_is_in_the_headline(world, make_coder) ->
             )
             return super().encode(x) * known
 
-    found = compare_detectors(world.acts, world.labels, Deaf(), search=SEARCH)
-    rows = found.frame.set_index("detector")
-    assert found.sae_is_lower and rows.ahead_low["probe"] > 0.02
-    assert found.headline.startswith("The SAE is LOWER by 0.")
-    assert "exploratory" not in found.headline
-    assert found.headline in found._repr_html_()
+    comparison = compare_detectors(world.acts, world.labels, Deaf(), search=SEARCH)
+    rows = comparison.frame.set_index("detector")
+    assert comparison.sae_is_lower and rows.ahead_low["probe"] > 0.02
+    assert comparison.headline.startswith("The SAE is LOWER by 0.")
+    assert "exploratory" not in comparison.headline
+    assert comparison.headline in comparison._repr_html_()
 
 
 def test_held_out_labels_choose_nothing(world, coder) -> None:

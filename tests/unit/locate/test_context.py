@@ -34,10 +34,10 @@ def test_previous_kind_is_of_the_sentence_that_holds_the_read_token() -> None:
 def test_known_covariates_number_the_boundaries_of_each_rollout() -> None:
     index = pd.DataFrame({"rollout": [0, 0, 1, 1], "position": [3, 5, 3, 4], "token": [7, 8, 7, 9]})
     acts = type("Acts", (), {"index": index})()
-    found = known_covariates(acts, _labels([0, 1, 0], [5, 4, 3]))
-    assert found.position.tolist() == [5, 4, 3]
-    assert found.boundary.tolist() == [2, 1, 1]
-    assert found.delimiter.tolist() == ["8", "9", "7"]
+    covariates = known_covariates(acts, _labels([0, 1, 0], [5, 4, 3]))
+    assert covariates.position.tolist() == [5, 4, 3]
+    assert covariates.boundary.tolist() == [2, 1, 1]
+    assert covariates.delimiter.tolist() == ["8", "9", "7"]
 
 
 def test_design_is_fitted_on_training_rows_only() -> None:

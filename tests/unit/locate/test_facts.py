@@ -63,12 +63,12 @@ def test_rates_and_means_are_those_of_the_tokens_that_the_model_chose(
     facts: list[FeatureFacts], acts: Activations, coder: SparseCoder
 ) -> None:
     assert [f.feature for f in facts] == list(FEATURES) and any(f.rate > 0 for f in facts)
-    for found in facts:
-        values = chosen_values(acts, coder, found.feature)
+    for fact in facts:
+        values = chosen_values(acts, coder, fact.feature)
         active = values[values > 0]
-        assert found.rate == len(active) / len(values)
-        assert found.mean_active == pytest.approx(active.mean() if len(active) else 0.0, rel=1e-6)
-        kinds = found.kinds
+        assert fact.rate == len(active) / len(values)
+        assert fact.mean_active == pytest.approx(active.mean() if len(active) else 0.0, rel=1e-6)
+        kinds = fact.kinds
         assert kinds["n"].sum() == len(values)
         assert (kinds["rate"] * kinds["n"]).sum() == pytest.approx(len(active))
         known = kinds.dropna(subset=["low"])
@@ -79,24 +79,24 @@ def test_rates_and_means_are_those_of_the_tokens_that_the_model_chose(
 def test_examples_begin_with_the_highest_activation_and_show_what_the_coder_reads(
     facts: list[FeatureFacts], acts: Activations, coder: SparseCoder, host: Host
 ) -> None:
-    found = max(facts, key=lambda f: f.rate)
+    fact = max(facts, key=lambda f: f.rate)
     generated = acts.index["generated"].to_numpy()
-    values = coder.encode(acts.at(SITE))[:, found.feature].numpy()
-    assert found.examples["activation"].max() == pytest.approx(values[generated].max())
-    first = found.examples[found.examples["trace"] == found.examples["trace"].iloc[0]]
-    assert first["activation"].max() == found.examples["activation"].max()
-    assert set(found.examples["where"]) == {"top", "middle"}
+    values = coder.encode(acts.at(SITE))[:, fact.feature].numpy()
+    assert fact.examples["activation"].max() == pytest.approx(values[generated].max())
+    first = fact.examples[fact.examples["trace"] == fact.examples["trace"].iloc[0]]
+    assert first["activation"].max() == fact.examples["activation"].max()
+    assert set(fact.examples["where"]) == {"top", "middle"}
 
 
 def test_a_profile_is_the_mean_at_each_offset_and_zero_is_the_first_word(
     acts: Activations, coder: SparseCoder, traces: list[Trace], facts: list[FeatureFacts]
 ) -> None:
-    found = max(facts, key=lambda f: f.rate)
-    values, labels = coder.encode(acts.at(SITE))[:, found.feature].numpy(), label(traces, "check")
+    fact = max(facts, key=lambda f: f.rate)
+    values, labels = coder.encode(acts.at(SITE))[:, fact.feature].numpy(), label(traces, "check")
     index = acts.index
     label_of = dict(zip(zip(labels.rollout, labels.position, strict=True), labels.positive, strict=True))
     for onset in (True, False):
-        rows = found.profile.query("behaviour == 'check' and onset == @onset")
+        rows = fact.profile.query("behaviour == 'check' and onset == @onset")
         for offset in (-3, -1, 0, 2):
             wanted = []
             for r, p in zip(labels.rollout, labels.position, strict=True):
@@ -115,11 +115,11 @@ def test_neighbours_are_the_most_similar_rows_without_itself(
     facts: list[FeatureFacts], coder: SparseCoder
 ) -> None:
     rows = torch.nn.functional.normalize(coder.rows(range(coder.d_sae)), dim=-1)
-    for found in facts:
-        cosine = rows @ rows[found.feature]
-        cosine[found.feature] = -2
-        assert found.neighbours["feature"].iloc[0] == int(cosine.argmax())
-        assert found.neighbours["cosine"].is_monotonic_decreasing and len(found.neighbours) == 8
+    for fact in facts:
+        cosine = rows @ rows[fact.feature]
+        cosine[fact.feature] = -2
+        assert fact.neighbours["feature"].iloc[0] == int(cosine.argmax())
+        assert fact.neighbours["cosine"].is_monotonic_decreasing and len(fact.neighbours) == 8
 
 
 def test_a_store_read_by_chunks_gives_what_memory_gives(
@@ -141,8 +141,8 @@ def test_a_feature_that_never_fires_has_no_example(
     codes = silent.encode(acts.at(SITE))
     never = int((codes > 0).sum(0).argmin())
     assert (codes[:, never] > 0).sum() == 0
-    (found,) = feature_facts(Features(silent, (never,)), host, traces=traces, acts=acts)
-    assert (found.rate, found.mean_active, found.peak) == (0.0, 0.0, 0.0) and len(found.examples) == 0
+    (fact,) = feature_facts(Features(silent, (never,)), host, traces=traces, acts=acts)
+    assert (fact.rate, fact.mean_active, fact.peak) == (0.0, 0.0, 0.0) and len(fact.examples) == 0
 
 
 def test_what_fires_where_the_environment_writes_is_not_said_to_be_silent(
@@ -151,23 +151,23 @@ def test_what_fires_where_the_environment_writes_is_not_said_to_be_silent(
     codes, index = coder.encode(acts.at(SITE)).numpy(), acts.index
     written = index["by_environment"].to_numpy()
     assert written.any()
-    for found in facts:
-        assert found.environment_rate == (codes[written, found.feature] > 0).mean()
+    for fact in facts:
+        assert fact.environment_rate == (codes[written, fact.feature] > 0).mean()
     chosen = index["generated"].to_numpy() & ~written
     silent = module._kinds(np.zeros(chosen.sum()), module._layout(acts, traces), draws=20)
     assert not silent["rate"].any() and silent["high"].isna().all()
     guesses = [parse(rollout(GUESS, problem=trace.rollout.problem)) for trace in traces[:2]]
     alone = capture(host, [trace.rollout for trace in guesses], [SITE], progress=False)
     assert not alone.index["by_environment"].any()
-    (found,) = feature_facts(Features(coder, FEATURES[:1]), host, traces=guesses, acts=alone)
-    assert found.environment_rate is None
+    (fact,) = feature_facts(Features(coder, FEATURES[:1]), host, traces=guesses, acts=alone)
+    assert fact.environment_rate is None
 
 
 def test_two_texts_of_one_name_are_shown_apart(host: Host, traces: list[Trace], coder: SparseCoder) -> None:
     twice = traces[:2] * 2  # as when both models answer one problem
     acts = capture(host, [trace.rollout for trace in twice], [SITE], progress=False)
-    (found,) = feature_facts(Features(coder, FEATURES[:1]), host, traces=twice, acts=acts)
-    assert found.rate > 0 and found.examples["trace"].nunique() == 4
+    (fact,) = feature_facts(Features(coder, FEATURES[:1]), host, traces=twice, acts=acts)
+    assert fact.rate > 0 and fact.examples["trace"].nunique() == 4
 
 
 def test_labels_of_other_texts_are_refused(
@@ -201,6 +201,6 @@ def test_what_does_not_belong_together_is_refused(
 def test_few_problems_carry_no_interval(acts: Activations, traces: list[Trace]) -> None:
     few = traces[:6]
     labels = label(few, "check")
-    some = capture(load_host("organism:tiny-when/base"), [t.rollout for t in few], [SITE], progress=False)
-    profile = onset_profile(np.ones(some.n_tokens), module._layout(some, few), [labels], reach=2)
+    few_acts = capture(load_host("organism:tiny-when/base"), [t.rollout for t in few], [SITE], progress=False)
+    profile = onset_profile(np.ones(few_acts.n_tokens), module._layout(few_acts, few), [labels], reach=2)
     assert profile["low"].isna().all() and (profile["value"] == 1.0).all()

@@ -66,33 +66,33 @@ def table(auroc: Bounds | None, hazard: Bounds | None = GAIN, **others: object) 
     return FeatureTable(pd.DataFrame(rows))
 
 
-def judged(found: FeatureTable, outcome: Outcome) -> Falsification:
+def judged(searched: FeatureTable, outcome: Outcome) -> Falsification:
     frame = pd.DataFrame(
         [(3, "crossed", outcome, "because")], columns=["feature", "attempt", "outcome", "reason"]
     )
-    return Falsification(found, (3,), frame)
+    return Falsification(searched, (3,), frame)
 
 
 def verdicts(
     fit: FitReport,
-    found: FeatureTable,
+    searched: FeatureTable,
     outcome: Outcome = "survives",
     preservation: BehaviourPreservation | None = PRESERVED,
 ) -> list[str]:
-    return ladder([3], fit=fit, table=found, falsification=judged(found, outcome), preservation=preservation)[
-        "verdict"
-    ].tolist()
+    return ladder(
+        [3], fit=fit, table=searched, falsification=judged(searched, outcome), preservation=preservation
+    )["verdict"].tolist()
 
 
 @pytest.mark.parametrize(
     ("outcome", "verdict"), [("survives", "SUPPORTED"), ("refuted", "REFUTED"), ("undecided", "INCONCLUSIVE")]
 )
-def test_the_top_rung_is_what_the_attempts_came_to(outcome: Outcome, verdict: str) -> None:
+def test_c2_is_the_outcome_of_the_attempts(outcome: Outcome, verdict: str) -> None:
     assert verdicts(FIT, table((0.8, 0.9)), outcome) == ["SUPPORTED", "SUPPORTED", verdict]
 
 
 @pytest.mark.parametrize(
-    ("found", "verdict"),
+    ("searched", "verdict"),
     [
         (table((0.65, 0.8)), "INCONCLUSIVE"),
         (table((0.5, 0.69)), "REFUTED"),
@@ -103,11 +103,11 @@ def test_the_top_rung_is_what_the_attempts_came_to(outcome: Outcome, verdict: st
         (table(None), "INCONCLUSIVE"),
     ],
 )
-def test_what_does_not_detect_is_not_asked_why(found: FeatureTable, verdict: str) -> None:
-    assert verdicts(FIT, found) == ["SUPPORTED", verdict, "NOT TESTED"]
+def test_c2_is_not_tested_where_c1_is_not_supported(searched: FeatureTable, verdict: str) -> None:
+    assert verdicts(FIT, searched) == ["SUPPORTED", verdict, "NOT TESTED"]
 
 
-def test_a_coder_that_does_not_fit_ends_it() -> None:
+def test_a_coder_that_does_not_fit_refutes_c0_and_leaves_the_rest_untested() -> None:
     bad = replace(FIT, ce_recovered=0.89)
     assert verdicts(bad, table((0.8, 0.9))) == ["REFUTED", "NOT TESTED", "NOT TESTED"]
 
@@ -121,24 +121,24 @@ def test_a_coder_that_does_not_fit_ends_it() -> None:
         ((1.3, 1.6), "REFUTED"),
     ],
 )
-def test_a_coder_that_loses_the_behaviour_ends_it_too(ends: Bounds, verdict: str) -> None:
+def test_c0_needs_a_ratio_of_hazards_inside_its_bounds(ends: Bounds, verdict: str) -> None:
     preservation = replace(PRESERVED, ratio=Interval(sum(ends) / 2, *ends))
     rest = ["SUPPORTED", "SUPPORTED"] if verdict == "SUPPORTED" else ["NOT TESTED", "NOT TESTED"]
     assert verdicts(FIT, table((0.8, 0.9)), preservation=preservation) == [verdict, *rest]
 
 
-def test_an_onset_has_a_hazard_and_a_span_has_none() -> None:
+def test_preservation_is_needed_where_labels_anticipate_and_only_there() -> None:
     assert verdicts(FIT, table((0.8, 0.9)), preservation=None) == ["INCONCLUSIVE", "NOT TESTED", "NOT TESTED"]
     inside = table((0.8, 0.9), None, mode="recognises")
     assert verdicts(FIT, inside, preservation=None) == ["SUPPORTED"] * 3
 
 
-def test_one_table_per_score_does_as_well() -> None:
+def test_one_table_per_score_gives_the_verdicts_of_one_table() -> None:
     apart, joined = [table((0.8, 0.9), None), table(None)], table((0.8, 0.9))
-    found = judged(joined, "survives")
+    falsification = judged(joined, "survives")
     several, one = (
-        ladder([3], fit=FIT, table=some, falsification=found, preservation=PRESERVED)
-        for some in (apart, joined)
+        ladder([3], fit=FIT, table=tables, falsification=falsification, preservation=PRESERVED)
+        for tables in (apart, joined)
     )
     pd.testing.assert_frame_equal(several, one)
 
@@ -151,18 +151,18 @@ def test_one_table_per_score_does_as_well() -> None:
         (FIT, replace(PRESERVED, behaviour="check"), "behaviours"),
     ],
 )
-def test_what_does_not_belong_together_is_refused(
+def test_a_fit_and_tables_of_other_sites_or_behaviours_are_refused(
     fit: FitReport, preservation: BehaviourPreservation, of: str
 ) -> None:
     with pytest.raises(MismatchError, match=of):
         verdicts(fit, table((0.8, 0.9)), preservation=preservation)
 
 
-def test_what_was_not_tried_is_said_to_be_untested() -> None:
-    found = table((0.8, 0.9))
-    nobody = Falsification(found, (), pd.DataFrame(columns=["feature", "attempt", "outcome", "reason"]))
-    frame = ladder([3], fit=FIT, table=found, falsification=nobody, preservation=PRESERVED)
+def test_a_feature_that_nobody_attacked_is_not_tested_on_c2() -> None:
+    searched = table((0.8, 0.9))
+    nobody = Falsification(searched, (), pd.DataFrame(columns=["feature", "attempt", "outcome", "reason"]))
+    frame = ladder([3], fit=FIT, table=searched, falsification=nobody, preservation=PRESERVED)
     assert frame["verdict"].tolist() == ["SUPPORTED", "SUPPORTED", "NOT TESTED"]
     assert frame["reason"].tolist()[2] == "nobody tried to refute it"
     with pytest.raises(DataError, match="feature 4"):
-        ladder([4], fit=FIT, table=found, falsification=nobody)
+        ladder([4], fit=FIT, table=searched, falsification=nobody)

@@ -21,19 +21,21 @@ def stats() -> FeatureStats:
 def test_stats_are_of_the_activations_given(coder) -> None:
     x = torch.full((50, 64), -1.0)
     x[:10, 3] = 2.0
-    found = feature_stats(coder, x)
-    assert (found.rate[3], found.mean_active[3], found.effect[3]) == pytest.approx((0.2, 2.0, 2.0))
-    assert (found.rate[4], found.mean_active[4]) == (0.0, 0.0)
+    statistics = feature_stats(coder, x)
+    assert (statistics.rate[3], statistics.mean_active[3], statistics.effect[3]) == pytest.approx(
+        (0.2, 2.0, 2.0)
+    )
+    assert (statistics.rate[4], statistics.mean_active[4]) == (0.0, 0.0)
 
 
 def test_members_match_their_targets_and_are_none_of_them(stats: FeatureStats) -> None:
     targets = (5, 9, 11)
     sets = matched_features(stats, targets, n=20, seed=1)
     assert len(set(sets)) == 20
-    for found in sets:
-        assert not set(found) & set(targets)
-        assert len(set(found)) == 3
-        for target, index in zip(targets, found, strict=True):
+    for members in sets:
+        assert not set(members) & set(targets)
+        assert len(set(members)) == 3
+        for target, index in zip(targets, members, strict=True):
             assert abs(stats.rate[index] / stats.rate[target] - 1) <= 0.2
             assert abs(stats.effect[index] / stats.effect[target] - 1) <= 0.1
     assert sets == matched_features(stats, targets, n=20, seed=1)
@@ -59,7 +61,9 @@ def test_too_few_sets_is_an_error_not_a_shorter_list(stats: FeatureStats) -> Non
         and abs(stats.effect[i] / stats.effect[7] - 1) <= 0.02
     ]
     assert pool
-    assert {found[0] for found in matched_features(stats, (7,), n=len(pool), tolerance=narrow)} == set(pool)
+    assert {members[0] for members in matched_features(stats, (7,), n=len(pool), tolerance=narrow)} == set(
+        pool
+    )
     with pytest.raises(DataError, match=f"{len(pool)} different matched sets"):
         matched_features(stats, (7,), n=len(pool) + 1, tolerance=narrow)
 

@@ -54,29 +54,31 @@ def probabilities(
         return coder.decode(coder.encode(x))
 
     handle = None if coder is None else host.hook_point(coder.site).attach(splice)
-    found = []
+    onset = []
     with torch.no_grad():
         for r, position in zip(labels.rollout, labels.position, strict=True):
             logits = host.model(torch.tensor([rollouts[r].all_ids[: position + 1]])).logits[0, -1]
-            found.append(float(logits.double().softmax(-1)[list(ONSET)].sum()))
+            onset.append(float(logits.double().softmax(-1)[list(ONSET)].sum()))
     if handle is not None:
         handle.remove()
-    return found
+    return onset
 
 
 @pytest.mark.parametrize("layer", [1, 3])  # the last layer: what is captured there is the reconstruction
 def test_hazards_are_those_of_single_passes(host: Host, rollouts, labels: Labels, layer: int) -> None:
     coder = tiny_coder(host, f"resid_post.{layer}", d_sae=48, k=6)
-    found = behaviour_preservation(host, coder, rollouts=rollouts, labels=labels, onset_ids=ONSET, draws=50)
-    clean, spliced = (np.mean(probabilities(host, some, rollouts, labels)) for some in (None, coder))
+    preservation = behaviour_preservation(
+        host, coder, rollouts=rollouts, labels=labels, onset_ids=ONSET, draws=50
+    )
+    clean, spliced = (np.mean(probabilities(host, splice, rollouts, labels)) for splice in (None, coder))
     assert clean != spliced
-    assert found.clean.estimate == pytest.approx(clean, rel=1e-5)
-    assert found.spliced.estimate == pytest.approx(spliced, rel=1e-5)
-    assert found.ratio.estimate == pytest.approx(spliced / clean, rel=1e-5)
-    assert found.ratio.low < found.ratio.estimate < found.ratio.high
-    assert 0 < found.error_share.estimate < 1
-    assert (found.n_rows, found.n_effects) == (24, 24)
-    assert "ratio" in str(found)
+    assert preservation.clean.estimate == pytest.approx(clean, rel=1e-5)
+    assert preservation.spliced.estimate == pytest.approx(spliced, rel=1e-5)
+    assert preservation.ratio.estimate == pytest.approx(spliced / clean, rel=1e-5)
+    assert preservation.ratio.low < preservation.ratio.estimate < preservation.ratio.high
+    assert 0 < preservation.error_share.estimate < 1
+    assert (preservation.n_rows, preservation.n_effects) == (24, 24)
+    assert "ratio" in str(preservation)
 
 
 def test_the_share_of_the_error_node_is_that_of_gradients(host: Host, rollouts, labels: Labels) -> None:
@@ -101,8 +103,12 @@ def test_the_share_of_the_error_node_is_that_of_gradients(host: Host, rollouts, 
             f = coder.encode(x)
             features.append(abs(float(g @ (f @ coder.rows(range(48))))))
             error.append(abs(float(g @ (x - coder.decode(f)))))
-    found = behaviour_preservation(host, coder, rollouts=rollouts, labels=labels, onset_ids=ONSET, draws=50)
-    assert found.error_share.estimate == pytest.approx(sum(error) / (sum(error) + sum(features)), rel=1e-4)
+    preservation = behaviour_preservation(
+        host, coder, rollouts=rollouts, labels=labels, onset_ids=ONSET, draws=50
+    )
+    assert preservation.error_share.estimate == pytest.approx(
+        sum(error) / (sum(error) + sum(features)), rel=1e-4
+    )
 
 
 def test_the_host_is_left_as_it_was(host: Host, rollouts, labels: Labels) -> None:
@@ -114,7 +120,9 @@ def test_the_host_is_left_as_it_was(host: Host, rollouts, labels: Labels) -> Non
     assert probabilities(host, None, rollouts, labels) == before
 
 
-def test_what_cannot_be_asked_is_refused(host: Host, rollouts, labels: Labels) -> None:
+def test_labels_coders_and_onset_ids_that_do_not_fit_are_refused(
+    host: Host, rollouts, labels: Labels
+) -> None:
     coder = tiny_coder(host, "resid_post.1", d_sae=48, k=6)
     recognised = replace(labels, mode="recognises")
     with pytest.raises(DataError, match="recognise"):

@@ -46,12 +46,12 @@ class Texts:
 
 def _near(token: np.ndarray, rollout: np.ndarray, ids: tuple[int, ...]) -> np.ndarray:
     """Token by token: 2 before an occurrence to 3 after it, prompts (the first five) left out."""
-    found = np.zeros(len(token), dtype=bool)
+    near = np.zeros(len(token), dtype=bool)
     for at in np.flatnonzero(np.isin(token, ids)):
         for i in range(at - 2, at + 4):
             if 0 <= i < len(token) and rollout[i] == rollout[at] and at % LENGTH >= 5 and i % LENGTH >= 5:
-                found[i] = True
-    return found
+                near[i] = True
+    return near
 
 
 @pytest.fixture(scope="module")
@@ -90,9 +90,9 @@ def test_the_score_is_the_published_formula(texts: Texts, table: FeatureTable, c
     p = by_word / np.where(by_word.sum(0) > 0, by_word.sum(0), 1)  # feature 2 is silent near every word
     entropy = -(p * np.log(np.where(p > 0, p, 1))).sum(0) / np.log(len(WORDS))
     expected = near / near.sum() * entropy**0.7 - far / far.sum()
-    found = table.frame.sort_values("feature").train_value.to_numpy()
+    measured = table.frame.sort_values("feature").train_value.to_numpy()
     assert np.ptp(expected) > 0.02
-    assert np.allclose(found, expected, atol=1e-6)
+    assert np.allclose(measured, expected, atol=1e-6)
 
 
 def test_a_feature_of_all_words_beats_one_of_a_single_word_and_chance(table: FeatureTable) -> None:
@@ -134,7 +134,7 @@ def test_chunks_change_nothing(
     pd.testing.assert_frame_equal(again.frame, table.frame, rtol=1e-5)
 
 
-def test_bad_words_are_named(texts: Texts, coder) -> None:
+def test_words_that_never_occur_or_share_an_id_are_refused(texts: Texts, coder) -> None:
     with pytest.raises(DataError, match="never says 'ghost'"):
         word_windows(texts.acts, {"wait": (3,), "ghost": (99,)})
     with pytest.raises(DataError, match="each with token ids that are no other's"):

@@ -33,10 +33,10 @@ def test_cohen_d_is_the_difference_of_means_in_pooled_deviations() -> None:
     a, b = dense[sample.positive], dense[~sample.positive]
     pooled = ((len(a) - 1) * a.var(0, ddof=1) + (len(b) - 1) * b.var(0, ddof=1)) / (len(a) + len(b) - 2)
     expected = (a.mean(0) - b.mean(0)) / np.sqrt(pooled)
-    found = CohenD().discover(codes, sample)
+    discovered = CohenD().discover(codes, sample)
     assert np.ptp(expected) > 0.2
-    assert np.allclose(found.value, expected)
-    assert np.array_equal(found.sign, np.sign(expected))
+    assert np.allclose(discovered.value, expected)
+    assert np.array_equal(discovered.sign, np.sign(expected))
     columns = Columns(dense, dense + 1e4)  # a common mean changes nothing
     intervals = CohenD().held_out(columns, sample, sample, Search(draws=200))
     assert np.allclose([i.estimate for i in intervals], expected, atol=1e-6)
@@ -46,23 +46,23 @@ def test_cohen_d_is_the_difference_of_means_in_pooled_deviations() -> None:
 def test_cohen_d_of_what_does_not_vary_is_zero() -> None:
     positive, problem = np.arange(40) % 2 == 0, np.arange(40) // 4
     sample = Sample(positive, problem, np.ones((40, 1)))
-    found = CohenD().discover(
+    discovered = CohenD().discover(
         Codes.of(np.stack([np.zeros(40), np.full(40, 3.0), positive * 1.0], axis=1)), sample
     )
-    assert found.value.tolist() == [0, 0, 0]
-    assert found.p[:2].tolist() == [1, 1]
+    assert discovered.value.tolist() == [0, 0, 0]
+    assert discovered.p[:2].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("score", [Auroc, CohenD, Hazard])
 def test_parts_add_up_to_the_association(score: type) -> None:
     codes, sample = _noise(1)
-    found = score().discover(codes, sample)
-    assert found.parts is not None and found.parts.shape == (30, 40)
-    assert np.array_equal(np.sign(found.parts.sum(1)), found.sign)
+    discovered = score().discover(codes, sample)
+    assert discovered.parts is not None and discovered.parts.shape == (30, 40)
+    assert np.array_equal(np.sign(discovered.parts.sum(1)), discovered.sign)
     if score is Auroc:
         m, n = sample.positive.sum(), (~sample.positive).sum()
         assert np.allclose(
-            found.parts.sum(1), m * n / (m + n) * (found.value - 0.5), atol=1e-4
+            discovered.parts.sum(1), m * n / (m + n) * (discovered.value - 0.5), atol=1e-4
         )  # float32 parts
 
 
@@ -70,12 +70,12 @@ def test_parts_add_up_to_the_association(score: type) -> None:
 def test_max_t_seldom_finds_anything_where_nothing_is(score: type) -> None:
     search, hits = Search(correction="max_t", flips=199), 0
     for seed in range(60):
-        found = score().discover(*_noise(seed))
-        hits += int(adjusted(found, replace(search, seed=seed), score="any").min() <= 0.05)
+        discovered = score().discover(*_noise(seed))
+        hits += int(adjusted(discovered, replace(search, seed=seed), score="any").min() <= 0.05)
     assert hits <= 8  # 3 of 60 at 5 %: more than 8 has probability 0.003; rows taken as units give about 60
 
 
-def test_max_t_knows_that_copies_are_one_test() -> None:
+def test_max_t_gives_copies_of_a_feature_the_p_value_of_one() -> None:
     rng = np.random.default_rng(3)
     unit = rng.normal(0.35, 1.0, 60)
     many = np.tile(unit, (400, 1))
@@ -90,13 +90,13 @@ def test_max_t_knows_that_copies_are_one_test() -> None:
     assert copies[0] == alone[0] < 0.05 < other[0]
 
 
-def test_max_t_needs_problems_that_it_can_flip() -> None:
+def test_max_t_gives_p_1_to_a_feature_of_four_problems() -> None:
     rare = np.zeros((2, 40))
     rare[0, :4] = 1.0
-    found = adjusted(
+    p_adjusted = adjusted(
         Discovered(np.ones(2), np.ones(2), np.full(2, 0.01), rare), Search(correction="max_t"), score="x"
     )
-    assert found.tolist() == [1, 1]
+    assert p_adjusted.tolist() == [1, 1]
     with pytest.raises(DataError, match="'lift' says nothing by problem"):
         adjusted(Discovered(np.ones(2), np.ones(2), np.ones(2)), Search(correction="max_t"), score="lift")
 

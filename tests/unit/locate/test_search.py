@@ -73,8 +73,8 @@ def test_p_values_hold_their_level_when_rows_of_a_problem_belong_together(score:
         positive = rng.random(600) < np.repeat(rng.beta(0.8, 0.8, 60), 10)
         on = rng.random((600, 50)) < np.repeat(rng.beta(0.5, 1.0, (60, 50)), 10, axis=0)
         sample = Sample(positive, problem, np.ones((600, 1)))
-        found = score().discover(Codes.of(on * rng.random((600, 50))), sample)
-        small, total = small + int((found.p < 0.05).sum()), total + 50
+        discovered = score().discover(Codes.of(on * rng.random((600, 50))), sample)
+        small, total = small + int((discovered.p < 0.05).sum()), total + 50
     assert (
         0.03 < small / total < 0.085
     )  # clustered normal approximation at 60 problems; rows taken as units give 0.4
@@ -92,8 +92,8 @@ def test_few_problems_find_nothing_where_nothing_is(score: type, share: float) -
         positive = rng.random(240) < often[problem]
         on = rng.random((240, 300)) < np.where(rng.random((12, 300)) < 0.5, 0.5, 0.0)[problem]
         sample = Sample(positive, problem, np.ones((240, 1)))
-        found = score().discover(Codes.of(on * rng.uniform(0.5, 1.5, (240, 300))), sample)
-        hits += bool((bh(found.p) <= 0.05).any())
+        discovered = score().discover(Codes.of(on * rng.uniform(0.5, 1.5, (240, 300))), sample)
+        hits += bool((bh(discovered.p) <= 0.05).any())
     assert hits <= 6  # 2 of 40 at 5 %: more than 6 has probability 0.003
 
 
@@ -103,15 +103,15 @@ def test_rao_gain_predicts_the_refit(make_world) -> None:
     design = np.c_[np.ones(len(positive)), world.labels.position / 50 - 1]
     sample = Sample(positive, world.labels.rollout, design)
     codes = Codes.of(torch.relu(world.acts.x).numpy().astype(np.float64))
-    found = Hazard().discover(codes, sample)
+    discovered = Hazard().discover(codes, sample)
     before = log_likelihood(design, positive, fit_logistic(design, positive, l2=1e-6)).mean()
     for feature in (world.signal, world.position_bound, 40):
         x = np.c_[design, codes.column(feature)]
         gain = log_likelihood(x, positive, fit_logistic(x, positive, l2=1e-6)).mean() - before
-        assert found.value[feature] == pytest.approx(
+        assert discovered.value[feature] == pytest.approx(
             gain, rel=0.05, abs=2e-5
         )  # second order in a small effect
-    assert np.argmax(found.value) == world.signal
+    assert np.argmax(discovered.value) == world.signal
 
 
 def test_planted_feature_is_found_on_held_out_problems(world, table: FeatureTable) -> None:
@@ -168,20 +168,20 @@ def test_the_top_of_a_hazard_table_is_what_was_valued(world, coder) -> None:
         }
     )
     assert list(FeatureTable(frame).top(2).frame.feature) == [-1, 1, 2]
-    found = locate(world.acts, world.labels, coder, score="hazard", search=Search(top=6))
-    assert (found.top(6).frame.kind == "feature").sum() == 6
+    hazard_table = locate(world.acts, world.labels, coder, score="hazard", search=Search(top=6))
+    assert (hazard_table.top(6).frame.kind == "feature").sum() == 6
 
 
 def test_hazard_discounts_what_position_knows_already(world, coder) -> None:
-    found = locate(
+    hazard_table = locate(
         world.acts, world.labels, coder, score="hazard", context=Context(ceiling=world.true_hazard)
     )
-    assert _row(found, "feature", world.signal)["low"] > 0.02
-    followed = _row(found, "feature", world.position_bound)
+    assert _row(hazard_table, "feature", world.signal)["low"] > 0.02
+    followed = _row(hazard_table, "feature", world.position_bound)
     assert followed["value"] < 0.01  # AUROC calls it a detector all the same
     assert auroc_columns(Codes.of(torch.relu(world.acts.x).numpy()), world.labels.positive)[11] > 0.6
-    assert _row(found, "ceiling")["value"] > _row(found, "feature", world.signal)["value"]
-    assert set(found.frame.unit) == {"nats per boundary"}
+    assert _row(hazard_table, "ceiling")["value"] > _row(hazard_table, "feature", world.signal)["value"]
+    assert set(hazard_table.frame.unit) == {"nats per boundary"}
 
 
 @pytest.mark.parametrize("behaves", [False, True])
@@ -200,18 +200,20 @@ def test_hazard_discounts_the_token_for_as_many_tokens_as_there_are(behaves: boo
         )
     columns = Columns(1.0 * on[problem < 120], 1.0 * on[problem >= 120])
     (gain,) = Hazard().held_out(columns, *sides, Search(draws=300))
-    found = Hazard().discover(Codes.of(columns.train), sides[0])
+    discovered = Hazard().discover(Codes.of(columns.train), sides[0])
     blind = [replace(side, token=None) for side in sides]
     assert (
         Hazard().held_out(columns, *blind, Search(draws=300))[0].low > 0.04
     )  # what the word class looks worth
     if behaves:
-        assert gain.low > 0.1 and found.p[0] < 1e-6 and found.value[0] > 0.1
+        assert gain.low > 0.1 and discovered.p[0] < 1e-6 and discovered.value[0] > 0.1
     else:
-        assert gain.low <= 0.001 and gain.high < 0.01 and found.p[0] > 0.01 and found.value[0] < 0.001
+        assert (
+            gain.low <= 0.001 and gain.high < 0.01 and discovered.p[0] > 0.01 and discovered.value[0] < 0.001
+        )
 
 
-def test_extra_covariates_take_their_share(world, coder) -> None:
+def test_a_covariate_that_knows_the_signal_leaves_it_no_gain(world, coder) -> None:
     hidden = (world.acts.x[:, world.signal] > 0).numpy()
     context = Context(covariates=pd.DataFrame({"previous": np.where(hidden, "step", "plan")}))
     alone = _row(locate(world.acts, world.labels, coder, score="hazard"), "feature", world.signal)
@@ -266,7 +268,7 @@ def test_table_round_trips_and_refuses_what_is_none(table: FeatureTable, tmp_pat
     assert len(table.top(3).frame) == 3 + 3
 
 
-def test_bad_input_is_named(world, coder, make_coder) -> None:
+def test_unknown_scores_foreign_coders_nan_and_missing_labels_are_refused(world, coder, make_coder) -> None:
     with pytest.raises(UnknownNameError, match="auroc, cohen_d, hazard"):
         locate(world.acts, world.labels, coder, score="aurok")
     with pytest.raises(MismatchError, match="host-b"):

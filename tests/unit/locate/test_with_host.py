@@ -54,16 +54,16 @@ def labels(rollouts: list[Rollout]) -> Labels:
 
 
 def test_next_token_is_what_the_model_predicts(host: Host, rollouts: list[Rollout], labels: Labels) -> None:
-    found = next_token(host, rollouts, labels, {7, 9})
+    prediction = next_token(host, rollouts, labels, {7, 9})
     for row in (0, 17, 200):
         ids = torch.tensor([rollouts[labels.rollout[row]].all_ids[: labels.position[row] + 1]])
         p = host.model(ids).logits[0, -1].detach().softmax(-1)
-        assert found.onset_probability[row] == pytest.approx(float(p[7] + p[9]), abs=1e-5)
-        assert found.entropy[row] == pytest.approx(float(-(p * p.log()).nansum()), abs=1e-4)
-    assert found.onset_probability.std() > 0
-    assert np.array_equal(onset_probability(host, rollouts, labels, {7, 9}), found.onset_probability)
+        assert prediction.onset_probability[row] == pytest.approx(float(p[7] + p[9]), abs=1e-5)
+        assert prediction.entropy[row] == pytest.approx(float(-(p * p.log()).nansum()), abs=1e-4)
+    assert prediction.onset_probability.std() > 0
+    assert np.array_equal(onset_probability(host, rollouts, labels, {7, 9}), prediction.onset_probability)
     last = capture(host, rollouts, ["resid_post.3"], progress=False)
-    assert next_token(host, rollouts, labels, {7, 9}, acts=last).equals(found)
+    assert next_token(host, rollouts, labels, {7, 9}, acts=last).equals(prediction)
     with pytest.raises(DataError, match="no onset token"):
         next_token(host, rollouts, labels, ())
 
@@ -150,8 +150,8 @@ def test_logit_lens_is_norm_and_head_of_the_vector(host: Host, coder) -> None:
 
 def test_logit_lens_of_a_direction_is_named_after_it(host: Host, rollouts, labels: Labels) -> None:
     acts = capture(host, rollouts, ["resid_post.1"], progress=False)
-    found = direction(acts, labels, site="resid_post.1", method="probe")
-    frame = logit_lens(host, found, k=1000)
+    axis = direction(acts, labels, site="resid_post.1", method="probe")
+    frame = logit_lens(host, axis, k=1000)
     assert set(frame.axis) == {"even probe"}
     assert len(frame) == 2 * 64
 

@@ -49,13 +49,13 @@ CODER = ExactCoder()
 
 
 def _outcomes(attempt, *names: str) -> dict[tuple[str, str], str]:
-    found = attempt.findings(CODER, candidates(*names))
-    return {(NAMES[finding.feature], finding.attempt): finding.outcome for finding in found}
+    findings = attempt.findings(CODER, candidates(*names))
+    return {(NAMES[finding.feature], finding.attempt): finding.outcome for finding in findings}
 
 
 def test_a_token_feature_has_no_residual_and_a_context_feature_keeps_its_own() -> None:
-    found = _outcomes(Residualised(corpus()), "token", "context", "silent")
-    assert found == {
+    outcomes = _outcomes(Residualised(corpus()), "token", "context", "silent")
+    assert outcomes == {
         ("token", "token residual"): "refuted",
         ("context", "token residual"): "survives",
         ("silent", "token residual"): "refuted",
@@ -88,39 +88,41 @@ def _vocabulary(*, behaves: bool) -> Corpus:
 
 @pytest.mark.parametrize(("behaves", "outcome"), [(False, "refuted"), (True, "survives")])
 def test_a_feature_of_many_rare_words_is_a_token_feature(behaves: bool, outcome: str) -> None:
-    given, one = _vocabulary(behaves=behaves), Candidates((0,), np.ones(1))
-    (residual,) = Residualised(given).findings(CODER, one)
+    labelled, one = _vocabulary(behaves=behaves), Candidates((0,), np.ones(1))
+    (residual,) = Residualised(labelled).findings(CODER, one)
     assert residual.outcome == outcome and "that read the same token" in residual.reason
     plain = auroc(
-        given.acts.rows(CODER.site, given.labels)[:, 0], given.labels.positive, given.labels.problem
+        labelled.acts.rows(CODER.site, labelled.labels)[:, 0],
+        labelled.labels.positive,
+        labelled.labels.problem,
     )
     assert plain.low > 0.62  # the word class alone passes for a detector
-    by_name = {found.attempt: found.outcome for found in Baselines(given).findings(CODER, one)}
+    by_name = {finding.attempt: finding.outcome for finding in Baselines(labelled).findings(CODER, one)}
     assert by_name["token"] == by_name["bag of words"] == outcome
 
 
 def test_a_token_that_tells_everything_leaves_a_feature_undecided() -> None:
-    given = _vocabulary(behaves=True)
-    token = given.known["delimiter"].to_numpy()
-    labels = replace(given.labels, positive=np.isin(token, np.unique(token)[::2]))
-    (found,) = Residualised(replace(given, labels=labels)).findings(CODER, Candidates((0,), np.ones(1)))
-    assert found.outcome == "undecided" and "in 0 problems" in found.reason and np.isnan(found.value)
+    labelled = _vocabulary(behaves=True)
+    token = labelled.known["delimiter"].to_numpy()
+    labels = replace(labelled.labels, positive=np.isin(token, np.unique(token)[::2]))
+    (finding,) = Residualised(replace(labelled, labels=labels)).findings(CODER, Candidates((0,), np.ones(1)))
+    assert finding.outcome == "undecided" and "in 0 problems" in finding.reason and np.isnan(finding.value)
 
 
 def test_baselines_explain_lexical_and_positional_features_and_not_the_context() -> None:
-    given = corpus(80)
-    found = _outcomes(Baselines(given), "token", "context", "position")
-    assert {name for (_, name) in found} == {"token", "position", "bag of words"}
-    assert [found["context", name] for name in ("token", "position", "bag of words")] == ["survives"] * 3
-    assert found["token", "token"] == "refuted"
-    assert found["position", "position"] == "refuted"
+    labelled = corpus(80)
+    outcomes = _outcomes(Baselines(labelled), "token", "context", "position")
+    assert {name for (_, name) in outcomes} == {"token", "position", "bag of words"}
+    assert [outcomes["context", name] for name in ("token", "position", "bag of words")] == ["survives"] * 3
+    assert outcomes["token", "token"] == "refuted"
+    assert outcomes["position", "position"] == "refuted"
     entropy = np.where(
-        given.labels.positive, 0.1, 2.0
+        labelled.labels.positive, 0.1, 2.0
     )  # an entropy that knows the answer leaves nothing to add
-    known = _outcomes(Baselines(given, entropy=entropy), "context")
+    known = _outcomes(Baselines(labelled, entropy=entropy), "context")
     assert known["context", "entropy"] == "refuted"
     with pytest.raises(DataError, match="entropies"):
-        _outcomes(Baselines(given, entropy=entropy[:5]), "context")
+        _outcomes(Baselines(labelled, entropy=entropy[:5]), "context")
 
 
 def test_a_bag_counts_words_and_forgets_their_order() -> None:
@@ -130,17 +132,19 @@ def test_a_bag_counts_words_and_forgets_their_order() -> None:
     assert bag.shape == (4, 3)  # intercept, 1 and 2: nobody saw 3 or 9 in training
 
 
-def test_a_swapped_trigger_parts_deed_and_word() -> None:
-    given = corpus()
+def test_a_swapped_trigger_parts_function_and_word() -> None:
+    labelled = corpus()
     texts = sim.planted_texts(PLANTED, n=60, seed=0)
     word = labels_where(texts.places.token < PLANTED.text.n_cues)
-    found = _outcomes(TriggerSwap(given, word), "token", "context")
-    assert found == {("token", "trigger swap"): "refuted", ("context", "trigger swap"): "survives"}
+    outcomes = _outcomes(TriggerSwap(labelled, word), "token", "context")
+    assert outcomes == {("token", "trigger swap"): "refuted", ("context", "trigger swap"): "survives"}
     rng = np.random.default_rng(0)
-    noise = replace(given, labels=replace(given.labels, positive=rng.random(len(given.labels)) < 0.3))
-    against_it = replace(word, positive=~given.labels.positive)  # the context feature is silent at this word
-    found = _outcomes(TriggerSwap(noise, against_it), "context")
-    assert found["context", "trigger swap"] != "survives"  # above the word, but it does not follow the deed
+    noise = replace(
+        labelled, labels=replace(labelled.labels, positive=rng.random(len(labelled.labels)) < 0.3)
+    )
+    against_it = replace(word, positive=~labelled.labels.positive)  # the feature is silent at it
+    outcomes = _outcomes(TriggerSwap(noise, against_it), "context")
+    assert outcomes["context", "trigger swap"] != "survives"  # above the word, not with the function
 
 
 def test_swapped_words_change_their_tokens_and_nothing_else() -> None:
@@ -214,12 +218,12 @@ def test_cells_are_the_largest_activation_in_the_window_of_each_version(host, co
 
 
 def test_crossed_gives_each_candidate_its_leading_effect(host, coder) -> None:
-    found = Crossed(host, _texts(host)).findings(coder, Candidates((3, 11), np.array([1.0, 1.0])))
-    assert [finding.feature for finding in found] == [3, 11]
-    assert all(finding.low <= finding.value <= finding.high for finding in found)
+    findings = Crossed(host, _texts(host)).findings(coder, Candidates((3, 11), np.array([1.0, 1.0])))
+    assert [finding.feature for finding in findings] == [3, 11]
+    assert all(finding.low <= finding.value <= finding.high for finding in findings)
     assert all(
         finding.statistic.removeprefix("effect: ") in finding.reason or "never" in finding.reason
-        for finding in found
+        for finding in findings
     )
 
 
@@ -227,9 +231,11 @@ def test_crossed_gives_each_candidate_its_leading_effect(host, coder) -> None:
 def test_a_feature_that_the_context_silences_does_not_detect_it(host, value: float, outcome: str) -> None:
     effects = np.where(np.array(EFFECTS) == "context", value, 0.0)
     driven = Driven("context-driven", "context-driven: ...", effects, effects - 0.1, effects + 0.1, "context")
-    found = Crossed(host, _texts(host))._finding(3, driven)
-    assert found.outcome == outcome and found.value == value
-    assert found.reason.startswith("silenced") == (value < 0) and found.reason.endswith("context-driven: ...")
+    finding = Crossed(host, _texts(host))._finding(3, driven)
+    assert finding.outcome == outcome and finding.value == value
+    assert finding.reason.startswith("silenced") == (value < 0) and finding.reason.endswith(
+        "context-driven: ..."
+    )
 
 
 def test_texts_that_cannot_be_read_are_refused(host, coder) -> None:
@@ -271,16 +277,16 @@ def test_counterexamples_are_valued_one_by_one(host, coder) -> None:
 
 
 def test_a_language_model_is_asked_for_both_kinds(host, coder) -> None:
-    asked: list[str] = []
+    prompts: list[str] = []
 
     def ask(prompt: str) -> str:
-        asked.append(prompt)
-        return "\n".join(f"w{i} w{i + 1} w{20 + 20 * len(asked)}" for i in range(15))
+        prompts.append(prompt)
+        return "\n".join(f"w{i} w{i + 1} w{20 + 20 * len(prompts)}" for i in range(15))
 
     generator = LLMGenerator(ask, host.encode, behaviour="somebody doubts", words=("w1", "w2"))
     examples = generator.examples(30, seed=0)
     assert [e.positive for e in examples] == [True] * 15 + [False] * 15
-    assert "without the words 'w1', 'w2'" in asked[0] and "use the words" in asked[1]
+    assert "without the words 'w1', 'w2'" in prompts[0] and "use the words" in prompts[1]
     assert {(e.start, e.stop) for e in examples} == {
         (1, 3)
     }  # attention sinks on the first token, or on a BOS

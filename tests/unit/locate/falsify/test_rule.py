@@ -32,11 +32,11 @@ def test_effects_are_differences_of_cells_averaged_by_problem() -> None:
         means[1, 0] - means[0, 0],
         means[1, 1] - means[1, 2] - means[0, 1] + means[0, 2],
     ]
-    found = measure_effects(cells, scale=np.array([2.0, 4.0]))
+    effects = measure_effects(cells, scale=np.array([2.0, 4.0]))
     assert np.ptp(expected) > 1
-    assert np.allclose(found.value, np.array(expected) / [2.0, 4.0])
-    assert np.allclose(found.low, found.value) and np.allclose(
-        found.high, found.value
+    assert np.allclose(effects.value, np.array(expected) / [2.0, 4.0])
+    assert np.allclose(effects.low, effects.value) and np.allclose(
+        effects.high, effects.value
     )  # every problem agrees
     noisy = _cells(means, n=60)
     twice = Cells(noisy.neutral, noisy.behaviour, noisy.slots, np.arange(60) // 2)
@@ -46,10 +46,10 @@ def test_effects_are_differences_of_cells_averaged_by_problem() -> None:
 def test_intervals_hold_jointly_and_widen_with_what_is_looked_at() -> None:
     covered, widths = 0, []
     for seed in range(100):
-        found = measure_effects(_cells(np.ones((2, 3, 6)), seed=seed), scale=np.ones(6), draws=400)
-        covered += bool(((found.low <= 0) & (found.high >= 0)).all())
+        effects = measure_effects(_cells(np.ones((2, 3, 6)), seed=seed), scale=np.ones(6), draws=400)
+        covered += bool(((effects.low <= 0) & (effects.high >= 0)).all())
         alone = measure_effects(_cells(np.ones((2, 3, 1)), seed=seed), scale=np.ones(1), draws=400)
-        widths.append((found.high - found.low).mean() / (alone.high - alone.low).mean())
+        widths.append((effects.high - effects.low).mean() / (alone.high - alone.low).mean())
     assert 85 <= covered <= 100  # 95 of 100 promised; 36 intervals one by one would hold jointly in 30 or so
     assert np.mean(widths) > 1.1
 
@@ -58,13 +58,15 @@ def test_intervals_hold_jointly_and_widen_with_what_is_looked_at() -> None:
 def test_planted_features_get_their_answer(read) -> None:
     planted = varied_dictionary(5)
     cells = cells_of(planted, sim.planted_cells(planted, n=200, seed=5), read=read)
-    found = {f.name: driven for f, driven in zip(planted.features, classify(cells), strict=True)}
-    assert {name: found[name].driver for name in EXPECTED} == EXPECTED
-    assert ("never fires" in found["silent"].reason) == (
+    answers = {f.name: driven for f, driven in zip(planted.features, classify(cells), strict=True)}
+    assert {name: answers[name].driver for name in EXPECTED} == EXPECTED
+    assert ("never fires" in answers["silent"].reason) == (
         read == "exact"
     )  # noise makes a silent feature flicker
     i = EFFECTS.index("context")
-    assert found["context"].leading == "context" and found["context"].low[i] > 0.5 > found["token"].high[i]
+    assert (
+        answers["context"].leading == "context" and answers["context"].low[i] > 0.5 > answers["token"].high[i]
+    )
 
 
 def test_answers_are_those_of_the_exact_cells() -> None:
@@ -82,7 +84,7 @@ def test_answers_are_those_of_the_exact_cells() -> None:
     ("neutral", "behaviour", "driver"),
     [(4.0, 4.0, "insertion-artefact"), (-4.0, -4.0, "insertion-artefact"), (4.0, -4.0, "mixed")],
 )
-def test_what_is_inserted_has_to_do_the_same_in_both_contexts(
+def test_a_placebo_that_moves_contexts_apart_is_mixed_and_no_artefact(
     neutral: float, behaviour: float, driver: str
 ) -> None:
     means = np.full((2, 3, 1), 5.0)
@@ -90,8 +92,8 @@ def test_what_is_inserted_has_to_do_the_same_in_both_contexts(
         5.0 + neutral,
         5.0 + behaviour,
     )  # a placebo moves it, and a cue no further
-    (found,) = classify(_cells(means), scale=np.full(1, 5.0))
-    assert found.driver == driver and abs(found.value[EFFECTS.index("placebo, neutral")]) > 0.7
+    (answer,) = classify(_cells(means), scale=np.full(1, 5.0))
+    assert answer.driver == driver and abs(answer.value[EFFECTS.index("placebo, neutral")]) > 0.7
 
 
 def test_positions_that_differ_are_refused_because_they_pass_for_context() -> None:

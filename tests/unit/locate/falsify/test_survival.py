@@ -20,7 +20,7 @@ CODER = ExactCoder()
 def _table(**columns: object) -> FeatureTable:
     n = 6
     frame = pd.DataFrame({name: [np.nan] * n for name in COLUMNS})
-    given = {
+    defaults = {
         "behaviour": "backtrack",
         "mode": "anticipates",
         "site": str(SITE),
@@ -37,7 +37,7 @@ def _table(**columns: object) -> FeatureTable:
         "exploratory": False,
         "mean_active": [1.0, 2.0, 3.0, 4.0, 5.0, np.nan],
     }
-    return FeatureTable(frame.assign(**(given | columns)))
+    return FeatureTable(frame.assign(**(defaults | columns)))
 
 
 @dataclass(frozen=True)
@@ -55,34 +55,34 @@ class _Says:
 
 def test_candidates_are_what_select_would_choose_and_one_refutation_is_enough() -> None:
     one, two = _Says("one", {1: "refuted"}), _Says("two", {1: "undecided", 2: "undecided"})
-    found = falsify(_table(), CODER, attempts=[one, two])
-    assert found.candidates == (0, 1, 2)  # not 3 (not significant), not 4 (goes with silence)
-    assert found.survivors == (0,)
-    assert [found.outcome(f) for f in (0, 1, 2)] == ["survives", "refuted", "undecided"]
-    assert found.exclusions["reason"].tolist() == ["because 1", "because 1", "because 2"]
-    assert found.exclusions["outcome"].tolist() == ["refuted", "undecided", "undecided"]
-    assert found.verdicts()["verdict"].tolist() == ["survives", "refuted", "undecided"]
-    assert repr(found) == "Falsification(3 candidates: 1 survive, 1 refuted, 1 undecided)"
-    assert "because 1" in found._repr_html_()
+    falsification = falsify(_table(), CODER, attempts=[one, two])
+    assert falsification.candidates == (0, 1, 2)  # not 3 (not significant), not 4 (goes with silence)
+    assert falsification.survivors == (0,)
+    assert [falsification.outcome(f) for f in (0, 1, 2)] == ["survives", "refuted", "undecided"]
+    assert falsification.exclusions["reason"].tolist() == ["because 1", "because 1", "because 2"]
+    assert falsification.exclusions["outcome"].tolist() == ["refuted", "undecided", "undecided"]
+    assert falsification.verdicts()["verdict"].tolist() == ["survives", "refuted", "undecided"]
+    assert repr(falsification) == "Falsification(3 candidates: 1 survive, 1 refuted, 1 undecided)"
+    assert "because 1" in falsification._repr_html_()
     few = falsify(_table(exploratory=True), CODER, attempts=[one])
-    assert few.exploratory and not found.exploratory and "exploratory" in repr(few)
+    assert few.exploratory and not falsification.exploratory and "exploratory" in repr(few)
     assert falsify(_table(), CODER, attempts=[one], k=1).candidates == (0,)
     with pytest.raises(DataError, match="no candidate"):
-        found.outcome(3)
+        falsification.outcome(3)
 
 
 def test_findings_are_written_and_read(tmp_path) -> None:
-    found = falsify(_table(), CODER, attempts=[_Says("one", {})])
-    found.save(tmp_path / "findings.parquet")
-    assert pd.read_parquet(tmp_path / "findings.parquet").equals(found.frame)
+    falsification = falsify(_table(), CODER, attempts=[_Says("one", {})])
+    falsification.save(tmp_path / "findings.parquet")
+    assert pd.read_parquet(tmp_path / "findings.parquet").equals(falsification.frame)
 
 
 def test_a_search_that_found_nothing_has_nothing_to_refute() -> None:
-    found = falsify(_table(p_adjusted=0.9), CODER, attempts=[_Says("one", {})])
-    assert found.candidates == found.survivors == () and len(found.frame) == 0
+    falsification = falsify(_table(p_adjusted=0.9), CODER, attempts=[_Says("one", {})])
+    assert falsification.candidates == falsification.survivors == () and len(falsification.frame) == 0
 
 
-def test_what_cannot_be_attacked_is_refused() -> None:
+def test_tables_without_the_site_and_attempts_of_one_name_are_refused() -> None:
     with pytest.raises(DataError, match="different names"):
         falsify(_table(), CODER, attempts=[])
     with pytest.raises(DataError, match="different names"):
@@ -95,8 +95,12 @@ def test_what_cannot_be_attacked_is_refused() -> None:
 
 def test_a_feature_must_beat_the_best_of_a_random_model() -> None:
     null = _table(value=[0.82, 0.6, 0.5, 0.5, np.nan, 0.99], low=0.78, high=0.84)  # its probe does not count
-    found = falsify(_table(), CODER, attempts=[RandomInit(_table(), null)])
-    assert [found.outcome(f) for f in found.candidates] == ["survives", "undecided", "survives"]
+    falsification = falsify(_table(), CODER, attempts=[RandomInit(_table(), null)])
+    assert [falsification.outcome(f) for f in falsification.candidates] == [
+        "survives",
+        "undecided",
+        "survives",
+    ]
     loose = replace(
         RandomInit(_table(), null), null=_table(value=[0.7, 0.6, 0.5, 0.5, np.nan, 0.99], high=0.92)
     )

@@ -50,15 +50,15 @@ def test_the_reason_rule_speaks_for_what_is_active_near_the_words() -> None:
 
 
 def test_confusion_adds_up_and_is_the_same_again() -> None:
-    found = validate(Setting(pairs=40, draws=3, seed=2), progress=False)
+    validation = validate(Setting(pairs=40, draws=3, seed=2), progress=False)
     for rule in (OURS, INJECTION, REASON):
-        assert set(found.confusion(rule).index) == set(EXPECTED)
-        assert (found.confusion(rule).sum(axis=1) == 3).all()
-    right = found.accuracy().set_index(["rule", "kind"])
+        assert set(validation.confusion(rule).index) == set(EXPECTED)
+        assert (validation.confusion(rule).sum(axis=1) == 3).all()
+    right = validation.accuracy().set_index(["rule", "kind"])
     assert right.loc[(INJECTION, "silent"), "right"] == 0
     assert right.loc[(OURS, "silent"), "right"] == 1
-    assert found.frame.equals(validate(Setting(pairs=40, draws=3, seed=2), progress=False).frame)
-    assert not found.frame.equals(validate(Setting(pairs=40, draws=3, seed=3), progress=False).frame)
+    assert validation.frame.equals(validate(Setting(pairs=40, draws=3, seed=2), progress=False).frame)
+    assert not validation.frame.equals(validate(Setting(pairs=40, draws=3, seed=3), progress=False).frame)
 
 
 def test_an_answer_is_right_when_it_is_the_truth_in_the_words_of_its_rule() -> None:
@@ -92,7 +92,7 @@ def test_one_command_prints_every_matrix(tmp_path) -> None:
     arguments = ["validate", "--draws", "2", "--pairs", "30", "--null", "2", "--quiet", "--out", str(out)]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
-    for said in (OURS, INJECTION, REASON, "insertion", "A/A"):
-        assert said in result.output
+    for shown in (OURS, INJECTION, REASON, "insertion", "A/A"):
+        assert shown in result.output
     assert out.is_file()
     assert CliRunner().invoke(app, arguments).exit_code != 0  # never overwritten
