@@ -69,9 +69,8 @@ class Study:
             *more,
         ]
         falsification = rm.falsify.falsify(table, self.coder, attempts=attempts, k=5)
-        print(
-            f"\n{self.pair.name}, {int(labels.positive.sum())} of {len(labels)} rows positive: {falsification}"
-        )
+        n_positive = int(labels.positive.sum())
+        print(f"\n{self.pair.name}, {n_positive} of {len(labels)} rows positive: {falsification}")
         for row in falsification.frame.itertuples():
             print(f"  {row.feature}: {row.attempt}: {row.outcome}: {row.reason}")
         return falsification
