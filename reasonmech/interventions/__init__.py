@@ -29,6 +29,7 @@ from reasonmech.interventions.masks import (
     sentence_starts,
     tokens,
 )
+from reasonmech.interventions.part import PlanPart
 from reasonmech.interventions.plan_file import load_plan
 from reasonmech.interventions.verbs import ablate, clamp, patch, scale, steer
 
@@ -47,6 +48,7 @@ __all__ = [
     "Intervention",
     "plan_fingerprint",
     "load_plan",
+    "PlanPart",
     "Edit",
     "edits",
     "Where",

@@ -65,7 +65,7 @@ def load_direction(path: Path, site: str) -> Direction:
     """The one vector of a safetensors file, scaled to unit norm, as a direction at `site`.
 
     Raises:
-        CorruptFileError: the file is damaged. ConfigError: it holds several tensors. BindError: or one that
+        CorruptFileError: the file is damaged. DataError: it holds several tensors. BindError: or one that
             is no vector.
     """
     return Direction.along(load_tensor(path).float(), site, name=path.stem)

@@ -10,7 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from reasonmech.errors import ConfigError, CorruptFileError, PickleRefusedError, UnknownNameError
+from reasonmech.errors import CorruptFileError, DataError, PickleRefusedError, UnknownNameError
 from reasonmech.interventions.canonical import Json, tensor_json
 from reasonmech.interventions.reading.spot import Spot
 
@@ -25,7 +25,7 @@ def load_tensor(path: Path, name: str | None = None) -> Tensor:
 
     Raises:
         CorruptFileError: the file is not there, or damaged. PickleRefusedError: it is a pickle.
-        ConfigError: it holds several tensors, and none is named. UnknownNameError: none of that name.
+        DataError: it holds several tensors, and none is named. UnknownNameError: none of that name.
     """
     if path.suffix in PICKLED:
         raise PickleRefusedError(
@@ -37,7 +37,7 @@ def load_tensor(path: Path, name: str | None = None) -> Tensor:
         with safe_open(path, framework="pt") as file:
             names = list(file.keys())
             if name is None and len(names) != 1:
-                raise ConfigError(
+                raise DataError(
                     f"{path} holds {len(names)} tensors",
                     allowed=", ".join(names),
                     do="name one: tensor: NAME",
