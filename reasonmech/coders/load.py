@@ -11,6 +11,7 @@ from reasonmech.coders.release import read_release
 from reasonmech.coders.saelens import SAELensCoder, read_directory
 from reasonmech.coders.sparsify import WEIGHT_FILE as SPARSIFY_FILE
 from reasonmech.coders.sparsify import read_sparsify
+from reasonmech.digest import check_weights
 from reasonmech.errors import CorruptFileError, MismatchError, PickleRefusedError, UnknownNameError
 from reasonmech.files import check_safetensors
 from reasonmech.paths import ORGANISM_PREFIX, resolve
@@ -84,13 +85,13 @@ def check_belongs(coder: SparseCoder, host: Trained) -> None:
             f" {coder.site} of {host.name!r} has width {host.width(coder.site)}",
             do="use a coder that was trained on this model",
         )
-    if coder.model_hash is not None and coder.model_hash != host.weight_hash:
-        raise MismatchError(
-            f"coder {coder.name!r} was trained on a model with weights {coder.model_hash[:12]}..., "
-            f"those of {host.name!r} are {host.weight_hash[:12]}...",
-            allowed="the very weights (and dtype) it was trained on",
-            do="load that model, or train a coder on this one",
-        )
+    check_weights(
+        f"coder {coder.name!r} was trained on a model with weights",
+        coder.model_hash,
+        model=f"host {host.name!r}",
+        weights=host.weight_hash,
+        do="load that model, or train a coder on this one",
+    )
 
 
 def check_name(coder: SAELensCoder, host: Trained, *, trained_on: str | None) -> None:

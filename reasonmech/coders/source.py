@@ -13,6 +13,7 @@ from torch import Tensor
 from reasonmech.coders.coder import Trained
 from reasonmech.coders.config import CoderConfig
 from reasonmech.coders.training import InputMoments
+from reasonmech.digest import check_weights
 from reasonmech.errors import DataError, MismatchError, NonFiniteError, UnknownNameError
 from reasonmech.site import Site
 
@@ -85,8 +86,14 @@ def one_site(
         return at, TensorSource(acts, (at,), host.name, host.weight_hash)
     if site is None and len(acts.sites) != 1:
         raise MismatchError(f"the activations hold {len(acts.sites)} sites", do="say which one: site=")
-    if host is not None and host.weight_hash != acts.host_hash:
-        raise MismatchError(f"the activations are those of {acts.host_name!r}, not of {host.name!r}")
+    if host is not None:
+        check_weights(
+            f"the activations are those of {acts.host_name!r}, weights",
+            acts.host_hash,
+            model=f"host {host.name!r}",
+            weights=host.weight_hash,
+            do="capture them from this model, or leave host= out: the activations say whose they are",
+        )
     return check_captured(acts, acts.sites[0] if site is None else site), acts
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from reasonmech.arguments import check_type, describe
 from reasonmech.coders.coder import SparseCoder, reconstruct
+from reasonmech.digest import check_weights
 from reasonmech.errors import ArgumentError, BindError, MismatchError
 from reasonmech.interventions.axes.axis import Axis, axes
 from reasonmech.interventions.canonical import Json
@@ -129,12 +130,12 @@ class Features(Axis):
                 f" {self.at} of host {host.name!r} has {host.width(self.at)}",
                 do="load the coder of this model",
             )
-        recorded = self.coder.model_hash
-        if not self.transfer and recorded is not None and recorded != host.weight_hash:
-            raise MismatchError(
-                f"coder {self.coder.name!r} was trained on weights {recorded[:12]}…,"
-                f" host {host.name!r} has {host.weight_hash[:12]}…",
-                allowed="the model it was trained on",
+        if not self.transfer:
+            check_weights(
+                f"coder {self.coder.name!r} was trained on weights",
+                self.coder.model_hash,
+                model=f"host {host.name!r}",
+                weights=host.weight_hash,
                 do="load that model, or say Features(..., transfer=True) to read a sibling's stream on "
                 "purpose",
             )

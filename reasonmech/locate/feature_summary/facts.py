@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from scipy import sparse
 
-from reasonmech.errors import DataError, MismatchError
+from reasonmech.errors import DataError
 from reasonmech.frames import rows_where
 from reasonmech.interventions import Features
 from reasonmech.labels import Labels
@@ -108,8 +108,7 @@ def feature_facts(
     """
     display = display or DisplayOptions()
     features.check(host)
-    if acts.host_hash != host.weight_hash:
-        raise MismatchError(f"the activations are those of {acts.host_name!r}, not of {host.name!r}")
+    acts.check(host)
     texts = _layout(acts, traces)
     for of_behaviour in labels:
         check_labels(acts, of_behaviour)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 import numpy as np
 
 from reasonmech.arguments import as_sequence, check_type, describe
+from reasonmech.digest import check_weights
 from reasonmech.errors import ArgumentError, MismatchError
 from reasonmech.interventions import Features
 from reasonmech.labels import Labels
@@ -79,13 +80,13 @@ def check_coder(coder: SparseCoder, host_hash: str) -> None:
     Raises:
         MismatchError: both are known, and differ.
     """
-    if coder.model_hash is not None and coder.model_hash != host_hash:
-        raise MismatchError(
-            f"coder {coder.name!r} was trained on weights {coder.model_hash[:12]}, the activations come "
-            f"from {host_hash[:12]}",
-            allowed="activations of the model that the coder was trained on",
-            do="capture from that model, or train a coder on these activations",
-        )
+    check_weights(
+        f"coder {coder.name!r} was trained on weights",
+        coder.model_hash,
+        model="the model of the activations",
+        weights=host_hash,
+        do="capture from that model, or train a coder on these activations",
+    )
 
 
 def check_match(acts: Activations, labels: Labels, coder: SparseCoder) -> None:

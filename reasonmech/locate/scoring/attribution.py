@@ -13,7 +13,7 @@ from scipy import sparse
 from torch import Tensor
 
 from reasonmech.arguments import check_type
-from reasonmech.errors import MismatchError
+from reasonmech.digest import check_weights
 from reasonmech.hosts.host import Host
 from reasonmech.labels import Labels
 from reasonmech.locate.p_values import Discovered, by_problem_p
@@ -109,12 +109,13 @@ class OnsetAttribution(Score):
 
     def measure(self, data: SearchData) -> Measured:
         acts, coder, search, onset = data.acts, data.coder, data.search, self.onset
-        if onset.host.weight_hash != acts.host_hash:
-            raise MismatchError(
-                f"the activations are those of {acts.host_name!r}, the metric is read from "
-                f"{onset.host.name!r}",
-                do="capture from the model that the metric is read from",
-            )
+        check_weights(
+            f"the metric is read from {onset.host.name!r}, weights",
+            onset.host.weight_hash,
+            model=f"the model {acts.host_name!r} of the activations",
+            weights=acts.host_hash,
+            do="capture from the model that the metric is read from",
+        )
         check_match(acts, data.labels, coder)
         check_spans(data.labels, search)
         labels = at_most(data.labels, onset.rows, search.seed)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, final
 
 from reasonmech.coders.coder import Trained
+from reasonmech.digest import check_weights
 from reasonmech.errors import MismatchError
 from reasonmech.hosts.host import Host
 from reasonmech.runtime.activations.keep import TopCodes
@@ -59,12 +60,13 @@ class Origin:
 
     def check(self, host: Host | Trained) -> None:
         """Raise MismatchError where a host is another model, or has another tokenizer now."""
-        if host.weight_hash != self.host_hash:
-            raise MismatchError(
-                f"the activations are those of {self.host_name!r} (weights {self.host_hash[:12]}), not of "
-                f"{host.name!r} (weights {host.weight_hash[:12]})",
-                do="capture them again from this model, or load the model they come from",
-            )
+        check_weights(
+            f"the activations are those of {self.host_name!r}, weights",
+            self.host_hash,
+            model=f"host {host.name!r}",
+            weights=host.weight_hash,
+            do="capture them again from this model, or load the model they come from",
+        )
         if isinstance(host, Host) and host.vocabulary_hash != self.vocabulary_hash:
             raise MismatchError(
                 f"the tokenizer of {host.name!r} has changed since these activations were captured",

@@ -19,6 +19,7 @@ from reasonmech.coders.recipe import ROWS, SENTENCES
 from reasonmech.coders.saelens import SAELensCoder, read_directory
 from reasonmech.coders.source import TensorSource, check_captured
 from reasonmech.coders.train import train_together
+from reasonmech.digest import check_weights
 from reasonmech.errors import ConfigError, CorruptFileError, DataError, MismatchError
 from reasonmech.files import check_safetensors, new_directory
 from reasonmech.site import Site
@@ -59,13 +60,13 @@ class SentenceTaxonomy:
             MismatchError: the activations are of another model than it was trained on. As `Sentences.means`
                 otherwise.
         """
-        if self.coder.model_hash != acts.host_hash:
-            raise MismatchError(
-                f"the taxonomy was trained on weights {str(self.coder.model_hash)[:12]}, the activations "
-                "are those of "
-                f"{acts.host_name!r} with weights {acts.host_hash[:12]}",
-                do="capture from the model that it was trained on, or train one on these activations",
-            )
+        check_weights(
+            "the taxonomy was trained on weights",
+            str(self.coder.model_hash),
+            model=f"the model {acts.host_name!r} of the activations",
+            weights=acts.host_hash,
+            do="capture from the model that it was trained on, or train one on these activations",
+        )
         return sentences.means(acts, site=self.coder.site)
 
     def rows(self, means: Float[Tensor, "sentence d_model"]) -> Float[Tensor, "sentence d_model"]:
