@@ -14,6 +14,7 @@ from reasonmech.arguments import check_type
 from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
 from reasonmech.experiments.tables import (
     DETECTORS_FILE,
+    METRICS_FILE,
     PRESERVATION_FILE,
     TRACES_FILE,
     read_json,
@@ -48,6 +49,11 @@ class Run:
     def preservation(self) -> pd.DataFrame:
         """Hazard of each behaviour under its coder's reconstruction; empty when it was not measured."""
         return self._table(PRESERVATION_FILE)
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """Configured metrics, one row per metric and condition; empty when none was configured."""
+        return self._table(METRICS_FILE)
 
     @cached_property
     def traces(self) -> pd.DataFrame:

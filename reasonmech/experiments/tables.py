@@ -18,6 +18,7 @@ from reasonmech.errors import ConfigError, CorruptFileError
 DETECTORS_FILE: Final = "detectors.parquet"  # stage `compare`
 TRACES_FILE: Final = "traces.parquet"  # stage `traces`
 PRESERVATION_FILE: Final = "kept.parquet"  # stage `kept`
+METRICS_FILE: Final = "metrics.parquet"  # stage `metrics`
 COLUMNS: Final = (
     "run",
     "experiment",

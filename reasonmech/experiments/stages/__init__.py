@@ -6,6 +6,7 @@ from reasonmech.experiments.stages import dose_response as _dose_response
 from reasonmech.experiments.stages import feature_groups as _feature_groups
 from reasonmech.experiments.stages import hybrid_arms as _hybrid_arms
 from reasonmech.experiments.stages import locate as _locate
+from reasonmech.experiments.stages import metrics as _metrics
 from reasonmech.experiments.stages import preservation as _preservation
 from reasonmech.experiments.stages import rollouts as _rollouts
 from reasonmech.experiments.stages import traces as _traces
@@ -20,6 +21,7 @@ del (
     _feature_groups,
     _hybrid_arms,
     _locate,
+    _metrics,
     _preservation,
     _rollouts,
     _traces,
