@@ -72,10 +72,10 @@ def matched_features(
     seed: int = 0,
     tolerance: Tolerance | None = None,
 ) -> list[tuple[int, ...]]:
-    """n different random sets of features, the i-th member of each matched to the i-th target; none is a
-    target.
+    """n different random sets of features, the i-th member of each matched to the i-th target.
 
-    Sets that hold the same features in another order are one set; a feature that never fires matches nothing.
+    None is a target. Sets that hold the same features in another order are one set; a feature that never
+    fires matches nothing.
 
     Args:
         stats: from `feature_stats`, on the text on which the arms will be compared.

@@ -39,14 +39,13 @@ class Discovered(NamedTuple):
 
 
 def by_problem_p(parts: np.ndarray, fires_in: np.ndarray) -> np.ndarray:
-    """Two-sided p [feature] that parts u_p [feature, problem] are zero on average: T = sum u_p / sqrt(sum
-    u_p^2).
+    """Two-sided p [feature] that parts u_p [feature, problem] are zero on average.
 
-    T is what max-T compares. Where parts are symmetric about zero its tails are normal or lighter, however
-    few and unlike they are (Efron 1969); with the spread about the observed mean in place of the squares, a
-    search of 12 problems finds something in most draws of noise. p is never below 2^(1 - k), the least that
-    flipping the signs of k problems can give, k being those in which the feature fires (`fires_in`
-    [feature]), and 1 below five of them.
+    T = sum u_p / sqrt(sum u_p^2) is what max-T compares. Where parts are symmetric about zero its tails are
+    normal or lighter, however few and unlike they are (Efron 1969); with the spread about the observed mean
+    in place of the squares, a search of 12 problems finds something in most draws of noise. p is never below
+    2^(1 - k), the least that flipping the signs of k problems can give, k being those in which the feature
+    fires (`fires_in` [feature]), and 1 below five of them.
     """
     size = np.sqrt((parts**2).sum(1))
     t = np.divide(np.abs(parts.sum(1)), size, out=np.zeros(len(parts)), where=size > 0)

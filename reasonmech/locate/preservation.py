@@ -102,8 +102,8 @@ def behaviour_preservation(
     check_is_coder(coder)
     check_is_labels(labels)
     rollouts = as_sequence(rollouts, Rollout, name="rollouts", allowed="the rollouts that were labelled")
-    whole = "whole numbers: host.encode(word)"
-    check_type(onset_ids, (list, tuple, set, frozenset), name="onset_ids", allowed="token ids, " + whole)
+    encoding = "whole numbers: host.encode(word)"
+    check_type(onset_ids, (list, tuple, set, frozenset), name="onset_ids", allowed="token ids, " + encoding)
     if labels.mode != "anticipates":
         raise DataError(
             f"labels of {labels.behaviour!r} recognise it: inside a span nothing is about to begin",

@@ -11,8 +11,7 @@ from reasonmech.errors import DataError
 
 
 def fit_logistic(x: np.ndarray, positive: np.ndarray, *, l2: float = 1.0) -> np.ndarray:
-    """Weights [covariate] that minimise the sum of -log p(row) + l2 / 2 |w|^2; the intercept is free of the
-    penalty.
+    """Weights [covariate] that minimise the sum of -log p(row) + l2 / 2 |w|^2, the intercept unpenalised.
 
     Args:
         x: [row, covariate], standardised; the first column is the intercept.

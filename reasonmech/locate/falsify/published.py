@@ -25,8 +25,7 @@ _STEPS: Final[tuple[tuple[Injected, float, float], ...]] = (
 def injection_rule(
     plain: Float[np.ndarray, "text feature"], injected: Float[np.ndarray, "text feature"]
 ) -> list[Injected]:
-    """The d-rule of Ma et al. 2026 (arXiv 2601.05679): cue tokens are injected into texts without the
-    behaviour.
+    """The d-rule of Ma et al. 2026 (arXiv 2601.05679): cues are injected into texts without the behaviour.
 
     Cohen's d of injected against plain activations, and the p of an unpaired t-test: token-driven from d =
     0.8 at p < 0.01, partially from 0.5, weakly from 0.2 at p < 0.05, else context-dependent, which is what is

@@ -124,8 +124,7 @@ class Codes:
 
 @no_grad()
 def encode_rows(coder: SparseCoder, x: Tensor) -> Codes:
-    """Feature activations of x [row, d_model], encoded in chunks on the coder's device, as float32 on the
-    CPU.
+    """Feature activations of x [row, d_model]: encoded in chunks on the coder's device, float32 on the CPU.
 
     Raises:
         NonFiniteError: the coder makes NaN or infinity of some row.

@@ -83,15 +83,15 @@ class LatentScaling(Score):
                 f"{sample.n_problems} problems", allowed=f"at least {MIN_PROBLEMS}", do="use more problems"
             )
         sums = _sum_by_problem(data, self.sibling, sample.problem)
-        value = _ratio(sums.other.sum(0), sums.mine.sum(0))
-        parts = (sums.other - sums.mine).T
+        value = _ratio(sums.sibling.sum(0), sums.model.sum(0))
+        parts = (sums.sibling - sums.model).T
         p = np.where(np.isfinite(value), by_problem_p(parts, (sums.fires > 0).sum(0)), 1.0)
         discovered = Discovered(value, np.sign(parts.sum(1)), p, parts.astype(np.float32))
         low, high = _bootstrap(sums, search)
         null_low, null_high = _halves(sums, self.halves, search.seed)
         columns = {"kind": "feature", "feature": np.arange(len(value))}
         columns |= {"value": value, "low": low, "high": high, "null_low": null_low, "null_high": null_high}
-        valued = pd.DataFrame(columns | {"beta": _ratio(sums.mine.sum(0), sums.size.sum(0))})
+        valued = pd.DataFrame(columns | {"beta": _ratio(sums.model.sum(0), sums.size.sum(0))})
         fires = sums.fires.sum(0)
         firing = Firing(fires / len(labels), _ratio(sums.active.sum(0), fires))
         return Measured(labels, sample, discovered, firing, valued)
@@ -101,14 +101,14 @@ class _ScalingSums(NamedTuple):
     """[problem, feature] sums over rows.
 
     Attributes:
-        mine, other: of f <w, y> for the coder's own model, and for its sibling.
+        model, sibling: of f <w, y> for the coder's own model, and for its sibling.
         size: of f^2 |w|^2.
         fires: rows on which f fires.
         active: of f.
     """
 
-    mine: np.ndarray
-    other: np.ndarray
+    model: np.ndarray
+    sibling: np.ndarray
     size: np.ndarray
     fires: np.ndarray
     active: np.ndarray
@@ -116,11 +116,12 @@ class _ScalingSums(NamedTuple):
 
 def _check_same_tokens(acts: Activations, sibling: Activations) -> None:
     columns = ["rollout", "position", "token"]
-    mine, other = acts.index, sibling.index
-    if len(mine) != len(other) or any(not np.array_equal(mine[name], other[name]) for name in columns):
+    tokens, read_again = acts.index, sibling.index
+    same = (np.array_equal(tokens[name], read_again[name]) for name in columns)
+    if len(tokens) != len(read_again) or not all(same):
         raise MismatchError(
-            f"{len(mine)} tokens read by {acts.host_name!r} and {len(other)} by {sibling.host_name!r} are "
-            "other ones",
+            f"{len(tokens)} tokens read by {acts.host_name!r} and {len(read_again)} by "
+            f"{sibling.host_name!r} are other ones",
             allowed="two captures of the same text",
             do="capture both models on the same rollouts, in the same order",
         )
@@ -133,11 +134,11 @@ def _sum_by_problem(data: SearchData, sibling: Activations, problem: np.ndarray)
     size = decoder.pow(2).sum(-1)
     shape = int(problem.max()) + 1, coder.d_sae
     totals = [torch.zeros(shape, dtype=torch.float64) for _ in _ScalingSums._fields]
-    for rows, x_mine, x_other in _both(data, sibling):
-        f, fit = _fit(coder, x_mine, decoder, size)
-        _, other_fit = _fit(coder, x_other, decoder, size)
+    for rows, x, x_sibling in _both(data, sibling):
+        f, fit = _fit(coder, x, decoder, size)
+        _, sibling_fit = _fit(coder, x_sibling, decoder, size)
         problem_of_row = torch.from_numpy(problem[rows])
-        parts = (f * fit, f * other_fit, f**2 * size, (f != 0).float(), f)
+        parts = (f * fit, f * sibling_fit, f**2 * size, (f != 0).float(), f)
         for total, part in zip(totals, parts, strict=True):
             total.index_add_(0, problem_of_row, part.double().cpu())
     return _ScalingSums(*(total.numpy() for total in totals))
@@ -149,11 +150,11 @@ def _both(data: SearchData, sibling: Activations) -> Iterator[tuple[slice, Tenso
     step = max(1, CELLS // coder.d_sae)
     for start in range(0, len(labels), step):
         batch = labels.take(slice(start, start + step))
-        mine, other = (
-            torch.cat([x for _, x in chunks(store, batch, coder.site)]).to(coder.device)
+        x, x_sibling = (
+            torch.cat([chunk.x for chunk in chunks(store, batch, coder.site)]).to(coder.device)
             for store in (data.acts, sibling)
         )
-        yield slice(start, start + len(batch)), mine, other
+        yield slice(start, start + len(batch)), x, x_sibling
 
 
 def _fit(coder: SparseCoder, x: Tensor, decoder: Tensor, size: Tensor) -> tuple[Tensor, Tensor]:
@@ -170,22 +171,22 @@ def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
 
 def _bootstrap(sums: _ScalingSums, search: Search) -> tuple[np.ndarray, np.ndarray]:
     """95 % interval of nu over problems, [feature] each."""
-    n, d_sae = sums.mine.shape
+    n, d_sae = sums.model.shape
     low, high = np.full(d_sae, np.nan), np.full(d_sae, np.nan)
     for start in range(0, d_sae, BLOCK):
         block = slice(start, start + BLOCK)
         weights = bootstrap_weights(n, search.draws, search.seed)
-        draws = [_ratio(w @ sums.other[:, block], w @ sums.mine[:, block]) for w in weights]
+        draws = [_ratio(w @ sums.sibling[:, block], w @ sums.model[:, block]) for w in weights]
         low[block], high[block] = _quantiles(np.concatenate(draws))
     return low, high
 
 
 def _halves(sums: _ScalingSums, halves: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """95 % of beta on one half of the problems over beta on the other, the same model, [feature] each."""
-    n = len(sums.mine)
+    n = len(sums.model)
     rng = np.random.default_rng([seed, 5])
-    one = np.stack([rng.permutation(n) < n // 2 for _ in range(halves)]).astype(np.float64)
-    betas = [_ratio(half @ sums.mine, half @ sums.size) for half in (one, 1 - one)]
+    first = np.stack([rng.permutation(n) < n // 2 for _ in range(halves)]).astype(np.float64)
+    betas = [_ratio(half @ sums.model, half @ sums.size) for half in (first, 1 - first)]
     return _quantiles(_ratio(*betas))
 
 
