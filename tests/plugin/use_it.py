@@ -52,6 +52,13 @@ plan = [
         gates.get("half")(),
     )
 ]
+entry = {
+    "edit": "flip",
+    "axis": {"kind": "direction", "vector": [32**-0.5] * 32, "site": "resid_post.1"},
+    "where": "even",
+    "when": "half",
+}
+assert [one.fingerprint for one in rm.load_plan({"plan": [entry]}, host)] == [plan[0].fingerprint]
 plain, edited = rm.generate(host, problems, progress=False), rm.generate(host, problems, plan, progress=False)
 assert [r.ids for r in plain] != [r.ids for r in edited]
 assert edited.receipt.lines[0].n_fired > 0
