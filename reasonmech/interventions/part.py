@@ -64,9 +64,12 @@ def _set_fields(part: PlanPart) -> list[Field[Any]]:
     return [one for one in fields(part) if part.__dict__[one.name] is not one.default]
 
 
+def setting_text(value: object) -> str:
+    """A setting as code; of a tensor its shape, never its numbers."""
+    return f"Tensor{list(value.shape)}" if isinstance(value, Tensor) else repr(value)
+
+
 def _brief(value: object) -> str:
-    """A value in one line: never the numbers of a tensor, nor a long list."""
-    if isinstance(value, Tensor):
-        return f"Tensor{list(value.shape)}"
-    text = repr(value)
+    """A setting in one line, cut where it is long."""
+    text = setting_text(value)
     return text if len(text) <= BRIEF and "\n" not in text else f"{text[:BRIEF].splitlines()[0]}..."

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NoReturn, Self, final
 from reasonmech.arguments import check_type, describe
 from reasonmech.errors import ArgumentError
 from reasonmech.interventions.canonical import Json
-from reasonmech.interventions.part import PlanPart
+from reasonmech.interventions.part import PlanPart, setting_text
 from reasonmech.interventions.reading.spot import Spot
 from reasonmech.registry import Registry
 from reasonmech.shapes import Mask
@@ -76,7 +76,8 @@ class Where(PlanPart):
 
     def __str__(self) -> str:
         settings = ((field.name, self.__dict__[field.name]) for field in fields(self))
-        shown = ", ".join(f"{name}={value!r}" for name, value in settings if value not in (None, ()))
+        present = [(name, value) for name, value in settings if value is not None and value != ()]
+        shown = ", ".join(f"{name}={setting_text(value)}" for name, value in present)
         return f"{self.kind}({shown})"
 
     def __repr__(self) -> str:
