@@ -9,12 +9,13 @@ import yaml
 import reasonmech as rm
 from reasonmech import hybrid
 from reasonmech.behaviours import behaviours
-from reasonmech.experiments.stages import corpora, stages
+from reasonmech.experiments.stages import build_stage, corpora, stages
 from reasonmech.interventions import Direction, Intervention, edits, gates, masks
 from reasonmech.locate import scores
 from reasonmech.locate.directions import methods
 from reasonmech.metrics import metric_from_config, metrics
 from reasonmech.organisms import recipes
+from reasonmech.tasks.chain import OneWordKinds
 from reasonmech.testing import assert_causal, assert_edit_laws, tiny_host
 
 assert not any(name.startswith("counting_plugin") for name in sys.modules)
@@ -83,6 +84,26 @@ config = {
     "stages": [{"kind": "hello"}],
 }
 Path("trial.yaml").write_text(yaml.safe_dump(config))
+arm = {"name": "mine", "executor": {"kind": "my_takeover"}, "no_control": "a ceiling"}
+null = {"name": "null", "gate": {"kind": "never"}, "selector": {"kind": "first"}, "control_for": "full"}
+stage = build_stage({"kind": "arms", "arms": ["base", "thinking", "full", arm, null]})
+assert list(stage.resolved) == ["base", "thinking", "full", "mine", "null"]
+pair = rm.load_pair("counting-pair")
+kinds = OneWordKinds({"count": "w1"}, pair.base.tokenizer)
+vectors = hybrid.Vectors(
+    pair.base,
+    "resid_post.1",
+    table=torch.ones(len(kinds.names), 32),
+    trained=torch.ones(len(kinds.names), dtype=torch.bool),
+)
+ingredients = hybrid.Ingredients(pair, kinds, vectors, None, rate=0.0)
+mine, null = (stage.resolved[name].decoder(ingredients) for name in ("mine", "null"))
+decode = rm.Decode(max_new_tokens=4)
+assert not any(rm.generate(null, ["w1 w2"], decode=decode, progress=False)[0].steered)
+written = [rm.generate(d, ["w1 w2"], decode=decode, progress=False)[0].ids for d in (mine, pair.thinking)]
+assert written[0] == written[1]
+build_stage({"kind": "metrics", "metrics": ["margin", {"kind": "margin"}]})
 run = rm.run("trial.yaml", out="out", progress=False)
 assert run.value("hello", "base") == 3
+assert '<section id="greetings">' in rm.report(run, out="page.html").read_text()
 print("every kind works")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reasonmech.experiments import Run
+from reasonmech.frames import groups
 from reasonmech.report.html import Column, Section, heading, number, table
 from reasonmech.report.sections.base import sections
 
@@ -20,7 +21,7 @@ def metric_section(run: Run) -> Section | None:
         Column("n", "texts", number),
     )
     blocks = []
-    for (name, unit), rows in run.metrics.groupby(["metric", "unit"], sort=False):
+    for (name, unit), rows in groups(run.metrics, ["metric", "unit"]):
         blocks += [heading(f"{name}, {unit}"), table(rows, columns)]
     lead = (
         "Means over texts, with 95 % intervals by problem. Arms are read by what they wrote, the models by "
