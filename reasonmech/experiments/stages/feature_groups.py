@@ -94,7 +94,7 @@ def _parse(rows: list[dict[str, object]]) -> list[Group]:
     return [Group(**row) for row in pairs]  # pyright: ignore[reportArgumentType]
 
 
-class _Dictionary(NamedTuple):
+class _CoderWithStats(NamedTuple):
     """A coder with its name, and how often and how strongly its features fire where the base writes."""
 
     name: str
@@ -173,11 +173,11 @@ class ChooseGroups(Stage):
         context.write_notes(notes.lines)
         context.write_features(_mark_selected(table.frame, [choice.clamp for choice in choices]))
 
-    def _dictionaries(self, context: StageContext) -> list[_Dictionary]:
+    def _dictionaries(self, context: StageContext) -> list[_CoderWithStats]:
         host, coders = context.pair.base, read_coders(context)
         sites = list(dict.fromkeys(coder.site for coder in coders.values()))
         acts = capture(host, read_rollouts(context, "base")[:STATS_ROLLOUTS], sites, progress=False)
-        return [_Dictionary(name, coder, written_stats(coder, acts)) for name, coder in coders.items()]
+        return [_CoderWithStats(name, coder, written_stats(coder, acts)) for name, coder in coders.items()]
 
     def _best(
         self, verb: Literal["clamp", "ablate"], groups: Sequence[Group], last: str, notes: Notes
@@ -203,7 +203,7 @@ class ChooseGroups(Stage):
         return best
 
     def _group(
-        self, table: FeatureTable, behaviour: str, dictionary: _Dictionary, ranking: SearchScope
+        self, table: FeatureTable, behaviour: str, dictionary: _CoderWithStats, ranking: SearchScope
     ) -> Group:
         name, coder, stats = dictionary
         frame = table.frame
@@ -225,7 +225,7 @@ class ChooseGroups(Stage):
         )
 
 
-def _with_effects(group: Group, trials: FittingTrials, dictionary: _Dictionary) -> Group:
+def _with_effects(group: Group, trials: FittingTrials, dictionary: _CoderWithStats) -> Group:
     """The group with its best dose, its effect beside its control, and what its removal takes away."""
     clamped = trials.try_clamping(dictionary.coder, group.indices, dictionary.stats)
     return replace(
