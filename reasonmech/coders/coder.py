@@ -76,6 +76,7 @@ def reconstruct(coder: SparseCoder, x: Float[Tensor, "*axes d_in"]) -> Float[Ten
     return coder.decode(coder.encode(x.to(device=coder.device, dtype=coder.dtype))).to(x)
 
 
+@runtime_checkable
 class Trained(Protocol):
     """What a coder must know of the model it belongs to (a Host is one)."""
 

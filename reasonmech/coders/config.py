@@ -7,6 +7,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reasonmech.arguments import check_type
 from reasonmech.coders.recipe import Recipe
 from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.paths import config_dir, read_config
@@ -90,6 +91,12 @@ def load_coder_config(source: CoderConfig | str | Path) -> CoderConfig:
     """
     if isinstance(source, CoderConfig):
         return source
+    check_type(
+        source,
+        (str, Path),
+        name="config",
+        allowed="a CoderConfig, a YAML file, or a shipped name such as 'topk'",
+    )
     shipped = config_dir() / "coders"
     for path in (Path(source).expanduser(), shipped / f"{source}.yaml"):
         if path.is_file():

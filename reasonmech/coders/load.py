@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from reasonmech.arguments import check_type, describe
 from reasonmech.coders.coder import SparseCoder, Trained
 from reasonmech.coders.layout import CONFIG_FILE, WEIGHT_FILE, read_json
 from reasonmech.coders.recipe import ROWS, SENTENCES
@@ -12,7 +13,13 @@ from reasonmech.coders.saelens import SAELensCoder, read_directory
 from reasonmech.coders.sparsify import WEIGHT_FILE as SPARSIFY_FILE
 from reasonmech.coders.sparsify import read_sparsify
 from reasonmech.digest import check_weights
-from reasonmech.errors import CorruptFileError, MismatchError, PickleRefusedError, UnknownNameError
+from reasonmech.errors import (
+    ArgumentError,
+    CorruptFileError,
+    MismatchError,
+    PickleRefusedError,
+    UnknownNameError,
+)
 from reasonmech.files import check_safetensors
 from reasonmech.paths import ORGANISM_PREFIX, resolve
 
@@ -41,6 +48,13 @@ def load_coder(
             a residual-stream site.
         OutputError: it cannot be downloaded.
     """
+    check_type(
+        source,
+        (str, Path),
+        name="source",
+        allowed='a directory, "organism:NAME/coder", or "release/id" of SAELens',
+        do="rm.load_coder(source, host=host)",
+    )
     local = resolve(source)
     if local is not None:
         coder = _read_local(local, name=str(source).removeprefix(ORGANISM_PREFIX))
@@ -51,6 +65,7 @@ def load_coder(
         coder = read_release(release, sae_id)
     if host is None:
         return coder
+    check_trained(host)
     check_belongs(coder, host)
     if coder.model_hash is None:
         check_name(coder, host, trained_on=trained_on)
@@ -68,6 +83,16 @@ def _read_local(path: Path, *, name: str) -> SAELensCoder:
             do="use load_taxonomy",
         )
     return coder
+
+
+def check_trained(host: object) -> None:
+    """Raise ArgumentError where something is no model that a coder could belong to."""
+    if isinstance(host, type) or not isinstance(host, Trained):
+        raise ArgumentError(
+            f"host is {describe(host)}",
+            allowed="a Host, such as rm.load_pair(...).base",
+            do="rm.load_host(...) makes one of a model, a directory or a Hub name",
+        )
 
 
 def check_belongs(coder: SparseCoder, host: Trained) -> None:

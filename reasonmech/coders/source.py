@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reasonmech.arguments import describe
 from reasonmech.coders.coder import Trained
 from reasonmech.coders.config import CoderConfig
 from reasonmech.coders.training import InputMoments
 from reasonmech.digest import check_weights
-from reasonmech.errors import DataError, MismatchError, NonFiniteError, UnknownNameError
+from reasonmech.errors import ArgumentError, DataError, MismatchError, NonFiniteError, UnknownNameError
 from reasonmech.site import Site
 
 SAMPLE: Final = 16384  # rows from which mean and norm are estimated
 LISTED: Final = 2**24  # of more rows there is no list in memory: a sample may then hold a row twice
 
 
+@runtime_checkable
 class ActivationSource(Protocol):
     """Activations of a host that may be larger than memory (runtime's Activations are one)."""
 
@@ -77,6 +79,7 @@ def one_site(
             activations.
         UnknownNameError: no such site was captured.
     """
+    check_activations(acts)
     if isinstance(acts, Tensor):
         if site is None or host is None:
             raise MismatchError(
@@ -95,6 +98,16 @@ def one_site(
             do="capture them from this model, or leave host= out: the activations say whose they are",
         )
     return check_captured(acts, acts.sites[0] if site is None else site), acts
+
+
+def check_activations(acts: object) -> None:
+    """Raise ArgumentError where something holds no activations."""
+    if isinstance(acts, type) or not isinstance(acts, Tensor | ActivationSource):
+        raise ArgumentError(
+            f"acts is {describe(acts)}",
+            allowed="the Activations that rm.capture returns, or a tensor [token, d_model]",
+            do="rm.train_coder(acts, config); a tensor needs site= and host= besides",
+        )
 
 
 def check_captured(acts: ActivationSource, site: Site | str) -> Site:

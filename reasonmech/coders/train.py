@@ -20,7 +20,14 @@ from reasonmech.coders.config import CoderConfig, load_coder_config
 from reasonmech.coders.hookname import hook_of_site
 from reasonmech.coders.recipe import RECORD
 from reasonmech.coders.saelens import SAELensCoder
-from reasonmech.coders.source import ActivationSource, batches_of, check_captured, moments_of, one_site
+from reasonmech.coders.source import (
+    ActivationSource,
+    batches_of,
+    check_activations,
+    check_captured,
+    moments_of,
+    one_site,
+)
 from reasonmech.coders.training import Training
 from reasonmech.digest import hash_tensors
 from reasonmech.errors import ConfigError, DataError
@@ -102,6 +109,7 @@ def train_coders(
         CorruptFileError: what a killed training left is damaged.
         DataError, NonFiniteError, UnknownNameError: as of `train_coder`.
     """
+    check_activations(acts)
     for name, value in (("configs", configs), ("sites", sites)):
         if isinstance(value, str | Site):
             raise ConfigError(
