@@ -30,6 +30,7 @@ def ablate(
         require_fired: tokens at which it must fire in a run.
 
     Raises:
+        ArgumentError: an axis, amount, mask or gate of the wrong type.
         BindError: the value does not fit the axis.
     """
     return Intervention(axis, Ablate(value), where=where, when=when, error=error, require_fired=require_fired)
@@ -50,6 +51,7 @@ def clamp(
     it does.
 
     Raises:
+        ArgumentError: an axis, amount, mask or gate of the wrong type.
         BindError: on the whole stream, or a value that does not fit the axis.
     """
     return Intervention(axis, Clamp(value), where=where, when=when, error=error, require_fired=require_fired)
@@ -67,6 +69,7 @@ def scale(
     """c <- a * c: dampen or amplify. A factor of 1 is a bit-exact identity.
 
     Raises:
+        ArgumentError: an axis, amount, mask or gate of the wrong type.
         BindError: on the whole stream, or a factor that does not fit the axis.
     """
     return Intervention(axis, Scale(factor), where=where, when=when, error=error, require_fired=require_fired)
@@ -81,13 +84,13 @@ def steer(
     error: ErrorTerm = "keep",
     require_fired: int = 0,
 ) -> Intervention:
-    """c <- c + a: activation units of a feature, residual-norm units along a direction, a vector on the
-    stream.
+    """c <- c + a: activation units (features), residual-norm units (a direction), a vector (a stream).
 
     Activation addition (Turner et al. 2023, eq. 1) at tokens that a mask names. An amount of 0 is a bit-exact
     identity.
 
     Raises:
+        ArgumentError: an axis, amount, mask or gate of the wrong type.
         BindError: an amount that does not fit the axis.
     """
     return Intervention(axis, Steer(amount), where=where, when=when, error=error, require_fired=require_fired)
@@ -109,6 +112,7 @@ def patch(
             by absolute, pad-free position and by row of the run.
 
     Raises:
+        ArgumentError: an axis, amount, mask or gate of the wrong type.
         BindError: the source has another shape, or is not finite.
     """
     return Intervention(axis, Patch(source), where=where, when=when, error=error, require_fired=require_fired)

@@ -126,18 +126,18 @@ def test_every_verb_on_every_axis_is_the_formula(
     error = "drop" if drop and kind == "features" else "keep"
     expected = x.clone()
     for row, position in mask.nonzero().tolist():
-        here = x[row, position]
-        c, from_source = axis.read(here[None])[0], axis.read(source[row, position][None])[0]
+        stream = x[row, position]
+        c, from_source = axis.read(stream[None])[0], axis.read(source[row, position][None])[0]
         delta = axis.write((new_coords(verb, c, from_source) - c)[None])[0]
         if error == "drop":
-            delta = delta + CODER.decode(CODER.encode(here)) - here
-        expected[row, position] = here + gate_value(gate, gating, here) * delta
-    got = run([make(verb, axis, source, where=labelled("here"), when=when[gate], error=error)], x, mask)
-    assert torch.allclose(got, expected, **TOLERANCE)
-    assert torch.equal(got[~mask], x[~mask])
+            delta = delta + CODER.decode(CODER.encode(stream)) - stream
+        expected[row, position] = stream + gate_value(gate, gating, stream) * delta
+    edited = run([make(verb, axis, source, where=labelled("here"), when=when[gate], error=error)], x, mask)
+    assert torch.allclose(edited, expected, **TOLERANCE)
+    assert torch.equal(edited[~mask], x[~mask])
     if gate == "always" and mask.any() and verb not in ("ablate", "scale"):
         assume(not torch.allclose(expected, x))  # a patch may draw what stands there already
-        assert not torch.allclose(got, x)
+        assert not torch.allclose(edited, x)
 
 
 def test_features_are_read_together_and_written_jointly() -> None:
@@ -189,9 +189,9 @@ def test_patches_take_positions_and_rows_of_the_source() -> None:
 
 def test_bfloat16_is_edited_without_rounding_in_between() -> None:
     x, v = torch.randn(2, 3, 32).bfloat16(), random_direction(3)
-    got = run([clamp(v, 2.0)], x)
+    edited = run([clamp(v, 2.0)], x)
     exact = x.float() + (2.0 - x.float() @ v.vector)[..., None] * v.vector
-    assert got.dtype == torch.bfloat16 and torch.equal(got, exact.bfloat16())
+    assert edited.dtype == torch.bfloat16 and torch.equal(edited, exact.bfloat16())
 
 
 @pytest.mark.parametrize(

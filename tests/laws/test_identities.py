@@ -61,7 +61,7 @@ def hooks_in(model: nn.Module) -> int:
 
 def test_the_host_is_itself_after_a_run_and_after_an_exception() -> None:
     host = tiny_host()
-    before = {name: value.clone() for name, value in host.model.state_dict().items()}
+    weights = {name: value.clone() for name, value in host.model.state_dict().items()}
     ids = torch.tensor([host.encode("w1 w2 w3")])
     logits = host.model(ids).logits
     generate(host, PROMPTS, PLANS["several"], decode=DECODE)
@@ -74,7 +74,7 @@ def test_the_host_is_itself_after_a_run_and_after_an_exception() -> None:
     with pytest.raises(UnknownNameError):
         generate(host, PROMPTS, [steer(direction(0), 1.0), steer(direction(0, "resid_post.9"), 1.0)])
     assert hooks_in(host.model) == 0
-    assert all(torch.equal(before[name], value) for name, value in host.model.state_dict().items())
+    assert all(torch.equal(weights[name], value) for name, value in host.model.state_dict().items())
     assert torch.equal(host.model(ids).logits, logits)
     assert all(p.requires_grad and p.grad is None for p in host.model.parameters())
 
@@ -85,9 +85,9 @@ def test_edits_are_differentiable_and_never_in_place() -> None:
         hooks.begin(Step.of(torch.tensor([HOST.encode(PROMPTS[0])]), prompt_length=2))
         for stop in hooks.bound.stops:
             x = torch.randn(1, 4, 32, requires_grad=True)
-            kept = x.detach().clone()
+            original = x.detach().clone()
             out = hooks.apply(stop, x)
-            assert torch.equal(x.detach(), kept), name
+            assert torch.equal(x.detach(), original), name
             if out is not None:
                 [gradient] = torch.autograd.grad(out.sum(), x, allow_unused=True)
                 assert gradient is not None or name == "whole", name

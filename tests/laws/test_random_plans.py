@@ -115,8 +115,8 @@ def test_a_padded_batch_is_its_rows_alone(name: str, data: st.DataObject) -> Non
         alone = whole(case.host, ids, case.plan, prompt_length=len(ids), row=row)
         assert torch.allclose(logits, alone, **CLOSE)
     ends = tuple(range(6, 30))
-    drawn = {"temperature": 1.0, "stop_tokens": ends, "seed": 3}
-    together, apart = write(case, **drawn), write(case, **drawn, batch_size=1)
+    sampling = {"temperature": 1.0, "stop_tokens": ends, "seed": 3}
+    together, apart = write(case, **sampling), write(case, **sampling, batch_size=1)
     assert [(r.ids, r.steered) for r in together] == [(r.ids, r.steered) for r in apart]
     counts = [[(line.n_masked, line.n_fired) for line in run.receipt.lines] for run in (together, apart)]
     assert counts[0] == counts[1]
@@ -189,11 +189,11 @@ def test_an_exception_anywhere_in_a_plan_leaves_the_host_itself(name: str, data:
     plan.insert(data.draw(st.integers(0, len(plan))), breaks)
     ids = torch.tensor([host.encode("w1 w2 w3")])
     with torch.no_grad():
-        before = host.model(ids).logits
+        clean = host.model(ids).logits
         for call in (lambda: forward(host, ["w1 w2 w3"], plan), lambda: generate(host, ["w1 w2 w3"], plan)):
             with pytest.raises(DataError, match="position"):
                 call()
-            assert hooks_in(host) == 0 and torch.equal(host.model(ids).logits, before)
+            assert hooks_in(host) == 0 and torch.equal(host.model(ids).logits, clean)
 
 
 def test_the_draws_do_something() -> None:

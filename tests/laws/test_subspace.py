@@ -109,8 +109,8 @@ def test_a_mean_is_the_mean_of_the_coordinates(site: str) -> None:
     v = Direction.along(torch.randn(width, generator=torch.Generator().manual_seed(1)), site)
     assert torch.allclose(mean_of(acts, Whole(site)), x.mean(0), atol=1e-5)
     assert torch.allclose(mean_of(acts, v), (x @ v.vector).mean()[None], atol=1e-5)
-    some = torch.tensor([0, 2, 3])
-    assert torch.allclose(mean_of(acts, Whole(site), tokens=some), x[some].mean(0), atol=1e-5)
+    rows = torch.tensor([0, 2, 3])
+    assert torch.allclose(mean_of(acts, Whole(site), tokens=rows), x[rows].mean(0), atol=1e-5)
     ablated = forward(
         HOST, TEXTS, [ablate(Whole(site), value=mean_of(acts, Whole(site)))], receipt="none"
     ).logits
@@ -140,10 +140,10 @@ def test_a_resample_is_another_problems_text_at_the_same_positions() -> None:
     for row in range(5):
         donors = []
         for position in range(source.shape[1]):
-            have = [i for i in range(5) if lengths[i] > position]
-            held = [i for i in have if torch.equal(x[starts[i] + position], source[row, position])]
-            assert held and held != [row]
-            donors.append({i for i in held if i != row})
+            long_enough = [i for i in range(5) if lengths[i] > position]
+            equal = [i for i in long_enough if torch.equal(x[starts[i] + position], source[row, position])]
+            assert equal and equal != [row]
+            donors.append({i for i in equal if i != row})
         shortest = min(lengths[i] for i in donors[-1])
         assert set.intersection(*donors[: min(shortest, 2)]), "one text stands in as far as it goes"
     assert torch.equal(source, resampled(acts, SITE, seed=0)) and not torch.equal(
@@ -163,12 +163,14 @@ def test_a_resample_never_takes_from_the_same_problem() -> None:
         HOST, PROMPTS[:2], decode=DECODE.model_copy(update={"samples": 3, "temperature": 1.0})
     )
     acts = capture(HOST, list(rollouts), [SITE], progress=False)
-    own = {int(i): str(name) for i, name in zip(acts.index["rollout"], acts.index["problem"], strict=True)}
+    problem_of = {
+        int(i): str(name) for i, name in zip(acts.index["rollout"], acts.index["problem"], strict=True)
+    }
     x, rollout = acts.at(SITE), torch.as_tensor(acts.index["rollout"].to_numpy(copy=True))
     for row, line in enumerate(resampled(acts, SITE, seed=1, n_positions=4)):
         for vector in line:
-            owners = {own[int(rollout[i])] for i in (x == vector).all(-1).nonzero().flatten()}
-            assert owners and owners != {own[row]}
+            problems = {problem_of[int(rollout[i])] for i in (x == vector).all(-1).nonzero().flatten()}
+            assert problems and problems != {problem_of[row]}
 
 
 def test_a_resample_that_cannot_be_drawn_is_refused() -> None:

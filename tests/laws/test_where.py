@@ -158,12 +158,13 @@ def test_at_names_absolute_positions_whatever_the_padding() -> None:
     texts, vector = ["w1 w2 w3 w4", "w9 w1"], torch.ones(host.d_model)
     clean = forward(host, texts).logits
     same = forward(host, texts, [steer(Whole("resid_post.1"), vector, where=at(1))]).logits
-    own = forward(host, texts, [steer(Whole("resid_post.1"), vector, where=at(per_row=[(1,), (1,)]))]).logits
+    by_row = [steer(Whole("resid_post.1"), vector, where=at(per_row=[(1,), (1,)]))]
+    same_by_row = forward(host, texts, by_row).logits
     for row in range(2):
         assert torch.equal(same[row][:1], clean[row][:1]) and not torch.allclose(
             same[row][1:], clean[row][1:]
         )
-        assert torch.equal(same[row], own[row])
+        assert torch.equal(same[row], same_by_row[row])
     with pytest.raises(DataError, match="position 3; text 1 has 2 tokens"):
         forward(host, texts, [steer(Whole("resid_post.1"), vector, where=at(3))])
     for wrong in ({}, {"per_row": [(), ()]}):

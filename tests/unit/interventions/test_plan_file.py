@@ -78,9 +78,9 @@ plan:
     assert plan_fingerprint(plan) == plan_fingerprint(expected)
     texts = ["w1 w2 . w3 w4", "w9 w1 w2"]
     edited = rm.generate(HOST, texts, plan, decode=rm.Decode(max_new_tokens=8), progress=False)
-    wanted = rm.generate(HOST, texts, expected, decode=rm.Decode(max_new_tokens=8), progress=False)
+    reference = rm.generate(HOST, texts, expected, decode=rm.Decode(max_new_tokens=8), progress=False)
     clean = rm.generate(HOST, texts, decode=rm.Decode(max_new_tokens=8), progress=False)
-    assert [r.ids for r in edited] == [r.ids for r in wanted] != [r.ids for r in clean]
+    assert [r.ids for r in edited] == [r.ids for r in reference] != [r.ids for r in clean]
 
 
 def test_a_coder_is_loaded_once_for_a_whole_plan(folder: Path) -> None:

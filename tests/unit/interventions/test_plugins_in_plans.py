@@ -119,10 +119,6 @@ class Towards(Flip):
         return cls(entry.read("point", Tensor), entry.read("percent", float, 50.0) / 100)
 
 
-class Nameless(Flip):
-    """No dataclass of its own, with a constructor that says nothing."""
-
-
 class Wordy(Edit):
     """Not a dataclass at all."""
 
