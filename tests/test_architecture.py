@@ -34,6 +34,7 @@ LAYERS = (
         "resumable",
         "digest",
         "quiet",
+        "splitmix",
     },
     {"registry", "site", "step", "problem", "rollout", "labels", "kinds"},
     {"hosts", "coders", "simulators"},

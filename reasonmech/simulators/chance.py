@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Final
 
 import numpy as np
 from jaxtyping import Float, Int, UInt64
 
-_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
-_FIRST: Final = np.uint64(0xBF58476D1CE4E5B9)
-_SECOND: Final = np.uint64(0x94D049BB133111EB)
+from reasonmech.splitmix import GOLDEN, mix_array
 
 
 def row_keys(
@@ -31,7 +28,4 @@ def draw(keys: UInt64[np.ndarray, "*row"], index: int | Int[np.ndarray, "*row"])
 def _child(keys: np.ndarray, index: np.ndarray) -> UInt64[np.ndarray, "*row"]:
     """Element `index` of the SplitMix64 stream that begins at each key (Steele, Lea and Flood 2014)."""
     with np.errstate(over="ignore"):  # arithmetic modulo 2^64 is meant
-        z = keys + _GOLDEN * (index.astype(np.uint64) + np.uint64(1))
-        z = (z ^ (z >> np.uint64(30))) * _FIRST
-        z = (z ^ (z >> np.uint64(27))) * _SECOND
-        return z ^ (z >> np.uint64(31))
+        return mix_array(keys + np.uint64(GOLDEN) * index.astype(np.uint64))

@@ -15,9 +15,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-_GOLDEN: Final = 0x9E3779B97F4A7C15 - 2**64
-_MIX_1: Final = 0xBF58476D1CE4E5B9 - 2**64
-_MIX_2: Final = 0x94D049BB133111EB - 2**64
+from reasonmech.splitmix import logical_shift, mix_tensor
+
 _BELOW_ONE: Final = 1 - 2**-24
 
 
@@ -37,10 +36,10 @@ def gumbel(
         position: absolute, pad-free position of the token that is drawn.
         vocab: number of tokens.
     """
-    here = _splitmix(keys ^ _splitmix(position))
-    bits = _splitmix(here[:, None] + _token_hashes(vocab, str(keys.device))[None, :])
+    token_keys = mix_tensor(keys ^ mix_tensor(position))
+    bits = mix_tensor(token_keys[:, None] + _token_hashes(vocab, str(keys.device))[None, :])
     # float32 keeps its relative precision near 0, so the upper tail of the noise is exact to 53 bits
-    uniform = (_shift(bits, 11).to(torch.float32) + 0.5).mul_(2.0**-53).clamp_(max=_BELOW_ONE)
+    uniform = (logical_shift(bits, 11).to(torch.float32) + 0.5).mul_(2.0**-53).clamp_(max=_BELOW_ONE)
     return uniform.neg_().log1p_().neg_().log_().neg_()
 
 
@@ -58,23 +57,10 @@ def uniform(
         stream: name of what is drawn.
     """
     salt = hashlib.blake2b(stream.encode(), digest_size=8).digest()
-    stream_keys = _splitmix(keys ^ int.from_bytes(salt, "little", signed=True))
-    return _shift(_splitmix(stream_keys ^ _splitmix(count)), 11).to(torch.float64) * 2.0**-53
+    stream_keys = mix_tensor(keys ^ int.from_bytes(salt, "little", signed=True))
+    return logical_shift(mix_tensor(stream_keys ^ mix_tensor(count)), 11).to(torch.float64) * 2.0**-53
 
 
 @lru_cache(maxsize=8)
 def _token_hashes(vocab: int, device: str) -> Int[Tensor, " vocab"]:
-    return _splitmix(torch.arange(vocab, device=device))
-
-
-def _splitmix(x: Int[Tensor, "..."]) -> Int[Tensor, "..."]:
-    """SplitMix64 finaliser (Steele, Lea & Flood 2014), in wrapping 64-bit arithmetic."""
-    x = x + _GOLDEN
-    x = (x ^ _shift(x, 30)) * _MIX_1
-    x = (x ^ _shift(x, 27)) * _MIX_2
-    return x ^ _shift(x, 31)
-
-
-def _shift(x: Int[Tensor, "..."], n: int) -> Int[Tensor, "..."]:
-    """Logical right shift: torch has only the arithmetic one for int64."""
-    return (x >> n) & ((1 << (64 - n)) - 1)
+    return mix_tensor(torch.arange(vocab, device=device))
