@@ -191,7 +191,8 @@ def test_no_class_name_is_used_twice() -> None:
 def test_every_module_is_imported_by_another() -> None:
     imported_by_another = {target for name in MODULES for target in internal(name) - {name}}
     namespaces = set(rm._NAMESPACES.values()) | set(rm._HOME.values())
-    assert MODULES.keys() - imported_by_another - namespaces - ENTRIES == set()
+    folders = {name.rsplit(".", 1)[0] for name in imported_by_another}  # its docstring says what is in it
+    assert MODULES.keys() - imported_by_another - folders - namespaces - ENTRIES == set()
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))
