@@ -16,7 +16,7 @@ from reasonmech.errors import DataError
 from reasonmech.interventions.axes import Features
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.verbs import patch
-from reasonmech.runtime.batched.cells import Cell, run_cells
+from reasonmech.runtime.batched.cells import Cell, CellGrid, run_cells
 from reasonmech.stats import Interval, ratio_interval
 
 TOP: Final = "top"
@@ -118,8 +118,7 @@ def audit(
     cells = [Cell(text, (one,)) for one in patches for text in texts]
     results = run_cells(
         contrast.host,
-        contrast.pairs.target,
-        cells,
+        CellGrid(contrast.pairs.target, cells),
         contrast.metric,
         batch_rows=batch_rows,
         progress=progress,

@@ -31,7 +31,7 @@ from reasonmech.interventions.verbs import patch
 from reasonmech.metrics import TextMetric, as_text_metric
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.activations.keep import Keep
-from reasonmech.runtime.batched.cells import Cell, run_cells
+from reasonmech.runtime.batched.cells import Cell, CellGrid, run_cells
 from reasonmech.runtime.memory import halving
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.readout import Question, Readout, questions, read
@@ -134,9 +134,8 @@ def effects(
     patches = aligned.patches(axis, aligned.streams(host, [axis.at], progress=progress))
     keys = [(name, text) for name in patches for text in aligned.moves[name]]
     cells = [Cell(text, (patches[name],)) for name, text in keys]
-    results = run_cells(
-        host, aligned.target, cells, readout, batch_rows=batch_rows, progress=progress, desc="total"
-    )
+    grid = CellGrid(aligned.target, cells)
+    results = run_cells(host, grid, readout, batch_rows=batch_rows, progress=progress, desc="total")
     values = _values_with_downstream_fixed(
         host, aligned, axis, readout, batch_rows=batch_rows, progress=progress
     )

@@ -27,7 +27,7 @@ from reasonmech.interventions.axes import Features
 from reasonmech.interventions.edits import Patch
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.metrics import TextMetric, as_text_metric
-from reasonmech.runtime.batched.cells import Cell, run_cells
+from reasonmech.runtime.batched.cells import Cell, CellGrid, run_cells
 from reasonmech.runtime.gradients import read_streams
 from reasonmech.site import Site
 
@@ -165,8 +165,7 @@ def _values(
         cells = [Cell(text, (one,)) for one in batch for text in texts]
         table = run_cells(
             contrast.host,
-            contrast.pairs.target,
-            cells,
+            CellGrid(contrast.pairs.target, cells),
             contrast.metric,
             batch_rows=batch_rows,
             progress=progress,

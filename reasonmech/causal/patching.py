@@ -21,7 +21,7 @@ from reasonmech.files import write_table
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Whole
 from reasonmech.metrics import TextMetric, as_text_metric
-from reasonmech.runtime.batched.cells import Cell, run_cells
+from reasonmech.runtime.batched.cells import Cell, CellGrid, run_cells
 from reasonmech.site import Site
 
 COLUMNS: Final = {
@@ -142,9 +142,8 @@ def patch_grid(
             for text in aligned.moves[name]:
                 keys.append((site, name, text))
                 cells.append(Cell(text, (one,)))
-    results = run_cells(
-        host, aligned.target, cells, readout, batch_rows=batch_rows, progress=progress, desc="patch grid"
-    )
+    grid = CellGrid(aligned.target, cells)
+    results = run_cells(host, grid, readout, batch_rows=batch_rows, progress=progress, desc="patch grid")
     table = with_effect(_frame(aligned, keys), aligned, unpatched, results.value.double().numpy())
     constant = {
         "metric": readout.name,

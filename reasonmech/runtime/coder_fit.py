@@ -39,8 +39,7 @@ class FitReport:
             by its reconstruction, and with the site set to zero.
         ce_recovered: (ce_zero - ce_spliced) / (ce_zero - ce_clean).
         n_tokens: tokens read; each but the last of a text predicts one.
-        neighbours: explained variance, by this same coder, of the sites of its kind in the layers beside its
-            own.
+        neighbours: explained variance, by this same coder, of the sites of its kind in the layers beside.
     """
 
     site: str
@@ -129,14 +128,13 @@ def _neighbours(host: Host, coder: SparseCoder) -> list[Site]:
     return [site for site in beside if 0 <= site.layer < host.n_layers and host.width(site) == coder.d_in]
 
 
-def _check_neighbours(coder: SparseCoder, own: float, others: Mapping[str, float]) -> None:
-    better = {site: value for site, value in others.items() if value > own + TIE}
+def _check_neighbours(coder: SparseCoder, variance: float, others: Mapping[str, float]) -> None:
+    better = {site: value for site, value in others.items() if value > variance + TIE}
     if better:
-        said = ", ".join(f"{value:.3f} at {site}" for site, value in better.items())
+        elsewhere = ", ".join(f"{value:.3f} at {site}" for site, value in better.items())
         raise MismatchError(
-            f"coder {coder.name!r} explains {own:.3f} of the variance at {coder.site}, where it says it was "
-            "trained, "
-            f"and {said}",
+            f"coder {coder.name!r} explains {variance:.3f} of the variance at {coder.site}, where it says it "
+            f"was trained, and {elsewhere}",
             allowed="a coder that fits its own site best",
             do="check which layer, and which model, it was trained on; or train it longer",
         )
@@ -149,11 +147,11 @@ def _reconstruct(acts: Activations, site: Site, coder: SparseCoder) -> tuple[flo
     mean = x.double().mean(0)
     error = total = 0.0
     active, fired = 0, torch.zeros(coder.d_sae, dtype=torch.bool)
-    for some in x.split(CHUNK):
-        here = some.to(coder.device, coder.dtype)
-        features = coder.encode(here)
-        error += (here - coder.decode(features)).double().pow(2).sum().item()
-        total += (some.double() - mean).pow(2).sum().item()
+    for chunk in x.split(CHUNK):
+        stream = chunk.to(coder.device, coder.dtype)
+        features = coder.encode(stream)
+        error += (stream - coder.decode(features)).double().pow(2).sum().item()
+        total += (chunk.double() - mean).pow(2).sum().item()
         active += int((features != 0).sum())
         fired |= (features != 0).any(0).cpu()
     if total == 0:
@@ -182,10 +180,11 @@ def _cross_entropy(host: Host, texts: Sequence[Sequence[int]], *, batch_size: in
     ordered = sorted(texts, key=len, reverse=True)
     total, n = 0.0, 0
     for start in range(0, len(ordered), batch_size):
-        some = ordered[start : start + batch_size]
-        width = len(some[0])
-        ids = torch.tensor([[*text, *[text[-1]] * (width - len(text))] for text in some], device=host.device)
-        real = torch.tensor([[i < len(text) for i in range(1, width)] for text in some], device=host.device)
+        batch = ordered[start : start + batch_size]
+        width = len(batch[0])
+        # Padded on the right with real tokens: attention is causal, so padding changes no loss that counts.
+        ids = torch.tensor([[*text, *[text[-1]] * (width - len(text))] for text in batch], device=host.device)
+        real = torch.tensor([[i < len(text) for i in range(1, width)] for text in batch], device=host.device)
         logits = host.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[
             :, :-1
         ]

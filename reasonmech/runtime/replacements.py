@@ -27,7 +27,7 @@ def mean_of(
         tokens: rows of `acts.index` to average over. None: all.
 
     Returns:
-        One number per coordinate, in the axis' own units; of a `Whole`, the mean stream.
+        One number per coordinate, in the axis' units; of a `Whole`, the mean stream.
 
     Raises:
         UnknownNameError: the axis' site was not captured. DataError: no token.
@@ -35,7 +35,8 @@ def mean_of(
     rows = torch.arange(len(acts)) if tokens is None else tokens
     if len(rows) == 0:
         raise DataError("a mean over no token", do="choose at least one row of acts.index")
-    sums = [axis.read(acts.take(axis.at, some).float()).double().sum(0) for some in rows.split(CHUNK)]
+    # in double: float32 sums over millions of tokens lose digits
+    sums = [axis.read(acts.take(axis.at, chunk).float()).double().sum(0) for chunk in rows.split(CHUNK)]
     return (torch.stack(sums).sum(0) / len(rows)).float()
 
 
@@ -56,7 +57,7 @@ def resampled(
 
     Raises:
         UnknownNameError: the site was not captured.
-        DataError: fewer than two problems have that many positions, or texts were kept with gaps.
+        DataError: fewer than two problems have that many positions, or texts were captured with gaps.
     """
     if not acts.contiguous:
         raise DataError("some tokens of these texts were not captured", do="capture every token of them")
@@ -64,25 +65,26 @@ def resampled(
     starts = lengths.cumsum(0) - lengths
     problems = [str(name) for name in acts.index["problem"].to_numpy()[starts.numpy()]]
     longest = {
-        name: max(int(n) for n, own in zip(lengths, problems, strict=True) if own == name)
+        name: max(int(n) for n, problem in zip(lengths, problems, strict=True) if problem == name)
         for name in problems
     }
-    known = sorted(longest.values())[-2] if len(longest) > 1 else 0
-    width = known if n_positions is None else n_positions
-    if not 0 < width <= known:
+    # The second longest problem: rows of the longest need a donor at every position, too.
+    n_shared = sorted(longest.values())[-2] if len(longest) > 1 else 0
+    width = n_shared if n_positions is None else n_positions
+    if not 0 < width <= n_shared:
         raise DataError(
-            f"{width} positions from {len(longest)} problems, of which two have {known}",
-            allowed=f"1 .. {known} positions" if known else "activations of at least two problems",
+            f"{width} positions from {len(longest)} problems, of which two have {n_shared}",
+            allowed=f"1 .. {n_shared} positions" if n_shared else "activations of at least two problems",
             do="capture more texts, or longer ones",
         )
     random = torch.Generator().manual_seed(seed)
     position = torch.arange(width)
     donors = []
     for name in problems:
-        others = torch.tensor([i for i, own in enumerate(problems) if own != name])
+        others = torch.tensor([i for i, problem in enumerate(problems) if problem != name])
         order = others[torch.randperm(len(others), generator=random)]
-        has = lengths[order][:, None] > position
-        assert bool(has.any(0).all()), "two problems have every position"
-        donors.append(order[has.int().argmax(0)])
-    chosen = starts[torch.stack(donors)] + position
-    return acts.take(site, chosen.flatten()).reshape(len(problems), width, -1)
+        reaches = lengths[order][:, None] > position
+        assert bool(reaches.any(0).all()), "two problems have every position"
+        donors.append(order[reaches.int().argmax(0)])  # argmax: the first in the drawn order that reaches
+    tokens = starts[torch.stack(donors)] + position
+    return acts.take(site, tokens.flatten()).reshape(len(problems), width, -1)

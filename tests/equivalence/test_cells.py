@@ -28,7 +28,7 @@ from reasonmech.interventions import (
     prompt,
     steer,
 )
-from reasonmech.runtime.batched.cells import Cell, run_cells
+from reasonmech.runtime.batched.cells import Cell, CellGrid, run_cells
 from reasonmech.runtime.batched.prefix import Prefix
 from reasonmech.runtime.forward import forward
 from reasonmech.runtime.pass_rows import PassRow, pass_rows
@@ -51,8 +51,8 @@ class Says:
         return [self.runs[: 1 + i % len(self.runs)] for i in range(n_texts)]
 
     def value(self, reading: Reading) -> Float[Tensor, " text"]:
-        some = reading.logp.logsumexp(-1) + reading.logits[:, 5]
-        return (some + 0.1 * reading.rows) / HEAD_GAIN
+        score = reading.logp.logsumexp(-1) + reading.logits[:, 5]
+        return (score + 0.1 * reading.rows) / HEAD_GAIN
 
 
 def alone(
@@ -110,19 +110,19 @@ def plans(host: Host) -> list[list[Intervention]]:
 @pytest.mark.parametrize("batch_rows", [3, 128])
 def test_packed_cells_are_forward_of_each_text_alone(arch: str, batch_rows: int) -> None:
     host, readout = tiny_host(arch), Says()
-    before = {name: tensor.clone() for name, tensor in host.model.state_dict().items()}
-    made = plans(host)
-    cells = [Cell(text, tuple(plan)) for plan in made for text in range(len(TEXTS))]
-    found = run_cells(host, pass_rows(host, TEXTS), cells, readout, batch_rows=batch_rows)
+    weights = {name: tensor.clone() for name, tensor in host.model.state_dict().items()}
+    every_plan = plans(host)
+    cells = [Cell(text, tuple(plan)) for plan in every_plan for text in range(len(TEXTS))]
+    table = run_cells(host, CellGrid(pass_rows(host, TEXTS), cells), readout, batch_rows=batch_rows)
     clean = [alone(host, text, i, [], readout)[0] for i, text in enumerate(TEXTS)]
     changed = 0
     for number, cell in enumerate(cells):
         value, n_masked, n_fired = alone(host, TEXTS[cell.text], cell.text, list(cell.plan), readout)
-        assert float(found.value[number]) == pytest.approx(value, abs=2e-5), (number, cell.plan)
-        assert int(found.n_masked[number]) >= n_masked and int(found.n_fired[number]) >= n_fired
+        assert float(table.value[number]) == pytest.approx(value, abs=2e-5), (number, cell.plan)
+        assert int(table.n_masked[number]) >= n_masked and int(table.n_fired[number]) >= n_fired
         changed += abs(value - clean[cell.text]) > 1e-3
     assert changed > len(cells) // 2
-    assert all(torch.equal(tensor, before[name]) for name, tensor in host.model.state_dict().items())
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in host.model.state_dict().items())
     assert all("forward" not in block.__dict__ for block in host.layers)
 
 
@@ -130,10 +130,12 @@ def test_counts_are_those_of_the_text_when_nothing_is_appended() -> None:
     host, readout = tiny_host(), Says(runs=((7,),))
     gate = above(direction(0, "resid_post.0"), 0.0)
     plan = [steer(direction(5, "resid_post.1"), 7.0, where=prompt(1), when=gate)]
-    found = run_cells(host, pass_rows(host, TEXTS), [Cell(i, tuple(plan)) for i in range(4)], readout)
+    table = run_cells(
+        host, CellGrid(pass_rows(host, TEXTS), [Cell(i, tuple(plan)) for i in range(4)]), readout
+    )
     expected = [alone(host, text, i, plan, readout)[1:] for i, text in enumerate(TEXTS)]
-    assert list(zip(found.n_masked.tolist(), found.n_fired.tolist(), strict=True)) == expected
-    assert 0 < int(found.n_fired.sum()) < int(found.n_masked.sum())
+    assert list(zip(table.n_masked.tolist(), table.n_fired.tolist(), strict=True)) == expected
+    assert 0 < int(table.n_fired.sum()) < int(table.n_masked.sum())
 
 
 @settings(max_examples=25, deadline=None)
@@ -143,49 +145,49 @@ def test_counts_are_those_of_the_text_when_nothing_is_appended() -> None:
 )
 def test_a_cell_does_not_depend_on_its_batch(chosen: list[tuple[int, int]], batch_rows: int) -> None:
     host, readout = tiny_host(), Says()
-    made = plans(host)
-    cells = [Cell(text, tuple(made[plan])) for text, plan in chosen]
-    together = run_cells(host, pass_rows(host, TEXTS), cells, readout, batch_rows=batch_rows)
+    every_plan = plans(host)
+    cells = [Cell(text, tuple(every_plan[plan])) for text, plan in chosen]
+    together = run_cells(host, CellGrid(pass_rows(host, TEXTS), cells), readout, batch_rows=batch_rows)
     for number, cell in enumerate(cells):
-        one = run_cells(host, pass_rows(host, TEXTS), [cell], readout)
+        one = run_cells(host, CellGrid(pass_rows(host, TEXTS), [cell]), readout)
         assert float(one.value[0]) == pytest.approx(float(together.value[number]), abs=2e-5)
 
 
 def test_blocks_below_and_columns_before_the_first_edit_do_not_run() -> None:
     host = tiny_host()
-    seen: list[tuple[int, int]] = []
+    ran: list[tuple[int, int]] = []
     handles = [
-        block.mlp.register_forward_hook(lambda m, args, out, i=i: seen.append((i, out.shape[1])))
+        block.mlp.register_forward_hook(lambda m, args, out, i=i: ran.append((i, out.shape[1])))
         for i, block in enumerate(host.layers)
     ]
     texts, cell = (
         pass_rows(host, TEXTS[2:3]),
         Cell(0, (steer(direction(0, "resid_post.1"), 4.0, where=at(4)),)),
     )
-    run_cells(host, texts, [cell], Says(runs=((7,),)))
+    run_cells(host, CellGrid(texts, [cell]), Says(runs=((7,),)))
     for handle in handles:
         handle.remove()
-    assert seen == [(i, 6) for i in range(host.n_layers)] + [(i, 2) for i in range(2, host.n_layers)]
+    assert ran == [(i, 6) for i in range(host.n_layers)] + [(i, 2) for i in range(2, host.n_layers)]
 
 
 def test_a_short_memory_halves_the_batch_says_so_and_loses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     host, readout = tiny_host(), Says(runs=((7,),))
     cells = [Cell(i % 4, (steer(direction(i, "resid_post.1"), 4.0),)) for i in range(12)]
     texts = pass_rows(host, TEXTS)
-    expected = run_cells(host, texts, cells, readout)
-    whole, sizes = Prefix.run, []
+    expected = run_cells(host, CellGrid(texts, cells), readout)
+    run, sizes = Prefix.run, []
 
-    def small(self: Prefix, rows: Tensor, *, below: int, start: int, keep: int) -> Tensor:
+    def small(self: Prefix, rows: Tensor, *, below: int, start: int, last_logits: int) -> Tensor:
         sizes.append(len(rows))
         if len(rows) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return whole(self, rows, below=below, start=start, keep=keep)
+        return run(self, rows, below=below, start=start, last_logits=last_logits)
 
     monkeypatch.setattr(Prefix, "run", small)
     with pytest.warns(UserWarning, match="out of memory with 12 cells at once; going on with 6"):
-        found = run_cells(host, texts, cells, readout)
-    assert torch.allclose(found.value, expected.value, atol=2e-5) and torch.equal(
-        found.n_fired, expected.n_fired
+        table = run_cells(host, CellGrid(texts, cells), readout)
+    assert torch.allclose(table.value, expected.value, atol=2e-5) and torch.equal(
+        table.n_fired, expected.n_fired
     )
     assert sizes == [12, 6, 3, 3, 3, 3]
 
@@ -193,32 +195,37 @@ def test_a_short_memory_halves_the_batch_says_so_and_loses_nothing(monkeypatch: 
 def test_one_cell_that_does_not_fit_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     host = tiny_host()
 
-    def none(self: Prefix, rows: Tensor, *, below: int, start: int, keep: int) -> Tensor:
+    def none(self: Prefix, rows: Tensor, *, below: int, start: int, last_logits: int) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(Prefix, "run", none)
     with pytest.raises(MemoryError, match="one cell alone"):
         run_cells(
-            host, pass_rows(host, TEXTS), [Cell(0, (steer(direction(0, "resid_post.1"), 1.0),))], Says()
+            host,
+            CellGrid(pass_rows(host, TEXTS), [Cell(0, (steer(direction(0, "resid_post.1"), 1.0),))]),
+            Says(),
         )
 
 
-def test_what_means_nothing_is_refused() -> None:
+def test_cells_without_a_token_a_text_or_a_finite_value_are_refused() -> None:
     host, texts = tiny_host(), pass_rows(tiny_host(), TEXTS)
     vector = steer(direction(0, "resid_post.1"), 4.0, where=everywhere())
     with pytest.raises(NeverFiredError, match=r"names no token of text 1"):
         run_cells(
             host,
-            texts,
-            [Cell(1, (steer(direction(0, "resid_post.1"), 1.0, where=at(per_row=[(0,), ()])),))],
+            CellGrid(
+                texts, [Cell(1, (steer(direction(0, "resid_post.1"), 1.0, where=at(per_row=[(0,), ()])),))]
+            ),
             Says(),
         )
     with pytest.raises(DataError, match="position 4; text 1 has 3 tokens"):
-        run_cells(host, texts, [Cell(1, (steer(direction(0, "resid_post.1"), 1.0, where=at(4)),))], Says())
+        run_cells(
+            host, CellGrid(texts, [Cell(1, (steer(direction(0, "resid_post.1"), 1.0, where=at(4)),))]), Says()
+        )
     with pytest.raises(DataError, match="cell 0 has text 9"):
-        run_cells(host, texts, [Cell(9, (vector,))], Says())
+        run_cells(host, CellGrid(texts, [Cell(9, (vector,))]), Says())
     with pytest.raises(DataError, match="continuation"):
-        run_cells(host, texts, [Cell(0, (vector,))], Says(runs=((),)))
+        run_cells(host, CellGrid(texts, [Cell(0, (vector,))]), Says(runs=((),)))
     huge = steer(Whole("resid_post.1"), torch.full((32,), 1e38))
     with pytest.raises(NonFiniteError, match="text 0 under steer"):
-        run_cells(host, texts, [Cell(0, (huge, huge, huge, huge))], Says())
+        run_cells(host, CellGrid(texts, [Cell(0, (huge, huge, huge, huge))]), Says())

@@ -25,7 +25,7 @@ from reasonmech.interventions.intervention import plan_fingerprint
 from reasonmech.interventions.masks import Where
 from reasonmech.metrics import TextMetric, as_text_metric
 from reasonmech.metrics.base import check_host
-from reasonmech.runtime.batched.cells import TEXT_ROWS, Cell, CellTable, run_cells
+from reasonmech.runtime.batched.cells import TEXT_ROWS, Cell, CellGrid, CellTable, run_cells
 from reasonmech.runtime.pass_rows import LabelledTexts, PassRow, TextLike, check_positions, pass_rows
 from reasonmech.runtime.passes import step_of
 from reasonmech.runtime.readout import Readout
@@ -160,7 +160,7 @@ class TextSweep:
     def _run(self, block: Sequence[CellKey]) -> CellTable:
         plans = [() if key.configuration is None else self.ordered[key.configuration].plan for key in block]
         cells = [Cell(key.unit, plan) for key, plan in zip(block, plans, strict=True)]
-        return run_cells(self.host, self.rows, cells, self.metric, batch_rows=self.batch_rows)
+        return run_cells(self.host, CellGrid(self.rows, cells), self.metric, batch_rows=self.batch_rows)
 
     def _frame(
         self, block: Block, value: np.ndarray, n_masked: np.ndarray, n_fired: np.ndarray

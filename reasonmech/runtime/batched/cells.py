@@ -41,6 +41,36 @@ class Cell:
     plan: tuple[Intervention, ...]
 
 
+@final
+@dataclass(frozen=True, eq=False, repr=False)
+class CellGrid:
+    """Cells, and the texts that they number.
+
+    Raises:
+        DataError: a cell of a text that is not there, or a mask that names a position that its text lacks.
+    """
+
+    texts: Sequence[PassRow]
+    cells: Sequence[Cell]
+
+    def __post_init__(self) -> None:
+        for number, cell in enumerate(self.cells):
+            if not 0 <= cell.text < len(self.texts):
+                raise DataError(
+                    f"cell {number} has text {cell.text}", allowed=f"a text below {len(self.texts)}"
+                )
+            for intervention in cell.plan:
+                # one text per cell first: `check_positions` walks all of them, and only to name the culprit
+                if intervention.where.reach(cell.text) > len(self.texts[cell.text].ids):
+                    check_positions([intervention], self.texts)
+
+    def __repr__(self) -> str:
+        return f"CellGrid({len(self.cells)} cells on {len(self.texts)} texts)"
+
+    def __len__(self) -> int:
+        return len(self.cells)
+
+
 class CellTable(NamedTuple):
     """What came of every cell, in their order (CPU).
 
@@ -57,8 +87,7 @@ class CellTable(NamedTuple):
 
 def run_cells(
     host: Host,
-    texts: Sequence[PassRow],
-    cells: Sequence[Cell],
+    grid: CellGrid,
     readout: Readout,
     *,
     batch_rows: int = 128,
@@ -74,83 +103,83 @@ def run_cells(
     Raises:
         NeverFiredError: a mask names no token of a cell's text.
         NonFiniteError: NaN or infinity came out of a cell.
-        DataError: a text or position that is not there, or a readout that does not fit the texts.
+        DataError: a readout that does not fit the texts.
         UnknownNameError, MismatchError, BindError: a plan does not fit the host (see `bind`).
     """
-    ready = _fitted(host, cells, len(texts))
-    for cell, plan in zip(cells, ready, strict=True):
-        for intervention in plan:
-            needed = intervention.where.reach(cell.text)
-            if needed > len(texts[cell.text].ids):
-                check_positions([intervention], texts)
-    asked = questions(host, texts, readout)
+    cells = grid.cells
+    plans = _fit_plans(host, cells)
+    text_questions = questions(host, grid.texts, readout)
     value = torch.empty(len(cells))
     counts = torch.zeros(2, len(cells), dtype=torch.long)
-    of_text: dict[int, list[int]] = defaultdict(list)
+    cells_of: dict[int, list[int]] = defaultdict(list)  # text -> its cells' numbers
     for number, cell in enumerate(cells):
-        of_text[cell.text].append(number)
+        cells_of[cell.text].append(number)
     with (
         torch.no_grad(),
         tqdm(total=len(cells), desc=desc, unit="cell", delay=1.0, disable=not progress) as bar,
     ):
-        groups = _groups(asked, sorted(of_text))
+        groups = _groups(text_questions, sorted(cells_of))
         while groups:
             group = groups.pop(0)
-            numbers = [number for text in group for number in of_text[text]]
+            numbers = [number for text in group for number in cells_of[text]]
             try:
-                prefix = _clean(host, [asked[i] for i in group], [ready[number] for number in numbers])
+                prefix = _run_clean(
+                    host, [text_questions[i] for i in group], [plans[number] for number in numbers]
+                )
             except (RuntimeError, MemoryError) as error:
                 groups[:0] = split(group, error, what="clean text")
                 continue
             masks = Masks(prefix)
-            of = [cells[number].text for number in numbers]
             jobs = jobs_of(
-                masks, [asked[i] for i in group], numbers, of, [ready[number] for number in numbers]
+                masks,
+                [text_questions[i] for i in group],
+                numbers,
+                [cells[number].text for number in numbers],
+                [plans[number] for number in numbers],
             )
-            for done, found in _run_all(host, masks, jobs, readout, batch_rows):
-                for job, (one, masked, fired) in zip(done, found, strict=True):
-                    value[job.number], counts[0, job.number], counts[1, job.number] = one, masked, fired
-                bar.update(len(done))
+            for batch, results in _run_all(host, masks, jobs, readout, batch_rows):
+                for job, (read_value, n_masked, n_gated) in zip(batch, results, strict=True):
+                    value[job.number] = read_value
+                    counts[0, job.number], counts[1, job.number] = n_masked, n_gated
+                bar.update(len(batch))
     return CellTable(value, counts[0], counts[1])
 
 
-def _fitted(host: Host, cells: Sequence[Cell], n_texts: int) -> list[tuple[Intervention, ...]]:
+def _fit_plans(host: Host, cells: Sequence[Cell]) -> list[tuple[Intervention, ...]]:
     """Every plan checked against the host, each intervention once."""
-    known: dict[int, Intervention] = {}
-    alike: dict[tuple[int, int, int, str], Intervention] = {}  # what only says where else is checked once
-    for number, cell in enumerate(cells):
-        if not 0 <= cell.text < n_texts:
-            raise DataError(f"cell {number} has text {cell.text}", allowed=f"a text below {n_texts}")
-        for intervention in cell.plan:
-            if id(intervention) not in known:
-                i = intervention
-                like = alike.setdefault((id(i.axis), id(i.edit), id(i.when), i.error), i)
-                fitted = known.get(id(like))
-                known[id(i)] = (
+    fitted_by_id: dict[int, Intervention] = {}  # ids are safe: the cells hold every intervention
+    first_alike: dict[tuple[int, int, int, str], Intervention] = {}  # a check does not depend on the mask
+    for cell in cells:
+        for i in cell.plan:
+            if id(i) not in fitted_by_id:
+                alike = first_alike.setdefault((id(i.axis), id(i.edit), id(i.when), i.error), i)
+                fitted = fitted_by_id.get(id(alike))
+                fitted_by_id[id(i)] = (
                     fit(i, host) if fitted is None else replace(fitted, where=i.where.resolve(host.tokenizer))
                 )
-    return [tuple(known[id(intervention)] for intervention in cell.plan) for cell in cells]
+    return [tuple(fitted_by_id[id(intervention)] for intervention in cell.plan) for cell in cells]
 
 
-def _groups(asked: Sequence[Question], texts: Sequence[int]) -> list[Sequence[int]]:
+def _groups(text_questions: Sequence[Question], texts: Sequence[int]) -> list[Sequence[int]]:
     """Texts of like length, so many that their rows fit into one clean pass."""
     groups: list[list[int]] = []
     rows = TEXT_ROWS
-    for text in sorted(texts, key=lambda i: len(asked[i].rows[0].ids)):
-        if rows + asked[text].n_rows > TEXT_ROWS:
+    for text in sorted(texts, key=lambda i: len(text_questions[i].rows[0].ids)):
+        if rows + text_questions[text].n_rows > TEXT_ROWS:
             groups.append([])
             rows = 0
         groups[-1].append(text)
-        rows += asked[text].n_rows
+        rows += text_questions[text].n_rows
     return list(groups)
 
 
-def _clean(host: Host, asked: Sequence[Question], plans: Sequence[tuple[Intervention, ...]]) -> Prefix:
-    """The clean pass over the rows of some questions, kept for these plans."""
-    rows = [row for question in asked for row in question.rows]
-    numbers = [question.number for question in asked for _ in question.rows]
-    keep = max(question.tail(row) for question in asked for row in range(question.n_rows))
-    return Prefix(host, rows, numbers, sorted({below_of(plan) for plan in plans if plan}), keep=keep)
+def _run_clean(host: Host, group: Sequence[Question], plans: Sequence[tuple[Intervention, ...]]) -> Prefix:
+    """The clean pass over the rows of a group of texts, with the block outputs that the plans begin from."""
+    rows = [row for question in group for row in question.rows]
+    numbers = [question.number for question in group for _ in question.rows]
+    layers = sorted({below_of(plan) for plan in plans if plan})
+    last_logits = max(question.tail(row) for question in group for row in range(question.n_rows))
+    return Prefix(host, rows, numbers, layers, last_logits=last_logits)
 
 
 def _run_all(
@@ -163,13 +192,13 @@ def _run_all(
         values = read(readout, [job.question for job in clean], tails)
         _check_finite(values, clean, readout)
         yield clean, [(value, 0, 0) for value in values.tolist()]
-    limit = batch_rows
+    limit = batch_rows  # falls for good once memory was short: later batches do not try again
     for batch in batches([job for job in jobs if job.plan], masks.prefix, batch_rows):
         for piece in pieces(batch, limit):
-            found, fitted = halving(piece, lambda some: _run_jobs(host, masks, some, readout), what="cell")
+            results, fitted = halving(piece, lambda part: _run_jobs(host, masks, part, readout), what="cell")
             if fitted < len(piece):
                 limit = max(1, sum(len(job.rows) for job in piece[:fitted]))
-            yield piece, found
+            yield piece, results
 
 
 def _run_jobs(
@@ -178,10 +207,10 @@ def _run_jobs(
     prefix = masks.prefix
     packed: Packed = pack(host, [(job.plan, job.rows) for job in jobs], masks.of)
     start = min(job.start for job in jobs)
-    keep = max(job.question.tail(row) for job in jobs for row in range(len(job.rows)))
+    last_logits = max(job.question.tail(row) for job in jobs for row in range(len(job.rows)))
     with Hooks(packed.bound) as hooks:
         hooks.begin(prefix.part(packed.rows, start))
-        logits = prefix.run(packed.rows, below=jobs[0].below, start=start, keep=keep)
+        logits = prefix.run(packed.rows, below=jobs[0].below, start=start, last_logits=last_logits)
         n_fired = hooks.fired_by_row()
     values = read(readout, [job.question for job in jobs], [list(logits[i]) for i in packed.slices])
     _check_finite(values, jobs, readout)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Final, NamedTuple, final
 
 import torch
@@ -14,20 +15,24 @@ from reasonmech.runtime.batched.prefix import NO_LAYER, Prefix, last_unread
 from reasonmech.runtime.readout import Question
 from reasonmech.shapes import Mask
 
-# A pass is full when more tokens run no faster each: at 256 of width 256 on a CPU, later in narrower models,
-# and on
-# an accelerator, where a pass costs its launches first.
+# (tokens, width) at which a pass is full: more tokens run no faster each. Narrower models fill later, and so
+# does an accelerator, where a pass costs its launches first.
 FULL_CPU: Final = (256, 256)
 FULL_DEVICE: Final = (16_384, 1_024)
 
 
 class Job(NamedTuple):
-    """One cell, ready to run: blocks up to `below` and columns before `start` are taken from the clean
-    pass."""
+    """One cell, ready to run.
+
+    Attributes:
+        number: of the cell.
+        rows: of the prefix.
+        below, start: blocks up to `below` and columns before `start` are taken from the clean pass.
+    """
 
     number: int
     plan: tuple[Intervention, ...]
-    rows: tuple[int, ...]  # of the prefix
+    rows: tuple[int, ...]
     question: Question
     below: int
     start: int
@@ -35,34 +40,31 @@ class Job(NamedTuple):
 
 def jobs_of(
     masks: Masks,
-    asked: Sequence[Question],
+    group: Sequence[Question],
     numbers: Sequence[int],
     texts: Sequence[int],
-    ready: Sequence[tuple[Intervention, ...]],
+    plans: Sequence[tuple[Intervention, ...]],
 ) -> list[Job]:
     """Cells over one prefix as jobs.
 
     Args:
-        asked: the questions whose rows the prefix holds, in its order.
-        numbers: of the cells; `texts` and `ready` hold the text and the plan of each.
+        group: the questions whose rows the prefix holds, in its order.
+        numbers: of the cells; `texts` and `plans` hold the text and the plan of each.
 
     Raises:
         NeverFiredError: a mask names no token of a cell's text.
     """
-    first = {question.number: at for question, at in zip(asked, _offsets(asked), strict=True)}
-    questions_of = {question.number: question for question in asked}
+    first = {question.number: at for question, at in zip(group, _offsets(group), strict=True)}
+    questions_of = {question.number: question for question in group}
     return [
         _job(number, plan, questions_of[text], first[text], masks)
-        for number, text, plan in zip(numbers, texts, ready, strict=True)
+        for number, text, plan in zip(numbers, texts, plans, strict=True)
     ]
 
 
-def _offsets(asked: Sequence[Question]) -> list[int]:
-    found, at = [], 0
-    for question in asked:
-        found.append(at)
-        at += question.n_rows
-    return found
+def _offsets(group: Sequence[Question]) -> list[int]:
+    """The first row of every question in the prefix."""
+    return [0, *accumulate(question.n_rows for question in group[:-1])]
 
 
 def below_of(plan: Sequence[Intervention]) -> int:
@@ -78,10 +80,9 @@ class Masks:
 
     def __init__(self, prefix: Prefix) -> None:
         self.prefix = prefix
-        self._known: dict[Where, tuple[Mask, list[int]]] = {}
-        self._seen: dict[
-            int, tuple[Where, tuple[Mask, list[int]]]
-        ] = {}  # the mask is kept: its id stays its own
+        self._by_mask: dict[Where, tuple[Mask, list[int]]] = {}
+        # The id spares hashing a mask at every look-up; the mask is held so that no other takes its id.
+        self._by_id: dict[int, tuple[Where, tuple[Mask, list[int]]]] = {}
 
     def of(self, where: Where) -> Mask:
         """[prefix row, column]"""
@@ -92,14 +93,14 @@ class Masks:
         return self._at(where)[1]
 
     def _at(self, where: Where) -> tuple[Mask, list[int]]:
-        if id(where) not in self._seen:
-            if where not in self._known:
+        if id(where) not in self._by_id:
+            if where not in self._by_mask:
                 step = self.prefix.step
                 marks = where.mask(step) & step.mask
                 first = torch.where(marks.any(1), marks.int().argmax(1), marks.shape[1])
-                self._known[where] = (marks, first.tolist())
-            self._seen[id(where)] = (where, self._known[where])
-        return self._seen[id(where)][1]
+                self._by_mask[where] = (marks, first.tolist())
+            self._by_id[id(where)] = (where, self._by_mask[where])
+        return self._by_id[id(where)][1]
 
 
 def _job(number: int, plan: tuple[Intervention, ...], question: Question, first: int, masks: Masks) -> Job:

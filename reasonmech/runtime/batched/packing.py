@@ -41,25 +41,25 @@ def pack(
     """One bound plan from (plan, rows of the texts) pairs.
 
     Two plans share an intervention where axis, edit, gate and error term are the same objects at the same
-    place of the list: it is applied once, to the rows of both. The order within each plan is kept.
+    place of the list: it is applied once, to the rows of both. The order within each plan stays.
 
     Args:
         marks_of: the marks of a mask over all texts [text, column].
     """
-    rows = torch.tensor([row for _, own in plans for row in own])
+    rows = torch.tensor([row for _, plan_rows in plans for row in plan_rows])
     merged: dict[tuple[int, int, int, int, str], Intervention] = {}
     named: dict[tuple[int, int, int, int, str], tuple[list[int], list[Where]]] = {}
     slices, at = [], 0
-    for plan, own in plans:
-        slices.append(slice(at, at + len(own)))
+    for plan, plan_rows in plans:
+        slices.append(slice(at, at + len(plan_rows)))
         for place, i in enumerate(plan):
             key = (place, id(i.axis), id(i.edit), id(i.when), i.error)
             merged.setdefault(key, i)
-            here, wheres = named.setdefault(key, ([], []))
-            here += range(at, at + len(own))
-            wheres += [i.where] * len(own)
-        at += len(own)
-    order = sorted(merged, key=lambda key: key[0])
+            batch_rows, wheres = named.setdefault(key, ([], []))
+            batch_rows += range(at, at + len(plan_rows))
+            wheres += [i.where] * len(plan_rows)
+        at += len(plan_rows)
+    order = sorted(merged, key=lambda key: key[0])  # by place only: at one site plans apply in list order
     marks = {key: _marks(named[key], rows, marks_of) for key in order}
     together = tuple(replace(merged[key], where=PrecomputedMask(marks[key])) for key in order)
     n_masked = torch.stack([marks[key].sum(1) for key in order]).sum(0)
@@ -70,7 +70,7 @@ def _marks(
     named: tuple[list[int], list[Where]], rows: Int[Tensor, " row"], marks_of: Callable[[Where], Mask]
 ) -> Mask:
     """Marks of one intervention over the batch, from the masks it has in some of its rows."""
-    here, wheres = named
+    batch_rows, wheres = named
     number: dict[int, int] = {}
     masks: list[Mask] = []
     for where in wheres:
@@ -79,5 +79,5 @@ def _marks(
             masks.append(marks_of(where))
     which = torch.tensor([number[id(where)] for where in wheres])
     marks = torch.zeros(len(rows), masks[0].shape[1], dtype=torch.bool)
-    marks[here] = torch.stack(masks)[which, rows[here]]
+    marks[batch_rows] = torch.stack(masks)[which, rows[batch_rows]]
     return marks

@@ -1,4 +1,4 @@
-"""Prefix: a clean pass that is kept, so that an intervention recomputes only what lies above and after it."""
+"""Prefix: a clean pass, of which an intervention recomputes only what lies above and after it."""
 
 from __future__ import annotations
 
@@ -43,57 +43,57 @@ class Prefix:
         numbers: Sequence[int],
         layers: Sequence[int],
         *,
-        keep: int = 1,
+        last_logits: int = 1,
     ) -> None:
         """One clean pass.
 
         Args:
             numbers: of each text in the run.
             layers: blocks whose output a later `run` may begin from.
-            keep: last logits of every row that are kept as `logits`.
+            last_logits: of how many last tokens of every row `logits` holds the logits.
         """
         self.host, self.step = host, step_of(host, texts, numbers)
-        self._kept: dict[int, Tensor] = {}
-        self._tuple: dict[int, int] = {}
+        self._outputs: dict[int, Tensor] = {}
+        self._tuple_lengths: dict[int, int] = {}  # 0: the block returns a bare tensor
         self._cache = DynamicCache()
-        handles = [host.layers[i].register_forward_hook(self._keeper(i)) for i in layers if i != NO_LAYER]
+        handles = [host.layers[i].register_forward_hook(self._storing(i)) for i in layers if i != NO_LAYER]
         try:
             with torch.no_grad():
-                self.logits: Float[Tensor, "row keep vocab"] = host.model(
+                self.logits: Float[Tensor, "row tail vocab"] = host.model(
                     input_ids=self.step.ids.to(host.device),
                     attention_mask=self.step.mask.long().to(host.device),
                     position_ids=self.step.positions.clamp_min(0).to(host.device),
                     past_key_values=self._cache,
                     use_cache=True,
-                    logits_to_keep=keep,
+                    logits_to_keep=last_logits,
                 ).logits
         finally:
             for handle in handles:
                 handle.remove()
 
-    def _keeper(self, layer: int) -> Callable[[nn.Module, Any, Any], None]:
-        def keep(_: nn.Module, __: Any, output: Any) -> None:
-            self._kept[layer] = read_hidden(output).detach()
-            self._tuple[layer] = 0 if isinstance(output, Tensor) else len(output)
+    def _storing(self, layer: int) -> Callable[[nn.Module, Any, Any], None]:
+        def store(_: nn.Module, __: Any, output: Any) -> None:
+            self._outputs[layer] = read_hidden(output).detach()
+            self._tuple_lengths[layer] = 0 if isinstance(output, Tensor) else len(output)
 
-        return keep
+        return store
 
     def part(self, rows: Int[Tensor, " row"], start: int) -> Step:
         """The step of `run`: some rows, repeated or not, of which columns from `start` on are computed."""
-        whole = self.step
+        step = self.step
         return Step(
-            ids=whole.ids[rows],
-            mask=whole.mask[rows],
-            prompt_length=whole.prompt_length[rows],
-            new=whole.ids.shape[1] - start,
-            rows=whole.rows[rows],
-            labels={name: marks[rows] for name, marks in whole.labels.items()},
+            ids=step.ids[rows],
+            mask=step.mask[rows],
+            prompt_length=step.prompt_length[rows],
+            new=step.ids.shape[1] - start,
+            rows=step.rows[rows],
+            labels={name: marks[rows] for name, marks in step.labels.items()},
         )
 
     def run(
-        self, rows: Int[Tensor, " row"], *, below: int, start: int, keep: int
-    ) -> Float[Tensor, "row keep vocab"]:
-        """Last `keep` logits of some rows, computed from block `below + 1` and column `start` on.
+        self, rows: Int[Tensor, " row"], *, below: int, start: int, last_logits: int
+    ) -> Float[Tensor, "row tail vocab"]:
+        """Last `last_logits` logits of some rows, computed from block `below + 1` and column `start` on.
 
         Args:
             below: the last block that is not run (`NO_LAYER`: all are).
@@ -106,7 +106,7 @@ class Prefix:
                 position_ids=part.positions[:, start:].clamp_min(0).to(device),
                 past_key_values=self._past(rows, below, start) if start else None,
                 use_cache=start > 0,
-                logits_to_keep=keep,
+                logits_to_keep=last_logits,
             ).logits
 
     def _past(self, rows: Int[Tensor, " row"], below: int, start: int) -> DynamicCache:
@@ -117,32 +117,32 @@ class Prefix:
                 nothing = layer.keys.new_empty(1, 1, start, 1)
                 past.update(nothing, nothing, i)
             else:
-                here = rows.to(layer.keys.device)
-                past.update(layer.keys[here, :, :start], layer.values[here, :, :start], i)
+                on_device = rows.to(layer.keys.device)
+                past.update(layer.keys[on_device, :, :start], layer.values[on_device, :, :start], i)
         return past
 
     @contextmanager
     def _served(self, rows: Int[Tensor, " row"], below: int, start: int) -> Iterator[None]:
-        """Let blocks up to `below` return what that one did; their own hooks still fire. Undone on the way
-        out."""
+        """Inside, blocks up to `below` return what that one did in the clean pass; their hooks still run."""
         replaced: list[tuple[nn.Module, Any]] = []
         try:
             for i in range(below + 1):
                 block = self.host.layers[i]
                 replaced.append((block, block.__dict__.get("forward")))
+                # `forward`, not `__call__`: the block's own hooks still run
                 object.__setattr__(block, "forward", self._server(below, rows, start))
             yield
         finally:
-            for block, own in replaced:
-                if own is None:
+            for block, previous in replaced:
+                if previous is None:  # the class's forward, which nothing had covered
                     object.__delattr__(block, "forward")
                 else:
-                    object.__setattr__(block, "forward", own)
+                    object.__setattr__(block, "forward", previous)
 
     def _server(self, layer: int, rows: Int[Tensor, " row"], start: int) -> Callable[..., Any]:
-        kept, others = self._kept[layer], self._tuple[layer]
-        stream = kept[rows.to(kept.device), start:]
-        output = (stream, *[None] * (others - 1)) if others else stream
+        clean, n_outputs = self._outputs[layer], self._tuple_lengths[layer]
+        stream = clean[rows.to(clean.device), start:]
+        output = (stream, *[None] * (n_outputs - 1)) if n_outputs else stream
         return lambda *_, **__: output
 
 

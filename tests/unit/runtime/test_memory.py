@@ -9,7 +9,7 @@ import torch
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import Direction, above, at, prompt, steer
 from reasonmech.runtime.activations.capture import capture
-from reasonmech.runtime.batched.cells import Cell, run_cells
+from reasonmech.runtime.batched.cells import Cell, CellGrid, run_cells
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.forward import forward
@@ -23,8 +23,7 @@ TEXTS = [f"w{i + 1} w2 . w{2 * i + 3}" for i in range(9)]
 
 @contextmanager
 def room_for(host: Host, rows: int) -> Iterator[list[int]]:
-    """Passes of more rows than this fail in the third block: after hooks have fired, before the pass is
-    done."""
+    """Passes of more rows than this fail in the third block, when hooks of the first two have run."""
     sizes: list[int] = []
 
     def fail(module: torch.nn.Module, args: tuple[torch.Tensor, ...]) -> None:
@@ -91,9 +90,9 @@ def test_the_clean_pass_of_cells_goes_on_in_halves() -> None:
     host = tiny_host()
     vector = Direction.along(torch.ones(host.d_model), "resid_post.0")
     cells = [Cell(i, (steer(vector, 3.0, where=at(2)),)) for i in range(9)]
-    whole = run_cells(host, pass_rows(host, TEXTS), cells, Says())
+    whole = run_cells(host, CellGrid(pass_rows(host, TEXTS), cells), Says())
     with room_for(host, 3), pytest.warns(UserWarning, match="out of memory with 9 clean texts at once"):
-        parts = run_cells(host, pass_rows(host, TEXTS), cells, Says())
+        parts = run_cells(host, CellGrid(pass_rows(host, TEXTS), cells), Says())
     torch.testing.assert_close(whole.value, parts.value, atol=3e-4, rtol=0)
 
 
