@@ -9,6 +9,7 @@ from reasonmech.hosts import (  # which find an organism that does not ship once
 from reasonmech.organisms import zoo as _zoo  # each organism registers itself
 from reasonmech.organisms.building import build
 from reasonmech.organisms.cache import build_in_cache
+from reasonmech.organisms.ground_truth.chain_examples import ChainExamples
 from reasonmech.organisms.ground_truth.dial import Dial
 from reasonmech.organisms.ground_truth.dial_table import dial_table
 from reasonmech.organisms.ground_truth.splice import SplicedDecoder, splice
@@ -18,6 +19,7 @@ from reasonmech.organisms.recipes import PairRecipe, recipes
 del _zoo
 
 __all__ = [
+    "ChainExamples",
     "Dial",
     "Effort",
     "PairRecipe",
