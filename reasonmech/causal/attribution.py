@@ -23,7 +23,8 @@ from reasonmech.coders.coder import SparseCoder
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.metrics import TextMetric, as_text_metric
-from reasonmech.runtime.gradients import Gradients, Streams, gradients, read_streams
+from reasonmech.runtime.gradients import Gradients, gradients
+from reasonmech.runtime.streams import Streams, read_streams
 from reasonmech.site import Site
 
 Method: TypeAlias = Literal["gradient", "integrated"]
@@ -172,10 +173,8 @@ def attribute(
     contrast = Contrast(host, aligned, as_text_metric(host, metric))
     coders = coders if isinstance(coders, CoderSet) else CoderSet(coders)  # type: ignore[arg-type]
     coders.check(host)
-    source = read_streams(host, aligned.source, contrast.at_source, coders.sites, batch_rows=batch_rows)
-    target = gradients(
-        host, aligned.target, contrast.at_target, coders.sites, contrast.metric, batch_rows=batch_rows
-    )
+    source = read_streams(host, contrast.source_tokens, coders.sites, batch_rows=batch_rows)
+    target = gradients(host, contrast.target_tokens, coders.sites, contrast.metric, batch_rows=batch_rows)
     for site in coders.sites:
         contrast.check_differs(site, source[site] - target.stream[site])
         _check_reached(contrast, site, target)
@@ -232,8 +231,7 @@ def _integrated(
         moved = {site: target + (source - target) * ((step + 0.5) / steps)}
         total += gradients(
             contrast.host,
-            contrast.pairs.target,
-            contrast.at_target,
+            contrast.target_tokens,
             [site],
             contrast.metric,
             moved=moved,

@@ -18,6 +18,7 @@ from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.masks import Where, at
 from reasonmech.interventions.verbs import patch
 from reasonmech.runtime.readout import Readout
+from reasonmech.runtime.streams import ChosenTokens
 from reasonmech.site import Site
 
 
@@ -55,6 +56,16 @@ class Contrast:
     def at_source(self) -> list[tuple[int, ...]]:
         """Positions of the same tokens in every text of the source."""
         return [tuple(self.pairs.move(place).source for place in places) for places in self.pairs.places]
+
+    @property
+    def target_tokens(self) -> ChosenTokens:
+        """The compared tokens of the target."""
+        return ChosenTokens(self.pairs.target, self.at_target)
+
+    @property
+    def source_tokens(self) -> ChosenTokens:
+        """The compared tokens of the source."""
+        return ChosenTokens(self.pairs.source, self.at_source)
 
     @cached_property
     def where(self) -> Where:

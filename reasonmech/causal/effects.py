@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 from reasonmech.arguments import check_type
 from reasonmech.causal.aligned_pairs import AlignedPairs, align, as_rollout
 from reasonmech.causal.means import mean_by
-from reasonmech.causal.metric_values import last_logits, question_batches
+from reasonmech.causal.metric_values import last_logits
 from reasonmech.causal.patching import with_effect
 from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.errors import DataError
@@ -34,7 +34,7 @@ from reasonmech.runtime.activations.keep import Keep
 from reasonmech.runtime.batched.cells import Cell, CellGrid, run_cells
 from reasonmech.runtime.memory import halving
 from reasonmech.runtime.pass_rows import PassRow
-from reasonmech.runtime.readout import Question, Readout, questions, read
+from reasonmech.runtime.readout import Question, Readout, question_batches, questions, read
 from reasonmech.site import Site
 
 COLUMNS: Final = {

@@ -28,7 +28,7 @@ from reasonmech.interventions.edits import Patch
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.metrics import TextMetric, as_text_metric
 from reasonmech.runtime.batched.cells import Cell, CellGrid, run_cells
-from reasonmech.runtime.gradients import read_streams
+from reasonmech.runtime.streams import read_streams
 from reasonmech.site import Site
 
 CURVE: Final = ("group", "control", "n", "error", "patched", "metric", "unit", "direction")
@@ -115,8 +115,8 @@ def faithfulness(
     groups.check(host)
     coder, site = groups.coder, groups.coder.site
     target, source = (
-        read_streams(host, texts, at, [site], batch_rows=batch_rows)[site]
-        for texts, at in ((aligned.target, contrast.at_target), (aligned.source, contrast.at_source))
+        read_streams(host, tokens, [site], batch_rows=batch_rows)[site]
+        for tokens in (contrast.target_tokens, contrast.source_tokens)
     )
     contrast.check_differs(site, source - target)
     difference = StreamDifference(coder, target, source, groups.features)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 
 import torch
@@ -15,7 +15,7 @@ from reasonmech.interventions.hooks import Hooks
 from reasonmech.runtime.memory import halving
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.passes import run_passes
-from reasonmech.runtime.readout import Question, Readout, questions, read
+from reasonmech.runtime.readout import Question, Readout, question_batches, questions, read
 
 
 def unedited_values(
@@ -46,20 +46,6 @@ def unedited_values(
             do="check what the metric reads",
         )
     return values
-
-
-def question_batches(of_texts: Sequence[Question], batch_rows: int) -> Iterator[list[Question]]:
-    """Questions whose rows make one pass; one that alone has more rows is a pass of its own."""
-    batch: list[Question] = []
-    rows = 0
-    for question in of_texts:
-        if batch and rows + question.n_rows > batch_rows:
-            yield batch
-            batch, rows = [], 0
-        batch.append(question)
-        rows += question.n_rows
-    if batch:
-        yield batch
 
 
 def last_logits(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol, TypeAlias, final, runtime_checkable
 
@@ -80,15 +80,15 @@ class Question:
     def logp(self, tails: Sequence[Float[Tensor, "tail vocab"]]) -> Float[Tensor, " cont"]:
         """Log-probability of every continuation, from the last logits of every row (see `tail`)."""
         first = tails[0][-1].float().log_softmax(-1)
-        found, row = [], 0
+        logp, row = [], 0
         for run in self.runs:
             if len(run) == 1:
-                found.append(first[run[0]])
+                logp.append(first[run[0]])
             else:
                 row += 1
                 lines = tails[row][-len(run) :].float().log_softmax(-1)
-                found.append(lines.gather(1, torch.tensor(run, device=lines.device)[:, None]).sum())
-        return torch.stack(found) if found else first.new_zeros(0)
+                logp.append(lines.gather(1, torch.tensor(run, device=lines.device)[:, None]).sum())
+        return torch.stack(logp) if logp else first.new_zeros(0)
 
     def tail(self, row: int) -> int:
         """How many of the last logits of a row are read."""
@@ -102,14 +102,15 @@ def questions(host: Host, texts: Sequence[PassRow], readout: Readout) -> list[Qu
         DataError: the metric speaks of another number of texts, or asks for an empty continuation or an
             unknown token.
     """
-    asked = readout.continuations(host, len(texts))
-    if len(asked) != len(texts):
+    continuations = readout.continuations(host, len(texts))
+    if len(continuations) != len(texts):
         raise DataError(
-            f"metric {readout.name!r} has continuations for {len(asked)} texts, there are {len(texts)}",
+            f"metric {readout.name!r} has continuations for {len(continuations)} texts, "
+            f"there are {len(texts)}",
             do="give the metric one entry per text",
         )
-    found = []
-    for number, (text, runs) in enumerate(zip(texts, asked, strict=True)):
+    of_texts = []
+    for number, (text, runs) in enumerate(zip(texts, continuations, strict=True)):
         for run in runs:
             if not run or not all(0 <= token < host.vocab_size for token in run):
                 raise DataError(
@@ -118,12 +119,26 @@ def questions(host: Host, texts: Sequence[PassRow], readout: Readout) -> list[Qu
                     do="check the words that the metric was given",
                 )
         longer = (replace(text, ids=text.ids + run[:-1]) for run in runs if len(run) > 1)
-        found.append(Question((text, *longer), tuple(runs), number))
-    return found
+        of_texts.append(Question((text, *longer), tuple(runs), number))
+    return of_texts
+
+
+def question_batches(of_texts: Sequence[Question], batch_rows: int) -> Iterator[list[Question]]:
+    """Questions whose rows make one pass; one that alone has more rows is a pass of its own."""
+    batch: list[Question] = []
+    rows = 0
+    for question in of_texts:
+        if batch and rows + question.n_rows > batch_rows:
+            yield batch
+            batch, rows = [], 0
+        batch.append(question)
+        rows += question.n_rows
+    if batch:
+        yield batch
 
 
 def read(
-    readout: Readout, asked: Sequence[Question], tails: Sequence[Sequence[Float[Tensor, "tail vocab"]]]
+    readout: Readout, batch: Sequence[Question], tails: Sequence[Sequence[Float[Tensor, "tail vocab"]]]
 ) -> Float[Tensor, " text"]:
     """The metric after every text, from the last logits of every row of its question; differentiable.
 
@@ -131,13 +146,14 @@ def read(
         DataError: the metric returned another shape than one number per text.
     """
     logits = torch.stack([rows[0][-1].float() for rows in tails])
-    widest = max((len(question.runs) for question in asked), default=0)
-    padded = logits.new_zeros(len(asked), 0)
+    widest = max((len(question.runs) for question in batch), default=0)
+    padded = logits.new_zeros(len(batch), 0)
     if widest:
-        logp = [question.logp(rows) for question, rows in zip(asked, tails, strict=True)]
+        logp = [question.logp(rows) for question, rows in zip(batch, tails, strict=True)]
+        # texts differ in their number of continuations; one that is not there has probability 0
         lines = [torch.nn.functional.pad(line, (0, widest - len(line)), value=-torch.inf) for line in logp]
         padded = torch.stack(lines)
-    numbers = torch.tensor([question.number for question in asked], device=logits.device)
+    numbers = torch.tensor([question.number for question in batch], device=logits.device)
     value = readout.value(Reading(logits, padded, numbers))
     if value.shape != numbers.shape:
         raise DataError(

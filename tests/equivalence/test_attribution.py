@@ -23,6 +23,7 @@ from reasonmech.metrics import answer_likelihood, logit_diff
 from reasonmech.runtime.forward import forward
 from reasonmech.runtime.gradients import gradients
 from reasonmech.runtime.pass_rows import PassRow
+from reasonmech.runtime.streams import ChosenTokens
 from reasonmech.site import Site
 from reasonmech.testing import ARCHITECTURES, tiny_coder, tiny_host
 
@@ -279,8 +280,8 @@ def test_the_gradient_of_every_kind_of_site_is_that_of_putting_its_stream_back(a
     host = tiny_host(arch)
     sites = [Site.parse(f"{kind}.{layer}") for layer in (1, 2) for kind in host.kinds]
     texts = [PassRow(tuple(host.encode(text)), 1, text) for text in CORRUPT]
-    at_all = [range(len(text.ids)) for text in texts]
-    results = gradients(host, texts, at_all, sites, logit_diff(host, good=GOOD, bad=BAD))
+    tokens = ChosenTokens(texts, [range(len(text.ids)) for text in texts])
+    results = gradients(host, tokens, sites, logit_diff(host, good=GOOD, bad=BAD))
     for site in sites:
         expected = []
         for text in texts:

@@ -14,7 +14,8 @@ from torch import Tensor
 from reasonmech.causal.attribution import NO_FEATURE
 from reasonmech.causal.contrast import Contrast
 from reasonmech.causal.stream_difference import StreamDifference
-from reasonmech.runtime import gradients
+from reasonmech.runtime import gradients, streams
+from reasonmech.runtime.streams import ChosenTokens
 from tests.equivalence import test_attribution as equal
 from tests.unit.causal import test_attribution as unit
 
@@ -22,23 +23,24 @@ ATTRIBUTION = sys.modules["reasonmech.causal.attribution"]
 
 
 def padding_is_counted(m: pytest.MonkeyPatch) -> None:
-    m.setattr(gradients, "_columns", lambda mask, positions: torch.tensor(list(positions)))
+    for module in (gradients, streams):
+        m.setattr(module, "columns_of", lambda mask, positions: torch.tensor(list(positions)))
 
 
 def rows_of_continuations_are_forgotten(m: pytest.MonkeyPatch) -> None:
     def first_row(gradient: Tensor, columns: Sequence[Tensor], rows: slice) -> Tensor:
         return gradient[rows.start][columns[rows.start]].float()
 
-    m.setattr(gradients, "_summed", first_row)
+    m.setattr(gradients, "_sum_rows", first_row)
 
 
 def texts_are_mixed_up(m: pytest.MonkeyPatch) -> None:
-    right = gradients.read_streams
+    right = streams.read_streams
 
-    def shifted(
-        host: object, texts: Sequence[object], at: Sequence[object], *rest: object, **named: object
-    ) -> object:
-        return right(host, [*texts[1:], texts[0]], [*at[1:], at[0]], *rest, **named)  # type: ignore[arg-type]
+    def shifted(host: object, tokens: ChosenTokens, *rest: object, **named: object) -> object:
+        texts, positions = tokens.texts, tokens.positions
+        mixed = ChosenTokens([*texts[1:], texts[0]], [*positions[1:], positions[0]])
+        return right(host, mixed, *rest, **named)  # type: ignore[arg-type]
 
     m.setattr(ATTRIBUTION, "read_streams", shifted)
 

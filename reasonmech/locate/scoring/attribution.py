@@ -27,6 +27,7 @@ from reasonmech.rollout import Rollout
 from reasonmech.runtime.gradients import gradients
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.readout import Readout
+from reasonmech.runtime.streams import ChosenTokens
 from reasonmech.stats import Interval, ratio_interval
 
 if TYPE_CHECKING:
@@ -183,8 +184,8 @@ def _slopes(coder: SparseCoder, labels: Labels, onset: Onset) -> Tensor:
         rollout = onset.rollouts[r]
         name = f"{rollout.problem.id} up to position {position}"
         texts.append(PassRow(rollout.all_ids[: position + 1], len(rollout.prompt_ids), name))
-    at = [(int(position),) for position in labels.position]
-    slopes = gradients(onset.host, texts, at, [coder.site], onset.readout, batch_rows=onset.batch_rows)
+    tokens = ChosenTokens(texts, [(int(position),) for position in labels.position])
+    slopes = gradients(onset.host, tokens, [coder.site], onset.readout, batch_rows=onset.batch_rows)
     return slopes.gradient[coder.site].float()
 
 

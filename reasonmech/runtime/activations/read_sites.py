@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
@@ -16,6 +15,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.runtime.activations.keep import NO_FEATURE, TopCodes
 from reasonmech.runtime.activations.texts import Piece, index_of, padded
 from reasonmech.runtime.memory import halving
+from reasonmech.runtime.streams import read_until_last
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def read_sites(job: CaptureJob, piece: Piece, bar: tqdm[Any]) -> SiteValues:
     n_active = torch.zeros(len(index), dtype=torch.int32)
     # Longest first: little of a batch is padding, and what does not fit into memory shows at once.
     order = sorted((i for i in range(len(texts)) if counts[i]), key=lambda i: -len(texts[i].ids))
-    with _open_reader(job.host, job.sites) as reader:
+    with torch.no_grad():
 
         def read_batch(numbers: Sequence[int]) -> Sequence[int]:
             rows = [texts[i].ids for i in numbers]
@@ -81,7 +81,10 @@ def read_sites(job: CaptureJob, piece: Piece, bar: tqdm[Any]) -> SiteValues:
                 np.concatenate([np.arange(starts[i], starts[i] + counts[i]) for i in numbers])
             )
             where = marks.to(job.host.device)
-            for site, hidden in reader.read(ids.to(job.host.device)).items():
+            ids = ids.to(job.host.device)
+            with read_until_last(job.host, job.sites) as streams:
+                job.host.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+            for site, hidden in streams.items():
                 values = hidden[where.to(hidden.device)]
                 if job.codes is not None:
                     _check_finite(values, site, [texts[i].problem for i in numbers], marks)
@@ -109,42 +112,3 @@ def _check_finite(values: Tensor, site: Site, problems: Sequence[str], marks: Te
         f"activations of {site} hold NaN or infinity in problem {problems[row]!r} at position {position}",
         do="run the model in float32 or bfloat16, or keep the activations in a wider dtype",
     )
-
-
-class _LastSiteRead(Exception):
-    """Raised by the last site's hook: nothing above it needs to run."""
-
-
-class _SiteReader:
-    """Runs token ids through a model whose sites are hooked; `values` is what the last pass held there."""
-
-    def __init__(self, host: Host) -> None:
-        self.host = host
-        self.values: dict[Site, Tensor] = {}
-
-    def read(self, ids: Tensor) -> Mapping[Site, Tensor]:
-        self.values.clear()
-        with suppress(_LastSiteRead):
-            self.host.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
-        return self.values
-
-
-@contextmanager
-def _open_reader(host: Host, sites: Sequence[Site]) -> Iterator[_SiteReader]:
-    reader, handles = _SiteReader(host), []
-    ordered = sorted(sites, key=lambda site: (site.depth, site.kind == "resid_pre"))
-    try:
-        for site in ordered:
-
-            def take(hidden: Tensor, site: Site = site, last: bool = site == ordered[-1]) -> None:
-                reader.values[site] = hidden
-                if last:
-                    raise _LastSiteRead
-
-            handles.append(host.hook_point(site).attach(take))
-        # not inference_mode: some rotary embeddings cache what they compute in the model
-        with torch.no_grad():
-            yield reader
-    finally:
-        for handle in handles:
-            handle.remove()

@@ -18,10 +18,13 @@ from reasonmech.errors import DataError, MismatchError, NonFiniteError, UnknownN
 from reasonmech.hosts.host import Host
 from reasonmech.metrics import logit_diff, next_token_kl
 from reasonmech.runtime import gradients as gradients_module
+from reasonmech.runtime import streams as streams_module
 from reasonmech.runtime.activations.capture import capture
-from reasonmech.runtime.gradients import gradients, read_streams
+from reasonmech.runtime.gradients import gradients
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.readout import Reading, Run
+from reasonmech.runtime.streams import ChosenTokens, read_streams
+from reasonmech.step import Step
 from reasonmech.testing import tiny_coder, tiny_host
 
 HOST = tiny_host()
@@ -89,8 +92,8 @@ def test_tables_add_up_and_name_what_differs() -> None:
 def test_features_and_error_sum_to_gradient_times_difference() -> None:
     attribution = attribute(HOST, PAIRS, CODERS, metric=METRIC)
     texts = [PassRow(tuple(HOST.encode(text)), 1, text) for text in CORRUPT]
-    at = [range(len(text.ids)) for text in texts]
-    slope = gradients(HOST, texts, at, [coder.site for coder in CODERS], METRIC).gradient
+    tokens = ChosenTokens(texts, [range(len(text.ids)) for text in texts])
+    slope = gradients(HOST, tokens, [coder.site for coder in CODERS], METRIC).gradient
     for coder in CODERS:
         expected = (
             slope[coder.site] * (attribution.source[coder.site] - attribution.target[coder.site])
@@ -102,9 +105,8 @@ def test_features_and_error_sum_to_gradient_times_difference() -> None:
 def test_the_error_node_is_what_the_coder_leaves_out() -> None:
     (coder, _), attribution = CODERS, attribute(HOST, PAIRS, CODERS, metric=METRIC)
     texts = [PassRow(tuple(HOST.encode(text)), 1, text) for text in CORRUPT]
-    slope = gradients(HOST, texts, [range(len(text.ids)) for text in texts], [coder.site], METRIC).gradient[
-        coder.site
-    ]
+    tokens = ChosenTokens(texts, [range(len(text.ids)) for text in texts])
+    slope = gradients(HOST, tokens, [coder.site], METRIC).gradient[coder.site]
     error = [
         x - coder.decode(coder.encode(x))
         for x in (attribution.source[coder.site], attribution.target[coder.site])
@@ -129,14 +131,15 @@ def test_a_text_does_not_depend_on_its_batch(method: Method | IntegratedGradient
 
 
 def test_short_memory_halves_the_batch_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    plenty, real = attribute(HOST, PAIRS, CODERS, metric=METRIC).table, gradients_module._logits
+    plenty, real = attribute(HOST, PAIRS, CODERS, metric=METRIC).table, gradients_module.full_logits
 
-    def cramped(host: Host, ids: Tensor, *rest: Tensor, keep: int) -> Tensor:
-        if len(ids) > 1:
+    def cramped(host: Host, step: Step, *, last_logits: int) -> Tensor:
+        if len(step.ids) > 1:
             raise torch.OutOfMemoryError("out of memory")
-        return real(host, ids, *rest, keep=keep)
+        return real(host, step, last_logits=last_logits)
 
-    monkeypatch.setattr(gradients_module, "_logits", cramped)
+    for module in (streams_module, gradients_module):
+        monkeypatch.setattr(module, "full_logits", cramped)
     with pytest.warns(UserWarning, match="out of memory with 4 texts at once; going on with 2"):
         little = attribute(HOST, PAIRS, CODERS, metric=METRIC).table
     np.testing.assert_allclose(little["effect"], plenty["effect"], atol=1e-4)
@@ -224,7 +227,9 @@ def test_the_host_is_itself_afterwards_and_after_an_exception() -> None:
 def test_streams_are_read_where_they_are_asked_for_whatever_the_batch() -> None:
     texts = [PassRow(tuple(HOST.encode(text)), 1, text) for text in CLEAN]
     at, sites = [(1, 0), (2,), (0,), (3, 1)], [coder.site for coder in CODERS]
-    alone, together = (read_streams(HOST, texts, at, sites, batch_rows=rows) for rows in (1, 64))
+    alone, together = (
+        read_streams(HOST, ChosenTokens(texts, at), sites, batch_rows=rows) for rows in (1, 64)
+    )
     for site in sites:
         captured = capture(HOST, CLEAN, [site], progress=False)
         starts = captured.index.groupby("rollout", sort=True)["position"].count().cumsum().shift(fill_value=0)
@@ -258,3 +263,10 @@ def test_an_audit_takes_the_top_and_draws_the_rest_by_its_seed() -> None:
     )
     with pytest.raises(DataError, match="top >= 1"):
         audit(attribution, top=0)
+
+
+def test_chosen_tokens_of_another_number_of_texts_are_refused() -> None:
+    texts = [PassRow(tuple(HOST.encode(text)), 1, text) for text in CLEAN]
+    with pytest.raises(DataError, match="positions of 1 texts, there are 4"):
+        ChosenTokens(texts, [(0,)])
+    assert repr(ChosenTokens(texts, [(0, 1), (), (2,), (0,)])) == "ChosenTokens(4 tokens of 4 texts)"

@@ -8,8 +8,8 @@ import torch
 from reasonmech.errors import DataError, MismatchError, UnknownNameError
 from reasonmech.hosts import Host, architectures
 from reasonmech.runtime import capture, forward
-from reasonmech.runtime.gradients import read_streams
 from reasonmech.runtime.pass_rows import PassRow
+from reasonmech.runtime.streams import ChosenTokens, read_streams
 from reasonmech.site import Site
 from reasonmech.testing import ARCHITECTURES, tiny_host, tiny_tokenizer
 
@@ -165,4 +165,4 @@ def test_a_text_beyond_the_last_position_is_refused(arch: str) -> None:
         forward(host, [long])
     text = PassRow(tuple(host.encode(long)), 1, "long")
     with pytest.raises(DataError, match=r"(?s)long has 257 tokens.*at most 256"):
-        read_streams(host, [text], [(0,)], [Site("resid_post", 0)])
+        read_streams(host, ChosenTokens([text], [(0,)]), [Site("resid_post", 0)])
