@@ -64,9 +64,11 @@ def halving(
         return list(run(items)), len(items)
     except (RuntimeError, MemoryError) as error:
         half, rest = split(items, error, what=what)
-    first, fitted = halving(half, run, what=what)
-    for start in range(0, len(rest), fitted):
-        more, size = halving(rest[start : start + fitted], run, what=what)
-        first += more
-        fitted = min(fitted, size) if size < len(rest[start : start + fitted]) else fitted
-    return first, fitted
+    results, fitted = halving(half, run, what=what)
+    while len(rest):
+        batch, rest = rest[:fitted], rest[fitted:]
+        batch_results, size = halving(batch, run, what=what)
+        results += batch_results
+        if size < len(batch):  # a last batch that is only short says nothing of the memory
+            fitted = size
+    return results, fitted

@@ -1,6 +1,6 @@
 """Out of memory: halves, a warning, the same result, the same counts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -94,6 +94,18 @@ def test_the_clean_pass_of_cells_goes_on_in_halves() -> None:
     with room_for(host, 3), pytest.warns(UserWarning, match="out of memory with 9 clean texts at once"):
         parts = run_cells(host, CellGrid(pass_rows(host, TEXTS), cells), Says())
     torch.testing.assert_close(whole.value, parts.value, atol=3e-4, rtol=0)
+
+
+def test_halving_loses_no_item_when_later_ones_need_more_memory() -> None:
+    def run(items: Sequence[int]) -> Sequence[int]:
+        if sum(items) > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return items
+
+    sizes = [1] * 8 + [2] * 8
+    with pytest.warns(UserWarning, match="out of memory"):
+        results, fitted = halving(sizes, run, what="item")
+    assert results == sizes and fitted == 2
 
 
 def test_what_does_not_fit_alone_and_what_is_another_error_is_raised() -> None:
