@@ -59,8 +59,8 @@ class BindError(ReasonmechError):
     """A plan that cannot run on this host: a gate that reads too late, a direction that is not unit norm."""
 
 
-class NeverFiredError(ReasonmechError):
-    """An intervention whose mask matched no token in the whole run; results are on `.result`."""
+class NoChangeError(ReasonmechError):
+    """An intervention that changed nothing in the whole run; what was computed is on `.result`."""
 
     def __init__(self, happened: str, *, allowed: str = "", do: str = "", result: object = None) -> None:
         super().__init__(happened, allowed=allowed, do=do)

@@ -6,10 +6,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Final, Generic, Literal, TypeVar, overload
+from typing import Final, Generic, Literal, TypeVar, overload
 
 from reasonmech.errors import CorruptFileError
 from reasonmech.problem import Problem
+from reasonmech.receipt import Receipt
 
 Stop = Literal["eos", "token", "length"]
 OTHER: Final = "other"
@@ -118,11 +119,12 @@ class Rollouts(Sequence[Rollout]):
 
     Attributes:
         task: name of the task that grades them ("" for plain prompts).
-        receipt: what each intervention of the plan really did (None without a plan); its JSON values (a dict)
-            after `load`.
+        receipt: what each intervention of the plan really did (None without a plan).
     """
 
-    def __init__(self, rollouts: Sequence[Rollout], *, task: str = "", receipt: Any = None) -> None:
+    def __init__(
+        self, rollouts: Sequence[Rollout], *, task: str = "", receipt: Receipt | None = None
+    ) -> None:
         self.rollouts, self.task, self.receipt = tuple(rollouts), task, receipt
 
     @overload
@@ -145,9 +147,7 @@ class Rollouts(Sequence[Rollout]):
 
     def save(self, path: str | Path) -> None:
         """Write one JSON object per line, to a temporary name first; the receipt as its JSON values."""
-        receipt = (
-            self.receipt if self.receipt is None or isinstance(self.receipt, dict) else self.receipt.to_json()
-        )
+        receipt = None if self.receipt is None else self.receipt.to_json()
         path = Path(path)
         partial = path.with_name(path.name + ".partial")
         with partial.open("w") as out:
@@ -162,8 +162,9 @@ class Rollouts(Sequence[Rollout]):
         lines = Path(path).read_text().splitlines()
         try:
             head, rows = json.loads(lines[0]), [json.loads(line) for line in lines[1:]]
-            n, task, receipt = head["n"], head["task"], head["receipt"]
-        except (IndexError, KeyError, json.JSONDecodeError) as error:
+            n, task = head["n"], head["task"]
+            receipt = None if head["receipt"] is None else Receipt.from_json(head["receipt"])
+        except (IndexError, KeyError, TypeError, json.JSONDecodeError) as error:
             raise CorruptFileError(
                 f"{path} is not a rollout file: {error}", do="generate it again"
             ) from error

@@ -14,7 +14,7 @@ from reasonmech.experiments import Condition, Run, load_run
 from reasonmech.experiments.record import code_state
 from reasonmech.experiments.tables import finish_results
 from reasonmech.files import write_table
-from reasonmech.runtime.receipt.receipt import Line
+from reasonmech.receipt import ReceiptLine
 
 NASTY = ("<script>alert(1)</script>", "<think>", "</think>", "&amp;", '"quoted"', "</style>", "{{ 7 * 7 }}")
 
@@ -51,7 +51,7 @@ def make_run(path: Path) -> Run:
 
 
 def _receipt_line() -> dict[str, object]:
-    line = Line("f1", "steer", "resid_post.1", "everywhere()", 12, 9, 4, 0.25, 0.5, None)
+    line = ReceiptLine("f1", "steer", "resid_post.1", "everywhere()", 12, 9, 4, 4, 0.25, 0.5, None)
     return asdict(line) | {"kl": 0.5}
 
 

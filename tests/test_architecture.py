@@ -36,7 +36,7 @@ LAYERS = (
         "quiet",
         "splitmix",
     },
-    {"registry", "site", "step", "problem", "rollout", "labels", "kinds"},
+    {"registry", "site", "step", "problem", "receipt", "rollout", "labels", "kinds"},
     {"hosts", "coders", "simulators"},
     {"interventions"},
     {"runtime"},

@@ -21,6 +21,7 @@ from reasonmech.experiments.tables import (
     read_table,
 )
 from reasonmech.files import partial_of
+from reasonmech.receipt import OLD_NAMES, current_line
 
 
 @final
@@ -33,7 +34,10 @@ class Run:
     @cached_property
     def results(self) -> pd.DataFrame:
         """Long table: one number per row (see `reasonmech.experiments.tables.COLUMNS`)."""
-        return read_table(self.path / "results.parquet")
+        table = read_table(self.path / "results.parquet").rename(columns=OLD_NAMES)
+        return (
+            table if "n_changed" in table else table.assign(n_changed=pd.array([pd.NA] * len(table), "Int64"))
+        )
 
     @cached_property
     def features(self) -> pd.DataFrame:
@@ -73,7 +77,10 @@ class Run:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        return read_json(self.path / "record.json")
+        record = read_json(self.path / "record.json")
+        for lines in record["receipts"].values():
+            lines[:] = map(current_line, lines)
+        return record
 
     @cached_property
     def config(self) -> dict[str, Any]:

@@ -34,17 +34,19 @@ COLUMNS: Final = (
     "unit",
     "n_tokens",
     "n_masked",
-    "n_fired",
+    "n_gated",
+    "n_changed",
 )
 
 
 @dataclass(frozen=True)
 class Counts:
-    """Tokens an intervention saw, those its mask named, and those where its gate opened."""
+    """Tokens that an intervention saw, that its mask named, at which its gate was open, that it changed."""
 
     n_tokens: int
     n_masked: int
-    n_fired: int
+    n_gated: int
+    n_changed: int | None  # None where it was not counted
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,8 @@ class Condition:
                 "unit": unit,
                 "n_tokens": pd.array([counts.n_tokens if counts else pd.NA] * n, dtype="Int64"),
                 "n_masked": pd.array([counts.n_masked if counts else pd.NA] * n, dtype="Int64"),
-                "n_fired": pd.array([counts.n_fired if counts else pd.NA] * n, dtype="Int64"),
+                "n_gated": pd.array([counts.n_gated if counts else pd.NA] * n, dtype="Int64"),
+                "n_changed": pd.array([counts.n_changed if counts else pd.NA] * n, dtype="Int64"),
             }
         )
 

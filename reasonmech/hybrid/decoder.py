@@ -95,8 +95,8 @@ class HybridState:
 
     def __init__(self, hybrid: Hybrid, prompts: Tokens, mask: Mask, rows: list[RowInfo], room: int) -> None:
         self._hybrid = hybrid
-        self._base = HostDecoder(hybrid.pair.base).start(prompts, mask, rows, room)
-        self._thinking = HostDecoder(hybrid.pair.thinking).start(prompts, mask, rows, room)
+        self._base = HostDecoder.of(hybrid.pair.base).start(prompts, mask, rows, room)
+        self._thinking = HostDecoder.of(hybrid.pair.thinking).start(prompts, mask, rows, room)
         self._tracker = hybrid.kinds.track(len(rows))
         self._keys = torch.tensor([row.key for row in rows])
         self._position = torch.tensor([row.prompt_length for row in rows])
@@ -120,7 +120,7 @@ class HybridState:
         rows = self._steered.nonzero()[:, 0]
         if len(rows) == 0:
             return moment.base
-        steered = parts.executor.execute(moment, self._base.context(), rows, category[rows])
+        steered = parts.executor.execute(moment, self._base.clean_past(), rows, category[rows])
         return moment.base.index_copy(0, rows.to(moment.base.device), steered.to(moment.base.dtype))
 
     def steered(self) -> Bool[Tensor, " batch"]:
@@ -132,15 +132,15 @@ class HybridState:
         self._base.advance(tokens)
         self._thinking.advance(tokens)
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+    def select(self, rows: Int[Tensor, " row"]) -> None:
         self._tracker.select(rows)
         self._keys, self._position, self._steered = (
             self._keys[rows],
             self._position[rows],
             self._steered[rows],
         )
-        self._base.keep(rows)
-        self._thinking.keep(rows)
+        self._base.select(rows)
+        self._thinking.select(rows)
 
     def close(self) -> None:
         self._base.close()

@@ -15,7 +15,7 @@ from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.kinds import Kinds
 from reasonmech.rollout import Rollout
-from reasonmech.runtime.rerun import Context, cache_rows
+from reasonmech.runtime.rerun import CleanPast, select_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,13 +62,13 @@ class CleanPass(NamedTuple):
     likeliest: Int[Tensor, "batch pos"]
     cache: DynamicCache
 
-    def context(self, rollout: Int[Tensor, " row"], position: Int[Tensor, " row"]) -> Context:
+    def context(self, rollout: Int[Tensor, " row"], position: Int[Tensor, " row"]) -> CleanPast:
         """The context of positions of these rollouts, numbered as in the whole list."""
         row = rollout - self.first
         past = torch.arange(self.ids.shape[1])[None, :] < position[:, None]
         device = self.ids.device
-        cache = cache_rows(self.cache, row.to(device))
-        return Context(cache, past.long().to(device), self.ids[row, position], position.to(device))
+        cache = select_rows(self.cache, row.to(device))
+        return CleanPast(cache, past.long().to(device), self.ids[row, position], position.to(device))
 
 
 @torch.no_grad()

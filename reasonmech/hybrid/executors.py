@@ -14,8 +14,8 @@ from reasonmech.errors import BindError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.parts import Moment
 from reasonmech.interventions import Features
-from reasonmech.interventions.hooks import working
-from reasonmech.runtime.rerun import Context, rerun
+from reasonmech.interventions.hooks import widen
+from reasonmech.runtime.rerun import CleanPast, rerun
 from reasonmech.shapes import NextLogits
 from reasonmech.site import Site
 
@@ -50,7 +50,7 @@ class Vectors:
         return self.trained[category]
 
     def execute(
-        self, moment: Moment, context: Context, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
+        self, moment: Moment, context: CleanPast, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
     ) -> NextLogits:
         added = self.table[category.to(self.table.device)]
         return rerun(self.host, context.select(rows.to(self.host.device)), self.site, lambda x: x + added)
@@ -103,10 +103,10 @@ class ClampFeatures:
         return self._clamped.any(dim=1)[category]
 
     def execute(
-        self, moment: Moment, context: Context, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
+        self, moment: Moment, context: CleanPast, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
     ) -> NextLogits:
         def edit(x: Float[Tensor, "batch d_model"]) -> Float[Tensor, "batch d_model"]:
-            wide = working(x)
+            wide = widen(x)
             value, clamped = self._value[category].to(wide), self._clamped[category].to(x.device)
             difference = torch.where(clamped, value - self._axis.read(wide), 0.0)
             return (wide + self._axis.write(difference)).to(x.dtype)
@@ -123,6 +123,6 @@ class Takeover:
         return torch.ones_like(category, dtype=torch.bool)
 
     def execute(
-        self, moment: Moment, context: Context, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
+        self, moment: Moment, context: CleanPast, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
     ) -> NextLogits:
         return moment.thinking[rows.to(moment.thinking.device)]

@@ -12,7 +12,7 @@ from torch import Tensor
 from reasonmech.arguments import describe
 from reasonmech.errors import ArgumentError
 from reasonmech.registry import Registry
-from reasonmech.runtime.rerun import Context
+from reasonmech.runtime.rerun import CleanPast
 from reasonmech.shapes import NextLogits
 
 T = TypeVar("T")
@@ -63,7 +63,7 @@ class Executor(Protocol):
         ...
 
     def execute(
-        self, moment: Moment, context: Context, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
+        self, moment: Moment, context: CleanPast, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
     ) -> NextLogits:
         """Logits for `rows`; `context` is the clean context of the whole batch."""
         ...

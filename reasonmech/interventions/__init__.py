@@ -1,7 +1,7 @@
 """Interventions: one formula, five verbs over four axes, masks and gates."""
 
 from reasonmech.interventions.axes import Axis, Direction, Features, Subspace, Whole, axes
-from reasonmech.interventions.bind import Bound, bind
+from reasonmech.interventions.bind import BoundPlan, bind
 from reasonmech.interventions.edits import Edit, edits
 from reasonmech.interventions.fwd_hooks import as_hooks
 from reasonmech.interventions.gates import (
@@ -70,7 +70,7 @@ __all__ = [
     "uncertain_above",
     "TwoPassGate",
     "gates",
-    "Bound",
+    "BoundPlan",
     "bind",
     "Hooks",
     "as_hooks",

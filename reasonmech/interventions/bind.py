@@ -1,26 +1,26 @@
-"""bind: a plan meets a host. Everything that can be wrong about the meeting is an error here, not a zero
-effect."""
+"""bind: a plan meets a host. What can be wrong about the meeting is an error here, not a zero effect."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, NamedTuple, final
 
-from reasonmech.errors import BindError, MismatchError
+from reasonmech.arguments import as_sequence, check_type
+from reasonmech.errors import BindError, MismatchError, UnknownNameError
 from reasonmech.hosts.difference import differences_of
+from reasonmech.hosts.host import Host
 from reasonmech.interventions.gates import Gate
 from reasonmech.interventions.gates.two_pass import TwoPassGate
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.site import Site
+from reasonmech.step import CausalLabeller
 
-if TYPE_CHECKING:
-    from reasonmech.hosts.host import Host
+_VERBS: Final = "interventions, made with ablate, clamp, scale, steer or patch"
 
 
 class Stop(NamedTuple):
-    """What happens at one place of the network: gates are read first, then edits apply in the order of the
-    plan.
+    """What happens at one place of the network: gates are read first, then edits apply in the plan's order.
 
     Attributes:
         site: whose tensor passes; of `z` all heads, though an intervention may read and write one of them.
@@ -34,21 +34,23 @@ class Stop(NamedTuple):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Bound:
+class BoundPlan:
     """A plan that fits its host.
 
     Attributes:
-        given: the interventions as the caller wrote them: their fingerprints are the ones that are reported.
+        original: the interventions as the caller made them; their fingerprints are those that are reported.
         plan: the same, words turned into tokens and tensors moved to the host's device.
         stops: in the order in which the network passes them.
         partner: the other host of a pair, which some gates read.
+        labellers: what marks the tokens of the masks that say `labelled(name)`, in a run that decodes.
     """
 
     host: Host
-    given: tuple[Intervention, ...]
+    original: tuple[Intervention, ...]
     plan: tuple[Intervention, ...]
     stops: tuple[Stop, ...]
     partner: Host | None = None
+    labellers: Mapping[str, CausalLabeller] = field(default_factory=dict)
 
     @property
     def labels(self) -> frozenset[str]:
@@ -63,69 +65,85 @@ class Bound:
     @property
     def reads_partner(self) -> bool:
         """Some gate reads the other host."""
-        return any(_of_partner(intervention.when) for intervention in self.plan)
+        return any(_reads_partner(intervention.when) for intervention in self.plan)
 
     @property
     def partner_sites(self) -> tuple[Site, ...]:
         """Whole sites of the other host that gates read."""
-        found = (
+        sites = (
             i.when.reads.at.whole for i in self.plan if i.when.reads is not None and i.when.role is not None
         )
-        return tuple(dict.fromkeys(found))
+        return tuple(dict.fromkeys(sites))
+
+    def __repr__(self) -> str:
+        return f"BoundPlan({len(self.plan)} interventions on {self.host.name!r})"
+
+
+def as_plan(plan: Intervention | Sequence[Intervention]) -> Sequence[Intervention]:
+    """A plan; one intervention is a plan of one.
+
+    Raises:
+        ArgumentError: something that is no intervention.
+    """
+    return as_sequence(plan, Intervention, name="plan", allowed=_VERBS)
 
 
 def bind(
-    plan: Sequence[Intervention], host: Host, *, partner: Host | None = None, generating: bool = False
-) -> Bound:
+    plan: Intervention | Sequence[Intervention],
+    host: Host,
+    *,
+    partner: Host | None = None,
+    labellers: Mapping[str, CausalLabeller] | None = None,
+    generating: bool = False,
+) -> BoundPlan:
     """Check a plan against a host and order it along the network.
 
     Args:
         partner: the other host of a pair in lockstep, for gates that read it.
-        generating: the plan is for a run that decodes, where gates may read the partner and clean logits.
+        labellers: name -> causal labeller, for masks that say `labelled(name)`.
+        generating: the plan is for a run that decodes, where gates may read the partner and clean logits, and
+            labels are made.
 
     Raises:
-        UnknownNameError: a site that the host has not, or a word that its tokenizer has not.
+        UnknownNameError: a site that the host has not, a word that its tokenizer has not, or a label that
+            nobody makes.
         MismatchError: a width, or the weights that a coder was trained on, are another model's.
-        BindError: a gate reads a later site than its edit, or what this run does not have; or something that
-            is no intervention is in the plan.
+        BindError: a gate reads a later site than its edit, or what this run does not have.
+        ArgumentError: something that is no intervention, or no host.
     """
-    if isinstance(plan, Intervention):
-        raise BindError(
-            "a single intervention as a plan", allowed="a list of interventions", do="write [intervention]"
-        )
-    ready = tuple(fit(intervention, host, partner=partner, generating=generating) for intervention in plan)
-    bound = Bound(host, tuple(plan), ready, stops_of(ready), partner)
+    check_type(host, Host, name="host", allowed="a Host", do="bind(plan, host), the plan first")
+    original = tuple(as_plan(plan))
+    fitted = tuple(
+        fit(intervention, host, partner=partner, generating=generating) for intervention in original
+    )
+    bound = BoundPlan(host, original, fitted, stops_of(fitted), partner, dict(labellers or {}))
     if partner is not None and bound.reads_partner:
         _check_partner(bound, partner)
+    if generating:
+        _check_labellers(bound)
     return bound
 
 
-def stops_of(ready: Sequence[Intervention]) -> tuple[Stop, ...]:
+def stops_of(plan: Sequence[Intervention]) -> tuple[Stop, ...]:
     """Where a plan reads its gates and applies its edits, in the order in which the network passes."""
     places: dict[tuple[int, int], tuple[Site, list[int], list[int]]] = {}
-    for i, intervention in enumerate(ready):
-        gated = intervention.when.reads
-        if gated is not None and intervention.when.role is None:
-            places.setdefault(gated.at.depth, (gated.at.whole, [], []))[1].append(i)
+    for i, intervention in enumerate(plan):
+        gate_axis = intervention.when.reads
+        if gate_axis is not None and intervention.when.role is None:
+            places.setdefault(gate_axis.at.depth, (gate_axis.at.whole, [], []))[1].append(i)
         places.setdefault(intervention.site.depth, (intervention.site.whole, [], []))[2].append(i)
-    return tuple(Stop(site, tuple(read), tuple(edit)) for _, (site, read, edit) in sorted(places.items()))
+    return tuple(Stop(site, tuple(gates), tuple(edits)) for _, (site, gates, edits) in sorted(places.items()))
 
 
 def fit(
     intervention: Intervention, host: Host, *, partner: Host | None = None, generating: bool = False
 ) -> Intervention:
-    """One intervention, checked against a host, its words turned into tokens and its tensors on the host's
-    device.
+    """One intervention, checked against a host, words turned into tokens and tensors on the host's device.
 
     Raises:
         UnknownNameError, MismatchError, BindError: as in `bind`.
     """
-    if not isinstance(intervention, Intervention):
-        raise BindError(
-            f"a {type(intervention).__name__} in a plan",
-            allowed="interventions",
-            do="make them with ablate, clamp, scale, steer, patch",
-        )
+    check_type(intervention, Intervention, name="an element of a plan", allowed=_VERBS)
     intervention.axis.check(host)
     width = host.width(intervention.site)
     for what, stream in intervention.edit.streams(intervention.axis).items():
@@ -152,10 +170,10 @@ def _fit_gate(intervention: Intervention, host: Host, *, partner: Host | None, g
             allowed="such gates in generate",
             do="use generate; or gate on the host's own activations: above, below, ramp without role=",
         )
-    if _of_partner(gate) and partner is None:
+    if _reads_partner(gate) and partner is None:
         raise BindError(
             f"{place} reads the other model of a pair, and there is none",
-            do="generate(pair.base, problems, plan, partner=pair.thinking)",
+            do="generate(HostDecoder.of(pair.base, plan, partner=pair.thinking), problems)",
         )
     if gate.reads is None:
         return gate
@@ -170,11 +188,22 @@ def _fit_gate(intervention: Intervention, host: Host, *, partner: Host | None, g
     return gate.on(gate.reads.to(reader.device))
 
 
-def _of_partner(gate: Gate) -> bool:
+def _reads_partner(gate: Gate) -> bool:
     return gate.role is not None or (isinstance(gate, TwoPassGate) and gate.needs_partner)
 
 
-def _check_partner(bound: Bound, partner: Host) -> None:
+def _check_labellers(bound: BoundPlan) -> None:
+    for name in sorted(bound.labels - bound.labellers.keys()):
+        raise UnknownNameError(
+            "label",
+            name,
+            sorted(bound.labellers),
+            do="in generation labels are made: generate(HostDecoder.of(host, plan, labellers={name: causal"
+            " labeller}), problems)",
+        )
+
+
+def _check_partner(bound: BoundPlan, partner: Host) -> None:
     """Refuse a partner that would read other tokens, and gates that take it for two models at once."""
     roles = sorted({i.when.role for i in bound.plan if i.when.role is not None})
     if len(roles) > 1:

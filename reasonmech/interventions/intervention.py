@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias, final
 
@@ -27,7 +27,9 @@ class Intervention:
     Attributes:
         error: "keep" writes the difference only, so a coder's reconstruction error stays in the stream;
             "drop" replaces the stream by the coder's reconstruction with the edit in it.
-        require_fired: tokens at which it must fire in a run; fewer is a NeverFiredError.
+        require_gated: tokens at which its gate must be open in a run; fewer is a NoChangeError.
+        no_change_allowed: it may change nothing in a run, as some controls are meant to; otherwise that is a
+            NoChangeError. Neither of the two is part of its identity.
 
     Raises:
         ArgumentError: no axis, edit, mask or gate. BindError: the edit makes no sense on this axis.
@@ -38,7 +40,8 @@ class Intervention:
     where: Where = EVERYWHERE
     when: Gate = ALWAYS
     error: ErrorTerm = "keep"
-    require_fired: int = 0
+    require_gated: int = 0
+    no_change_allowed: bool = False
 
     def __post_init__(self) -> None:
         check_parts(self.axis, self.edit, self.where, self.when)
@@ -60,6 +63,10 @@ class Intervention:
     @property
     def verb(self) -> str:
         return self.edit.kind
+
+    def allow_no_change(self) -> Intervention:
+        """The same intervention, which may change nothing in a run: a control that is meant to be silent."""
+        return replace(self, no_change_allowed=True)
 
     def to_json(self) -> dict[str, Json]:
         """Canonical form, tensors by content: equal exactly when two interventions do the same."""

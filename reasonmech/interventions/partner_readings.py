@@ -17,16 +17,16 @@ class PartnerReadings:
 
     Attributes:
         streams: of the other host, by whole site: [batch, new, width].
-        own, partner: clean logits of the last column, of this host and of the other one.
+        host_logits, partner_logits: clean ones of the last column, of this host and of the other one.
     """
 
     streams: Mapping[Site, Residual] = field(default_factory=dict)
-    own: NextLogits | None = None
-    partner: NextLogits | None = None
+    host_logits: NextLogits | None = None
+    partner_logits: NextLogits | None = None
 
-    def columns(self, which: slice) -> PartnerReadings:
-        """The same for some of the columns."""
-        return replace(self, streams={site: stream[:, which] for site, stream in self.streams.items()})
+    def take(self, columns: slice) -> PartnerReadings:
+        """The same of some columns."""
+        return replace(self, streams={site: stream[:, columns] for site, stream in self.streams.items()})
 
 
 NOTHING: Final = PartnerReadings()

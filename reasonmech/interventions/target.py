@@ -1,5 +1,4 @@
-"""Target: the tokens of one pass that one mask names, and how to take them out of a stream and put them
-back."""
+"""Target: the tokens of one pass that one mask names, taken out of a stream and put back."""
 
 from __future__ import annotations
 
@@ -50,29 +49,29 @@ class Target:
         return flat if self.full else flat.index_select(0, self._index.to(x.device))
 
     def put(
-        self, x: Residual, new: Float[Tensor, "token part"], columns: slice = ALL, *, own: bool = False
+        self, x: Residual, new: Float[Tensor, "token part"], columns: slice = ALL, *, in_place: bool = False
     ) -> Residual:
         """A copy of the stream with the named tokens, or some columns of them, replaced.
 
         Args:
-            own: nobody else holds `x`, and no gradient needs it: whole tokens may be written into it.
+            in_place: nobody else holds `x`, and no gradient needs it: whole tokens may be written into it.
         """
         if columns != ALL:
             return put_columns(x, columns, self.put(x[..., columns], new))
         if self.full:
             return new.reshape(x.shape)
         flat = x.reshape(-1, x.shape[-1])
-        put = flat.index_copy_ if own else flat.index_copy
+        put = flat.index_copy_ if in_place else flat.index_copy
         return put(0, self._index.to(x.device), new).reshape(x.shape)
 
-    def last(self, weight: Float[Tensor, " token"] | None) -> Bool[Tensor, " batch"]:
+    def open_at_last(self, weight: Float[Tensor, " token"] | None) -> Bool[Tensor, " batch"]:
         """Rows whose last token of the pass is named and, with a gate, has a weight above 0 (CPU)."""
-        return self.opened(weight)[:, -1]
+        return self.mark_open(weight)[:, -1]
 
-    def opened(self, weight: Float[Tensor, " token"] | None) -> Mask:
+    def mark_open(self, weight: Float[Tensor, " token"] | None) -> Mask:
         """Named tokens at which, with a gate, the weight is above 0 (CPU)."""
         if weight is None:
             return self.mask
-        opened = torch.zeros(self.mask.numel(), dtype=torch.bool)
-        opened[self._index] = (weight > 0).cpu()
-        return opened.reshape(self.mask.shape)
+        marks = torch.zeros(self.mask.numel(), dtype=torch.bool)
+        marks[self._index] = (weight > 0).cpu()
+        return marks.reshape(self.mask.shape)

@@ -19,7 +19,7 @@ def ablate(
     where: Where = EVERYWHERE,
     when: Gate = ALWAYS,
     error: ErrorTerm = "keep",
-    require_fired: int = 0,
+    require_gated: int = 0,
 ) -> Intervention:
     """c <- 0, or `value` (a mean): features knocked out, a projection or the whole stream removed.
 
@@ -27,13 +27,13 @@ def ablate(
         value: what to put in place of 0, in the axis' own units: a number, or one per coordinate.
         where, when: tokens, and the weight at each.
         error: "keep" the coder's reconstruction error, or "drop" it (Features only).
-        require_fired: tokens at which it must fire in a run.
+        require_gated: tokens at which its gate must be open in a run.
 
     Raises:
         ArgumentError: an axis, amount, mask or gate of the wrong type.
         BindError: the value does not fit the axis.
     """
-    return Intervention(axis, Ablate(value), where=where, when=when, error=error, require_fired=require_fired)
+    return Intervention(axis, Ablate(value), where=where, when=when, error=error, require_gated=require_gated)
 
 
 def clamp(
@@ -43,7 +43,7 @@ def clamp(
     where: Where = EVERYWHERE,
     when: Gate = ALWAYS,
     error: ErrorTerm = "keep",
-    require_fired: int = 0,
+    require_gated: int = 0,
 ) -> Intervention:
     """c <- v: a fixed decoded contribution in activation units (Features), or a fixed coordinate (Direction).
 
@@ -54,7 +54,7 @@ def clamp(
         ArgumentError: an axis, amount, mask or gate of the wrong type.
         BindError: on the whole stream, or a value that does not fit the axis.
     """
-    return Intervention(axis, Clamp(value), where=where, when=when, error=error, require_fired=require_fired)
+    return Intervention(axis, Clamp(value), where=where, when=when, error=error, require_gated=require_gated)
 
 
 def scale(
@@ -64,7 +64,7 @@ def scale(
     where: Where = EVERYWHERE,
     when: Gate = ALWAYS,
     error: ErrorTerm = "keep",
-    require_fired: int = 0,
+    require_gated: int = 0,
 ) -> Intervention:
     """c <- a * c: dampen or amplify. A factor of 1 is a bit-exact identity.
 
@@ -72,7 +72,7 @@ def scale(
         ArgumentError: an axis, amount, mask or gate of the wrong type.
         BindError: on the whole stream, or a factor that does not fit the axis.
     """
-    return Intervention(axis, Scale(factor), where=where, when=when, error=error, require_fired=require_fired)
+    return Intervention(axis, Scale(factor), where=where, when=when, error=error, require_gated=require_gated)
 
 
 def steer(
@@ -82,7 +82,7 @@ def steer(
     where: Where = EVERYWHERE,
     when: Gate = ALWAYS,
     error: ErrorTerm = "keep",
-    require_fired: int = 0,
+    require_gated: int = 0,
 ) -> Intervention:
     """c <- c + a: activation units (features), residual-norm units (a direction), a vector (a stream).
 
@@ -93,7 +93,7 @@ def steer(
         ArgumentError: an axis, amount, mask or gate of the wrong type.
         BindError: an amount that does not fit the axis.
     """
-    return Intervention(axis, Steer(amount), where=where, when=when, error=error, require_fired=require_fired)
+    return Intervention(axis, Steer(amount), where=where, when=when, error=error, require_gated=require_gated)
 
 
 def patch(
@@ -103,7 +103,7 @@ def patch(
     where: Where = EVERYWHERE,
     when: Gate = ALWAYS,
     error: ErrorTerm = "keep",
-    require_fired: int = 0,
+    require_gated: int = 0,
 ) -> Intervention:
     """c <- c(source): activation patching, of the stream, of features, or of a subspace.
 
@@ -115,4 +115,4 @@ def patch(
         ArgumentError: an axis, amount, mask or gate of the wrong type.
         BindError: the source has another shape, or is not finite.
     """
-    return Intervention(axis, Patch(source), where=where, when=when, error=error, require_fired=require_fired)
+    return Intervention(axis, Patch(source), where=where, when=when, error=error, require_gated=require_gated)

@@ -17,9 +17,9 @@ from reasonmech.interventions import Direction, Features, Intervention, generate
 from reasonmech.interventions.reading import load_tensor
 from reasonmech.organisms import load_host
 from reasonmech.problem import ProblemSet
+from reasonmech.receipt import ReceiptLine
 from reasonmech.rollout import Rollout
-from reasonmech.runtime import Decode, generate
-from reasonmech.runtime.receipt.receipt import Line
+from reasonmech.runtime import Decode, HostDecoder, generate
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,12 @@ def compare(
         partner: the other model of a pair, for gates that read it.
     """
     untouched = generate(host, problems, decode=decode, progress=False)
-    steered = generate(host, problems, plan, decode=decode, partner=partner, progress=False, receipt="full")
+    decoder = HostDecoder.of(host, plan, partner=partner)
+    steered = generate(decoder, problems, decode=decode, progress=False, receipt="full")
+    receipt = steered.receipt
+    assert receipt is not None, "a run under a plan has one"
     rows = [_row(host, *pair) for pair in zip(untouched, steered, strict=True)]
-    return Group(*rows, *(_receipt_line(line, steered.receipt.kl) for line in steered.receipt.lines))
+    return Group(*rows, *(_receipt_line(line, receipt.kl) for line in receipt.lines))
 
 
 def _row(host: Host, untouched: Rollout, steered: Rollout) -> Group:
@@ -103,10 +106,10 @@ def _row(host: Host, untouched: Rollout, steered: Rollout) -> Group:
     return Group(Text(steered.problem.prompt, style="dim"), table)
 
 
-def _receipt_line(line: Line, kl: float) -> Text:
+def _receipt_line(line: ReceiptLine, kl: float | None) -> Text:
     """The receipt of one intervention as a line of text."""
     return Text(
-        f"{line.verb} at {line.site}, {line.where}: fired at {line.n_fired} of {line.n_tokens} tokens, "
+        f"{line.verb} at {line.site}, {line.where}: changed {line.n_changed} of {line.n_tokens} tokens, "
         f"mean change {line.mean_relative:.1%} of the stream, KL {kl:.3g} nats per token",
         style="dim",
     )

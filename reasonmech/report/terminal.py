@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 from rich import box
 from rich.console import Group
@@ -32,8 +35,8 @@ def summary(run: Run) -> Group:
 
 def receipts(run: Run) -> Table:
     """What every intervention of a run really did, one row each."""
-    title = "fired at so many of the tokens named; mean ||change||/||x||; mean KL in nats"
-    table = _make_table(title, "", "fired / named", "change", "KL")
+    title = "tokens changed of those named; mean ||change||/||x||; mean KL in nats"
+    table = _make_table(title, "", "changed / named", "change", "KL")
     table.columns[0].no_wrap = False
     for condition, lines in run.record["receipts"].items():
         for line in lines:
@@ -41,17 +44,22 @@ def receipts(run: Run) -> Table:
             kl = "" if line.get("kl") is None else f"{line['kl']:.4f}"
             table.add_row(
                 f"{escape(condition)} [dim]{line['site']}[/dim]",
-                f"{line['n_fired']} / {line['n_masked']}",
+                f"{_n_changed(line)} / {line['n_masked']}",
                 change,
                 kl,
             )
     return table
 
 
+def _n_changed(line: Mapping[str, Any]) -> int:
+    """Tokens that an intervention changed; those at which its gate was open where only these were counted."""
+    return line["n_gated"] if line["n_changed"] is None else line["n_changed"]
+
+
 def receipts_in_short(run: Run) -> str:
     """One line: how many interventions there were, and whether each of them changed anything."""
     lines = [line for receipt in run.record["receipts"].values() for line in receipt]
-    silent = sum(line["n_fired"] == 0 for line in lines)
+    silent = sum(_n_changed(line) == 0 for line in lines)
     return f"{len(lines)} interventions, {silent or 'none'} of which changed no token"
 
 

@@ -1,5 +1,6 @@
 """The loops that run models: forward passes, generation, capture, receipts."""
 
+from reasonmech.receipt import Receipt, ReceiptLine
 from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture, estimate_capture
@@ -12,7 +13,6 @@ from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.forward import ForwardResult, forward
 from reasonmech.runtime.pass_rows import LabelledTexts
-from reasonmech.runtime.receipt.receipt import Receipt
 from reasonmech.runtime.replacements import mean_of, resampled
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "LabelledTexts",
     "mean_of",
     "Receipt",
+    "ReceiptLine",
     "resampled",
     "RowInfo",
     "TokenColumns",

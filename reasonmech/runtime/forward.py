@@ -12,15 +12,15 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from reasonmech.arguments import check_type
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import bind
-from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
+from reasonmech.receipt import Receipt
 from reasonmech.runtime.pass_rows import LabelledTexts, TextLike, check_positions, pass_rows
 from reasonmech.runtime.passes import run_passes
-from reasonmech.runtime.receipt.receipt import Receipt, ReceiptMode, check_receipt, make_receipt
-from reasonmech.runtime.receipt.tally import Tally
+from reasonmech.runtime.receipt.recorder import ReceiptMode, ReceiptRecorder
 
 
 @final
@@ -40,7 +40,7 @@ class ForwardResult:
 def forward(
     host: Host,
     texts: Sequence[TextLike] | TextLike | LabelledTexts,
-    plan: Sequence[Intervention] = (),
+    plan: Intervention | Sequence[Intervention] = (),
     *,
     batch_size: int = 64,
     receipt: ReceiptMode = "sample",
@@ -54,28 +54,24 @@ def forward(
         receipt: how many rows the KL is measured on: 16 at most, all, or no KL at all.
 
     Raises:
-        NeverFiredError: a mask matched no token of all texts; the ForwardResult is on `.result`.
+        NoChangeError: an intervention changed nothing in all texts; the ForwardResult is on `.result`.
         NonFiniteError: NaN or infinite logits; the text is named.
         UnknownNameError, MismatchError, BindError: the plan does not fit the host (see `bind`).
         DataError: no text, an empty one, or labels or positions outside the texts.
+        ArgumentError: an argument of another type.
     """
+    check_type(host, Host, name="host", allowed="a Host", do="forward(host, texts, plan)")
     rows = pass_rows(host, texts)
     if not rows:
         raise DataError("no text to read", do="give at least one")
     bound = bind(plan, host)
     check_positions(bound.plan, rows)
-    tally = Tally(bound.plan, measure=receipt != "none")
-    hooks = Hooks(bound, recorder=tally) if bound.plan else None
-    found: dict[int, Tensor] = {}
-    with torch.no_grad(), closing(run_passes(host, rows, hooks=hooks, batch_size=batch_size)) as done:
-        for row, logits in tqdm(
-            done, total=len(rows), desc="forward", unit="row", delay=1.0, disable=not progress
-        ):
-            found[row] = logits.cpu()
-    ordered = tuple(found[row] for row in range(len(rows)))
-    if not bound.plan:
-        return ForwardResult(ordered, None)
-    result = ForwardResult(ordered, make_receipt(bound, tally, rows, mode=receipt, batch_size=batch_size))
-    assert result.receipt is not None
-    check_receipt(bound, result.receipt, result=result)
-    return result
+    recorder = ReceiptRecorder(bound, receipt, batch_size=batch_size)
+    by_row: dict[int, Tensor] = {}
+    passes = run_passes(host, rows, hooks=recorder.hooks(), batch_size=batch_size)
+    with torch.no_grad(), closing(passes):
+        bar = tqdm(passes, total=len(rows), desc="forward", unit="row", delay=1.0, disable=not progress)
+        for row, logits in bar:
+            by_row[row] = logits.cpu()
+    logits = tuple(by_row[row] for row in range(len(rows)))
+    return recorder.finish(rows, lambda receipt: ForwardResult(logits, receipt))

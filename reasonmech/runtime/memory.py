@@ -25,12 +25,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 @contextmanager
 def undone_on_failure(recorder: Recorder | None) -> Iterator[None]:
     """Take back what a pass counted when it fails: in halves it is done, and counted, again."""
-    mark = None if recorder is None else recorder.mark()
+    snapshot = None if recorder is None else recorder.snapshot()
     try:
         yield
     except BaseException:
-        if recorder is not None and mark is not None:
-            recorder.back_to(mark)
+        if recorder is not None:
+            recorder.restore(snapshot)
         raise
 
 

@@ -23,7 +23,7 @@ from reasonmech.site import Site
 Edit = Callable[[Float[Tensor, "batch d_model"]], Float[Tensor, "batch d_model"]]
 
 
-class Context(NamedTuple):
+class CleanPast(NamedTuple):
     """One position per row and the clean past that it sees.
 
     Attributes:
@@ -38,47 +38,47 @@ class Context(NamedTuple):
     tokens: Int[Tensor, " batch"]
     positions: Int[Tensor, " batch"]
 
-    def select(self, rows: Int[Tensor, " kept"]) -> Context:
+    def select(self, rows: Int[Tensor, " row"]) -> CleanPast:
         """The same for some rows, in any order, repeated or not; tensors are copied, never shared."""
-        return Context(
-            cache_rows(self.cache, rows), self.visible[rows], self.tokens[rows], self.positions[rows]
+        return CleanPast(
+            select_rows(self.cache, rows), self.visible[rows], self.tokens[rows], self.positions[rows]
         )
 
 
-def cache_rows(cache: DynamicCache, rows: Int[Tensor, " kept"]) -> DynamicCache:
+def select_rows(cache: DynamicCache, rows: Int[Tensor, " row"]) -> DynamicCache:
     """A new cache with some rows of another, in any order, repeated or not; tensors are copied."""
-    chosen = DynamicCache()
+    selected = DynamicCache()
     for i, layer in enumerate(cache.layers):
         assert isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None
-        chosen.update(layer.keys[rows], layer.values[rows], i)
-    return chosen
+        selected.update(layer.keys[rows], layer.values[rows], i)
+    return selected
 
 
-def rerun(host: Host, context: Context, site: Site | str, edit: Edit) -> NextLogits:
+def rerun(host: Host, past: CleanPast, site: Site | str, edit: Edit) -> NextLogits:
     """Next-token logits of every row when `edit` is applied to the residual stream of its position at `site`.
 
-    The pass appends to `context.cache`: give a `select`-ed copy. Differentiable with respect to what `edit`
+    The pass appends to `past.cache`: give a `select`-ed copy. Differentiable with respect to what `edit`
     uses.
 
     Raises:
         BindError: the host's attention forgets (sliding window), so a clean past cannot be put before a
             position.
     """
-    past = context.visible.shape[1]
-    for layer in context.cache.layers:
-        if not isinstance(layer, DynamicLayer) or layer.keys is None or layer.keys.shape[-2] != past:
+    n_past = past.visible.shape[1]
+    for layer in past.cache.layers:
+        if not isinstance(layer, DynamicLayer) or layer.keys is None or layer.keys.shape[-2] != n_past:
             raise BindError(
-                f"the cache of {host.name!r} does not hold all {past} past positions",
+                f"the cache of {host.name!r} does not hold all {n_past} past positions",
                 allowed="models with full attention in every layer",
                 do="choose a model without sliding-window attention, or a shorter text",
             )
     handle = host.hook_point(site).attach(lambda x: edit(x[:, 0])[:, None])
     try:
         out = host.model(
-            input_ids=context.tokens[:, None],
-            attention_mask=torch.cat([context.visible, torch.ones_like(context.visible[:, :1])], dim=1),
-            position_ids=context.positions[:, None],
-            past_key_values=context.cache,
+            input_ids=past.tokens[:, None],
+            attention_mask=torch.cat([past.visible, torch.ones_like(past.visible[:, :1])], dim=1),
+            position_ids=past.positions[:, None],
+            past_key_values=past.cache,
             use_cache=True,
             logits_to_keep=1,
         )

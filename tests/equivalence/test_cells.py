@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from jaxtyping import Float
 from torch import Tensor
 
-from reasonmech.errors import DataError, NeverFiredError, NonFiniteError
+from reasonmech.errors import DataError, NoChangeError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import (
     Direction,
@@ -71,7 +71,7 @@ def alone(
         logp.append(sum(float(line[token]) for line, token in zip(lines, run, strict=True)))
     reading = Reading(first.logits[0][-1:], torch.tensor([logp]), torch.tensor([number]))
     lines = first.receipt.lines if first.receipt else ()
-    return float(readout.value(reading)), sum(x.n_masked for x in lines), sum(x.n_fired for x in lines)
+    return float(readout.value(reading)), sum(x.n_masked for x in lines), sum(x.n_gated for x in lines)
 
 
 def direction(seed: int, site: str) -> Direction:
@@ -117,9 +117,9 @@ def test_packed_cells_are_forward_of_each_text_alone(arch: str, batch_rows: int)
     clean = [alone(host, text, i, [], readout)[0] for i, text in enumerate(TEXTS)]
     changed = 0
     for number, cell in enumerate(cells):
-        value, n_masked, n_fired = alone(host, TEXTS[cell.text], cell.text, list(cell.plan), readout)
+        value, n_masked, n_gated = alone(host, TEXTS[cell.text], cell.text, list(cell.plan), readout)
         assert float(table.value[number]) == pytest.approx(value, abs=2e-5), (number, cell.plan)
-        assert int(table.n_masked[number]) >= n_masked and int(table.n_fired[number]) >= n_fired
+        assert int(table.n_masked[number]) >= n_masked and int(table.n_gated[number]) >= n_gated
         changed += abs(value - clean[cell.text]) > 1e-3
     assert changed > len(cells) // 2
     assert all(torch.equal(tensor, weights[name]) for name, tensor in host.model.state_dict().items())
@@ -134,8 +134,8 @@ def test_counts_are_those_of_the_text_when_nothing_is_appended() -> None:
         host, CellGrid(pass_rows(host, TEXTS), [Cell(i, tuple(plan)) for i in range(4)]), readout
     )
     expected = [alone(host, text, i, plan, readout)[1:] for i, text in enumerate(TEXTS)]
-    assert list(zip(table.n_masked.tolist(), table.n_fired.tolist(), strict=True)) == expected
-    assert 0 < int(table.n_fired.sum()) < int(table.n_masked.sum())
+    assert list(zip(table.n_masked.tolist(), table.n_gated.tolist(), strict=True)) == expected
+    assert 0 < int(table.n_gated.sum()) < int(table.n_masked.sum())
 
 
 @settings(max_examples=25, deadline=None)
@@ -187,7 +187,7 @@ def test_a_short_memory_halves_the_batch_says_so_and_loses_nothing(monkeypatch: 
     with pytest.warns(UserWarning, match="out of memory with 12 cells at once; going on with 6"):
         table = run_cells(host, CellGrid(texts, cells), readout)
     assert torch.allclose(table.value, expected.value, atol=2e-5) and torch.equal(
-        table.n_fired, expected.n_fired
+        table.n_gated, expected.n_gated
     )
     assert sizes == [12, 6, 3, 3, 3, 3]
 
@@ -210,7 +210,7 @@ def test_one_cell_that_does_not_fit_is_an_error(monkeypatch: pytest.MonkeyPatch)
 def test_cells_without_a_token_a_text_or_a_finite_value_are_refused() -> None:
     host, texts = tiny_host(), pass_rows(tiny_host(), TEXTS)
     vector = steer(direction(0, "resid_post.1"), 4.0, where=everywhere())
-    with pytest.raises(NeverFiredError, match=r"names no token of text 1"):
+    with pytest.raises(NoChangeError, match=r"names no token of text 1"):
         run_cells(
             host,
             CellGrid(

@@ -7,7 +7,7 @@ from sae_lens import SAE, SAETransformerBridge  # noqa: TID251 - the peer it is 
 from sae_lens.saes.sae import SAEMetadata  # noqa: TID251
 from torch import Tensor
 
-from reasonmech.errors import BindError, MismatchError, NeverFiredError, UnknownNameError
+from reasonmech.errors import BindError, MismatchError, NoChangeError, UnknownNameError
 from reasonmech.hosts import load_host
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import (
@@ -201,7 +201,7 @@ def test_trap_an_unknown_hook_name_is_ignored_upstream_and_refused_here() -> Non
 def test_trap_a_hook_that_matches_no_token_is_refused() -> None:
     host = tiny_host()
     ids = torch.tensor([host.encode(SAME_LENGTH[0])])
-    with pytest.raises(NeverFiredError, match="touched nothing"):
+    with pytest.raises(NoChangeError, match="touched nothing"):
         as_hooks([steer(direction(0, "resid_post.1"), 100.0, where=tokens("w50"))], host, Step.of(ids))
 
 

@@ -36,7 +36,7 @@ def test_the_ceiling_is_the_thinking_model(finished: Run) -> None:
 def test_every_number_has_its_unit_and_every_effect_its_control(finished: Run) -> None:
     assert finished.results.unit.str.len().gt(0).all()
     assert (
-        not finished.results.drop(columns=["sample", "n_tokens", "n_masked", "n_fired"]).isna().any(axis=None)
+        not finished.results.drop(columns=["sample", "n_tokens", "n_masked", "n_gated"]).isna().any(axis=None)
     )
     for condition in finished.record["conditions"]:
         if condition["fingerprint"]:
@@ -57,7 +57,7 @@ def test_a_clamp_changes_what_the_base_does_and_says_so(finished: Run) -> None:
         untouched = "base " + name.split()[1] + " at opportunities" if "at opp" in name else None
         assert untouched is None or doses[name] != doses[untouched]
         (line,) = finished.record["receipts"][name]
-        assert line["n_fired"] == line["n_masked"] > 0
+        assert line["n_gated"] == line["n_masked"] > 0
 
 
 def test_coders_of_the_run_load_and_remember_their_model(finished: Run) -> None:

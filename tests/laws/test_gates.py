@@ -42,14 +42,14 @@ def test_half_open_is_half_the_edit() -> None:
     for ours, same, other in zip(half.logits, less.logits, whole.logits, strict=True):
         assert not torch.allclose(ours, other, atol=1e-2)
         assert torch.allclose(ours, same, **CLOSE)
-    assert half.receipt.lines[0].n_fired == half.receipt.lines[0].n_masked
+    assert half.receipt.lines[0].n_gated == half.receipt.lines[0].n_masked
 
 
 def test_shut_is_no_edit() -> None:
-    plan = [steer(direction(0), 2.0, when=Fixed(0.0))]
+    plan = [steer(direction(0), 2.0, when=Fixed(0.0)).allow_no_change()]
     shut, plain = forward(HOST, PROMPTS, plan), forward(HOST, PROMPTS)
     assert all(torch.equal(a, b) for a, b in zip(shut.logits, plain.logits, strict=True))
-    assert shut.receipt.lines[0].n_fired == 0 < shut.receipt.lines[0].n_masked
+    assert shut.receipt.lines[0].n_gated == 0 < shut.receipt.lines[0].n_masked
     written = generate(HOST, PROMPTS, plan, decode=DECODE)
     assert [r.ids for r in written] == [r.ids for r in generate(HOST, PROMPTS, decode=DECODE)]
     assert not any(any(r.steered) for r in written)

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor
 
-from reasonmech.errors import DataError, NeverFiredError
+from reasonmech.errors import DataError, NoChangeError
 from reasonmech.hosts import Host
 from reasonmech.interventions import (
     Hooks,
@@ -62,14 +62,14 @@ def write(case: Case, **decode: object) -> Rollouts:
     try:
         settings_ = Decode(max_new_tokens=NEW).model_copy(update=decode)
         return generate(case.host, case.prompts, case.plan, decode=settings_, receipt="none", progress=False)
-    except NeverFiredError as silent:  # the texts hold nothing that some mask names: compared all the same
+    except NoChangeError as silent:  # the texts hold nothing that some mask names: compared all the same
         return silent.result
 
 
 def read(case: Case) -> ForwardResult:
     try:
         return forward(case.host, case.prompts, case.plan, receipt="none")
-    except NeverFiredError as silent:
+    except NoChangeError as silent:
         return silent.result
 
 
@@ -118,7 +118,7 @@ def test_a_padded_batch_is_its_rows_alone(name: str, data: st.DataObject) -> Non
     sampling = {"temperature": 1.0, "stop_tokens": ends, "seed": 3}
     together, apart = write(case, **sampling), write(case, **sampling, batch_size=1)
     assert [(r.ids, r.steered) for r in together] == [(r.ids, r.steered) for r in apart]
-    counts = [[(line.n_masked, line.n_fired) for line in run.receipt.lines] for run in (together, apart)]
+    counts = [[(line.n_masked, line.n_gated) for line in run.receipt.lines] for run in (together, apart)]
     assert counts[0] == counts[1]
 
 

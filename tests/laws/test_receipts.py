@@ -1,21 +1,26 @@
 """Silence is an error, and the receipt says what was done (semantics 7 and 8)."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from reasonmech.errors import NeverFiredError
+from reasonmech.errors import NoChangeError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import (
     Features,
+    Intervention,
     Whole,
+    ablate,
     above,
     clamp,
     generated,
     patch,
     prompt,
+    scale,
     steer,
     tokens,
 )
@@ -26,10 +31,10 @@ from tests.laws.plans import CODER, DECODE, HOST, PROMPTS, direction, ids_of
 
 
 def test_a_mask_that_matched_nothing_in_the_whole_run_is_an_error_with_the_result() -> None:
-    with pytest.raises(NeverFiredError, match=r"steer at resid_post\.1.*touched nothing.*w50") as caught:
+    with pytest.raises(NoChangeError, match=r"steer at resid_post\.1.*touched nothing.*w50") as caught:
         forward(HOST, PROMPTS, [steer(direction(0), 1.0, where=tokens("w50"))])
     assert len(caught.value.result.logits) == len(PROMPTS)
-    with pytest.raises(NeverFiredError, match="generated") as caught:
+    with pytest.raises(NoChangeError, match="generated") as caught:
         generate(HOST, PROMPTS, [steer(direction(0), 1.0, where=generated(500))], decode=DECODE)
     assert ids_of(caught.value.result) == ids_of(generate(HOST, PROMPTS, decode=DECODE))
 
@@ -38,19 +43,101 @@ def test_one_row_that_matches_is_enough_whatever_the_batch() -> None:
     plan = [steer(direction(0), 1.0, where=tokens("w40") & prompt())]
     for batch_size in (1, 64):
         receipt = forward(HOST, PROMPTS, plan, batch_size=batch_size).receipt
-        assert receipt.lines[0].n_masked == receipt.lines[0].n_fired == 1
+        assert receipt.lines[0].n_masked == receipt.lines[0].n_gated == 1
 
 
-def test_a_gate_that_never_opened_is_a_finding_unless_firing_is_required() -> None:
+def test_a_gate_that_never_opened_is_an_error_unless_no_change_is_allowed() -> None:
     shut = {"where": prompt(), "when": above(direction(0), 1e6)}
-    out = generate(HOST, PROMPTS, [steer(direction(0), 1.0, **shut)], decode=DECODE)
+    quiet = steer(direction(0), 1.0, **shut)
+    out = generate(HOST, PROMPTS, [quiet.allow_no_change()], decode=DECODE)
     [line] = out.receipt.lines
     assert (
-        line.n_masked == sum(len(r.prompt_ids) for r in out) and line.n_fired == 0 and line.mean_relative == 0
+        line.n_masked == sum(len(r.prompt_ids) for r in out) and line.n_gated == 0 and line.mean_relative == 0
     )
-    with pytest.raises(NeverFiredError, match=f"fired at 0 of {line.n_masked} masked tokens") as caught:
-        generate(HOST, PROMPTS, [steer(direction(0), 1.0, require_fired=1, **shut)], decode=DECODE)
-    assert len(caught.value.result) == len(PROMPTS)
+    assert line.n_changed == 0
+    for plan in ([quiet], [steer(direction(0), 1.0, require_gated=1, **shut)]):
+        message = f"changed nothing: its gate was open at 0 of {line.n_masked} masked tokens"
+        with pytest.raises(NoChangeError, match=message) as caught:
+            generate(HOST, PROMPTS, plan, decode=DECODE)
+        assert len(caught.value.result) == len(PROMPTS) and "threshold" in caught.value.do
+
+
+def test_a_gate_that_opened_less_often_than_required_is_an_error_whatever_is_allowed() -> None:
+    plan = [steer(direction(0), 1.0, where=tokens("w40") & prompt(), require_gated=2).allow_no_change()]
+    with pytest.raises(
+        NoChangeError, match=r"changed too little.*open at 1 of 1 .*\n.*2 tokens or more \(require"
+    ):
+        forward(HOST, PROMPTS, plan)
+
+
+def silent_and_active() -> tuple[int, int]:
+    """A feature that fires nowhere in the prompts, and one that fires at some of their tokens."""
+    codes = CODER.encode(torch.cat([stream_at(HOST, tuple(HOST.encode(text)), 1) for text in PROMPTS]))
+    n_active = (codes != 0).sum(0)
+    return int((n_active == 0).nonzero()[0]), int(((n_active > 0) & (n_active < len(codes))).nonzero()[0])
+
+
+@pytest.mark.parametrize("mode", ["sample", "none"])
+def test_ablating_a_silent_feature_raises_with_the_result(mode: str) -> None:
+    silent, active = silent_and_active()
+    with pytest.raises(
+        NoChangeError, match=r"ablate at resid_post\.1.*changed nothing: its gate was open"
+    ) as caught:
+        forward(HOST, PROMPTS, [ablate(Features(CODER, (silent,)))], receipt=mode)
+    [line] = caught.value.result.receipt.lines
+    assert line.n_gated == line.n_masked > 0 == line.n_changed
+    assert "features that are active" in caught.value.do and ".allow_no_change()" in caught.value.do
+    both = forward(HOST, PROMPTS, [ablate(Features(CODER, (silent, active)))], receipt=mode).receipt
+    assert 0 < both.lines[0].n_changed < both.lines[0].n_gated
+
+
+def test_the_changed_tokens_are_those_at_which_the_feature_fires() -> None:
+    _, active = silent_and_active()
+    [line] = forward(HOST, PROMPTS, [ablate(Features(CODER, (active,)))]).receipt.lines
+    codes = [CODER.encode(stream_at(HOST, tuple(HOST.encode(text)), 1))[:, active] for text in PROMPTS]
+    assert line.n_changed == int((torch.cat(codes) != 0).sum()) < line.n_gated
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        steer(direction(0), 0.0),
+        scale(direction(0), 1.0),
+        steer(Whole("resid_post.1"), torch.zeros(HOST.d_model)),
+    ],
+)
+def test_an_identity_is_an_error_unless_it_is_allowed_to_change_nothing(identity: Intervention) -> None:
+    with pytest.raises(NoChangeError, match="left the stream of each as it was") as caught:
+        forward(HOST, PROMPTS, [identity])
+    assert "amount other than 0" in caught.value.do or "factor other than 1" in caught.value.do
+    assert caught.value.result.receipt.lines[0].n_changed == 0
+    allowed = identity.allow_no_change()
+    assert forward(HOST, PROMPTS, [allowed]).receipt.lines[0].n_changed == 0
+    assert allowed.fingerprint == identity.fingerprint
+    other = steer(direction(0), 1.0)  # each of a plan is judged by itself
+    with pytest.raises(NoChangeError, match="number 1 of the plan"):
+        forward(HOST, PROMPTS, [other, identity])
+
+
+def test_a_mask_may_match_nothing_where_no_change_is_allowed() -> None:
+    nowhere = steer(direction(0), 1.0, where=tokens("w50")).allow_no_change()
+    [line] = forward(HOST, PROMPTS, [nowhere]).receipt.lines
+    assert (line.n_masked, line.n_gated, line.n_changed) == (0, 0, 0)
+
+
+def test_a_stored_receipt_of_older_names_still_loads_and_shows(tmp_path: Path) -> None:
+    out = generate(HOST, PROMPTS, [steer(direction(0), 2.0)], decode=DECODE)
+    out.save(tmp_path / "new.jsonl")
+    head, *rows = (tmp_path / "new.jsonl").read_text().splitlines()
+    old = json.loads(head)
+    [line] = old["receipt"]["lines"]
+    line["n_fired"] = line.pop("n_gated")
+    del line["n_changed"]
+    (tmp_path / "old.jsonl").write_text("\n".join([json.dumps(old), *rows]))
+    [loaded] = Rollouts.load(tmp_path / "old.jsonl").receipt.lines
+    assert loaded == replace(out.receipt.lines[0], n_changed=None)
+    assert Rollouts.load(tmp_path / "old.jsonl").receipt.table().n_changed.isna().all()
+    assert Rollouts.load(tmp_path / "new.jsonl").receipt == out.receipt
 
 
 def test_without_a_measurement_there_is_no_number() -> None:
@@ -60,7 +147,7 @@ def test_without_a_measurement_there_is_no_number() -> None:
     ):
         [line] = out.receipt.lines
         assert (
-            line.n_fired > 0
+            line.n_gated > 0
             and line.mean_relative is None
             and line.max_relative is None
             and out.receipt.kl is None
@@ -74,9 +161,7 @@ def test_saved_rollouts_keep_the_receipt_as_json(tmp_path: Path) -> None:
     out = generate(HOST, PROMPTS, [steer(direction(0), 2.0)], decode=DECODE)
     out.save(tmp_path / "a.jsonl")
     again = Rollouts.load(tmp_path / "a.jsonl")
-    assert (
-        list(again) == list(out) and again.receipt["lines"][0]["n_fired"] == out.receipt.lines[0].n_fired > 0
-    )
+    assert list(again) == list(out) and again.receipt.lines[0].n_gated == out.receipt.lines[0].n_gated > 0
     again.save(tmp_path / "b.jsonl")
     assert (tmp_path / "a.jsonl").read_text() == (tmp_path / "b.jsonl").read_text()
     generate(HOST, PROMPTS, decode=DECODE).save(tmp_path / "plain.jsonl")
@@ -96,7 +181,7 @@ def stream_at(host: Host, ids: tuple[int, ...], layer: int) -> Tensor:
 
 def test_the_receipt_counts_what_a_recount_finds() -> None:
     v, a = direction(0), 2.0
-    plan = [steer(v, a, where=generated(), when=above(v, 0.3))]
+    plan = [steer(v, a, where=generated(), when=above(v, 0.3)).allow_no_change()]  # in some rows it is shut
     out = generate(HOST, PROMPTS, plan, decode=DECODE, receipt="full")
     masked = fired = 0
     relative, kls = [], []
@@ -113,7 +198,8 @@ def test_the_receipt_counts_what_a_recount_finds() -> None:
         relative += (a / x[n:-1][opened].norm(dim=-1)).tolist()
         assert list(r.steered[1:]) == opened.tolist() and not r.steered[0]
     [line] = out.receipt.lines
-    assert (line.n_masked, line.n_fired) == (masked, fired) and 0 < fired < masked
+    assert (line.n_masked, line.n_gated) == (masked, fired) and 0 < fired < masked
+    assert line.n_changed == line.n_gated  # steering by 2 leaves no token as it was
     assert line.n_tokens == sum(len(r.all_ids) - 1 for r in out)
     assert line.mean_relative == pytest.approx(sum(relative) / len(relative), rel=1e-4)
     assert line.max_relative == pytest.approx(max(relative), rel=1e-4)
@@ -140,7 +226,7 @@ def test_receipt_modes_and_json() -> None:
     assert forward(HOST, many, plan).receipt.n_kl_rows == 16
     assert forward(HOST, many, plan, receipt="full").receipt.n_kl_rows == 20
     none = forward(HOST, many, plan, receipt="none").receipt
-    assert none.kl is None and none.lines[0].n_fired == 20
+    assert none.kl is None and none.lines[0].n_gated == 20
     assert set(none.to_json()) >= {"lines", "kl", "noop_parity"}
 
 

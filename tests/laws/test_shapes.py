@@ -15,7 +15,7 @@ CHECKED = [
     "interventions.target",
     "interventions.gates",
     "interventions.masks",
-    "runtime.receipt.tally",
+    "runtime.receipt.recorder",
     "interventions.hooks",
 ]
 LAWS = ["tests/laws/test_whole_runs.py", "tests/laws/test_receipts.py"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 
-from reasonmech.errors import BindError, MismatchError, NeverFiredError
+from reasonmech.errors import BindError, MismatchError, NoChangeError
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid import DisagreementGate, Hybrid, OfThinking, Vectors
 from reasonmech.interventions import (
@@ -34,6 +34,7 @@ from reasonmech.interventions import (
 )
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.generate import generate
+from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.forward import forward
 from reasonmech.step import Step
 from reasonmech.tasks.chain import OneWordKinds
@@ -91,11 +92,9 @@ def write(
     plan: list[Intervention], *, pair: ModelPair = PAIR, prompts: list[str] = PROMPTS, **decode: object
 ) -> Rollouts:
     return generate(
-        pair.base,
+        HostDecoder.of(pair.base, plan, partner=pair.thinking),
         prompts,
-        plan,
         decode=DECODE.model_copy(update=decode),
-        partner=pair.thinking,
         receipt="none",
         progress=False,
     )
@@ -123,21 +122,20 @@ def test_cached_and_batched_equals_a_loop_that_recomputes_everything(name: str) 
             "disagree",
             "uncertain_above",
         ):
-            assert line.n_fired == fired[i] and line.n_masked == sum(len(r.ids) for r in batch)
-            assert 0 < line.n_fired < line.n_masked
+            assert line.n_gated == fired[i] and line.n_masked == sum(len(r.ids) for r in batch)
+            assert 0 < line.n_gated < line.n_masked
 
 
 @pytest.mark.parametrize("name", PLANS)
 def test_a_row_does_not_depend_on_its_batch_nor_on_rows_that_leave(name: str) -> None:
     ends = tuple(range(6, 16))
     settings = {"temperature": 1.0, "stop_tokens": ends, "max_new_tokens": 8}
-    try:
-        whole, alone = (write(PLANS[name], **settings, batch_size=size) for size in (64, 1))
-    except NeverFiredError as silent:
-        pytest.fail(str(silent))
+    plan = [intervention.allow_no_change() for intervention in PLANS[name]]  # some stay shut
+    whole, alone = (write(plan, **settings, batch_size=size) for size in (64, 1))
+    assert all(line.n_masked for line in whole.receipt.lines)
     assert len({len(r.ids) for r in whole}) > 1
     assert [(r.ids, r.steered) for r in whole] == [(r.ids, r.steered) for r in alone]
-    assert [line.n_fired for line in whole.receipt.lines] == [line.n_fired for line in alone.receipt.lines]
+    assert [line.n_gated for line in whole.receipt.lines] == [line.n_gated for line in alone.receipt.lines]
 
 
 @pytest.mark.parametrize("arch", ["gpt2", "gpt_neox", "qwen3", "gemma", "qwen2"])
@@ -173,7 +171,7 @@ def test_every_verb_axis_and_mask_goes_with_gates_of_two_models(
     plan = [replace(one, when=when) for one, when in zip(drawn, whens, strict=False) if one.verb != "patch"]
     try:
         batch = write(plan, prompts=prompts, max_new_tokens=4)
-    except NeverFiredError as silent:  # the texts hold nothing that some mask names: compared all the same
+    except NoChangeError as silent:  # the texts hold nothing that some mask names: compared all the same
         batch = silent.result
     for rollout, prompt_ in zip(batch, prompts, strict=True):
         assert list(rollout.ids) == lockstep(PAIR.base, prompt_, plan, 4, partner=PAIR.thinking)[0]
@@ -195,7 +193,7 @@ def test_at_the_last_site_the_gate_is_the_hybrids() -> None:
     ours = write([steer(Whole("resid_post.3"), vector, when=disagree())])
     assert ids_of(ours) != ids_of(generate(PAIR.base, PROMPTS, decode=DECODE))
     assert [(r.ids, r.steered) for r in ours] == [(r.ids, r.steered) for r in theirs]
-    assert ours.receipt.lines[0].n_fired == sum(sum(r.steered) for r in theirs) > 0
+    assert ours.receipt.lines[0].n_gated == sum(sum(r.steered) for r in theirs) > 0
 
 
 def test_below_the_last_site_the_first_steered_token_is_the_hybrids() -> None:
@@ -214,17 +212,17 @@ def test_below_the_last_site_the_first_steered_token_is_the_hybrids() -> None:
 
 def test_a_gate_that_never_opens_leaves_every_bit_and_one_that_always_does_is_no_gate() -> None:
     v, clean = direction(1), generate(PAIR.base, PROMPTS, decode=DECODE)
-    shut = write([steer(v, 20.0, when=uncertain_above(10.0))])
-    assert ids_of(shut) == ids_of(clean) and shut.receipt.lines[0].n_fired == 0
+    shut = write([steer(v, 20.0, when=uncertain_above(10.0)).allow_no_change()])
+    assert ids_of(shut) == ids_of(clean) and shut.receipt.lines[0].n_gated == 0
     same = tiny_pair(change=0.0)
-    agreeing = write([steer(v, 20.0, when=disagree())], pair=same)
+    agreeing = write([steer(v, 20.0, when=disagree()).allow_no_change()], pair=same)
     assert ids_of(agreeing) == ids_of(clean) and not any(any(r.steered) for r in agreeing)
     open_ = write([steer(v, 20.0, when=uncertain_above(0.0))])
     plain = write([steer(v, 20.0, where=prompt(start=-1) | generated())])
     assert ids_of(open_) == ids_of(plain) != ids_of(clean)
     assert (
         open_.receipt.lines == plain.receipt.lines
-        or open_.receipt.lines[0].n_fired == plain.receipt.lines[0].n_fired
+        or open_.receipt.lines[0].n_gated == plain.receipt.lines[0].n_gated
     )
 
 
@@ -247,7 +245,11 @@ def test_the_receipt_replays_by_decoding() -> None:
         (PLANS["thinking"], None),
     ):
         run = generate(
-            PAIR.base, PROMPTS, plan, decode=DECODE, partner=PAIR.thinking, receipt="full", progress=False
+            HostDecoder.of(PAIR.base, plan, partner=PAIR.thinking),
+            PROMPTS,
+            decode=DECODE,
+            receipt="full",
+            progress=False,
         )
         assert run.receipt.kl > 0.01 and run.receipt.n_kl_rows == len(PROMPTS)
         assert run.receipt.n_kl_tokens == sum(len(r.ids) for r in run)
@@ -255,7 +257,11 @@ def test_the_receipt_replays_by_decoding() -> None:
             plain = generate(PAIR.base, PROMPTS, same, decode=DECODE, receipt="full", progress=False)
             assert run.receipt.kl == pytest.approx(plain.receipt.kl, rel=1e-4)
     shut = generate(
-        PAIR.base, PROMPTS, [steer(v, 6.0, when=uncertain_above(9.0))], decode=DECODE, progress=False
+        PAIR.base,
+        PROMPTS,
+        [steer(v, 6.0, when=uncertain_above(9.0)).allow_no_change()],
+        decode=DECODE,
+        progress=False,
     )
     assert shut.receipt.kl == pytest.approx(0, abs=1e-6)
 
@@ -286,7 +292,7 @@ def test_what_a_run_has_not_is_refused_when_the_plan_is_bound() -> None:
     with pytest.raises(BindError, match=">= 0"):
         uncertain_above(-1.0)
     with pytest.raises(MismatchError, match="differ: logits"):
-        generate(PAIR.base, PROMPTS, [reading], decode=DECODE, partner=tiny_host(vocab_size=70))
+        HostDecoder.of(PAIR.base, [reading], partner=tiny_host(vocab_size=70))
     with pytest.raises(MismatchError, match="trained on weights"):
         bind([steer(v, 1.0, when=above(Features(CODER, (1,)), 0.0))], PAIR.base)
     foreign = steer(v, 1.0, when=above(Features(tiny_coder(PAIR.base), (1,)), 0.0, role="thinking"))
@@ -295,10 +301,10 @@ def test_what_a_run_has_not_is_refused_when_the_plan_is_bound() -> None:
 
 
 def test_a_two_pass_gate_on_positions_that_choose_nothing_is_never_fired() -> None:
-    with pytest.raises(NeverFiredError, match="touched nothing"):
+    with pytest.raises(NoChangeError, match="touched nothing"):
         write([steer(direction(1), 9.0, when=disagree(), where=prompt(stop=-1))])
-    with pytest.raises(NeverFiredError, match="fired at 0"):
-        write([steer(direction(1), 9.0, when=uncertain_above(9.0), require_fired=1)])
+    with pytest.raises(NoChangeError, match="gate was open at 0"):
+        write([steer(direction(1), 9.0, when=uncertain_above(9.0), require_gated=1)])
 
 
 def test_a_cache_that_forgets_is_refused() -> None:

@@ -72,52 +72,56 @@ def a_subspace_writes_its_first_direction_only(m: pytest.MonkeyPatch) -> None:
 
 
 def clean_logits_are_edited_ones(m: pytest.MonkeyPatch) -> None:
-    def edited(self: HostState, active: Hooks, outside: PartnerReadings) -> NextLogits:
+    def edited(self: HostState, active: Hooks, readings: PartnerReadings) -> NextLogits:
         logits = torch.zeros(len(self._rows), 64)
-        active.begin(self._step(self._seen + 1, 1), replace(outside, own=logits))  # even logits open the gate
+        active.begin(
+            self._step(self._n_read + 1, 1), replace(readings, host_logits=logits)
+        )  # even logits open the gate
         logits = self._pass(1)
         self._forget_last()
-        active.begin(self._step(self._seen + 1, 1), replace(outside, own=logits))
+        active.begin(self._step(self._n_read + 1, 1), replace(readings, host_logits=logits))
         logits = self._pass(1)
         active.end()
         return logits
 
-    m.setattr(HostState, "_twice", edited)
+    m.setattr(HostState, "_two_passes", edited)
 
 
 def a_two_pass_gate_weighs_the_next_row(m: pytest.MonkeyPatch) -> None:
     right = two_pass.UncertainAbove.coords
     m.setattr(
-        two_pass.UncertainAbove, "coords", lambda self, own, partner: right(self, own, partner).roll(1, 0)
+        two_pass.UncertainAbove,
+        "coords",
+        lambda self, logits, partner_logits: right(self, logits, partner_logits).roll(1, 0),
     )
 
 
 def the_end_of_the_prompt_chooses_nothing(m: pytest.MonkeyPatch) -> None:
-    m.setattr(hooks, "choosing", lambda step: step.positions >= step.prompt_length[:, None])
+    m.setattr(hooks, "mark_choosing", lambda step: step.positions >= step.prompt_length[:, None])
 
 
 def the_partners_stream_is_one_column_late(m: pytest.MonkeyPatch) -> None:
-    right = Partner.look
+    right = Partner.read
 
     def late(self: Partner) -> PartnerReadings:
         now = right(self)
         return replace(now, streams={site: stream.roll(1, dims=1) for site, stream in now.streams.items()})
 
-    m.setattr(Partner, "look", late)
+    m.setattr(Partner, "read", late)
 
 
 def other_rows_of_the_partner_stay(m: pytest.MonkeyPatch) -> None:
-    m.setattr(Partner, "keep", lambda self, rows: self._state.keep(torch.arange(len(rows))))
+    m.setattr(Partner, "select", lambda self, rows: self._state.select(torch.arange(len(rows))))
 
 
 def the_partner_reads_what_it_would_have_written(m: pytest.MonkeyPatch) -> None:
-    right, proposed = Partner.look, dict[Partner, Tensor]()
+    right, proposed = Partner.read, dict[Partner, Tensor]()
 
-    def look(self: Partner) -> PartnerReadings:
-        found = right(self)
-        assert found.partner is not None
-        proposed[self] = found.partner.argmax(-1)
-        return found
+    def read(self: Partner) -> PartnerReadings:
+        readings = right(self)
+        assert readings.partner_logits is not None
+        proposed[self] = readings.partner_logits.argmax(-1)
+        return readings
 
-    m.setattr(Partner, "look", look)
+    m.setattr(Partner, "read", read)
     m.setattr(Partner, "advance", lambda self, tokens: self._state.advance(proposed[self]))

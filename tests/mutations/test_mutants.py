@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 import torch
 
+from reasonmech.errors import NoChangeError
 from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import fwd_hooks, hooks
@@ -19,8 +20,8 @@ from reasonmech.runtime.decoding import batch as batch_module
 from reasonmech.runtime.decoding import host_decoder
 from reasonmech.runtime.decoding.decode import Choice
 from reasonmech.runtime.decoding.host_decoder import HostState
-from reasonmech.runtime.receipt import receipt
-from reasonmech.runtime.receipt.tally import Tally
+from reasonmech.runtime.receipt import recorder
+from reasonmech.runtime.receipt.recorder import ReceiptRecorder
 from reasonmech.step import Step
 from tests.equivalence import test_generate as generating
 from tests.laws import test_formula as formula
@@ -76,12 +77,12 @@ def model_positions_count_padding(m: pytest.MonkeyPatch) -> None:
 def mask_of_the_first_pass_is_kept(m: pytest.MonkeyPatch) -> None:
     right = Hooks.begin
 
-    def stale(self: Hooks, step: Step, outside: PartnerReadings = NOTHING) -> None:
+    def stale(self: Hooks, step: Step, readings: PartnerReadings = NOTHING) -> None:
         if step.new > 1:
-            right(self, step, outside)
+            right(self, step, readings)
             return
         column = [None if target is None else target.mask[:, -1:] for target in self._targets]
-        right(self, step, outside)
+        right(self, step, readings)
         self._targets = [None if old is None else Target.of(old, step) for old in column]
 
     m.setattr(Hooks, "begin", stale)
@@ -90,8 +91,8 @@ def mask_of_the_first_pass_is_kept(m: pytest.MonkeyPatch) -> None:
 def mask_sees_only_the_new_tokens(m: pytest.MonkeyPatch) -> None:
     right = HostState._step
 
-    def only_new(self: HostState, seen: int, new: int) -> Step:
-        step = right(self, seen, new)
+    def only_new(self: HostState, width: int, new: int) -> Step:
+        step = right(self, width, new)
         return replace(step, ids=step.ids[:, -step.new :], mask=step.mask[:, -step.new :])
 
     m.setattr(HostState, "_step", only_new)
@@ -105,14 +106,14 @@ def generated_starts_one_late(m: pytest.MonkeyPatch) -> None:
 
 
 def leaving_rows_keep_their_place(m: pytest.MonkeyPatch) -> None:
-    right = HostState.keep
+    right = HostState.select
 
     def forgetful(self: HostState, rows: torch.Tensor) -> None:
         lengths = self._prompt_length
         right(self, rows)
         self._prompt_length = lengths[: len(rows)]
 
-    m.setattr(HostState, "keep", forgetful)
+    m.setattr(HostState, "select", forgetful)
 
 
 def second_edit_reads_the_unedited_stream(m: pytest.MonkeyPatch) -> None:
@@ -147,18 +148,18 @@ def reconstruction_error_is_dropped(m: pytest.MonkeyPatch) -> None:
 
 
 def silence_is_accepted(m: pytest.MonkeyPatch) -> None:
-    for module in (fwd_hooks, receipt):
-        m.setattr(module, "check_masked", lambda plan, n_masked, *, result=None: None)
+    m.setattr(fwd_hooks, "check_masked", lambda plan, n_masked, *, result=None: None)
+    m.setattr(recorder, "check_changed", lambda plan, lines, *, result: None)
 
 
 def silence_is_judged_per_batch(m: pytest.MonkeyPatch) -> None:
-    right = Tally.saw
+    right = ReceiptRecorder.count_masked
 
-    def strict(self: Tally, i: int, n_tokens: int, n_masked: int) -> None:
+    def strict(self: ReceiptRecorder, i: int, n_tokens: int, n_masked: int) -> None:
         assert n_masked, "touched nothing in this batch"
         right(self, i, n_tokens, n_masked)
 
-    m.setattr(Tally, "saw", strict)
+    m.setattr(ReceiptRecorder, "count_masked", strict)
 
 
 def hooks_stay_after_a_run(m: pytest.MonkeyPatch) -> None:
@@ -275,7 +276,7 @@ MUTANTS = [
     ),
     Mutant(
         padding_is_steered_and_counted,
-        receipts.test_a_gate_that_never_opened_is_a_finding_unless_firing_is_required,
+        receipts.test_a_gate_that_never_opened_is_an_error_unless_no_change_is_allowed,
         "the receipt counts real tokens",
     ),
     Mutant(
@@ -361,6 +362,6 @@ def test_the_named_law_kills_the_mutant(mutant: Mutant) -> None:
     mutant.law()
     with pytest.MonkeyPatch.context() as broken:
         mutant.patch(broken)
-        with pytest.raises((AssertionError, pytest.fail.Exception)):
+        with pytest.raises((AssertionError, pytest.fail.Exception, NoChangeError)):
             mutant.law()
     mutant.law()

@@ -62,7 +62,7 @@ entry = {
 assert [one.fingerprint for one in rm.load_plan({"plan": [entry]}, host)] == [plan[0].fingerprint]
 plain, edited = rm.generate(host, problems, progress=False), rm.generate(host, problems, plan, progress=False)
 assert [r.ids for r in plain] != [r.ids for r in edited]
-assert edited.receipt.lines[0].n_fired > 0
+assert edited.receipt.lines[0].n_gated > 0
 along = Direction.along(torch.ones(32), "resid_post.1")
 half, whole, less = (
     rm.forward(host, ["w1 w2 w3"], [rm.steer(along, amount, when=gate)]).logits[0]

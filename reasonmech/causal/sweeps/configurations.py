@@ -19,6 +19,7 @@ from reasonmech.interventions.verbs import ablate, clamp, scale, steer
 Draw: TypeAlias = Callable[[int], Axis]
 Verb: TypeAlias = Literal["ablate", "clamp", "scale", "steer"]
 
+IDENTITY: Final = {"scale": 1.0, "steer": 0.0}  # amounts that are meant to change nothing: a dose of zero
 CLEAN: Final = "clean"  # the configuration without a plan that every other one is compared with
 
 
@@ -143,6 +144,11 @@ def _draw(draw: Draw, seed: int | None) -> Axis:
 
 def _edit(axis: Axis, verb: Verb, amount: float, when: Gate) -> Intervention:
     """Its axis and edit objects are shared by all masks, so that one batch applies them together."""
+    edited = _edit_by(axis, verb, amount, when)
+    return edited.allow_no_change() if amount == IDENTITY.get(verb) else edited
+
+
+def _edit_by(axis: Axis, verb: Verb, amount: float, when: Gate) -> Intervention:
     match verb:
         case "ablate":
             return ablate(axis, when=when)

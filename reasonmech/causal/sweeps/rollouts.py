@@ -20,7 +20,7 @@ from reasonmech.causal.sweeps.identity import Plan, cell_hash, content, in_order
 from reasonmech.causal.sweeps.run import Block, CellKey, carry_out
 from reasonmech.causal.sweeps.table import SweepTable, tidy
 from reasonmech.causal.sweeps.trials import RolloutTrials
-from reasonmech.errors import DataError, NeverFiredError, NonFiniteError
+from reasonmech.errors import DataError, NoChangeError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import bind
 from reasonmech.interventions.intervention import Intervention, plan_fingerprint
@@ -29,6 +29,7 @@ from reasonmech.metrics.base import check_host
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.generate import generate
+from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.memory import is_out_of_memory
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ def sweep_rollouts(
 
     All of them meet the same sampling noise. One `generate` per configuration and seed, the clean run among
     them. The table has, besides the columns of every sweep, n_steered and n_chosen (tokens of the rollout),
-    kl (of the run's receipt, nats per token), and note: why nothing could be measured, or that a mask named
-    nothing. n_masked and n_fired are those of a configuration's run.
+    kl (of the run's receipt, nats per token), no_change, and note: why nothing could be measured, or why a
+    configuration changed nothing. n_masked, n_gated and n_changed are those of a configuration's run.
 
     Args:
         problems: a task's problems, or plain prompts, decoded greedily; `RolloutTrials` say how else.
@@ -65,8 +66,8 @@ def sweep_rollouts(
         progress: tell time and disk space before it starts, and show a bar.
 
     Raises:
-        NeverFiredError: in some configurations a mask named no token of the whole run, or a `require_fired`
-            was not met; all others are finished and stored, and the table is on `.result`.
+        NoChangeError: some configurations changed nothing in their whole run, or missed `require_gated`; all
+            others are finished and stored, and the table is on `.result`.
         OutputError: `out` holds another sweep; the differing keys are listed.
         DataError: no problem, several seeds at temperature 0, or a clean run that gives nothing to measure.
         NonFiniteError: infinite values, or NaN logits. ArgumentError: something of another type.
@@ -78,13 +79,14 @@ def sweep_rollouts(
         bind(one.plan, host)
     sweep = RolloutSweep(host, trials, plans, as_rollout_metric(host, metric))
     answers = carry_out(sweep, out=out, progress=progress)
-    silent = answers.table.query("never_fired").drop_duplicates(subset=["configuration"])
+    silent = answers.table.query("no_change").drop_duplicates(subset=["configuration"])
     if len(silent):
         notes = zip(silent["configuration"], silent["note"], strict=True)
-        raise NeverFiredError(
-            f"{len(silent)} of {len(plans)} configurations touched too little: "
+        raise NoChangeError(
+            f"{len(silent)} of {len(plans)} configurations changed nothing, or too little: "
             + "; ".join(f"{name}: {note}" for name, note in notes),
-            do="the numbers of all are on .result; leave these out of what you conclude, or mend their masks",
+            do="the numbers of all are on .result; mend what the notes name; a control that may be silent"
+            " says .allow_no_change()",
             result=answers,
         )
     return answers
@@ -161,11 +163,12 @@ class RolloutSweep:
                 "decode_seed": seed,
                 "value": value,
                 "n_masked": sum(line.n_masked for line in lines),
-                "n_fired": sum(line.n_fired for line in lines),
+                "n_gated": sum(line.n_gated for line in lines),
+                "n_changed": sum(line.n_changed or 0 for line in lines),
                 "n_steered": [sum(rollout.steered) for rollout in written],
                 "n_chosen": [rollout.n_chosen for rollout in written],
                 "kl": np.nan if written.receipt is None else written.receipt.kl,
-                "never_fired": bool(silent),
+                "no_change": bool(silent),
                 "note": silent or note,
             }
         )
@@ -175,10 +178,9 @@ class RolloutSweep:
         decode = self.trials.decode.model_copy(update={"seed": seed})
         while True:
             try:
-                return generate(
-                    self.host, problems, plan, decode=decode, labellers=self.trials.labellers, progress=False
-                ), ""
-            except NeverFiredError as error:
+                decoder = HostDecoder.of(self.host, plan, labellers=self.trials.labellers)
+                return generate(decoder, problems, decode=decode, progress=False), ""
+            except NoChangeError as error:
                 assert isinstance(error.result, Rollouts)
                 return error.result, error.happened
             except (RuntimeError, MemoryError) as error:

@@ -74,7 +74,7 @@ class Sweep(Protocol):
     def blocks(self) -> Sequence[Block]: ...
 
     def compute(self, block: Block, directory: Path | None) -> pd.DataFrame:
-        """Values of one block: cell, configuration, what it was tried on, value, n_masked, n_fired.
+        """Values of one block: cell, configuration, what it was tried on, value, n_masked, n_gated.
 
         Args:
             directory: for what it writes besides. None: in memory.

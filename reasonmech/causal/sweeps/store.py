@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 from reasonmech.causal.sweeps.identity import Plan
 from reasonmech.errors import CorruptFileError
+from reasonmech.receipt import OLD_NAMES
 from reasonmech.resumable import ResumableDirectory
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SHARDS: Final = "shards"
+OLD_COLUMNS: Final = OLD_NAMES | {"never_fired": "no_change"}
 TABLE_FILE: Final = "table.parquet"
 
 
@@ -44,7 +46,7 @@ class SweepStore:
         if not path.exists():
             return None
         try:
-            shard = pd.read_parquet(path)
+            shard = pd.read_parquet(path).rename(columns=OLD_COLUMNS)
         except (OSError, ValueError) as error:
             raise CorruptFileError(
                 f"{path} is damaged: {error}", do="delete it: it will be computed again"

@@ -17,7 +17,7 @@ from reasonmech.causal.sweeps.identity import Plan, cell_hash, content, in_order
 from reasonmech.causal.sweeps.run import Block, CellKey, SweepEstimate, blocks_of, carry_out, estimate
 from reasonmech.causal.sweeps.table import SweepTable, tidy
 from reasonmech.causal.sweeps.trials import TextTrials
-from reasonmech.errors import DataError, NeverFiredError
+from reasonmech.errors import DataError, NoChangeError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import bind
 from reasonmech.interventions.canonical import fingerprint
@@ -66,7 +66,7 @@ def sweep(
         progress: tell time and disk space before it starts, and show a bar.
 
     Raises:
-        NeverFiredError: a mask names no token of a text; told before anything runs.
+        NoChangeError: a mask names no token of a text; told before anything runs.
         OutputError: `out` holds another sweep; the differing keys are listed.
         NonFiniteError: NaN or infinite logits or values; the cell is named.
         DataError: no text, no configuration, two of one name, or a metric whose content cannot be told.
@@ -155,7 +155,7 @@ class TextSweep:
 
     def compute(self, block: Block, directory: Path | None) -> pd.DataFrame:
         cells = self._run(block)
-        return self._frame(block, cells.value.double().numpy(), cells.n_masked.numpy(), cells.n_fired.numpy())
+        return self._frame(block, cells.value.double().numpy(), cells.n_masked.numpy(), cells.n_gated.numpy())
 
     def _run(self, block: Sequence[CellKey]) -> CellTable:
         plans = [() if key.configuration is None else self.ordered[key.configuration].plan for key in block]
@@ -163,7 +163,7 @@ class TextSweep:
         return run_cells(self.host, CellGrid(self.rows, cells), self.metric, batch_rows=self.batch_rows)
 
     def _frame(
-        self, block: Block, value: np.ndarray, n_masked: np.ndarray, n_fired: np.ndarray
+        self, block: Block, value: np.ndarray, n_masked: np.ndarray, n_gated: np.ndarray
     ) -> pd.DataFrame:
         import pandas as pd
 
@@ -177,7 +177,7 @@ class TextSweep:
                 "text": np.array([key.unit for key in block], dtype=np.int64),
                 "value": value.astype(np.float64),
                 "n_masked": n_masked.astype(np.int64),
-                "n_fired": n_fired.astype(np.int64),
+                "n_gated": n_gated.astype(np.int64),
             }
         )
 
@@ -236,7 +236,7 @@ def _check_mask(where: Where, name: str, texts: Sequence[PassRow], steps: Sequen
     named = [step.rows[~(where.mask(step) & step.mask).any(-1)].tolist() for step in steps]
     empty = [int(row) for rows in named for row in rows]
     if empty:
-        raise NeverFiredError(
+        raise NoChangeError(
             f"the mask {where} of configuration {name!r} names no token of {texts[empty[0]].name}"
             f" ({len(empty)} of {len(texts)} texts)",
             do="leave these texts out, or choose a mask that they have",

@@ -13,7 +13,7 @@ import numpy as np
 
 from reasonmech.causal.means import mean_by
 from reasonmech.causal.sweeps.configurations import CLEAN, Configuration
-from reasonmech.causal.sweeps.store import SHARDS, TABLE_FILE
+from reasonmech.causal.sweeps.store import OLD_COLUMNS, SHARDS, TABLE_FILE
 from reasonmech.errors import CorruptFileError, OutputError
 from reasonmech.files import partial_of
 from reasonmech.resumable import RECORD_FILE
@@ -36,7 +36,7 @@ class SweepTable:
         table: one row per cell: configuration, axis, site, verb, amount, where, seed, fingerprint (of the
             plan), cell (content hash); what it was tried on (text, or problem, sample and decode_seed);
             metric, unit, value, clean (the same without the plan), effect (value - clean), n_masked and
-            n_fired (tokens). Rows of the configuration "clean" are the clean run itself.
+            n_gated (tokens). Rows of the configuration "clean" are the clean run itself.
         record: host, versions, device and times of the run that made it.
     """
 
@@ -53,7 +53,7 @@ class SweepTable:
 
         Returns:
             configuration, axis, site, verb, amount, where, seed, metric, unit, n, then value, clean and
-            effect, each with _low and _high, and the sums n_masked and n_fired.
+            effect, each with _low and _high, and the sums n_masked and n_gated.
         """
         import pandas as pd
 
@@ -66,7 +66,7 @@ class SweepTable:
         else:
             means = mean_by(named, ["configuration"], columns=NUMBERS, ratios={})
         counts = edited.pivot_table(
-            index="configuration", values=["n_masked", "n_fired"], aggfunc="sum"
+            index="configuration", values=["n_masked", "n_gated"], aggfunc="sum"
         ).reset_index()
         words = edited.drop_duplicates(subset=["configuration"])[[*WHAT, *MEASURED]]
         table = words.merge(means.rename(columns={"n_problems": "n"}), on="configuration", how="left")
@@ -91,7 +91,8 @@ class SweepTable:
                 f"{path} {state}", do="call sweep again with the same out=: it goes on where it was"
             )
         try:
-            return cls(pd.read_parquet(path / TABLE_FILE), json.loads((path / RECORD_FILE).read_text()))
+            table = pd.read_parquet(path / TABLE_FILE).rename(columns=OLD_COLUMNS)
+            return cls(table, json.loads((path / RECORD_FILE).read_text()))
         except (OSError, ValueError) as error:
             raise CorruptFileError(f"{path} is no sweep: {error}", do="run it again") from error
 
@@ -112,7 +113,7 @@ def tidy(
     """Cells with the words of their configurations and the clean value beside each.
 
     Args:
-        cells: cell, configuration, the columns of `on`, value, n_masked, n_fired; rows "clean" included, in
+        cells: cell, configuration, the columns of `on`, value, n_masked, n_gated; rows "clean" included, in
             any order.
         on: columns that say what a cell was tried on; the clean row has the same.
 
@@ -143,7 +144,7 @@ def tidy(
         "clean",
         "effect",
         "n_masked",
-        "n_fired",
+        "n_gated",
     ]
     extra = [name for name in cells if name not in columns]
     return (

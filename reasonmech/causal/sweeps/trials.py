@@ -11,7 +11,8 @@ from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import DataError
 from reasonmech.problem import ProblemSet
 from reasonmech.runtime.decoding.decode import Decode
-from reasonmech.runtime.decoding.generate import GREEDY, as_problems
+from reasonmech.runtime.decoding.generate import GREEDY
+from reasonmech.runtime.decoding.prompts import as_problems
 from reasonmech.runtime.pass_rows import LabelledTexts, TextLike
 from reasonmech.step import CausalLabeller
 

@@ -14,7 +14,7 @@ from pydantic import Field
 from tqdm.auto import tqdm
 
 from reasonmech.coders import SparseCoder
-from reasonmech.errors import DataError
+from reasonmech.errors import DataError, NoChangeError
 from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
 from reasonmech.experiments.stages.controls import TOLERANCES, draw_controls, written_stats
@@ -119,7 +119,12 @@ class StudyFeatures(Stage):
         for trial in tqdm(trials, desc="study", disable=not context.progress):
             host, moments = trial.testbed.host, trial.testbed.moments
             onsets = onset_ids(host, context.problems.task, moments.behaviour)
-            response = respond(host, moments, trial.plan, onsets=onsets)
+            try:
+                response = respond(host, moments, trial.plan, onsets=onsets)
+            except NoChangeError as silent:  # such as a rare feature: its effect of 0 is told with the reason
+                assert isinstance(silent.result, Response)
+                notes.add_failure(trial.condition.name, silent)
+                response = silent.result
             tables += _rows(trial, response)
             if trial.plan:
                 receipts[trial.condition.name] = [line | {"kl": response.kl} for line in response.lines]
@@ -265,7 +270,8 @@ def _rows(trial: Trial, response: Response) -> list[pd.DataFrame]:
     counts = None
     if response.lines:
         line = response.lines[0]
-        counts = Counts(int(str(line["n_tokens"])), int(str(line["n_masked"])), int(str(line["n_fired"])))
+        names = ("n_tokens", "n_masked", "n_gated", "n_changed")
+        counts = Counts(*(int(str(line[name])) for name in names))
     condition, metric, interval = trial.condition, "onset_probability", response.interval
     ends = {"": interval.estimate, ".low": interval.low, ".high": interval.high}
     rows = [

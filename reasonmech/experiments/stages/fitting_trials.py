@@ -52,8 +52,9 @@ class FittingTrials:
     def try_ablating(self, coder: SparseCoder, indices: tuple[int, ...]) -> float:
         """Mean P(onset) in the thinking model, untouched minus with these features ablated."""
         host = self.context.pair.thinking
-        ablated = self._mean(host, self.thinking, [ablate(Features(coder, indices, transfer=True))])
-        return self._untouched[1] - ablated
+        # where the features are silent there is nothing to remove: an effect of 0 is the finding
+        plan = [ablate(Features(coder, indices, transfer=True)).allow_no_change()]
+        return self._untouched[1] - self._mean(host, self.thinking, plan)
 
     def _clamp_effect(
         self, coder: SparseCoder, indices: tuple[int, ...], stats: FeatureStats, dose: float

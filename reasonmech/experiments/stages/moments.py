@@ -11,13 +11,13 @@ import torch
 from reasonmech.behaviours import behaviours
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
-from reasonmech.interventions import Hooks, Intervention, bind
+from reasonmech.interventions import Intervention, bind
 from reasonmech.kinds import opening_categories
+from reasonmech.receipt import Receipt
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.passes import run_passes
-from reasonmech.runtime.receipt.receipt import ReceiptMode, check_receipt, make_receipt
-from reasonmech.runtime.receipt.tally import Tally
+from reasonmech.runtime.receipt.recorder import ReceiptMode, ReceiptRecorder
 from reasonmech.stats import Interval, mean_interval
 from reasonmech.tasks import tasks
 
@@ -137,23 +137,22 @@ def respond(
 
     Of each text's logits only the probability of the onsets, summed, at its moments is stored.
     """
-    bound = bind(plan, host)
-    tally = Tally(bound.plan, measure=receipt != "none")
-    hooks = Hooks(bound, recorder=tally) if bound.plan else None
+    recorder = ReceiptRecorder(bind(plan, host), receipt, batch_size=BATCH)
     rows = _pass_rows(moments)
     probabilities: dict[int, np.ndarray] = {}
     with torch.no_grad():
-        for row, logits in run_passes(host, rows, hooks=hooks, batch_size=BATCH):
+        for row, logits in run_passes(host, rows, hooks=recorder.hooks(), batch_size=BATCH):
             at_moments = logits[list(moments.positions[row])].float()
             probabilities[row] = at_moments.softmax(-1)[:, list(onsets)].sum(-1).cpu().numpy()
     value = np.concatenate([probabilities[row] for row in range(len(rows))])
     interval = mean_interval(value, moments.problems, draws=DRAWS)
-    if not plan:
-        return Response(value, interval, None, [])
-    measured = make_receipt(bound, tally, rows, mode=receipt, batch_size=BATCH)
-    response = Response(value, interval, measured.kl, [asdict(line) for line in measured.lines])
-    check_receipt(bound, measured, result=response)
-    return response
+
+    def response_of(receipt: Receipt | None) -> Response:
+        if receipt is None:
+            return Response(value, interval, None, [])
+        return Response(value, interval, receipt.kl, [asdict(line) for line in receipt.lines])
+
+    return recorder.finish(rows, response_of)
 
 
 def _pass_rows(moments: BehaviourMoments) -> list[PassRow]:

@@ -35,7 +35,7 @@ class TwoPassGate(Gate):
         return self
 
     @abstractmethod
-    def coords(self, own: NextLogits, partner: NextLogits | None) -> Float[Tensor, "batch coord"]:
+    def coords(self, logits: NextLogits, partner_logits: NextLogits | None) -> Float[Tensor, "batch coord"]:
         """What `weight` is given, from the clean logits of both hosts (None: there is no partner)."""
 
 
@@ -47,9 +47,9 @@ class Disagree(TwoPassGate):
     kind = "disagree"
     needs_partner = True
 
-    def coords(self, own: NextLogits, partner: NextLogits | None) -> Float[Tensor, "batch coord"]:
-        assert partner is not None, "bind() asks for a partner"
-        return (own.argmax(-1) != partner.argmax(-1).to(own.device)).float()[:, None]
+    def coords(self, logits: NextLogits, partner_logits: NextLogits | None) -> Float[Tensor, "batch coord"]:
+        assert partner_logits is not None, "bind() asks for a partner"
+        return (logits.argmax(-1) != partner_logits.argmax(-1).to(logits.device)).float()[:, None]
 
     def weight(self, coords: Float[Tensor, "token coord"]) -> Float[Tensor, " token"]:
         return coords[:, 0]
@@ -61,8 +61,7 @@ class Disagree(TwoPassGate):
 @final
 @dataclass(frozen=True, repr=False)
 class UncertainAbove(TwoPassGate):
-    """Open where the host's own next-token distribution has more entropy than a threshold: -sum p ln p >
-    t."""
+    """Open where the host's next-token distribution has more entropy than a threshold: -sum p ln p > t."""
 
     threshold: float
     kind = "uncertain_above"
@@ -71,8 +70,8 @@ class UncertainAbove(TwoPassGate):
         if not self.threshold >= 0:
             raise BindError(f"uncertain_above({self.threshold})", allowed="a threshold >= 0, in nats")
 
-    def coords(self, own: NextLogits, partner: NextLogits | None) -> Float[Tensor, "batch coord"]:
-        return torch.special.entr(own.float().softmax(-1)).sum(-1, keepdim=True)
+    def coords(self, logits: NextLogits, partner_logits: NextLogits | None) -> Float[Tensor, "batch coord"]:
+        return torch.special.entr(logits.float().softmax(-1)).sum(-1, keepdim=True)
 
     def weight(self, coords: Float[Tensor, "token coord"]) -> Float[Tensor, " token"]:
         return (coords[:, 0] > self.threshold).to(coords.dtype)
@@ -82,13 +81,12 @@ class UncertainAbove(TwoPassGate):
 
 
 def disagree() -> Gate:
-    """Open where this host and its partner would write different tokens (`generate(..., partner=)`)."""
+    """Open where this host and its partner would write different tokens (see `HostDecoder.of`)."""
     return Disagree()
 
 
 def uncertain_above(threshold: float) -> Gate:
-    """Open where the entropy of the host's clean next-token distribution, at temperature 1, exceeds it
-    (nats)."""
+    """Open where the entropy of the host's clean next-token distribution exceeds it, in nats."""
     return UncertainAbove(threshold)
 
 

@@ -91,7 +91,8 @@ class SplicedDecoder:
     def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> SplicedState:
         hosts = {id(host): host for dial in (self.executor, self.onset) for host in dial.hosts}
         states = {
-            key: HostDecoder(host).start(prompts, mask, rows, max_new_tokens) for key, host in hosts.items()
+            key: HostDecoder.of(host).start(prompts, mask, rows, max_new_tokens)
+            for key, host in hosts.items()
         }
         return SplicedState(self, states, rows)
 
@@ -143,11 +144,11 @@ class SplicedState:
         for state in self._states.values():
             state.advance(tokens)
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+    def select(self, rows: Int[Tensor, " row"]) -> None:
         self._tracker.select(rows)
         self._sentence, self._keys = self._sentence[rows], self._keys[rows]
         for state in self._states.values():
-            state.keep(rows)
+            state.select(rows)
 
     def close(self) -> None:
         for state in self._states.values():

@@ -16,7 +16,8 @@ RECEIPT: Final = (
     ("site", "site"),
     ("n_tokens", "tokens"),
     ("n_masked", "masked"),
-    ("n_fired", "fired"),
+    ("n_gated", "gate open"),
+    ("n_changed", "changed"),
     ("mean_relative", "mean change"),
     ("max_relative", "largest change"),
     ("reread", "re-read"),
@@ -38,9 +39,9 @@ def receipt_section(run: Run) -> Section | None:
         if named[0] in frame
     ]
     lead = (
-        "What each intervention really did: tokens seen, named by its mask, and changed where its gate was "
-        "open; the size of the change against the stream it changed; what re-reading the features gave. One "
-        "row per intervention."
+        "What each intervention really did: tokens seen, named by its mask, at which its gate was open, and "
+        "changed; the size of the change against the stream; what re-reading the features gave. One row per "
+        "intervention."
     )
     return Section(
         "receipts", "Receipts", lead, (), [folded(f"All {len(frame)} receipts", table(frame, columns))]

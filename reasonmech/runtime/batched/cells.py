@@ -76,13 +76,13 @@ class CellTable(NamedTuple):
 
     Attributes:
         value: the readout.
-        n_masked, n_fired: tokens that the masks named, and at which a gate was open, summed over the plan and
+        n_masked, n_gated: tokens that the masks named, and at which a gate was open, summed over the plan and
             over the rows that the readout needed.
     """
 
     value: Float[Tensor, " cell"]
     n_masked: Int[Tensor, " cell"]
-    n_fired: Int[Tensor, " cell"]
+    n_gated: Int[Tensor, " cell"]
 
 
 def run_cells(
@@ -101,7 +101,7 @@ def run_cells(
             goes on.
 
     Raises:
-        NeverFiredError: a mask names no token of a cell's text.
+        NoChangeError: a mask names no token of a cell's text.
         NonFiniteError: NaN or infinity came out of a cell.
         DataError: a readout that does not fit the texts.
         UnknownNameError, MismatchError, BindError: a plan does not fit the host (see `bind`).
@@ -211,10 +211,10 @@ def _run_jobs(
     with Hooks(packed.bound) as hooks:
         hooks.begin(prefix.part(packed.rows, start))
         logits = prefix.run(packed.rows, below=jobs[0].below, start=start, last_logits=last_logits)
-        n_fired = hooks.fired_by_row()
+        n_gated = hooks.n_gated_by_row()
     values = read(readout, [job.question for job in jobs], [list(logits[i]) for i in packed.slices])
     _check_finite(values, jobs, readout)
-    masked, fired = packed.n_masked.tolist(), n_fired.tolist()
+    masked, fired = packed.n_masked.tolist(), n_gated.tolist()
     return [
         (value, sum(masked[i]), sum(fired[i]))
         for value, i in zip(values.tolist(), packed.slices, strict=True)

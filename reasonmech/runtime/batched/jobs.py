@@ -8,7 +8,7 @@ from typing import Final, NamedTuple, final
 
 import torch
 
-from reasonmech.errors import NeverFiredError
+from reasonmech.errors import NoChangeError
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.masks import Where
 from reasonmech.runtime.batched.prefix import NO_LAYER, Prefix, last_unread
@@ -52,7 +52,7 @@ def jobs_of(
         numbers: of the cells; `texts` and `plans` hold the text and the plan of each.
 
     Raises:
-        NeverFiredError: a mask names no token of a cell's text.
+        NoChangeError: a mask names no token of a cell's text.
     """
     first = {question.number: at for question, at in zip(group, _offsets(group), strict=True)}
     questions_of = {question.number: question for question in group}
@@ -110,7 +110,7 @@ def _job(number: int, plan: tuple[Intervention, ...], question: Question, first:
     for intervention in plan:
         columns = masks.first(intervention.where)
         if columns[rows[0]] == width:
-            raise NeverFiredError(
+            raise NoChangeError(
                 f"{intervention.verb} at {intervention.site}: its mask {intervention.where} names no token of"
                 f" {question.rows[0].name}",
                 allowed="a mask that names at least one token of every text it is run on",

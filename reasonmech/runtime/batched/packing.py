@@ -11,7 +11,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from reasonmech.hosts.host import Host
-from reasonmech.interventions.bind import Bound, stops_of
+from reasonmech.interventions.bind import BoundPlan, stops_of
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.masks import PrecomputedMask, Where
 from reasonmech.shapes import Mask
@@ -27,7 +27,7 @@ class Packed(NamedTuple):
         n_masked: tokens named in every row, summed over its plan.
     """
 
-    bound: Bound
+    bound: BoundPlan
     rows: Int[Tensor, " row"]
     slices: list[slice]
     n_masked: Int[Tensor, " row"]
@@ -63,7 +63,7 @@ def pack(
     marks = {key: _marks(named[key], rows, marks_of) for key in order}
     together = tuple(replace(merged[key], where=PrecomputedMask(marks[key])) for key in order)
     n_masked = torch.stack([marks[key].sum(1) for key in order]).sum(0)
-    return Packed(Bound(host, together, together, stops_of(together)), rows, slices, n_masked)
+    return Packed(BoundPlan(host, together, together, stops_of(together)), rows, slices, n_masked)
 
 
 def _marks(

@@ -1,4 +1,4 @@
-"""Batch: some rows written together, one token a round, until each has ended."""
+"""DecodingBatch: rows written together, one token a round, until each has ended."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from reasonmech.runtime.decoding.decoder import Decoder, DecoderState, RowInfo
 
 
 @final
-class Batch:
-    """Rows in flight. Bookkeeping lives on the CPU; the only synchronisation of a round is reading its
-    tokens."""
+class DecodingBatch:
+    """Rows in flight. Books are kept on the CPU; a round synchronises once, to read its tokens."""
 
     def __init__(
         self,
@@ -43,11 +42,11 @@ class Batch:
         self.alive = torch.arange(n)
         self.keys = torch.tensor([row.key for row in self.rows], device=decoder.device)
         self.position = torch.tensor([row.prompt_length for row in self.rows], device=decoder.device)
-        world = problems.environment
+        environment = problems.environment
         self.scribes = (
             None
-            if world is None
-            else [world.scribe(row.problem, row.sample, decoder.tokenizer) for row in self.rows]
+            if environment is None
+            else [environment.scribe(row.problem, row.sample, decoder.tokenizer) for row in self.rows]
         )
 
     def run(self) -> Generator[tuple[int, Rollout], None, None]:
@@ -58,18 +57,18 @@ class Batch:
             for offset in range(self.decode.max_new_tokens):
                 tokens = self._round(state, offset)
                 ended = torch.isin(tokens, self.ends)
-                some = bool(ended.any())
-                if some:
-                    whole = torch.isin(tokens, self.eos)
-                    yield from self._rollouts(self.alive[whole], offset + 1, "eos")
-                    yield from self._rollouts(self.alive[ended & ~whole], offset + 1, "token")
+                any_ended = bool(ended.any())
+                if any_ended:
+                    at_eos = torch.isin(tokens, self.eos)
+                    yield from self._rollouts(self.alive[at_eos], offset + 1, "eos")
+                    yield from self._rollouts(self.alive[ended & ~at_eos], offset + 1, "token")
                     if ended.all():
                         return
                 if offset + 1 == self.decode.max_new_tokens:
                     yield from self._rollouts(self.alive[~ended], offset + 1, "length")
                     return
                 state.advance(tokens)
-                if some:
+                if any_ended:
                     self._drop(state, ended)
         finally:
             state.close()
@@ -95,12 +94,12 @@ class Batch:
 
     def _ask_environment(self, proposed: Int[Tensor, " batch"], offset: int) -> Int[Tensor, " batch"]:
         assert self.scribes is not None
-        asked = [
+        answers = [
             self.scribes[row].write(token)
             for row, token in zip(self.alive.tolist(), proposed.tolist(), strict=True)
         ]
-        self.by_environment[self.alive, offset] = torch.tensor([answer.by_environment for answer in asked])
-        return torch.tensor([answer.token for answer in asked])
+        self.by_environment[self.alive, offset] = torch.tensor([answer.by_environment for answer in answers])
+        return torch.tensor([answer.token for answer in answers])
 
     def _check_finite(self, scores: Tensor, offset: int) -> None:
         bad = [i for i, score in enumerate(scores.tolist()) if not math.isfinite(score)]
@@ -113,16 +112,14 @@ class Batch:
             )
 
     def _drop(self, state: DecoderState, ended: Bool[Tensor, " batch"]) -> None:
-        kept = (~ended).nonzero().flatten()
-        state.keep(kept)
-        self.alive = self.alive[kept]
-        here = kept.to(self.keys.device)
-        self.keys, self.position = self.keys[here], self.position[here]
+        going_on = (~ended).nonzero().flatten()
+        state.select(going_on)
+        self.alive = self.alive[going_on]
+        on_device = going_on.to(self.keys.device)
+        self.keys, self.position = self.keys[on_device], self.position[on_device]
 
-    def _rollouts(
-        self, which: Int[Tensor, " some"], length: int, stop: Stop
-    ) -> Iterator[tuple[int, Rollout]]:
-        for i in which.tolist():
+    def _rollouts(self, rows: Int[Tensor, " row"], length: int, stop: Stop) -> Iterator[tuple[int, Rollout]]:
+        for i in rows.tolist():
             row, ids = self.rows[i], self.written[i, :length].tolist()
             yield (
                 row.index,
@@ -134,11 +131,11 @@ class Batch:
                     by_environment=tuple(self.by_environment[i, :length].tolist()),
                     steered=tuple(self.steered[i, :length].tolist()),
                     stop=stop,
-                    text=text_of(self.decoder.tokenizer, ids),
+                    text=decode_text(self.decoder.tokenizer, ids),
                 ),
             )
 
 
-def text_of(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
+def decode_text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
     """Text of token ids, special tokens included, spacing untouched."""
     return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))

@@ -34,22 +34,22 @@ class RowInfo(NamedTuple):
 
 @runtime_checkable
 class DecoderState(Protocol):
-    """A batch in flight. One round: next_logits, steered, then advance, then perhaps keep."""
+    """A batch in flight. One round: next_logits, steered, then advance, then perhaps select."""
 
     def next_logits(self) -> NextLogits:
         """Logits of the next token of every row, after the prompt and all tokens advanced by so far."""
         ...
 
     def steered(self) -> Bool[Tensor, " batch"]:
-        """Rows in which an intervention fired at the position whose logits `next_logits` returned last."""
+        """Rows in which a gate was open at the position whose logits `next_logits` returned last."""
         ...
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
         """Append one token to every row (CPU or device)."""
         ...
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        """Drop all rows but these (CPU); the order is kept. Called after `advance`, before `next_logits`."""
+    def select(self, rows: Int[Tensor, " row"]) -> None:
+        """Drop all rows but these (CPU), in their order. Called after `advance`, before `next_logits`."""
         ...
 
     def close(self) -> None:

@@ -2,46 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Final
 
 import torch
 from tqdm.auto import tqdm
 
-from reasonmech.errors import BindError, DataError
+from reasonmech.arguments import check_type
+from reasonmech.errors import BindError
 from reasonmech.hosts.host import Host
-from reasonmech.interventions.bind import bind
+from reasonmech.interventions.bind import as_plan
 from reasonmech.interventions.intervention import Intervention
+from reasonmech.interventions.recorder import Recorder
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Rollouts
-from reasonmech.runtime.decoding.batch import Batch
+from reasonmech.runtime.decoding.batch import DecodingBatch
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.decoder import Decoder, RowInfo
-from reasonmech.runtime.decoding.host_decoder import NO_LABELLERS, HostDecoder
-from reasonmech.runtime.decoding.labelling import check_labellers
+from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.noise import row_key
+from reasonmech.runtime.decoding.prompts import as_problems, encode_prompts
 from reasonmech.runtime.memory import halving, undone_on_failure
 from reasonmech.runtime.pass_rows import PassRow
-from reasonmech.runtime.receipt.receipt import ReceiptMode, check_receipt, label_text, make_receipt
-from reasonmech.runtime.receipt.tally import Tally
-from reasonmech.step import CausalLabeller
+from reasonmech.runtime.receipt.recorder import ReceiptMode, ReceiptRecorder
 
 GREEDY: Final = Decode()
 
 
 def generate(
-    decoder: Host | Decoder,
-    problems: ProblemSet | Sequence[str],
-    plan: Sequence[Intervention] = (),
+    host: Host | Decoder,
+    problems: ProblemSet | Problem | str | Sequence[Problem | str],
+    plan: Intervention | Sequence[Intervention] = (),
     *,
     decode: Decode = GREEDY,
-    partner: Host | None = None,
-    labellers: Mapping[str, CausalLabeller] = NO_LABELLERS,
-    progress: bool = True,
     receipt: ReceiptMode = "sample",
+    progress: bool = True,
 ) -> Rollouts:
     """Let a host (under a plan), or any other Decoder, answer every problem.
 
@@ -50,14 +47,13 @@ def generate(
     one.
 
     Args:
-        problems: a task's problems, or plain prompts.
-        plan: interventions on the host; empty for a Decoder that is not a host.
-        partner: the other host of a pair, run clean beside this one over the same tokens, for gates that read
-            it (`above(..., role="thinking")`, `disagree()`).
-        labellers: causal labellers of the masks that say `labelled(name)`.
-        progress: show a bar when it takes more than a second.
+        host: a model; or another Decoder, such as a hybrid, or `HostDecoder.of(host, plan, partner=,
+            labellers=)` for a plan that reads the other model of a pair, or labels.
+        problems: a task's problems, one or several problems, or plain prompts.
+        plan: interventions on the host; empty for a Decoder, which has its own.
         receipt: how many rows the receipt replays for its KL: 16 at most, all, or none; with "none" it holds
             counts only, and None for the KL and for the size of the change.
+        progress: show a bar when it takes more than a second.
 
     Returns:
         `decode.samples` rollouts per problem, in the order of the problems.
@@ -66,62 +62,44 @@ def generate(
         DataError: no problem, a prompt that encodes to no token, or more tokens than the model has positions.
         NonFiniteError: NaN logits; the problem and position are named.
         BindError: the plan cannot run on this host.
-        NeverFiredError: a mask matched no token in the whole run; the rollouts are on `.result`.
+        NoChangeError: an intervention changed nothing in the whole run; the rollouts are on `.result`.
+        ArgumentError: an argument of another type.
     """
-    tasks = problems if isinstance(problems, ProblemSet) else as_problems(problems)
-    if not isinstance(decoder, Host):
-        _refuse_plan(plan, partner)
-        return Rollouts(_write_all(decoder, tasks, decode=decode, progress=progress), task=tasks.task)
-    bound = bind(plan, decoder, partner=partner, generating=True)
-    if not bound.plan:
-        return Rollouts(
-            _write_all(HostDecoder(decoder), tasks, decode=decode, progress=progress), task=tasks.task
-        )
-    check_labellers(bound, labellers)
-    tally = Tally(bound.plan, measure=receipt != "none")
-    runner = HostDecoder(decoder, bound, labellers=labellers, tally=tally)
-    written = _write_all(runner, tasks, decode=decode, progress=progress, tally=tally)
-    wanted = runner.wanted_labellers()
-    texts = [label_text(PassRow.of(rollout), wanted) for rollout in written] if receipt != "none" else []
-    again = (
-        HostDecoder(decoder, bound, labellers=labellers) if bound.reads_partner or bound.reconsiders else None
+    check_type(
+        host, (Host, Decoder), name="host", allowed="a Host or a Decoder", do="generate(host, problems, plan)"
     )
-    made = make_receipt(bound, tally, texts, mode=receipt, batch_size=decode.batch_size, decoder=again)
-    rollouts = Rollouts(written, task=tasks.task, receipt=made)
-    check_receipt(bound, made, result=rollouts)
-    return rollouts
+    check_type(decode, Decode, name="decode", allowed="a Decode", do="decode=Decode(max_new_tokens=...)")
+    tasks = as_problems(problems)
+    decoder = HostDecoder.of(host, plan) if isinstance(host, Host) else _without_plan(host, as_plan(plan))
+    if not isinstance(decoder, HostDecoder):
+        return Rollouts(_write_all(decoder, tasks, decode=decode, progress=progress), task=tasks.task)
+    recorder = ReceiptRecorder(decoder.bound, receipt, batch_size=decode.batch_size)
+    recorded = replace(decoder, recorder=recorder)
+    written = _write_all(recorded, tasks, decode=decode, progress=progress, recorder=recorder)
+    rows = [PassRow.of(rollout) for rollout in written]
+    return recorder.finish(rows, lambda receipt: Rollouts(written, task=tasks.task, receipt=receipt))
 
 
-def _refuse_plan(plan: Sequence[Intervention], partner: Host | None) -> None:
-    if len(plan) or partner is not None:
+def _without_plan(decoder: Decoder, plan: Sequence[Intervention]) -> Decoder:
+    if len(plan):
         raise BindError(
-            f"a plan of {len(plan)} interventions{'' if partner is None else ' and a partner'} for a "
-            "decoder that"
-            " is no host",
-            allowed="a plan, and a partner, of a Host",
+            f"a plan of {len(plan)} interventions for a decoder that is no host",
+            allowed="a plan of a Host",
             do="give the plan to the decoder when you make it",
         )
-
-
-def as_problems(prompts: Sequence[str]) -> ProblemSet:
-    """Plain prompts as problems of no task, with ids made from their text (and occurrence, where one is
-    repeated)."""
-    seen: Counter[str] = Counter()
-    problems = []
-    for prompt in prompts:
-        digest = hashlib.sha256(prompt.encode()).hexdigest()[:12]
-        problems.append(Problem(id=f"prompt/{digest}/{seen[digest]}", prompt=prompt, answer=""))
-        seen[digest] += 1
-    return ProblemSet(problems, task="")
+    return decoder
 
 
 def _write_all(
-    decoder: Decoder, problems: ProblemSet, *, decode: Decode, progress: bool, tally: Tally | None = None
+    decoder: Decoder,
+    problems: ProblemSet,
+    *,
+    decode: Decode,
+    progress: bool,
+    recorder: Recorder | None = None,
 ) -> list[Rollout]:
-    if len(problems) == 0:
-        raise DataError("no problem to answer", do="ask for at least one")
-    prompts = {problem.id: _encode(decoder, problem) for problem in problems}
-    _check_lengths(decoder, prompts, decode)
+    """Rollouts in the order of the problems."""
+    prompts = encode_prompts(decoder, problems, decode)
     rows = [
         RowInfo(
             index=i * decode.samples + sample,
@@ -134,51 +112,20 @@ def _write_all(
         for i, problem in enumerate(problems)
         for sample in range(decode.samples)
     ]
-    done: dict[int, Rollout] = {}
 
-    def write(some: Sequence[RowInfo]) -> list[tuple[int, Rollout]]:
-        found: list[tuple[int, Rollout]] = []
-        with (
-            undone_on_failure(tally),
-            closing(Batch(decoder, list(some), prompts, decode=decode, problems=problems).run()) as written,
-        ):
-            found += written
-        bar.update(len(found))
-        return found
+    def write(batch: Sequence[RowInfo]) -> list[tuple[int, Rollout]]:
+        rounds = DecodingBatch(decoder, batch, prompts, decode=decode, problems=problems).run()
+        with undone_on_failure(recorder), closing(rounds):
+            rollouts = list(rounds)
+        bar.update(len(rollouts))
+        return rollouts
 
+    by_row: dict[int, Rollout] = {}
+    by_length = sorted(rows, key=lambda row: row.prompt_length)  # little padding; results do not depend on it
     with (
         tqdm(total=len(rows), desc="rollouts", unit="row", delay=1.0, disable=not progress) as bar,
         torch.no_grad(),
     ):
-        by_length = sorted(
-            rows, key=lambda row: row.prompt_length
-        )  # little padding; results do not depend on it
         for start in range(0, len(rows), decode.batch_size):
-            some = by_length[start : start + decode.batch_size]
-            done |= dict(halving(some, write, what="row")[0])
-    return [done[i] for i in range(len(rows))]
-
-
-def _check_lengths(decoder: Decoder, prompts: Mapping[str, Sequence[int]], decode: Decode) -> None:
-    """Before anything is written: past its last position a model was never trained, and says so by nonsense
-    at best."""
-    problem, longest = max(prompts.items(), key=lambda item: len(item[1]))
-    if len(longest) + decode.max_new_tokens > decoder.n_positions:
-        raise DataError(
-            f"a prompt of {len(longest)} tokens (problem {problem!r}) and "
-            f"max_new_tokens={decode.max_new_tokens}",
-            allowed=f"{decoder.n_positions} tokens together: the model has no more positions",
-            do="lower max_new_tokens, or cut the prompt",
-        )
-
-
-def _encode(decoder: Decoder, problem: Problem) -> list[int]:
-    bos = decoder.tokenizer.bos_token  # a BOS that the prompt has is not doubled
-    has_bos = isinstance(bos, str) and problem.prompt.startswith(bos)
-    ids = decoder.tokenizer.encode(problem.prompt, add_special_tokens=not has_bos)
-    if not ids:
-        raise DataError(
-            f"the prompt of problem {problem.id!r} encodes to no token: {problem.prompt!r}",
-            do="give a prompt with text that this tokenizer knows",
-        )
-    return list(ids)
+            by_row |= dict(halving(by_length[start : start + decode.batch_size], write, what="row")[0])
+    return [by_row[i] for i in range(len(rows))]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
-from types import MappingProxyType
-from typing import Final, final
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import final
 
 import torch
 from jaxtyping import Bool, Int
@@ -15,44 +14,55 @@ from transformers.cache_utils import DynamicLayer
 
 from reasonmech.errors import BindError
 from reasonmech.hosts.host import Host
-from reasonmech.interventions.bind import Bound
+from reasonmech.interventions.bind import BoundPlan, bind
 from reasonmech.interventions.hooks import Hooks
+from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.partner_readings import NOTHING, PartnerReadings
+from reasonmech.interventions.recorder import Recorder
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.labelling import LabelBuffer
 from reasonmech.runtime.decoding.partner import Partner
-from reasonmech.runtime.receipt.tally import Tally
-from reasonmech.runtime.rerun import Context
+from reasonmech.runtime.rerun import CleanPast
 from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.step import CausalLabeller, Step
 
-NO_LABELLERS: Final[Mapping[str, CausalLabeller]] = MappingProxyType({})
-
 
 @final
+@dataclass(frozen=True, eq=False)
 class HostDecoder:
-    """One host under a bound plan.
+    """One host under a bound plan; an empty one runs the plain model with no hook installed.
 
-    Args:
-        bound: the plan, bound to this host; None runs the plain model with no hook installed.
-        labellers: name -> causal labeller, for masks that say `labelled(name)`.
-        tally: counts what each intervention does; None counts nothing.
+    Attributes:
+        recorder: is told what the plan does; None where nobody asks.
     """
 
-    def __init__(
-        self,
-        host: Host,
-        bound: Bound | None = None,
-        *,
-        labellers: Mapping[str, CausalLabeller] = NO_LABELLERS,
-        tally: Tally | None = None,
-    ) -> None:
-        self.host, self.bound, self.labellers, self.tally = host, bound, labellers, tally
+    bound: BoundPlan
+    recorder: Recorder | None = None
 
-    def wanted_labellers(self) -> dict[str, CausalLabeller]:
-        """Those that the plan's masks name; a missing one is refused by the mask itself."""
-        names = frozenset() if self.bound is None else self.bound.labels
-        return {name: self.labellers[name] for name in sorted(names & self.labellers.keys())}
+    @classmethod
+    def of(
+        cls,
+        host: Host,
+        plan: Intervention | Sequence[Intervention] = (),
+        *,
+        partner: Host | None = None,
+        labellers: Mapping[str, CausalLabeller] | None = None,
+    ) -> HostDecoder:
+        """A host under a plan, for plans that need more than the host.
+
+        Args:
+            partner: the other host of a pair, run clean beside this one over the same tokens, for gates that
+                read it (`above(..., role="thinking")`, `disagree()`).
+            labellers: causal labellers of the masks that say `labelled(name)`.
+
+        Raises:
+            BindError, MismatchError, UnknownNameError, ArgumentError: as in `bind`.
+        """
+        return cls(bind(plan, host, partner=partner, labellers=labellers, generating=True))
+
+    @property
+    def host(self) -> Host:
+        return self.bound.host
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -81,10 +91,10 @@ class HostDecoder:
         self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int
     ) -> Partner | None:
         """The other host over the same batch, where some gate reads it."""
-        if self.bound is None or self.bound.partner is None or not self.bound.reads_partner:
-            return None
         other = self.bound.partner
-        state = HostDecoder(other).start(prompts, mask, rows, max_new_tokens)
+        if other is None or not self.bound.reads_partner:
+            return None
+        state = HostDecoder.of(other).start(prompts, mask, rows, max_new_tokens)
         return Partner(other, state, self.bound.partner_sites)
 
 
@@ -101,19 +111,17 @@ class HostState:
         self._ids = torch.cat([prompts, prompts.new_zeros(batch, room)], dim=1)
         self._mask = torch.cat([mask, mask.new_ones(batch, room)], dim=1)
         self._attention = self._mask.long().to(self._device)
-        self._seen, self._pending = 0, width
+        self._n_read, self._pending = 0, width
         self._input = prompts.to(self._device)
         self._positions = (self._attention[:, :width].cumsum(-1) - 1).clamp_min_(0)
         self._prompt_length = torch.tensor([row.prompt_length for row in rows])
         self._rows = torch.tensor([row.index for row in rows])
-        self._labels = LabelBuffer(decoder.wanted_labellers(), batch, width + room)
-        self._reconsiders = decoder.bound is not None and decoder.bound.reconsiders
+        self._labels = LabelBuffer(decoder.bound.labellers, batch, width + room)
+        self._reconsiders = decoder.bound.reconsiders
         self._partner = decoder.start_partner(prompts, mask, rows, room)
         try:
             self._hooks = (
-                Hooks(decoder.bound, recorder=decoder.tally).__enter__()
-                if decoder.bound is not None
-                else None
+                Hooks(decoder.bound, recorder=decoder.recorder).__enter__() if decoder.bound.plan else None
             )
         except BaseException:
             if self._partner is not None:
@@ -122,22 +130,22 @@ class HostState:
 
     def next_logits(self) -> NextLogits:
         assert self._pending, "advance() before the next logits"
-        outside = NOTHING if self._partner is None else self._partner.look()
+        readings = NOTHING if self._partner is None else self._partner.read()
         if self._hooks is None:
             return self._pass(self._pending)
         if not self._reconsiders:
-            return self._edited(self._hooks, self._pending, outside)
+            return self._edited_pass(self._hooks, self._pending, readings)
         if self._pending > 1:
-            self._edited(self._hooks, self._pending - 1, outside.columns(slice(None, -1)))
-        return self._twice(self._hooks, outside.columns(slice(-1, None)))
+            self._edited_pass(self._hooks, self._pending - 1, readings.take(slice(None, -1)))
+        return self._two_passes(self._hooks, readings.take(slice(-1, None)))
 
     def _pass(self, new: int) -> NextLogits:
         """Run the next `new` of the pending columns, under whatever the hooks were told."""
         start = self._input.shape[1] - self._pending
-        self._seen += new
+        self._n_read += new
         out = self._model(
             input_ids=self._input[:, start : start + new],
-            attention_mask=self._attention[:, : self._seen],
+            attention_mask=self._attention[:, : self._n_read],
             position_ids=self._positions[:, start : start + new],
             past_key_values=self._cache,
             use_cache=True,
@@ -146,21 +154,21 @@ class HostState:
         self._pending -= new
         return out.logits[:, -1]
 
-    def _edited(self, hooks: Hooks, new: int, outside: PartnerReadings) -> NextLogits:
-        hooks.begin(self._step(self._seen + new, new), outside)
+    def _edited_pass(self, hooks: Hooks, new: int, readings: PartnerReadings) -> NextLogits:
+        hooks.begin(self._step(self._n_read + new, new), readings)
         logits = self._pass(new)
         hooks.end()
         return logits
 
-    def _twice(self, hooks: Hooks, outside: PartnerReadings) -> NextLogits:
+    def _two_passes(self, hooks: Hooks, readings: PartnerReadings) -> NextLogits:
         """The last column without an edit of it, then, where a gate opens on what it says, under the plan."""
-        clean = self._pass(1)
-        hooks.begin(self._step(self._seen, 1), replace(outside, own=clean))
-        if not hooks.shut:
+        logits = self._pass(1)
+        hooks.begin(self._step(self._n_read, 1), replace(readings, host_logits=logits))
+        if not hooks.all_shut:
             self._forget_last()
-            clean = self._pass(1)
+            logits = self._pass(1)
         hooks.end()
-        return clean
+        return logits
 
     def _forget_last(self) -> None:
         """Take the last column out of the cache, to run it again."""
@@ -168,59 +176,59 @@ class HostState:
             if (
                 not isinstance(layer, DynamicLayer)
                 or layer.keys is None
-                or layer.keys.shape[-2] != self._seen
+                or layer.keys.shape[-2] != self._n_read
             ):
                 raise BindError(
-                    f"a cache that does not hold all {self._seen} positions, so that none can be computed "
+                    f"a cache that does not hold all {self._n_read} positions, so that none can be computed "
                     "again",
                     allowed="two-pass gates on models with full attention in every layer",
                     do="choose a model without sliding-window attention, or a shorter text",
                 )
         self._cache.crop(-1)
-        self._seen, self._pending = self._seen - 1, 1
+        self._n_read, self._pending = self._n_read - 1, 1
 
-    def _step(self, seen: int, new: int) -> Step:
+    def _step(self, width: int, new: int) -> Step:
         return Step(
-            ids=self._ids[:, :seen],
-            mask=self._mask[:, :seen],
+            ids=self._ids[:, :width],
+            mask=self._mask[:, :width],
             prompt_length=self._prompt_length,
             new=new,
             rows=self._rows,
-            labels=self._labels.extend(self._ids[:, :seen], self._mask[:, :seen], self._prompt_length),
+            labels=self._labels.extend(self._ids[:, :width], self._mask[:, :width], self._prompt_length),
         )
 
     def steered(self) -> Bool[Tensor, " batch"]:
         if self._hooks is None:
             return torch.zeros(len(self._rows), dtype=torch.bool)
-        return self._hooks.fired_last()
+        return self._hooks.open_at_last()
 
-    def context(self) -> Context:
+    def clean_past(self) -> CleanPast:
         """The position whose logits `next_logits` returned last, and the past it sees; for `rerun`."""
-        visible = self._attention[:, : self._seen].clone()
+        visible = self._attention[:, : self._n_read].clone()
         visible[:, -1] = 0  # the position's own clean key and value stay in the cache, unseen
-        return Context(self._cache, visible, self._input[:, -1], self._positions[:, -1])
+        return CleanPast(self._cache, visible, self._input[:, -1], self._positions[:, -1])
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
-        self._ids[:, self._seen] = tokens.cpu()
+        self._ids[:, self._n_read] = tokens.cpu()
         self._input = tokens.to(self._device)[:, None]
         self._positions = self._positions[:, -1:] + 1
         self._pending = 1
         if self._partner is not None:
             self._partner.advance(tokens)
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
-        here = rows.to(self._device)
-        self._cache.batch_select_indices(here)
+    def select(self, rows: Int[Tensor, " row"]) -> None:
+        on_device = rows.to(self._device)
+        self._cache.batch_select_indices(on_device)
         self._attention, self._input, self._positions = (
-            self._attention[here],
-            self._input[here],
-            self._positions[here],
+            self._attention[on_device],
+            self._input[on_device],
+            self._positions[on_device],
         )
         self._ids, self._mask = self._ids[rows], self._mask[rows]
         self._prompt_length, self._rows = self._prompt_length[rows], self._rows[rows]
-        self._labels.keep(rows)
+        self._labels.select(rows)
         if self._partner is not None:
-            self._partner.keep(rows)
+            self._partner.select(rows)
 
     def close(self) -> None:
         if self._partner is not None:

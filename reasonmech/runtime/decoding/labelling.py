@@ -9,8 +9,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from reasonmech.errors import BindError, UnknownNameError
-from reasonmech.interventions.bind import Bound
+from reasonmech.errors import BindError
 from reasonmech.shapes import Mask, Tokens
 from reasonmech.step import CausalLabeller
 
@@ -22,7 +21,7 @@ class LabelBuffer:
     def __init__(self, labellers: Mapping[str, CausalLabeller], batch: int, room: int) -> None:
         self._labellers = labellers
         self._marks = {name: torch.zeros(batch, room, dtype=torch.bool) for name in labellers}
-        self._known = 0
+        self._n_marked = 0  # columns whose marks are final
 
     def extend(self, ids: Tokens, mask: Mask, prompt_length: Int[Tensor, " batch"]) -> dict[str, Mask]:
         """Marks of all tokens so far.
@@ -31,7 +30,7 @@ class LabelBuffer:
             BindError: a labeller marked an earlier token differently than before, or returned another number
                 of marks.
         """
-        seen = ids.shape[1]
+        width = ids.shape[1]
         for name, labeller in self._labellers.items():
             for row, length in enumerate(prompt_length.tolist()):
                 text = ids[row][mask[row]].tolist()
@@ -43,31 +42,20 @@ class LabelBuffer:
                         allowed="one mark for every token so far",
                     )
                 self._store(name, row, marks, mask[row])
-        self._known = seen
-        return {name: marks[:, :seen] for name, marks in self._marks.items()}
+        self._n_marked = width
+        return {name: marks[:, :width] for name, marks in self._marks.items()}
 
     def _store(self, name: str, row: int, marks: Tensor, real: Tensor) -> None:
-        line = self._marks[name][row]
-        before = line[: self._known][real[: self._known]]
-        if not torch.equal(before, marks[: len(before)]):
+        stored = self._marks[name][row]
+        earlier = stored[: self._n_marked][real[: self._n_marked]]
+        if not torch.equal(earlier, marks[: len(earlier)]):
             raise BindError(
                 f"labeller {name!r} changed its mind about a token it had seen: it is not causal",
                 allowed="labellers whose marks never change when the text grows",
                 do="read only tokens up to the one that is marked",
             )
-        line[: len(real)][real] = marks
+        stored[: len(real)][real] = marks
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+    def select(self, rows: Int[Tensor, " row"]) -> None:
         """Drop all rows but these."""
         self._marks = {name: marks[rows] for name, marks in self._marks.items()}
-
-
-def check_labellers(bound: Bound, labellers: Mapping[str, CausalLabeller]) -> None:
-    """Raise UnknownNameError when a mask of the plan names a label that nobody makes."""
-    for name in sorted(bound.labels - labellers.keys()):
-        raise UnknownNameError(
-            "label",
-            name,
-            sorted(labellers),
-            do="pass labellers={name: causal labeller}: in generation labels are made",
-        )

@@ -18,7 +18,7 @@ from reasonmech.site import Site
 
 @final
 class Partner:
-    """A batch of the other host over the very same text; what its sites held is kept for one pass."""
+    """A batch of the other host over the very same text; what its sites read is stored for one pass."""
 
     def __init__(self, host: Host, state: DecoderState, sites: Collection[Site]) -> None:
         """Hooks come out with `close`.
@@ -31,27 +31,27 @@ class Partner:
         self._handles: list[Handle] = []
         try:
             for site in sites:
-                self._handles.append(host.hook_point(site).attach(partial(self._keep, site)))
+                self._handles.append(host.hook_point(site).attach(partial(self._store, site)))
         except BaseException:
             self.close()
             raise
 
-    def _keep(self, site: Site, stream: Tensor) -> None:
+    def _store(self, site: Site, stream: Tensor) -> None:
         self._streams[site] = stream
 
-    def look(self) -> PartnerReadings:
+    def read(self) -> PartnerReadings:
         """Run the columns that are new."""
         self._streams.clear()
         logits = self._state.next_logits()
-        return PartnerReadings(streams=dict(self._streams), partner=logits)
+        return PartnerReadings(streams=dict(self._streams), partner_logits=logits)
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
         """Append the token that was really written to every row."""
         self._state.advance(tokens)
 
-    def keep(self, rows: Int[Tensor, " kept"]) -> None:
+    def select(self, rows: Int[Tensor, " row"]) -> None:
         """Drop all rows but these."""
-        self._state.keep(rows)
+        self._state.select(rows)
 
     def close(self) -> None:
         """Take the hooks out."""

@@ -1,1 +1,1 @@
-"""What a plan really did in a run: counts while it runs, a replay for the KL, and the receipt of both."""
+"""The receipt of a run under a plan: counted while it runs, replayed for the KL, checked at the end."""

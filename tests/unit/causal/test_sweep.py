@@ -21,7 +21,7 @@ from reasonmech.causal.sweeps.trials import TextTrials
 from reasonmech.errors import (
     CorruptFileError,
     DataError,
-    NeverFiredError,
+    NoChangeError,
     NonFiniteError,
     OutputError,
     UnknownNameError,
@@ -161,7 +161,7 @@ def test_rows_say_what_they_are() -> None:
     assert (row["axis"], row["site"], row["verb"], row["amount"]) == ("random", "resid_post.1", "steer", 4.0)
     assert (row["where"], row["seed"], row["metric"], row["unit"]) == ("everywhere()", 2, "prefers", "logits")
     assert row["effect"] == row["value"] - row["clean"]
-    assert row["n_fired"] == row["n_masked"] == len(HOST.encode(TEXTS[0]))
+    assert row["n_gated"] == row["n_masked"] == len(HOST.encode(TEXTS[0]))
 
 
 def test_interrupted_at_every_shard_it_ends_as_if_it_had_not_been(
@@ -274,7 +274,7 @@ def test_a_shard_that_somebody_changed_is_refused(tmp_path: Path, monkeypatch: p
 def test_a_mask_that_names_nothing_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MODULE, "run_cells", None)
     some = grid({"v": direction(0)}, "steer", amounts=(1.0,), where=tokens("w1"))
-    with pytest.raises(NeverFiredError, match=r"text 1 \(2 of 5 texts\)"):
+    with pytest.raises(NoChangeError, match=r"text 1 \(2 of 5 texts\)"):
         sweep(HOST, TEXTS, some, metric=METRIC, progress=False)
     with pytest.raises(DataError, match="position 6"):
         sweep(HOST, TEXTS, grid({"v": direction(0)}, "ablate", where=at(6)), metric=METRIC, progress=False)

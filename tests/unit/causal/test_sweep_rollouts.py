@@ -16,7 +16,7 @@ from reasonmech.causal.sweeps.configurations import CLEAN, Configuration, grid
 from reasonmech.causal.sweeps.rollouts import sweep_rollouts
 from reasonmech.causal.sweeps.table import SweepTable
 from reasonmech.causal.sweeps.trials import RolloutTrials
-from reasonmech.errors import DataError, NeverFiredError, NonFiniteError, OutputError
+from reasonmech.errors import DataError, NoChangeError, NonFiniteError, OutputError
 from reasonmech.interventions import Direction, ablate, generated, prompt, steer, tokens
 from reasonmech.metrics import RolloutMetric
 from reasonmech.problem import Problem, ProblemSet
@@ -142,12 +142,12 @@ def test_a_configuration_that_leaves_nothing_to_measure_is_noted_and_the_clean_r
 def test_silence_is_an_error_with_everything_else_on_it(tmp_path: Path) -> None:
     silent = Configuration("silent", [steer(direction(0), 1.0, where=tokens("w50") & prompt())])
     for _ in range(2):  # the second time from the disk
-        with pytest.raises(NeverFiredError, match=r"1 of 5 configurations.*silent: ") as caught:
+        with pytest.raises(NoChangeError, match=r"1 of 5 configurations.*silent: ") as caught:
             sweep(TRIALS, [silent, *configurations()], out=tmp_path / "out")
         table = caught.value.result
         assert isinstance(table, SweepTable) and len(table) == 6 * 3
         assert table.table.query("configuration == 'silent'")["n_masked"].eq(0).all()
-        assert not table.table.query("configuration != 'silent'")["never_fired"].any()
+        assert not table.table.query("configuration != 'silent'")["no_change"].any()
 
 
 def test_out_of_memory_halves_the_batch_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,7 +48,7 @@ def test_show_prints_the_answer_and_the_report(
     listed = capsys.readouterr().out
     lines = [line for found in run.record["receipts"].values() for line in found]
     assert lines and "fired / named" in listed
-    assert all(f"{line['n_fired']} / {line['n_masked']}" in listed for line in lines)
+    assert all(f"{line['n_gated']} / {line['n_masked']}" in listed for line in lines)
 
 
 def test_pairs_says_whose_weights_are_here(

@@ -56,7 +56,7 @@ def test_forward_goes_on_in_halves_and_counts_nothing_twice() -> None:
     assert max(sizes) == 9 and sizes[-1] <= 3
     assert all(torch.allclose(a, b, atol=3e-4) for a, b in zip(whole.logits, parts.logits, strict=True))
     assert whole.receipt is not None and parts.receipt is not None
-    assert whole.receipt.lines == parts.receipt.lines and whole.receipt.lines[0].n_fired > 0
+    assert whole.receipt.lines == parts.receipt.lines and whole.receipt.lines[0].n_gated > 0
 
 
 def test_generation_goes_on_in_halves_and_counts_nothing_twice() -> None:

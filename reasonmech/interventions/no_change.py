@@ -1,0 +1,70 @@
+"""No change: an intervention that changed nothing in a run is an error that names its cause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from reasonmech.errors import NoChangeError
+from reasonmech.interventions.intervention import Intervention
+from reasonmech.receipt import ReceiptLine
+
+_RESULT: Final = "what was computed is on the error's .result"
+_ALLOW: Final = "a control that is meant to change nothing says so: .allow_no_change()"
+_ADVICE: Final = {  # by verb, for an edit that leaves every token as it was
+    "ablate": "ablate what is there: features that are active at these tokens, a value that differs",
+    "clamp": "clamp to a value that differs from what is there",
+    "scale": "scale what is there, features that are active at these tokens, by a factor other than 1",
+    "steer": "steer by an amount other than 0, and by more than the stream's dtype rounds away",
+    "patch": "patch from a source that differs at these tokens",
+}
+
+
+def check_masked(plan: Sequence[Intervention], n_masked: Sequence[int], *, result: object = None) -> None:
+    """Raise NoChangeError, with the result on it, when a mask named no token of a run."""
+    for number, (intervention, n) in enumerate(zip(plan, n_masked, strict=True)):
+        if n == 0 and not intervention.no_change_allowed:
+            raise NoChangeError(
+                f"{_name(intervention, number)} touched nothing: its mask {intervention.where} matched no"
+                " token of the run",
+                allowed="a mask that names at least one token",
+                do=f"look at the mask, and at the texts; {_ALLOW}; {_RESULT}",
+                result=result,
+            )
+
+
+def check_changed(plan: Sequence[Intervention], lines: Sequence[ReceiptLine], *, result: object) -> None:
+    """Raise NoChangeError, with the result on it, when an intervention changed nothing in a run.
+
+    The cause is named: its mask matched no token, its gate never opened (or less often than required), or its
+    edit left every token as it was.
+    """
+    check_masked(plan, [line.n_masked for line in lines], result=result)
+    for number, (intervention, line) in enumerate(zip(plan, lines, strict=True)):
+        _check_gated(intervention, number, line, result)
+        if line.n_changed == 0 and not intervention.no_change_allowed:
+            raise NoChangeError(
+                f"{_name(intervention, number)} changed nothing: its gate was open at {line.n_gated} tokens,"
+                " and its edit left the stream of each as it was",
+                allowed="an edit that changes at least one token",
+                do=f"{_ADVICE.get(intervention.verb, 'look at the edit')}; {_ALLOW}; {_RESULT}",
+                result=result,
+            )
+
+
+def _check_gated(intervention: Intervention, number: int, line: ReceiptLine, result: object) -> None:
+    required = max(intervention.require_gated, 0 if intervention.no_change_allowed else 1)
+    if line.n_gated < required:
+        why = " (require_gated)" if intervention.require_gated else ""
+        changed = "too little" if line.n_gated else "nothing"
+        raise NoChangeError(
+            f"{_name(intervention, number)} changed {changed}: its gate was open at {line.n_gated} of"
+            f" {line.n_masked} masked tokens",
+            allowed=f"a gate that is open at {required} tokens or more{why}",
+            do=f"look at the gate's threshold, and at what it reads; {_ALLOW}; {_RESULT}",
+            result=result,
+        )
+
+
+def _name(intervention: Intervention, number: int) -> str:
+    return f"{intervention.verb} at {intervention.site} (number {number} of the plan)"

@@ -1,0 +1,33 @@
+"""No-op parity: whether hooks that change nothing leave a model's logits as they are."""
+
+from __future__ import annotations
+
+from weakref import WeakKeyDictionary
+
+import torch
+
+from reasonmech.hosts.host import Host
+from reasonmech.interventions.axes import Whole
+from reasonmech.interventions.bind import bind
+from reasonmech.interventions.hooks import Hooks
+from reasonmech.interventions.verbs import steer
+from reasonmech.runtime.passes import full_logits
+from reasonmech.site import Site
+from reasonmech.step import Step
+
+_measured: WeakKeyDictionary[Host, float] = WeakKeyDictionary()  # once per host and process
+
+
+def noop_parity(host: Host) -> float:
+    """Largest |difference| of logits on fixed tokens, under an identity edit and of plain Hugging Face."""
+    if host not in _measured:
+        ids = torch.arange(16).remainder(host.vocab_size)[None]
+        identity = steer(Whole(Site("resid_post", host.n_layers // 2)), torch.zeros(host.d_model))
+        step = Step.of(ids)
+        with torch.no_grad():
+            plain = host.model(ids.to(host.device), use_cache=False).logits
+            with Hooks(bind([identity], host)) as hooks:
+                hooks.begin(step)
+                hooked = full_logits(host, step)
+        _measured[host] = float((hooked.float() - plain.float()).abs().max())
+    return _measured[host]
