@@ -61,6 +61,7 @@ def alone(
     """The definition: one text, run by itself with each continuation."""
     ids = host.encode(text)
     runs = readout.continuations(host, number + 1)[number]
+    plan = [intervention.allow_no_change() for intervention in plan]  # a gate may stay shut in one text
     first = forward(host, [ids], plan, receipt="none")
     logp = []
     for run in runs:

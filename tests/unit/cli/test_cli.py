@@ -47,8 +47,8 @@ def test_show_prints_the_answer_and_the_report(
     assert command(monkeypatch, "show", str(run.path), "--receipts") == 0
     listed = capsys.readouterr().out
     lines = [line for found in run.record["receipts"].values() for line in found]
-    assert lines and "fired / named" in listed
-    assert all(f"{line['n_gated']} / {line['n_masked']}" in listed for line in lines)
+    assert lines and "changed / named" in listed
+    assert all(f"{line['n_changed']} / {line['n_masked']}" in listed for line in lines)
 
 
 def test_pairs_says_whose_weights_are_here(
@@ -135,4 +135,4 @@ def test_steer_shows_before_and_after(
     )
     assert command(monkeypatch, "steer", str(tmp_path / "model"), "w1 w2", *options) == 0
     text = capsys.readouterr().out
-    assert "untouched" in text and "fired at 8 of" in text and "KL" in text
+    assert "untouched" in text and "changed 8 of" in text and "KL" in text
