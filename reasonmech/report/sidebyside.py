@@ -109,7 +109,7 @@ def _row(host: Host, untouched: Rollout, steered: Rollout) -> Group:
 def _receipt_line(line: ReceiptLine, kl: float | None) -> Text:
     """The receipt of one intervention as a line of text."""
     return Text(
-        f"{line.verb} at {line.site}, {line.where}: changed {line.n_changed} of {line.n_tokens} tokens, "
+        f"{line.verb} at {line.site}, {line.where}: changed at {line.n_changed} of {line.n_tokens} tokens, "
         f"mean change {line.mean_relative:.1%} of the stream, KL {kl:.3g} nats per token",
         style="dim",
     )

@@ -36,7 +36,9 @@ def test_the_ceiling_is_the_thinking_model(finished: Run) -> None:
 def test_every_number_has_its_unit_and_every_effect_its_control(finished: Run) -> None:
     assert finished.results.unit.str.len().gt(0).all()
     assert (
-        not finished.results.drop(columns=["sample", "n_tokens", "n_masked", "n_gated", "n_changed"]).isna().any(axis=None)
+        not finished.results.drop(columns=["sample", "n_tokens", "n_masked", "n_gated", "n_changed"])
+        .isna()
+        .any(axis=None)
     )
     for condition in finished.record["conditions"]:
         if condition["fingerprint"]:

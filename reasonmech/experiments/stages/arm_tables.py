@@ -61,7 +61,7 @@ def arm_tables(outcomes: Mapping[str, ArmOutcome], ordered: Sequence[ArmOutcome]
     for outcome in ordered:
         condition, rollouts = outcome.condition, outcome.rollouts
         steered = percent_steered(rollouts)
-        counts = Counts(sum(len(r.ids) for r in rollouts), steered.chosen, steered.steered)
+        counts = Counts(sum(len(r.ids) for r in rollouts), steered.chosen, steered.steered, None)
         tables.append(
             condition.rows(
                 "accuracy",

@@ -124,7 +124,7 @@ def above(axis: Axis, threshold: float, *, role: Role | None = None) -> Gate:
 
     Args:
         role: read the axis in the other host of the run, which is the pair's base or thinking model
-            (`generate(..., partner=)`), at the same tokens; any of its sites will do. None: in the host
+            (`HostDecoder.of(..., partner=)`), at the same tokens; any of its sites will do. None: in the host
             itself.
 
     Raises:

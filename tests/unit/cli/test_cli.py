@@ -135,4 +135,4 @@ def test_steer_shows_before_and_after(
     )
     assert command(monkeypatch, "steer", str(tmp_path / "model"), "w1 w2", *options) == 0
     text = capsys.readouterr().out
-    assert "untouched" in text and "changed 8 of" in text and "KL" in text
+    assert "untouched" in text and "changed at 8 of" in text and "KL" in text
