@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Self, final
+from typing import final
 
 from jaxtyping import Float
 from torch import Tensor
@@ -56,7 +56,7 @@ class ThresholdGate(Gate):
     def reads(self) -> Axis:
         return self.axis
 
-    def on(self, axis: Axis) -> Self:
+    def on(self, axis: Axis) -> Gate:
         return replace(self, axis=axis)
 
     def to_json(self) -> dict[str, Json]:
@@ -66,7 +66,7 @@ class ThresholdGate(Gate):
         return {"kind": self.kind, "axis": self.axis.to_json(), **numbers, **role}
 
     @classmethod
-    def from_entry(cls, entry: Entry) -> Self:
+    def from_entry(cls, entry: Entry) -> ThresholdGate:
         """`{kind: above, axis: {...}, threshold: 0.5}`, with `role: thinking` where it reads the partner."""
         return super().from_entry(entry if entry.settings.get("role") is None else entry.beside())
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass, fields, replace
 from functools import reduce
-from typing import TYPE_CHECKING, ClassVar, Final, NoReturn, Self, final
+from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from reasonmech.arguments import check_type, describe
 from reasonmech.errors import ArgumentError
@@ -54,7 +54,7 @@ class Where(PlanPart):
         return {"kind": self.kind} | {field.name: _plain(self.__dict__[field.name]) for field in fields(self)}
 
     @classmethod
-    def from_plan(cls, value: Json, spot: Spot) -> Self:
+    def from_plan(cls, value: Json, spot: Spot) -> Where:
         """The mask that stands at a spot of a plan file: of a kind, or `and: [...]`, `or: [...]`, `not: ...`.
 
         Raises:
@@ -65,14 +65,11 @@ class Where(PlanPart):
         [(operator, operands)] = value.items()
         inside = spot.inside(operator)
         if operator == "not":
-            combined: Where = Not(Where.from_plan(operands, inside))
-        elif isinstance(operands, list) and len(operands) > 1:
-            members = [Where.from_plan(one, inside.inside(i)) for i, one in enumerate(operands)]
-            combined = reduce(Both if operator == "and" else Either, members)
-        else:
+            return Not(Where.from_plan(operands, inside))
+        if not isinstance(operands, list) or len(operands) < 2:
             raise inside.mistyped(operands, allowed="a list of two masks or more")
-        assert isinstance(combined, cls), "masks are asked for as such"
-        return combined
+        members = [Where.from_plan(one, inside.inside(i)) for i, one in enumerate(operands)]
+        return reduce(Both if operator == "and" else Either, members)
 
     def __str__(self) -> str:
         settings = ((field.name, self.__dict__[field.name]) for field in fields(self))
@@ -89,7 +86,7 @@ class Where(PlanPart):
     def __or__(self, other: Where) -> Where:
         return Either(self, other)
 
-    def __rand__(self, other: object) -> NoReturn:
+    def __rand__(self, other: object) -> Where:
         """Only reached where the other side is no mask: refused as on the right. Raises ArgumentError."""
         raise _no_mask(other)
 
@@ -98,7 +95,7 @@ class Where(PlanPart):
     def __invert__(self) -> Where:
         return Not(self)
 
-    def __bool__(self) -> NoReturn:
+    def __bool__(self) -> bool:
         """`a and b`, `not a` would silently be one of the masks, or a truth value. Raises ArgumentError."""
         raise ArgumentError(
             f"the truth value of the mask {self}",
