@@ -300,7 +300,7 @@ def test_what_a_run_has_not_is_refused_when_the_plan_is_bound() -> None:
         bind([foreign], PAIR.base, partner=PAIR.thinking, generating=True)
 
 
-def test_a_two_pass_gate_on_positions_that_choose_nothing_is_never_fired() -> None:
+def test_a_two_pass_gate_on_positions_that_choose_nothing_is_an_error() -> None:
     with pytest.raises(NoChangeError, match="touched nothing"):
         write([steer(direction(1), 9.0, when=disagree(), where=prompt(stop=-1))])
     with pytest.raises(NoChangeError, match="gate was open at 0"):
