@@ -170,9 +170,3 @@ def check_positions(plan: Sequence[Intervention], rows: Sequence[PassRow]) -> No
                     do="positions are absolute, prompt included, padding not; at(per_row=...) gives each "
                     "text its own",
                 )
-
-
-def check_lengths(host: Host, rows: Sequence[PassRow]) -> None:
-    """Raise DataError where a row has more tokens than the model has positions."""
-    for row in rows:
-        host.check_length(len(row.ids), row.name)

@@ -14,7 +14,7 @@ from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.runtime.memory import halving, undone_on_failure
-from reasonmech.runtime.pass_rows import PassRow, check_lengths
+from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
 
@@ -89,6 +89,12 @@ def full_logits(host: Host, step: Step, *, last_logits: int = 0) -> Float[Tensor
         use_cache=False,
         logits_to_keep=last_logits,
     ).logits
+
+
+def check_lengths(host: Host, rows: Sequence[PassRow]) -> None:
+    """Raise DataError where a row has more tokens than the model has positions."""
+    for row in rows:
+        host.check_length(len(row.ids), row.name)
 
 
 def step_of(host: Host, rows: Sequence[PassRow], numbers: Sequence[int]) -> Step:

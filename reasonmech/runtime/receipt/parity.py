@@ -8,7 +8,7 @@ import torch
 
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Whole
-from reasonmech.interventions.bind import bind
+from reasonmech.interventions.bind import BoundPlan, stops_of
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.verbs import steer
 from reasonmech.runtime.passes import full_logits
@@ -22,11 +22,13 @@ def noop_parity(host: Host) -> float:
     """Largest |difference| of logits on fixed tokens, under an identity edit and of plain Hugging Face."""
     if host not in _measured:
         ids = torch.arange(16).remainder(host.vocab_size)[None]
-        identity = steer(Whole(Site("resid_post", host.n_layers // 2)), torch.zeros(host.d_model))
+        zeros = torch.zeros(host.d_model, device=host.device)
+        plan = (steer(Whole(Site("resid_post", host.n_layers // 2)), zeros),)
+        bound = BoundPlan(host, plan, plan, stops_of(plan))  # made for this host: there is nothing to check
         step = Step.of(ids)
         with torch.no_grad():
             plain = host.model(ids.to(host.device), use_cache=False).logits
-            with Hooks(bind([identity], host)) as hooks:
+            with Hooks(bound) as hooks:
                 hooks.begin(step)
                 hooked = full_logits(host, step)
         _measured[host] = float((hooked.float() - plain.float()).abs().max())

@@ -126,8 +126,8 @@ class ReceiptRecorder:
             return Receipt(lines)
         n = len(rows) if self.mode == "full" else min(SAMPLE_ROWS, len(rows))
         numbers = [i * len(rows) // n for i in range(n)]  # evenly spread
-        found = replay(self.bound, rows, numbers, batch_size=self.batch_size)
-        return Receipt(lines, found.kl, n, found.n_tokens, found.noop_parity)
+        replayed = replay(self.bound, rows, numbers, batch_size=self.batch_size)
+        return Receipt(lines, replayed.kl, n, replayed.n_tokens, replayed.noop_parity)
 
 
 @dataclass(eq=False)

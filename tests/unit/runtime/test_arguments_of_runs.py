@@ -1,10 +1,14 @@
 """What a caller can get wrong at the door of a run is one text taken as one, or an error in three parts."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
-from reasonmech.errors import ArgumentError, DataError
+from reasonmech.errors import ArgumentError, DataError, UnknownNameError
 from reasonmech.hosts.host import Host
+from reasonmech.interventions import Direction, as_hooks, bind, steer
+from reasonmech.problem import Problem, ProblemSet
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.forward import forward
@@ -13,6 +17,7 @@ from reasonmech.testing import tiny_host
 
 HOST: Host = tiny_host("llama")
 TEXT = "w1 w2 . w3"
+VECTOR = Direction.along(torch.ones(HOST.d_model), "resid_post.1")
 DECODE = Decode(max_new_tokens=3)
 
 
@@ -47,3 +52,53 @@ def test_labels_of_another_number_of_texts_are_refused_when_they_are_made() -> N
     with pytest.raises(ArgumentError, match="labels is a list of 1"):
         LabelledTexts([TEXT], [{0}])
     assert repr(LabelledTexts(TEXT, {"here": [{0}]})) == "LabelledTexts(1 texts, labels here)"
+
+
+def test_generate_takes_one_prompt_one_problem_and_one_intervention_as_one() -> None:
+    problem = Problem("mine/0", TEXT, "w3")
+    written = generate(HOST, [TEXT], decode=DECODE, progress=False)
+    assert [r.ids for r in generate(HOST, TEXT, decode=DECODE, progress=False)] == [written[0].ids]
+    for problems in (problem, [problem], ProblemSet([problem], task="")):
+        [rollout] = generate(HOST, problems, decode=DECODE, progress=False)
+        assert rollout.ids == written[0].ids and rollout.problem == problem
+    both = generate(HOST, [problem, "w5"], decode=DECODE, progress=False)
+    assert [r.problem.prompt for r in both] == [TEXT, "w5"]
+    one = steer(VECTOR, 4.0)
+    steered = generate(HOST, TEXT, one, decode=DECODE, progress=False)
+    assert steered.receipt == generate(HOST, TEXT, [one], decode=DECODE, progress=False).receipt
+
+
+def test_two_problems_of_one_id_are_refused() -> None:
+    with pytest.raises(DataError, match="2 problems are called 'mine/0'"):
+        generate(HOST, [Problem("mine/0", "w1", ""), Problem("mine/0", "w2", "")], progress=False)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: generate([TEXT], HOST), "host is a list of 1"),
+        (lambda: generate(HOST, HOST), "problems is a Host"),
+        (lambda: generate(HOST, torch.ones(2, 3)), r"problems is a Tensor of shape \(2, 3\)"),
+        (lambda: generate(HOST, [1, 2]), r"problems\[0\] is the integer 1"),
+        (lambda: generate(HOST, TEXT, VECTOR), "plan is a Direction"),
+        (lambda: generate(HOST, TEXT, [VECTOR]), r"plan\[0\] is a Direction"),
+        (lambda: generate(HOST, TEXT, lambda x: x), "plan is the function <lambda>"),
+        (lambda: generate(HOST, TEXT, decode={"temperature": 1.0}), "decode is a dict of 1"),
+        (lambda: forward([TEXT], HOST), "host is a list of 1"),
+        (lambda: forward(HOST, TEXT, [torch.ones(3)]), r"plan\[0\] is a Tensor of shape \(3,\)"),
+        (lambda: bind(HOST, [steer(VECTOR, 1.0)]), "host is a list of 1"),
+        (lambda: as_hooks([steer(VECTOR, 1.0)], HOST, torch.tensor([[1, 2]])), "step is a Tensor"),
+    ],
+)
+def test_a_value_of_the_wrong_type_is_an_error_in_three_parts(
+    call: Callable[[], object], message: str
+) -> None:
+    with pytest.raises(ArgumentError, match=message) as caught:
+        call()
+    assert caught.value.allowed
+
+
+def test_a_receipt_of_no_mode_lists_those_there_are() -> None:
+    with pytest.raises(UnknownNameError, match="unknown receipt 'smaple'") as caught:
+        forward(HOST, TEXT, [steer(VECTOR, 1.0)], receipt="smaple")
+    assert "sample" in caught.value.allowed
