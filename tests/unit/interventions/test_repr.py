@@ -61,7 +61,9 @@ SHOWN = {
 }
 
 
-@pytest.mark.parametrize("shown", SHOWN)
+@pytest.mark.parametrize(
+    "shown", SHOWN, ids=[f"part-{i}" for i in range(len(SHOWN))]
+)  # workers must agree on ids
 def test_a_part_of_a_plan_prints_as_one_line(shown: str) -> None:
     assert repr(SHOWN[shown]) == shown
 
