@@ -51,7 +51,7 @@ def test_an_empty_plan_is_hugging_face_bit_for_bit(arch: str) -> None:
     with torch.no_grad():
         expected = host.model(ids, attention_mask=torch.ones_like(ids), use_cache=False).logits
     assert torch.equal(torch.stack(forward(host, SAME_LENGTH).logits), expected)
-    zero = steer(Whole("resid_post.1"), torch.zeros(32))
+    zero = steer(Whole("resid_post.1"), torch.zeros(32)).allow_no_change()
     assert torch.equal(torch.stack(forward(host, SAME_LENGTH, [zero]).logits), expected)
     pushed = forward(host, SAME_LENGTH, [steer(Whole("resid_post.1"), torch.ones(32))])
     assert not torch.allclose(torch.stack(pushed.logits), expected)
@@ -83,7 +83,10 @@ PLANS = {
     "several": lambda h, c: [
         steer(direction(0, "resid_post.1"), 3.0),
         clamp(Features(c, (3, 5)), 6.0, where=prompt(2)),
-        steer(direction(2, "resid_post.2"), 2.0, when=above(direction(0, "resid_post.1"), 0.5)),
+        # on some architectures the gate stays shut
+        steer(
+            direction(2, "resid_post.2"), 2.0, when=above(direction(0, "resid_post.1"), 0.5)
+        ).allow_no_change(),
     ],
 }
 

@@ -42,18 +42,19 @@ def encode_prompts(decoder: Decoder, problems: ProblemSet, decode: Decode) -> di
     """Tokens of every problem's prompt, by the problem's id.
 
     Raises:
-        DataError: no problem, two of one id, a prompt without tokens, or one that leaves no room to answer.
+        DataError: no problem, two prompts of one id, a prompt without tokens, or no room to answer it.
     """
     if len(problems) == 0:
         raise DataError("no problem to answer", do="ask for at least one")
-    counts = Counter(problem.id for problem in problems)
-    repeated = [name for name, n in counts.items() if n > 1]
-    if repeated:
-        raise DataError(
-            f"{counts[repeated[0]]} problems are called {repeated[0]!r}",
-            allowed="each id once: it keys the sampling noise, and is the unit of intervals",
-            do="for several answers to one problem say Decode(samples=...)",
-        )
+    texts: dict[str, str] = {}
+    for problem in problems:
+        # the same problem twice gets the same noise and harms nothing; another text under its id is lost
+        if texts.setdefault(problem.id, problem.prompt) != problem.prompt:
+            raise DataError(
+                f"2 problems are called {problem.id!r}",
+                allowed="one prompt for each id, which keys the sampling noise and is the unit of intervals",
+                do="give each problem an id of its own",
+            )
     prompts = {problem.id: _encode(decoder, problem) for problem in problems}
     _check_lengths(decoder, prompts, decode)
     return prompts

@@ -34,7 +34,7 @@ LONGER = ["w1 w2 w7 . w3 w9", "w6 w6 w4 w8", "w1 w4", "w2 w2 . w3", "w33 w31"]
 
 def patched(text: str, site: str, position: int, source: str, taken: int) -> float:
     stream = capture(HOST, [source], [site], progress=False).at(site)[taken]
-    plan = [patch(Whole(site), stream, where=at(position))]
+    plan = [patch(Whole(site), stream, where=at(position)).allow_no_change()]
     last = forward(HOST, [text], plan, receipt="none").logits[0][-1]
     return float(last[HOST.encode("w7")[0]] - last[HOST.encode("w8")[0]])
 
