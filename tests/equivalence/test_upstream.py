@@ -95,7 +95,7 @@ PLANS = {
 @pytest.mark.parametrize("name", PLANS)
 def test_as_hooks_in_a_transformer_bridge_is_forward(arch: str, name: str) -> None:
     host = tiny_host(arch)
-    plan = PLANS[name](host, tiny_coder(host))
+    plan = [one.allow_no_change() for one in PLANS[name](host, tiny_coder(host))]  # a gate may stay shut
     ids = torch.tensor([host.encode(text) for text in SAME_LENGTH])
     with torch.no_grad():
         lens = host.lens.run_with_hooks(ids, fwd_hooks=as_hooks(plan, host, Step.of(ids)))
