@@ -43,6 +43,7 @@ def stream_at(host: Host, site: str, ids: list[int]) -> torch.Tensor:
 
 
 def log_p(host: Host, ids: list[int], answer: list[int], plan: list) -> float:
+    plan = [one.allow_no_change() for one in plan]  # before the texts differ a patch puts back what is there
     lines = forward(host, [ids + answer], plan, receipt="none").logits[0].log_softmax(-1)
     return sum(float(lines[len(ids) - 1 + i, token]) for i, token in enumerate(answer))
 
@@ -51,7 +52,8 @@ def expected(host: Host, pair: int, plan: list, metric: str, texts: list[str]) -
     """The metric's definition on one text alone, run by `forward` under a plan."""
     ids = host.encode(texts[pair])
     if metric == "logit_diff":
-        last = forward(host, [ids], plan, receipt="none").logits[0][-1]
+        quiet = [one.allow_no_change() for one in plan]
+        last = forward(host, [ids], quiet, receipt="none").logits[0][-1]
         return float(last[host.encode(GOOD[pair])[0]] - last[host.encode(BAD[pair])[0]])
     good, bad = host.encode("w7 w8"), host.encode("w9")
     return log_p(host, ids, good, plan) - log_p(host, ids, bad, plan)
