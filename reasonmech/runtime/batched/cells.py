@@ -214,9 +214,9 @@ def _run_jobs(
         n_gated = hooks.n_gated_by_row()
     values = read(readout, [job.question for job in jobs], [list(logits[i]) for i in packed.slices])
     _check_finite(values, jobs, readout)
-    masked, fired = packed.n_masked.tolist(), n_gated.tolist()
+    masked, gated = packed.n_masked.tolist(), n_gated.tolist()
     return [
-        (value, sum(masked[i]), sum(fired[i]))
+        (value, sum(masked[i]), sum(gated[i]))
         for value, i in zip(values.tolist(), packed.slices, strict=True)
     ]
 
