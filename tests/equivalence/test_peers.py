@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any
 
@@ -19,6 +20,14 @@ OTHERS = ["w7 w8 w9 .", "w3 w3 w30 w31"]
 SITE = "resid_post.1"
 V = 5 * torch.randn(32, generator=torch.Generator().manual_seed(0))
 N_NEW = 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def backward_of_torch() -> Iterator[None]:
+    """nnsight replaces `Tensor.backward` for the whole process: later tests get torch's own back."""
+    plain = torch.Tensor.backward
+    yield
+    torch.Tensor.backward = plain  # type: ignore[method-assign]
 
 
 def peer(name: str) -> Any:
