@@ -4,16 +4,10 @@ from __future__ import annotations
 
 from typing import final
 
-from reasonmech.behaviours.base import (
-    OnsetWords,
-    behaviours,
-    boundaries_where,
-    sentence_at,
-    spans_where,
-    spans_with_word,
-)
-from reasonmech.labels import Opportunity, Span
+from reasonmech.behaviours.base import behaviours, sentence_at
+from reasonmech.labels import Span
 from reasonmech.rollout import Trace
+from reasonmech.tasks.chain.behaviours.base import ChainBehaviour
 from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, stating
 
 
@@ -23,26 +17,18 @@ def contradicted(previous: tuple[ChainSentence, ...]) -> bool:
     return last is not None and last.relation == "verifies" and last.value != last.standing
 
 
-def abandons(sentence: ChainSentence) -> bool:
-    """The standing value is given up: recomputed, or passed over for what a check had found."""
-    return sentence.relation == "revises" or sentence.adopts is not None
-
-
 @final
-class BacktrackBehaviour:
+class BacktrackBehaviour(ChainBehaviour):
     """Opportunity: a contradiction not yet resolved. Verified when the new value is right."""
 
     name = "backtrack"
-    functional = True
 
-    def spans(self, trace: Trace) -> list[Span]:
-        return spans_where(chain_trace(trace), abandons)
+    def is_one(self, sentence: ChainSentence) -> bool:
+        """The standing value is given up: recomputed, or passed over for what a check had found."""
+        return sentence.relation == "revises" or sentence.adopts is not None
 
-    def lexical_spans(self, trace: Trace, onset_words: OnsetWords) -> list[Span]:
-        return spans_with_word(trace, onset_words.get("backtrack"))
-
-    def opportunities(self, trace: Trace) -> list[Opportunity]:
-        return boundaries_where(chain_trace(trace), contradicted, abandons)
+    def could_begin(self, previous: tuple[ChainSentence, ...], trace: Trace) -> bool:
+        return contradicted(previous)
 
     def verify(self, trace: Trace, span: Span) -> bool:
         chain = chain_trace(trace)

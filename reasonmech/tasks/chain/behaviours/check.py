@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from typing import final
 
-from reasonmech.behaviours.base import (
-    OnsetWords,
-    behaviours,
-    boundaries_where,
-    sentence_at,
-    spans_where,
-    spans_with_word,
-)
-from reasonmech.labels import Opportunity, Span
+from reasonmech.behaviours.base import behaviours
 from reasonmech.rollout import Trace
-from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, stating
+from reasonmech.tasks.chain.behaviours.base import ChainBehaviour
+from reasonmech.tasks.chain.sentence import ChainSentence, stating
 
 
 def unverified(previous: tuple[ChainSentence, ...]) -> bool:
@@ -24,23 +17,16 @@ def unverified(previous: tuple[ChainSentence, ...]) -> bool:
 
 
 @final
-class CheckBehaviour:
+class CheckBehaviour(ChainBehaviour):
     """Opportunity: a step that nothing has verified. Verified when the re-evaluation is right."""
 
     name = "check"
-    functional = True
 
-    def spans(self, trace: Trace) -> list[Span]:
-        return spans_where(chain_trace(trace), lambda s: s.relation == "verifies")
+    def is_one(self, sentence: ChainSentence) -> bool:
+        return sentence.relation == "verifies"
 
-    def lexical_spans(self, trace: Trace, onset_words: OnsetWords) -> list[Span]:
-        return spans_with_word(trace, onset_words.get("check"))
-
-    def opportunities(self, trace: Trace) -> list[Opportunity]:
-        return boundaries_where(chain_trace(trace), unverified, lambda s: s.relation == "verifies")
-
-    def verify(self, trace: Trace, span: Span) -> bool:
-        return sentence_at(chain_trace(trace), span)[1].correct is True
+    def could_begin(self, previous: tuple[ChainSentence, ...], trace: Trace) -> bool:
+        return unverified(previous)
 
 
 behaviours.register("check")(CheckBehaviour())

@@ -4,38 +4,24 @@ from __future__ import annotations
 
 from typing import final
 
-from reasonmech.behaviours.base import (
-    OnsetWords,
-    behaviours,
-    boundaries_where,
-    sentence_at,
-    spans_where,
-    spans_with_word,
-)
-from reasonmech.labels import Opportunity, Span
+from reasonmech.behaviours.base import behaviours, sentence_at
+from reasonmech.labels import Span
 from reasonmech.rollout import Trace
-from reasonmech.tasks.chain.sentence import chain_trace
+from reasonmech.tasks.chain.behaviours.base import ChainBehaviour
+from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace
 
 
 @final
-class ConcludeBehaviour:
+class ConcludeBehaviour(ChainBehaviour):
     """Opportunity: every boundary before the answer. Verified when the answer is right."""
 
     name = "conclude"
-    functional = True
 
-    def spans(self, trace: Trace) -> list[Span]:
-        return spans_where(chain_trace(trace), lambda s: s.relation == "concludes")
+    def is_one(self, sentence: ChainSentence) -> bool:
+        return sentence.relation == "concludes"
 
-    def lexical_spans(self, trace: Trace, onset_words: OnsetWords) -> list[Span]:
-        return spans_with_word(trace, onset_words.get("conclude"))
-
-    def opportunities(self, trace: Trace) -> list[Opportunity]:
-        return boundaries_where(
-            chain_trace(trace),
-            lambda previous: all(s.relation != "concludes" for s in previous),
-            lambda s: s.relation == "concludes",
-        )
+    def could_begin(self, previous: tuple[ChainSentence, ...], trace: Trace) -> bool:
+        return not any(map(self.is_one, previous))
 
     def verify(self, trace: Trace, span: Span) -> bool:
         return str(sentence_at(chain_trace(trace), span)[1].value) == trace.rollout.problem.answer

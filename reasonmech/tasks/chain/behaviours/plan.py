@@ -4,34 +4,24 @@ from __future__ import annotations
 
 from typing import final
 
-from reasonmech.behaviours.base import (
-    OnsetWords,
-    behaviours,
-    boundaries_where,
-    sentence_at,
-    spans_where,
-    spans_with_word,
-)
-from reasonmech.labels import Opportunity, Span
+from reasonmech.behaviours.base import behaviours, sentence_at
+from reasonmech.labels import Span
 from reasonmech.rollout import Trace
-from reasonmech.tasks.chain.sentence import chain_trace
+from reasonmech.tasks.chain.behaviours.base import ChainBehaviour
+from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace
 
 
 @final
-class PlanBehaviour:
+class PlanBehaviour(ChainBehaviour):
     """Opportunity: the start. Verified when exactly as many subgoals follow as were announced."""
 
     name = "plan"
-    functional = True
 
-    def spans(self, trace: Trace) -> list[Span]:
-        return spans_where(chain_trace(trace), lambda s: s.kind == "plan")
+    def is_one(self, sentence: ChainSentence) -> bool:
+        return sentence.kind == "plan"
 
-    def lexical_spans(self, trace: Trace, onset_words: OnsetWords) -> list[Span]:
-        return spans_with_word(trace, onset_words.get("plan"))
-
-    def opportunities(self, trace: Trace) -> list[Opportunity]:
-        return boundaries_where(chain_trace(trace), lambda previous: not previous, lambda s: s.kind == "plan")
+    def could_begin(self, previous: tuple[ChainSentence, ...], trace: Trace) -> bool:
+        return not previous
 
     def verify(self, trace: Trace, span: Span) -> bool:
         chain = chain_trace(trace)
