@@ -16,6 +16,7 @@ from reasonmech.runtime.batched.cells import Cell
 from tests.unit.causal import test_sweep as sweeps
 
 SWEEP = import_module("reasonmech.causal.sweeps.sweep")
+RUN = import_module("reasonmech.causal.sweeps.run")
 Patch = Callable[[pytest.MonkeyPatch], None]
 
 
@@ -39,7 +40,7 @@ def hash_that_forgets_the_plan(m: pytest.MonkeyPatch) -> None:
 
 
 def order_as_given(m: pytest.MonkeyPatch) -> None:
-    m.setattr(SWEEP, "in_order", list)
+    m.setattr(RUN, "in_order", list)
     right = SWEEP.cell_hash
     count = iter(range(10**6))
     m.setattr(SWEEP, "cell_hash", lambda measured, plan, unit: right(measured, plan, f"{unit} {next(count)}"))

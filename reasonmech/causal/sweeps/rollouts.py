@@ -6,9 +6,8 @@ import hashlib
 import json
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
 
@@ -16,8 +15,8 @@ import numpy as np
 from jaxtyping import Float
 
 from reasonmech.causal.sweeps.configurations import CLEAN, Configuration, check_configurations
-from reasonmech.causal.sweeps.identity import Plan, cell_hash, content, in_order, measured, plan_of
-from reasonmech.causal.sweeps.run import Block, CellKey, carry_out
+from reasonmech.causal.sweeps.identity import cell_hash, content, measured
+from reasonmech.causal.sweeps.run import Block, CellKey, Sweep, carry_out
 from reasonmech.causal.sweeps.table import SweepTable, tidy
 from reasonmech.causal.sweeps.trials import RolloutTrials
 from reasonmech.errors import DataError, NoChangeError, NonFiniteError
@@ -94,7 +93,7 @@ def sweep_rollouts(
 
 @final
 @dataclass(frozen=True, eq=False)
-class RolloutSweep:
+class RolloutSweep(Sweep):
     """A sweep over what is written that is ready to run."""
 
     host: Host
@@ -102,33 +101,18 @@ class RolloutSweep:
     configurations: tuple[Configuration, ...]
     metric: RolloutMetric
 
-    @cached_property
-    def ordered(self) -> list[Configuration]:
-        return in_order(self.configurations)
-
-    @property
-    def plan(self) -> Plan:
-        return self._plan
-
-    @cached_property
-    def _plan(self) -> Plan:
+    def settings(self) -> Mapping[str, object]:
         problems = self.trials.problem_set
-        settings = {
+        return {
             "decode": self.trials.decode.model_dump(mode="json", exclude={"seed", "batch_size"}),
             "labellers": self.trials.labellers,
             "environment": {"task": problems.task, "writes": problems.environment},
             "problems": {problem.id: _hash(content(problem)) for problem in problems},
             "seeds": self.trials.seeds,
         }
-        return plan_of(self.host, self.metric, self.configurations, settings)
 
-    @property
-    def blocks(self) -> Sequence[Block]:
+    def make_blocks(self) -> Sequence[Block]:
         """One run each, the clean ones first. A cell is one rollout, its unit its number over all seeds."""
-        return self._blocks
-
-    @cached_property
-    def _blocks(self) -> Sequence[Block]:
         return list(self._runs())
 
     def _runs(self) -> Iterator[Block]:

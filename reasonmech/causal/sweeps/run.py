@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, final
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, final
 
 from tqdm.auto import tqdm
 
-from reasonmech.causal.sweeps.identity import Plan
+from reasonmech.causal.sweeps.configurations import Configuration
+from reasonmech.causal.sweeps.identity import Plan, in_order, plan_of
 from reasonmech.causal.sweeps.store import SweepStore, open_store, sweep_directory
 from reasonmech.causal.sweeps.table import SweepTable
 from reasonmech.disk import check_room, format_bytes, format_cost, free_bytes
@@ -58,40 +61,58 @@ class CellKey(NamedTuple):
 Block: TypeAlias = tuple[CellKey, ...]
 
 
-class Sweep(Protocol):
+class Sweep(ABC):
     """A sweep that is ready to run: over texts, or over what is written.
 
     Attributes:
+        ordered: the configurations in the order of their blocks, whatever order they were given in.
         plan: everything that its numbers depend on.
         blocks: all cells, in an order that depends on nothing but the plan; each block becomes one shard.
     """
 
-    @property
-    def host(self) -> Host: ...
-    @property
-    def plan(self) -> Plan: ...
-    @property
-    def blocks(self) -> Sequence[Block]: ...
+    host: Host
+    configurations: tuple[Configuration, ...]
+    metric: object
 
+    @cached_property
+    def ordered(self) -> list[Configuration]:
+        return in_order(self.configurations)
+
+    @cached_property
+    def plan(self) -> Plan:
+        return plan_of(self.host, self.metric, self.configurations, self.settings())
+
+    @cached_property
+    def blocks(self) -> Sequence[Block]:
+        return self.make_blocks()
+
+    @abstractmethod
+    def settings(self) -> Mapping[str, object]:
+        """What its numbers depend on besides host, metric and configurations."""
+
+    @abstractmethod
+    def make_blocks(self) -> Sequence[Block]:
+        """All cells, grouped by shard."""
+
+    @abstractmethod
     def compute(self, block: Block, directory: Path | None) -> pd.DataFrame:
         """Values of one block: cell, configuration, what it was tried on, value, n_masked, n_gated.
 
         Args:
             directory: for what it writes besides. None: in memory.
         """
-        ...
 
+    @abstractmethod
     def tidy(self, cells: pd.DataFrame) -> pd.DataFrame:
         """All cells -> the table."""
-        ...
 
+    @abstractmethod
     def seconds(self, blocks: Sequence[Block]) -> float | None:
         """How long some blocks will take; None where they are few."""
-        ...
 
+    @abstractmethod
     def n_bytes(self) -> int:
         """On the disk, while it runs."""
-        ...
 
 
 def carry_out(sweep: Sweep, *, out: str | Path | None, progress: bool) -> SweepTable:

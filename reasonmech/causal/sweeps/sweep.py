@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, final
@@ -13,8 +12,8 @@ from typing import TYPE_CHECKING, Final, final
 import numpy as np
 
 from reasonmech.causal.sweeps.configurations import CLEAN, Configuration, check_configurations
-from reasonmech.causal.sweeps.identity import Plan, cell_hash, content, in_order, measured, plan_of, text_hash
-from reasonmech.causal.sweeps.run import Block, CellKey, SweepEstimate, blocks_of, carry_out, estimate
+from reasonmech.causal.sweeps.identity import cell_hash, content, measured, text_hash
+from reasonmech.causal.sweeps.run import Block, CellKey, Sweep, SweepEstimate, blocks_of, carry_out, estimate
 from reasonmech.causal.sweeps.table import SweepTable, tidy
 from reasonmech.causal.sweeps.trials import TextTrials
 from reasonmech.errors import DataError, NoChangeError
@@ -106,7 +105,7 @@ def _text_sweep(
 
 @final
 @dataclass(frozen=True, eq=False)
-class TextSweep:
+class TextSweep(Sweep):
     """A sweep over texts that is ready to run."""
 
     host: Host
@@ -115,30 +114,15 @@ class TextSweep:
     metric: Readout
     batch_rows: int
 
-    @cached_property
-    def ordered(self) -> list[Configuration]:
-        return in_order(self.configurations)
-
-    @property
-    def plan(self) -> Plan:
-        return self._plan
-
-    @cached_property
-    def _plan(self) -> Plan:
+    def settings(self) -> Mapping[str, object]:
         runs = {tuple(of_text) for of_text in self.metric.continuations(self.host, len(self.rows))}
-        settings = {
+        return {
             "continuations": fingerprint(content(runs)),
             "texts": [text_hash(row) for row in self.rows],
             "batch_rows": self.batch_rows,
         }
-        return plan_of(self.host, self.metric, self.configurations, settings)
 
-    @property
-    def blocks(self) -> Sequence[Block]:
-        return self._blocks
-
-    @cached_property
-    def _blocks(self) -> Sequence[Block]:
+    def make_blocks(self) -> Sequence[Block]:
         return blocks_of(self._keys(), self.batch_rows * BATCHES_PER_SHARD)
 
     def _keys(self) -> Iterator[CellKey]:
