@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Final, Generic, TypeVar, cast, final
+from typing import Generic, TypeVar, cast, final
 
 from reasonmech.arguments import check_type
 from reasonmech.errors import DuplicateNameError, UnknownNameError
@@ -13,14 +12,11 @@ from reasonmech.errors import DuplicateNameError, UnknownNameError
 T = TypeVar("T")
 V = TypeVar("V")  # what is registered keeps its own type, which is narrower than the registry's
 ENTRY_POINT_GROUP = "reasonmech"
-BUILT_IN: Final = ("reasonmech.tasks",)  # fills `behaviours`, which lies in a layer below it
 _loaded_plugins: set[str] = set()
 
 
 def load_plugins() -> None:
     """Import every module that an installed package names in the entry point group `reasonmech`, once."""
-    for module in BUILT_IN:
-        import_module(module)
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.value not in _loaded_plugins:
             _loaded_plugins.add(point.value)
