@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -46,6 +50,45 @@ def test_a_verb_is_not_hidden_by_the_package_of_its_name() -> None:
         "from reasonmech.locate.scoring import auroc"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def functions_of(value: object) -> Iterator[FunctionType]:
+    """The function, or the public methods and the constructor of a class."""
+    if isinstance(value, FunctionType):
+        yield value
+    elif isinstance(value, type):
+        for name, member in vars(value).items():
+            function = member.__func__ if isinstance(member, classmethod | staticmethod) else member
+            if isinstance(function, FunctionType) and (not name.startswith("_") or name == "__init__"):
+                yield function
+
+
+def names_known_to(module: str) -> dict[str, object]:
+    """What a name means in annotations of a module, those imported for type checkers only included."""
+    known = dict(vars(sys.modules[module]))
+    for node in ast.walk(ast.parse(Path(str(sys.modules[module].__file__)).read_text())):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("reasonmech"):
+            source = import_module(str(node.module))
+            known |= {a.asname or a.name: getattr(source, a.name, None) for a in node.names}
+    return known
+
+
+def test_every_type_that_a_public_signature_mentions_is_reachable() -> None:
+    reachable = {id(getattr(rm, name)) for name in rm._HOME}
+    for space in map(rm.__getattr__, rm._NAMESPACES):
+        reachable |= {id(getattr(space, name)) for name in getattr(space, "__all__", ())}
+    seen, missing = 0, set()
+    for name in rm._HOME:
+        for function in functions_of(getattr(rm, name)):
+            known = names_known_to(function.__module__)
+            for annotation in function.__annotations__.values():
+                for word in re.findall(r"[A-Za-z_]\w*", str(annotation)):
+                    mentioned = known.get(word)
+                    if isinstance(mentioned, type) and mentioned.__module__.startswith("reasonmech"):
+                        seen += 1
+                        if id(mentioned) not in reachable:
+                            missing.add(f"{name}: {mentioned.__module__}.{word}")
+    assert seen > 100 and missing == set()
 
 
 def test_about_fifty_names_are_at_the_top() -> None:

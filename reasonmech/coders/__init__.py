@@ -1,11 +1,12 @@
 """Sparse coders: dictionaries of features, read and written in SAELens' layout."""
 
-from reasonmech.coders.coder import SparseCoder, reconstruct
+from reasonmech.coders.coder import SparseCoder, Trained, reconstruct
 from reasonmech.coders.config import CoderConfig, load_coder_config
 from reasonmech.coders.convert import convert_coder
 from reasonmech.coders.curve import training_curve
 from reasonmech.coders.hookname import hook_of_site, site_of_hook
 from reasonmech.coders.load import check_belongs, load_coder
+from reasonmech.coders.recipe import Recipe
 from reasonmech.coders.saelens import SAELensCoder
 from reasonmech.coders.source import ActivationSource
 from reasonmech.coders.train import train_coder, train_coders
@@ -25,4 +26,6 @@ __all__ = [
     "train_coder",
     "train_coders",
     "training_curve",
+    "Recipe",
+    "Trained",
 ]

@@ -2,7 +2,7 @@
 
 from reasonmech.hybrid.arms import ORDER, Arm, arms, percent_steered
 from reasonmech.hybrid.configuration import HybridConfig, hybrid_from_config
-from reasonmech.hybrid.decoder import Hybrid
+from reasonmech.hybrid.decoder import Hybrid, HybridState
 from reasonmech.hybrid.executors import ClampFeatures, Takeover, Vectors
 from reasonmech.hybrid.gates import AtRandom, DisagreementGate, OfThinking, WrongCategory
 from reasonmech.hybrid.ingredients import Ingredients
@@ -37,4 +37,5 @@ __all__ = [
     "percent_steered",
     "selectors",
     "train_vectors",
+    "HybridState",
 ]

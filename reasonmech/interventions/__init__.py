@@ -31,7 +31,9 @@ from reasonmech.interventions.masks import (
 )
 from reasonmech.interventions.part import PlanPart
 from reasonmech.interventions.plan_file import load_plan
+from reasonmech.interventions.reading.entry import Entry
 from reasonmech.interventions.verbs import ablate, clamp, patch, scale, steer
+from reasonmech.step import Step
 
 __all__ = [
     "Axis",
@@ -74,4 +76,6 @@ __all__ = [
     "bind",
     "Hooks",
     "as_hooks",
+    "Entry",
+    "Step",
 ]

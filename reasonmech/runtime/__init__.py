@@ -6,6 +6,8 @@ from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture, estimate_capture
 from reasonmech.runtime.activations.estimate import CaptureEstimate
 from reasonmech.runtime.activations.keep import Keep, TokenColumns, TopCodes
+from reasonmech.runtime.activations.origin import Origin
+from reasonmech.runtime.activations.shards import Shard
 from reasonmech.runtime.coder_fit import FitReport, check_fit
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.decoder import Decoder, DecoderState, RowInfo
@@ -40,4 +42,6 @@ __all__ = [
     "TopCodes",
     "Rollout",
     "Rollouts",
+    "Origin",
+    "Shard",
 ]
