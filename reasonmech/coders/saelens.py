@@ -122,31 +122,31 @@ class SAELensCoder:
         Raises:
             UnknownNameError: an index is not a feature.
         """
-        wanted = self._check(indices)
+        features = self._check(indices)
         if self.architecture in _COLUMNWISE and self.sae.cfg.normalize_activations == "none":
-            part = self._columns_of(wanted)
+            part = self._columns_of(features)
             pre: Tensor = self.sae.process_sae_in(x) @ part.weight + part.bias
             return self.sae.activation_fn(pre) * (pre > part.threshold).to(pre.dtype)
-        if self.architecture == "topk" and len(wanted) * int(self.sae.cfg.k) <= self.d_sae:
-            return self._read_topk(x, wanted)
-        return self.encode(x)[..., list(wanted)]
+        if self.architecture == "topk" and len(features) * int(self.sae.cfg.k) <= self.d_sae:
+            return self._read_topk(x, features)
+        return self.encode(x)[..., list(features)]
 
-    def _columns_of(self, wanted: tuple[int, ...]) -> _Columns:
-        if wanted not in self._columns:
-            index, state = list(wanted), self.sae.state_dict()
+    def _columns_of(self, features: tuple[int, ...]) -> _Columns:
+        if features not in self._columns:
+            index, state = list(features), self.sae.state_dict()
             nothing = torch.full((len(index),), -torch.inf, device=self.device, dtype=self.dtype)
             threshold = state["threshold"][index] if "threshold" in state else nothing
-            self._columns[wanted] = _Columns(
+            self._columns[features] = _Columns(
                 state["W_enc"][:, index].contiguous(), state["b_enc"][index], threshold
             )
-        return self._columns[wanted]
+        return self._columns[features]
 
-    def _read_topk(self, x: Tensor, wanted: tuple[int, ...]) -> Tensor:
+    def _read_topk(self, x: Tensor, features: tuple[int, ...]) -> Tensor:
         """As SAELens' TopK, without scattering d_sae zeros per token."""
         pre: Tensor = self.sae.process_sae_in(x) @ self.sae.W_enc + self.sae.get_parameter("b_enc")
         if self.sae.cfg.rescale_acts_by_decoder_norm:
             pre = pre * self.sae.W_dec.norm(dim=-1)
-        index = torch.tensor(wanted, device=pre.device)
+        index = torch.tensor(features, device=pre.device)
         top = pre.topk(int(self.sae.cfg.k), dim=-1, sorted=False).indices
         selected = (top.unsqueeze(-2) == index.unsqueeze(-1)).any(-1)
         values = pre[..., index].relu()
@@ -172,11 +172,11 @@ class SAELensCoder:
         return rows
 
     def _check(self, indices: Sequence[int]) -> tuple[int, ...]:
-        wanted = tuple(int(i) for i in indices)
-        for i in wanted:
+        features = tuple(int(i) for i in indices)
+        for i in features:
             if not 0 <= i < self.d_sae:
                 raise UnknownNameError(f"feature of {self.name!r}", str(i), [f"0 .. {self.d_sae - 1}"])
-        return wanted
+        return features
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
         twin = copy.deepcopy(self.sae)

@@ -92,8 +92,8 @@ def _build(
     )
     recipe = replace(recipe, base=made_base, thinking=made_thinking)
     where = {
-        role: made.shared or _save(model, directory, role)
-        for role, made, model in (("base", made_base, base), ("thinking", made_thinking, thinking))
+        role: model_recipe.shared or _save(model, directory, role)
+        for role, model_recipe, model in (("base", made_base, base), ("thinking", made_thinking, thinking))
     }
     named = {"name": name, **where, "task": recipe.task}
     write_text(work / "pair.yaml", yaml.safe_dump(named, sort_keys=False))

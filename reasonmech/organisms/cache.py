@@ -69,14 +69,15 @@ def truth_home(source: str | Path) -> Path:
 def own_roles(recipe: PairRecipe) -> list[Role]:
     """The models that the pair shares with no other, and which are stored under its name."""
     sides: tuple[tuple[Role, ModelRecipe], ...] = (("base", recipe.base), ("thinking", recipe.thinking))
-    return [role for role, made in sides if made.shared is None]
+    return [role for role, model_recipe in sides if model_recipe.shared is None]
 
 
 def is_untrained(recipe: PairRecipe) -> bool:
     """Whether it takes no training: models that exist, as they are or rotated."""
     parts = (recipe.base, recipe.thinking)
     return all(
-        isinstance(made.start, str) and all(isinstance(s, Rotation) for s in made.stages) for made in parts
+        isinstance(model_recipe.start, str) and all(isinstance(s, Rotation) for s in model_recipe.stages)
+        for model_recipe in parts
     )
 
 

@@ -28,7 +28,7 @@ ATTEMPTS: Final = (
 
 
 def make(
-    made: ModelRecipe, work: Path, *, base: LlamaForCausalLM | None = None, progress: bool = True
+    model_recipe: ModelRecipe, work: Path, *, base: LlamaForCausalLM | None = None, progress: bool = True
 ) -> tuple[LlamaForCausalLM, ModelRecipe, list[Log]]:
     """A model, the recipe that was really followed, and the log of its start and of every stage.
 
@@ -42,20 +42,20 @@ def make(
         MismatchError: a checkpoint belongs to another recipe, or a model that exists is no Llama.
     """
     logs: list[Log] = []
-    if isinstance(made.start, PretrainRecipe):
-        model, log, pretraining = _pretrained(made.start, work, progress)
-        made = replace(made, start=pretraining)
+    if isinstance(model_recipe.start, PretrainRecipe):
+        model, log, pretraining = _pretrained(model_recipe.start, work, progress)
+        model_recipe = replace(model_recipe, start=pretraining)
         logs.append(log)
-    elif made.start == "base":
+    elif model_recipe.start == "base":
         assert base is not None, "a base is made from a pretraining or from a model that exists"
         model = base
     else:
-        model = existing(made.start)
-    for number, stage in enumerate(made.stages):
+        model = existing(model_recipe.start)
+    for number, stage in enumerate(model_recipe.stages):
         checkpoint = work.with_name(f"{work.name}-stage{number}.safetensors")
         model, log = carry_out(stage, model, checkpoint, progress=progress)
         logs.append(log)
-    return model, made, logs
+    return model, model_recipe, logs
 
 
 def existing(path: str) -> LlamaForCausalLM:

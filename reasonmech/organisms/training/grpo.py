@@ -123,14 +123,14 @@ def grpo(
     """
     model, described = copy.deepcopy(base.model), asdict(recipe)
     optimizer = adamw(model, lr=recipe.lr, betas=recipe.betas, weight_decay=0.0)
-    done, log = 0, []
+    n_done, log = 0, []
     if checkpoint.exists():
-        done, log = load_checkpoint(checkpoint, model, optimizer, recipe=described)
+        n_done, log = load_checkpoint(checkpoint, model, optimizer, recipe=described)
     reward = reward or rewards.get(recipe.reward)
     snapshots = Snapshots(checkpoint, recipe.snapshots, recipe.iterations)
     bar = tqdm(
-        range(done, recipe.iterations),
-        initial=done,
+        range(n_done, recipe.iterations),
+        initial=n_done,
         total=recipe.iterations,
         desc="grpo",
         disable=not progress,

@@ -128,25 +128,25 @@ def pretrain(
     """
     model, described = new_model(recipe), asdict(recipe)
     optimizer = adamw(model, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)
-    done, log = 0, []
+    n_done, log = 0, []
     if checkpoint.exists():
-        done, log = load_checkpoint(checkpoint, model, optimizer, recipe=described)
+        n_done, log = load_checkpoint(checkpoint, model, optimizer, recipe=described)
     is_ready = probe.is_ready if probe else None
     ends = recipe.ends() if is_ready else (recipe.steps,)
-    bar = tqdm(initial=done, total=recipe.steps, desc="pretrain", disable=not progress)
-    while done < ends[-1] and not (done in ends and (is_ready is None or is_ready(log[-1]))):
+    bar = tqdm(initial=n_done, total=recipe.steps, desc="pretrain", disable=not progress)
+    while n_done < ends[-1] and not (n_done in ends and (is_ready is None or is_ready(log[-1]))):
         model.train()
-        loss = _pretrain_step(model, optimizer, recipe, done, drills=recipe.drill_share_at(done, log))
-        done += 1
+        loss = _pretrain_step(model, optimizer, recipe, n_done, drills=recipe.drill_share_at(n_done, log))
+        n_done += 1
         bar.update()
         bar.set_postfix(loss=f"{loss:.3f}")
-        if done % save_every == 0 or done in ends:
+        if n_done % save_every == 0 or n_done in ends:
             model.eval()
-            log.append({"step": done, "loss": loss} | (probe.measure(model) if probe else {}))
-            save_checkpoint(checkpoint, model, optimizer, step=done, recipe=described, log=log)
+            log.append({"step": n_done, "loss": loss} | (probe.measure(model) if probe else {}))
+            save_checkpoint(checkpoint, model, optimizer, step=n_done, recipe=described, log=log)
             # After the checkpoint is written: called again, a training that was given up is not repeated.
             if probe and probe.watch:
-                probe.watch(done / recipe.steps, log[-1])
+                probe.watch(n_done / recipe.steps, log[-1])
     bar.close()
     return model.eval(), log
 

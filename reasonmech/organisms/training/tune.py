@@ -126,12 +126,14 @@ def tune(
     """
     model, described = copy.deepcopy(start), asdict(recipe)
     optimizer = adamw(model, lr=recipe.lr, betas=recipe.betas, weight_decay=recipe.weight_decay)
-    done, log = 0, []
+    n_done, log = 0, []
     if checkpoint.exists():
-        done, log = load_checkpoint(checkpoint, model, optimizer, recipe=described)
+        n_done, log = load_checkpoint(checkpoint, model, optimizer, recipe=described)
     snapshots = Snapshots(checkpoint, recipe.snapshots, recipe.steps)
     model.train()
-    bar = tqdm(range(done, recipe.steps), initial=done, total=recipe.steps, desc="tune", disable=not progress)
+    bar = tqdm(
+        range(n_done, recipe.steps), initial=n_done, total=recipe.steps, desc="tune", disable=not progress
+    )
     for step in bar:
         loss = next_token_step(model, optimizer, data(step), lr=recipe.learning_rate(step), clip=recipe.clip)
         bar.set_postfix(loss=f"{loss:.3f}")
