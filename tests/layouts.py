@@ -1,0 +1,178 @@
+"""Tokenizer layouts of real models, trained here on a few sentences.
+
+Every function that reads or names text must be right on each of them.
+
+| name | what is like the real one |
+|---|---|
+| `words` | a token per word, no BOS: what the organisms have |
+| `qwen2` | byte-level BPE with Qwen2's split rule: punctuation takes the line breaks behind it, no BOS |
+| `llama2` | BPE with a blank put in front of every text, byte fallback, BOS |
+| `gemma` | BPE with byte fallback and BOS, no blank in front |
+| `smollm2` | the real one, where `make smollm2` has run (skipped elsewhere) |
+"""
+
+import json
+import os
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+import pytest
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from reasonmech.hosts import Host
+from reasonmech.testing import BODY_GAIN, HEAD_GAIN, tiny_tokenizer
+
+SMOLLM2: Final = Path(os.environ.get("SMOLLM2", Path(__file__).parents[1] / ".smollm2"))
+# as published in Qwen2's tokenizer.json
+QWEN2_SPLIT: Final = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+SENTENCES: Final = (
+    "<think>\nOkay, let me think. 3 + 4 = 7. Wait, let me check. Yes.\n</think>\n\nThe answer is 7.\n",
+    "Is it so? Answer: yes",
+    "Is it so? Answer: no",
+    "Okay. Wait, let me check. Wait, is it 7? Yes.",
+    "So it is 4. But wait, it is 5. Hmm, maybe not; let me check (again).\n\nNow x is 4 + 3 = 7.",
+    "Therefore $x^2 = 49$, so x = 7.\nNext: y is 8 minus 2. Check: 8 - 2 = 6.\n",
+)
+CORPUS: Final = SENTENCES * 40
+BYTES: Final = tuple(f"<0x{byte:02X}>" for byte in range(256))
+
+
+def byte_level() -> PreTrainedTokenizerFast:
+    """Qwen2's kind."""
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN2_SPLIT), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    raw.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    raw.train_from_iterator(
+        CORPUS,
+        trainers.BpeTrainer(
+            vocab_size=450, initial_alphabet=alphabet, special_tokens=special, show_progress=False
+        ),
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        eos_token="<|im_end|>",
+        pad_token="<|endoftext|>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def byte_fallback(*, dummy_prefix: bool) -> PreTrainedTokenizerFast:
+    """Llama 2's kind with a blank in front of every text, Gemma's without; a BOS in front of both."""
+    blank = normalizers.Replace(" ", "▁")
+    normalizer = normalizers.Sequence([normalizers.Prepend("▁"), blank]) if dummy_prefix else blank
+    learner = Tokenizer(models.BPE())
+    learner.normalizer = normalizer
+    learner.pre_tokenizer = pre_tokenizers.Split(Regex("▁[A-Za-z]+|[A-Za-z]+|[^A-Za-z]"), "isolated")
+    learner.train_from_iterator(CORPUS, trainers.BpeTrainer(vocab_size=300, show_progress=False))
+    learnt = learner.get_vocab()
+    vocabulary: dict[str, int] = {}
+    for token in ("<unk>", "<s>", "</s>", "<pad>", *BYTES, *sorted(learnt, key=lambda t: learnt[t])):
+        vocabulary.setdefault(token, len(vocabulary))
+    raw = Tokenizer(
+        models.BPE(
+            vocab=vocabulary,
+            merges=_merges(learner),
+            unk_token="<unk>",
+            byte_fallback=True,
+            fuse_unk=True,
+        )
+    )
+    raw.normalizer = normalizer
+    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    raw.decoder = decoders.Sequence([*steps, decoders.Strip(" ", 1, 0)] if dummy_prefix else steps)
+    raw.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", vocabulary["<s>"])]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
+    merges = json.loads(tokenizer.to_str())["model"]["merges"]
+    return [(a, b) for a, b in (m if isinstance(m, list) else m.split(" ") for m in merges)]
+
+
+def real() -> PreTrainedTokenizerFast:
+    """SmolLM2's own tokenizer; skips the test where `make smollm2` has not run."""
+    return AutoTokenizer.from_pretrained(smollm2_directory())
+
+
+def smollm2_directory() -> Path:
+    """Directory of the real SmolLM2-135M-Instruct; skips the test where it is not."""
+    if not (SMOLLM2 / "config.json").is_file():
+        pytest.skip("no SmolLM2 here: make smollm2")
+    return SMOLLM2
+
+
+LAYOUTS: Final = ("words", "qwen2", "llama2", "gemma", "smollm2")
+REAL_TEXT: Final = LAYOUTS[1:]  # those that read ordinary English
+
+
+@cache
+def layout(name: str) -> PreTrainedTokenizerFast:
+    """A tokenizer by the name of its layout."""
+    match name:
+        case "words":
+            return tiny_tokenizer()
+        case "qwen2":
+            return byte_level()
+        case "llama2":
+            return byte_fallback(dummy_prefix=True)
+        case "gemma":
+            return byte_fallback(dummy_prefix=False)
+        case "smollm2":
+            return real()
+    raise AssertionError(f"no layout {name}: {LAYOUTS}")
+
+
+@cache
+def layout_host(name: str, *, seed: int = 0) -> Host:
+    """A random two-layer Llama under a layout's tokenizer."""
+    return Host(layout_model(name, seed=seed), layout(name), name=f"{name}-{seed}")
+
+
+def layout_model(name: str, *, seed: int = 0) -> LlamaForCausalLM:
+    """The model of `layout_host`, a new one at each call."""
+    tokenizer = layout(name)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(config).eval()
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.3 * torch.randn(parameter.shape))
+            else:
+                parameter.mul_(BODY_GAIN)
+        model.get_output_embeddings().get_parameter("weight").mul_(HEAD_GAIN / BODY_GAIN)
+    return model
