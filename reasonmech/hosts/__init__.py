@@ -8,6 +8,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.hosts.load import load_host
 from reasonmech.hosts.on_demand import OrganismStore, is_here, organism_stores
 from reasonmech.hosts.pair import ModelPair
+from reasonmech.hosts.words import onset_tokens, run_after, token_forms
 from reasonmech.site import Site
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "load_host",
     "load_pair",
     "ModelPair",
+    "onset_tokens",
     "organism_stores",
     "OrganismStore",
     "pair_config",
@@ -28,5 +30,7 @@ __all__ = [
     "read_hidden",
     "register_pair_path",
     "replace_hidden",
+    "run_after",
     "Site",
+    "token_forms",
 ]

@@ -1,0 +1,121 @@
+"""Spelling: the bytes that each token writes inside a text, from the ids alone and left to right."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import Any, Final, NamedTuple, final
+
+from transformers import PreTrainedTokenizerBase
+
+from reasonmech.hosts.vocabulary import decode
+
+_BYTE: Final = re.compile("<0x([0-9A-Fa-f]{2})>")
+_BLANKS: Final = (" ", "▁", "Ġ")  # how vocabularies write a blank that is part of a token
+_LOST: Final = "\ufffd"
+
+
+class TokenText(NamedTuple):
+    """What one token writes.
+
+    Attributes:
+        text: bytes of UTF-8, possibly a part of a character; empty for an id that no text encodes to.
+        joint: 1 where the first byte is a blank that decoding puts between tokens, and no part of this one.
+    """
+
+    text: bytes
+    joint: int = 0
+
+
+@final
+class Spelling:
+    """What the tokens of one tokenizer write.
+
+    Texts are what was encoded: a blank that the tokenizer puts in front of every text (Llama 2, Mistral) is
+    no part of them, nor is one that decoding puts in front of a text's first token. All is bytes, because a
+    token may hold a part of a character, and left to right: a longer text must not change what was written.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Read what each token writes when it is first asked for; see `spelling_of`."""
+        self._tokenizer, self._pieces = tokenizer, dict[int, TokenText]()
+        added: dict[int, Any] = tokenizer.added_tokens_decoder
+        # all that is marked as special: nothing that a text says begins or ends inside one
+        self.special = frozenset(tokenizer.all_special_ids) | {i for i, t in added.items() if t.special}
+        self._anchor = self._word()
+        alone = tokenizer.encode(decode(tokenizer, self._anchor).strip(), add_special_tokens=False)
+        first = self.piece(alone[0]) if alone else TokenText(b"")
+        self.joins = first.joint == 1  # decoding puts blanks between tokens: no token has one
+        self.prefixes = first.text[:1] == b" " and not self.joins  # encoding puts a blank in front of a text
+
+    def _word(self) -> list[int]:
+        """An ordinary token that writes ASCII letters: what another one adds behind it is read off."""
+        for token in sorted(set(self._tokenizer.get_vocab().values()) - self.special):
+            text = decode(self._tokenizer, [token]).strip()
+            if text.isascii() and text.isalnum() and not _BYTE.fullmatch(self._name(token) or ""):
+                return [token]
+        return []
+
+    def _name(self, token: int) -> str | None:
+        # unknown ids are refused by some tokenizers, and have no name in others
+        if not 0 <= token < len(self._tokenizer):
+            return None
+        name: Any = self._tokenizer.convert_ids_to_tokens(token)
+        return name
+
+    def piece(self, token: int) -> TokenText:
+        """What a token writes behind another one."""
+        if token not in self._pieces:
+            self._pieces[token] = self._read(token)
+        return self._pieces[token]
+
+    def _read(self, token: int) -> TokenText:
+        name = self._name(token)
+        if name is None:
+            return TokenText(b"")
+        if token not in self.special and (byte := _BYTE.fullmatch(name)):
+            return TokenText(bytes([int(byte[1], 16)]))
+        front = decode(self._tokenizer, self._anchor)
+        written = decode(self._tokenizer, [*self._anchor, token]).removeprefix(front)
+        if _LOST in written and all(character in _BYTE_LEVEL for character in name):
+            return TokenText(bytes(_BYTE_LEVEL[character] for character in name))
+        return TokenText(written.encode(), int(written[:1] == " " and not name.startswith(_BLANKS)))
+
+    def spell(self, ids: Sequence[int]) -> list[TokenText]:
+        """What each token of a text writes; `ids` begin where the text does."""
+        pieces = [self.piece(int(token)) for token in ids]
+        for i, piece in enumerate(pieces):
+            starts = i == 0 or (self.prefixes and int(ids[i - 1]) in self.special)
+            if starts and (piece.joint or (self.prefixes and piece.text[:1] == b" ")):
+                pieces[i] = TokenText(piece.text[1:])
+        return pieces
+
+    def text(self, ids: Sequence[int]) -> str:
+        """The text of token ids, without the blank that encoding puts in front; half a character is "�"."""
+        return b"".join(piece.text for piece in self.spell(ids)).decode(errors="replace")
+
+    def borders(self, ids: Sequence[int]) -> list[int]:
+        """Bytes written before each token, and by all of them [token + 1]."""
+        return list(accumulate((len(piece.text) for piece in self.spell(ids)), initial=0))
+
+
+def _byte_level() -> dict[str, int]:
+    """The characters with which byte-level vocabularies (GPT-2's kind) write the 256 bytes."""
+    shown = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    hidden = [byte for byte in range(256) if byte not in shown]
+    return {chr(b): b for b in shown} | {chr(256 + n): b for n, b in enumerate(hidden)}
+
+
+_BYTE_LEVEL: Final = _byte_level()
+
+
+def spelling_of(tokenizer: PreTrainedTokenizerBase) -> Spelling:
+    """The spelling of a tokenizer, read once; again where tokens were added to it since."""
+    return _spelling(tokenizer, len(tokenizer))
+
+
+@lru_cache(maxsize=8)
+def _spelling(tokenizer: PreTrainedTokenizerBase, size: int) -> Spelling:
+    return Spelling(tokenizer)

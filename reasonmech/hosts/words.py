@@ -1,0 +1,120 @@
+"""Words: the token ids of a piece of text inside a text, which encoding it alone does not give."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from transformers import PreTrainedTokenizerBase
+
+from reasonmech.arguments import check_type
+from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.hosts.spelling import Spelling, spelling_of
+
+Run = tuple[int, ...]
+
+# what may stand in front of a piece of text, the likeliest first
+_NEIGHBOURS: Final = ("a", "so", ".", ":", ",", "\n", "7", ")", "=", "\n\n")
+
+
+def token_forms(tokenizer: PreTrainedTokenizerBase, text: str, *, blank: bool = False) -> tuple[Run, ...]:
+    r"""The runs of token ids that a piece of text is inside a text, each once, the commonest first.
+
+    Nothing is put in front (no BOS, no blank of Llama 2's kind), and a token that holds more than the text
+    (".\n" where "." was meant) is none of its forms. The text of a special token is that token.
+
+    >>> token_forms(host.tokenizer, " wait")  # as written: with its blank
+    >>> token_forms(host.tokenizer, "wait", blank=True)  # a word: with a blank in front of it or without
+
+    Args:
+        text: as written; blanks are characters like others. Where words are joined by blanks that are no part
+            of tokens, one in front changes nothing.
+        blank: the forms of the text with one blank more in front, too.
+
+    Raises:
+        ArgumentError: no tokenizer, or no text.
+        UnknownNameError: the tokenizer cannot write the text; DataError: it is empty.
+    """
+    check_type(tokenizer, PreTrainedTokenizerBase, name="tokenizer", allowed="a tokenizer: host.tokenizer")
+    check_type(text, str, name="text", allowed="a piece of text")
+    if not text:
+        raise DataError("the forms of an empty text", allowed="at least one character")
+    spelling = spelling_of(tokenizer)
+    texts = (text, " " + text) if blank else (text,)
+    runs = (
+        run for wanted in texts for left in _NEIGHBOURS for run in _behind(spelling, tokenizer, left, wanted)
+    )
+    forms = tuple(dict.fromkeys(runs))
+    if not forms:
+        raise unknown_word(tokenizer, text)
+    return forms
+
+
+def onset_tokens(tokenizer: PreTrainedTokenizerBase, word: str) -> tuple[int, ...]:
+    """Ids of the tokens that write a word whole, with a blank in front of it or without: those that one reads
+    where a sentence begins. Empty where it takes several tokens.
+
+    Raises:
+        ArgumentError, UnknownNameError, DataError: as `token_forms`.
+    """
+    return tuple(run[0] for run in token_forms(tokenizer, word, blank=True) if len(run) == 1)
+
+
+def run_after(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> Run:
+    """The token ids of a piece of text that goes on from a text: its part of the encoding of both together.
+
+    Args:
+        ids: tokens of the text before, a BOS included.
+        text: as written, its blank included.
+
+    Raises:
+        UnknownNameError: the tokenizer cannot write the text.
+        DataError: the encoding of both has no border between tokens there.
+    """
+    spelling = spelling_of(tokenizer)
+    left = spelling.text(ids)
+    for run in _behind(spelling, tokenizer, left, text):
+        return run
+    whole = tokenizer.encode(left + text, add_special_tokens=False)
+    if not spelling.text(whole).endswith(text):
+        raise unknown_word(tokenizer, text)
+    shown = [spelling.piece(token).text.decode(errors="replace") for token in whole[-6:]]
+    raise DataError(
+        f"behind {left[-20:]!r}, {text!r} is no run of tokens: together they are written as {shown}, where "
+        "one token holds the end of the one and the beginning of the other",
+        allowed="a border between tokens where the text goes on",
+        do="move what ends the text (a blank, a sign) to the beginning of what follows, or give token ids",
+    )
+
+
+def unknown_word(tokenizer: PreTrainedTokenizerBase, text: str) -> UnknownNameError:
+    """The error for a text that a tokenizer cannot write, with what it writes instead."""
+    instead = spelling_of(tokenizer).text(tokenizer.encode(text, add_special_tokens=False))
+    return UnknownNameError(
+        "word",
+        text,
+        [f"words of this tokenizer ({len(tokenizer)} tokens), which writes {instead!r} for it"],
+        do="write it as the tokenizer does, or give token ids",
+    )
+
+
+def _go_on(left: str, right: str) -> bool:
+    """Whether two characters are of one word, or of one number."""
+    return (left.isalpha() and right.isalpha()) or (left.isdigit() and right.isdigit())
+
+
+def _behind(spelling: Spelling, tokenizer: PreTrainedTokenizerBase, left: str, text: str) -> Iterable[Run]:
+    """The tokens of `text` behind `left`; none where no border between tokens parts the two."""
+    if spelling.joins:
+        left, text = left + " ", text.removeprefix(" ") or text
+    whole = tokenizer.encode(left + text, add_special_tokens=False)
+    borders = spelling.borders(whole)
+    wanted = len(text.encode())
+    pieces = spelling.spell(whole)
+    for i, (border, piece) in enumerate(zip(borders, pieces, strict=False)):
+        size = borders[-1] - border - piece.joint
+        if size == wanted:
+            written = b"".join(p.text for p in pieces[i:])[piece.joint :]
+            if written == text.encode():
+                yield tuple(whole[i:])
+                return

@@ -1,0 +1,141 @@
+"""What a word is inside a text, and the bytes that every token writes, on every layout."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.hosts.spelling import spelling_of
+from reasonmech.hosts.words import onset_tokens, run_after, token_forms
+from tests.layouts import LAYOUTS, REAL_TEXT, layout
+
+TEXTS = (
+    "Okay. Wait, let me check. (wait) Yes.\nWait.",
+    "<think>\nOkay, 3 + 4 = 7.\n</think>\n\nThe answer is 7.\n",
+    "Is it so? Answer: yes",
+    "naïve 你好 🙂👍🏽 é, 等等。x",
+    "  two blanks  and\ttabs \n\n\n  ",
+)
+
+
+@pytest.mark.parametrize("name", REAL_TEXT)
+@pytest.mark.parametrize("special", [False, True])
+def test_a_text_is_spelt_as_it_was_encoded(name: str, special: bool) -> None:
+    tokenizer = layout(name)
+    spelling = spelling_of(tokenizer)
+    for text in TEXTS:
+        ids = tokenizer.encode(text, add_special_tokens=special)
+        bos = tokenizer.bos_token if special and ids[0] == tokenizer.bos_token_id else ""
+        assert spelling.text(ids) == bos + text
+        borders = spelling.borders(ids)
+        assert len(borders) == len(ids) + 1 and borders[-1] == len((bos + text).encode())
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_what_was_spelt_never_changes_when_the_text_grows(name: str, data: st.DataObject) -> None:
+    spelling = spelling_of(layout(name))
+    ids = data.draw(st.lists(st.integers(0, len(layout(name)) - 1), max_size=12))
+    whole = spelling.spell(ids)
+    for n in range(len(ids)):
+        assert spelling.spell(ids[:n]) == whole[:n]
+
+
+@pytest.mark.parametrize("name", ["qwen2", "smollm2"])
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_bytes_are_those_that_the_tokenizer_decodes(name: str, data: st.DataObject) -> None:
+    tokenizer = layout(name)
+    ids = data.draw(st.lists(st.integers(0, len(tokenizer) - 1), max_size=8))
+    text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    assert spelling_of(tokenizer).text(ids) == text
+
+
+@pytest.mark.parametrize("name", REAL_TEXT)
+@pytest.mark.parametrize(
+    "word", [".", ",", "\n", "Wait", "wait", " wait", " yes", "yes", "7", "\nyes", "🙂", "é"]
+)
+def test_the_forms_of_a_word_are_those_that_it_has_within_texts(name: str, word: str) -> None:
+    tokenizer = layout(name)
+    forms = token_forms(tokenizer, word)
+    for form in forms:
+        assert (
+            spelling_of(tokenizer).text([*tokenizer.encode("a", add_special_tokens=False), *form])
+            == "a" + word
+        )
+    left = "Yes: wait:" if word[0].isalpha() else "Yes: wait"
+    whole = tuple(tokenizer.encode(left + word, add_special_tokens=False))
+    assert any(whole[-len(form) :] == form for form in forms)
+    assert not {tokenizer.bos_token_id} & set(sum(forms, ()))
+
+
+def test_a_word_has_neither_bos_nor_the_blank_that_encoding_puts_in_front() -> None:
+    llama = layout("llama2")
+    assert llama.convert_ids_to_tokens(llama.encode(".")) == ["<s>", "▁", "."]
+    assert [llama.convert_ids_to_tokens(list(form)) for form in token_forms(llama, ".")] == [["."]]
+    forms = token_forms(llama, "Wait", blank=True)
+    assert [llama.convert_ids_to_tokens(list(form)) for form in forms] == [["Wait"], ["▁Wait"]]
+    assert onset_tokens(llama, "Wait") == tuple(form[0] for form in forms)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("words", "<eos>"),
+        ("words", "<unk>"),
+        ("llama2", "</s>"),
+        ("llama2", "<unk>"),
+        ("qwen2", "<|im_end|>"),
+    ],
+)
+def test_the_text_of_a_special_token_is_that_token(name: str, text: str) -> None:
+    tokenizer = layout(name)
+    assert token_forms(tokenizer, text) == ((tokenizer.convert_tokens_to_ids(text),),)
+
+
+def test_an_unk_that_is_a_word_is_that_word() -> None:
+    tokenizer = layout("smollm2")
+    assert tokenizer.unk_token == "<|endoftext|>"
+    assert token_forms(tokenizer, "<|endoftext|>") == ((0,),)
+
+
+@pytest.mark.parametrize("word", ["w1", " w1"])
+def test_blanks_that_join_words_are_no_part_of_them(word: str) -> None:
+    assert token_forms(layout("words"), word) == ((layout("words").convert_tokens_to_ids("w1"),),)
+
+
+@pytest.mark.parametrize("word", ["banana", "w1 banana", "w1w2"])
+def test_a_word_that_cannot_be_written_is_refused_with_what_is_written_instead(word: str) -> None:
+    with pytest.raises(UnknownNameError, match="<unk>"):
+        token_forms(layout("words"), word)
+
+
+@pytest.mark.parametrize("name", REAL_TEXT)
+@pytest.mark.parametrize(
+    ("left", "right"),
+    [
+        ("Is it so? Answer:", " yes"),
+        ("Is it so? Answer:", "yes"),
+        ("So x", "7"),
+        ("So x = ", "7"),
+        ("<think>\nOkay.", "\n</think>\n\nYes"),
+        ("naïve 你", "好 🙂"),
+    ],
+)
+def test_what_goes_on_from_a_text_has_the_tokens_of_the_whole(name: str, left: str, right: str) -> None:
+    tokenizer = layout(name)
+    before, whole = tokenizer.encode(left), tokenizer.encode(left + right)
+    if whole[: len(before)] != before:
+        with pytest.raises(DataError, match="one token holds the end of the one and the beginning"):
+            run_after(tokenizer, before, right)
+        return
+    assert run_after(tokenizer, before, right) == tuple(whole[len(before) :])
+
+
+def test_what_goes_on_from_words_is_joined_by_a_blank() -> None:
+    tokenizer = layout("words")
+    for right in ("w3 .", " w3 ."):
+        assert run_after(tokenizer, tokenizer.encode("w1 w2"), right) == tuple(tokenizer.encode("w3 ."))
