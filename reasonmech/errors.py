@@ -59,6 +59,10 @@ class BindError(ReasonmechError):
     """A plan that cannot run on this host: a gate that reads too late, a direction that is not unit norm."""
 
 
+class ReentryError(ReasonmechError):
+    """A pass of a model that was begun inside another pass of it: an edit that runs its own host."""
+
+
 class NoChangeError(ReasonmechError):
     """An intervention that changed nothing in the whole run; what was computed is on `.result`."""
 

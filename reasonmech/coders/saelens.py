@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import copy
 import json
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -37,6 +38,13 @@ class _Columns(NamedTuple):
     weight: Tensor
     bias: Tensor
     threshold: Tensor
+
+
+class _Norms(threading.local):
+    """Stands for an SAE where SAELens keeps the norm of what was encoded until it is decoded, by thread."""
+
+    def __init__(self, cfg: Any) -> None:
+        self.cfg = cfg
 
 
 @final
@@ -73,6 +81,11 @@ class SAELensCoder:
                 do="fold the scale into its weights (SAELens' trainer does at the end of fit) and save it "
                 "again",
             )
+        if sae.cfg.normalize_activations in _NOT_AFFINE:
+            norms: Any = _Norms(sae.cfg)
+            type(sae)._setup_activation_normalization(norms)
+            self.sae.run_time_activation_norm_fn_in = norms.run_time_activation_norm_fn_in
+            self.sae.run_time_activation_norm_fn_out = norms.run_time_activation_norm_fn_out
 
     @property
     def record(self) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from transformers import DynamicCache
 
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
+from reasonmech.hosts.turn import run_alone
 from reasonmech.kinds import Kinds
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.rerun import CleanPast, select_rows
@@ -80,7 +82,8 @@ def clean_passes(host: Host, rollouts: Sequence[Rollout], *, batch_size: int = 3
         ids = torch.tensor([[*row, *[host.pad_id] * (width - len(row))] for row in batch], device=host.device)
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in batch], device=host.device)
         cache = DynamicCache()
-        logits = host.model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True).logits
+        seen = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache}
+        logits = run_alone(host, partial(host.model, **seen, use_cache=True)).logits
         yield CleanPass(first, ids, logits.argmax(-1), cache)
 
 

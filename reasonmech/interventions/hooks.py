@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 from typing import final
 
@@ -10,6 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from reasonmech.hosts.hookpoint import ALL, Handle
+from reasonmech.hosts.turn import reentry
 from reasonmech.interventions.bind import BoundPlan, Stop
 from reasonmech.interventions.edits import Place
 from reasonmech.interventions.gates import Always, Gate
@@ -26,7 +28,8 @@ from reasonmech.step import Step
 class Hooks:
     """Installed once per run; `begin(step)` says what the next pass computes, without it a pass runs clean.
 
-    Use as a context manager: the model is bit-exactly itself afterwards, after an exception too.
+    They act in passes of the thread that began, and leave those of others alone. Use as a context manager:
+    the model is bit-exactly itself afterwards, after an exception too.
     """
 
     def __init__(self, bound: BoundPlan, *, recorder: Recorder | None = None) -> None:
@@ -42,6 +45,7 @@ class Hooks:
         self._targets: list[Target | None] = [None] * len(bound.plan)
         self._weights: list[Tensor | None] = [None] * len(bound.plan)
         self._active, self._batch = False, 0
+        self._thread, self._applying = threading.get_ident(), False
 
     def __enter__(self) -> Hooks:
         try:
@@ -64,7 +68,8 @@ class Hooks:
 
     def begin(self, step: Step, readings: PartnerReadings = NOTHING) -> None:
         """Compute all masks for the pass that comes next, and the gates that need not wait for it."""
-        self._batch = len(step.ids)
+        self._active = False  # a mask is anyone's code: what it runs, it runs clean
+        self._batch, self._thread = len(step.ids), threading.get_ident()
         n_tokens = int(step.mask[:, -step.new :].sum())
         for i, intervention in enumerate(self.bound.plan):
             marks = intervention.where.mask(step)
@@ -127,9 +132,22 @@ class Hooks:
 
     def apply(self, stop: Stop, x: Residual) -> Residual | None:
         """What the hook of one place does with the stream: read gates, then edit in order; None leaves it
-        alone."""
-        if not self._active:
+        alone.
+
+        Raises:
+            ReentryError: an edit or gate of this plan runs the model.
+        """
+        if not self._active or threading.get_ident() != self._thread:
             return None
+        if self._applying:
+            raise reentry(self.bound.host.name)
+        self._applying = True
+        try:
+            return self._edited(stop, x)
+        finally:
+            self._applying = False
+
+    def _edited(self, stop: Stop, x: Residual) -> Residual | None:
         for i in stop.gates:
             target, axis = self._targets[i], self.bound.plan[i].when.reads
             if target is not None and axis is not None:

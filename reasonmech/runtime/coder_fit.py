@@ -10,12 +10,14 @@ from typing import Any, final
 
 import pandas as pd
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from reasonmech.coders import SparseCoder, check_belongs, reconstruct
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts.host import Host
+from reasonmech.hosts.turn import of_this_thread, run_alone
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture
@@ -167,7 +169,7 @@ def reconstructed(host: Host, coder: SparseCoder) -> AbstractContextManager[None
 
 @contextmanager
 def _attached(host: Host, coder: SparseCoder, edit: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
-    handle = host.hook_point(coder.site).attach(edit)
+    handle = host.hook_point(coder.site).attach(of_this_thread(edit))
     try:
         yield
     finally:
@@ -185,9 +187,14 @@ def _cross_entropy(host: Host, texts: Sequence[Sequence[int]], *, batch_size: in
         # Padded on the right with real tokens: attention is causal, so padding changes no loss that counts.
         ids = torch.tensor([[*text, *[text[-1]] * (width - len(text))] for text in batch], device=host.device)
         real = torch.tensor([[i < len(text) for i in range(1, width)] for text in batch], device=host.device)
-        logits = host.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False).logits[
-            :, :-1
-        ]
+        logits = _next_logits(host, ids)
         loss = torch.nn.functional.cross_entropy(logits[real].float(), ids[:, 1:][real], reduction="sum")
         total, n = total + loss.item(), n + int(real.sum())
     return total / n
+
+
+def _next_logits(host: Host, ids: Int[Tensor, "row pos"]) -> Float[Tensor, "row pos-1 vocab"]:
+    """Logits of every token but the first."""
+    attention = torch.ones_like(ids)
+    out = run_alone(host, lambda: host.model(input_ids=ids, attention_mask=attention, use_cache=False))
+    return out.logits[:, :-1]

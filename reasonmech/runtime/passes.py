@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts.host import Host
+from reasonmech.hosts.turn import run_alone
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.runtime.memory import halving, undone_on_failure
 from reasonmech.runtime.pass_rows import PassRow
@@ -60,6 +61,8 @@ def run_passes(
             if hooks is not None:
                 hooks.begin(step)
             logits = full_logits(host, step, last_logits=last_logits)
+            if hooks is not None:
+                hooks.end()
         return [_finite(rows[i], i, padded) for i, padded in zip(batch, logits, strict=True)]
 
     with hooks or nullcontext():
@@ -81,13 +84,17 @@ def _finite(row: PassRow, number: int, padded: Float[Tensor, "width vocab"]) -> 
 
 def full_logits(host: Host, step: Step, *, last_logits: int = 0) -> Float[Tensor, "batch pos vocab"]:
     """One uncached pass of the model over a whole step, under its hooks; the last so many logits (0: all)."""
-    attention = step.mask.long().to(host.device)
-    return host.model(
-        input_ids=step.ids.to(host.device),
-        attention_mask=attention,
-        position_ids=step.positions.clamp_min(0).to(host.device),
-        use_cache=False,
-        logits_to_keep=last_logits,
+    ids, attention = step.ids.to(host.device), step.mask.long().to(host.device)
+    positions = step.positions.clamp_min(0).to(host.device)
+    return run_alone(
+        host,
+        lambda: host.model(
+            input_ids=ids,
+            attention_mask=attention,
+            position_ids=positions,
+            use_cache=False,
+            logits_to_keep=last_logits,
+        ),
     ).logits
 
 

@@ -17,6 +17,7 @@ from transformers.cache_utils import DynamicLayer
 
 from reasonmech.errors import BindError
 from reasonmech.hosts.host import Host
+from reasonmech.hosts.turn import of_this_thread, run_alone
 from reasonmech.shapes import NextLogits
 from reasonmech.site import Site
 
@@ -72,15 +73,18 @@ def rerun(host: Host, past: CleanPast, site: Site | str, edit: Edit) -> NextLogi
                 allowed="models with full attention in every layer",
                 do="choose a model without sliding-window attention, or a shorter text",
             )
-    handle = host.hook_point(site).attach(lambda x: edit(x[:, 0])[:, None])
+    handle = host.hook_point(site).attach(of_this_thread(lambda x: edit(x[:, 0])[:, None]))
     try:
-        out = host.model(
-            input_ids=past.tokens[:, None],
-            attention_mask=torch.cat([past.visible, torch.ones_like(past.visible[:, :1])], dim=1),
-            position_ids=past.positions[:, None],
-            past_key_values=past.cache,
-            use_cache=True,
-            logits_to_keep=1,
+        out = run_alone(
+            host,
+            lambda: host.model(
+                input_ids=past.tokens[:, None],
+                attention_mask=torch.cat([past.visible, torch.ones_like(past.visible[:, :1])], dim=1),
+                position_ids=past.positions[:, None],
+                past_key_values=past.cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ),
         )
     finally:
         handle.remove()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias, final
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
+from reasonmech.hosts.turn import of_this_thread
 from reasonmech.runtime.memory import halving
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.passes import full_logits, step_of
@@ -117,7 +119,7 @@ def attached(
     handles = []
     try:
         for site in sorted(sites, key=lambda site: site.depth):
-            handles.append(host.hook_point(site).attach(lambda x, site=site: observe(site, x)))
+            handles.append(host.hook_point(site).attach(of_this_thread(partial(observe, site))))
         yield
     finally:
         for handle in handles:

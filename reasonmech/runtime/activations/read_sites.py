@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from reasonmech.errors import NonFiniteError
 from reasonmech.hosts.host import Host
+from reasonmech.hosts.turn import run_alone
 from reasonmech.runtime.activations.keep import NO_FEATURE, TopCodes
 from reasonmech.runtime.activations.texts import Piece, index_of, padded
 from reasonmech.runtime.memory import halving
@@ -83,7 +84,8 @@ def read_sites(job: CaptureJob, piece: Piece, bar: tqdm[Any]) -> SiteValues:
             where = marks.to(job.host.device)
             ids = ids.to(job.host.device)
             with read_until_last(job.host, job.sites) as streams:
-                job.host.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False)
+                seen = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+                run_alone(job.host, lambda: job.host.model(**seen, use_cache=False))
             for site, hidden in streams.items():
                 values = hidden[where.to(hidden.device)]
                 if job.codes is not None:

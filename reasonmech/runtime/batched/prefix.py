@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, final
@@ -14,6 +15,7 @@ from transformers.cache_utils import DynamicLayer
 
 from reasonmech.hosts.hookpoint import read_hidden
 from reasonmech.hosts.host import Host
+from reasonmech.hosts.turn import of_this_thread, run_alone
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.passes import step_of
 from reasonmech.site import Site
@@ -56,17 +58,23 @@ class Prefix:
         self._outputs: dict[int, Tensor] = {}
         self._tuple_lengths: dict[int, int] = {}  # 0: the block returns a bare tensor
         self._cache = DynamicCache()
-        handles = [host.layers[i].register_forward_hook(self._storing(i)) for i in layers if i != NO_LAYER]
+        self.logits: Float[Tensor, "row tail vocab"] = run_alone(
+            host, lambda: self._run_clean([i for i in layers if i != NO_LAYER], last_logits)
+        )
+
+    @torch.no_grad()
+    def _run_clean(self, layers: Sequence[int], last_logits: int) -> Float[Tensor, "row tail vocab"]:
+        host, blocks = self.host, self.host.layers
+        handles = [blocks[i].register_forward_hook(of_this_thread(self._storing(i))) for i in layers]
         try:
-            with torch.no_grad():
-                self.logits: Float[Tensor, "row tail vocab"] = host.model(
-                    input_ids=self.step.ids.to(host.device),
-                    attention_mask=self.step.mask.long().to(host.device),
-                    position_ids=self.step.positions.clamp_min(0).to(host.device),
-                    past_key_values=self._cache,
-                    use_cache=True,
-                    logits_to_keep=last_logits,
-                ).logits
+            return host.model(
+                input_ids=self.step.ids.to(host.device),
+                attention_mask=self.step.mask.long().to(host.device),
+                position_ids=self.step.positions.clamp_min(0).to(host.device),
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=last_logits,
+            ).logits
         finally:
             for handle in handles:
                 handle.remove()
@@ -98,6 +106,11 @@ class Prefix:
         Args:
             below: the last block that is not run (`NO_LAYER`: all are).
         """
+        return run_alone(self.host, lambda: self._run_part(rows, below, start, last_logits))
+
+    def _run_part(
+        self, rows: Int[Tensor, " row"], below: int, start: int, last_logits: int
+    ) -> Float[Tensor, "row tail vocab"]:
         part, device = self.part(rows, start), self.host.device
         with self._served(rows.to(device), below, start):
             return self.host.model(
@@ -130,7 +143,7 @@ class Prefix:
                 block = self.host.layers[i]
                 replaced.append((block, block.__dict__.get("forward")))
                 # `forward`, not `__call__`: the block's own hooks still run
-                object.__setattr__(block, "forward", self._server(below, rows, start))
+                object.__setattr__(block, "forward", self._server(block.forward, below, rows, start))
             yield
         finally:
             for block, previous in replaced:
@@ -139,11 +152,19 @@ class Prefix:
                 else:
                     object.__setattr__(block, "forward", previous)
 
-    def _server(self, layer: int, rows: Int[Tensor, " row"], start: int) -> Callable[..., Any]:
+    def _server(
+        self, forward: Callable[..., Any], layer: int, rows: Int[Tensor, " row"], start: int
+    ) -> Callable[..., Any]:
+        """A block's forward in passes of this thread; in those of others what it was."""
         clean, n_outputs = self._outputs[layer], self._tuple_lengths[layer]
         stream = clean[rows.to(clean.device), start:]
         output = (stream, *[None] * (n_outputs - 1)) if n_outputs else stream
-        return lambda *_, **__: output
+        owner = threading.get_ident()
+
+        def serve(*args: Any, **kwargs: Any) -> Any:
+            return output if threading.get_ident() == owner else forward(*args, **kwargs)
+
+        return serve
 
 
 def last_unread(site: Site) -> int:

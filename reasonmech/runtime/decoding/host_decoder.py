@@ -14,6 +14,7 @@ from transformers.cache_utils import DynamicLayer
 
 from reasonmech.errors import BindError
 from reasonmech.hosts.host import Host
+from reasonmech.hosts.turn import run_alone
 from reasonmech.interventions.bind import BoundPlan, bind
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
@@ -106,8 +107,8 @@ class HostState:
         self, decoder: HostDecoder, prompts: Tokens, mask: Mask, rows: list[RowInfo], room: int
     ) -> None:
         batch, width = prompts.shape
-        self._model, self._device = decoder.host.model, decoder.device
-        self._cache = DynamicCache(config=self._model.config)
+        self._host, self._device = decoder.host, decoder.device
+        self._cache = DynamicCache(config=self._host.model.config)
         self._ids = torch.cat([prompts, prompts.new_zeros(batch, room)], dim=1)
         self._mask = torch.cat([mask, mask.new_ones(batch, room)], dim=1)
         self._attention = self._mask.long().to(self._device)
@@ -143,13 +144,16 @@ class HostState:
         """Run the next `new` of the pending columns, under whatever the hooks were told."""
         start = self._input.shape[1] - self._pending
         self._n_read += new
-        out = self._model(
-            input_ids=self._input[:, start : start + new],
-            attention_mask=self._attention[:, : self._n_read],
-            position_ids=self._positions[:, start : start + new],
-            past_key_values=self._cache,
-            use_cache=True,
-            logits_to_keep=1,
+        out = run_alone(
+            self._host,
+            lambda: self._host.model(
+                input_ids=self._input[:, start : start + new],
+                attention_mask=self._attention[:, : self._n_read],
+                position_ids=self._positions[:, start : start + new],
+                past_key_values=self._cache,
+                use_cache=True,
+                logits_to_keep=1,
+            ),
         )
         self._pending -= new
         return out.logits[:, -1]

@@ -7,6 +7,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from reasonmech.hosts.host import Host
+from reasonmech.hosts.turn import run_alone
 from reasonmech.interventions.axes import Whole
 from reasonmech.interventions.bind import BoundPlan, stops_of
 from reasonmech.interventions.hooks import Hooks
@@ -27,7 +28,7 @@ def noop_parity(host: Host) -> float:
         bound = BoundPlan(host, plan, plan, stops_of(plan))  # made for this host: there is nothing to check
         step = Step.of(ids)
         with torch.no_grad():
-            plain = host.model(ids.to(host.device), use_cache=False).logits
+            plain = run_alone(host, lambda: host.model(ids.to(host.device), use_cache=False)).logits
             with Hooks(bound) as hooks:
                 hooks.begin(step)
                 hooked = full_logits(host, step)
