@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from reasonmech.arguments import check_type
 from reasonmech.errors import ConfigError, UnknownNameError
@@ -16,17 +17,26 @@ from reasonmech.hosts.pair import ModelPair
 from reasonmech.paths import config_dir, read_config
 from reasonmech.registry import Registry
 
+Role = Literal["base", "thinking"]
+ROLES: tuple[Role, ...] = ("base", "thinking")
 pair_paths: Registry[Path] = Registry("pair")
 
 
 class PairConfig(BaseModel):
-    """A file of `sae_configs/pairs`: which two models, and what is known about steering them."""
+    """A file of `sae_configs/pairs`: which two models, and what is known about steering them.
+
+    A model whose tokenizer is not to be taken from its own directory is a mapping in a file:
+    `base: {model: DIR, tokenizer: DIR/tokenizer.json}`.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="name of the pair, the same as the file's")
     base: str = Field(description="directory, organism:NAME/base, or Hub name of the base model")
     thinking: str = Field(description="the same for its thinking sibling")
+    tokenizer: dict[Role, str] = Field(
+        default={}, description="role -> where its tokenizer is; without it the model's own directory"
+    )
     task: str | None = Field(default=None, description="task on which the pair is compared")
     steering_layer: int | None = Field(
         default=None, ge=0, description="layer whose output is steered in the base"
@@ -38,6 +48,24 @@ class PairConfig(BaseModel):
     accept: tuple[str, ...] = Field(default=(), description="kinds of tokenizer difference known and wanted")
     note: str = Field(default="", description="what a user should know, such as public SAEs")
     source: str = Field(default="", description="where the numbers come from")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_roles(cls, raw: Any) -> Any:
+        """`base: {model: ..., tokenizer: ...}` as two entries."""
+        if not isinstance(raw, Mapping):
+            return raw
+        split = {role: raw[role] for role in ROLES if isinstance(raw.get(role), Mapping)}
+        if not split:
+            return raw
+        for role, parts in split.items():
+            if "model" not in parts or set(parts) - {"model", "tokenizer"}:
+                raise ValueError(f"{role} is {dict(parts)!r}: allowed are a path, or model and tokenizer")
+        tokenizers = {role: parts["tokenizer"] for role, parts in split.items() if "tokenizer" in parts}
+        if twice := sorted(tokenizers.keys() & raw.get("tokenizer", {}).keys()):
+            raise ValueError(f"two tokenizers for {', '.join(twice)}")
+        models = {role: parts["model"] for role, parts in split.items()}
+        return {**raw, **models, "tokenizer": {**raw.get("tokenizer", {}), **tokenizers}}
 
 
 def register_pair_path(name: str, path: str | Path) -> None:
@@ -83,11 +111,15 @@ def pair_config(source: str | Path) -> PairConfig:
             "pair", str(source), pair_names(), do="or give a pair file, or base= and thinking="
         )
     config = read_config(path, PairConfig)
-    beside = {
-        side: str(path.parent / named)
-        for side, named in (("base", config.base), ("thinking", config.thinking))
-    }
-    return config.model_copy(update={side: path for side, path in beside.items() if Path(path).is_dir()})
+    tokenizers = {role: _beside(path, named) for role, named in config.tokenizer.items()}
+    models = {"base": _beside(path, config.base), "thinking": _beside(path, config.thinking)}
+    return config.model_copy(update=models | {"tokenizer": tokenizers})
+
+
+def _beside(file: Path, named: str) -> str:
+    """What a pair file names, relative to the file where something is there; else as it is."""
+    local = file.parent / named
+    return str(local) if local.exists() else named
 
 
 def load_pair(
@@ -126,11 +158,14 @@ def load_pair(
     else:
         raise UnknownNameError("pair", "None", pair_names(), do="give a name, or both base= and thinking=")
 
-    def load(side: str, model: Host | Source | None, configured: str) -> Host:
+    def load(side: Role, model: Host | Source | None, configured: str) -> Host:
         if isinstance(model, Host):
             return model
-        place = configured if model is None else model
-        return load_host(place, dtype=dtype, device=device, name=f"{config.name}/{side}")
+        name = f"{config.name}/{side}"
+        if model is not None:  # its tokenizer is its own, too
+            return load_host(model, dtype=dtype, device=device, name=name)
+        tokenizer = config.tokenizer.get(side)
+        return load_host(configured, tokenizer=tokenizer, dtype=dtype, device=device, name=name)
 
     return ModelPair(
         config.name,

@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from reasonmech.arguments import check_type, describe
 from reasonmech.errors import (
@@ -27,6 +33,7 @@ from reasonmech.paths import ORGANISM_PREFIX
 if TYPE_CHECKING:
     from reasonmech.hosts.lens import TransformerBridge
 
+TOKENIZER_FILE: Final = "tokenizer.json"
 Placement: TypeAlias = "str | torch.device | dict[str, int | str]"
 DEVICE_MAPS: Final = ("auto", "balanced", "balanced_low_0", "sequential")  # those that Hugging Face computes
 DEVICES: Final = f'a device ("cuda:0"), {", ".join(DEVICE_MAPS)}, or a mapping from modules to devices'
@@ -46,7 +53,10 @@ def load_host(
     Args:
         source: a directory written by `save_pretrained`, "organism:NAME/base", a Hub name, or a model you
             already have (which is used as it is; a TransformerBridge shares its parameters with the host).
-        tokenizer: a tokenizer, or where to load it from. None: from the model's own directory.
+        tokenizer: a tokenizer, or where to load it from. None: from the model's own directory. A path that
+            ends in "tokenizer.json" is read as it stands, with the special tokens that the
+            tokenizer_config.json beside it names; of a directory transformers takes the class that goes with
+            the model's type, whatever tokenizer.json says.
         dtype: dtype of the weights. None: the checkpoint's.
         device: where the weights go: "cuda:0" for all of them; "auto", "balanced" or a mapping from modules
             to devices is passed on to Hugging Face (several GPUs). None: the CPU.
@@ -154,6 +164,8 @@ def _tokenizer(source: PreTrainedTokenizerBase | str | Path, *, name: str) -> Pr
         raise MismatchError(f"the model {name!r} does not say where it came from", do="pass tokenizer=")
     local = locate(source)
     try:
+        if local is not None and local.name == TOKENIZER_FILE:
+            return PreTrainedTokenizerFast.from_pretrained(local.parent)
         return AutoTokenizer.from_pretrained(str(local or source), trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise MismatchError(

@@ -47,8 +47,8 @@ def check_round_trip(tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
             f"words ({shown or 'none decodes to text'}): it silently encodes text to nothing, or to other "
             "text",
             allowed="a tokenizer that decodes what it encoded",
-            do="pass tokenizer=PreTrainedTokenizerFast.from_pretrained(directory), which keeps to "
-            "tokenizer.json",
+            do='give its file, which is read as it stands: tokenizer="DIRECTORY/tokenizer.json", or in a '
+            "pair file base: {model: DIRECTORY, tokenizer: DIRECTORY/tokenizer.json}",
         )
 
 

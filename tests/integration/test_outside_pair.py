@@ -1,0 +1,76 @@
+"""The whole path on a pair that others saved: BOS, permuted ids, bfloat16, Qwen2 directories, from YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+import reasonmech as rm
+from reasonmech.errors import ConfigError, MismatchError
+from reasonmech.hosts import ModelPair
+from tests.outside_pair import BOS, RENAMED, write_outside_pair
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_outside_pair(tmp_path_factory.mktemp("outside"))
+
+
+@pytest.fixture(scope="module")
+def pair(file: Path) -> ModelPair:
+    return rm.load_pair(file)
+
+
+def test_the_pair_is_another_file_and_the_same_text(pair: ModelPair) -> None:
+    ours, problems = rm.load_pair("tiny-when"), rm.load_task("chain", n=40)
+    for role in ("base", "thinking"):
+        outside, inside = getattr(pair, role), getattr(ours, role)
+        assert outside.model.config.model_type == "qwen2" and str(outside.dtype) == "torch.bfloat16"
+        assert outside.encode("next one")[0] == outside.tokenizer.convert_tokens_to_ids(BOS)
+        assert outside.tokenizer.get_vocab()["next"] != inside.tokenizer.get_vocab()["next"]
+        decode = rm.Decode(max_new_tokens=160)
+        theirs = rm.generate(outside, problems, decode=decode, progress=False)
+        mine = rm.generate(inside, problems, decode=decode, progress=False)
+        same = [a.text.split()[:-1] == b.text.split()[:-1] for a, b in zip(theirs, mine, strict=True)]
+        assert sum(same) >= 36  # bfloat16 turns a few close calls of the base
+        assert all(r.text.split()[-1] == RENAMED["<eos>"] for r in theirs if r.stop == "eos")
+
+
+def test_without_its_own_tokenizer_file_the_pair_is_refused_with_the_way_out(file: Path) -> None:
+    """transformers takes the class of Qwen2 for the directory, which turns these words into nothing."""
+    with pytest.raises(MismatchError, match=r"tokenizer: DIRECTORY/tokenizer\.json"):
+        rm.load_host(file.parent / "base")
+    host = rm.load_host(file.parent / "base", tokenizer=file.parent / "base" / "tokenizer.json")
+    assert host.decode(host.encode("next one")) == f"{BOS} next one"
+
+
+@pytest.mark.parametrize("spelling", ["in the role", "apart"])
+def test_a_pair_file_names_a_tokenizer_for_each_role(file: Path, tmp_path: Path, spelling: str) -> None:
+    raw = yaml.safe_load(file.read_text())
+    here = {role: str(file.parent / role) for role in ("base", "thinking")}
+    words = {role: f"{here[role]}/tokenizer.json" for role in here}
+    if spelling == "apart":
+        raw |= here | {"tokenizer": words}
+    else:
+        raw |= {role: {"model": here[role], "tokenizer": words[role]} for role in here}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(raw))
+    loaded = rm.load_pair(tmp_path / "mine.yaml")
+    assert loaded.base.tokenizer.bos_token == BOS and loaded.task == "chain"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"base": {"tokenizer": "base"}},
+        {"base": {"model": "base", "words": "base"}},
+        {"tokenizer": {"student": "base"}},
+        {"base": {"model": "base", "tokenizer": "a"}, "tokenizer": {"base": "b"}},
+    ],
+)
+def test_a_role_that_says_something_else_is_refused(tmp_path: Path, wrong: dict[str, object]) -> None:
+    raw = {"name": "mine", "base": "base", "thinking": "thinking"} | wrong
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(raw))
+    with pytest.raises(ConfigError, match=r"mine\.yaml"):
+        rm.load_pair(tmp_path / "mine.yaml")
