@@ -26,7 +26,7 @@ def make_host(size: str) -> rm.hosts.Host:
     torch.set_num_threads(1)
     host = tiny_host("qwen2", vocab_size=VOCAB, **SHAPES[size])
     with torch.no_grad():
-        host.unembedding()[host.eos_id] = 0
+        host.unembedding()[list(host.eos_ids)] = 0
     return host
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Protocol, final, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
+
+from reasonmech.rollout import STOP
 
 
 @runtime_checkable
@@ -65,3 +68,53 @@ class Kinds(Protocol):
 def opening_categories(kinds: Kinds, vocab_size: int) -> Int[Tensor, " token"]:
     """Category of every token of a vocabulary, were it the first of a text."""
     return kinds.track(vocab_size).category(torch.arange(vocab_size))
+
+
+def with_ends(kinds: Kinds, ends: Sequence[int]) -> Kinds:
+    """The same kinds, where every one of these tokens is the end of a text: of kind `rollout.STOP`.
+
+    A task names its kinds from a tokenizer, which knows one end; a model may have several
+    (`Host.eos_ids`), and the two of a pair not the same. An end inside a sentence stays of that sentence's
+    kind; kinds without `STOP` stay as they are.
+    """
+    return KindsWithEnds(kinds, ends) if STOP in kinds.names and ends else kinds
+
+
+@final
+class KindsWithEnds(Kinds):
+    """Kinds of which one, `rollout.STOP`, is any of several end tokens."""
+
+    def __init__(self, kinds: Kinds, ends: Sequence[int]) -> None:
+        self._kinds, self._ends = kinds, torch.tensor(ends, dtype=torch.long)
+
+    def __repr__(self) -> str:
+        return f"KindsWithEnds({self._kinds!r}, {self._ends.tolist()})"
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self._kinds.names
+
+    def track(self, batch: int) -> TrackerWithEnds:
+        return TrackerWithEnds(self._kinds.track(batch), self._ends, self.names.index(STOP))
+
+
+@final
+class TrackerWithEnds:
+    """A tracker that knows every end of a text."""
+
+    def __init__(self, tracker: KindTracker, ends: Int[Tensor, " token"], stop: int) -> None:
+        self._tracker, self._ends, self._stop = tracker, ends, stop
+
+    @property
+    def boundary(self) -> Bool[Tensor, " batch"]:
+        return self._tracker.boundary
+
+    def category(self, proposed: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
+        at_end = self.boundary & torch.isin(proposed, self._ends)
+        return self._tracker.category(proposed).masked_fill(at_end, self._stop)
+
+    def advance(self, tokens: Int[Tensor, " batch"]) -> None:
+        self._tracker.advance(tokens)
+
+    def select(self, rows: Int[Tensor, " row"]) -> None:
+        self._tracker.select(rows)

@@ -55,6 +55,10 @@ def _vocabulary(base: Any, thinking: Any) -> list[Difference]:
     return differences
 
 
+def _ends(host: Host) -> list[str]:
+    return sorted(str(host.tokenizer.convert_ids_to_tokens(i)) for i in host.eos_ids)
+
+
 def _habits(base: Host, thinking: Host) -> list[Difference]:
     """Special tokens, what is put in front of a text, how a text is cut, and the chat template."""
     ours: Any = base.tokenizer  # transformers types a special token as anything a config may hold
@@ -63,7 +67,8 @@ def _habits(base: Host, thinking: Host) -> list[Difference]:
         ("bos", ours.bos_token, theirs.bos_token),
         ("eos", ours.eos_token, theirs.eos_token),
         ("pad", ours.pad_token, theirs.pad_token),
-        ("prefix", ours.encode(""), theirs.encode("")),
+        ("prefix", base.encode(""), thinking.encode("")),
+        ("ends of text", _ends(base), _ends(thinking)),
     )
     differences = [
         Difference("special_tokens", f"{n} {a!r} in base, {b!r} in thinking") for n, a, b in special if a != b

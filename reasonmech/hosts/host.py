@@ -14,9 +14,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from reasonmech.digest import hash_tensors
 from reasonmech.errors import BindError, DataError, MismatchError
 from reasonmech.hosts.architecture import architecture_of
+from reasonmech.hosts.ends import end_ids
 from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.sitemap import SiteMap
-from reasonmech.hosts.vocabulary import decode, hash_vocabulary
+from reasonmech.hosts.vocabulary import decode, encode, hash_vocabulary
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Host:
         vocab_size: rows of the unembedding (may exceed the tokenizer's vocabulary).
         n_positions: tokens of the longest text that its configuration allows.
         layers: the model's blocks, in order.
-        eos_id: token that ends a generation, None where the tokenizer has none.
+        eos_ids: tokens that end a text, the tokenizer's first, then those of the generation config.
         pad_id: token used to fill up a batch; always masked, so any id is right.
     """
 
@@ -68,9 +69,9 @@ class Host:
                 allowed=f"ids below {self.vocab_size}",
                 do="load the tokenizer that belongs to this model",
             )
+        self.eos_ids: tuple[int, ...] = end_ids(model, tokenizer, rows=self.vocab_size)
         special: Any = tokenizer  # transformers types a special token as anything a config may hold
-        self.eos_id: int | None = special.eos_token_id
-        self.pad_id: int = next(i for i in (special.pad_token_id, special.eos_token_id, 0) if i is not None)
+        self.pad_id: int = next(i for i in (special.pad_token_id, *self.eos_ids, 0) if i is not None)
 
     def check_length(self, n_tokens: int, text: str) -> None:
         """Raise DataError where a text has more tokens than the model has positions: past them it was never
@@ -227,11 +228,11 @@ class Host:
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text, with what the tokenizer puts in front (a BOS that the text has is not
-        doubled)."""
-        bos = self.tokenizer.bos_token
-        has_bos = isinstance(bos, str) and text.startswith(bos)
-        return list(self.tokenizer.encode(text, add_special_tokens=not has_bos))
+        """Token ids of a text that goes on: what the tokenizer puts in front, once, and no end behind.
+
+        A BOS that the text has is not doubled, white space in front of it is left out.
+        """
+        return encode(self.tokenizer, text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, special tokens included, spacing untouched."""

@@ -14,6 +14,35 @@ from reasonmech.errors import MismatchError
 N_PROBES: Final = 64
 
 
+def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
+    """Token ids of a text that goes on: what the tokenizer puts in front, once, and nothing behind.
+
+    A BOS that the text brings along, as chat templates do, is not put in front of it again; white space
+    before that BOS is left out, for no model has read any there. An end that the tokenizer appends
+    (`add_eos_token`) is left out: after it a model begins another text.
+    """
+    bos, visible = tokenizer.bos_token, text.lstrip()
+    has_bos = isinstance(bos, str) and visible.startswith(bos)
+    ids = list(tokenizer.encode(text))
+    if not has_bos and (not ids or ids[-1] not in tokenizer.all_special_ids):
+        return ids
+    front, behind = _affixes(tokenizer)
+    if has_bos and tokenizer.bos_token_id in front:
+        plain = list(tokenizer.encode(visible, add_special_tokens=False))
+        if plain[:1] == [tokenizer.bos_token_id]:
+            return front[: front.index(plain[0])] + plain
+    return ids[: len(ids) - len(behind)]
+
+
+def _affixes(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+    """What the tokenizer puts in front of a text, and behind it."""
+    whole, plain = list(tokenizer.encode("a")), list(tokenizer.encode("a", add_special_tokens=False))
+    for start in range(len(whole) - len(plain) + 1):
+        if plain and whole[start : start + len(plain)] == plain:
+            return whole[:start], whole[start + len(plain) :]
+    return whole, []
+
+
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     """Text of token ids, special tokens included, spacing untouched."""
     return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))

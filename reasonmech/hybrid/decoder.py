@@ -11,12 +11,14 @@ from transformers import PreTrainedTokenizerBase
 
 from reasonmech.arguments import check_type
 from reasonmech.errors import DataError
-from reasonmech.hosts import ModelPair
+from reasonmech.hosts import Host, ModelPair
+from reasonmech.hybrid.executors import Takeover
 from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector, check_part
-from reasonmech.kinds import Kinds
+from reasonmech.kinds import Kinds, with_ends
 from reasonmech.runtime.decoding.decode import choose
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
+from reasonmech.runtime.decoding.prompts import read_by
 from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.tasks import tasks
 
@@ -27,6 +29,7 @@ class Hybrid:
 
     Give it to `generate` like a host. Keys and values of a steered position are not kept: what follows reads
     a clean past (position-isolated steering). Tokens flagged as steered are those the executor acted on.
+    A text ends at an end of either model; where `Takeover` lets the thinking model write, at its own alone.
 
     Args:
         gate: when. selector: which category. executor: what is done to the base.
@@ -58,20 +61,21 @@ class Hybrid:
         return f"Hybrid({self.pair.name!r}: {parts})"
 
     @property
+    def readers(self) -> tuple[Host, ...]:
+        return (self.pair.base, self.pair.thinking)
+
+    @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         return self.pair.base.tokenizer
 
     @property
-    def eos_id(self) -> int | None:
-        return self.pair.base.eos_id
+    def eos_ids(self) -> tuple[int, ...]:
+        """Ends of the base's text, then those of the thinking model's."""
+        return tuple(dict.fromkeys((*self.pair.base.eos_ids, *self.pair.thinking.eos_ids)))
 
     @property
     def pad_id(self) -> int:
         return self.pair.base.pad_id
-
-    @property
-    def n_positions(self) -> int:
-        return min(self.pair.base.n_positions, self.pair.thinking.n_positions)
 
     @property
     def device(self) -> torch.device:
@@ -91,17 +95,20 @@ def _kinds_of(pair: ModelPair) -> Kinds:
 
 @final
 class HybridState:
-    """A batch of the pair in flight: both models' caches hold the same, clean text."""
+    """A batch of the pair in flight: both caches hold the same, clean text, the prompt in own tokens."""
 
     def __init__(self, hybrid: Hybrid, prompts: Tokens, mask: Mask, rows: list[RowInfo], room: int) -> None:
         self._hybrid = hybrid
         self._base = HostDecoder.of(hybrid.pair.base).start(prompts, mask, rows, room)
-        self._thinking = HostDecoder.of(hybrid.pair.thinking).start(prompts, mask, rows, room)
-        self._tracker = hybrid.kinds.track(len(rows))
+        thinking = hybrid.pair.thinking
+        self._thinking = HostDecoder.of(thinking).start(*read_by(thinking, prompts, mask, rows), room)
+        self._tracker = with_ends(hybrid.kinds, hybrid.eos_ids).track(len(rows))
         self._keys = torch.tensor([row.key for row in rows])
         self._position = torch.tensor([row.prompt_length for row in rows])
         self._temperature = rows[0].temperature
         self._steered = torch.zeros(len(rows), dtype=torch.bool)
+        self._ends_of_base = torch.tensor(hybrid.pair.base.eos_ids, dtype=torch.long)
+        self._ends = torch.tensor(hybrid.pair.thinking.eos_ids, dtype=torch.long)
 
     def _moment(self) -> Moment:
         base, thinking = self._base.next_logits(), self._thinking.next_logits().to(self._hybrid.device)
@@ -111,7 +118,10 @@ class HybridState:
             for logits in (base, thinking)
         ]
         category = self._tracker.category(chosen[1])
-        return Moment(base, thinking, chosen[0], chosen[1], category, self._keys, self._position)
+        base_alone_ends = torch.isin(chosen[1], self._ends_of_base) & ~torch.isin(chosen[1], self._ends)
+        return Moment(
+            base, thinking, chosen[0], chosen[1], category, base_alone_ends, self._keys, self._position
+        )
 
     def next_logits(self) -> NextLogits:
         moment, parts = self._moment(), self._hybrid
@@ -125,6 +135,12 @@ class HybridState:
 
     def steered(self) -> Bool[Tensor, " batch"]:
         return self._steered
+
+    def ended(self, tokens: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        by_base = torch.isin(tokens, self._ends_of_base)
+        if isinstance(self._hybrid.executor, Takeover):  # these rows are the thinking model's text
+            by_base &= ~self._steered
+        return by_base | torch.isin(tokens, self._ends)
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
         self._tracker.advance(tokens.cpu())

@@ -15,7 +15,7 @@ from transformers import DynamicCache
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.hosts.turn import run_alone
-from reasonmech.kinds import Kinds
+from reasonmech.kinds import Kinds, with_ends
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.rerun import CleanPast, select_rows
 
@@ -103,7 +103,7 @@ def find_disagreements(
             begin, n = len(rollout.prompt_ids), len(rollout.ids)
             likeliest = clean.likeliest[i, begin - 1 : begin - 1 + n].cpu()
             written = torch.tensor(rollout.ids)
-            category = kinds.label(written)
+            category = with_ends(kinds, rollout.ids[-1:] if rollout.stop == "eos" else ()).label(written)
             model_chosen = ~torch.tensor(rollout.by_environment)
             chosen += int(model_chosen.sum())
             for t in ((likeliest != written) & model_chosen).nonzero()[:, 0].tolist():

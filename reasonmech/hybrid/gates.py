@@ -19,10 +19,10 @@ _CATEGORY_SALT: Final = 0x5EED_0002
 
 @dataclass(frozen=True)
 class DisagreementGate:
-    """Open where the two models would write different tokens."""
+    """Open where the two models would write different tokens, or one with which only the base would end."""
 
     def opens(self, moment: Moment) -> Bool[Tensor, " batch"]:
-        return moment.base_choice != moment.thinking_choice
+        return (moment.base_choice != moment.thinking_choice) | moment.base_alone_ends
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ class Moment:
         base_choice, thinking_choice: the token each would write (greedy, or its draw under common noise),
             CPU.
         category: category of the token that the thinking model would write, CPU.
+        base_alone_ends: whether that token ends the base's text and not the thinking model's, CPU.
         keys, position: noise key of the row and absolute position of the next token, CPU: randomness of null
             arms depends on nothing else, so it does not depend on the batch.
     """
@@ -36,6 +37,7 @@ class Moment:
     base_choice: Int[Tensor, " batch"]
     thinking_choice: Int[Tensor, " batch"]
     category: Int[Tensor, " batch"]
+    base_alone_ends: Bool[Tensor, " batch"]
     keys: Int[Tensor, " batch"]
     position: Int[Tensor, " batch"]
 

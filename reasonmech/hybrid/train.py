@@ -24,6 +24,7 @@ from reasonmech.hybrid.executors import Vectors
 from reasonmech.hybrid.parts import check_part
 from reasonmech.kinds import Kinds
 from reasonmech.rollout import Rollout
+from reasonmech.runtime.decoding.prompts import as_read_by
 from reasonmech.runtime.rerun import rerun
 from reasonmech.shapes import NextLogits
 from reasonmech.site import Site
@@ -103,6 +104,7 @@ def train_vectors(
     check_part(kinds, Kinds, name="kinds")
     rollouts = as_sequence(rollouts, Rollout, name="rollouts", allowed="rollouts of the thinking model")
     config = config or VectorConfig()
+    rollouts = [as_read_by(host, rollout) for rollout in rollouts]
     train, held_out = _split(rollouts, config.held_out)
     passes = list(clean_passes(host, train, batch_size=config.batch_rollouts))
     disagreements = find_disagreements(passes, train, kinds)

@@ -87,7 +87,7 @@ def slow(pair: ModelPair, vectors: Vectors, problems: ProblemSet, index: int) ->
             handle.remove()
         ids.append(scribe.write(int(chosen)).token)
         steered.append(differs)
-        if ids[-1] == pair.base.eos_id:
+        if ids[-1] in pair.base.eos_ids:
             break
     return ids[begin:], steered
 

@@ -54,7 +54,8 @@ def until_end(rows: Tensor, host: rm.hosts.Host) -> list[list[int]]:
     """What Hugging Face's loop wrote, each row up to its end-of-sequence."""
     found = []
     for row in rows[:, len(host.encode(TEXTS[0])) :].tolist():
-        found.append(row[: row.index(host.eos_id) + 1] if host.eos_id in row else row)
+        ends = [i for i, token in enumerate(row) if token in host.eos_ids]
+        found.append(row[: ends[0] + 1] if ends else row)
     return found
 
 

@@ -63,6 +63,6 @@ def lockstep(
             if isinstance(gate, TwoPassGate) and bool(gate.weight(gate.coords(own[None], other[None]))[0]):
                 positions.add(len(ids) - 1)
         ids.append(int(logits_of(host, ids, ready(last=True), n).argmax()))
-        if ids[-1] == host.eos_id:
+        if ids[-1] in host.eos_ids:
             break
     return ids[n:], opened

@@ -82,6 +82,6 @@ def uncached(host: Host, prompt_ids: list[int], plan: list[Intervention], new: i
         with Hooks(bind(plan, host)) as hooks, torch.no_grad():
             hooks.begin(step)
             ids.append(int(host.model(step.ids).logits[0, -1].argmax()))
-        if ids[-1] == host.eos_id:
+        if ids[-1] in host.eos_ids:
             break
     return tuple(ids[len(prompt_ids) :])

@@ -12,7 +12,7 @@ from reasonmech.behaviours import behaviours
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.interventions import Intervention, bind
-from reasonmech.kinds import opening_categories
+from reasonmech.kinds import opening_categories, with_ends
 from reasonmech.receipt import Receipt
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.runtime.pass_rows import PassRow
@@ -93,7 +93,7 @@ def onset_ids(host: Host, task: str, behaviour: str) -> tuple[int, ...]:
     Raises:
         DataError: it is no kind of the task's, or no token of this host's decides that a sentence is one.
     """
-    kinds = tasks.get(task).kinds(host.tokenizer)
+    kinds = with_ends(tasks.get(task).kinds(host.tokenizer), host.eos_ids)
     if behaviour not in kinds.names:
         raise DataError(
             f"behaviour {behaviour!r} is no kind of sentence of task {task!r}", allowed=", ".join(kinds.names)

@@ -16,11 +16,12 @@ from transformers import PreTrainedTokenizerBase
 
 from reasonmech.arguments import check_type
 from reasonmech.hosts import Host
-from reasonmech.kinds import Kinds, opening_categories
+from reasonmech.kinds import Kinds, opening_categories, with_ends
 from reasonmech.organisms.ground_truth.dial import Dial, Factor, thinking_turns
 from reasonmech.rollout import OTHER
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder, HostState
+from reasonmech.runtime.decoding.prompts import read_by
 from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.tasks import tasks
 
@@ -58,31 +59,30 @@ class SplicedDecoder:
     """
 
     def __init__(self, onset: Host | Dial, executor: Host | Dial, *, kinds: Kinds) -> None:
-        self.onset, self.executor, self.kinds = (
-            _as_dial(onset, "onset"),
-            _as_dial(executor, "executor"),
-            kinds,
-        )
-        categories = opening_categories(kinds, self.executor.base.vocab_size)
+        self.onset, self.executor = _as_dial(onset, "onset"), _as_dial(executor, "executor")
+        self.kinds = with_ends(kinds, self.eos_ids)
+        categories = opening_categories(self.kinds, self.executor.base.vocab_size)
         self.openers = (categories != kinds.names.index(OTHER)).nonzero()[:, 0]
+
+    @property
+    def readers(self) -> tuple[Host, ...]:
+        """The executor's base, then every other model that has a say."""
+        hosts = (self.executor.base, *self.executor.hosts, *self.onset.hosts)
+        return tuple({id(host): host for host in hosts}.values())
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         return self.executor.base.tokenizer
 
     @property
-    def eos_id(self) -> int | None:
-        return self.executor.base.eos_id
+    def eos_ids(self) -> tuple[int, ...]:
+        """Ends of the executor's text, then those of the onset's: a sentence may be the end by either."""
+        hosts = [host for dial in (self.executor, self.onset) for host in (dial.base, dial.thinking)]
+        return tuple(dict.fromkeys(i for host in hosts for i in host.eos_ids))
 
     @property
     def pad_id(self) -> int:
         return self.executor.base.pad_id
-
-    @property
-    def n_positions(self) -> int:
-        return min(
-            host.n_positions for dial in (self.onset, self.executor) for host in (dial.base, dial.thinking)
-        )
 
     @property
     def device(self) -> torch.device:
@@ -91,7 +91,7 @@ class SplicedDecoder:
     def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> SplicedState:
         hosts = {id(host): host for dial in (self.executor, self.onset) for host in dial.hosts}
         states = {
-            key: HostDecoder.of(host).start(prompts, mask, rows, max_new_tokens)
+            key: HostDecoder.of(host).start(*read_by(host, prompts, mask, rows), max_new_tokens)
             for key, host in hosts.items()
         }
         return SplicedState(self, states, rows)
@@ -111,6 +111,7 @@ class SplicedState:
     def __init__(self, decoder: SplicedDecoder, states: dict[int, HostState], rows: list[RowInfo]) -> None:
         self._decoder, self._states = decoder, states
         self._keys = torch.tensor([row.key for row in rows])
+        self._ends = torch.tensor(decoder.eos_ids, dtype=torch.long)
         self._sentence = torch.zeros(len(rows), dtype=torch.long)
         self._tracker = decoder.kinds.track(len(rows))
 
@@ -133,6 +134,9 @@ class SplicedState:
         return torch.where(
             thinking.to(base.device)[:, None], by_host[id(dial.thinking)].to(base.device), base
         )
+
+    def ended(self, tokens: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        return torch.isin(tokens, self._ends)
 
     def steered(self) -> Bool[Tensor, " batch"]:
         """Nothing is steered: decisions are replaced, activations are not."""

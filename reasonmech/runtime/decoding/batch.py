@@ -16,6 +16,7 @@ from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollout, Stop
 from reasonmech.runtime.decoding.decode import Decode, choose
 from reasonmech.runtime.decoding.decoder import Decoder, DecoderState, RowInfo
+from reasonmech.runtime.decoding.prompts import left_padded
 
 
 @final
@@ -37,8 +38,7 @@ class DecodingBatch:
         self.written = torch.zeros(n, decode.max_new_tokens, dtype=torch.long)
         self.by_environment = torch.zeros(n, decode.max_new_tokens, dtype=torch.bool)
         self.steered = torch.zeros(n, decode.max_new_tokens, dtype=torch.bool)
-        self.eos = torch.tensor([] if decoder.eos_id is None else [decoder.eos_id], dtype=torch.long)
-        self.ends = torch.tensor([*self.eos.tolist(), *decode.stop_tokens], dtype=torch.long)
+        self.stops = torch.tensor(decode.stop_tokens, dtype=torch.long)
         self.alive = torch.arange(n)
         self.keys = torch.tensor([row.key for row in self.rows], device=decoder.device)
         self.position = torch.tensor([row.prompt_length for row in self.rows], device=decoder.device)
@@ -51,15 +51,15 @@ class DecodingBatch:
 
     def run(self) -> Generator[tuple[int, Rollout], None, None]:
         """Yield (row index, rollout) as rows end."""
-        prompts, mask = self._padded()
+        prompts, mask = left_padded(self.prompts, self.decoder.pad_id)
         state = self.decoder.start(prompts, mask, self.rows, self.decode.max_new_tokens)
         try:
             for offset in range(self.decode.max_new_tokens):
                 tokens = self._round(state, offset)
-                ended = torch.isin(tokens, self.ends)
+                at_eos = state.ended(tokens)
+                ended = at_eos | torch.isin(tokens, self.stops)
                 any_ended = bool(ended.any())
                 if any_ended:
-                    at_eos = torch.isin(tokens, self.eos)
                     yield from self._rollouts(self.alive[at_eos], offset + 1, "eos")
                     yield from self._rollouts(self.alive[ended & ~at_eos], offset + 1, "token")
                     if ended.all():
@@ -72,12 +72,6 @@ class DecodingBatch:
                     self._drop(state, ended)
         finally:
             state.close()
-
-    def _padded(self) -> tuple[Tensor, Tensor]:
-        width = max(map(len, self.prompts))
-        ids = torch.tensor([[self.decoder.pad_id] * (width - len(p)) + list(p) for p in self.prompts])
-        mask = torch.tensor([[False] * (width - len(p)) + [True] * len(p) for p in self.prompts])
-        return ids, mask
 
     def _round(self, state: DecoderState, offset: int) -> Int[Tensor, " batch"]:
         logits = state.next_logits()

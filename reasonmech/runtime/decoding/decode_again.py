@@ -10,6 +10,7 @@ from torch import Tensor
 
 from reasonmech.problem import Problem
 from reasonmech.runtime.decoding.decoder import Decoder, RowInfo
+from reasonmech.runtime.decoding.prompts import left_padded
 from reasonmech.runtime.pass_rows import PassRow
 
 
@@ -23,9 +24,8 @@ def decode_again(
     """
     prompts = [row.ids[: row.prompt_length] for row in rows]
     answers = [row.ids[row.prompt_length :] for row in rows]
-    width, room = max(map(len, prompts)), max(map(len, answers))
-    ids = torch.tensor([[decoder.pad_id] * (width - len(p)) + list(p) for p in prompts])
-    mask = torch.tensor([[False] * (width - len(p)) + [True] * len(p) for p in prompts])
+    room = max(map(len, answers))
+    ids, mask = left_padded(prompts, decoder.pad_id)
     infos = [
         RowInfo(number, Problem(row.name, "", ""), 0, 0, row.prompt_length, 0.0)
         for number, row in zip(numbers, rows, strict=True)

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from reasonmech.hosts.host import Host
 from reasonmech.problem import Problem
 from reasonmech.shapes import Mask, NextLogits, Tokens
 
@@ -34,7 +35,7 @@ class RowInfo(NamedTuple):
 
 @runtime_checkable
 class DecoderState(Protocol):
-    """A batch in flight. One round: next_logits, steered, then advance, then perhaps select."""
+    """A batch in flight. One round: next_logits, steered, ended, then advance, then perhaps select."""
 
     def next_logits(self) -> NextLogits:
         """Logits of the next token of every row, after the prompt and all tokens advanced by so far."""
@@ -42,6 +43,10 @@ class DecoderState(Protocol):
 
     def steered(self) -> Bool[Tensor, " batch"]:
         """Rows in which a gate was open at the position whose logits `next_logits` returned last."""
+        ...
+
+    def ended(self, tokens: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        """Rows whose text these tokens (CPU) end, by the ends of the model that wrote them."""
         ...
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
@@ -62,19 +67,25 @@ class Decoder(Protocol):
     """Anything that turns a batch of prompts into next-token logits, row by row independent of the batch."""
 
     @property
-    def tokenizer(self) -> PreTrainedTokenizerBase: ...
-    @property
-    def eos_id(self) -> int | None: ...
-    @property
-    def pad_id(self) -> int: ...
-    @property
-    def n_positions(self) -> int:
-        """Tokens of the longest text that all its models can read."""
+    def readers(self) -> tuple[Host, ...]:
+        """The models that read the text; a rollout's prompt is in tokens of the first."""
         ...
 
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase: ...
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """Every token that may end a text."""
+        ...
+
+    @property
+    def pad_id(self) -> int: ...
     @property
     def device(self) -> torch.device: ...
 
     def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> DecoderState:
-        """Begin a batch of left-padded prompts (CPU tensors); nothing is computed before `next_logits`."""
+        """Begin a batch of left-padded prompts (CPU tensors); nothing is computed before `next_logits`.
+
+        They are tokens of the first reader; another one reads `prompts.read_by`.
+        """
         ...

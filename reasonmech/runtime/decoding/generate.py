@@ -23,7 +23,7 @@ from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.decoder import Decoder, RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.noise import row_key
-from reasonmech.runtime.decoding.prompts import as_problems, encode_prompts
+from reasonmech.runtime.decoding.prompts import as_problems, check_same_prompts, encode_prompts
 from reasonmech.runtime.memory import halving, undone_on_failure
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.receipt.recorder import ReceiptMode, ReceiptRecorder
@@ -73,6 +73,8 @@ def generate(
     decoder = HostDecoder.of(host, plan) if isinstance(host, Host) else _without_plan(host, as_plan(plan))
     if not isinstance(decoder, HostDecoder):
         return Rollouts(_write_all(decoder, tasks, decode=decode, progress=progress), task=tasks.task)
+    if decoder.bound.partner is not None and decoder.bound.reads_partner:
+        check_same_prompts(decoder.host, decoder.bound.partner, tasks)
     recorder = ReceiptRecorder(decoder.bound, receipt, batch_size=decode.batch_size)
     recorded = replace(decoder, recorder=recorder)
     written = _write_all(recorded, tasks, decode=decode, progress=progress, recorder=recorder)

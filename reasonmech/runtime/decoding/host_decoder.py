@@ -66,20 +66,20 @@ class HostDecoder:
         return self.bound.host
 
     @property
+    def readers(self) -> tuple[Host, ...]:
+        return (self.host,)
+
+    @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
         return self.host.tokenizer
 
     @property
-    def eos_id(self) -> int | None:
-        return self.host.eos_id
+    def eos_ids(self) -> tuple[int, ...]:
+        return self.host.eos_ids
 
     @property
     def pad_id(self) -> int:
         return self.host.pad_id
-
-    @property
-    def n_positions(self) -> int:
-        return self.host.n_positions
 
     @property
     def device(self) -> torch.device:
@@ -115,6 +115,7 @@ class HostState:
         self._n_read, self._pending = 0, width
         self._input = prompts.to(self._device)
         self._positions = (self._attention[:, :width].cumsum(-1) - 1).clamp_min_(0)
+        self._ends = torch.tensor(decoder.eos_ids, dtype=torch.long)
         self._prompt_length = torch.tensor([row.prompt_length for row in rows])
         self._rows = torch.tensor([row.index for row in rows])
         self._labels = LabelBuffer(decoder.bound.labellers, batch, width + room)
@@ -205,6 +206,9 @@ class HostState:
         if self._hooks is None:
             return torch.zeros(len(self._rows), dtype=torch.bool)
         return self._hooks.open_at_last()
+
+    def ended(self, tokens: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        return torch.isin(tokens, self._ends)
 
     def clean_past(self) -> CleanPast:
         """The position whose logits `next_logits` returned last, and the past it sees; for `rerun`."""

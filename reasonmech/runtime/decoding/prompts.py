@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
+
+import torch
 
 from reasonmech.arguments import as_sequence
 from reasonmech.errors import DataError
+from reasonmech.hosts.host import Host
 from reasonmech.problem import Problem, ProblemSet
+from reasonmech.rollout import Rollout
 from reasonmech.runtime.decoding.decode import Decode
-from reasonmech.runtime.decoding.decoder import Decoder
+from reasonmech.runtime.decoding.decoder import Decoder, RowInfo
+from reasonmech.shapes import Mask, Tokens
 
 _PROBLEMS: Final = "a ProblemSet, problems, or prompts (texts)"
 
@@ -39,10 +45,11 @@ def as_problems(problems: ProblemSet | Problem | str | Sequence[Problem | str]) 
 
 
 def encode_prompts(decoder: Decoder, problems: ProblemSet, decode: Decode) -> dict[str, list[int]]:
-    """Tokens of every problem's prompt, by the problem's id.
+    """Tokens of every problem's prompt, by the problem's id, as the decoder's first model reads it.
 
     Raises:
-        DataError: no problem, two prompts of one id, a prompt without tokens, or no room to answer it.
+        DataError: no problem, two prompts of one id; a prompt without tokens, or no room to answer it, in any
+            model that reads it.
     """
     if len(problems) == 0:
         raise DataError("no problem to answer", do="ask for at least one")
@@ -55,30 +62,71 @@ def encode_prompts(decoder: Decoder, problems: ProblemSet, decode: Decode) -> di
                 allowed="one prompt for each id, which keys the sampling noise and is the unit of intervals",
                 do="give each problem an id of its own",
             )
-    prompts = {problem.id: _encode(decoder, problem) for problem in problems}
-    _check_lengths(decoder, prompts, decode)
-    return prompts
+    read = [{problem.id: _encode(host, problem) for problem in problems} for host in decoder.readers]
+    for host, prompts in zip(decoder.readers, read, strict=True):
+        _check_lengths(host, prompts, decode)
+    return read[0]
 
 
-def _encode(decoder: Decoder, problem: Problem) -> list[int]:
-    bos = decoder.tokenizer.bos_token  # a BOS that the prompt has is not doubled
-    has_bos = isinstance(bos, str) and problem.prompt.startswith(bos)
-    ids = decoder.tokenizer.encode(problem.prompt, add_special_tokens=not has_bos)
+def check_same_prompts(host: Host, partner: Host, problems: ProblemSet) -> None:
+    """Raise DataError where a prompt is other tokens to a partner, whose readings stand token by token."""
+    for problem in problems:
+        ours, theirs = host.encode(problem.prompt), partner.encode(problem.prompt)
+        if ours != theirs:
+            raise DataError(
+                f"the prompt of problem {problem.id!r} is {len(ours)} tokens to {host.name!r} "
+                f"({ours[:8]}...), and others, {len(theirs)}, to {partner.name!r} ({theirs[:8]}...)",
+                allowed="prompts that both encode alike: a gate reads the partner token by token",
+                do="leave out of the prompt what only one of the two tokenizers has a token for",
+            )
+
+
+def read_by(
+    host: Host, prompts: Tokens, mask: Mask, rows: Sequence[RowInfo]
+) -> tuple[Tokens, Mask, list[RowInfo]]:
+    """A batch of prompts, left-padded, as another model reads it: each text by its own tokenizer.
+
+    Siblings may give an id another name (R1-Distill calls `<think>` what Qwen2.5 calls `<|box_start|>`), so
+    that one text is other tokens to each. What is generated are ids that both share.
+    """
+    here = [ids[real].tolist() for ids, real in zip(prompts, mask, strict=True)]
+    there = [host.encode(row.problem.prompt) or ids for row, ids in zip(rows, here, strict=True)]
+    if here == there:
+        return prompts, mask, list(rows)
+    ids, real = left_padded(there, host.pad_id)
+    return ids, real, [row._replace(prompt_length=len(t)) for row, t in zip(rows, there, strict=True)]
+
+
+def as_read_by(host: Host, rollout: Rollout) -> Rollout:
+    """A rollout of a sibling as this model reads it: the prompt by its own tokenizer, the answer as it is."""
+    ids = tuple(host.encode(rollout.problem.prompt)) if rollout.problem.prompt else rollout.prompt_ids
+    return rollout if ids == rollout.prompt_ids else replace(rollout, prompt_ids=ids)
+
+
+def left_padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tokens, Mask]:
+    """Rows of ids side by side [row, longest], filled up in front, and where they are real."""
+    width = max(map(len, rows))
+    ids = torch.tensor([[pad_id] * (width - len(row)) + list(row) for row in rows])
+    return ids, torch.tensor([[False] * (width - len(row)) + [True] * len(row) for row in rows])
+
+
+def _encode(host: Host, problem: Problem) -> list[int]:
+    ids = host.encode(problem.prompt)
     if not ids:
         raise DataError(
             f"the prompt of problem {problem.id!r} encodes to no token: {problem.prompt!r}",
             do="give a prompt with text that this tokenizer knows",
         )
-    return list(ids)
+    return ids
 
 
-def _check_lengths(decoder: Decoder, prompts: Mapping[str, Sequence[int]], decode: Decode) -> None:
+def _check_lengths(host: Host, prompts: Mapping[str, Sequence[int]], decode: Decode) -> None:
     """Raise DataError before anything is written: past its last position a model was never trained."""
     problem, longest = max(prompts.items(), key=lambda item: len(item[1]))
-    if len(longest) + decode.max_new_tokens > decoder.n_positions:
+    if len(longest) + decode.max_new_tokens > host.n_positions:
         raise DataError(
             f"a prompt of {len(longest)} tokens (problem {problem!r}) and "
             f"max_new_tokens={decode.max_new_tokens}",
-            allowed=f"{decoder.n_positions} tokens together: the model has no more positions",
+            allowed=f"{host.n_positions} tokens together: {host.name!r} has no more positions",
             do="lower max_new_tokens, or cut the prompt",
         )

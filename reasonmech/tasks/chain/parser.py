@@ -8,7 +8,15 @@ from dataclasses import replace
 from reasonmech.errors import DataError
 from reasonmech.rollout import OTHER, SLIP, STATED, STOP, Rollout, Trace
 from reasonmech.tasks.chain.environment import equation_before
-from reasonmech.tasks.chain.grammar import DIGITS, EOS, FULL_STOP, INDEX_WORDS, KIND_OF_WORD, evaluate
+from reasonmech.tasks.chain.grammar import (
+    DIGITS,
+    EOS,
+    FULL_STOP,
+    INDEX_WORDS,
+    KIND_OF_WORD,
+    VOCABULARY,
+    evaluate,
+)
 from reasonmech.tasks.chain.sentence import ChainSentence, Relation, chain_trace
 
 
@@ -17,6 +25,8 @@ def words_of(rollout: Rollout) -> list[str]:
     words = rollout.text.split()
     if len(words) == len(rollout.ids) - 1 and rollout.stop == "eos":
         words.append(EOS)
+    if rollout.stop == "eos" and words and words[-1] not in VOCABULARY:
+        words[-1] = EOS  # a model may have other ends of text than the grammar
     if len(words) != len(rollout.ids):
         raise DataError(
             f"rollout of {rollout.problem.id} has {len(rollout.ids)} tokens but {len(words)} words",

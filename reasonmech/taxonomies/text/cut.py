@@ -83,15 +83,27 @@ def _cut(rollout: Rollout, tokenizer: PreTrainedTokenizerBase) -> Trace[TextSent
     # of tokens that share a character the first one has it
     repeats = [span == previous for previous, span in pairwise([None, *offsets])]
     words = ["" if r else rollout.text[slice(*span)] for r, span in zip(repeats, offsets, strict=True)]
-    sentences = _sentences(rollout, offsets)
-    last = len(rollout.ids) - 1
-    if sentences and sentences[-1].start == last and rollout.ids[last] == tokenizer.eos_token_id:
+    marked = _ends_with_a_mark(rollout, tokenizer)
+    sentences = _sentences(rollout, offsets, marked=marked)
+    if marked and sentences and sentences[-1].start == len(rollout.ids) - 1:
         sentences = (*sentences[:-1], replace(sentences[-1], kind=STOP))
     return Trace(rollout, sentences, tuple(words), separator="")
 
 
-def _sentences(rollout: Rollout, offsets: Sequence[CharSpan]) -> tuple[TextSentence, ...]:
-    text, pieces = rollout.text, segment(rollout.text)
+def _ends_with_a_mark(rollout: Rollout, tokenizer: PreTrainedTokenizerBase) -> bool:
+    """Whether the last token is an end of text and no word: a model may have several, of any name."""
+    if not rollout.ids:
+        return False
+    last = rollout.ids[-1]
+    special = last in tokenizer.added_tokens_decoder
+    return last == tokenizer.eos_token_id or (rollout.stop == "eos" and special)
+
+
+def _sentences(rollout: Rollout, offsets: Sequence[CharSpan], *, marked: bool) -> tuple[TextSentence, ...]:
+    text = rollout.text
+    end = offsets[-1].start if marked else len(text)
+    mark = CharSpan(len(text) - len(text[end:].lstrip()), len(text.rstrip()))
+    pieces = [*segment(text[:end]), *([mark] if mark.start < mark.stop else [])]
     if not pieces:
         return ()
     firsts = _first_tokens(text, pieces, offsets)

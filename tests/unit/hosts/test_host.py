@@ -106,7 +106,7 @@ def test_sites_parse_and_unknown_ones_list_the_range() -> None:
 def test_text_round_trips() -> None:
     host = tiny_host()
     assert host.decode(host.encode("w1 <think> w2 </think> <eos>")) == "w1 <think> w2 </think> <eos>"
-    assert (host.eos_id, host.pad_id) == (1, 0)
+    assert (host.eos_ids, host.pad_id) == ((1,), 0)
 
 
 def test_a_bos_in_the_text_is_not_doubled() -> None:

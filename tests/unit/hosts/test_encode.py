@@ -1,0 +1,189 @@
+"""What stands in front of a text and behind it: one BOS, no end, and each model of a pair its own tokens."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, processors
+from transformers import PreTrainedTokenizerFast
+
+import reasonmech as rm
+from reasonmech.errors import DataError
+from reasonmech.hosts import Host, ModelPair, load_host
+from reasonmech.hybrid import DisagreementGate, Hybrid, OfThinking, Takeover
+from reasonmech.interventions import disagree, steer
+from reasonmech.interventions.axes import Direction
+from reasonmech.runtime import Decode, generate
+from reasonmech.runtime.decoding.host_decoder import HostDecoder
+from reasonmech.runtime.decoding.prompts import as_read_by
+from reasonmech.tasks.chain import OneWordKinds
+from reasonmech.testing import tiny_host, tiny_tokenizer
+from tests.layouts import LAYOUTS, layout, layout_host, layout_model, smollm2_directory
+
+WITH_BOS = ("llama2", "gemma")
+
+
+def appending(name: str, single: str) -> PreTrainedTokenizerFast:
+    """A layout's tokenizer whose post-processor writes `single`."""
+    words = copy.deepcopy(layout(name))
+    special = [(token, words.convert_tokens_to_ids(token)) for token in ("<s>", "</s>")]
+    words.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=single, pair=f"{single} $B", special_tokens=special
+    )
+    return words
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("text", ["w1 w2", "Wait, let me check.", " a", "", "\nx", "Answer:"])
+def test_a_plain_text_is_what_the_tokenizer_says(name: str, text: str) -> None:
+    assert layout_host(name).encode(text) == layout(name).encode(text)
+
+
+@pytest.mark.parametrize("name", WITH_BOS)
+@pytest.mark.parametrize("front", ["", " ", "\n", " \n\t", "\r\n"])
+def test_a_bos_that_the_text_brings_is_the_only_one_and_first(name: str, front: str) -> None:
+    host = layout_host(name)
+    ids = host.encode(f"{front}<s>Wait, let me check.")
+    assert ids[0] == 1 and ids.count(1) == 1
+    assert ids == layout(name).encode("<s>Wait, let me check.", add_special_tokens=False)
+
+
+@pytest.mark.parametrize("name", WITH_BOS)
+@pytest.mark.parametrize("single", ["<s> $A </s>", "$A </s>", "$A </s> </s>"])
+def test_no_end_stands_behind_a_text_that_goes_on(name: str, single: str) -> None:
+    words = appending(name, single)
+    host = Host(layout_model(name), words, name="ends")
+    front = [1] if single.startswith("<s>") else []
+    for text in ("Wait, let me check.", "7", ""):
+        plain = words.encode(text, add_special_tokens=False)
+        assert words.encode(text)[-1] == 2 and host.encode(text) == front + plain
+    assert host.encode("\n<s>Answer:").count(1) == 1 and host.encode("\n<s>Answer:")[-1] != 2
+    assert host.encode("Yes.</s>")[-1] == 2  # an end that the text itself has
+    assert host.encode("Yes.</s>").count(2) == 1
+    [rollout] = generate(host, ["Answer:"], decode=Decode(max_new_tokens=2), progress=False)
+    assert list(rollout.prompt_ids) == host.encode("Answer:")
+
+
+def test_a_tokenizer_whose_bos_is_its_end_keeps_it_in_front() -> None:
+    words = appending("gemma", "<s> $A")
+    words.eos_token = "<s>"
+    host = Host(layout_model("gemma"), words, name="one")
+    assert host.encode("Yes.")[0] == 1 and host.encode("") == [1] and host.encode("<s>Yes.").count(1) == 1
+
+
+def test_a_chat_template_with_a_bos_is_not_given_another() -> None:
+    words = copy.deepcopy(layout("gemma"))
+    words.chat_template = (
+        "\n{{ bos_token }}{% for m in messages %}{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}"
+    )
+    host = Host(layout_model("gemma"), words, name="chat")
+    text = words.apply_chat_template([{"role": "user", "content": "Is it so?"}], tokenize=False)
+    [rollout] = generate(host, [text], decode=Decode(max_new_tokens=2), progress=False)
+    assert rollout.prompt_ids.count(1) == 1 and rollout.prompt_ids[0] == 1
+    assert host.decode(rollout.prompt_ids).endswith("user: Is it so?\n")
+
+
+# siblings that name an id otherwise -----------------------------------------------------------------------
+
+
+def renamed(words: PreTrainedTokenizerFast, names: dict[str, str]) -> PreTrainedTokenizerFast:
+    """The same ids under other names."""
+    text = words.backend_tokenizer.to_str()
+    for before, after in names.items():
+        text = text.replace(json.dumps(before), json.dumps(after))
+    special = {"pad_token": words.pad_token, "eos_token": words.eos_token, "bos_token": words.bos_token}
+    return PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer.from_str(text),
+        **{role: names.get(str(token), token) for role, token in special.items() if token is not None},
+    )
+
+
+def siblings(name: str = "qwen2") -> ModelPair:
+    """Two random models; the thinking one calls an id `<think>` that the base calls otherwise."""
+    words = copy.deepcopy(layout(name))
+    words.add_special_tokens({"additional_special_tokens": ["<|box_start|>", "<|box_end|>"]})
+    theirs = renamed(words, {"<|box_start|>": "<think>", "<|box_end|>": "</think>"})
+    model = layout_model(name)
+    model.resize_token_embeddings(len(words), mean_resizing=False)
+    other = copy.deepcopy(model)
+    noise = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            if parameter.dim() > 1:
+                parameter.add_(0.5 * parameter.std() * torch.randn(parameter.shape, generator=noise))
+    hosts = (Host(model, words, name="base"), Host(other, theirs, name="thinking"))
+    return ModelPair("r1", *hosts, accept=("special_tokens", "added_tokens", "encoding"))
+
+
+PROMPTS = ["x<think>Okay</think>y (<think>z</think>) 3 + 4 =", "Is it so? Answer:", "<think>", "x </think>"]
+KINDS = OneWordKinds({"one": "w1"}, tiny_tokenizer())
+
+
+@pytest.mark.parametrize("name", ["qwen2", "llama2", "gemma"])
+def test_takeover_reads_the_prompt_as_the_thinking_model_does(name: str) -> None:
+    pair, decode = siblings(name), Decode(max_new_tokens=12)
+    assert len(pair.thinking.encode(PROMPTS[0])) < len(pair.base.encode(PROMPTS[0]))
+    hybrid = Hybrid(pair, gate=DisagreementGate(), selector=OfThinking(), executor=Takeover(), kinds=KINDS)
+    for batch in (4, 1):
+        settings = decode.model_copy(update={"batch_size": batch})
+        alone = generate(pair.thinking, PROMPTS, decode=settings, progress=False)
+        taken = generate(hybrid, PROMPTS, decode=settings, progress=False)
+        assert [r.ids for r in taken] == [r.ids for r in alone]
+        assert [list(r.prompt_ids) for r in taken] == [pair.base.encode(p) for p in PROMPTS]
+    [read] = [as_read_by(pair.base, r) for r in alone[:1]]
+    assert list(read.prompt_ids) == pair.base.encode(PROMPTS[0]) and read.ids == alone[0].ids
+
+
+def test_a_closed_gate_leaves_the_base_its_own_tokens() -> None:
+    pair, decode = siblings(), Decode(max_new_tokens=12)
+    hybrid = Hybrid(
+        pair,
+        gate=rm.hybrid.AtRandom(0.0),
+        selector=OfThinking(),
+        executor=Takeover(),
+        kinds=KINDS,
+    )
+    base = generate(pair.base, PROMPTS, decode=decode, progress=False)
+    assert [r.ids for r in generate(hybrid, PROMPTS, decode=decode, progress=False)] == [r.ids for r in base]
+
+
+def test_a_prompt_too_long_for_either_model_is_refused_before_any_work() -> None:
+    pair = siblings()
+    hybrid = Hybrid(pair, gate=DisagreementGate(), selector=OfThinking(), executor=Takeover(), kinds=KINDS)
+    room = pair.thinking.n_positions - len(pair.thinking.encode(PROMPTS[0]))
+    with pytest.raises(DataError, match=r"(?s)'base' has no more positions"):
+        generate(hybrid, PROMPTS[:1], decode=Decode(max_new_tokens=room), progress=False)
+
+
+def test_a_partner_that_reads_other_tokens_is_refused() -> None:
+    pair = siblings()
+    v = Direction.along(torch.ones(32), "resid_post.1")
+    decoder = HostDecoder.of(pair.base, [steer(v, 9.0, when=disagree())], partner=pair.thinking)
+    decode = Decode(max_new_tokens=4)
+    assert generate(decoder, PROMPTS[1:2], decode=decode, progress=False)
+    with pytest.raises(DataError, match=r"is \d+ tokens to 'base'.* to 'thinking'"):
+        generate(decoder, PROMPTS[:1], decode=decode, progress=False)
+
+
+def test_the_real_tokenizer_with_renamed_ids(tmp_path: Path) -> None:
+    words = layout("smollm2")
+    names = {"<repo_name>": "<think>", "<reponame>": "</think>"}
+    theirs = renamed(words, names)
+    base = load_host(smollm2_directory(), dtype=torch.float32, name="base")
+    thinking = load_host(base.model, tokenizer=theirs, name="thinking")
+    pair = ModelPair("p", base, thinking, accept=("special_tokens", "added_tokens", "encoding"))
+    prompt = "<|im_start|>user\nWhat is 2+2?<|im_end|>\n<|im_start|>assistant\n<think>\nFour.\n</think>\n\n"
+    hybrid = Hybrid(pair, gate=DisagreementGate(), selector=OfThinking(), executor=Takeover(), kinds=KINDS)
+    decode = Decode(max_new_tokens=8)
+    [alone] = generate(thinking, [prompt], decode=decode, progress=False)
+    [taken] = generate(hybrid, [prompt], decode=decode, progress=False)
+    assert taken.ids == alone.ids and len(taken.prompt_ids) > len(alone.prompt_ids)
+
+
+def test_one_host_reads_as_before() -> None:
+    host = tiny_host()
+    assert host.encode("w1 . <eos>") == [7, 3, 1] and host.encode("") == []
