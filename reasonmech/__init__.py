@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         interventions,
         metrics,
         organisms,
+        pairwise,
         runtime,
         simulators,
         stats,
@@ -106,8 +107,8 @@ _HOME = {name: f"{__name__}.{module}" for module, names in _EXPORTS.items() for 
 _NAMESPACES = {
     name: f"{__name__}.{name}"
     for name in (
-        "behaviours causal coders experiments hosts hybrid interventions metrics organisms runtime "
-        "simulators stats tasks taxonomies testing viz"
+        "behaviours causal coders experiments hosts hybrid interventions metrics organisms pairwise "
+        "runtime simulators stats tasks taxonomies testing viz"
     ).split()
 } | {
     "falsify": f"{__name__}.locate.falsify",

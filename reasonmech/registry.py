@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar, cast, final
 
-from reasonmech.arguments import check_type
-from reasonmech.errors import DuplicateNameError, UnknownNameError
+from reasonmech.arguments import check_type, describe
+from reasonmech.errors import ConfigError, DuplicateNameError, UnknownNameError
 
 T = TypeVar("T")
 V = TypeVar("V")  # what is registered keeps its own type, which is narrower than the registry's
@@ -77,3 +77,39 @@ class Registry(Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.kinds())
+
+    def split_config(self, config: object, *, example: str) -> tuple[str, dict[str, object]]:
+        """Kind and settings of a mapping `{kind: ..., setting: ...}`; a string is a kind without settings.
+
+        Args:
+            example: of such a mapping, for the error.
+
+        Raises:
+            ArgumentError: neither a string nor a mapping. ConfigError: its kind is no string.
+        """
+        if isinstance(config, str):
+            return config, {}
+        article = "an" if self.noun[:1] in "aeiou" else "a"
+        settings = dict(
+            check_type(
+                config,
+                Mapping,
+                name=f"the configuration of {article} {self.noun}",
+                allowed="a mapping",
+                do=f"write {example}",
+            )
+        )
+        kind = settings.pop("kind", None)
+        if not isinstance(kind, str):
+            raise ConfigError(
+                f"{article} {self.noun} whose kind is {describe(kind)}",
+                allowed=", ".join(self.kinds()),
+                do=f"write {example}",
+            )
+        return kind, settings
+
+    def check_settings(self, kind: str, settings: Mapping[str, object], names: Sequence[str]) -> None:
+        """Raise UnknownNameError for a setting that is not among `names`."""
+        for key in settings:
+            if key not in names:
+                raise UnknownNameError(f"setting of {self.noun} {kind!r}", str(key), names)

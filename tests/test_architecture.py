@@ -43,7 +43,7 @@ LAYERS = (
     {"behaviours"},
     {"tasks", "taxonomies"},
     {"metrics"},
-    {"locate", "causal"},
+    {"locate", "causal", "pairwise"},
     {"hybrid"},
     {"organisms"},
     {"experiments"},

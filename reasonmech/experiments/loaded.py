@@ -15,6 +15,7 @@ from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
 from reasonmech.experiments.tables import (
     DETECTORS_FILE,
     METRICS_FILE,
+    PAIRWISE_FILE,
     PRESERVATION_FILE,
     TRACES_FILE,
     read_json,
@@ -58,6 +59,11 @@ class Run:
     def metrics(self) -> pd.DataFrame:
         """Configured metrics, one row per metric and condition; empty when none was configured."""
         return self._table(METRICS_FILE)
+
+    @cached_property
+    def pairwise(self) -> pd.DataFrame:
+        """Statistics of the pair, rows of `reasonmech.pairwise.COLUMNS`; empty when none was configured."""
+        return self._table(PAIRWISE_FILE)
 
     @cached_property
     def traces(self) -> pd.DataFrame:

@@ -19,6 +19,7 @@ DETECTORS_FILE: Final = "detectors.parquet"  # stage `compare`
 TRACES_FILE: Final = "traces.parquet"  # stage `traces`
 PRESERVATION_FILE: Final = "kept.parquet"  # stage `kept`
 METRICS_FILE: Final = "metrics.parquet"  # stage `metrics`
+PAIRWISE_FILE: Final = "pairwise.parquet"  # stage `pairwise`
 COLUMNS: Final = (
     "run",
     "experiment",

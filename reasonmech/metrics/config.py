@@ -6,8 +6,8 @@ import inspect
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
-from reasonmech.arguments import check_type, describe
-from reasonmech.errors import ArgumentError, ConfigError, UnknownNameError
+from reasonmech.arguments import describe
+from reasonmech.errors import ArgumentError, ConfigError
 from reasonmech.hosts.host import Host
 from reasonmech.metrics.base import RolloutMetric, check_host, metrics
 from reasonmech.runtime.readout import Readout
@@ -48,13 +48,11 @@ def metric_from_config(host: Host, config: Mapping[str, object] | str) -> Readou
         ArgumentError, DataError: what the metric itself refuses.
     """
     check_host(host, do="metric_from_config(host, {...})")
-    kind, settings = _kind_and_settings(config)
+    kind, settings = metrics.split_config(config, example=EXAMPLE)
     make = metrics.get(kind)
     parameters = inspect.signature(make).parameters
     names = [name for name in parameters if name != "host"]
-    for key in settings:
-        if key not in names:
-            raise UnknownNameError(f"setting of metric {kind!r}", str(key), names)
+    metrics.check_settings(kind, settings, names)
     missing = [
         name for name in names if name not in settings and parameters[name].default is inspect.Parameter.empty
     ]
@@ -107,21 +105,3 @@ def _what(value: object) -> str:
     if isinstance(value, Readout):
         return f"{value.name!r}, which reads what comes next after a text"
     return describe(value)
-
-
-def _kind_and_settings(config: object) -> tuple[str, dict[str, object]]:
-    if isinstance(config, str):
-        return config, {}
-    settings = dict(
-        check_type(
-            config, Mapping, name="a metric's configuration", allowed="a mapping", do=f"write {EXAMPLE}"
-        )
-    )
-    kind = settings.pop("kind", None)
-    if not isinstance(kind, str):
-        raise ConfigError(
-            f"a metric whose kind is {describe(kind)}",
-            allowed=", ".join(metrics.kinds()),
-            do=f"write {EXAMPLE}",
-        )
-    return kind, settings

@@ -17,6 +17,7 @@ import pytest
 from reasonmech.causal.sweeps.table import SweepTable
 from reasonmech.errors import OutputError
 
+PATIENCE = 500  # seconds for a process to get going, on a machine that does other work
 N_SHARDS = 3  # that are finished when the kill comes
 
 TEXTS = textwrap.dedent(
@@ -120,9 +121,9 @@ def test_kill_9_then_resume_is_the_uninterrupted_table(tmp_path: Path, script: s
     undisturbed = start(tmp_path, "whole")
     shards = tmp_path / "cut.partial" / "shards"
     killed = start(tmp_path, "cut", STAND_STILL_AFTER=str(N_SHARDS))
-    for _ in range(1200):
-        if len(list(shards.glob("*.parquet"))) == N_SHARDS or killed.poll() is not None:
-            break
+    deadline = time.monotonic() + PATIENCE
+    while len(list(shards.glob("*.parquet"))) < N_SHARDS and killed.poll() is None:
+        assert time.monotonic() < deadline, f"{N_SHARDS} shards took more than {PATIENCE} s"
         time.sleep(0.05)
     assert killed.poll() is None, killed.communicate()[1].decode()
     killed.send_signal(signal.SIGKILL)

@@ -7,6 +7,7 @@ from reasonmech.experiments.stages import feature_groups as _feature_groups
 from reasonmech.experiments.stages import hybrid_arms as _hybrid_arms
 from reasonmech.experiments.stages import locate as _locate
 from reasonmech.experiments.stages import metrics as _metrics
+from reasonmech.experiments.stages import pairwise as _pairwise
 from reasonmech.experiments.stages import preservation as _preservation
 from reasonmech.experiments.stages import rollouts as _rollouts
 from reasonmech.experiments.stages import traces as _traces
@@ -22,6 +23,7 @@ del (
     _hybrid_arms,
     _locate,
     _metrics,
+    _pairwise,
     _preservation,
     _rollouts,
     _traces,

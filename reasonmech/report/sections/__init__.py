@@ -16,6 +16,7 @@ from reasonmech.report.sections import doses as _doses
 from reasonmech.report.sections import features as _features
 from reasonmech.report.sections import metrics as _metrics
 from reasonmech.report.sections import notes as _notes
+from reasonmech.report.sections import pairwise as _pairwise
 from reasonmech.report.sections import provenance as _provenance
 from reasonmech.report.sections import receipts as _receipts
 from reasonmech.report.sections import recovery as _recovery
@@ -23,10 +24,10 @@ from reasonmech.report.sections import traces as _traces
 from reasonmech.report.sections.base import SectionBuilder, sections
 
 __all__ = ["Section", "SectionBuilder", "build_sections", "reading_order", "sections"]
-del _doses, _features, _metrics, _notes, _provenance, _receipts, _recovery, _traces
+del _doses, _features, _metrics, _notes, _pairwise, _provenance, _receipts, _recovery, _traces
 
 # what was measured, then (after the sections of plug-ins) what one needs to doubt it
-RESULTS: Final = ("recovery-by-arm", "metrics", "doses", "features", "traces")
+RESULTS: Final = ("recovery-by-arm", "metrics", "pairwise", "doses", "features", "traces")
 RECORD: Final = ("receipts", "notes", "provenance")
 
 

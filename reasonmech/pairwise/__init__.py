@@ -1,0 +1,29 @@
+"""Statistics of a pair: what both models make of texts that either wrote, each beside its control.
+
+To add one, write a module here (see `divergence.py`): a frozen dataclass whose fields are its settings and
+whose `measure(pair, rollouts)` returns rows, registered under its kind; import it below. A run's stage
+`pairwise` and `measure_pair` then find it by its kind.
+"""
+
+from reasonmech.pairwise.base import (
+    COLUMNS,
+    ComparedModels,
+    PairMeasure,
+    PairRollouts,
+    measure_from_config,
+    measure_pair,
+    measures,
+)
+from reasonmech.pairwise.divergence import Divergence, divergence
+
+__all__ = [
+    "COLUMNS",
+    "ComparedModels",
+    "Divergence",
+    "PairMeasure",
+    "PairRollouts",
+    "divergence",
+    "measure_from_config",
+    "measure_pair",
+    "measures",
+]
