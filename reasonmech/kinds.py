@@ -1,4 +1,4 @@
-"""Kinds: which kind of sentence is being written, row by row, while it is written; whoever can tell."""
+"""Kinds: the protocol that says which kind of sentence each row of a growing batch is writing."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Stop = Literal["eos", "token", "length"]
 OTHER: Final = "other"
 STOP: Final = "stop"
 SLIP: Final = "slip"  # the environment stated something wrong here
-STATED: Final = "stated"  # the token with which a sentence states something
+STATED: Final = "stated"  # label of the token that holds the value of a sentence
 
 
 @dataclass(frozen=True)

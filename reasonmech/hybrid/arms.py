@@ -20,12 +20,12 @@ class Arm(NamedTuple):
 
     Attributes:
         control_for: the arm that this one is a null for, "" where it is none.
-        why_no_control: stated where no null is due.
+        no_control: stated where no null is due.
     """
 
     decoder: Callable[[Ingredients], Host | Decoder]
     control_for: str
-    why_no_control: str
+    no_control: str
 
 
 arms: Registry[Arm] = Registry("arm")

@@ -112,7 +112,7 @@ class Verifier:
             yield _compare_means("base, samples with every step right", old / k, new / k)
 
     def _grade(self, onset: Host | None, executor: Host, problems: ProblemSet) -> str:
-        """Greedy outcomes, of a free run where nobody else decides the onsets."""
+        """Greedy outcomes; `onset` None: of a free run, in which the executor decides its own onsets."""
         onset_hash = "itself" if onset is None else onset.weight_hash
         key = (onset_hash, executor.weight_hash, problems.task, problems[0].id, len(problems))
         if key not in self._outcomes:

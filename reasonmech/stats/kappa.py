@@ -114,7 +114,7 @@ def _kappa(a: Bool[np.ndarray, " item"], b: Bool[np.ndarray, " item"]) -> float:
 
 
 def _too_few(either: Bool[np.ndarray, " item"], both: Bool[np.ndarray, " item"], problem: np.ndarray) -> str:
-    """Why no interval can be trusted: too few problems hold a yes of anybody, or a no of anybody."""
+    """Why no interval can be trusted: too few problems where either labeller says yes, or either no."""
     for answer, rows in (("yes", either), ("no", ~both)):
         n = len(np.unique(problem[rows]))
         if n < MIN_PROBLEMS:

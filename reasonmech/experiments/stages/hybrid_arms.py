@@ -152,7 +152,7 @@ class RunArms(Stage):
             self._fingerprint(name, ingredients, clamp),
             control_for=arm.control_for,
             control=nulls,
-            no_control="" if nulls or arm.control_for else self.no_control.get(name) or arm.why_no_control,
+            no_control="" if nulls or arm.control_for else self.no_control.get(name) or arm.no_control,
             tags=tags,
         )
 

@@ -54,7 +54,7 @@ class Spot:
 
     Attributes:
         path: keys and numbers that lead there, such as "plan[0].edit.amount".
-        host: the model at which what stands here reads; None where it is a partner that is not there.
+        host: the model that an axis or gate at this place reads; None for a partner where none was given.
     """
 
     context: PlanContext

@@ -1,4 +1,4 @@
-"""Crossed: is it the cue, the context, both at once, or that somebody inserted something?"""
+"""2 x 2 test of cue by context: what a feature responds to, against texts with anything inserted."""
 
 from __future__ import annotations
 

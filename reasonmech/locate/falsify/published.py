@@ -58,8 +58,8 @@ def reason_rule(
     """ReasonScore (Galichin et al. 2025, arXiv 2503.18878): "reasoning" where it is positive.
 
     The paper takes the features above its 0.997 quantile, which among ten would be none; positive is the
-    weakest sense in which the score speaks for a feature: more of the activation near the words is its than
-    of that elsewhere.
+    weakest sense in which the score speaks for a feature: its share of all activation is larger near the
+    words than elsewhere.
 
     Args:
         words: token ids of the reasoning vocabulary.

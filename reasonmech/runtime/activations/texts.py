@@ -1,4 +1,4 @@
-"""Texts of a capture: token ids, whose they are, and which of them are kept; made piece by piece."""
+"""Texts of a capture: token ids, problem and sample of each, and which tokens are kept; made in pieces."""
 
 from __future__ import annotations
 

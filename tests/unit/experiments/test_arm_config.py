@@ -38,7 +38,7 @@ def test_arms_are_defined_beside_registered_ones(tmp_path: Path) -> None:
     stage = load(tmp_path, "base", "thinking", "full", COIN, CEILING)
     assert list(stage.resolved) == ["base", "thinking", "full", "coin", "ceiling"]
     assert stage.resolved["coin"].control_for == "full"
-    assert stage.resolved["ceiling"].why_no_control == "a ceiling"
+    assert stage.resolved["ceiling"].no_control == "a ceiling"
     assert isinstance(stage.arms[3], ArmConfig)
 
 
