@@ -101,7 +101,8 @@ def _record(
 
 def _describe_pair(pair: ModelPair, *, in_hand: bool) -> dict[str, Any]:
     hosts = {"base": _describe_host(pair.base), "thinking": _describe_host(pair.thinking)}
-    return {"name": pair.name, "in_hand": in_hand, **hosts}
+    differences = [f"{difference.kind}: {difference.what}" for difference in pair.differences]
+    return {"name": pair.name, "in_hand": in_hand, "differences": differences, **hosts}
 
 
 def _describe_host(host: Host) -> dict[str, Any]:

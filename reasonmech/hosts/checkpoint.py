@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from reasonmech.errors import CorruptFileError, PickleRefusedError
+from reasonmech.errors import CorruptFileError, MismatchError, PickleRefusedError
 from reasonmech.files import check_safetensors
 
 PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+ADAPTER: Final = "adapter_config.json"
+MERGE: Final = "peft's PeftModel.from_pretrained(base, DIR).merge_and_unload().save_pretrained(NEW)"
+# buffers that old checkpoints hold and that a model computes itself
+COMPUTED: Final = re.compile(r"(rotary_emb\.inv_freq|masked_bias|(^|\.)position_ids)$")
 
 
 def check_checkpoint(directory: Path) -> None:
@@ -17,8 +23,11 @@ def check_checkpoint(directory: Path) -> None:
 
     Raises:
         PickleRefusedError: its weights are pickled.
-        CorruptFileError: config.json or weights are missing, unreadable or truncated.
+        CorruptFileError: config.json or weights are missing, unreadable or truncated, or GGUF.
+        MismatchError: it holds an adapter, alone or beside weights.
     """
+    check_adapter(directory / ADAPTER, str(directory))
+    _check_gguf(directory)
     config = directory / "config.json"
     if not config.is_file():
         raise CorruptFileError(
@@ -26,7 +35,7 @@ def check_checkpoint(directory: Path) -> None:
             do="give a directory written by save_pretrained, or a Hub name",
         )
     _read_json(config)
-    shards = sorted(directory.glob("*.safetensors"))
+    shards = sorted(set(directory.glob("*.safetensors")) - set(directory.glob("adapter_model*")))
     if not shards:
         pickled = sorted(p.name for pattern in PICKLES for p in directory.glob(pattern))
         if pickled:
@@ -44,6 +53,58 @@ def check_checkpoint(directory: Path) -> None:
             raise CorruptFileError(f"{directory} lacks {', '.join(missing)}", do="copy or download it again")
     for shard in shards:
         check_safetensors(shard)
+
+
+def check_adapter(config: Path, source: str) -> None:
+    """Refuse an adapter, whose file this is, in every installation alike.
+
+    transformers applies one where peft is installed, and ignores it without a word where it is not: the same
+    call would give the fine-tuned model on one machine, and its base on another.
+    """
+    if not config.is_file():
+        return
+    settings: dict[str, object] = dict(_read_json(config))
+    what = f"a {settings.get('peft_type', 'PEFT')} of {settings.get('base_model_name_or_path') or 'a base'!r}"
+    raise MismatchError(
+        f"{source} holds an adapter ({ADAPTER}: {what}), which one machine would apply and another ignore",
+        allowed="whole weights, in which an adapter is merged",
+        do=f"merge it: {MERGE}; where the weights beside it are meant without it, copy them elsewhere",
+    )
+
+
+def _check_gguf(path: Path) -> None:
+    """Raise CorruptFileError for a GGUF file, and for a directory that has no other weights."""
+    files = [path] if path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
+    if files and not list(path.glob("*.safetensors")):
+        raise CorruptFileError(
+            f"{files[0]} is GGUF, which is not read: its weights are quantised, and none of these is studied",
+            allowed="a directory with config.json and *.safetensors",
+            do=f"convert it: AutoModelForCausalLM.from_pretrained(DIR, gguf_file={files[0].name!r}), without "
+            "its quantization_config, then save_pretrained; its tokenizer likewise",
+        )
+
+
+def check_report(report: Mapping[str, Any], source: str) -> None:
+    """Raise CorruptFileError where weights and config do not belong together, by transformers' own account.
+
+    It would fill what is missing with random numbers, and leave out what the config has no place for: the
+    biases of a llamafied Qwen, say, without which the text is nonsense.
+    """
+    absent = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
+    if absent:
+        raise CorruptFileError(
+            f"{source} lacks {len(absent)} weights that its config needs, such as {', '.join(absent[:3])}",
+            do="use a complete checkpoint: Hugging Face would fill the gaps with random numbers",
+        )
+    left_out = sorted(key for key in report["unexpected_keys"] if not COMPUTED.search(key))
+    if left_out:
+        raise CorruptFileError(
+            f"{source} holds {len(left_out)} weights that its config has no place for, such as "
+            f"{', '.join(left_out[:3])}",
+            allowed="weights and a config of one model: Hugging Face would leave these out",
+            do="mend config.json (attention_bias, model_type, num_hidden_layers ...), or take them out of "
+            "the file where they belong to no forward pass (a value head)",
+        )
 
 
 def _read_json(path: Path) -> dict[str, dict[str, str]]:

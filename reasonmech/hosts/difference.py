@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from reasonmech.hosts.host import Host
 
-ACCEPTABLE: Final = ("special_tokens", "added_tokens", "encoding")
+ACCEPTABLE: Final = ("padding", "special_tokens", "added_tokens", "encoding")
 PROBE: Final = "So 12 + 34 = 46.\n\nWait, let me check: 3.14 > 2, isn't it? </think> Yes."
 
 
@@ -14,8 +14,9 @@ class Difference(NamedTuple):
     """One way in which two hosts differ.
 
     Attributes:
-        kind: "layers", "width", "logits", "vocabulary" (never accepted), "special_tokens", "added_tokens",
-            "encoding" (accepted on request), "chat_template" (only reported).
+        kind: "layers", "width", "logits", "vocabulary" (never accepted); "padding" (rows of the unembedding
+            that no token has), "special_tokens", "added_tokens", "encoding" (accepted on request);
+            "chat_template" (only reported).
         what: the two values, base first.
     """
 
@@ -28,7 +29,7 @@ def differences_of(base: Host, thinking: Host) -> list[Difference]:
     sizes = (
         ("layers", base.n_layers, thinking.n_layers),
         ("width", base.d_model, thinking.d_model),
-        ("logits", base.vocab_size, thinking.vocab_size),
+        (_kind_of_rows(base, thinking), base.vocab_size, thinking.vocab_size),
     )
     in_size = [Difference(kind, f"{a} in base, {b} in thinking") for kind, a, b in sizes if a != b]
     return [*in_size, *_vocabulary(base.tokenizer, thinking.tokenizer), *_habits(base, thinking)]
@@ -53,6 +54,13 @@ def _vocabulary(base: Any, thinking: Any) -> list[Difference]:
             )
             differences.append(Difference(kind, f"{len(tokens)} tokens have other ids ({shown})"))
     return differences
+
+
+def _kind_of_rows(base: Host, thinking: Host) -> str:
+    """Whether rows that only one model has belong to tokens, or to none: they fill up its matrices."""
+    rows = min(base.vocab_size, thinking.vocab_size)
+    in_use = [i for host in (base, thinking) for i in host.tokenizer.get_vocab().values()]
+    return "padding" if max(in_use) < rows else "logits"
 
 
 def _ends(host: Host) -> list[str]:

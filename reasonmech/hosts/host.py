@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reasonmech.digest import hash_tensors
-from reasonmech.errors import BindError, DataError, MismatchError
+from reasonmech.errors import BindError, DataError
 from reasonmech.hosts.architecture import architecture_of
 from reasonmech.hosts.ends import end_ids
 from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.sitemap import SiteMap
-from reasonmech.hosts.vocabulary import decode, encode, hash_vocabulary
+from reasonmech.hosts.vocabulary import check_rows, decode, encode, hash_vocabulary, name_token
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
@@ -48,8 +48,8 @@ class Host:
         """Use `load_host`, which also checks the files and the tokenizer.
 
         Raises:
-            MismatchError: the architecture is unknown, or the tokenizer has ids that the model has no row
-                for.
+            MismatchError: the architecture is unknown, or the tokenizer has ordinary words that the model has
+                no row for (an added token without a row is refused in the text that has it).
         """
         self._architecture = architecture_of(model.config.model_type)
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
@@ -62,16 +62,12 @@ class Host:
         self.layers: list[nn.Module] = self._sites.layers
         self.n_layers = len(self.layers)
         self.n_heads, self.d_head = self._sites.n_heads, self._sites.d_head
-        largest = max(tokenizer.get_vocab().values())
-        if largest >= self.vocab_size:
-            raise MismatchError(
-                f"the tokenizer of {name!r} has id {largest}, the model has {self.vocab_size} rows",
-                allowed=f"ids below {self.vocab_size}",
-                do="load the tokenizer that belongs to this model",
-            )
+        check_rows(tokenizer, self.vocab_size, name=name)
         self.eos_ids: tuple[int, ...] = end_ids(model, tokenizer, rows=self.vocab_size)
         special: Any = tokenizer  # transformers types a special token as anything a config may hold
-        self.pad_id: int = next(i for i in (special.pad_token_id, *self.eos_ids, 0) if i is not None)
+        padding = special.pad_token_id  # often a token that was added without a row for it
+        has_row = padding is not None and padding < self.vocab_size
+        self.pad_id: int = padding if has_row else next(iter(self.eos_ids), 0)
 
     def check_length(self, n_tokens: int, text: str) -> None:
         """Raise DataError where a text has more tokens than the model has positions: past them it was never
@@ -231,12 +227,31 @@ class Host:
         """Token ids of a text that goes on: what the tokenizer puts in front, once, and no end behind.
 
         A BOS that the text has is not doubled, white space in front of it is left out.
+
+        Raises:
+            DataError: a token of the text has no row in the model.
         """
-        return encode(self.tokenizer, text)
+        ids = encode(self.tokenizer, text)
+        self.check_ids(ids, repr(text if len(text) < 60 else f"{text[:57]}..."))
+        return ids
+
+    def check_ids(self, ids: Sequence[int], text: str) -> None:
+        """Raise DataError where a text has a token that the model has no row for."""
+        beyond = next((i for i in ids if not 0 <= i < self.vocab_size), None)
+        if beyond is not None:
+            raise DataError(
+                f"{text} has token {beyond} ({name_token(self.tokenizer, beyond)!r})",
+                allowed=f"tokens 0 .. {self.vocab_size - 1}, the rows of {self.name!r}",
+                do="leave it out, or load the tokenizer that belongs to this model",
+            )
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, special tokens included, spacing untouched."""
         return decode(self.tokenizer, ids)
+
+    def token_text(self, token: int) -> str:
+        """What one token writes; "[id 130]" for an id that writes nothing, such as one of padding."""
+        return name_token(self.tokenizer, token)
 
     def __repr__(self) -> str:
         size = f"{self.n_layers} layers, d_model {self.d_model}"

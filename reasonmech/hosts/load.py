@@ -14,6 +14,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
 )
+from transformers.utils.peft_utils import find_adapter_config_file
 
 from reasonmech.arguments import check_type, describe
 from reasonmech.errors import (
@@ -23,7 +24,7 @@ from reasonmech.errors import (
     NonFiniteError,
     UnknownNameError,
 )
-from reasonmech.hosts.checkpoint import check_checkpoint
+from reasonmech.hosts.checkpoint import check_adapter, check_checkpoint, check_report
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.lens import is_bridge, model_of_bridge
 from reasonmech.hosts.on_demand import locate
@@ -65,10 +66,12 @@ def load_host(
     Raises:
         UnknownNameError: neither a directory nor a model of the Hub.
         NotBuiltError: an organism that does not ship and is not built yet.
-        PickleRefusedError, CorruptFileError: weights are pickled; or missing, truncated or incomplete.
+        PickleRefusedError, CorruptFileError: weights are pickled; or missing, truncated, incomplete, or more
+            than the config has a place for; or GGUF.
         NonFiniteError: a weight is NaN or infinite.
-        MismatchError: the tokenizer loses text or does not fit; the architecture is unknown.
-        ArgumentError: a dtype or device that is none.
+        MismatchError: the tokenizer loses text or does not fit; the architecture is unknown; an adapter that
+            is not merged.
+        ArgumentError: a dtype or device that is none, or something that is no model.
     """
     if dtype is not None:
         check_type(dtype, torch.dtype, name="dtype", allowed="torch.float32, torch.bfloat16, ...")
@@ -116,6 +119,10 @@ def _from_checkpoint(
             output_loading_info=True,
         )
     except OSError as error:
+        if Path(where).is_dir():
+            raise CorruptFileError(
+                f"transformers finds no model in {source}: {error}", do="give what save_pretrained wrote"
+            ) from error
         raise UnknownNameError(
             "model", str(source), ["an existing directory", "owner/name on the Hub"]
         ) from error
@@ -124,12 +131,7 @@ def _from_checkpoint(
             f"transformers cannot build {source}: {error}",
             allowed="architectures that transformers itself has; code shipped beside weights is never run",
         ) from error
-    absent = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
-    if absent:
-        raise CorruptFileError(
-            f"{source} lacks {len(absent)} weights that its config needs, such as {', '.join(absent[:3])}",
-            do="use a complete checkpoint: Hugging Face would fill the gaps with random numbers",
-        )
+    check_report(report, str(source))
     return model
 
 
@@ -142,6 +144,9 @@ def _where(source: str | Path) -> str:
     text = str(source)
     if isinstance(source, Path) or text.startswith(("/", ".", "~")) or text.count("/") > 1:
         raise UnknownNameError("model", text, ["an existing directory", "owner/name on the Hub"])
+    adapter = find_adapter_config_file(text)
+    if adapter is not None:
+        check_adapter(Path(adapter), text)
     return text
 
 
@@ -150,6 +155,12 @@ def _from_object(source: PreTrainedModel | TransformerBridge) -> tuple[PreTraine
         return source, source.name_or_path or ""
     if is_bridge(source):
         return model_of_bridge(source), str(source.cfg.model_name)
+    if any(base.__module__.partition(".")[0] == "peft" for base in type(source).__mro__):
+        raise ArgumentError(
+            f"{describe(source)} wraps a model and its adapter",
+            allowed="a plain transformers model",
+            do="merge it first: rm.load_host(peft_model.merge_and_unload(), tokenizer=...)",
+        )
     raise ArgumentError(
         f"{describe(source)} is no model that can be studied",
         allowed="a path, a Hub name, a transformers PreTrainedModel, a TransformerBridge",

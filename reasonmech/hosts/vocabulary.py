@@ -48,6 +48,29 @@ def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
+def name_token(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
+    """What one token writes; "[id N]" for an id that the tokenizer has no token for, or one without text."""
+    known = 0 <= token <= max(tokenizer.get_vocab().values())  # a negative id makes a Rust backend raise
+    return (decode(tokenizer, [token]) if known else "") or f"[id {token}]"
+
+
+def check_rows(tokenizer: PreTrainedTokenizerBase, rows: int, *, name: str) -> None:
+    """Raise MismatchError where an ordinary word has no row in the model.
+
+    An added token may have none (Gemma 3's image token beside its text models, a pad token that somebody
+    added): no text has it but one that spells it out, and that text is refused.
+    """
+    added = tokenizer.get_added_vocab()
+    beyond = {i: token for token, i in tokenizer.get_vocab().items() if i >= rows and token not in added}
+    if beyond:
+        largest = max(beyond)
+        raise MismatchError(
+            f"the tokenizer of {name!r} has id {largest}, the model has {rows} rows",
+            allowed=f"ids below {rows} of all words that it has not added: {beyond[largest]!r} is one",
+            do="load the tokenizer that belongs to this model",
+        )
+
+
 def hash_vocabulary(tokenizer: PreTrainedTokenizerBase) -> str:
     """SHA-256 over every token and its id, special ones included."""
     return hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()

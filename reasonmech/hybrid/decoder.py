@@ -107,11 +107,14 @@ class HybridState:
         self._position = torch.tensor([row.prompt_length for row in rows])
         self._temperature = rows[0].temperature
         self._steered = torch.zeros(len(rows), dtype=torch.bool)
+        # a token of one model alone, in a vocabulary that is padded further, could not be read by the other
+        self._rows_of_both = min(hybrid.pair.base.vocab_size, thinking.vocab_size)
         self._ends_of_base = torch.tensor(hybrid.pair.base.eos_ids, dtype=torch.long)
         self._ends = torch.tensor(hybrid.pair.thinking.eos_ids, dtype=torch.long)
 
     def _moment(self) -> Moment:
-        base, thinking = self._base.next_logits(), self._thinking.next_logits().to(self._hybrid.device)
+        base = self._base.next_logits()[:, : self._rows_of_both]
+        thinking = self._thinking.next_logits()[:, : self._rows_of_both].to(self._hybrid.device)
         keys, position = self._keys.to(base.device), self._position.to(base.device)
         chosen = [
             choose(logits, temperature=self._temperature, keys=keys, position=position).tokens.cpu()
@@ -131,7 +134,8 @@ class HybridState:
         if len(rows) == 0:
             return moment.base
         steered = parts.executor.execute(moment, self._base.clean_past(), rows, category[rows])
-        return moment.base.index_copy(0, rows.to(moment.base.device), steered.to(moment.base.dtype))
+        steered = steered[:, : self._rows_of_both].to(moment.base.dtype)
+        return moment.base.index_copy(0, rows.to(moment.base.device), steered)
 
     def steered(self) -> Bool[Tensor, " batch"]:
         return self._steered

@@ -25,7 +25,8 @@ def logit_lens(host: Host, axis: Direction | Features, *, k: int = 10) -> pd.Dat
         ArgumentError: an argument is of the wrong type, such as the axis in the place of the host.
 
     Returns:
-        Columns axis, side ("promoted" or "suppressed"), rank (from 1), token, token_id, logit (nats).
+        Columns axis, side ("promoted" or "suppressed"), rank (from 1), token, token_id, logit (nats). An id
+            without a token, of a padded vocabulary, is shown as "[id 130]".
     """
     do = "rm.logit_lens(host, axis): the host first"
     check_type(host, Host, name="host", allowed="a host", do=do)
@@ -43,5 +44,5 @@ def logit_lens(host: Host, axis: Direction | Features, *, k: int = 10) -> pd.Dat
         for side, sign in (("promoted", 1), ("suppressed", -1)):
             best = (sign * row).topk(min(k, len(row)))
             for rank, token in enumerate(best.indices.tolist(), start=1):
-                rows.append((name, side, rank, host.decode([token]), token, float(row[token])))
+                rows.append((name, side, rank, host.token_text(token), token, float(row[token])))
     return pd.DataFrame(rows, columns=["axis", "side", "rank", "token", "token_id", "logit"])

@@ -108,7 +108,8 @@ def pass_rows(host: Host, texts: Sequence[TextLike] | TextLike | LabelledTexts) 
 
     Raises:
         ArgumentError: something that is no text.
-        DataError: labels outside the texts, or for another number of them.
+        DataError: labels outside the texts, or for another number of them; a token that the model does not
+            have.
     """
     if not isinstance(texts, LabelledTexts):
         texts = LabelledTexts(as_texts(texts), {})
@@ -122,6 +123,7 @@ def pass_rows(host: Host, texts: Sequence[TextLike] | TextLike | LabelledTexts) 
             ids = tuple(host.encode(text)) if isinstance(text, str) else _token_ids(text, number)
             row = PassRow(ids, len(ids), f"text {number}", labels)
         _check_labels(row)
+        host.check_ids(row.ids, row.name)
         rows.append(row)
     return rows
 

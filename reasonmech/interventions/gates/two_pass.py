@@ -49,7 +49,9 @@ class Disagree(TwoPassGate):
 
     def coords(self, logits: NextLogits, partner_logits: NextLogits | None) -> Float[Tensor, "batch coord"]:
         assert partner_logits is not None, "bind() asks for a partner"
-        return (logits.argmax(-1) != partner_logits.argmax(-1).to(logits.device)).float()[:, None]
+        rows = min(logits.shape[-1], partner_logits.shape[-1])  # vocabularies may be padded differently
+        ours, theirs = logits[..., :rows].argmax(-1), partner_logits[..., :rows].argmax(-1)
+        return (ours != theirs.to(ours.device)).float()[:, None]
 
     def weight(self, coords: Float[Tensor, "token coord"]) -> Float[Tensor, " token"]:
         return coords[:, 0]

@@ -55,13 +55,15 @@ class SplicedDecoder:
     tokens. It needs kinds that a first token decides, whatever was written before: those of a chain world.
 
     Attributes:
+        rows: tokens that all its models have: vocabularies may be padded differently.
         openers: [opener] tokens that begin a sentence of some kind, the end of the text among them.
     """
 
     def __init__(self, onset: Host | Dial, executor: Host | Dial, *, kinds: Kinds) -> None:
         self.onset, self.executor = _as_dial(onset, "onset"), _as_dial(executor, "executor")
         self.kinds = with_ends(kinds, self.eos_ids)
-        categories = opening_categories(self.kinds, self.executor.base.vocab_size)
+        self.rows = min(host.vocab_size for host in self.readers)
+        categories = opening_categories(self.kinds, self.rows)
         self.openers = (categories != kinds.names.index(OTHER)).nonzero()[:, 0]
 
     @property
@@ -116,7 +118,8 @@ class SplicedState:
         self._tracker = decoder.kinds.track(len(rows))
 
     def next_logits(self) -> NextLogits:
-        by_host = {key: state.next_logits() for key, state in self._states.items()}
+        rows = self._decoder.rows
+        by_host = {key: state.next_logits()[:, :rows] for key, state in self._states.items()}
         logits = self._take_turns(by_host, self._decoder.executor, "executor")
         onset = self._take_turns(by_host, self._decoder.onset, "onset")
         openers, boundary = self._decoder.openers.to(logits.device), self._tracker.boundary.to(logits.device)

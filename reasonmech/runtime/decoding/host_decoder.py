@@ -121,6 +121,8 @@ class HostState:
         self._labels = LabelBuffer(decoder.bound.labellers, batch, width + room)
         self._reconsiders = decoder.bound.reconsiders
         self._partner = decoder.start_partner(prompts, mask, rows, room)
+        # a partner whose vocabulary is padded less could not read a token beyond its rows
+        self._rows_of_both = None if self._partner is None else self._partner.vocab_size
         try:
             self._hooks = (
                 Hooks(decoder.bound, recorder=decoder.recorder).__enter__() if decoder.bound.plan else None
@@ -136,10 +138,10 @@ class HostState:
         if self._hooks is None:
             return self._pass(self._pending)
         if not self._reconsiders:
-            return self._edited_pass(self._hooks, self._pending, readings)
+            return self._edited_pass(self._hooks, self._pending, readings)[:, : self._rows_of_both]
         if self._pending > 1:
             self._edited_pass(self._hooks, self._pending - 1, readings.take(slice(None, -1)))
-        return self._two_passes(self._hooks, readings.take(slice(-1, None)))
+        return self._two_passes(self._hooks, readings.take(slice(-1, None)))[:, : self._rows_of_both]
 
     def _pass(self, new: int) -> NextLogits:
         """Run the next `new` of the pending columns, under whatever the hooks were told."""

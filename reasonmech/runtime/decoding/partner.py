@@ -18,7 +18,11 @@ from reasonmech.site import Site
 
 @final
 class Partner:
-    """A batch of the other host over the very same text; what its sites read is stored for one pass."""
+    """A batch of the other host over the very same text; what its sites read is stored for one pass.
+
+    Attributes:
+        vocab_size: tokens that it can read.
+    """
 
     def __init__(self, host: Host, state: DecoderState, sites: Collection[Site]) -> None:
         """Hooks come out with `close`.
@@ -27,7 +31,7 @@ class Partner:
             state: the host's own, without a plan.
             sites: whole sites that gates read.
         """
-        self._state, self._streams = state, dict[Site, Tensor]()
+        self._state, self._streams, self.vocab_size = state, dict[Site, Tensor](), host.vocab_size
         self._handles: list[Handle] = []
         try:
             for site in sites:

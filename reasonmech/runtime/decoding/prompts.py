@@ -99,6 +99,7 @@ def read_by(
 
 def as_read_by(host: Host, rollout: Rollout) -> Rollout:
     """A rollout of a sibling as this model reads it: the prompt by its own tokenizer, the answer as it is."""
+    host.check_ids(rollout.ids, f"the answer to problem {rollout.problem.id!r}")
     ids = tuple(host.encode(rollout.problem.prompt)) if rollout.problem.prompt else rollout.prompt_ids
     return rollout if ids == rollout.prompt_ids else replace(rollout, prompt_ids=ids)
 

@@ -52,7 +52,8 @@ def replay(bound: BoundPlan, rows: Sequence[PassRow], numbers: Sequence[int], *,
                 passes = run_passes(host, batch, hooks=Hooks(bound), numbers=chunk, batch_size=together)
                 edited = {i: x[_choosing(batch[i])] for i, x in passes}
             for i, logits in edited.items():
-                p, q = (x.float().log_softmax(-1) for x in (logits, clean.pop(i)))
+                tokens = logits.shape[-1]  # fewer than the host has, where its partner has fewer
+                p, q = (x[:, :tokens].float().log_softmax(-1) for x in (logits, clean.pop(i)))
                 total += float((p.exp() * (p - q)).sum())
                 n_tokens += len(p)
     return Replay(total / n_tokens if n_tokens else None, n_tokens, noop_parity(host))

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
@@ -80,8 +81,8 @@ class ChainScribe:
     def _choose(self, proposed: int) -> tuple[str, bool]:
         if self._pending:
             return self._pending.popleft(), True
-        word = self._tokenizer.convert_ids_to_tokens(proposed)
-        assert isinstance(word, str)
+        named: Any = self._tokenizer.convert_ids_to_tokens(proposed)
+        word = str(named or "")  # an id of a padded vocabulary has no name
         equation = equation_before(self._sentence)
         if equation is None or word not in DIGITS:
             return word, False

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from reasonmech.errors import (
     ArgumentError,
@@ -18,7 +20,7 @@ from reasonmech.errors import (
     UnknownNameError,
 )
 from reasonmech.hosts import Host, load_host
-from reasonmech.testing import ARCHITECTURES, tiny_host
+from reasonmech.testing import ARCHITECTURES, tiny_host, tiny_tokenizer
 
 IDS = torch.tensor([[6, 9, 12, 7, 30]])
 
@@ -163,3 +165,122 @@ def test_what_is_no_model_is_refused_in_three_parts(source: object) -> None:
 def test_a_dtype_is_one_of_torch(checkpoint: Path) -> None:
     with pytest.raises(ArgumentError, match="dtype is the string 'bfloat16'"):
         load_host(checkpoint, dtype="bfloat16")  # pyright: ignore[reportArgumentType]
+
+
+# adapters, left-over weights, GGUF ------------------------------------------------------------------------
+
+
+def add_adapter(directory: Path) -> None:
+    directory.mkdir(exist_ok=True)
+    config = {
+        "peft_type": "LORA",
+        "base_model_name_or_path": "org/base",
+        "r": 2,
+        "target_modules": ["q_proj"],
+    }
+    (directory / "adapter_config.json").write_text(json.dumps(config))
+    weights = {"base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight": torch.randn(2, 32)}
+    save_file(weights, directory / "adapter_model.safetensors", metadata={"format": "pt"})
+
+
+def test_an_adapter_beside_weights_or_alone_is_refused_with_the_way_out(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    add_adapter(checkpoint)
+    add_adapter(tmp_path / "alone")
+    add_adapter(tmp_path / "with-config")
+    shutil.copy(checkpoint / "config.json", tmp_path / "with-config")
+    for directory in (checkpoint, tmp_path / "alone", tmp_path / "with-config"):
+        with pytest.raises(MismatchError, match=r"holds an adapter .*LORA of 'org/base'") as caught:
+            load_host(directory)
+        assert "merge_and_unload" in caught.value.do
+    (checkpoint / "adapter_config.json").unlink()
+    assert load_host(checkpoint).weight_hash == tiny_host().weight_hash  # weights of no one, never read
+    (tmp_path / "with-config" / "adapter_config.json").unlink()
+    with pytest.raises(CorruptFileError, match="holds no weights"):
+        load_host(tmp_path / "with-config")
+
+
+def test_an_adapter_on_the_hub_is_refused_whatever_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    add_adapter(tmp_path)
+    found = str(tmp_path / "adapter_config.json")
+    monkeypatch.setattr("reasonmech.hosts.load.find_adapter_config_file", lambda name: found)
+    with pytest.raises(MismatchError, match="org/adapter holds an adapter"):
+        load_host("org/adapter")
+
+
+def test_a_wrapped_adapter_in_hand_is_refused_with_the_line_that_merges() -> None:
+    peft_model = type("PeftModelForCausalLM", (torch.nn.Module,), {"__module__": "peft.peft_model"})()
+    with pytest.raises(ArgumentError, match="wraps a model and its adapter") as caught:
+        load_host(peft_model)  # pyright: ignore[reportArgumentType]
+    assert "merge_and_unload()" in caught.value.do
+
+
+@pytest.mark.parametrize("arch", ["llama", "qwen3", "gpt_neox"])
+def test_weights_that_the_config_has_no_place_for_are_refused(arch: str, tmp_path: Path) -> None:
+    path = saved(tiny_host(arch), tmp_path / "model")
+    state = load_file(path / "model.safetensors")
+    block = {"gpt_neox": "gpt_neox.layers.0.attention"}.get(arch, "model.layers.0.self_attn")
+    extra = {f"{block}.{name}.bias": torch.randn(32) for name in ("extra_q", "extra_k", "extra_v", "extra_o")}
+    save_file(state | extra, path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CorruptFileError, match="4 weights that its config has no place for") as caught:
+        load_host(path)
+    assert str(caught.value).count("extra_") == 3
+    harmless = {
+        f"{block}.rotary_emb.inv_freq": torch.ones(4),
+        f"{block}.masked_bias": torch.tensor(-1e9),
+        "model.position_ids": torch.arange(8)[None],
+    }
+    save_file(state | harmless, path / "model.safetensors", metadata={"format": "pt"})
+    assert load_host(path, tokenizer=tiny_tokenizer()).weight_hash == tiny_host(arch).weight_hash
+
+
+def test_biases_that_a_config_denies_are_refused(tmp_path: Path) -> None:
+    config = LlamaConfig(
+        vocab_size=64,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        attention_bias=True,
+    )
+    LlamaForCausalLM(config).save_pretrained(tmp_path)
+    tiny_tokenizer().save_pretrained(tmp_path)
+    assert load_host(tmp_path).n_layers == 2
+    for change in ({"attention_bias": False}, {"num_hidden_layers": 1}):
+        settings = config.to_dict() | {"architectures": ["LlamaForCausalLM"]} | change
+        (tmp_path / "config.json").write_text(json.dumps(settings))
+        with pytest.raises(CorruptFileError, match=r"has no place for, such as model\.layers"):
+            load_host(tmp_path)
+
+
+def test_a_stored_copy_of_a_tied_head_is_no_weight_too_many(tmp_path: Path) -> None:
+    model = tiny_host().model
+    model.config.tie_word_embeddings = True
+    model.tie_weights()
+    tied = Host(model, tiny_tokenizer(), name="tied")
+    path = saved(tied, tmp_path / "model")
+    state = load_file(path / "model.safetensors")
+    state["lm_head.weight"] = state["model.embed_tokens.weight"].clone()
+    save_file(state, path / "model.safetensors", metadata={"format": "pt"})
+    assert load_host(path).n_layers == 4
+
+
+def test_gguf_is_refused_by_name(checkpoint: Path, tmp_path: Path) -> None:
+    alone = tmp_path / "gguf"
+    alone.mkdir()
+    (alone / "m.Q4_1.gguf").write_bytes(b"GGUF")
+    for source in (alone, alone / "m.Q4_1.gguf", str(alone / "m.Q4_1.gguf")):
+        with pytest.raises(CorruptFileError, match=r"m\.Q4_1\.gguf is GGUF, which is not read") as caught:
+            load_host(source)
+        assert "gguf_file='m.Q4_1.gguf'" in caught.value.do
+    (checkpoint / "m.gguf").write_bytes(b"GGUF")
+    assert load_host(checkpoint).n_layers == 4  # its safetensors are read
+
+
+def test_a_directory_whose_weights_have_another_name_is_no_unknown_name(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").rename(checkpoint / "consolidated.safetensors")
+    with pytest.raises(CorruptFileError, match="transformers finds no model in"):
+        load_host(checkpoint)
