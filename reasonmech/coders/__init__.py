@@ -8,7 +8,9 @@ from reasonmech.coders.hookname import hook_of_site, site_of_hook
 from reasonmech.coders.load import check_belongs, load_coder
 from reasonmech.coders.recipe import Recipe
 from reasonmech.coders.saelens import SAELensCoder
-from reasonmech.coders.source import ActivationSource
+from reasonmech.coders.sinks import Sinks, find_sinks, no_sinks
+from reasonmech.coders.source import ActivationSource, TextSource
+from reasonmech.coders.stream_record import StreamRecord
 from reasonmech.coders.train import train_coder, train_coders
 
 __all__ = [
@@ -26,6 +28,11 @@ __all__ = [
     "train_coder",
     "train_coders",
     "training_curve",
+    "find_sinks",
+    "no_sinks",
     "Recipe",
+    "Sinks",
+    "StreamRecord",
+    "TextSource",
     "Trained",
 ]

@@ -52,6 +52,11 @@ class CoderConfig(BaseModel):
         ge=1,
         description="steps after which a training that writes to a directory can go on after a kill",
     )
+    include_sinks: bool = Field(
+        default=False,
+        description="train on attention sinks, too: tokens, mostly the first, whose stream is many times as "
+        "long as others'",
+    )
     options: dict[str, int | float | bool | list[int]] = Field(
         default_factory=dict, description="further settings of the architecture, as SAELens names them"
     )

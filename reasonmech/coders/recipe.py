@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 RECORD: Final = "reasonmech"  # key of this library in an SAE's metadata
+SINKS: Final = "sinks"  # key of which tokens its training left out
 CURVE: Final = "curve"  # key of the training curve in that record
 ROWS: Final = "rows"  # key of what one row is, where it is not the stream at a token
 SENTENCES: Final = "sentences"  # value of ROWS: centred means over sentences, of unit norm

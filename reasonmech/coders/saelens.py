@@ -17,7 +17,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from reasonmech.coders.hookname import site_of_hook
-from reasonmech.coders.recipe import RECORD
+from reasonmech.coders.recipe import RECORD, SINKS
+from reasonmech.coders.stream_record import StreamRecord, read_stream_record
 from reasonmech.digest import hash_tensors
 from reasonmech.errors import CorruptFileError, MismatchError, NonFiniteError, OutputError, UnknownNameError
 from reasonmech.files import new_directory
@@ -53,6 +54,7 @@ class SAELensCoder:
 
     Attributes:
         sae: the SAE itself, for everything that SAELens offers.
+        stream: what its record says of the activations that it was trained on.
     """
 
     def __init__(self, sae: SAE[Any], *, name: str) -> None:
@@ -60,10 +62,15 @@ class SAELensCoder:
 
         Raises:
             MismatchError: it reads no site of the residual stream, or its activations need a scaling or a
-                context that is not in its weights.
+                context that is not in its weights, or come from a model that was changed in a way that can't
+                be followed here.
+            CorruptFileError: its record is damaged.
         """
         self.sae, self.name = sae.eval().requires_grad_(False), name
         self.site: Site = site_of_hook(sae.cfg.metadata.hook_name, head=sae.cfg.metadata.hook_head_index)
+        self.stream: StreamRecord = read_stream_record(sae.cfg.metadata.to_dict(), self.site, name=name)
+        if self.record and SINKS not in self.record:  # written before prepend_bos was looked up
+            self.stream = self.stream._replace(prepend_bos=None)
         # heads stand side by side here, in a bridge they do not
         self.sae.turn_off_forward_pass_hook_z_reshaping()
         self.d_in, self.d_sae = int(sae.cfg.d_in), int(sae.cfg.d_sae)
@@ -120,7 +127,16 @@ class SAELensCoder:
         return hash_tensors(self.sae.state_dict(), salt=repr(settings))
 
     def encode(self, x: Float[Tensor, "*axes d_in"]) -> Float[Tensor, "*axes d_sae"]:
-        return self.sae.encode(x)
+        return self.sae.encode(self.seen(x))
+
+    def seen(self, x: Float[Tensor, "*axes d_in"]) -> Float[Tensor, "*axes d_in"]:
+        """The stream as it was in training: less its own mean over the dimensions, token by token, where the
+        model's writing weights had been centred; elsewhere as it is.
+
+        Exact in a model all of whose norms subtract that mean (LayerNorm): centring every matrix and bias
+        that writes then takes the mean out of the stream, and changes nothing else.
+        """
+        return x - x.mean(-1, keepdim=True) if self.stream.centred else x
 
     def decode(self, features: Float[Tensor, "*axes d_sae"]) -> Float[Tensor, "*axes d_in"]:
         return self.sae.decode(features)
@@ -138,7 +154,7 @@ class SAELensCoder:
         features = self._check(indices)
         if self.architecture in _COLUMNWISE and self.sae.cfg.normalize_activations == "none":
             part = self._columns_of(features)
-            pre: Tensor = self.sae.process_sae_in(x) @ part.weight + part.bias
+            pre: Tensor = self.sae.process_sae_in(self.seen(x)) @ part.weight + part.bias
             return self.sae.activation_fn(pre) * (pre > part.threshold).to(pre.dtype)
         if self.architecture == "topk" and len(features) * int(self.sae.cfg.k) <= self.d_sae:
             return self._read_topk(x, features)
@@ -156,7 +172,7 @@ class SAELensCoder:
 
     def _read_topk(self, x: Tensor, features: tuple[int, ...]) -> Tensor:
         """As SAELens' TopK, without scattering d_sae zeros per token."""
-        pre: Tensor = self.sae.process_sae_in(x) @ self.sae.W_enc + self.sae.get_parameter("b_enc")
+        pre: Tensor = self.sae.process_sae_in(self.seen(x)) @ self.sae.W_enc + self.sae.get_parameter("b_enc")
         if self.sae.cfg.rescale_acts_by_decoder_norm:
             pre = pre * self.sae.W_dec.norm(dim=-1)
         index = torch.tensor(features, device=pre.device)

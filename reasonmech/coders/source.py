@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Final, NamedTuple, Protocol, runtime_checkable
 
@@ -13,6 +14,7 @@ from torch import Tensor
 from reasonmech.arguments import describe
 from reasonmech.coders.coder import Trained
 from reasonmech.coders.config import CoderConfig
+from reasonmech.coders.sinks import find_sinks, no_sinks
 from reasonmech.coders.training import InputMoments
 from reasonmech.digest import check_weights
 from reasonmech.errors import ArgumentError, DataError, MismatchError, NonFiniteError, UnknownNameError
@@ -43,6 +45,25 @@ class ActivationSource(Protocol):
     ) -> Iterator[Float[Tensor, "batch d_model"]]:
         """Batches in random order, every row once an epoch, the same rows at every site; `buffer` rows in
         memory."""
+        ...
+
+
+@runtime_checkable
+class TextSource(Protocol):
+    """An ActivationSource that knows the texts its rows are of (runtime's Activations do)."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest text."""
+        ...
+
+    @property
+    def with_bos(self) -> bool:
+        """Whether every text begins with the tokenizer's BOS."""
+        ...
+
+    def positions(self, tokens: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """Position in its text of some rows."""
         ...
 
 
@@ -118,8 +139,15 @@ def check_captured(acts: ActivationSource, site: Site | str) -> Site:
     return at
 
 
-def moments_of(source: ActivationSource, site: Site, *, seed: int, device: torch.device) -> InputMoments:
-    """Mean and mean norm of a random sample of rows.
+def moments_of(
+    source: ActivationSource,
+    site: Site,
+    *,
+    seed: int,
+    device: torch.device,
+    include_sinks: bool = False,
+) -> InputMoments:
+    """Mean and mean norm of a random sample of rows, those left out that are sinks in it.
 
     Raises:
         NonFiniteError: it holds NaN or infinity.
@@ -137,7 +165,15 @@ def moments_of(source: ActivationSource, site: Site, *, seed: int, device: torch
         raise NonFiniteError(
             f"activations of {site} hold NaN or infinity", do="capture them again in float32"
         )
-    return InputMoments(sample.mean(0), sample.norm(dim=-1).mean().item())
+    norm, sinks = sample.norm(dim=-1), no_sinks(len(sample))
+    if not include_sinks:
+        position = source.positions(rows) if isinstance(source, TextSource) else None
+        sinks = find_sinks(lambda chosen: sample[chosen], len(sample), position)
+    if sinks.n_sinks:  # by the norm alone from here on: batches come without positions
+        kept = ~sinks.mask(norm)
+        sinks = replace(sinks, first=False, n_sinks=int((~kept).sum()))
+        sample, norm = sample[kept], norm[kept]
+    return InputMoments(sample.mean(0), norm.mean().item(), sinks)
 
 
 def batches_of(

@@ -18,10 +18,11 @@ from reasonmech.coders.checkpoint import CHECKPOINT_FILE, read_checkpoint, write
 from reasonmech.coders.coder import SparseCoder, Trained
 from reasonmech.coders.config import CoderConfig, load_coder_config
 from reasonmech.coders.hookname import hook_of_site
-from reasonmech.coders.recipe import RECORD
+from reasonmech.coders.recipe import RECORD, SINKS
 from reasonmech.coders.saelens import SAELensCoder
 from reasonmech.coders.source import (
     ActivationSource,
+    TextSource,
     batches_of,
     check_activations,
     check_captured,
@@ -184,15 +185,23 @@ def _training(
     source: ActivationSource, job: TrainingJob, *, device: torch.device, record: Mapping[str, Any]
 ) -> Training:
     config, site = job
-    moments = moments_of(source, site, seed=config.seed, device=device)
+    moments = moments_of(source, site, seed=config.seed, device=device, include_sinks=config.include_sinks)
     if moments.norm == 0:
         raise DataError(f"activations of {site} are all zero", do="capture a site that the model writes to")
     settings = config.model_dump(mode="json")
+    texts = isinstance(source, TextSource)
     metadata = {
         "model_name": source.host_name,
         "hook_name": hook_of_site(site),
-        "prepend_bos": False,
-        RECORD: {"site": str(site), "model_hash": source.host_hash, "config": settings, **record},
+        "prepend_bos": texts and source.with_bos,
+        **({"context_size": source.longest} if texts else {}),
+        RECORD: {
+            "site": str(site),
+            "model_hash": source.host_hash,
+            "config": settings,
+            SINKS: moments.sinks.to_json(),
+            **record,
+        },
     }
     return Training(config.recipe(), moments=moments, metadata=metadata)
 

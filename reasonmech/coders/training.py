@@ -13,7 +13,8 @@ from torch import Tensor
 
 from reasonmech.coders.recipe import CURVE, RECORD, Recipe
 from reasonmech.coders.saelens import SAELensCoder, library
-from reasonmech.errors import ConfigError, NonFiniteError, UnknownNameError
+from reasonmech.coders.sinks import Sinks
+from reasonmech.errors import ConfigError, DataError, NonFiniteError, UnknownNameError
 
 POINTS: Final = 100  # of a curve, spread over the steps
 _MEASURED: Final = {
@@ -27,10 +28,11 @@ _MEASURED: Final = {
 
 
 class InputMoments(NamedTuple):
-    """Mean of some activations [d_in], and their mean norm."""
+    """Mean of some activations [d_in] and their mean norm, sinks left out; and which those are."""
 
     mean: Float[Tensor, " d_in"]
     norm: float
+    sinks: Sinks
 
 
 class TrainingState(NamedTuple):
@@ -59,7 +61,7 @@ class Training:
             UnknownNameError: SAELens can't train such an architecture. ConfigError: it has no such setting,
                 or needs another k.
         """
-        d_in, device = moments.mean.shape[-1], moments.mean.device
+        d_in, device, self._sinks = moments.mean.shape[-1], moments.mean.device, moments.sinks
         self.recipe, self._scale = recipe, d_in**0.5 / moments.norm
         self.curve: dict[str, list[float]] = {name: [] for name in ("step", "tokens", *_MEASURED)}
         with torch.random.fork_rng():
@@ -87,12 +89,17 @@ class Training:
         return self.n_steps >= self.recipe.steps
 
     def step(self, batch: Float[Tensor, "batch d_in"]) -> None:
-        """Make one step.
+        """Make one step, on the rows of a batch that are no sinks.
 
         Raises:
             NonFiniteError: the loss became NaN or infinite.
+            DataError: the batch holds nothing but sinks.
         """
         step = self.n_steps
+        if self._sinks.n_sinks:
+            batch = batch[~self._sinks.mask(batch.norm(dim=-1))]
+            if not len(batch):
+                raise DataError(f"all tokens of batch {step} are attention sinks", do="raise batch_size")
         self._trainer.maybe_reset_sparsity()
         out = self._trainer.step(batch * self._scale)
         self._trainer.n_training_steps += 1

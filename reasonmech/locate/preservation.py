@@ -22,6 +22,7 @@ from reasonmech.locate.rows.sample import at_most
 from reasonmech.locate.scoring.attribution import Onset, first_order_effects
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.capture import capture
+from reasonmech.runtime.activations.site_sinks import sinks_of
 from reasonmech.runtime.coder_fit import reconstructed
 from reasonmech.runtime.readout import Reading, Run
 from reasonmech.site import Site
@@ -40,7 +41,8 @@ class BehaviourPreservation:
 
     Attributes:
         clean: mean probability, over the labelled rows, that the host begins the behaviour next.
-        spliced: the same where the stream at the site is the coder's reconstruction, at every token.
+        spliced: the same where the stream at the site is the coder's reconstruction, at every token that is
+            no attention sink.
         ratio: spliced / clean.
         error_share: of the first-order effects on the log-odds of the onset, the part that the error node
             carries: sum |g.e| / (sum |g.e| + sum |g.sum_i f_i w_i|) over rows, g the gradient there, e what
@@ -121,7 +123,7 @@ def behaviour_preservation(
     acts = capture(host, rollouts, [coder.site, Site("resid_post", host.n_layers - 1)], progress=False)
     check_labels(acts, labels)
     clean = next_token(host, rollouts, labels, onset_ids, acts=acts)["onset_probability"].to_numpy()
-    with reconstructed(host, coder):
+    with reconstructed(host, coder, sinks_of(acts, coder.site)):
         spliced = onset_probability(host, rollouts, labels, onset_ids)
     batch = at_most(labels, ROWS, SEED)
     onset = Onset(host, rollouts, _OnsetSetLogOdds(tuple(sorted(onset_ids))))

@@ -8,6 +8,7 @@ from reasonmech.runtime.activations.estimate import CaptureEstimate
 from reasonmech.runtime.activations.keep import Keep, TokenColumns, TopCodes
 from reasonmech.runtime.activations.origin import Origin
 from reasonmech.runtime.activations.shards import Shard
+from reasonmech.runtime.activations.site_sinks import sinks_of
 from reasonmech.runtime.coder_fit import FitReport, check_fit
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.decoder import Decoder, DecoderState, RowInfo
@@ -44,4 +45,5 @@ __all__ = [
     "Rollouts",
     "Origin",
     "Shard",
+    "sinks_of",
 ]

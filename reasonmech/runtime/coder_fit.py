@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, final
+from typing import Any, NamedTuple, final
 
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from reasonmech.coders import SparseCoder, check_belongs, reconstruct
+from reasonmech.coders import SAELensCoder, Sinks, SparseCoder, check_belongs, no_sinks, reconstruct
 from reasonmech.errors import DataError, MismatchError
+from reasonmech.hosts.hookpoint import HiddenEdit
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.turn import of_this_thread, run_alone
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.activations.keep import Keep
+from reasonmech.runtime.activations.site_sinks import sinks_at, sinks_of
+from reasonmech.runtime.fit_notes import notes_on_texts
 from reasonmech.site import Site
 
 CHUNK = 8192  # tokens encoded at once
@@ -34,14 +37,18 @@ class FitReport:
     """How well a coder stands for the stream at its site.
 
     Attributes:
-        explained_variance: 1 - sum ||x - x'||^2 / sum ||x - mean||^2 over all tokens.
-        l0: mean number of active features per token.
-        dead_share: share of features that never fire on this text.
-        ce_clean, ce_spliced, ce_zero: next-token cross-entropy in nats: untouched, with the stream replaced
-            by its reconstruction, and with the site set to zero.
+        explained_variance: 1 - sum ||x - x'||^2 / sum ||x - mean||^2 over the tokens that are no attention
+            sinks.
+        l0: mean number of active features per such token.
+        dead_share: share of features that never fire on them.
+        ce_clean, ce_spliced, ce_zero: next-token cross-entropy in nats, at every token: untouched, with the
+            stream replaced by its reconstruction, and with the site set to zero, both but at sinks.
         ce_recovered: (ce_zero - ce_spliced) / (ce_zero - ce_clean).
         n_tokens: tokens read; each but the last of a text predicts one.
         neighbours: explained variance, by this same coder, of the sites of its kind in the layers beside.
+        n_left_out: tokens that are attention sinks at the site.
+        left_out_variance: their share of sum ||x - mean||^2 over all tokens.
+        notes: where these texts are not of the kind that the coder's record says it was trained on.
     """
 
     site: str
@@ -54,6 +61,9 @@ class FitReport:
     ce_recovered: float
     n_tokens: int
     neighbours: Mapping[str, float]
+    n_left_out: int = 0
+    left_out_variance: float = 0.0
+    notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for a record or a table."""
@@ -61,9 +71,11 @@ class FitReport:
 
     def _repr_html_(self) -> str:
         beside = {f"explained_variance at {site}": value for site, value in self.neighbours.items()}
-        values = {name: value for name, value in self.to_json().items() if name != "neighbours"} | beside
+        noted = {"note" if i == 0 else f"note {i + 1}": note for i, note in enumerate(self.notes)}
+        plain = {name: value for name, value in self.to_json().items() if name not in ("neighbours", "notes")}
         shown = {
-            name: f"{value:.4g}" if isinstance(value, float) else str(value) for name, value in values.items()
+            name: f"{value:.4g}" if isinstance(value, float) else str(value)
+            for name, value in (plain | beside | noted).items()
         }
         return pd.Series(shown, name=f"fit at {self.site}").to_frame().to_html()
 
@@ -74,13 +86,19 @@ def check_fit(
     rollouts: Sequence[Rollout] | Sequence[str],
     *,
     batch_size: int = 64,
+    include_sinks: bool = False,
     progress: bool = True,
 ) -> FitReport:
     """Measure a coder on text: variance explained, sparsity, dead features, cross-entropy recovered.
 
-    As SAELens' evals, over every token (no special token is left out). A coder that explains a neighbouring
-    site better than the one that it says it was trained at is refused: its record is off by a layer (some
-    libraries count the embedding as layer 0), or it belongs to another model of the same width.
+    As SAELens' evals, over every token that is no attention sink (`find_sinks`): the variance of a language
+    model's stream is nearly all that of one token per text, which any coder explains, at any layer. A coder
+    that explains a neighbouring site better than the one that it says it was trained at is refused: its
+    record is off by a layer (some libraries count the embedding as layer 0), or it belongs to another model
+    of the same width. Sites are compared over the tokens that are sinks at neither.
+
+    Args:
+        include_sinks: measure every token.
 
     Raises:
         MismatchError: the coder belongs to another model, or fits a neighbouring site better than its own.
@@ -93,34 +111,34 @@ def check_fit(
     beside = _neighbours(host, coder)
     acts = capture(host, rollouts, [coder.site, *beside], keep=Keep(batch_size=batch_size), progress=progress)
     texts = [host.encode(text) if isinstance(text, str) else list(text.all_ids) for text in rollouts]
+    notes = notes_on_texts(coder.stream, host, texts) if isinstance(coder, SAELensCoder) else ()
     texts = [ids for ids in texts if len(ids) > 1]
     if not texts:
         raise DataError("no text is longer than one token", do="give longer ones")
-    variance, active, fired = _reconstruct(acts, coder.site, coder)
-    others = {str(site): _reconstruct(acts, site, coder)[0] for site in beside}
-    _check_neighbours(coder, variance, others)
-    edits: dict[str, Callable[[Tensor], Tensor | None]] = {
-        "clean": lambda _: None,
-        "spliced": partial(reconstruct, coder),
-        "zero": torch.zeros_like,
-    }
-    ce = {}
-    for name, edit in tqdm(edits.items(), desc="cross-entropy", disable=not progress):
-        with _attached(host, coder, edit):
-            ce[name] = _cross_entropy(host, texts, batch_size=batch_size)
-    if ce["zero"] == ce["clean"]:
-        raise DataError(f"setting {coder.site} to zero changes no prediction", do="check a site that matters")
+    sinks = no_sinks(len(acts)) if include_sinks else sinks_of(acts, coder.site)
+    kept = ~sinks_at(acts, coder.site, sinks)
+    at_site = _reconstruct(acts, coder.site, coder, kept)
+    others = {}
+    for site in beside:
+        both = kept if include_sinks else kept & ~sinks_at(acts, site, sinks_of(acts, site))
+        here = at_site if torch.equal(both, kept) else _reconstruct(acts, coder.site, coder, both)
+        others[site] = (here.explained, _reconstruct(acts, site, coder, both).explained)
+    _check_neighbours(coder, others)
+    ce = _cross_entropies(host, coder, texts, sinks, batch_size=batch_size, progress=progress)
     return FitReport(
         site=str(coder.site),
-        explained_variance=variance,
-        l0=active,
-        dead_share=1 - fired,
+        explained_variance=at_site.explained,
+        l0=at_site.l0,
+        dead_share=1 - at_site.fired,
         ce_clean=ce["clean"],
         ce_spliced=ce["spliced"],
         ce_zero=ce["zero"],
         ce_recovered=(ce["zero"] - ce["spliced"]) / (ce["zero"] - ce["clean"]),
         n_tokens=len(acts),
-        neighbours=others,
+        neighbours={str(site): there for site, (_, there) in others.items()},
+        n_left_out=int((~kept).sum()),
+        left_out_variance=sinks.variance_share,
+        notes=notes,
     )
 
 
@@ -130,22 +148,39 @@ def _neighbours(host: Host, coder: SparseCoder) -> list[Site]:
     return [site for site in beside if 0 <= site.layer < host.n_layers and host.width(site) == coder.d_in]
 
 
-def _check_neighbours(coder: SparseCoder, variance: float, others: Mapping[str, float]) -> None:
-    better = {site: value for site, value in others.items() if value > variance + TIE}
+def _check_neighbours(coder: SparseCoder, explained: Mapping[Site, tuple[float, float]]) -> None:
+    """Raise MismatchError where a coder explains a neighbouring site better than, on the same tokens, its
+    own."""
+    # what explains nothing at either says nothing of the layer
+    better = {
+        site: (here, there) for site, (here, there) in explained.items() if there > max(0.0, here + TIE)
+    }
     if better:
-        elsewhere = ", ".join(f"{value:.3f} at {site}" for site, value in better.items())
+        elsewhere = ", ".join(f"{there:.3f} at {site}" for site, (_, there) in better.items())
+        here = min(here for here, _ in better.values())
         raise MismatchError(
-            f"coder {coder.name!r} explains {variance:.3f} of the variance at {coder.site}, where it says it "
+            f"coder {coder.name!r} explains {here:.3f} of the variance at {coder.site}, where it says it "
             f"was trained, and {elsewhere}",
             allowed="a coder that fits its own site best",
             do="check which layer, and which model, it was trained on; or train it longer",
         )
 
 
-@torch.no_grad()
-def _reconstruct(acts: Activations, site: Site, coder: SparseCoder) -> tuple[float, float, float]:
+class _Reconstruction(NamedTuple):
     """Explained variance, mean active features, share of features that fire."""
+
+    explained: float
+    l0: float
+    fired: float
+
+
+@torch.no_grad()
+def _reconstruct(
+    acts: Activations, site: Site, coder: SparseCoder, kept: Bool[Tensor, " token"]
+) -> _Reconstruction:
+    """Over the kept tokens [token]."""
     x = acts.at(site)
+    x = _seen(coder, x if bool(kept.all()) else x[kept])
     mean = x.double().mean(0)
     error = total = 0.0
     active, fired = 0, torch.zeros(coder.d_sae, dtype=torch.bool)
@@ -158,22 +193,69 @@ def _reconstruct(acts: Activations, site: Site, coder: SparseCoder) -> tuple[flo
         fired |= (features != 0).any(0).cpu()
     if total == 0:
         raise DataError(f"{site} is the same at every token", do="give more text")
-    return 1 - error / total, active / len(x), fired.float().mean().item()
+    return _Reconstruction(1 - error / total, active / len(x), fired.float().mean().item())
 
 
-def reconstructed(host: Host, coder: SparseCoder) -> AbstractContextManager[None]:
-    """Inside the block the stream at a coder's site is its reconstruction, at every token, without the error
-    node."""
-    return _attached(host, coder, partial(reconstruct, coder))
+def _seen(coder: SparseCoder, x: Tensor) -> Tensor:
+    """The part of a stream that a coder is to explain: all but a mean that its training never saw."""
+    return coder.seen(x) if isinstance(coder, SAELensCoder) else x
+
+
+def reconstructed(host: Host, coder: SparseCoder, sinks: Sinks) -> AbstractContextManager[None]:
+    """Inside the block the stream at a coder's site is its reconstruction, without the error node, at every
+    token but sinks. For passes over whole texts that begin at column 0."""
+    return _attached(host, coder, _sparing(sinks, partial(reconstruct, coder)))
+
+
+def _sparing(sinks: Sinks, edit: HiddenEdit) -> HiddenEdit:
+    """The same edit, which leaves sinks as they are."""
+    if not sinks.n_sinks:
+        return edit
+
+    def edit_others(x: Tensor) -> Tensor | None:
+        new, position = edit(x), torch.arange(x.shape[1], device=x.device)
+        if new is None:
+            return None
+        return torch.where(sinks.mask(x.float().norm(dim=-1), position)[..., None], x, new)
+
+    return edit_others
 
 
 @contextmanager
-def _attached(host: Host, coder: SparseCoder, edit: Callable[[Tensor], Tensor | None]) -> Iterator[None]:
+def _attached(host: Host, coder: SparseCoder, edit: HiddenEdit) -> Iterator[None]:
     handle = host.hook_point(coder.site).attach(of_this_thread(edit))
     try:
         yield
     finally:
         handle.remove()
+
+
+def _cross_entropies(
+    host: Host,
+    coder: SparseCoder,
+    texts: Sequence[Sequence[int]],
+    sinks: Sinks,
+    *,
+    batch_size: int,
+    progress: bool,
+) -> dict[str, float]:
+    """ "clean", "spliced" and "zero" -> mean next-token cross-entropy in nats.
+
+    Raises:
+        DataError: setting the site to zero changes nothing.
+    """
+    edits: dict[str, HiddenEdit] = {
+        "clean": lambda _: None,
+        "spliced": partial(reconstruct, coder),
+        "zero": torch.zeros_like,
+    }
+    ce = {}
+    for name, edit in tqdm(edits.items(), desc="cross-entropy", disable=not progress):
+        with _attached(host, coder, _sparing(sinks, edit)):
+            ce[name] = _cross_entropy(host, texts, batch_size=batch_size)
+    if ce["zero"] == ce["clean"]:
+        raise DataError(f"setting {coder.site} to zero changes no prediction", do="check a site that matters")
+    return ce
 
 
 @torch.no_grad()

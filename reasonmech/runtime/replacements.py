@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Final
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from reasonmech.errors import DataError
 from reasonmech.interventions.axes import Axis
 from reasonmech.runtime.activations.activations import Activations
+from reasonmech.runtime.activations.site_sinks import sinks_at, sinks_of
 from reasonmech.site import Site
 
 CHUNK: Final = 8192  # tokens read at once
@@ -18,26 +20,55 @@ CHUNK: Final = 8192  # tokens read at once
 
 @torch.no_grad()
 def mean_of(
-    acts: Activations, axis: Axis, *, tokens: Int[Tensor, " n"] | None = None
+    acts: Activations,
+    axis: Axis,
+    *,
+    tokens: Int[Tensor, " n"] | None = None,
+    include_sinks: bool = False,
 ) -> Float[Tensor, " coord"]:
     """Mean coordinates of an axis over captured tokens: `ablate(axis, value=mean_of(acts, axis))` is mean
     ablation.
 
+    Attention sinks (`find_sinks`) are left out, and a warning says how many: with them the mean stream of a
+    language model is that of its first tokens, and ablation would write one into every token.
+
     Args:
         tokens: rows of `acts.index` to average over. None: all.
+        include_sinks: average over sinks, too.
 
     Returns:
         One number per coordinate, in the axis' units; of a `Whole`, the mean stream.
 
     Raises:
-        UnknownNameError: the axis' site was not captured. DataError: no token.
+        UnknownNameError: the axis' site was not captured. DataError: no token, or sinks only.
     """
     rows = torch.arange(len(acts)) if tokens is None else tokens
     if len(rows) == 0:
         raise DataError("a mean over no token", do="choose at least one row of acts.index")
+    if not include_sinks:
+        rows = _without_sinks(acts, axis.at, rows)
     # in double: float32 sums over millions of tokens lose digits
     sums = [axis.read(acts.take(axis.at, chunk).float()).double().sum(0) for chunk in rows.split(CHUNK)]
     return (torch.stack(sums).sum(0) / len(rows)).float()
+
+
+def _without_sinks(acts: Activations, site: Site, rows: Tensor) -> Tensor:
+    """The rows that are no attention sinks, with a warning where some are."""
+    sinks = sinks_of(acts, site)
+    which = sinks_at(acts, site, sinks, tokens=rows)
+    n = int(which.sum())
+    if n == len(rows):
+        raise DataError(
+            f"all {n} tokens of this mean are attention sinks at {site}",
+            do="choose other rows of acts.index, or pass include_sinks=True",
+        )
+    if n:
+        warnings.warn(
+            f"the mean at {site} leaves out {n} of {len(rows)} tokens: among those captured, {sinks}. "
+            "include_sinks=True takes them in",
+            stacklevel=4,  # whoever called mean_of, past torch's decorator
+        )
+    return rows[~which] if n else rows
 
 
 def resampled(

@@ -82,6 +82,21 @@ class Activations:
         position."""
         return self._row_index.contiguous
 
+    def positions(self, tokens: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
+        """Position in its text of some tokens (rows of `index`), read without the index as a frame."""
+        return torch.from_numpy(self._row_index.positions(torch.as_tensor(tokens).numpy()).astype(np.int64))
+
+    @property
+    def longest(self) -> int:
+        """One more than the largest position that was kept: tokens of the longest text, where all are."""
+        return self._row_index.longest
+
+    @property
+    def with_bos(self) -> bool:
+        """Whether every text whose first token was kept begins with the tokenizer's BOS; False where none
+        was."""
+        return self._row_index.first_tokens == {self.origin.bos_id}
+
     def at(self, site: Site | str) -> Float[Tensor, "token d_model"]:
         """Activations of every token, on the CPU.
 

@@ -36,17 +36,21 @@ class Origin:
         host_name, host_hash: the model and its `weight_hash`.
         vocabulary_hash: the host's, of every token and its id.
         codes_of: whose features are kept in place of the stream; None where the stream is.
+        bos_id: the tokenizer's BOS; None where it has none, and in stores that were written before it was
+            recorded.
     """
 
     host_name: str
     host_hash: str
     vocabulary_hash: str
     codes_of: CodesOf | None
+    bos_id: int | None = None
 
     @classmethod
     def of(cls, host: Host, codes: TopCodes | None) -> Origin:
         of = None if codes is None else CodesOf.of(codes)
-        return cls(host.name, host.weight_hash, host.vocabulary_hash, of)
+        special: Any = host.tokenizer  # transformers types a special token as anything a config may hold
+        return cls(host.name, host.weight_hash, host.vocabulary_hash, of, special.bos_token_id)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"codes_of": None if self.codes_of is None else self.codes_of._asdict()}
@@ -56,7 +60,8 @@ class Origin:
         """Raises KeyError or TypeError where it is none."""
         codes = value["codes_of"]
         of = None if codes is None else CodesOf(**codes)
-        return cls(value["host_name"], value["host_hash"], value["vocabulary_hash"], of)
+        bos_id = value.get("bos_id")
+        return cls(value["host_name"], value["host_hash"], value["vocabulary_hash"], of, bos_id)
 
     def check(self, host: Host | Trained) -> None:
         """Raise MismatchError where a host is another model, or has another tokenizer now."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple, final
+from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import numpy as np
 from jaxtyping import Int
@@ -13,6 +13,9 @@ from reasonmech.runtime.activations.shards import MemoryShard, Shard
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_POSITION: Final = (1 << 32) - 1  # the part of a key that is the position
 
 
 class _Places(NamedTuple):
@@ -59,6 +62,28 @@ class RowIndex:
             row = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
             captured = keys[row] == key
         return np.where(known & captured, row, -1).astype(np.int64)
+
+    def positions(self, rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+        """Position in its text of each row."""
+        starts, _, keys = self._places
+        if keys is not None:
+            return keys[rows] & _POSITION
+        return rows - starts[np.searchsorted(starts, rows, side="right") - 1]
+
+    @cached_property
+    def first_tokens(self) -> frozenset[int]:
+        """Ids that stand at position 0 of the texts whose first token was kept."""
+        ids: set[int] = set()
+        for shard in self._shards:
+            table = shard.table(["position", "token"])
+            position, token = (table.column(name).to_numpy() for name in ("position", "token"))
+            ids |= set(np.unique(token[position == 0]).tolist())
+        return frozenset(ids)
+
+    @cached_property
+    def longest(self) -> int:
+        """One more than the largest position that was kept."""
+        return 1 + max((int(position.max()) for _, position in self._columns() if len(position)), default=-1)
 
     def frame(self) -> pd.DataFrame:
         """The whole index."""
