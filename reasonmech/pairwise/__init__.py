@@ -15,6 +15,7 @@ from reasonmech.pairwise.base import (
     measures,
 )
 from reasonmech.pairwise.divergence import Divergence, divergence
+from reasonmech.pairwise.log_probs import chosen_log_probs
 
 __all__ = [
     "COLUMNS",
@@ -22,6 +23,7 @@ __all__ = [
     "Divergence",
     "PairMeasure",
     "PairRollouts",
+    "chosen_log_probs",
     "divergence",
     "measure_from_config",
     "measure_pair",

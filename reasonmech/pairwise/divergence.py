@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple, final
 
@@ -14,15 +13,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reasonmech.errors import DataError
-from reasonmech.hosts import Host, ModelPair
+from reasonmech.hosts import ModelPair
 from reasonmech.pairwise.base import COLUMNS, ComparedModels, PairMeasure, PairRollouts, measures
-from reasonmech.rollout import Rollout, Rollouts
-from reasonmech.runtime.pass_rows import PassRow
-from reasonmech.runtime.passes import run_passes
+from reasonmech.pairwise.log_probs import chosen_log_probs
+from reasonmech.rollout import Rollouts
 
 BOTH: Final = "base and thinking"
 TEMPERATURES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0)
-TEXTS_PER_PASS: Final = 16
 
 
 class TokenDivergences(NamedTuple):
@@ -72,7 +69,7 @@ class Divergence(PairMeasure):
         """Of each model's text: mean JS and KL(thinking || base) per token, share of shifted tokens."""
         rows = []
         for side, texts in rollouts.sides().items():
-            rows += self._rows(side, texts, list(_read_tokens(pair, texts)))
+            rows += self._rows(side, texts, [_compare(b, t) for b, t in chosen_log_probs(pair, texts)])
         return pd.DataFrame(rows, columns=list(COLUMNS))
 
     def _rows(self, side: str, texts: Rollouts, tokens: list[TokenDivergences]) -> list[dict[str, object]]:
@@ -112,27 +109,6 @@ def _matching_temperature(tokens: list[TokenDivergences]) -> int:
     target = np.mean([of_text.entropy.mean() for of_text in tokens])
     tempered = np.mean([of_text.tempered_entropy.mean(axis=1) for of_text in tokens], axis=0)
     return int(np.argmin(np.abs(tempered - target)))
-
-
-@torch.no_grad()
-def _read_tokens(pair: ModelPair, texts: Rollouts) -> Iterator[TokenDivergences]:
-    """Both models' distributions at every text's chosen tokens, text after text."""
-    for start in range(0, len(texts), TEXTS_PER_PASS):
-        batch = [texts[i] for i in range(start, min(start + TEXTS_PER_PASS, len(texts)))]
-        base, thinking = (_log_probs(host, batch) for host in (pair.base, pair.thinking))
-        yield from (_compare(b, t) for b, t in zip(base, thinking, strict=True))
-
-
-def _log_probs(host: Host, batch: list[Rollout]) -> list[Float[Tensor, "token vocab"]]:
-    """Per text, log-probabilities of what comes next wherever the model chose."""
-    passes = run_passes(host, [PassRow.of(rollout) for rollout in batch], batch_size=TEXTS_PER_PASS)
-    by_text = {}
-    for row, logits in passes:
-        rollout = batch[row]
-        chosen = ~torch.tensor(rollout.by_environment, dtype=torch.bool, device=logits.device)
-        start = len(rollout.prompt_ids) - 1
-        by_text[row] = logits[start : start + len(chosen)][chosen].float().log_softmax(-1)
-    return [by_text[row] for row in range(len(batch))]
 
 
 def _compare(b: Float[Tensor, "token vocab"], t: Float[Tensor, "token vocab"]) -> TokenDivergences:

@@ -1,0 +1,46 @@
+"""What both models would have said at the tokens that a model chose: what most statistics read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from reasonmech.hosts import Host, ModelPair
+from reasonmech.rollout import Rollout, Rollouts
+from reasonmech.runtime.pass_rows import PassRow
+from reasonmech.runtime.passes import run_passes
+
+TEXTS_PER_PASS: Final = 16
+
+
+@torch.no_grad()
+def chosen_log_probs(
+    pair: ModelPair, texts: Rollouts
+) -> Iterator[tuple[Float[Tensor, "token vocab"], Float[Tensor, "token vocab"]]]:
+    """Per text, log-probabilities [nats] of base and thinking model at every token that its model chose.
+
+    Teacher-forced on the text as it was written, under its own prompt, at temperature 1. Tokens of the
+    environment are left out; the token that ends the text is in. A text without a chosen token has no row.
+
+    Raises:
+        DataError: a text is longer than a model has positions. NonFiniteError: NaN or infinite logits.
+    """
+    for start in range(0, len(texts), TEXTS_PER_PASS):
+        batch = [texts[i] for i in range(start, min(start + TEXTS_PER_PASS, len(texts)))]
+        base, thinking = (_of_host(host, batch) for host in (pair.base, pair.thinking))
+        yield from zip(base, thinking, strict=True)
+
+
+def _of_host(host: Host, batch: Sequence[Rollout]) -> list[Float[Tensor, "token vocab"]]:
+    passes = run_passes(host, [PassRow.of(rollout) for rollout in batch], batch_size=TEXTS_PER_PASS)
+    by_text = {}
+    for row, logits in passes:
+        rollout = batch[row]
+        chosen = ~torch.tensor(rollout.by_environment, dtype=torch.bool, device=logits.device)
+        start = len(rollout.prompt_ids) - 1
+        by_text[row] = logits[start : start + len(chosen)][chosen].float().log_softmax(-1)
+    return [by_text[row] for row in range(len(batch))]
