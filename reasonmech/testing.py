@@ -235,9 +235,10 @@ def assert_causal(where: Where, *, tokenizer: PreTrainedTokenizerFast | None = N
         ArgumentError: `where` is no mask.
     """
     check_type(where, Where, name="where", allowed="a mask", do='assert_causal(rm.tokens("."))')
-    bound = where.resolve(tokenizer or tiny_tokenizer())
+    tokenizer = tokenizer or tiny_tokenizer()
+    bound = where.resolve(tokenizer)
     for seed in range(seeds):
-        step = tiny_step(seed=seed)
+        step = tiny_step(seed=seed, vocab_size=len(tokenizer))
         full = bound.mask(step) & step.mask
         for width in range(1, step.ids.shape[1] + 1):
             shorter = replace(step, ids=step.ids[:, :width], mask=step.mask[:, :width], new=width)

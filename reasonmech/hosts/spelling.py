@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate
@@ -92,6 +93,11 @@ class Spelling:
                 pieces[i] = TokenText(piece.text[1:])
         return pieces
 
+    def part(self, ids: Sequence[int], start: int, stop: int) -> list[TokenText]:
+        """`spell(ids)[start:stop]`, without reading the rest: what the tokens [start, stop) write."""
+        before = 1 if start else 0
+        return self.spell(ids[start - before : stop])[before:]
+
     def text(self, ids: Sequence[int]) -> str:
         """The text of token ids, without the blank that encoding puts in front; half a character is "�"."""
         return b"".join(piece.text for piece in self.spell(ids)).decode(errors="replace")
@@ -99,6 +105,13 @@ class Spelling:
     def borders(self, ids: Sequence[int]) -> list[int]:
         """Bytes written before each token, and by all of them [token + 1]."""
         return list(accumulate((len(piece.text) for piece in self.spell(ids)), initial=0))
+
+
+def continues(left: str, right: str) -> bool:
+    """Whether there is no border of words between two characters: both are letters of a script that parts
+    words by blanks, or both digits, or the right one is an accent of the left one."""
+    letters = left.lower() != left.upper() and right.lower() != right.upper()
+    return letters or (left.isdigit() and right.isdigit()) or bool(unicodedata.combining(right))
 
 
 def _byte_level() -> dict[str, int]:

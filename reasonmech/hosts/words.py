@@ -87,6 +87,14 @@ def run_after(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str)
     )
 
 
+def is_writable(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
+    """Whether some text of this tokenizer holds these characters, wherever its tokens are cut."""
+    spelling = spelling_of(tokenizer)
+    bare, between = (text.removeprefix(" ") or text, " ") if spelling.joins else (text, "")
+    wholes = (tokenizer.encode(left + between + bare, add_special_tokens=False) for left in _NEIGHBOURS)
+    return any(spelling.text(whole).endswith(bare) for whole in wholes)
+
+
 def unknown_word(tokenizer: PreTrainedTokenizerBase, text: str) -> UnknownNameError:
     """The error for a text that a tokenizer cannot write, with what it writes instead."""
     instead = spelling_of(tokenizer).text(tokenizer.encode(text, add_special_tokens=False))
@@ -96,11 +104,6 @@ def unknown_word(tokenizer: PreTrainedTokenizerBase, text: str) -> UnknownNameEr
         [f"words of this tokenizer ({len(tokenizer)} tokens), which writes {instead!r} for it"],
         do="write it as the tokenizer does, or give token ids",
     )
-
-
-def _go_on(left: str, right: str) -> bool:
-    """Whether two characters are of one word, or of one number."""
-    return (left.isalpha() and right.isalpha()) or (left.isdigit() and right.isdigit())
 
 
 def _behind(spelling: Spelling, tokenizer: PreTrainedTokenizerBase, left: str, text: str) -> Iterable[Run]:

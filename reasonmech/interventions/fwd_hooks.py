@@ -14,7 +14,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import Stop, bind
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
-from reasonmech.interventions.no_change import check_masked
+from reasonmech.interventions.no_change import Silence, check_masked
 from reasonmech.site import Site
 from reasonmech.step import Step
 
@@ -39,7 +39,8 @@ def as_hooks(plan: Intervention | Sequence[Intervention], host: Host, step: Step
     bound = bind(plan, host)
     hooks = Hooks(bound)
     hooks.begin(step)
-    check_masked(bound.plan, hooks.n_masked)
+    texts = [ids[real].tolist() for ids, real in zip(step.ids, step.mask, strict=True)]
+    check_masked(bound.plan, hooks.n_masked, run=Silence(bound.plan, texts))
     bridge_hooks = host.lens.hook_dict
     fwd_hooks: list[FwdHook] = []
     for stop in bound.stops:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from reasonmech.errors import NoChangeError
@@ -20,35 +21,49 @@ _ADVICE: Final = {  # by verb, for an edit that leaves every token as it was
 }
 
 
-def check_masked(plan: Sequence[Intervention], n_masked: Sequence[int], *, result: object = None) -> None:
+@dataclass(frozen=True)
+class Silence:
+    """A run that changed nothing: its plan as it was bound, its texts (token ids), and its result."""
+
+    plan: Sequence[Intervention] = ()
+    texts: Sequence[Sequence[int]] = ()
+    result: object = None
+
+    def why(self, number: int) -> str:
+        """Why the mask of one intervention named no token of the texts; empty where nobody can tell."""
+        why = self.plan[number].where.absence(self.texts) if self.plan and self.texts else ""
+        return f" ({why})" if why else ""
+
+
+def check_masked(plan: Sequence[Intervention], n_masked: Sequence[int], *, run: Silence) -> None:
     """Raise NoChangeError, with the result on it, when a mask named no token of a run."""
     for number, (intervention, n) in enumerate(zip(plan, n_masked, strict=True)):
         if n == 0 and not intervention.no_change_allowed:
             raise NoChangeError(
                 f"{_name(intervention, number)} touched nothing: its mask {intervention.where} matched no"
-                " token of the run",
+                f" token of the run{run.why(number)}",
                 allowed="a mask that names at least one token",
                 do=f"look at the mask, and at the texts; {_ALLOW}; {_RESULT}",
-                result=result,
+                result=run.result,
             )
 
 
-def check_changed(plan: Sequence[Intervention], lines: Sequence[ReceiptLine], *, result: object) -> None:
+def check_changed(plan: Sequence[Intervention], lines: Sequence[ReceiptLine], *, run: Silence) -> None:
     """Raise NoChangeError, with the result on it, when an intervention changed nothing in a run.
 
     The cause is named: its mask matched no token, its gate never opened (or less often than required), or its
     edit left every token as it was.
     """
-    check_masked(plan, [line.n_masked for line in lines], result=result)
+    check_masked(plan, [line.n_masked for line in lines], run=run)
     for number, (intervention, line) in enumerate(zip(plan, lines, strict=True)):
-        _check_gated(intervention, number, line, result)
+        _check_gated(intervention, number, line, run.result)
         if line.n_changed == 0 and not intervention.no_change_allowed:
             raise NoChangeError(
                 f"{_name(intervention, number)} changed nothing: its gate was open at {line.n_gated} tokens,"
                 " and its edit left the stream of each as it was",
                 allowed="an edit that changes at least one token",
                 do=f"{_ADVICE.get(intervention.verb, 'look at the edit')}; {_ALLOW}; {_RESULT}",
-                result=result,
+                result=run.result,
             )
 
 

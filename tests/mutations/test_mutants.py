@@ -148,8 +148,8 @@ def reconstruction_error_is_dropped(m: pytest.MonkeyPatch) -> None:
 
 
 def silence_is_accepted(m: pytest.MonkeyPatch) -> None:
-    m.setattr(fwd_hooks, "check_masked", lambda plan, n_masked, *, result=None: None)
-    m.setattr(recorder, "check_changed", lambda plan, lines, *, result: None)
+    m.setattr(fwd_hooks, "check_masked", lambda plan, n_masked, *, run: None)
+    m.setattr(recorder, "check_changed", lambda plan, lines, *, run: None)
 
 
 def silence_is_judged_per_batch(m: pytest.MonkeyPatch) -> None:

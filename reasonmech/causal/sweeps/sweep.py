@@ -220,8 +220,9 @@ def _check_mask(where: Where, name: str, texts: Sequence[PassRow], steps: Sequen
     named = [step.rows[~(where.mask(step) & step.mask).any(-1)].tolist() for step in steps]
     empty = [int(row) for rows in named for row in rows]
     if empty:
+        why = where.absence([texts[row].ids for row in empty])
         raise NoChangeError(
             f"the mask {where} of configuration {name!r} names no token of {texts[empty[0]].name}"
-            f" ({len(empty)} of {len(texts)} texts)",
+            f" ({len(empty)} of {len(texts)} texts)" + (f": {why}" if why else ""),
             do="leave these texts out, or choose a mask that they have",
         )

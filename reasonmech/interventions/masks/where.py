@@ -6,6 +6,7 @@ Combine with `&`, `|`, `~`. Windows are half-open. A longer text never changes t
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from functools import reduce
 from typing import TYPE_CHECKING, ClassVar, Final, final
@@ -48,6 +49,10 @@ class Where(PlanPart):
     def reach(self, row: int) -> int:
         """Tokens that a text must have for every position it names in row `row` of the run to exist."""
         return 0
+
+    def absence(self, texts: Sequence[Sequence[int]]) -> str:
+        """Why it may name no token of these texts (token ids), in words; empty where it can't tell."""
+        return ""
 
     def to_json(self) -> dict[str, Json]:
         """Canonical form."""
@@ -136,6 +141,9 @@ class Combination(Where):
 
     def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
         return replace(self, a=self.a.resolve(tokenizer), b=self.b.resolve(tokenizer))
+
+    def absence(self, texts: Sequence[Sequence[int]]) -> str:
+        return "; ".join(why for why in (self.a.absence(texts), self.b.absence(texts)) if why)
 
     def labels(self) -> frozenset[str]:
         return self.a.labels() | self.b.labels()

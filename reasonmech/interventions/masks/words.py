@@ -1,16 +1,19 @@
-"""Masks that read words: given tokens, and spans between tags."""
+"""Masks that read words: given words or tokens, and what stands between two tags."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TypeAlias, final
+from typing import TYPE_CHECKING, Final, final
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
 from reasonmech.arguments import describe
-from reasonmech.errors import BindError, UnknownNameError
+from reasonmech.errors import BindError
+from reasonmech.interventions.canonical import Json
+from reasonmech.interventions.masks.occurrences import Finder, Item, finder_of
 from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
@@ -18,71 +21,39 @@ from reasonmech.step import Step
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Pattern: TypeAlias = tuple[int, ...]
 ALLOWED: Final = "words, token ids, or tuples of token ids (a run of tokens)"
 
 
-def pattern_of(item: int | str | Pattern, tokenizer: PreTrainedTokenizerBase) -> Pattern:
-    """Token ids of a word; an id stands for itself.
-
-    Raises:
-        UnknownNameError: the tokenizer has no token for the word.
-    """
-    if isinstance(item, int):
-        return (item,)
-    if isinstance(item, tuple):
-        return item
-    ids = tuple(tokenizer.encode(item, add_special_tokens=False))
-    if not ids or tokenizer.unk_token_id in ids:
-        raise UnknownNameError(
-            "word",
-            item,
-            [f"words of this tokenizer ({len(tokenizer)} tokens)"],
-            do="give token ids, or check the blanks",
-        )
-    return ids
-
-
-def ends_of(pattern: Pattern, step: Step) -> Mask:
-    """Tokens with which an occurrence of the pattern ends [batch, seq]."""
-    ends = step.text == pattern[-1]
-    for back, token in enumerate(reversed(pattern[:-1]), start=1):
-        earlier = torch.zeros_like(ends)
-        earlier[:, back:] = step.text[:, :-back] == token
-        ends &= earlier
-    return ends
-
-
-def _resolved(pattern: int | str | Pattern) -> Pattern:
-    if not isinstance(pattern, tuple):
-        raise BindError(
-            f"the mask still holds the word {pattern!r}", do="bind(plan, host) turns words into tokens"
-        )
-    return pattern
-
-
-def _is_pattern(item: object) -> bool:
+def _is_item(item: object) -> bool:
     if isinstance(item, tuple):
         return bool(item) and all(isinstance(token, int) for token in item)
     # True is an int, and no token
     return (isinstance(item, int) and not isinstance(item, bool)) or (isinstance(item, str) and item != "")
 
 
+def _unbound(where: Where) -> BindError:
+    return BindError(f"{where} does not know a tokenizer yet", do="bind(plan, host) turns words into tokens")
+
+
 @masks.register("tokens")
 @final
 @dataclass(frozen=True, repr=False)
 class Tokens(Where):
-    """The last token of every occurrence of the given words, token ids, or runs of token ids.
+    """The token that completes each occurrence of the given words, token ids, or runs of token ids.
+
+    A word is looked for in the characters that the tokens spell, so it does not matter where they are cut:
+    tokens(".") names the token ".\\n", too. One that stands in a longer word or number is none of its
+    occurrences, as far as the text up to that token tells; a word is taken as it is written, in its case.
 
     Raises:
         BindError: no item, or one that is no word, no token id and no run of them.
     """
 
-    items: tuple[int | str | Pattern, ...]
+    items: tuple[Item, ...]
     kind = "tokens"
 
     def __post_init__(self) -> None:
-        wrong = [item for item in self.items if not _is_pattern(item)]
+        wrong = [item for item in self.items if not _is_item(item)]
         if not self.items or wrong:
             raise BindError(
                 f"tokens() was given {describe(wrong[0])}" if wrong else "tokens() without a token",
@@ -91,32 +62,38 @@ class Tokens(Where):
             )
 
     def mask(self, step: Step) -> Mask:
-        marks = torch.zeros_like(step.mask)
-        for item in self.items:
-            marks |= ends_of(_resolved(item), step)
-        return marks
+        raise _unbound(self)
 
     def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
-        return Tokens(tuple(pattern_of(item, tokenizer) for item in self.items))
+        return BoundTokens(self, tuple(finder_of(item, tokenizer) for item in self.items))
 
 
 @masks.register("inside")
 @final
 @dataclass(frozen=True, repr=False)
 class Inside(Where):
-    """From the last token of an opening tag (included) to the last token of the next closing one (excluded).
+    """What stands between an opening tag and the next closing one; an unclosed tag stays open.
+
+    A token is inside if, with it, the text has an open tag, or if it holds a character between the two. So
+    the token that completes the opening tag is inside (what stands first after the tag is chosen there), and
+    the one that completes the closing tag is not, unless it holds the end of what stands between them, too.
+    The tokens of a closing tag before its last are inside: only the last one tells that it is one.
+
+    Tags are found in the characters that the tokens spell, wherever they are cut ("</", "think", ">\\n\\n").
+    An opening tag inside an open one, and a closing one where none is open, change nothing. Where both tags
+    are the same, every other one closes.
 
     Raises:
         BindError: a tag that is no word, no token id and no run of them.
     """
 
-    open: int | str | Pattern
-    close: int | str | Pattern
+    open: Item
+    close: Item
     kind = "inside"
 
     def __post_init__(self) -> None:
         for tag in (self.open, self.close):
-            if not _is_pattern(tag):
+            if not _is_item(tag):
                 raise BindError(
                     f"inside() was given {describe(tag)}",
                     allowed=ALLOWED,
@@ -124,10 +101,92 @@ class Inside(Where):
                 )
 
     def mask(self, step: Step) -> Mask:
-        return _last(ends_of(_resolved(self.open), step)) > _last(ends_of(_resolved(self.close), step))
+        raise _unbound(self)
 
     def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
-        return Inside(pattern_of(self.open, tokenizer), pattern_of(self.close, tokenizer))
+        return BoundInside(self, finder_of(self.open, tokenizer), finder_of(self.close, tokenizer))
+
+
+@dataclass(frozen=True, repr=False)
+class BoundWords(Where):
+    """A mask that reads words and knows the tokenizer; it is written and shown as its source is."""
+
+    source: Where
+
+    def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
+        return self.source.resolve(tokenizer)
+
+    def to_json(self) -> dict[str, Json]:
+        return self.source.to_json()
+
+    def __str__(self) -> str:
+        return str(self.source)
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class BoundTokens(BoundWords):
+    """`Tokens` of a tokenizer."""
+
+    finders: tuple[Finder, ...]
+    kind = "tokens"
+
+    def mask(self, step: Step) -> Mask:
+        marks = torch.zeros_like(step.mask)
+        for finder in self.finders:
+            marks |= finder.ends(step)
+        return marks
+
+    def absence(self, texts: Sequence[Sequence[int]]) -> str:
+        reasons = [finder.absence(texts) for finder in self.finders]
+        return "; ".join(reasons) if all(reasons) else ""
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class BoundInside(BoundWords):
+    """`Inside` of a tokenizer."""
+
+    opening: Finder
+    closing: Finder
+    kind = "inside"
+
+    def mask(self, step: Step) -> Mask:
+        opens, closes = self.opening.ends(step), self.closing.ends(step)
+        marks = _last(opens) > _last(closes)
+        # where each token that completes a tag is it and no more, the last one so far decides
+        merged = (opens & ~self.opening.whole(step)) | (closes & ~self.closing.whole(step)) | (opens & closes)
+        for row in (opens.any(1) & merged.any(1)).nonzero().flatten().tolist():
+            real = step.mask[row]
+            tags = (opens | closes)[row][real].nonzero().flatten().tolist()
+            marks[row, real] = self._read(step.ids[row][real].tolist(), tags)
+        return marks
+
+    def _read(self, ids: Sequence[int], tags: Sequence[int]) -> Mask:
+        """Marks of a text from the tokens that complete tags, read from left to right."""
+        marks = torch.zeros(len(ids), dtype=torch.bool)
+        behind, opened = (0, 0), None  # the place behind the last tag; the token of one that is open
+        for at in tags:
+            opening = [(tag, True) for tag in self.opening.ending_at(ids, at)]
+            closing = [(tag, False) for tag in self.closing.ending_at(ids, at)]
+            for tag, opens in sorted(opening + closing, key=lambda pair: (pair[0].stop, pair[0].start)):
+                if tag.start < behind or opens == (opened is not None):
+                    continue
+                if opened is not None:
+                    marks[opened:at] = True
+                    marks[at] |= self._holds(ids, at, behind, tag.start)
+                opened, behind = at if opens else None, tag.stop
+        if opened is not None:
+            marks[opened:] = True
+        return marks
+
+    def _holds(self, ids: Sequence[int], at: int, start: tuple[int, int], stop: tuple[int, int]) -> bool:
+        """Whether token `at` has a character of its own between two places of a text."""
+        joint = self.opening.spelling.part(ids, at, at + 1)[0].joint
+        return max(start, (at, joint)) < stop
+
+    def absence(self, texts: Sequence[Sequence[int]]) -> str:
+        return self.opening.absence(texts)
 
 
 def _last(marks: Mask) -> Int[Tensor, "batch pos"]:
@@ -136,7 +195,7 @@ def _last(marks: Mask) -> Int[Tensor, "batch pos"]:
     return torch.where(marks, columns, -1).cummax(dim=-1).values
 
 
-def tokens(*items: int | str | Pattern) -> Where:
+def tokens(*items: Item) -> Where:
     """Occurrences of words or token ids (the last token, where a word takes several).
 
     Raises:
@@ -145,7 +204,7 @@ def tokens(*items: int | str | Pattern) -> Where:
     return Tokens(items)
 
 
-def inside(open: int | str | Pattern, close: int | str | Pattern) -> Where:
+def inside(open: Item, close: Item) -> Where:
     """Tokens between two tags, such as inside("<think>", "</think>"); an unclosed tag stays open.
 
     Raises:

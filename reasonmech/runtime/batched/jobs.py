@@ -110,9 +110,10 @@ def _job(number: int, plan: tuple[Intervention, ...], question: Question, first:
     for intervention in plan:
         columns = masks.first(intervention.where)
         if columns[rows[0]] == width:
+            why = intervention.where.absence([question.rows[0].ids])
             raise NoChangeError(
                 f"{intervention.verb} at {intervention.site}: its mask {intervention.where} names no token of"
-                f" {question.rows[0].name}",
+                f" {question.rows[0].name}" + (f" ({why})" if why else ""),
                 allowed="a mask that names at least one token of every text it is run on",
                 do="leave the cell out, or name other tokens",
             )

@@ -16,7 +16,7 @@ from reasonmech.interventions.bind import BoundPlan
 from reasonmech.interventions.edits import Clamp
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
-from reasonmech.interventions.no_change import check_changed
+from reasonmech.interventions.no_change import Silence, check_changed
 from reasonmech.receipt import Receipt, ReceiptLine
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.receipt.replay import replay
@@ -114,7 +114,8 @@ class ReceiptRecorder:
             return result_of(None)
         receipt = self._receipt(rows)
         result = result_of(receipt)
-        check_changed(self.bound.original, receipt.lines, result=result)
+        run = Silence(self.bound.plan, [row.ids for row in rows], result)
+        check_changed(self.bound.original, receipt.lines, run=run)
         return result
 
     def _receipt(self, rows: Sequence[PassRow]) -> Receipt:

@@ -1,0 +1,261 @@
+"""Occurrences of a word in texts: found in the characters that tokens spell, or as a run of token ids."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
+
+import torch
+from jaxtyping import Int, UInt8
+from torch import Tensor
+
+from reasonmech.hosts.spelling import Spelling, continues, spelling_of
+from reasonmech.hosts.words import is_writable, unknown_word
+from reasonmech.interventions.masks.absence import absence_of_run, absence_of_word
+from reasonmech.shapes import Mask
+from reasonmech.step import Step
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Pattern: TypeAlias = tuple[int, ...]
+Item: TypeAlias = int | str | Pattern
+
+# what a token says without the text before it: whether an occurrence ends in it
+_UNREAD, _NEVER, _ALWAYS, _DEPENDS = range(4)
+_LONGEST: Final = 4  # bytes of one character
+_MOST_KNOWN: Final = 65_536
+
+
+class Occurrence(NamedTuple):
+    """Where an item stands: (token, byte in the token) of its first byte, and behind its last one."""
+
+    start: tuple[int, int]
+    stop: tuple[int, int]
+
+
+class Finder(ABC):
+    """Finds the occurrences of one item, each from the text up to the token that completes it."""
+
+    def __init__(self, spelling: Spelling) -> None:
+        self.spelling = spelling
+
+    @abstractmethod
+    def ends(self, step: Step) -> Mask:
+        """Tokens in which an occurrence ends [batch, pos]."""
+
+    @abstractmethod
+    def ending_at(self, ids: Sequence[int], at: int) -> list[Occurrence]:
+        """Occurrences that end in token `at` of a text, in their order."""
+
+    @abstractmethod
+    def whole(self, step: Step) -> Mask:
+        """Tokens that are the item and nothing else [batch, pos]."""
+
+    @abstractmethod
+    def absence(self, texts: Sequence[Sequence[int]]) -> str:
+        """Why there is none in these texts, in words; empty where there is one."""
+
+
+@final
+class RunFinder(Finder):
+    """Finds a run of token ids."""
+
+    def __init__(self, spelling: Spelling, run: Pattern) -> None:
+        super().__init__(spelling)
+        self._run = run
+
+    def ends(self, step: Step) -> Mask:
+        ends = step.text == self._run[-1]
+        for back, token in enumerate(reversed(self._run[:-1]), start=1):
+            earlier = torch.zeros_like(ends)
+            earlier[:, back:] = step.text[:, :-back] == token
+            ends &= earlier
+        return ends
+
+    def ending_at(self, ids: Sequence[int], at: int) -> list[Occurrence]:
+        first = at + 1 - len(self._run)
+        if first < 0 or tuple(ids[first : at + 1]) != self._run:
+            return []
+        pieces = self.spelling.part(ids, first, at + 1)
+        return [Occurrence((first, pieces[0].joint), (at, len(pieces[-1].text)))]
+
+    def whole(self, step: Step) -> Mask:
+        return self.ends(step) & (len(self._run) == 1)
+
+    def absence(self, texts: Sequence[Sequence[int]]) -> str:
+        return "" if _occurs(self, texts) else absence_of_run(self.spelling, self._run, texts)
+
+
+@final
+class WordFinder(Finder):
+    """Finds the characters of a word, however a tokenizer cuts them.
+
+    What stands in the middle of a longer word or number is none of its occurrences, as far as the text up to
+    the token that completes it tells: "wait" in "await" and in a token "waiter", but not in "wait" + "er".
+    None begins or ends inside a special token.
+    """
+
+    def __init__(self, spelling: Spelling, word: str, *, last: bool) -> None:
+        """`last`: nothing but blanks may stand behind it in the token in which it ends."""
+        super().__init__(spelling)
+        self._word, self._last = word, last
+        self._bytes = word.encode()
+        self._known: dict[tuple[int, ...], list[Occurrence]] = {}  # by the tokens that decide
+        self._read = torch.full((0,), _UNREAD, dtype=torch.uint8)  # by token id, filled as texts need it
+        self._whole = torch.zeros(0, dtype=torch.bool)
+
+    def ends(self, step: Step) -> Mask:
+        read = self._read_of(step.ids)
+        ends = (read == _ALWAYS) & step.mask
+        open_questions = (read == _DEPENDS) & step.mask
+        for row in open_questions.any(1).nonzero().flatten().tolist():
+            real = step.mask[row]
+            ids, marks = step.ids[row][real].tolist(), ends[row][real]
+            for at in open_questions[row][real].nonzero().flatten().tolist():
+                if self.ending_at(ids, at):
+                    marks[at] = True
+            ends[row, real] = marks
+        return ends
+
+    def _read_of(self, ids: Int[Tensor, "batch pos"]) -> UInt8[Tensor, "batch pos"]:
+        more = int(ids.max()) + 1 - len(self._read) if ids.numel() else 0
+        if more > 0:
+            self._read = torch.nn.functional.pad(self._read, (0, more), value=_UNREAD)
+            self._whole = torch.nn.functional.pad(self._whole, (0, more), value=False)
+        read = self._read[ids]
+        if bool((read == _UNREAD).any()):
+            for token in ids[read == _UNREAD].unique().tolist():
+                self._read[token] = self._read_token(token)
+                piece = self.spelling.piece(token)
+                self._whole[token] = piece.text[piece.joint :] == self._bytes
+            read = self._read[ids]
+        return read
+
+    def _read_token(self, token: int) -> int:
+        piece, special = self.spelling.piece(token), token in self.spelling.special
+        text, word = piece.text, self._bytes
+        bare = text[1:] if text[:1] == b" " else text  # what is left of it where a text begins
+        at = text.find(word)
+        while at >= 0 and not special:
+            loses_blank = at == 0 and bare != text
+            joined = _char_before(text, at) if at else ""
+            known = joined != "" or not self._word[0].isalnum()
+            border = not joined or not continues(joined, self._word[0])
+            if known and border and not loses_blank and self._ends_well(text, at + len(word)):
+                return _ALWAYS
+            at = text.find(word, at + 1)
+        tails = (word[n:] for n in range(1, len(word)))
+        depends = word in text or any(text.startswith(tail) or bare.startswith(tail) for tail in tails)
+        return _DEPENDS if depends and text else _NEVER
+
+    def _ends_well(self, text: bytes, stop: int) -> bool:
+        """Whether what stands behind an occurrence in its last token leaves it one."""
+        if self._last and text[stop:].strip(b" "):
+            return False
+        return not continues(self._word[-1], _char_after(text, stop) or " ")
+
+    def ending_at(self, ids: Sequence[int], at: int) -> list[Occurrence]:
+        needed = len(self._bytes) + _LONGEST  # bytes in front of the last token that decide
+        first = max(0, at - needed)  # a token has at least one
+        key = (first == 0, *ids[first : at + 1])
+        if key not in self._known:
+            while first and sum(self._has_text(token) for token in ids[first:at]) < needed:
+                first -= 1  # but for ids that no text has
+            occurrences = self._read_text(ids, first, at)
+            if first != max(0, at - needed):
+                return [_shifted(one, first) for one in occurrences]
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[key] = occurrences
+        return [_shifted(one, first) for one in self._known[key]]
+
+    def _has_text(self, token: int) -> bool:
+        return self.spelling.piece(token).text != b""
+
+    def _read_text(self, ids: Sequence[int], first: int, at: int) -> list[Occurrence]:
+        """The occurrences that end in token `at`, from the tokens from `first` on, which are enough."""
+        pieces = self.spelling.part(ids, first, at + 1)
+        borders = list(accumulate((len(piece.text) for piece in pieces), initial=0))
+        text = b"".join(piece.text for piece in pieces)
+        occurrences = []
+        start = text.find(self._bytes, max(0, borders[-2] - len(self._bytes) + 1))
+        while start >= 0:
+            stop = start + len(self._bytes)
+            i = bisect_right(borders, start) - 1
+            one = Occurrence((i, start - borders[i]), (at - first, stop - borders[-2]))
+            before = _char_before(text, start) or " "
+            parted = not continues(before, self._word[0]) and self._ends_well(text, stop)
+            sizes = pieces[i].joint, len(pieces[-1].text)
+            if parted and self._is_outside_specials(ids[first : at + 1], one, *sizes):
+                occurrences.append(one)
+            start = text.find(self._bytes, start + 1)
+        return occurrences
+
+    def _is_outside_specials(self, ids: Sequence[int], one: Occurrence, joint: int, size: int) -> bool:
+        """Whether it neither begins nor ends in the middle of a special token."""
+        special = self.spelling.special
+        begins = one.start[1] <= joint or int(ids[one.start[0]]) not in special
+        return begins and (one.stop[1] == size or int(ids[one.stop[0]]) not in special)
+
+    def whole(self, step: Step) -> Mask:
+        self._read_of(step.ids)
+        return self._whole[step.ids] & step.mask
+
+    def absence(self, texts: Sequence[Sequence[int]]) -> str:
+        return "" if _occurs(self, texts) else absence_of_word(self.spelling, self._word, texts)
+
+
+def _occurs(finder: Finder, texts: Sequence[Sequence[int]]) -> bool:
+    return any(finder.ending_at(ids, at) for ids in texts for at in range(len(ids)))
+
+
+def _shifted(one: Occurrence, tokens: int) -> Occurrence:
+    (a, b), (c, d) = one
+    return Occurrence((a + tokens, b), (c + tokens, d))
+
+
+def _char_before(text: bytes, at: int) -> str:
+    """The character that ends at a byte; "" where there is none, or half of one."""
+    return _one_character(text[max(0, at - size) : at] for size in range(1, _LONGEST + 1))
+
+
+def _char_after(text: bytes, at: int) -> str:
+    """The character that begins at a byte; "" where there is none, or half of one."""
+    return _one_character(text[at : at + size] for size in range(1, _LONGEST + 1))
+
+
+def _one_character(candidates: Iterable[bytes]) -> str:
+    for candidate in candidates:
+        try:
+            decoded = candidate.decode()
+        except UnicodeDecodeError:
+            continue
+        if len(decoded) == 1:
+            return decoded
+    return ""
+
+
+def finder_of(item: Item, tokenizer: PreTrainedTokenizerBase, *, last: bool = False) -> Finder:
+    """What finds an item in the texts of a tokenizer; ids stand for themselves.
+
+    Args:
+        last: only occurrences behind which nothing but blanks stands in their last token.
+
+    Raises:
+        UnknownNameError: the tokenizer cannot write the word.
+    """
+    return _finder(tokenizer, len(tokenizer), (item,) if isinstance(item, int) else item, last)
+
+
+@lru_cache(maxsize=64)
+def _finder(tokenizer: PreTrainedTokenizerBase, size: int, item: str | Pattern, last: bool) -> Finder:
+    if not isinstance(item, str):
+        return RunFinder(spelling_of(tokenizer), item)
+    if not is_writable(tokenizer, item):
+        raise unknown_word(tokenizer, item)
+    return WordFinder(spelling_of(tokenizer), item, last=last)
