@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from reasonmech.arguments import check_type, describe
 from reasonmech.coders.coder import SparseCoder, Trained
@@ -12,6 +13,7 @@ from reasonmech.coders.release import read_release
 from reasonmech.coders.saelens import SAELensCoder, read_directory
 from reasonmech.coders.sparsify import WEIGHT_FILE as SPARSIFY_FILE
 from reasonmech.coders.sparsify import read_sparsify
+from reasonmech.coders.stream_record import CENTRED
 from reasonmech.digest import check_weights
 from reasonmech.errors import (
     ArgumentError,
@@ -44,8 +46,8 @@ def load_coder(
         CorruptFileError: a file is missing, truncated or damaged. PickleRefusedError: its weights are
             pickled.
         NonFiniteError: NaN or infinity in its weights.
-        MismatchError: its width, or the model that it records, is not the host's; or it is no autoencoder of
-            a residual-stream site.
+        MismatchError: its width, or the model or stream that it records, is not the host's; or it is no
+            autoencoder of a residual-stream site.
         OutputError: it cannot be downloaded.
     """
     check_type(
@@ -110,6 +112,8 @@ def check_belongs(coder: SparseCoder, host: Trained) -> None:
             f" {coder.site} of {host.name!r} has width {host.width(coder.site)}",
             do="use a coder that was trained on this model",
         )
+    if isinstance(coder, SAELensCoder):
+        check_stream(coder, host)
     check_weights(
         f"coder {coder.name!r} was trained on a model with weights",
         coder.model_hash,
@@ -117,6 +121,26 @@ def check_belongs(coder: SparseCoder, host: Trained) -> None:
         weights=host.weight_hash,
         do="load that model, or train a coder on this one",
     )
+
+
+@runtime_checkable
+class _Normalised(Protocol):
+    """A model that knows what its norms do (a Host does)."""
+
+    @property
+    def subtracts_mean(self) -> bool: ...
+
+
+def check_stream(coder: SAELensCoder, host: Trained) -> None:
+    """Raise MismatchError where a coder reads a stream without its mean, and the model does not."""
+    if coder.stream.centred and isinstance(host, _Normalised) and not host.subtracts_mean:
+        raise MismatchError(
+            f"coder {coder.name!r} was trained on a stream whose mean had been taken out ({CENTRED}); "
+            f"{host.name!r} has norms that do not take it out (RMSNorm), so that is another stream",
+            allowed="models with LayerNorm, such as GPT-2 and Pythia",
+            do=f"if TransformerLens skipped {CENTRED}, as it does on such models, say so: set it to false in "
+            "the coder's cfg.json, and run check_fit",
+        )
 
 
 def check_name(coder: SAELensCoder, host: Trained, *, trained_on: str | None) -> None:
@@ -127,6 +151,13 @@ def check_name(coder: SAELensCoder, host: Trained, *, trained_on: str | None) ->
         MismatchError: it names another model, or none, and nobody vouches for it.
     """
     named = coder.model_name
+    if coder.stream.checkpoint is not None and trained_on is None:
+        raise MismatchError(
+            f"coder {coder.name!r} was trained on another checkpoint of {named!r}: {coder.stream.checkpoint}",
+            allowed="the very weights it was trained on",
+            do=f"load that checkpoint; if the host is it, pass trained_on={named or host.name!r} and run "
+            "check_fit",
+        )
     if trained_on is not None and trained_on == (named or trained_on):
         return
     if trained_on is None and named and _last_part(named) in _parts(host.name):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 
-from reasonmech.coders.saelens import SAELensCoder, library
+from reasonmech.coders.saelens import SAELensCoder, library, without_advice
 from reasonmech.errors import OutputError, UnknownNameError
 
 
@@ -23,7 +23,9 @@ def read_release(release: str, sae_id: str) -> SAELensCoder:
     if sae_id not in known[release].saes_map:
         raise UnknownNameError(f"coder of release {release!r}", sae_id, list(known[release].saes_map))
     try:
-        return SAELensCoder(library().SAE.from_pretrained(release, sae_id), name=name)
+        with without_advice():
+            sae = library().SAE.from_pretrained(release, sae_id)
+        return SAELensCoder(sae, name=name)
     except OSError as error:  # all errors of the Hub and of the network are
         raise OutputError(
             f"{name} (repository {known[release].repo_id}) cannot be downloaded: {error}",

@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import copy
 import json
+import operator
 import threading
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, final
@@ -20,7 +23,14 @@ from reasonmech.coders.hookname import site_of_hook
 from reasonmech.coders.recipe import RECORD, SINKS
 from reasonmech.coders.stream_record import StreamRecord, read_stream_record
 from reasonmech.digest import hash_tensors
-from reasonmech.errors import CorruptFileError, MismatchError, NonFiniteError, OutputError, UnknownNameError
+from reasonmech.errors import (
+    ArgumentError,
+    CorruptFileError,
+    MismatchError,
+    NonFiniteError,
+    OutputError,
+    UnknownNameError,
+)
 from reasonmech.files import new_directory
 from reasonmech.quiet import quiet_import
 from reasonmech.site import Site
@@ -124,7 +134,8 @@ class SAELensCoder:
     def _weight_hash(self) -> str:
         config = self.sae.cfg.to_dict()
         settings = {key: config[key] for key in sorted(config) if key not in ("metadata", "device", "dtype")}
-        return hash_tensors(self.sae.state_dict(), salt=repr(settings))
+        salt = repr(settings) + (" centred" if self.stream.centred else "")
+        return hash_tensors(self.sae.state_dict(), salt=salt)
 
     def encode(self, x: Float[Tensor, "*axes d_in"]) -> Float[Tensor, "*axes d_sae"]:
         return self.sae.encode(self.seen(x))
@@ -201,7 +212,14 @@ class SAELensCoder:
         return rows
 
     def _check(self, indices: Sequence[int]) -> tuple[int, ...]:
-        features = tuple(int(i) for i in indices)
+        try:
+            features = tuple(operator.index(i) for i in indices)
+        except TypeError:
+            features = ()
+        if len(features) != len(indices) or any(isinstance(i, bool) for i in indices):
+            raise ArgumentError(
+                f"features {list(indices)!r:.80} of {self.name!r}", allowed="whole numbers, in a list"
+            )
         for i in features:
             if not 0 <= i < self.d_sae:
                 raise UnknownNameError(f"feature of {self.name!r}", str(i), [f"0 .. {self.d_sae - 1}"])
@@ -236,6 +254,15 @@ def library() -> Any:
     return sae_lens
 
 
+@contextmanager
+def without_advice() -> Iterator[None]:
+    """Without SAELens' advice to load the model as the coder's record says: that is followed, or refused,
+    here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\s*This SAE has non-empty model_from_pretrained_kwargs")
+        yield
+
+
 def read_directory(path: Path) -> SAE[Any]:
     """Read an SAE from a directory in SAELens' layout, whose files have been checked.
 
@@ -254,7 +281,8 @@ def read_directory(path: Path) -> SAE[Any]:
             do="a trainer's own checkpoint is read after SAELens' save_inference_model has written it",
         )
     try:
-        sae = library().SAE.load_from_disk(path)
+        with without_advice():
+            sae = library().SAE.load_from_disk(path)
     except (RuntimeError, TypeError, KeyError, ValueError) as error:
         raise CorruptFileError(f"{path} holds no {architecture} SAE: {error}", do="copy it again") from error
     for name, tensor in sae.state_dict().items():

@@ -53,7 +53,7 @@ def read_stream_record(metadata: Mapping[str, Any], site: Site, *, name: str) ->
     kwargs = metadata.get(KWARGS) or {}
     if not isinstance(kwargs, Mapping):
         raise _corrupt(name, KWARGS, kwargs, "a mapping")
-    changed = {key: value for key, value in kwargs.items() if value not in (None, False)}
+    changed = {key: value for key, value in kwargs.items() if value is not None and value is not False}
     at_heads = frozenset() if site.kind == HEADED else _SEEN_BY_HEADS
     known = _UNSEEN | _PLACEMENT | _CHECKPOINT | at_heads | {CENTRED}
     if unknown := sorted(changed.keys() - known):
@@ -90,11 +90,11 @@ def _size(metadata: Mapping[str, Any], *, name: str) -> int | None:
     return size
 
 
-def _positions(value: object, *, name: str) -> tuple[int | None, int | None] | None:
+def _positions(value: Any, *, name: str) -> tuple[int | None, int | None] | None:
     """(None,), (stop,), (start, stop) and (start, stop, 1) are SAELens' arguments of `slice`."""
     if value is None:
         return None
-    ends = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+    ends: list[Any] = list(value) if isinstance(value, Sequence) and not isinstance(value, str) else [value]
     whole = all(end is None or type(end) is int for end in ends)
     if not whole or not 1 <= len(ends) <= 3 or (len(ends) == 3 and ends[2] not in (None, 1)):
         raise _corrupt(name, "seqpos_slice", value, "a start and a stop")

@@ -201,6 +201,11 @@ class Host:
         """The norm between the last block and the unembedding."""
         return self.model.get_submodule(self._architecture.norm)
 
+    @property
+    def subtracts_mean(self) -> bool:
+        """Whether whatever reads the stream takes its mean out first: LayerNorm does, RMSNorm does not."""
+        return isinstance(self.norm, nn.LayerNorm)
+
     def unembedding(self) -> Float[Tensor, "vocab d_model"]:
         """The unembedding matrix, one row per token (the parameter itself, not a copy)."""
         return self._head.get_parameter("weight")
