@@ -30,7 +30,7 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         HEAD,
         *(f"- Machine: {machine}." for machine in machines),
-        *(f"- With {some}." for some in versions),
+        *(f"- With {version}." for version in versions),
     ]
     lines += [f"- {met} of {len(judged)} targets are met.", ""]
     lines += ["## Targets", "", "| | target | measured | |", "|---|---|---|---|"]
@@ -45,6 +45,6 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 if __name__ == "__main__":
-    found = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
-    (RESULTS.parent / "RESULTS.md").write_text(page(found))
+    tables = [json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))]
+    (RESULTS.parent / "RESULTS.md").write_text(page(tables))
     print(RESULTS.parent / "RESULTS.md")

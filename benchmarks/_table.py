@@ -50,12 +50,12 @@ class Target:
         bound = f">= {self.at_least:g}" if self.at_least is not None else f"<= {self.at_most:g}"
         return f"{self.of} / {self.to} {bound}" if self.to else f"{self.of} {bound} s"
 
-    def explain(self, found: Mapping[str, list[float]]) -> str:
+    def explain(self, times: Mapping[str, list[float]]) -> str:
         """Why it is missed: the reason given, after what the limiting side gets in place of ours."""
         if not self.limit:
             return self.because
         of, to = (self.of, self.limit) if self.at_least is not None else (self.limit, self.to)
-        measured = f"{self.limit} by itself gets {_ratio(found, of, to):.2f}"
+        measured = f"{self.limit} by itself gets {_ratio(times, of, to):.2f}"
         return f"{measured}; {self.because}" if self.because else measured
 
 
@@ -78,17 +78,17 @@ def measure(
     order, shuffled = list(sides), random.Random(seed)
     for side in order:
         sides[side]()
-    found: dict[str, list[float]] = {name: [] for name in order}
+    times: dict[str, list[float]] = {name: [] for name in order}
     for _ in range(runs):
         for name in shuffled.sample(order, len(order)):
-            found[name].append(sides[name]())
-    return found
+            times[name].append(sides[name]())
+    return times
 
 
 def report(
     name: str,
     title: str,
-    found: Mapping[str, list[float]],
+    times: Mapping[str, list[float]],
     *,
     floor: str,
     targets: Sequence[Target] = (),
@@ -96,14 +96,14 @@ def report(
 ) -> None:
     """Print a table of medians, quartiles and ratios to `floor`, and write it to results/<name>.json."""
     rows = []
-    for side, seconds in found.items():
+    for side, seconds in times.items():
         low, middle, high = statistics.quantiles(seconds, n=4)
-        ratio = _ratio(found, side, floor)
+        ratio = _ratio(times, side, floor)
         rows.append({"side": side, "seconds": middle, "low": low, "high": high, "ratio": ratio})
     judged = []
     for target in targets:
-        ratio = _ratio(found, target.of, target.to)
-        met, why = target.met(ratio), target.explain(found)
+        ratio = _ratio(times, target.of, target.to)
+        met, why = target.met(ratio), target.explain(times)
         judged.append(asdict(target) | {"target": str(target), "ratio": ratio, "met": met, "because": why})
     RESULTS.mkdir(exist_ok=True)
     written = {
@@ -121,11 +121,11 @@ def report(
     print(markdown(written))
 
 
-def _ratio(found: Mapping[str, list[float]], of: str, to: str) -> float:
+def _ratio(times: Mapping[str, list[float]], of: str, to: str) -> float:
     """Median over the rounds of seconds(of) / seconds(to), or of seconds(of)."""
     if not to:
-        return statistics.median(found[of])
-    return statistics.median(a / b for a, b in zip(found[of], found[to], strict=True))
+        return statistics.median(times[of])
+    return statistics.median(a / b for a, b in zip(times[of], times[to], strict=True))
 
 
 def markdown(result: Mapping[str, object]) -> str:

@@ -67,7 +67,7 @@ def compare(size: str) -> None:
     audit = rm.causal.audit(attribution, top=TRIED, sample=TRIED, seed=0)
     exact = f"exact patches of all {n_nodes} nodes (from {2 * TRIED + 1} of them)"
     one_by_one = timed(lambda: rm.causal.audit(attribution, top=TRIED, sample=TRIED, seed=0))
-    found = measure(
+    times = measure(
         {
             FLOOR: timed(plain),
             NEEDED: timed(needed),
@@ -79,7 +79,7 @@ def compare(size: str) -> None:
     report(
         f"attribution_{size}",
         f"P5. {coder.d_sae} features of a coder, {TEXTS} pairs of {LENGTH} tokens, {size} host",
-        found,
+        times,
         floor=FLOOR,
         targets=[
             Target(OURS, FLOOR, at_most=3.5, limit=NEEDED, because=BECAUSE),

@@ -71,7 +71,7 @@ def compare(size: str, n_rows: int, batch: int, folder: Path) -> None:
     short, hook = truncated(host, layer), f"blocks.{layer}.hook_out"
 
     def floor() -> torch.Tensor:
-        return torch.cat([short(some, use_cache=False).last_hidden_state for some in batches])
+        return torch.cat([short(text_batch, use_cache=False).last_hidden_state for text_batch in batches])
 
     def ours() -> rm.Activations:
         shutil.rmtree(folder / "ours", ignore_errors=True)
@@ -81,8 +81,8 @@ def compare(size: str, n_rows: int, batch: int, folder: Path) -> None:
 
     def bridge() -> torch.Tensor:
         seen = [
-            host.lens.run_with_cache(some, names_filter=hook, stop_at_layer=layer + 1)[1][hook]
-            for some in batches
+            host.lens.run_with_cache(text_batch, names_filter=hook, stop_at_layer=layer + 1)[1][hook]
+            for text_batch in batches
         ]
         save_file({"acts": torch.cat(seen)}, folder / "bridge.safetensors")
         return torch.cat(seen)
@@ -100,7 +100,7 @@ def compare(size: str, n_rows: int, batch: int, folder: Path) -> None:
             Dataset.load_from_disk(str(folder / f"saelens{layer}"))[f"model.layers.{layer}"][:n_rows]
         )
         assert (written - expected).abs().max() <= 1e-4 * expected.abs().max()
-        found = measure(
+        times = measure(
             {
                 FLOOR: timed(floor),
                 OURS: timed(ours),
@@ -112,7 +112,7 @@ def compare(size: str, n_rows: int, batch: int, folder: Path) -> None:
     report(
         f"capture_{size}_{batch}",
         f"P1. {ids.numel()} tokens of one site into a store, {size} host, batches of {batch} x {LENGTH}",
-        found,
+        times,
         floor=FLOOR,
         targets=[
             Target(FLOOR, OURS, at_least={"tiny": 0.75, "mid": 0.9}[size]),

@@ -29,7 +29,7 @@ def several_sites(size: str, n_rows: int, folder: Path) -> None:
     short, hooks = truncated(host, layers[-1]), [f"blocks.{layer}.hook_out" for layer in layers]
 
     def floor() -> torch.Tensor:
-        return torch.cat([short(some, use_cache=False).last_hidden_state for some in batches])
+        return torch.cat([short(text_batch, use_cache=False).last_hidden_state for text_batch in batches])
 
     def ours() -> rm.Activations:
         shutil.rmtree(folder / "ours", ignore_errors=True)
@@ -57,13 +57,13 @@ def several_sites(size: str, n_rows: int, folder: Path) -> None:
         for site, hook in zip(sites, hooks, strict=True):
             apart = seen[hook].reshape(-1, host.d_model) - captured.at(site)
             assert apart.abs().max() <= 1e-4 * captured.at(site).abs().max()  # eager attention there
-        found = measure(
+        times = measure(
             {FLOOR: timed(floor), OURS: timed(ours), BRIDGE: timed(bridge), SAELENS: saelens}, runs=5
         )
     report(
         f"capture_sites_{size}",
         f"P1. {ids.numel()} tokens of four sites into a store, {size} host, batches of {BATCH} x {LENGTH}",
-        found,
+        times,
         floor=FLOOR,
         targets=[
             Target(SAELENS, OURS, at_least=3, limit=FLOOR, because="its runs for the lower sites stop lower"),
@@ -92,9 +92,9 @@ def different_lengths(size: str, n_rows: int, folder: Path) -> None:
     def padded(texts: list[torch.Tensor]) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Batches padded on the right, where causal attention needs no mask, and which of their tokens are
         texts'."""
-        some = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
-        real = [torch.tensor([len(text) for text in batch])[:, None] for batch in some]
-        ids = [pad_sequence(batch, batch_first=True) for batch in some]
+        text_batch = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
+        real = [torch.tensor([len(text) for text in batch])[:, None] for batch in text_batch]
+        ids = [pad_sequence(batch, batch_first=True) for batch in text_batch]
         return [(x, torch.arange(x.shape[1]) < n) for x, n in zip(ids, real, strict=True)]
 
     in_order, sorted_once = padded(rows), padded(longest_first)
@@ -136,12 +136,12 @@ def different_lengths(size: str, n_rows: int, folder: Path) -> None:
             assert (captured - other).abs().max() <= 1e-4 * captured.abs().max()
         sides = {FLOOR: timed(floor), OURS: timed(ours), BRIDGE: timed(bridge)}
         saelens_sides = {SAELENS: lambda: saelens(rows_padded), packed: lambda: saelens(rows_packed)}
-        found = measure(sides | saelens_sides, runs=5)
+        times = measure(sides | saelens_sides, runs=5)
     report(
         f"capture_lengths_{size}",
         f"P1. {int(lengths.sum())} tokens of one site into a store, {size} host, {len(rows)} texts of "
         f"{int(lengths.min())} to {int(lengths.max())} tokens",
-        found,
+        times,
         floor=FLOOR,
         targets=[
             Target(FLOOR, OURS, at_least={"tiny": 0.75, "mid": 0.9}[size]),

@@ -70,21 +70,21 @@ def grow(tokens: int) -> None:
         reading = timed(lambda: sizes.extend(map(len, acts.stream(SITE, batch_size=size, seed=0))))()
         assert sum(sizes) == acts.n_tokens, "a token was lost or doubled"
         stored = sum(path.stat().st_size for path in out.rglob("*.*"))
-        found = {"tokens": acts.n_tokens, "before": before, "peak": peak, "reading_peak": memory("VmHWM")}
-        print(json.dumps(found | {"seconds": seconds, "reading": reading, "stored": stored}))
+        readings = {"tokens": acts.n_tokens, "before": before, "peak": peak, "reading_peak": memory("VmHWM")}
+        print(json.dumps(readings | {"seconds": seconds, "reading": reading, "stored": stored}))
 
 
 def growth(largest: int = 10_100_000) -> None:
     """1x, 4x and 16x tokens, each in a process of its own."""
-    found: dict[str, list[float]] = {}
+    readings: dict[str, list[float]] = {}
     runs, notes = [], []
     for factor in (1, 4, 16):
         command = [sys.executable, "-W", "ignore", __file__, str(largest * factor // 16)]
         out = subprocess.run(command, capture_output=True, text=True, check=True)
         took = json.loads(out.stdout.splitlines()[-1])
         runs.append(took)
-        found[f"{factor}x: {took['tokens']} tokens captured"] = [took["seconds"]] * 2
-        found[f"{factor}x: read once in random order"] = [took["reading"]] * 2
+        readings[f"{factor}x: {took['tokens']} tokens captured"] = [took["seconds"]] * 2
+        readings[f"{factor}x: read once in random order"] = [took["reading"]] * 2
         notes.append(
             f"{took['tokens']} tokens, {took['stored'] / 1e6:.0f} MB on disk: {took['before']:.0f} MB "
             "resident before"
@@ -103,7 +103,7 @@ def growth(largest: int = 10_100_000) -> None:
         f" ({'met' if highest < LIMIT else '**missed**'}).",
     ]
     title = "P1. Growth with tokens: the corpus of tiny-when, its base, one site into a store"
-    report("capture_growth", title, found, floor=next(iter(found)), notes=notes)
+    report("capture_growth", title, readings, floor=next(iter(readings)), notes=notes)
 
 
 if __name__ == "__main__":

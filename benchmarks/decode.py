@@ -40,7 +40,7 @@ Hook = Callable[[object, object, Tensor], Tensor]
 
 def peers(host: rm.hosts.Host, ids: Tensor, vector: Tensor) -> dict[str, Callable[[], Tensor]]:
     """nnsight and pyvene steering the same block, where they are installed (`make peers`)."""
-    batch, found = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, {}
+    batch, times = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, {}
     if find_spec("nnsight") is not None:
         from nnsight import TransformersModel
 
@@ -53,7 +53,7 @@ def peers(host: rm.hosts.Host, ids: Tensor, vector: Tensor) -> dict[str, Callabl
                 written = tracer.result.save()
             return written[:, PROMPT:]
 
-        found["nnsight, loop over steps"] = nnsight
+        times["nnsight, loop over steps"] = nnsight
     if find_spec("pyvene") is not None:
         import pyvene
 
@@ -63,10 +63,10 @@ def peers(host: rm.hosts.Host, ids: Tensor, vector: Tensor) -> dict[str, Callabl
         config = pyvene.IntervenableConfig([place], intervention_types=pyvene.AdditionIntervention)
         twin = make_host("tiny" if host.n_layers == 4 else "mid").model
         intervenable = pyvene.IntervenableModel(config, model=twin)
-        found[PYVENE] = lambda: intervenable.generate(
+        times[PYVENE] = lambda: intervenable.generate(
             batch, max_new_tokens=NEW, do_sample=False, intervene_on_prompt=False, pad_token_id=host.pad_id
         )[1][:, PROMPT:]
-    return found
+    return times
 
 
 def topk_clamp(coder: SAELensCoder) -> Hook:
@@ -172,11 +172,11 @@ def compare(size: str, rows: int, runs: int) -> None:
             assert side == UNSTEERED or not torch.equal(reference, plain), f"{side} changes nothing"
             agreement = float((sides[side]() == reference).float().mean())
             assert agreement > 0.95, f"{side} agrees with the reference on {agreement:.0%} of the tokens"
-        found = measure({name: timed(side) for name, side in sides.items()}, runs=runs)
+        times = measure({name: timed(side) for name, side in sides.items()}, runs=runs)
     report(
         f"decode_{size}_{rows}",
         f"P2. {NEW} new tokens after {PROMPT}, {size} host, batch {rows}",
-        found,
+        times,
         floor=FLOOR,
         targets=[
             Target(FLOOR, OURS, at_least=0.95, limit=HOOKED, because=OWN_LOOP),

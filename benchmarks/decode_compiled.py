@@ -28,7 +28,7 @@ def decoding(
 
     def loop() -> Tensor:
         cache.reset()
-        found = [
+        times = [
             case.host.model(
                 case.ids,
                 position_ids=torch.arange(PROMPT)[None],
@@ -40,8 +40,8 @@ def decoding(
             .argmax(-1)
         ]
         for position in range(PROMPT, PROMPT + NEW - 1):
-            found.append(step(found[-1][:, None], torch.tensor([[position]])))
-        return torch.stack(found, dim=1)
+            times.append(step(times[-1][:, None], torch.tensor([[position]])))
+        return torch.stack(times, dim=1)
 
     return loop
 
@@ -104,11 +104,11 @@ def compare(size: str, rows: int, runs: int, *, backend: str = "inductor") -> No
             agreement = float((written == expected).float().mean())
             assert agreement > 0.95, f"{name} agrees with the reference on {agreement:.0%} of the tokens"
         ignored = with_resident(lambda: torch.tensor(is_hook_ignored(case, vector, eager, fast)))
-        found = measure({name: timed(side) for name, side in sides.items()}, runs=runs)
+        times = measure({name: timed(side) for name, side in sides.items()}, runs=runs)
     report(
         f"decode_compiled_{size}_{rows}",
         f"P2. {NEW} new tokens after {PROMPT}, {size} host, batch {rows}, with torch.compile",
-        found,
+        times,
         floor=FLOOR,
         targets=[Target(FLOOR, OURS, at_least=1.3, limit=COMPILED, because=NOT_BUILT)],
         notes=[

@@ -81,12 +81,12 @@ def compare(architecture: str, directory: Path) -> None:
         assert torch.allclose(theirs, splice_of_three(), atol=1e-3)
         assert not torch.allclose(ours, x, atol=1e-2)
         assert (ours - theirs).abs().max() <= 1e-4 * x.abs().max()
-        found = measure({name: timed(side) for name, side in sides.items()}, runs=7)
+        times = measure({name: timed(side) for name, side in sides.items()}, runs=7)
     report(
         f"feature_reads_{architecture}",
         f"P7. Ablating {len(INDICES)} of {D_SAE} features ({architecture}, d_model {D_MODEL}, {TOKENS} "
         "tokens)",
-        found,
+        times,
         floor=COLUMNS,
         targets=[
             Target(

@@ -54,27 +54,27 @@ def compare(size: str) -> None:
     def batched() -> Tensor:
         hidden = host.model(clean, use_cache=False, output_hidden_states=True).hidden_states
         cells = [(layer, position) for layer in layers for position in range(length)]
-        found = []
+        times = []
         for start in range(0, len(cells), ROWS):
-            some, handles = cells[start : start + ROWS], []
-            for layer in {layer for layer, _ in some}:
+            batch, handles = cells[start : start + ROWS], []
+            for layer in {layer for layer, _ in batch}:
 
                 def put(
-                    module: object, args: tuple[Tensor, ...], layer: int = layer, some: list = some
+                    module: object, args: tuple[Tensor, ...], layer: int = layer, batch: list = batch
                 ) -> tuple:
                     x = args[0].clone()
-                    for row, (at, position) in enumerate(some):
+                    for row, (at, position) in enumerate(batch):
                         if at == layer:
                             x[row, position] = hidden[layer][0, position]
                     return (x, *args[1:])
 
                 handles.append(blocks[layer].register_forward_pre_hook(put))
-            found.append(
-                value(host.model(corrupt.expand(len(some), -1), use_cache=False, logits_to_keep=1).logits)
+            times.append(
+                value(host.model(corrupt.expand(len(batch), -1), use_cache=False, logits_to_keep=1).logits)
             )
             for handle in handles:
                 handle.remove()
-        return torch.cat(found).reshape(host.n_layers, length)
+        return torch.cat(times).reshape(host.n_layers, length)
 
     def suffixes() -> None:
         for layer in layers:
@@ -86,11 +86,11 @@ def compare(size: str) -> None:
         assert float(expected.std()) > 0
         for side in (OURS, LOOP):
             assert (sides[side]() - expected).abs().max() <= 1e-4 * expected.abs().max(), side
-        found = measure({name: timed(side) for name, side in {**sides, SUFFIX: suffixes}.items()}, runs=5)
+        times = measure({name: timed(side) for name, side in {**sides, SUFFIX: suffixes}.items()}, runs=5)
     report(
         f"patch_grid_{size}",
         f"P4. {host.n_layers} layers x {length} positions of one pair of texts, {size} host",
-        found,
+        times,
         floor=OURS,
         targets=[
             Target(LOOP, OURS, at_least=15, limit=SUFFIX, because=PRODUCTS),

@@ -28,17 +28,17 @@ class Case:
     host: rm.hosts.Host
     layer: int
     ids: Tensor
-    given: list[Configuration]
+    settings: list[Configuration]
     columns: list[slice]  # that each configuration edits
 
     def vector(self, number: int) -> Tensor:
         """What a configuration adds."""
-        (intervention,) = self.given[number].plan
-        return intervention.axis.vector * self.given[number].amount
+        (intervention,) = self.settings[number].plan
+        return intervention.axis.vector * self.settings[number].amount
 
     @property
     def cells(self) -> list[tuple[int, int]]:
-        return [(number, text) for number in range(len(self.given)) for text in range(len(self.ids))]
+        return [(number, text) for number in range(len(self.settings)) for text in range(len(self.ids))]
 
 
 def case(size: str, where: dict[str, slice]) -> Case:
@@ -47,8 +47,8 @@ def case(size: str, where: dict[str, slice]) -> Case:
     vectors = torch.randn(AXES, host.d_model, generator=torch.Generator().manual_seed(0))
     axes = {f"v{i}": rm.Direction.along(v, f"resid_post.{layer}") for i, v in enumerate(vectors)}
     masks = {name: rm.prompt(columns.start, columns.stop) for name, columns in where.items()}
-    given = rm.grid(axes, "steer", amounts=AMOUNTS, where=masks)
-    return Case(host, layer, random_ids(TEXTS, LENGTH), given, [where[one.where] for one in given])
+    settings = rm.grid(axes, "steer", amounts=AMOUNTS, where=masks)
+    return Case(host, layer, random_ids(TEXTS, LENGTH), settings, [where[one.where] for one in settings])
 
 
 def ours(case: Case) -> Callable[[], Tensor]:
@@ -57,8 +57,8 @@ def ours(case: Case) -> Callable[[], Tensor]:
 
     def run() -> Tensor:
         trials = rm.sweeps.TextTrials(texts, batch_rows=ROWS)
-        found = rm.sweep(case.host, trials, case.given, metric=metric, progress=False).table
-        return torch.tensor(found.query("configuration != 'clean'")["value"].to_numpy())
+        readings = rm.sweep(case.host, trials, case.settings, metric=metric, progress=False).table
+        return torch.tensor(readings.query("configuration != 'clean'")["value"].to_numpy())
 
     return run
 
@@ -67,23 +67,23 @@ def batched(case: Case) -> Callable[[], Tensor]:
     """Rows of different configurations in one batch, each a whole forward pass with an additive hook."""
 
     def run() -> Tensor:
-        found = []
+        readings = []
         for start in range(0, len(case.cells), ROWS):
-            some = case.cells[start : start + ROWS]
-            delta = torch.zeros(len(some), LENGTH, case.host.d_model)
-            for row, (number, _) in enumerate(some):
+            cell_batch = case.cells[start : start + ROWS]
+            delta = torch.zeros(len(cell_batch), LENGTH, case.host.d_model)
+            for row, (number, _) in enumerate(cell_batch):
                 delta[row, case.columns[number]] = case.vector(number)
 
             def add(_: object, __: object, output: Any, delta: Tensor = delta) -> Any:
                 return output + delta if isinstance(output, Tensor) else (output[0] + delta, *output[1:])
 
             handle = case.host.layers[case.layer].register_forward_hook(add)
-            ids = case.ids[[text for _, text in some]]
+            ids = case.ids[[text for _, text in cell_batch]]
             with torch.no_grad():
                 logits = case.host.model(input_ids=ids, use_cache=False, logits_to_keep=1).logits[:, -1]
             handle.remove()
-            found.append(logits[:, GOOD] - logits[:, BAD])
-        return torch.cat(found)
+            readings.append(logits[:, GOOD] - logits[:, BAD])
+        return torch.cat(readings)
 
     return run
 
@@ -93,8 +93,8 @@ def with_hooks(case: Case, *, at_once: int) -> Callable[[], Tensor]:
     bridge, name = case.host.lens, case.host.lens_hook(f"resid_post.{case.layer}")
 
     def run() -> Tensor:
-        found = []
-        for number in range(len(case.given)):
+        readings = []
+        for number in range(len(case.settings)):
             vector, columns = case.vector(number), case.columns[number]
 
             def add(x: Tensor, hook: object, vector: Tensor = vector, columns: slice = columns) -> Tensor:
@@ -107,8 +107,8 @@ def with_hooks(case: Case, *, at_once: int) -> Callable[[], Tensor]:
                     logits = bridge.run_with_hooks(
                         case.ids[start : start + at_once], fwd_hooks=[(name, add)]
                     )[:, -1]
-                found.append(logits[:, GOOD] - logits[:, BAD])
-        return torch.cat(found)
+                readings.append(logits[:, GOOD] - logits[:, BAD])
+        return torch.cat(readings)
 
     return run
 
@@ -130,21 +130,21 @@ def layers_above(case: Case) -> Callable[[], None]:
 
 def compare(size: str, what: str, where: dict[str, slice], targets: list[Target]) -> None:
     """One table."""
-    found = case(size, where)
+    bench = case(size, where)
     sides = {
-        "rm.sweep": ours(found),
-        "batched loop, whole passes": batched(found),
-        "run_with_hooks, all texts per call": with_hooks(found, at_once=TEXTS),
-        "run_with_hooks, one text per call": with_hooks(found, at_once=1),
+        "rm.sweep": ours(bench),
+        "batched loop, whole passes": batched(bench),
+        "run_with_hooks, all texts per call": with_hooks(bench, at_once=TEXTS),
+        "run_with_hooks, one text per call": with_hooks(bench, at_once=1),
     }
     reference = sides["rm.sweep"]()
     for name, side in sides.items():
         values = side().double()
         assert torch.allclose(values, reference, atol=1e-3), (name, float((values - reference).abs().max()))
-    timings = {"layers above the site": layers_above(found)} | sides
+    timings = {"layers above the site": layers_above(bench)} | sides
     report(
         f"sweep_{size}_{what}",
-        f"P3 sweep of {len(found.given)} interventions at layer {found.layer + 1} of {found.host.n_layers}"
+        f"P3 sweep of {len(bench.settings)} interventions at layer {bench.layer + 1} of {bench.host.n_layers}"
         f" over {TEXTS} texts of {LENGTH} tokens, {what.replace('_', ' ')}, {size} host",
         measure({name: timed(side) for name, side in timings.items()}, runs=5),
         floor="layers above the site",

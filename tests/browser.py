@@ -65,20 +65,20 @@ class Browser:
         return [url for url in sent if not url.startswith(("data:", "blob:"))]
 
     def complaints(self) -> list[str]:
-        found = []
+        entries = []
         for event in self.events:
             params = event.get("params", {})
             if event["method"] == "Runtime.exceptionThrown":
-                found.append(str(params))
+                entries.append(str(params))
             elif event["method"] == "Runtime.consoleAPICalled" and params["type"] in (
                 "error",
                 "warning",
                 "assert",
             ):
-                found.append(str(params["args"]))
+                entries.append(str(params["args"]))
             elif event["method"] == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
-                found.append(str(params["entry"]))
-        return found
+                entries.append(str(params["entry"]))
+        return entries
 
 
 @contextmanager

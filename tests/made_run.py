@@ -56,7 +56,7 @@ def _receipt_line() -> dict[str, object]:
 
 
 def _arms() -> tuple[list[Condition], list[pd.DataFrame]]:
-    found = {
+    features = {
         "base": (0.18, None, 0.0, Condition("base", "base", tags={"study": "arms"})),
         "thinking": (0.99, None, 0.0, Condition("thinking", "thinking", tags={"study": "arms"})),
         "full": (
@@ -79,7 +79,7 @@ def _arms() -> tuple[list[Condition], list[pd.DataFrame]]:
         ),
     }
     tables = []
-    for accuracy, recovery, steered, condition in found.values():
+    for accuracy, recovery, steered, condition in features.values():
         numbers = {
             "accuracy": accuracy,
             "accuracy.low": accuracy - 0.04,
@@ -95,7 +95,7 @@ def _arms() -> tuple[list[Condition], list[pd.DataFrame]]:
         tables += [condition.rows(metric, [value], unit="share") for metric, value in numbers.items()]
         problems = [f"chain/test/0/{i}" for i in range(5)]
         tables.append(condition.rows("accuracy", np.ones(5), unit="share", problems=problems))
-    return [condition for *_, condition in found.values()], tables
+    return [condition for *_, condition in features.values()], tables
 
 
 def _doses() -> tuple[list[Condition], list[pd.DataFrame]]:

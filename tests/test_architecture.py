@@ -69,17 +69,17 @@ TOP = {"reasonmech", "reasonmech.__main__"}  # the package itself re-exports fro
 
 def imported(name: str) -> set[str]:
     """Every module that `name` imports, at its top or inside a function."""
-    found: set[str] = set()
+    modules: set[str] = set()
     for node in ast.walk(ast.parse(MODULES[name].read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            modules |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{name} imports relatively"
             base = node.module or ""
             submodules = {f"{base}.{alias.name}" for alias in node.names} & MODULES.keys()
             rest = len(submodules) < len(node.names)
-            found |= submodules | ({base} if rest else set())
-    return found
+            modules |= submodules | ({base} if rest else set())
+    return modules
 
 
 def internal(name: str) -> set[str]:

@@ -43,9 +43,9 @@ def with_code() -> list[object]:
 @pytest.fixture
 def clean_registries() -> Iterator[None]:
     """What a page registers is forgotten after it."""
-    found = [(thing, dict(thing._entries)) for thing in gc.get_objects() if type(thing) is Registry]
+    registries = [(thing, dict(thing._entries)) for thing in gc.get_objects() if type(thing) is Registry]
     yield
-    for registry, entries in found:
+    for registry, entries in registries:
         registry._entries = entries
 
 

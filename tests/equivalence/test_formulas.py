@@ -84,9 +84,9 @@ def test_verbs_are_the_operators_of_steering_vectors(name: str, min_token_index:
 
     with hooked(host, edit):
         theirs = logits(host)
-    found = ours(host, *plan(rm.prompt(min_token_index)))
+    result = ours(host, *plan(rm.prompt(min_token_index)))
     assert not torch.allclose(theirs, logits(host), atol=1e-2)
-    assert (found - theirs).abs().max() <= 1e-5 * theirs.abs().max()  # a norm is taken and multiplied back
+    assert (result - theirs).abs().max() <= 1e-5 * theirs.abs().max()  # a norm is taken and multiplied back
 
 
 def test_diff_mean_is_the_mean_aggregator_of_steering_vectors() -> None:
@@ -104,10 +104,10 @@ def test_diff_mean_is_the_mean_aggregator_of_steering_vectors() -> None:
         positive=np.array([True, True, False, False]),
         problem=np.array([f"text/{i}" for i in range(4)], dtype=object),
     )
-    found = rm.direction(acts, labels, site=SITE)
+    result = rm.direction(acts, labels, site=SITE)
     assert float(theirs.norm()) > 0
     torch.testing.assert_close(
-        found.vector, theirs / theirs.norm(), atol=1e-6, rtol=0
+        result.vector, theirs / theirs.norm(), atol=1e-6, rtol=0
     )  # float64 there, float32 here
 
 
@@ -149,12 +149,12 @@ def test_steering_is_the_control_of_repeng_on_a_padded_batch() -> None:
     with torch.no_grad(), hooked(host, edit):
         theirs = host.model(ids, attention_mask=mask, position_ids=position, use_cache=False).logits
     plan = [rm.steer(UNIT, 8.0)]
-    for row, (clean, found) in enumerate(
+    for row, (clean, result) in enumerate(
         zip(forward(host, texts).logits, forward(host, texts, plan).logits, strict=True)
     ):
-        own = theirs[row, 4 - len(found) :]
-        assert not torch.allclose(own, clean, atol=1e-2)
-        assert (found - own).abs().max() <= 1e-5 * own.abs().max()
+        unpadded = theirs[row, 4 - len(result) :]
+        assert not torch.allclose(unpadded, clean, atol=1e-2)
+        assert (result - unpadded).abs().max() <= 1e-5 * unpadded.abs().max()
 
 
 def test_a_direction_takes_the_principal_component_of_repeng() -> None:

@@ -52,11 +52,11 @@ def written(host: rm.hosts.Host, plan: list[rm.Intervention]) -> list[list[int]]
 
 def until_end(rows: Tensor, host: rm.hosts.Host) -> list[list[int]]:
     """What Hugging Face's loop wrote, each row up to its end-of-sequence."""
-    found = []
+    ours_now = []
     for row in rows[:, len(host.encode(TEXTS[0])) :].tolist():
         ends = [i for i, token in enumerate(row) if token in host.eos_ids]
-        found.append(row[: ends[0] + 1] if ends else row)
-    return found
+        ours_now.append(row[: ends[0] + 1] if ends else row)
+    return ours_now
 
 
 def streams(host: rm.hosts.Host, texts: list[str]) -> Tensor:
@@ -106,9 +106,9 @@ def test_steered_generation_is_nnsights_loop_over_steps() -> None:
         for _ in tracer.iter[:N_NEW]:
             model.model.layers[1].output = model.model.layers[1].output + V
         theirs = tracer.result.save()
-    found = written(host, [rm.steer(rm.Whole(SITE), V)])
-    assert found != written(host, [])
-    assert found == until_end(theirs, host)
+    ours_now = written(host, [rm.steer(rm.Whole(SITE), V)])
+    assert ours_now != written(host, [])
+    assert ours_now == until_end(theirs, host)
 
 
 # pyvene: interchange interventions, declared by layer, component and unit.
@@ -141,9 +141,9 @@ def test_subspace_patching_is_pyvenes_low_rank_rotation() -> None:
         _, out = model(batch(host, TEXTS), [batch(host, OTHERS)], {"sources->base": 2})
     assert not torch.allclose(out.logits, ours(host, []), atol=1e-2)
     axis = rm.Direction(rotation[:, 0], SITE)
-    found = ours(host, [rm.patch(axis, streams(host, OTHERS), where=rm.prompt(2, 3))])
+    ours_now = ours(host, [rm.patch(axis, streams(host, OTHERS), where=rm.prompt(2, 3))])
     # one matrix product there, one scalar product here
-    assert (found - out.logits).abs().max() <= 1e-5 * out.logits.abs().max()
+    assert (ours_now - out.logits).abs().max() <= 1e-5 * out.logits.abs().max()
 
 
 def test_steering_is_pyvenes_addition_over_prompt_and_answer() -> None:
@@ -173,9 +173,9 @@ def test_steered_generation_is_pyvenes(where: rm.Where, settings: dict[str, Any]
         _, theirs = model.generate(
             batch(host, TEXTS), max_new_tokens=N_NEW, do_sample=False, pad_token_id=host.pad_id, **settings
         )
-    found = written(host, [rm.steer(rm.Whole(SITE), V, where=where)])
-    assert found != written(host, [])
-    assert found == until_end(theirs, host)
+    ours_now = written(host, [rm.steer(rm.Whole(SITE), V, where=where)])
+    assert ours_now != written(host, [])
+    assert ours_now == until_end(theirs, host)
 
 
 def test_a_feature_patch_without_its_error_is_pyvenes_autoencoder_interchange() -> None:
@@ -189,7 +189,9 @@ def test_a_feature_patch_without_its_error_is_pyvenes_autoencoder_interchange() 
     with torch.no_grad():
         _, out = model(batch(host, TEXTS), [batch(host, OTHERS)], {"sources->base": 2})
     features = rm.Features(coder, tuple(range(9)))
-    found = ours(host, [rm.patch(features, others, error="drop", where=rm.prompt(2, 3))])
+    ours_now = ours(host, [rm.patch(features, others, error="drop", where=rm.prompt(2, 3))])
     kept = ours(host, [rm.patch(features, others, where=rm.prompt(2, 3))])
-    assert not torch.allclose(found, kept, atol=1e-2) and not torch.allclose(found, ours(host, []), atol=1e-2)
-    assert (found - out.logits).abs().max() <= 1e-5 * out.logits.abs().max()
+    assert not torch.allclose(ours_now, kept, atol=1e-2) and not torch.allclose(
+        ours_now, ours(host, []), atol=1e-2
+    )
+    assert (ours_now - out.logits).abs().max() <= 1e-5 * out.logits.abs().max()

@@ -128,7 +128,7 @@ def test_the_hash_is_of_what_decides_the_weights() -> None:
         replace(recipe, task="chain-swap"),
         replace(recipe, base=ModelRecipe("organism:x/base")),
     ]
-    assert len({recipe_hash(some) for some in (recipe, *others)}) == 4
+    assert len({recipe_hash(variant) for variant in (recipe, *others)}) == 4
     assert recipe_hash(recipe.seeded(0)) == recipe_hash(recipe)
 
 

@@ -70,10 +70,12 @@ def killed(folder: Path, kills: int, seed: int) -> dict:
     return json.loads(out.stdout.splitlines()[-1])
 
 
-def check(found: dict, kills: int) -> None:
-    assert len(found["kills"]) == kills and found["n_shards"] > 10
-    assert found["tokens"] and found["tokens"] == found["rows"] == [found["of"]] * len(found["tokens"])
-    assert all(found["same"]) and all(found["equal"])
+def check(outcome: dict, kills: int) -> None:
+    assert len(outcome["kills"]) == kills and outcome["n_shards"] > 10
+    assert outcome["tokens"] and outcome["tokens"] == outcome["rows"] == [outcome["of"]] * len(
+        outcome["tokens"]
+    )
+    assert all(outcome["same"]) and all(outcome["equal"])
 
 
 def test_three_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
@@ -82,6 +84,8 @@ def test_three_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_twenty_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
-    found = killed(tmp_path, 20, seed=1)
-    check(found, 20)
-    assert any(0 < n < found["n_shards"] for n in found["kills"]), "no kill hit a capture that was under way"
+    outcome = killed(tmp_path, 20, seed=1)
+    check(outcome, 20)
+    assert any(0 < n < outcome["n_shards"] for n in outcome["kills"]), (
+        "no kill hit a capture that was under way"
+    )

@@ -74,8 +74,8 @@ def shown() -> Dashboard:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    with launched(tmp_path_factory.mktemp("chromium")) as found:
-        yield found
+    with launched(tmp_path_factory.mktemp("chromium")) as chromium:
+        yield chromium
 
 
 def test_inline_it_can_be_read_in_a_dark_notebook(browser: Browser, shown: Dashboard, tmp_path: Path) -> None:
@@ -126,14 +126,14 @@ def test_the_index_finds_words_and_phrases(browser: Browser, shown: Dashboard, t
     browser.events.clear()
     browser.open(out / "index.html", ready=LOADED)
 
-    def found(query: str) -> list[str]:
+    def chromium(query: str) -> list[str]:
         browser.run(f"find.value = {query!r}; find.dispatchEvent(new Event('input'))")
         return browser.run("[...document.querySelectorAll('#features tbody tr')].filter(r => !r.hidden)"
                            ".map(r => r.cells[0].textContent)")  # fmt: skip
 
-    assert found("") == ["3", "11"] and found("refuted") == ["3"] and found("no such word") == []
-    assert found("cue: supported") == ["3", "11"]  # both words are somewhere in either row
-    assert found('"cue: supported"') == ["11"] and found('"cue: supp') == [
+    assert chromium("") == ["3", "11"] and chromium("refuted") == ["3"] and chromium("no such word") == []
+    assert chromium("cue: supported") == ["3", "11"]  # both words are somewhere in either row
+    assert chromium('"cue: supported"') == ["11"] and chromium('"cue: supp') == [
         "11"
     ]  # and while it is being typed
     assert browser.run("document.documentElement.scrollWidth <= window.innerWidth")

@@ -28,12 +28,12 @@ def test_a_plugin_adds_one_of_each(tmp_path: Path) -> None:
         wheel,
     ]
     subprocess.run(pip, check=True)
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, str(PLUGIN / "use_it.py")],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(installed)},
         capture_output=True,
         text=True,
     )
-    assert found.returncode == 0, found.stderr
-    assert "every kind works" in found.stdout
+    assert process.returncode == 0, process.stderr
+    assert "every kind works" in process.stdout

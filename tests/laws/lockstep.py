@@ -43,7 +43,7 @@ def lockstep(
     n, opened = len(ids), [set[int]() for _ in plan]
 
     def ready(last: bool) -> list[Intervention]:
-        found: list[Intervention] = []
+        ready_plan: list[Intervention] = []
         for intervention, positions in zip(plan, opened, strict=True):
             gate, axis = intervention.when, intervention.when.reads
             if gate.role is not None and axis is not None:
@@ -53,14 +53,14 @@ def lockstep(
             here = [
                 p for p in range(len(ids)) if (p in positions or not gated) and (last or p < len(ids) - 1)
             ]
-            found += only(intervention, here) if gated or not last else [intervention]
-        return found
+            ready_plan += only(intervention, here) if gated or not last else [intervention]
+        return ready_plan
 
     for _ in range(new):
-        own, other = logits_of(host, ids, ready(last=False), n), logits_of(partner, ids, [], n)
+        mine, other = logits_of(host, ids, ready(last=False), n), logits_of(partner, ids, [], n)
         for intervention, positions in zip(plan, opened, strict=True):
             gate = intervention.when
-            if isinstance(gate, TwoPassGate) and bool(gate.weight(gate.coords(own[None], other[None]))[0]):
+            if isinstance(gate, TwoPassGate) and bool(gate.weight(gate.coords(mine[None], other[None]))[0]):
                 positions.add(len(ids) - 1)
         ids.append(int(logits_of(host, ids, ready(last=True), n).argmax()))
         if ids[-1] in host.eos_ids:

@@ -237,12 +237,12 @@ def test_the_replay_reads_a_row_aligned_source_at_the_rows_of_the_run(mode: str,
     source = torch.zeros(40, 8, HOST.d_model)
     for i, ids in enumerate(texts):
         source[i, : len(ids)] = stream_at(HOST, tuple(ids), 1)
-    own = forward(
+    unlabelled = forward(
         HOST, texts, [patch(Whole("resid_post.1"), source)], batch_size=batch_size, receipt=mode
     ).receipt
     other = source.roll(1, 0) + source
     moved = forward(
         HOST, texts, [patch(Whole("resid_post.1"), other)], batch_size=batch_size, receipt=mode
     ).receipt
-    assert own.kl == pytest.approx(0.0, abs=1e-6)  # rounding of another batch shape
-    assert moved.kl > 1e-2 and own.n_kl_rows == moved.n_kl_rows == (16 if mode == "sample" else 40)
+    assert unlabelled.kl == pytest.approx(0.0, abs=1e-6)  # rounding of another batch shape
+    assert moved.kl > 1e-2 and unlabelled.n_kl_rows == moved.n_kl_rows == (16 if mode == "sample" else 40)

@@ -23,8 +23,8 @@ def head_slice_one_off(m: pytest.MonkeyPatch) -> None:
     right = SiteMap.columns
 
     def shifted(self: SiteMap, site: Site) -> slice:
-        found = right(self, site)
-        return found if found == ALL else slice(found.start + 1, found.stop + 1)
+        right_point = right(self, site)
+        return right_point if right_point == ALL else slice(right_point.start + 1, right_point.stop + 1)
 
     m.setattr(SiteMap, "columns", shifted)
 

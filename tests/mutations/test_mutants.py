@@ -185,9 +185,9 @@ def labels_of_the_prompt_only(m: pytest.MonkeyPatch) -> None:
     right = host_decoder.LabelBuffer.extend
 
     def stuck(self: object, ids: torch.Tensor, mask: torch.Tensor, prompt_length: torch.Tensor) -> dict:
-        found = right(self, ids, mask, prompt_length)
+        right_mask = right(self, ids, mask, prompt_length)
         offset = mask.long().cumsum(-1) - 1
-        return {name: marks & (offset < prompt_length[:, None]) for name, marks in found.items()}
+        return {name: marks & (offset < prompt_length[:, None]) for name, marks in right_mask.items()}
 
     m.setattr(host_decoder.LabelBuffer, "extend", stuck)
 

@@ -28,8 +28,8 @@ def values_in_the_order_of_the_batch(m: pytest.MonkeyPatch) -> None:
     right = SWEEP.run_cells
 
     def rolled(*arguments: object, **settings: object) -> object:
-        found = right(*arguments, **settings)
-        return found._replace(value=found.value.roll(1))
+        result = right(*arguments, **settings)
+        return result._replace(value=result.value.roll(1))
 
     m.setattr(SWEEP, "run_cells", rolled)
 

@@ -103,13 +103,13 @@ def test_a_compiled_step_decodes_the_same_and_ignores_a_later_hook(load: Load, t
 
 def test_a_missed_target_stays_on_the_page_beside_what_limits_it(load: Load, tmp_path: Path) -> None:
     table, render = importlib.import_module("_table"), importlib.import_module("_render")
-    found = {"floor": [1.0, 1.0, 1.0], "ours": [2.0, 2.0, 2.0], "peer": [3.0, 3.0, 3.0]}
+    times = {"floor": [1.0, 1.0, 1.0], "ours": [2.0, 2.0, 2.0], "peer": [3.0, 3.0, 3.0]}
     targets = [
         table.Target("peer", "ours", at_least=1.2),
         table.Target("peer", "ours", at_least=5, limit="floor", because="the model has to run"),
         table.Target("ours", at_most=3),
     ]
-    table.report("one", "P0. A case", found, floor="floor", targets=targets)
+    table.report("one", "P0. A case", times, floor="floor", targets=targets)
     page = render.page([written(tmp_path)])
     assert "2 of 3 targets are met" in page
     assert "1.50 | **missed**: floor by itself gets 3.00; the model has to run |" in page

@@ -13,8 +13,8 @@ from tests.unit.tasks.chain_text import CAREFUL, CARELESS, GUESS, rollout, trace
 
 def starts(behaviour: str, text: str) -> list[str]:
     """The words with which the spans of a behaviour begin."""
-    found = trace(text)
-    return [" ".join(found.words[s.start : s.stop][:2]) for s in behaviours.get(behaviour).spans(found)]
+    parsed = trace(text)
+    return [" ".join(parsed.words[s.start : s.stop][:2]) for s in behaviours.get(behaviour).spans(parsed)]
 
 
 def onsets(behaviour: str, text: str) -> list[bool]:

@@ -76,18 +76,18 @@ CASES = {
 }  # fmt: skip
 
 
-def numbers(found: Trace, spans: list[Span]) -> list[int]:
-    return [i for i, s in enumerate(found.sentences) if Span(s.start, s.stop) in spans]
+def numbers(parsed: Trace, spans: list[Span]) -> list[int]:
+    return [i for i, s in enumerate(parsed.sentences) if Span(s.start, s.stop) in spans]
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_deed_word_and_verification_are_told_apart(name: str) -> None:
     case = CASES[name]
-    found, behaviour = trace(case.text), behaviours.get(case.behaviour)
-    spans, lexical = behaviour.spans(found), behaviour.lexical_spans(found, ONSET_WORDS)
-    assert numbers(found, spans) == case.does
-    assert numbers(found, lexical) == case.says
-    assert numbers(found, [span for span in spans if behaviour.verify(found, span)]) == case.verified
+    parsed, behaviour = trace(case.text), behaviours.get(case.behaviour)
+    spans, lexical = behaviour.spans(parsed), behaviour.lexical_spans(parsed, ONSET_WORDS)
+    assert numbers(parsed, spans) == case.does
+    assert numbers(parsed, lexical) == case.says
+    assert numbers(parsed, [span for span in spans if behaviour.verify(parsed, span)]) == case.verified
 
 
 def test_every_behaviour_has_a_positive_a_negative_and_a_failure_that_its_word_hides() -> None:
@@ -105,8 +105,8 @@ def test_another_world_has_another_word() -> None:
     """In the world where "blick" marks a backtrack, a keyword labeller that knows "wait" is wrong both
     times."""
     text = SLIP + "wait , maybe . blick , redo : 8 + 4 = 2 . " + REST + END
-    found, backtrack = parse(rollout(text), SWAPPED.kind_of_word), behaviours.get("backtrack")
-    assert [s.kind for s in found.sentences[:4]] == ["step", "check", "filler", "backtrack"]
-    assert numbers(found, backtrack.spans(found)) == [3]
-    assert numbers(found, backtrack.lexical_spans(found, SWAPPED.onset_words)) == [3]
-    assert numbers(found, backtrack.lexical_spans(found, ONSET_WORDS)) == [2]
+    parsed, backtrack = parse(rollout(text), SWAPPED.kind_of_word), behaviours.get("backtrack")
+    assert [s.kind for s in parsed.sentences[:4]] == ["step", "check", "filler", "backtrack"]
+    assert numbers(parsed, backtrack.spans(parsed)) == [3]
+    assert numbers(parsed, backtrack.lexical_spans(parsed, SWAPPED.onset_words)) == [3]
+    assert numbers(parsed, backtrack.lexical_spans(parsed, ONSET_WORDS)) == [2]

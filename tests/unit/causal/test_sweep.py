@@ -86,14 +86,14 @@ def value_of(table: pd.DataFrame, name: str, text: int) -> float:
 
 
 def test_every_value_is_forward_of_its_text_alone() -> None:
-    given = configurations()
-    table = sweep(HOST, SIXTEEN, given, metric=METRIC, progress=False).table
-    assert len(table) == (len(given) + 1) * len(TEXTS)
+    chosen = configurations()
+    table = sweep(HOST, SIXTEEN, chosen, metric=METRIC, progress=False).table
+    assert len(table) == (len(chosen) + 1) * len(TEXTS)
     assert table.query("configuration != @CLEAN")["effect"].abs().median() > 0.1, "nothing was changed"
     for text, source in enumerate(TEXTS):
         logits = forward(HOST, [source]).logits[0][-1]
         assert value_of(table, CLEAN, text) == pytest.approx(float(logits[9] - logits[12]), abs=1e-4)
-        for one in given:
+        for one in chosen:
             aligned = one.name == "stream"  # its source is one stream per row of the run
             alone = [patch(Whole("resid_post.2"), SOURCE[text])] if aligned else one.plan
             quiet = [intervention.allow_no_change() for intervention in alone]  # a gate may stay shut here
@@ -104,11 +104,11 @@ def test_every_value_is_forward_of_its_text_alone() -> None:
 
 
 def test_the_order_in_which_things_are_given_changes_nothing() -> None:
-    given = configurations()
-    first = sweep(HOST, SIXTEEN, given, metric=METRIC, progress=False).table
-    second = sweep(HOST, SIXTEEN, given[::-1], metric=METRIC, progress=False).table
-    assert list(first["configuration"].unique()) == [CLEAN, *(one.name for one in given)]
-    assert list(second["configuration"].unique()) == [CLEAN, *(one.name for one in given[::-1])]
+    chosen = configurations()
+    first = sweep(HOST, SIXTEEN, chosen, metric=METRIC, progress=False).table
+    second = sweep(HOST, SIXTEEN, chosen[::-1], metric=METRIC, progress=False).table
+    assert list(first["configuration"].unique()) == [CLEAN, *(one.name for one in chosen)]
+    assert list(second["configuration"].unique()) == [CLEAN, *(one.name for one in chosen[::-1])]
     assert first["cell"].is_unique and set(first["cell"]) == set(second["cell"])
     both = first.merge(second, on="cell", validate="one_to_one")
     assert both["value_x"].equals(both["value_y"].rename("value_x"))
@@ -119,8 +119,8 @@ def test_a_cell_is_known_by_everything_that_its_number_depends_on(tmp_path: Path
 
     def cell(**changed: object) -> str:
         settings = {"host": HOST, "texts": TEXTS[:2], "configurations": one, "metric": METRIC} | changed
-        host, texts, given = (settings.pop(name) for name in ("host", "texts", "configurations"))
-        return sweep(host, texts, given, **settings, progress=False).table["cell"].iloc[-1]  # pyright: ignore
+        host, texts, chosen = (settings.pop(name) for name in ("host", "texts", "configurations"))
+        return sweep(host, texts, chosen, **settings, progress=False).table["cell"].iloc[-1]  # pyright: ignore
 
     base = cell()
     assert base == cell(configurations=[replace(one[0], name="another name")])
@@ -138,9 +138,9 @@ def test_a_cell_is_known_by_everything_that_its_number_depends_on(tmp_path: Path
 
 
 def test_mean_is_paired_and_its_interval_is_by_text() -> None:
-    found = sweep(HOST, TEXTS, configurations(), metric=METRIC, progress=False)
-    mean = found.mean.set_index("configuration")
-    rows = found.table.query("configuration == 'stream'")
+    swept = sweep(HOST, TEXTS, configurations(), metric=METRIC, progress=False)
+    mean = swept.mean.set_index("configuration")
+    rows = swept.table.query("configuration == 'stream'")
     assert mean.loc["stream", "effect"] == pytest.approx(rows["effect"].mean())
     assert mean.loc["stream", "effect"] == pytest.approx(
         mean.loc["stream", "value"] - mean.loc["stream", "clean"]
@@ -170,8 +170,8 @@ def test_interrupted_at_every_shard_it_ends_as_if_it_had_not_been(
 ) -> None:
     monkeypatch.setattr(MODULE, "BATCHES_PER_SHARD", 1)
     settings = {"metric": METRIC, "progress": False}
-    given = configurations()
-    whole = sweep(HOST, SIXTEEN, given, out=tmp_path / "whole", **settings)
+    chosen = configurations()
+    whole = sweep(HOST, SIXTEEN, chosen, out=tmp_path / "whole", **settings)
     from reasonmech.causal.sweeps.store import SweepStore
 
     write, computed = SweepStore.write, []
@@ -184,15 +184,15 @@ def test_interrupted_at_every_shard_it_ends_as_if_it_had_not_been(
     monkeypatch.setattr(SweepStore, "write", die)
     for shard in range(-(-len(whole) // 16)):
         with pytest.raises(KeyboardInterrupt):
-            sweep(HOST, SIXTEEN, given[::-1], out=tmp_path / "cut", **settings)
+            sweep(HOST, SIXTEEN, chosen[::-1], out=tmp_path / "cut", **settings)
         assert computed[-1] == shard and not (tmp_path / "cut").exists()
         with pytest.raises(OutputError, match=f"not finished: {shard + 1} shards"):
             SweepTable.load(tmp_path / "cut")
     monkeypatch.setattr(SweepStore, "write", write)
-    assert estimate_sweep(HOST, SIXTEEN, given, metric=METRIC, out=tmp_path / "cut").n_done == len(whole)
-    resumed = sweep(HOST, SIXTEEN, given, out=tmp_path / "cut", **settings)
+    assert estimate_sweep(HOST, SIXTEEN, chosen, metric=METRIC, out=tmp_path / "cut").n_done == len(whole)
+    resumed = sweep(HOST, SIXTEEN, chosen, out=tmp_path / "cut", **settings)
     pd.testing.assert_frame_equal(whole.table, resumed.table, check_exact=True)
-    in_memory = sweep(HOST, SIXTEEN, given, **settings)
+    in_memory = sweep(HOST, SIXTEEN, chosen, **settings)
     pd.testing.assert_frame_equal(whole.table, in_memory.table, check_exact=True)
     assert sorted(path.name for path in (tmp_path / "cut").iterdir()) == [
         "plan.json",
@@ -202,20 +202,20 @@ def test_interrupted_at_every_shard_it_ends_as_if_it_had_not_been(
 
 
 def test_a_finished_sweep_is_read_and_a_changed_one_refused(tmp_path: Path) -> None:
-    given, out = configurations(), tmp_path / "out"
-    whole = sweep(HOST, TEXTS, given, metric=METRIC, out=out, progress=False)
+    chosen, out = configurations(), tmp_path / "out"
+    whole = sweep(HOST, TEXTS, chosen, metric=METRIC, out=out, progress=False)
     assert whole.record["host_hash"] == HOST.weight_hash
     before = (out / "table.parquet").stat().st_mtime_ns
-    again = sweep(HOST, TEXTS, given, metric=METRIC, out=out, progress=False)
+    again = sweep(HOST, TEXTS, chosen, metric=METRIC, out=out, progress=False)
     pd.testing.assert_frame_equal(whole.table, again.table, check_exact=True)
     with pytest.raises(OutputError) as caught:
         fewer = TextTrials(TEXTS[:4], batch_rows=64)
-        sweep(HOST, fewer, given[1:], metric=Prefers(9, 13), out=out, progress=False)
+        sweep(HOST, fewer, chosen[1:], metric=Prefers(9, 13), out=out, progress=False)
     message = str(caught.value)
     for key in (
         "metric.bad: 12, now 13",
         "batch_rows: 128, now 64",
-        f"configurations.{given[0].name}:",
+        f"configurations.{chosen[0].name}:",
         "texts.4:",
     ):
         assert key in message, message
@@ -231,13 +231,13 @@ def test_a_changed_sweep_is_refused_when_it_would_go_on(
     def die(self: SweepStore, number: int, shard: pd.DataFrame) -> None:
         raise KeyboardInterrupt
 
-    given, out = configurations(), tmp_path / "out"
+    chosen, out = configurations(), tmp_path / "out"
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(SweepStore, "write", die)
-        sweep(HOST, TEXTS, given, metric=METRIC, out=out, progress=False)
+        sweep(HOST, TEXTS, chosen, metric=METRIC, out=out, progress=False)
     with pytest.raises(OutputError, match=r"host: \w+…, now \w+…"):
-        sweep(tiny_host(seed=1), TEXTS, given[10:12], metric=METRIC, out=out, progress=False)
-    assert len(sweep(HOST, TEXTS, given, metric=METRIC, out=out, progress=False)) == (len(given) + 1) * len(
+        sweep(tiny_host(seed=1), TEXTS, chosen[10:12], metric=METRIC, out=out, progress=False)
+    assert len(sweep(HOST, TEXTS, chosen, metric=METRIC, out=out, progress=False)) == (len(chosen) + 1) * len(
         TEXTS
     )
 
@@ -274,9 +274,9 @@ def test_a_shard_that_somebody_changed_is_refused(tmp_path: Path, monkeypatch: p
 
 def test_a_mask_that_names_nothing_is_told_before_anything_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(MODULE, "run_cells", None)
-    some = grid({"v": direction(0)}, "steer", amounts=(1.0,), where=tokens("w1"))
+    subset = grid({"v": direction(0)}, "steer", amounts=(1.0,), where=tokens("w1"))
     with pytest.raises(NoChangeError, match=r"text 1 \(2 of 5 texts\)"):
-        sweep(HOST, TEXTS, some, metric=METRIC, progress=False)
+        sweep(HOST, TEXTS, subset, metric=METRIC, progress=False)
     with pytest.raises(DataError, match="position 6"):
         sweep(HOST, TEXTS, grid({"v": direction(0)}, "ablate", where=at(6)), metric=METRIC, progress=False)
     with pytest.raises(UnknownNameError, match=r"resid_post\.9"):
@@ -297,19 +297,19 @@ def test_numbers_that_are_none_are_refused() -> None:
 def test_a_grid_is_the_product_and_shares_its_axes() -> None:
     v, made = direction(0), []
     axes = {"v": v, "random": lambda seed: made.append(seed) or direction(seed)}
-    found = grid(axes, "steer", amounts=(1.0, 2.0), where=LAST, seeds=(1, 7))
-    assert [one.name for one in found[:3]] == [
+    swept = grid(axes, "steer", amounts=(1.0, 2.0), where=LAST, seeds=(1, 7))
+    assert [one.name for one in swept[:3]] == [
         "v · steer 1 · last",
         "v · steer 1 · all",
         "v · steer 2 · last",
     ]
-    assert len(found) == 4 + 8 and len({one.fingerprint for one in found}) == 12 and made == [1, 7]
-    assert found[0].plan[0].axis is found[3].plan[0].axis is v
+    assert len(swept) == 4 + 8 and len({one.fingerprint for one in swept}) == 12 and made == [1, 7]
+    assert swept[0].plan[0].axis is swept[3].plan[0].axis is v
     assert (
-        found[0].plan[0].edit is found[1].plan[0].edit and found[0].plan[0].edit is not found[2].plan[0].edit
+        swept[0].plan[0].edit is swept[1].plan[0].edit and swept[0].plan[0].edit is not swept[2].plan[0].edit
     )
     assert (
-        found[-1].seed == 7 and found[0].seed is None and found[-1].name == "random · steer 2 · all · seed 7"
+        swept[-1].seed == 7 and swept[0].seed is None and swept[-1].name == "random · steer 2 · all · seed 7"
     )
 
 
@@ -361,13 +361,13 @@ def test_a_metric_whose_content_cannot_be_told_is_refused() -> None:
 
 
 def test_the_estimate_is_told_before_it_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    given = grid({f"v{i}": direction(i) for i in range(60)}, "steer", amounts=(1.0, 2.0, 3.0))
+    chosen = grid({f"v{i}": direction(i) for i in range(60)}, "steer", amounts=(1.0, 2.0, 3.0))
     eight = TextTrials(TEXTS, batch_rows=8)
-    expected = estimate_sweep(HOST, eight, given, metric=METRIC)
+    expected = estimate_sweep(HOST, eight, chosen, metric=METRIC)
     assert expected.n_cells == 181 * len(TEXTS) and expected.n_done == 0
     assert expected.seconds is not None and 0 < expected.seconds < 60
     assert "905 cells: about" in str(expected) and "kB of disk" in str(expected)
-    sweep(HOST, eight, given, metric=METRIC, out=tmp_path / "out")
+    sweep(HOST, eight, chosen, metric=METRIC, out=tmp_path / "out")
     assert "sweep of 905 cells" in capsys.readouterr().out
     on_disk = sum(path.stat().st_size for path in (tmp_path / "out").glob("*.parquet"))
     assert on_disk < expected.n_bytes < 6 * on_disk  # shards and table together, while it runs

@@ -46,7 +46,7 @@ def test_show_prints_the_answer_and_the_report(
     assert "receipts: " in text and "--receipts" in text
     assert command(monkeypatch, "show", str(run.path), "--receipts") == 0
     listed = capsys.readouterr().out
-    lines = [line for found in run.record["receipts"].values() for line in found]
+    lines = [line for report_lines in run.record["receipts"].values() for line in report_lines]
     assert lines and "changed / named" in listed
     assert all(f"{line['n_changed']} / {line['n_masked']}" in listed for line in lines)
 
@@ -70,8 +70,8 @@ def test_doctor_knows_the_combination_that_breaks(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(
         doctor, "package_versions", lambda: {"transformer-lens": "4.3.0", "sae-lens": "5.0.0"}
     )
-    found = doctor.diagnose()
-    assert not found.healthy and len(found.traps) == 2
+    report_lines = doctor.diagnose()
+    assert not report_lines.healthy and len(report_lines.traps) == 2
 
 
 @pytest.mark.parametrize(

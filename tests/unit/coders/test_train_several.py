@@ -63,9 +63,9 @@ class TwoSites:
     ) -> Iterator[torch.Tensor]:
         random = torch.Generator().manual_seed(seed + 1)
         for _ in range(epochs):
-            for some in torch.randperm(500, generator=random).split(batch_size):
-                self.reads.append((Site.parse(site), len(some)))
-                yield self.rows[Site.parse(site)][some]
+            for subset in torch.randperm(500, generator=random).split(batch_size):
+                self.reads.append((Site.parse(site), len(subset)))
+                yield self.rows[Site.parse(site)][subset]
 
 
 def hashes(coders: dict[str, SAELensCoder]) -> dict[str, str]:
@@ -255,11 +255,11 @@ def test_another_training_is_not_continued(tmp_path: Path, monkeypatch: pytest.M
         train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
     file.unlink()
     plan = tmp_path / "c.partial" / "plan.json"
-    said = plan.read_text()
-    plan.write_text(said[:20])
+    plan_text = plan.read_text()
+    plan.write_text(plan_text[:20])
     with pytest.raises(CorruptFileError, match=r"plan\.json is not JSON"):
         train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
-    plan.write_text(said)
+    plan.write_text(plan_text)
     train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
 
 
@@ -349,8 +349,8 @@ def test_scaling_a_training_needs_no_list_of_all_rows(monkeypatch: pytest.Monkey
     ones = TensorSource(torch.ones(1, 4).expand(10**9, 4), SITES[:1], "made", "0")
     assert moments_of(ones, SITES[0], seed=0, device=torch.device("cpu")).norm == 2
     assert not asked
-    some = TensorSource(torch.arange(40.0).reshape(20, 2), SITES[:1], "made", "0")
-    assert moments_of(some, SITES[0], seed=0, device=torch.device("cpu")).mean.tolist() == [
+    subset = TensorSource(torch.arange(40.0).reshape(20, 2), SITES[:1], "made", "0")
+    assert moments_of(subset, SITES[0], seed=0, device=torch.device("cpu")).mean.tolist() == [
         19,
         20,
     ]  # each row once

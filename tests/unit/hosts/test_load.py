@@ -205,8 +205,8 @@ def test_an_adapter_on_the_hub_is_refused_whatever_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_adapter(tmp_path)
-    found = str(tmp_path / "adapter_config.json")
-    monkeypatch.setattr("reasonmech.hosts.load.find_adapter_config_file", lambda name: found)
+    adapter_file = str(tmp_path / "adapter_config.json")
+    monkeypatch.setattr("reasonmech.hosts.load.find_adapter_config_file", lambda name: adapter_file)
     with pytest.raises(MismatchError, match="org/adapter holds an adapter"):
         load_host("org/adapter")
 

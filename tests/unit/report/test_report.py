@@ -89,12 +89,12 @@ def test_every_part_is_there(page: str) -> None:
 @pytest.mark.parametrize("lower", [True, False])
 def test_a_coder_that_is_worse_than_a_probe_is_named_in_the_headline(tmp_path: Path, lower: bool) -> None:
     run = make_run(tmp_path / "made")
-    said = "The SAE is LOWER by 0.100: a group of 2 <b>features</b>"
+    line = "The SAE is LOWER by 0.100: a group of 2 <b>features</b>"
     row = {"behaviour": "check", "detector": "group", "value": 0.8, "low": 0.7, "high": 0.9, "ahead": 0.0}
-    frame = pd.DataFrame([row | {"chosen": 2.0, "sae_is_lower": lower, "headline": said}])
+    frame = pd.DataFrame([row | {"chosen": 2.0, "sae_is_lower": lower, "headline": line}])
     frame.to_parquet(run.path / "detectors.parquet")
     run = load_run(run.path)
-    assert (said in answer(run).notes) == lower
+    assert (line in answer(run).notes) == lower
     page = render(run)
     assert "is the coder worth having?" in page and "<b>features</b>" not in page
 
@@ -107,8 +107,8 @@ def test_a_coder_that_loses_a_behaviour_is_named_in_the_headline(tmp_path: Path,
     row |= {f"{key}{end}": value for key, value in shares.items() for end in ("", ".low", ".high")}
     pd.DataFrame([row]).to_parquet(run.path / "kept.parquet")
     run = load_run(run.path)
-    said = "The coder topk/resid_post.2 loses check: under its reconstruction the base begins it 0.8 % "
-    assert any(said in note for note in answer(run).notes) == (outcome == "lost")
+    line = "The coder topk/resid_post.2 loses check: under its reconstruction the base begins it 0.8 % "
+    assert any(line in note for note in answer(run).notes) == (outcome == "lost")
     page = render(run)
     assert "Would it still begin under reconstruction?" in page and OUTCOMES[outcome] in page
 

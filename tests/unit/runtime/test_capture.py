@@ -171,8 +171,8 @@ def test_a_store_equals_memory_and_can_be_loaded_again(tmp_path: Path) -> None:
         assert acts.index.equals(memory.index) and acts.host_hash == host.weight_hash
         for site in SITES:
             assert torch.equal(acts.at(site), memory.at(site))
-            some = torch.randperm(len(acts))[:50]
-            assert torch.equal(acts.take(site, some), memory.at(site)[some])
+            row_numbers = torch.randperm(len(acts))[:50]
+            assert torch.equal(acts.take(site, row_numbers), memory.at(site)[row_numbers])
     memory.save(tmp_path / "again")
     assert torch.equal(Activations.load(tmp_path / "again").at(SITES[0]), memory.at(SITES[0]))
 

@@ -81,8 +81,8 @@ def test_chosen_tokens_are_those_of_the_whole_capture(name: str, stored: bool, t
     acts = capture(HOST, ROLLOUTS, [SITE], keep=keep, out=tmp_path / "s" if stored else None, progress=False)
     rows = np.flatnonzero(wanted(WHOLE.index))  # pyright: ignore[reportCallIssue]
     assert 0 < len(rows) < len(WHOLE) and (len(acts.shards) > 1) == stored
-    own = list(WHOLE.index.columns)
-    assert acts.index[own].equals(WHOLE.index.iloc[rows].reset_index(drop=True))
+    index_columns = list(WHOLE.index.columns)
+    assert acts.index[index_columns].equals(WHOLE.index.iloc[rows].reset_index(drop=True))
     assert_near(acts.at(SITE), WHOLE.at(SITE)[rows])
     assert (acts.index["odd"].to_numpy() == acts.index["token"].to_numpy() % 2).all()
     assert acts.index["number"].tolist() == acts.index["rollout"].tolist()
@@ -216,11 +216,11 @@ def test_the_traces_say_sentence_kind_opportunity_and_onset() -> None:
         mine = frame.loc[frame["rollout"].to_numpy() == number]
         outside = mine.query("not generated")
         assert outside["sentence"].eq(-1).all() and outside["kind"].eq("").all()
-        said = mine.query("sentence >= 0").groupby("sentence")
-        assert said["kind"].first().tolist() == [s.kind for s in found.sentences]
-        assert said.size().tolist() == [s.stop - s.start for s in found.sentences]
+        by_sentence = mine.query("sentence >= 0").groupby("sentence")
+        assert by_sentence["kind"].first().tolist() == [s.kind for s in found.sentences]
+        assert by_sentence.size().tolist() == [s.stop - s.start for s in found.sentences]
         starts = [len(found.rollout.prompt_ids) + s.start for s in found.sentences]
-        assert [rows["position"].min() for _, rows in said] == starts
+        assert [rows["position"].min() for _, rows in by_sentence] == starts
     for behaviour in ("backtrack", "check"):
         labels = label(traces, behaviour)
         rows = frame.iloc[acts.rows_of(labels).numpy()]
@@ -260,9 +260,9 @@ def test_the_strongest_features_are_those_of_the_stream(k: int, stored: bool, tm
     there = which >= 0
     again = DENSE.gather(-1, which.clamp(min=0).long())
     assert_near(values[there], again[there])
-    some = torch.tensor([5, 3, 40])
+    row_numbers = torch.tensor([5, 3, 40])
     kept = torch.zeros_like(DENSE).scatter(-1, which.clamp(min=0).long(), values * there)
-    assert torch.equal(acts.features([0, 7, 31], tokens=some), kept[some][:, [0, 7, 31]])
+    assert torch.equal(acts.features([0, 7, 31], tokens=row_numbers), kept[row_numbers][:, [0, 7, 31]])
     assert torch.equal(acts.features(list(range(CODER.d_sae))), kept)
 
 

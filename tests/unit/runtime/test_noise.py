@@ -13,11 +13,11 @@ def keys(n: int) -> torch.Tensor:
 
 
 def test_a_row_has_the_same_noise_in_any_batch() -> None:
-    some = keys(5)
-    whole = gumbel(some, torch.arange(5), 100)
-    rows = torch.cat([gumbel(some[i : i + 1], torch.tensor([i]), 100) for i in range(5)])
+    noise_keys = keys(5)
+    whole = gumbel(noise_keys, torch.arange(5), 100)
+    rows = torch.cat([gumbel(noise_keys[i : i + 1], torch.tensor([i]), 100) for i in range(5)])
     assert torch.equal(whole, rows)
-    assert torch.equal(gumbel(some, torch.arange(5), 60), whole[:, :60])
+    assert torch.equal(gumbel(noise_keys, torch.arange(5), 60), whole[:, :60])
 
 
 def test_noise_changes_with_seed_problem_sample_position_and_token() -> None:

@@ -297,8 +297,8 @@ def test_a_store_is_found_from_another_working_directory(
 
 def test_rows_that_are_not_there_are_refused_in_memory_and_in_a_store(tmp_path: Path) -> None:
     for acts in (stored(tmp_path), capture(tiny_host(), TEXTS, [SITE], progress=False)):
-        for some in (torch.tensor([5, 5, 0]), np.array([5, 5, 0]), [5, 5, 0]):
-            assert torch.equal(acts.take(SITE, some), acts.at(SITE)[[5, 5, 0]])  # pyright: ignore[reportArgumentType]
+        for row_numbers in (torch.tensor([5, 5, 0]), np.array([5, 5, 0]), [5, 5, 0]):
+            assert torch.equal(acts.take(SITE, row_numbers), acts.at(SITE)[[5, 5, 0]])  # pyright: ignore[reportArgumentType]
         for row in (-1, len(acts)):
             with pytest.raises(DataError, match=rf"row {row} .*\n.*0 \.\. {len(acts) - 1}"):
                 acts.take(SITE, torch.tensor([0, row]))
@@ -340,10 +340,10 @@ class Lazy(Sequence[str]):
     """Texts that are made when they are asked for, and know how often."""
 
     def __init__(self) -> None:
-        self.asked: list[int] = []
+        self.read_indices: list[int] = []
 
     def __getitem__(self, index):
-        self.asked.append(index)
+        self.read_indices.append(index)
         return TEXTS[index]
 
     def __len__(self) -> int:
@@ -364,7 +364,7 @@ def test_counting_and_verifying_show_progress(tmp_path: Path, capsys: pytest.Cap
 def test_texts_may_be_read_from_a_disk(tmp_path: Path) -> None:
     texts = Lazy()
     acts = capture(tiny_host(), texts, [SITE], out=tmp_path / "a", keep=SMALL, progress=False)
-    assert sorted(texts.asked) == sorted([*range(len(TEXTS))] * 2)
+    assert sorted(texts.read_indices) == sorted([*range(len(TEXTS))] * 2)
     assert acts.content_hash == stored(tmp_path).content_hash
 
 

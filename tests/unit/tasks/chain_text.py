@@ -14,9 +14,9 @@ PROBLEM = make_problem(8, [("+", 4), ("*", 3), ("-", 1)], id="hand")  # 2, 6, 5
 def rollout(text: str, *, problem: Problem = PROBLEM, stop: str | None = None) -> Rollout:
     """A rollout of `text`; words in brackets were written by the environment."""
     words = text.split()
-    said = [word.strip("[]") for word in words]
-    ids = tuple(TOKENIZER.convert_tokens_to_ids(said))
-    ended = "eos" if said[-1] == "<eos>" else "length"
+    bare_words = [word.strip("[]") for word in words]
+    ids = tuple(TOKENIZER.convert_tokens_to_ids(bare_words))
+    ended = "eos" if bare_words[-1] == "<eos>" else "length"
     return Rollout(
         problem=problem,
         sample=0,
@@ -25,7 +25,7 @@ def rollout(text: str, *, problem: Problem = PROBLEM, stop: str | None = None) -
         by_environment=tuple(word.startswith("[") for word in words),
         steered=(False,) * len(ids),
         stop=stop or ended,  # type: ignore[arg-type]
-        text=" ".join(said),
+        text=" ".join(bare_words),
     )
 
 

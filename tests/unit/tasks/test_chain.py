@@ -53,15 +53,15 @@ def play(text: str, *, world: ChainEnvironment, sample: int = 0, problem: object
     """Let a model that always wants to write `text` write under an environment."""
     scribe = world.scribe(problem, sample, TOKENIZER)  # type: ignore[arg-type]
     words = iter(text.split())
-    said, by = [], []
+    text_words, by = [], []
     while True:
         proposal = next(words, None)
         if proposal is None:
             break
         written = scribe.write(TOKENIZER.convert_tokens_to_ids(proposal))
-        said.append(TOKENIZER.convert_ids_to_tokens(written.token))
+        text_words.append(TOKENIZER.convert_ids_to_tokens(written.token))
         by.append(written.by_environment)
-    text = " ".join(f"[{word}]" if e else word for word, e in zip(said, by, strict=True))
+    text = " ".join(f"[{word}]" if e else word for word, e in zip(text_words, by, strict=True))
     return rollout(text)
 
 
@@ -72,10 +72,10 @@ PLAIN = (
 
 def test_slip_hits_only_the_step_and_the_read_back_tells() -> None:
     always = play(PLAIN, world=ChainEnvironment(slip=1.0))
-    said, by = always.text.split(), always.by_environment
-    assert said[9] != "2" and by[9]
-    assert said[18:22] == [",", "had", said[9], "."] and all(by[18:22])
-    assert said[17] == "2" and not by[17], "a check never slips"
+    text_words, by = always.text.split(), always.by_environment
+    assert text_words[9] != "2" and by[9]
+    assert text_words[18:22] == [",", "had", text_words[9], "."] and all(by[18:22])
+    assert text_words[17] == "2" and not by[17], "a check never slips"
     never = play(PLAIN, world=ChainEnvironment(slip=0.0))
     assert never.text.split()[9] == "2" and not never.by_environment[9]
     assert never.text.split()[18:22] == [",", "had", "2", "."]
@@ -109,8 +109,8 @@ def test_slip_rate_and_uniform_wrong_digits() -> None:
 
 
 def test_parser_reads_what_each_sentence_does() -> None:
-    found = trace(CAREFUL).sentences
-    assert [s.kind for s in found] == [
+    parsed = trace(CAREFUL).sentences
+    assert [s.kind for s in parsed] == [
         "step",
         "check",
         "backtrack",
@@ -120,15 +120,15 @@ def test_parser_reads_what_each_sentence_does() -> None:
         "conclude",
         "stop",
     ]
-    assert [s.relation for s in found] == [
+    assert [s.relation for s in parsed] == [
         "establishes", "verifies", "revises", "establishes", "verifies", "establishes", "concludes", None,
     ]  # fmt: skip
-    assert [s.item for s in found[:6]] == [0, 0, 0, 1, 1, 2]
-    assert [s.value for s in found] == [5, 2, 2, 6, 6, 5, 5, None]
-    assert [s.correct for s in found[:6]] == [False, True, True, True, True, True]
+    assert [s.item for s in parsed[:6]] == [0, 0, 0, 1, 1, 2]
+    assert [s.value for s in parsed] == [5, 2, 2, 6, 6, 5, 5, None]
+    assert [s.correct for s in parsed[:6]] == [False, True, True, True, True, True]
     assert standing_values(trace(CAREFUL)) == {0: 2, 1: 6, 2: 5}
     text = CAREFUL.replace("[", "").replace("]", "").split()
-    assert [w for s in found for w in text[s.start : s.stop]] == text, "sentences cover the text, in order"
+    assert [w for s in parsed for w in text[s.start : s.stop]] == text, "sentences cover the text, in order"
 
 
 def test_grader_wants_the_right_answer_and_an_end() -> None:
@@ -180,17 +180,17 @@ def test_corpus_documents_parse_to_what_their_author_wrote(seed: int) -> None:
     """Round trip: careful documents always verify, whatever slips; every word is in the vocabulary."""
     careful = Modes(thorough=1, check_step=(1, 1), backtrack=(1, 1), persona=0, slip=0.3)
     words = Author(random.Random(seed), careful).write_solution()
-    said = [w.text for w in words]
-    assert set(said) <= set(VOCABULARY)
-    begin = said.index("A") + 2
-    numbers = said[3 : begin - 2]
+    text_words = [w.text for w in words]
+    assert set(text_words) <= set(VOCABULARY)
+    begin = text_words.index("A") + 2
+    numbers = text_words[3 : begin - 2]
     operations = [(numbers[i + 1], int(numbers[i + 2])) for i in range(0, len(numbers), 3)]
-    problem = make_problem(int(said[2]), operations, id="doc")
-    found = parse(rollout(" ".join(said[begin:]), problem=problem))
-    assert chain.verified(found)
-    assert sum(s.relation == "establishes" for s in found.sentences) == len(operations)
-    wrong = sum(s.relation == "establishes" and not s.correct for s in found.sentences)
-    assert sum(s.relation == "revises" for s in found.sentences) == wrong
+    problem = make_problem(int(text_words[2]), operations, id="doc")
+    parsed = parse(rollout(" ".join(text_words[begin:]), problem=problem))
+    assert chain.verified(parsed)
+    assert sum(s.relation == "establishes" for s in parsed.sentences) == len(operations)
+    wrong = sum(s.relation == "establishes" and not s.correct for s in parsed.sentences)
+    assert sum(s.relation == "revises" for s in parsed.sentences) == wrong
     assert sum(not w.learnt for w in words) == wrong, "exactly the slipped digits stay out of the loss"
 
 
@@ -198,9 +198,9 @@ def test_corpus_documents_parse_to_what_their_author_wrote(seed: int) -> None:
 @given(st.lists(st.sampled_from(VOCABULARY[1:]), min_size=1, max_size=60))
 def test_parser_never_fails_and_covers_any_babble(words: list[str]) -> None:
     text = [w for w in words if w != "<eos>"] or ["."]
-    found = parse(rollout(" ".join(text)))
-    assert found.sentences[0].start == 0 and found.sentences[-1].stop == len(text)
-    assert all(a.stop == b.start for a, b in zip(found.sentences, found.sentences[1:], strict=False))
+    parsed = parse(rollout(" ".join(text)))
+    assert parsed.sentences[0].start == 0 and parsed.sentences[-1].stop == len(text)
+    assert all(a.stop == b.start for a, b in zip(parsed.sentences, parsed.sentences[1:], strict=False))
 
 
 def test_environment_survives_any_babble() -> None:

@@ -92,12 +92,12 @@ def round_trip(world: World, seed: int) -> list[Meant]:
     author = Recorder(random.Random(f"round trip|{world.name}|{seed}"), modes, world)
     words = [word.text for word in author.write_solution()]
     body = words[words.index("A") + 2 :]
-    found = parse(rollout(" ".join(body)), world.kind_of_word)
-    assert [read(s) for s in found.sentences] == [*author.meant, Meant("stop")], " ".join(words)
-    assert [w for s in found.sentences for w in body[s.start : s.stop]] == body, (
+    parsed = parse(rollout(" ".join(body)), world.kind_of_word)
+    assert [read(s) for s in parsed.sentences] == [*author.meant, Meant("stop")], " ".join(words)
+    assert [w for s in parsed.sentences for w in body[s.start : s.stop]] == body, (
         "they cover the text, in order"
     )
-    for s in found.sentences:
+    for s in parsed.sentences:
         assert s.value_at is None or body[s.value_at] == str(s.value)
     return author.meant
 
@@ -133,7 +133,7 @@ FIRST = {"step": "next", "check": "check", "backtrack": "wait", "other": "redo"}
 @settings(max_examples=500, deadline=None)
 @given(st.lists(STATEMENT | IDLE, max_size=12))
 def test_any_order_of_right_and_wrong_statements_is_read_as_the_rules_say(
-    said: list[tuple[str, int | None, tuple[int, str, int], int, bool] | str],
+    text_words: list[tuple[str, int | None, tuple[int, str, int], int, bool] | str],
 ) -> None:
     """Texts that no author writes: values wrong anywhere, items out of order or unnamed, words that mark
     nothing."""
@@ -141,7 +141,7 @@ def test_any_order_of_right_and_wrong_statements_is_read_as_the_rules_say(
     standing: dict[int, int] = {}
     current: int | None = None
     checked: tuple[int, int] | None = None  # an item, and the other value that a check of it has just found
-    for one in said:
+    for one in text_words:
         if isinstance(one, str):
             text.append(one)
             kind = {"plan": "plan", "hmm": "uncertain", "wait": "backtrack", "so": "conclude"}.get(
@@ -175,17 +175,17 @@ def test_any_order_of_right_and_wrong_statements_is_read_as_the_rules_say(
             current, standing[item] = item, value
         correct = evaluate(left, operator, right) == value
         wanted.append(Meant(kind, item, value, correct, relation, stands, written))
-    found = parse(rollout(" ".join([*text, "<eos>"]), problem=PROBLEM))
-    assert [read(s) for s in found.sentences] == [*wanted, Meant("stop")]
+    parsed = parse(rollout(" ".join([*text, "<eos>"]), problem=PROBLEM))
+    assert [read(s) for s in parsed.sentences] == [*wanted, Meant("stop")]
 
 
 def test_the_recorder_notes_what_it_says() -> None:
     """One document by hand: the notes above are not the parser's own."""
     author = Recorder(random.Random(0), Modes(slip=1.0, uncertain=0.0), CHAIN)
     words, value = author.write_step(1, 8, "+", 4, 1.0, 1.0)
-    said = [word.text for word in words]
+    text_words = [word.text for word in words]
     slip = int(next(word.text for word in words if not word.learnt))
-    assert said[0] == "next" and "check" in said and "wait" in said and value == 2 != slip
+    assert text_words[0] == "next" and "check" in text_words and "wait" in text_words and value == 2 != slip
     assert author.meant == [
         Meant("step", 1, slip, False, "establishes", None, "8 + 4"),
         Meant("check", 1, 2, True, "verifies", slip, "8 + 4"),

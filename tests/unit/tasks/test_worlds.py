@@ -54,8 +54,8 @@ def test_the_novel_operator_is_in_every_problem_of_its_world_and_in_no_document_
         assert str(value) == problem.answer
     assert len({evaluate(a, NOVEL, 3) for a in range(10)}) == 10, "no operand is thrown away"
     base = Author(random.Random(0), Modes())
-    said = {word.text for _ in range(3000) for word in base.write_document(0.4, 0.1)}
-    assert said.isdisjoint({NOVEL, "blick", "dax"})
+    vocabulary = {word.text for _ in range(3000) for word in base.write_document(0.4, 0.1)}
+    assert vocabulary.isdisjoint({NOVEL, "blick", "dax"})
     novel = Author(random.Random(0), Modes(), NOVEL_OPERATOR)
     assert NOVEL in {word.text for _ in range(20) for word in novel.write_document(0.4)}
 

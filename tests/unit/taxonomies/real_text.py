@@ -41,10 +41,10 @@ def word_tokenizer(*words: str) -> PreTrainedTokenizerFast:
 
 def written(text: str, *, problem: str = "p", ids: list[int] | None = None) -> Rollout:
     """A rollout that wrote `text`, in the tokenizer's own tokens or in `ids`."""
-    found = tuple(byte_tokenizer().encode(text, add_special_tokens=False) if ids is None else ids)
-    no = (False,) * len(found)
+    token_ids = tuple(byte_tokenizer().encode(text, add_special_tokens=False) if ids is None else ids)
+    no = (False,) * len(token_ids)
     return Rollout(
-        Problem(problem, "Q", "A"), 0, (1, 2), found, no, no, "eos", byte_tokenizer().decode(found)
+        Problem(problem, "Q", "A"), 0, (1, 2), token_ids, no, no, "eos", byte_tokenizer().decode(token_ids)
     )
 
 

@@ -42,11 +42,11 @@ def sentences_of(prompt: str) -> dict[int, str]:
 
 def by_wait(prompt: str) -> str:
     """A deterministic judge: a sentence with "wait" or "actually" backtracks."""
-    found = {
+    pieces = {
         i: ["backtracking"] if re.search("wait|actually", s, re.I) else []
         for i, s in sentences_of(prompt).items()
     }
-    return json.dumps(found)
+    return json.dumps(pieces)
 
 
 class Flaky:
@@ -75,14 +75,14 @@ def texts() -> list[Trace[TextSentence]]:
 
 
 def test_the_prompt_holds_every_sentence_whatever_is_in_it() -> None:
-    found = cut_text(NASTY)
-    prompt = judge_prompt(found, VENHOFF)
+    pieces = cut_text(NASTY)
+    prompt = judge_prompt(pieces, VENHOFF)
     assert (
-        sentences_of(prompt) == {i: s.text for i, s in enumerate(found.sentences, 1)}
-        and len(found.sentences) > 4
+        sentences_of(prompt) == {i: s.text for i, s in enumerate(pieces.sentences, 1)}
+        and len(pieces.sentences) > 4
     )
     assert all(category.meaning in prompt for category in VENHOFF.categories)
-    assert f'from "1" to "{len(found.sentences)}"' in prompt
+    assert f'from "1" to "{len(pieces.sentences)}"' in prompt
 
 
 def test_a_judge_marks_sentences_and_is_compared_with_words(tmp_path: Path) -> None:

@@ -75,11 +75,11 @@ def taxonomies() -> dict[int, SentenceTaxonomy]:
 def test_means_are_those_of_the_tokens_and_the_prompt_is_not_among_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    acts, some = Planted(), sentences()
-    means = some.means(acts, site=SITE)
+    acts, sentence_rows = Planted(), sentences()
+    means = sentence_rows.means(acts, site=SITE)
     assert torch.allclose(means, acts.values[:, 3:].reshape(N * PER, LENGTH, 24).mean(1), atol=1e-5)
     monkeypatch.setattr("reasonmech.taxonomies.sae.sentences.CHUNK", 50)
-    assert torch.allclose(some.means(acts, site=SITE), means, atol=1e-6)
+    assert torch.allclose(sentence_rows.means(acts, site=SITE), means, atol=1e-6)
 
 
 def test_means_of_captured_rollouts() -> None:
@@ -99,9 +99,12 @@ def test_planted_kinds_are_found_and_scored(taxonomies: dict[int, SentenceTaxono
     halves, acts = sentences().split(), Planted()
     assert not set(halves.train.problem) & set(halves.held_out.problem)
     taxonomy = taxonomies[KINDS]
-    said = taxonomy.categories(halves.held_out.means(acts, site=SITE)).numpy()
+    answers = taxonomy.categories(halves.held_out.means(acts, site=SITE)).numpy()
     true = np.array([int(text[4]) for text in halves.held_out.text])
-    of = [np.bincount(said[true == kind][said[true == kind] >= 0], minlength=KINDS) for kind in range(KINDS)]
+    of = [
+        np.bincount(answers[true == kind][answers[true == kind] >= 0], minlength=KINDS)
+        for kind in range(KINDS)
+    ]
     assert (
         sum(counts.max() for counts in of) / len(true) > 0.75
     )  # by chance a category holds a fifth of each kind
@@ -137,38 +140,38 @@ def test_macro_f1_is_that_of_scikit_learn() -> None:
     from sklearn.metrics import f1_score
 
     random = np.random.default_rng(0)
-    true, said = random.integers(0, 4, 200), random.integers(0, 4, 200)
-    said[:100] = true[:100]
-    value, low, high = macro_f1(true, said, np.repeat(np.arange(20), 10), draws=200, seed=0)
-    assert value == pytest.approx(f1_score(true, said, average="macro")) and low < value < high
+    true, answers = random.integers(0, 4, 200), random.integers(0, 4, 200)
+    answers[:100] = true[:100]
+    value, low, high = macro_f1(true, answers, np.repeat(np.arange(20), 10), draws=200, seed=0)
+    assert value == pytest.approx(f1_score(true, answers, average="macro")) and low < value < high
     true[:10] = -1  # no category: what is said of them is wrong
-    expected = f1_score(true, said, average="macro", labels=[0, 1, 2, 3])
-    assert macro_f1(true, said, np.arange(200), draws=10, seed=0)[0] == pytest.approx(expected)
+    expected = f1_score(true, answers, average="macro", labels=[0, 1, 2, 3])
+    assert macro_f1(true, answers, np.arange(200), draws=10, seed=0)[0] == pytest.approx(expected)
     assert independence(torch.eye(3)) == 1 and independence(torch.ones(3, 2)) == pytest.approx(0, abs=1e-6)
 
 
 def test_a_judge_scores_it_too(taxonomies: dict[int, SentenceTaxonomy]) -> None:
     held, acts, taxonomy = sentences().split().held_out, Planted(), taxonomies[KINDS]
-    asked: list[str] = []
+    prompts: list[str] = []
 
     def honest(prompt: str) -> str:
         """Goes by the first word, as the planted kinds do."""
-        asked.append(prompt)
+        prompts.append(prompt)
         if "belong to one category" in prompt:
             words = re.findall(r'"(word\d)', prompt)
             return json.dumps({"title": max(set(words), key=words.count), "description": "it"})
         if "How similar" in prompt:
             return '```json\n{"similarity": 1}\n```'
         titles = {title: int(i) for i, title in re.findall(r"^(\d+): (word\d): it$", prompt, re.MULTILINE)}
-        said = re.findall(r'^\d+: "(word\d)', prompt, re.MULTILINE)
-        return json.dumps({str(i): [titles.get(word, -1), 8] for i, word in enumerate(said, 1)})
+        answers = re.findall(r'^\d+: "(word\d)', prompt, re.MULTILINE)
+        return json.dumps({str(i): [titles.get(word, -1), 8] for i, word in enumerate(answers, 1)})
 
     table = judge_taxonomy(honest, taxonomy, acts, sentences=held).set_index("metric")
     assert (
         table.loc["completeness", "value"] == pytest.approx(0.8) and table.loc["independence", "value"] == 1
     )
     assert table.loc["consistency", "value"] > 0.7 and set(table["by"]) == {"judge"}
-    assert len(asked) <= KINDS + -(-len(held) // 20) + KINDS * (KINDS - 1) // 2
+    assert len(prompts) <= KINDS + -(-len(held) // 20) + KINDS * (KINDS - 1) // 2
 
     def lazy(prompt: str) -> str:
         return '{"1": [0, 11]}' if "numbered" in prompt else honest(prompt)
@@ -209,28 +212,30 @@ def test_a_damaged_centre_is_refused(
 def test_a_judge_is_not_asked_to_apply_a_single_category(taxonomies: dict[int, SentenceTaxonomy]) -> None:
     held, taxonomy, acts = sentences().split().held_out, taxonomies[KINDS], Planted()
     same = held.where(taxonomy.categories(held.means(acts, site=SITE)).numpy() == 0)
-    asked: list[str] = []
+    prompts: list[str] = []
 
     def judge(prompt: str) -> str:
-        asked.append(prompt)
+        prompts.append(prompt)
         return json.dumps({"title": "t", "description": "d"})
 
     with pytest.raises(DataError, match="fewer than two categories"):
         judge_taxonomy(judge, taxonomy, acts, sentences=same)
-    assert len(asked) <= 1
+    assert len(prompts) <= 1
 
 
 def test_what_makes_no_taxonomy_is_refused() -> None:
-    some, acts = sentences(), Planted()
+    sentence_rows, acts = sentences(), Planted()
     about = {"config": CONFIG, "progress": False}
     with pytest.raises(UnknownNameError, match=r"resid_post\.1"):
-        train_taxonomies(acts, some, site="resid_post.2", **about)
+        train_taxonomies(acts, sentence_rows, site="resid_post.2", **about)
     with pytest.raises(ConfigError, match="at least 7"):
-        train_taxonomies(acts, some, site=SITE, **about | {"config": CONFIG.model_copy(update={"k": 7})})
+        train_taxonomies(
+            acts, sentence_rows, site=SITE, **about | {"config": CONFIG.model_copy(update={"k": 7})}
+        )
     with pytest.raises(DataError, match="6 sentences are fewer"):
-        train_taxonomies(acts, some.where(some.rollout == 0), site=SITE, **about)
+        train_taxonomies(acts, sentence_rows.where(sentence_rows.rollout == 0), site=SITE, **about)
     with pytest.raises(DataError, match="one side empty"):
-        some.where(some.rollout == 0).split()
+        sentence_rows.where(sentence_rows.rollout == 0).split()
     rollout = Rollout(Problem("p", "q", "a"), 0, (), (1, 2), (False,) * 2, (False,) * 2, "eos", "")
     with pytest.raises(DataError, match=r"\[1, 3\) of rollout 0 lies outside its 2 tokens"):
         Sentences.of([rollout], [[(1, 3)]], texts=[["x"]])

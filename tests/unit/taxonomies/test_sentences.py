@@ -133,15 +133,19 @@ TEXTS = st.one_of(st.text(max_size=80), st.lists(PIECES, max_size=8).map("".join
 @settings(max_examples=400, deadline=None)
 @given(TEXTS)
 def test_sentences_are_ordered_disjoint_and_leave_only_white_space(text: str) -> None:
-    found = segment(text)
-    assert all(start < stop for start, stop in found)
-    assert all(a.stop <= b.start for a, b in pairwise(found))
+    sentences_cut = segment(text)
+    assert all(start < stop for start, stop in sentences_cut)
+    assert all(a.stop <= b.start for a, b in pairwise(sentences_cut))
     gaps = [
         text[a:b]
-        for a, b in zip([0, *(s.stop for s in found)], [*(s.start for s in found), len(text)], strict=True)
+        for a, b in zip(
+            [0, *(s.stop for s in sentences_cut)], [*(s.start for s in sentences_cut), len(text)], strict=True
+        )
     ]
-    assert "".join(gaps).strip() == "" and sum(map(len, gaps)) + sum(b - a for a, b in found) == len(text)
-    assert all(text[a:b] == text[a:b].strip() for a, b in found)
+    assert "".join(gaps).strip() == "" and sum(map(len, gaps)) + sum(b - a for a, b in sentences_cut) == len(
+        text
+    )
+    assert all(text[a:b] == text[a:b].strip() for a, b in sentences_cut)
 
 
 def check_tokens(text: str, ids: list[int] | None = None) -> None:
@@ -149,13 +153,13 @@ def check_tokens(text: str, ids: list[int] | None = None) -> None:
     offsets = token_offsets(rolled, byte_tokenizer())
     assert len(offsets) == len(rolled.ids)
     assert all(a.start <= b.start and a.stop <= b.stop for a, b in pairwise(offsets))
-    found = cut([rolled], byte_tokenizer())[0].sentences
+    sentences_cut = cut([rolled], byte_tokenizer())[0].sentences
     if not rolled.text.strip():
-        assert found == ()
+        assert sentences_cut == ()
         return
-    owned = [t for s in found for t in range(*s.tokens)]
+    owned = [t for s in sentences_cut for t in range(*s.tokens)]
     assert owned == list(range(len(rolled.ids))), "every token has exactly one sentence, in order"
-    for s in found:
+    for s in sentences_cut:
         assert s.text == rolled.text[slice(*s.chars)] == s.text.strip() != ""
         visible = [offsets[t] for t in range(*s.tokens) if rolled.text[slice(*offsets[t])].strip()]
         assert s.chars.start < visible[0].stop, (
@@ -193,10 +197,10 @@ def test_a_character_of_several_tokens_is_one_place() -> None:
 def test_sentences_that_share_a_token_are_joined_and_a_blank_token_goes_to_the_one_before() -> None:
     text = "是。好。对 吧。"
     assert sentences(text) == ["是。", "好。", "对 吧。"]
-    found = cut([replace(written("x"), ids=(0, 1), text=text)], word_tokenizer("是。好。对", "吧。"))[
+    sentences_cut = cut([replace(written("x"), ids=(0, 1), text=text)], word_tokenizer("是。好。对", "吧。"))[
         0
     ].sentences
-    assert [(s.text, s.tokens) for s in found] == [("是。好。", Span(0, 1)), ("对 吧。", Span(1, 2))]
+    assert [(s.text, s.tokens) for s in sentences_cut] == [("是。好。", Span(0, 1)), ("对 吧。", Span(1, 2))]
     blank = cut_text("Yes.\n\n\nNo.")
     assert [s.text for s in blank.sentences] == ["Yes.", "No."]
     first, second = (blank.rollout.ids[slice(*s.tokens)] for s in blank.sentences)
@@ -204,9 +208,9 @@ def test_sentences_that_share_a_token_are_joined_and_a_blank_token_goes_to_the_o
 
 
 def test_spans_are_what_labels_take() -> None:
-    found = cut_text("Let x be 5. So x is 5.")
-    labels = Labels.from_spans("second", [found.rollout], [[found.sentences[1].tokens]])
-    marked = [found.rollout.all_ids[p] for p in labels.position[labels.positive]]
+    sentences_cut = cut_text("Let x be 5. So x is 5.")
+    labels = Labels.from_spans("second", [sentences_cut.rollout], [[sentences_cut.sentences[1].tokens]])
+    marked = [sentences_cut.rollout.all_ids[p] for p in labels.position[labels.positive]]
     assert byte_tokenizer().decode(marked).strip() == "So x is 5." and not labels.positive.all()
 
 

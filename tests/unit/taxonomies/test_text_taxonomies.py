@@ -104,11 +104,11 @@ def says(sentence: str, taxonomy: str = "venhoff") -> frozenset[str]:
 
 @pytest.mark.parametrize(("taxonomy", "category"), CELLS)
 def test_every_pattern_marks_its_example_and_leaves_the_other_alone(taxonomy: str, category: str) -> None:
-    found = next(c for c in taxonomies.get(taxonomy).categories if c.name == category)
+    category_found = next(c for c in taxonomies.get(taxonomy).categories if c.name == category)
     examples = EXAMPLES[taxonomy][category]
-    assert len(examples) == len(found.patterns), "one pair of examples per pattern"
-    for pattern, (marked, left) in zip(found.patterns, examples, strict=True):
-        alone = Taxonomy("alone", "here", (Category(category, found.meaning, (pattern,)),))
+    assert len(examples) == len(category_found.patterns), "one pair of examples per pattern"
+    for pattern, (marked, left) in zip(category_found.patterns, examples, strict=True):
+        alone = Taxonomy("alone", "here", (Category(category, category_found.meaning, (pattern,)),))
         assert alone.words_say(marked) == {category}, (pattern, marked)
         assert not alone.words_say(left), (pattern, left)
         assert category in says(marked, taxonomy)
@@ -117,7 +117,7 @@ def test_every_pattern_marks_its_example_and_leaves_the_other_alone(taxonomy: st
 
 
 def test_all_categories_have_examples() -> None:
-    assert {name: set(found) for name, found in EXAMPLES.items()} == {
+    assert {name: set(category_found) for name, category_found in EXAMPLES.items()} == {
         name: set(taxonomies.get(name).names) for name in EXAMPLES
     }
 
@@ -166,16 +166,16 @@ def test_spans_are_the_tokens_of_the_sentences() -> None:
         "I am done. 好。",
     ]
     cuts = cut([written(text, problem=str(i)) for i, text in enumerate(texts)], byte_tokenizer())
-    found = by_words(cuts, taxonomies.get("venhoff"))
-    spans = found.spans("backtracking")
+    category_found = by_words(cuts, taxonomies.get("venhoff"))
+    spans = category_found.spans("backtracking")
     assert [len(s) for s in spans] == [1, 0]
     first = cuts[0].rollout
     assert byte_tokenizer().decode(first.ids[slice(*spans[0][0])]).strip() == "Wait, that's wrong."
-    labels = Labels.from_spans("backtracking", found.rollouts, spans)
+    labels = Labels.from_spans("backtracking", category_found.rollouts, spans)
     assert labels.positive.sum() == spans[0][0].stop - spans[0][0].start and len(labels) == sum(
-        len(r.ids) for r in found.rollouts
+        len(r.ids) for r in category_found.rollouts
     )
-    table = found.table().set_index("category")
+    table = category_found.table().set_index("category")
     assert table.loc["backtracking", ["sentences", "rollouts", "n_rollouts", "missing"]].tolist() == [
         1,
         1,
@@ -185,7 +185,7 @@ def test_spans_are_the_tokens_of_the_sentences() -> None:
     assert table.loc["backtracking", "share"] == pytest.approx(1 / 6)
     assert all(a.stop <= b.start for s in spans for a, b in pairwise(s))
     with pytest.raises(UnknownNameError, match="backtracking"):
-        found.spans("backtrack")
+        category_found.spans("backtrack")
 
 
 def test_two_annotations_are_compared_category_by_category() -> None:

@@ -101,8 +101,10 @@ def test_activations_are_captured_where_none_are_given(
 ) -> None:
     features = Features(tiny_coder(host, SITE, k=12), (3, 11))
     acts = rm.capture(host, [t.rollout for t in traces], [SITE], progress=False)
-    given = rm.dashboard(features, host, traces=traces, acts=acts)
-    assert [f.rate for f in given.facts] == [f.rate for f in shown.facts] and given.facts[0].rate > 0
+    dashboard_of_traces = rm.dashboard(features, host, traces=traces, acts=acts)
+    assert [f.rate for f in dashboard_of_traces.facts] == [
+        f.rate for f in shown.facts
+    ] and dashboard_of_traces.facts[0].rate > 0
 
 
 def test_missing_columns_and_missing_texts_are_named(host: Host, traces: list[Trace]) -> None:
@@ -114,10 +116,10 @@ def test_missing_columns_and_missing_texts_are_named(host: Host, traces: list[Tr
 
 
 def test_the_examples_name_their_peak_so_that_nobody_needs_to_hover(shown: Dashboard) -> None:
-    found = max(shown.facts, key=lambda facts: facts.peak)
-    first = found.examples[found.examples["trace"] == found.examples["trace"].iloc[0]]
+    strongest = max(shown.facts, key=lambda facts: facts.peak)
+    first = strongest.examples[strongest.examples["trace"] == strongest.examples["trace"].iloc[0]]
     best = first.loc[first["activation"].idxmax()]
-    page = shown.page(found.feature)
+    page = shown.page(strongest.feature)
     assert f"{best['activation']:.3g} at “{str(best['text']).strip()}”" in unescape(page)
 
 
