@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from safetensors import SafetensorError, safe_open
 
+from reasonmech.disk import explain_failed_writes, explain_full_disk
 from reasonmech.errors import CorruptFileError, OutputError
 
 if TYPE_CHECKING:
@@ -18,15 +22,24 @@ if TYPE_CHECKING:
 
 UNFINISHED: Final = ".unfinished"  # ends the name of a file or folder that is being written
 PLAN_FILE: Final = "plan.json"  # what a partial directory is part of (`resumable`)
+RECORD_FILE: Final = "record.json"
 RESUMABLE: Final = (PLAN_FILE, "stages")  # in a partial directory that somebody can still finish
+MARK_FILE: Final = ".reasonmech"  # in a partial directory that nobody can finish: what we may remove
+MARK: Final = b"An unfinished save of reasonmech, which removes this directory when it is made again.\n"
+LEFTOVER_FILE: Final = ".leftover"  # names of what is still to be removed from a finished directory
+OURS: Final = (UNFINISHED, ".partial", ".work")  # ends of names of what is being written
 
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
     """Write a file or a folder under another name, which becomes `path` in one rename when the block ends.
 
-    No reader ever sees half of it, and what stood there before stays until then. Its bytes are on the disk
-    before its name is. An exception in the block leaves `path` as it was.
+    For files and folders inside a directory that is ours; what a caller names is a `new_file` or a
+    `new_directory`. No reader ever sees half of it, and what stood there before stays until then. Its bytes
+    are on the disk before its name is. An exception in the block leaves `path` as it was.
+
+    Raises:
+        OutputError: a file is to stand where a folder is.
     """
     unfinished = path.with_name(path.name + UNFINISHED)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -36,9 +49,12 @@ def atomic_write(path: Path) -> Iterator[Path]:
         yield unfinished
         flush(unfinished)  # before the rename: after a power cut a name without its bytes would look finished
     except Exception:
-        _remove(unfinished)  # on a full disk half a file is in the way
+        remove(unfinished)  # on a full disk half a file is in the way
         raise
     if path.is_dir():  # a rename replaces a file, but no folder that holds something
+        if not unfinished.is_dir():
+            remove(unfinished)
+            raise OutputError(f"{path} is a directory", do="choose the name of a file in it")
         shutil.rmtree(path)
     unfinished.replace(path)
 
@@ -51,7 +67,8 @@ def flush(path: Path) -> None:
                 os.fsync(written.fileno())
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file, or a folder with everything in it."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
@@ -59,13 +76,13 @@ def _remove(path: Path) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in one rename."""
+    """Write a text file of ours in one rename."""
     with atomic_write(path) as unfinished:
-        unfinished.write_text(text)
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def write_table(table: pd.DataFrame, path: str | Path) -> None:
-    """Write a table as parquet in one rename."""
+    """Write a table of ours as parquet in one rename."""
     with atomic_write(Path(path)) as unfinished:
         table.to_parquet(unfinished, index=False)
 
@@ -83,6 +100,7 @@ def check_new(path: str | Path) -> Path:
     """
     path = Path(path).expanduser()
     if path.exists():
+        remove_leftovers(path)
         raise OutputError(f"{path} exists already", do="choose another path, or delete it first")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,27 +115,152 @@ def check_new(path: str | Path) -> Path:
 
 @contextmanager
 def new_directory(path: str | Path) -> Iterator[Path]:
-    """Write into `<path>.partial`, which is renamed to `path` when the block ends without an exception.
+    """Write a directory that appears as `path`, in one rename, when the block ends without an exception.
 
-    What a killed `new_directory` left under the partial name is removed first: nothing ever reads it. What
-    goes on after a kill is a `ResumableDirectory`.
+    Until then it lies in `<path>.partial`, which bears our mark: what a killed `new_directory` left there is
+    removed first, since nothing ever reads it, and nothing else is. What goes on after a kill is a
+    `ResumableDirectory`.
 
     Raises:
-        OutputError: `path` exists, cannot be written, or its partial is one that somebody can still finish.
+        OutputError: `path` exists, cannot be written, its partial is not one of these, another process is
+            writing it, or the disk is full.
     """
     path = check_new(path)
-    partial = partial_of(path)
-    if any((partial / name).exists() for name in RESUMABLE):
+    partial, again = partial_of(path), "make room, and make the same call again"
+    with explain_failed_writes(partial, do=again):
+        mark(partial)
+    with only_holder(partial / MARK_FILE, partial):
+        for left in partial.iterdir():
+            if left.name != MARK_FILE:
+                remove(left)
+        whole = partial / path.name
+        whole.mkdir()
+        try:
+            with explain_full_disk(path, do=again):
+                yield whole
+                flush(whole)
+            with explain_failed_writes(path, do=again):
+                check_new(path)  # again: somebody may have written it meanwhile
+                whole.rename(path)
+        except Exception:
+            shutil.rmtree(partial)  # on a full disk half a directory is in the way
+            raise
+        shutil.rmtree(partial)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove from a finished directory the working files that it lists: a kill came before they were gone."""
+    file = directory / LEFTOVER_FILE
+    if not file.is_file():
+        return
+    with suppress(OSError):  # it is only read, or another process removes them at this moment
+        for name in json.loads(file.read_text(encoding="utf-8")):
+            if Path(name).name == name and name != "..":  # its own entries, nothing beside it
+                remove(directory / name)
+        file.unlink()
+
+
+def is_marked(directory: Path) -> bool:
+    """Whether a directory bears our mark: we made it, and may remove it."""
+    file = directory / MARK_FILE
+    return file.is_file() and file.read_bytes() == MARK
+
+
+def mark(directory: Path) -> None:
+    """Make a directory that bears our mark. Raises OutputError where one without it holds something."""
+    if is_marked(directory):
+        return
+    if any((directory / name).exists() for name in RESUMABLE):
         raise OutputError(
-            f"{partial} holds an unfinished capture, sweep or run of the same name",
+            f"{directory} holds an unfinished capture, sweep or run of the same name",
             do="finish it, choose another path, or delete it; nothing was changed",
         )
-    if partial.exists():
-        shutil.rmtree(partial)
-    partial.mkdir()
-    yield partial
-    flush(partial)
-    partial.rename(path)
+    names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
+    file = directory / MARK_FILE
+    # a kill before or while the mark is written leaves nothing, or a part of it
+    if names and not (names == [MARK_FILE] and file.is_file() and MARK.startswith(file.read_bytes())):
+        raise OutputError(
+            f"{directory} is no interrupted save of ours: it holds {', '.join(names[:4])}",
+            do="choose another path, or move it away; nothing was changed",
+        )
+    try:
+        directory.mkdir(exist_ok=True)
+        file.write_bytes(MARK)
+    except OSError:
+        shutil.rmtree(directory, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def only_holder(file: Path, directory: Path) -> Iterator[None]:
+    """Hold a lock on a file, which stands for a directory that several processes may reach.
+
+    The kernel lets go when the process dies, however it dies: a file that is left locks nobody out.
+
+    Raises:
+        OutputError: another process, or another thread, holds it, or it cannot be written.
+    """
+    try:
+        lock = file.open("a")
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {directory}: {error.strerror}", do="choose a directory you can write"
+        ) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise OutputError(
+                f"another process is writing {directory}",
+                do="wait for it, or choose another output directory",
+            ) from error
+        yield
+
+
+@contextmanager
+def new_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Write a file that a caller has named, under a name of its own until the block ends.
+
+    Args:
+        overwrite: replace a file that is there. A directory is never replaced.
+
+    Raises:
+        OutputError: it is there, or cannot be written; what was there stays as it was.
+    """
+    path = Path(path).expanduser()
+
+    def check() -> None:
+        if path.is_dir():
+            raise OutputError(f"{path} is a directory", do="choose the name of a file in it")
+        if path.exists() and not overwrite:
+            raise OutputError(
+                f"{path} exists already", do="choose another path, or say that it is to go: overwrite=True"
+            )
+
+    check()
+    unfinished = path.with_name(f"{path.name}.{secrets.token_hex(4)}{UNFINISHED}")
+    with explain_failed_writes(path, do="make room, and make the same call again"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield unfinished
+            flush(unfinished)
+            check()  # again: somebody may have written it meanwhile
+            unfinished.replace(path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def save_text(path: str | Path, text: str, *, overwrite: bool = False) -> Path:
+    """Write a text file that a caller has named. Raises OutputError as `new_file`."""
+    with new_file(path, overwrite=overwrite) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
+    return Path(path).expanduser()
+
+
+def save_table(table: pd.DataFrame, path: str | Path, *, overwrite: bool = False) -> None:
+    """Write a table as parquet where a caller has named. Raises OutputError as `new_file`."""
+    with new_file(path, overwrite=overwrite) as unfinished:
+        table.to_parquet(unfinished, index=False)
 
 
 def check_safetensors(path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -10,12 +11,14 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from reasonmech.errors import ConfigError, UnknownNameError
+from reasonmech.files import OURS, PLAN_FILE, RECORD_FILE
 
 M = TypeVar("M", bound=BaseModel)
 
 _PACKAGE: Final = Path(__file__).resolve().parent
 ORGANISM_PREFIX: Final = "organism:"
 CACHE_VARIABLE: Final = "REASONMECH_CACHE"
+LONGEST_NAME: Final = 200  # bytes: the disks' 255, less the ends that names are given meanwhile
 
 
 def config_dir() -> Path:
@@ -42,8 +45,9 @@ def resolve(path: str | Path) -> Path | None:
     """
     text = str(path)
     if text.startswith(ORGANISM_PREFIX):
-        weights = organism_dir() / text.removeprefix(ORGANISM_PREFIX)
-        if not weights.exists():
+        name = text.removeprefix(ORGANISM_PREFIX)
+        weights = organism_dir() / name
+        if not weights.exists() or ".." in Path(name).parts or Path(name).is_absolute():
             shipped = sorted(
                 p.relative_to(organism_dir()).as_posix() for p in organism_dir().glob("*/*") if p.is_dir()
             )
@@ -69,3 +73,33 @@ def read_config(path: Path, model: type[M]) -> M:
         raise ConfigError(f"{path}: {wrong}", allowed=f"keys {', '.join(model.model_fields)}") from error
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
+
+
+def check_name(name: str, *, what: str, taken: Collection[str] = ()) -> str:
+    """A name that somebody chose and that becomes that of a file or folder, if it is one, and inside.
+
+    Args:
+        what: whose name it is, for the error: "coder", "arm".
+        taken: names that the folder holds already.
+
+    Raises:
+        ConfigError: it leaves the folder ("..", "a/b", "/a") or hides in it, is one of ours or taken, or is
+            too long.
+    """
+    happened, text = "", str(name)
+    if text.strip() != text or not text or any(not sign.isprintable() for sign in text):
+        happened = "is empty, or has blanks at its ends or signs that are not printed"
+    elif text.startswith(".") or "/" in text or "\\" in text:
+        happened = "leaves its folder, or hides in it"
+    elif text.endswith(OURS) or text in (PLAN_FILE, RECORD_FILE) or text in taken:
+        happened = "is a name that the folder keeps for itself"
+    elif len(text.encode(errors="surrogatepass")) > LONGEST_NAME:
+        happened = f"has more than {LONGEST_NAME} bytes"
+    if not isinstance(name, str) or happened:
+        raise ConfigError(
+            f"{what} {name!r:.80} {happened or 'is no text'}: it is to be the name of a file or folder",
+            allowed="letters, digits, and signs other than / and \\, not beginning with a dot nor ending in "
+            + ", ".join(OURS),
+            do="give it another name",
+        )
+    return name

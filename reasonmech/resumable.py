@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
-import shutil
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self, final
 
-from reasonmech.disk import explain_failed_writes
+from reasonmech.disk import explain_failed_writes, explain_full_disk
 from reasonmech.errors import CorruptFileError, OutputError
-from reasonmech.files import PLAN_FILE, UNFINISHED, atomic_write, check_new, partial_of, write_text
+from reasonmech.files import (
+    LEFTOVER_FILE,
+    PLAN_FILE,
+    RECORD_FILE,
+    UNFINISHED,
+    atomic_write,
+    check_new,
+    only_holder,
+    partial_of,
+    remove,
+    remove_leftovers,
+    write_text,
+)
 
 LOCK_FILE: Final = ".lock"
-RECORD_FILE: Final = "record.json"
 MAX_LISTED: Final = 20  # differing keys in an error; the rest is counted
 MAX_SHOWN: Final = 40  # characters of a value in an error
 _ABSENT: Final = "(not there)"
@@ -44,7 +53,7 @@ class ResumableDirectory:
         out: where it will be.
         plan: JSON values that its pieces depend on; those of another plan are refused, its keys named.
         kind: what is written, for errors: "capture", "sweep".
-        working: patterns of names that only a partial directory holds: checkpoints, marks of progress.
+        working: patterns of names in it that only a partial directory holds: checkpoints, marks of progress.
         unplanned: patterns of names that a kill may have left before there was a plan.
         words: key of the plan -> what to say where it differs, in place of the key and both values.
     """
@@ -76,7 +85,9 @@ class ResumableDirectory:
         check_new(self.out)
         with explain_failed_writes(self.partial):
             self.partial.mkdir(exist_ok=True)
-        with only_writer(self.partial):
+        if read_plan(self.partial) is None:  # nothing, a lock neither, is written into a folder of others
+            _check_foreign(self.partial, kind=self.kind, unplanned=self.unplanned)
+        with only_writer(self.partial), explain_full_disk(self.partial):
             self._check_still_new()
             begin(self.partial, self.plan, kind=self.kind, unplanned=self.unplanned, words=self.words)
             yield self
@@ -111,11 +122,13 @@ class ResumableDirectory:
         with explain_failed_writes(self.partial):
             if record is not None:
                 write_text(self.path(RECORD_FILE), json.dumps(record, indent=1) + "\n")
+            for pattern in (f"**/*{UNFINISHED}", "**/*.partial"):  # what a kill left half written
+                for path in list(self.partial.glob(pattern)):
+                    remove(path)
+            leave = [path.name for pattern in self.working for path in self.partial.glob(pattern)]
+            write_text(self.path(LEFTOVER_FILE), json.dumps([*leave, LOCK_FILE]))
             self.partial.rename(self.out)
-        # Working files go last: a kill in between leaves some too many, never a directory that lacks its own.
-        for pattern in (*self.working, f"**/*{UNFINISHED}", "**/*.partial", LOCK_FILE):
-            for path in list(self.out.glob(pattern)):
-                shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+            remove_leftovers(self.out)  # a kill before it: whoever opens the directory next removes them
         return self.out
 
 
@@ -139,7 +152,13 @@ def begin(
     if read_plan(directory) is not None:
         check_plan(directory, plan, kind=kind, words=words)
         return
-    ignored = (LOCK_FILE, f"{PLAN_FILE}{UNFINISHED}", *unplanned)
+    _check_foreign(directory, kind=kind, unplanned=unplanned)
+    with explain_failed_writes(directory):
+        write_plan(directory, plan)
+
+
+def _check_foreign(directory: Path, *, kind: str, unplanned: Collection[str]) -> None:
+    ignored = (LOCK_FILE, LEFTOVER_FILE, f"{PLAN_FILE}{UNFINISHED}", *unplanned)
     names = sorted(path.name for path in directory.iterdir())
     foreign = [name for name in names if not any(fnmatchcase(name, pattern) for pattern in ignored)]
     if foreign:
@@ -147,8 +166,6 @@ def begin(
             f"{directory} is there and is no {kind}: it holds {', '.join(foreign[:4])}, and no {PLAN_FILE}",
             do="delete it, or choose another output directory; nothing was changed",
         )
-    with explain_failed_writes(directory):
-        write_plan(directory, plan)
 
 
 def check_plan(
@@ -231,27 +248,6 @@ def _short(value: object) -> str:
     return text if len(text) <= MAX_SHOWN else f"{text[:12]}…"
 
 
-@contextmanager
-def only_writer(directory: Path) -> Iterator[None]:
-    """Hold a directory that several processes may reach for this one.
-
-    The kernel lets go when the process dies, however it dies: a lock file that is left locks nobody out.
-
-    Raises:
-        OutputError: another process holds it, or it cannot be written.
-    """
-    try:
-        lock = (directory / LOCK_FILE).open("w")
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {directory}: {error.strerror}", do="choose a directory you can write"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"another process is writing {directory}",
-                do="wait for it, or choose another output directory",
-            ) from error
-        yield
+def only_writer(directory: Path) -> AbstractContextManager[None]:
+    """Hold a directory that several processes may reach for this one. Raises OutputError as `only_holder`."""
+    return only_holder(directory / LOCK_FILE, directory)

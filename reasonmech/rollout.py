@@ -6,9 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final, Generic, Literal, TypeVar, overload
+from typing import Any, Final, Generic, Literal, TypeVar, get_args, overload
 
 from reasonmech.errors import CorruptFileError
+from reasonmech.files import new_file
 from reasonmech.problem import Problem
 from reasonmech.receipt import Receipt
 
@@ -145,34 +146,61 @@ class Rollouts(Sequence[Rollout]):
     def __repr__(self) -> str:
         return f"Rollouts({len(self)} of task {self.task!r})"
 
-    def save(self, path: str | Path) -> None:
-        """Write one JSON object per line, to a temporary name first; the receipt as its JSON values."""
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write one JSON object per line; the receipt as its JSON values.
+
+        Raises:
+            OutputError: there is a file, unless it is to go; or it cannot be written.
+        """
         receipt = None if self.receipt is None else self.receipt.to_json()
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
-        with partial.open("w") as out:
+        with new_file(path, overwrite=overwrite) as unfinished, unfinished.open("w", encoding="utf-8") as out:
             out.write(json.dumps({"task": self.task, "n": len(self), "receipt": receipt}) + "\n")
             for rollout in self:
                 out.write(json.dumps(asdict(rollout)) + "\n")
-        partial.replace(path)
 
     @classmethod
     def load(cls, path: str | Path) -> Rollouts:
-        """Read what `save` wrote. Raises CorruptFileError when lines are missing or damaged."""
-        lines = Path(path).read_text().splitlines()
+        """Read what `save` wrote.
+
+        Raises:
+            CorruptFileError: it is none of these files, or lines are missing or damaged; the line is named.
+        """
+        number = 1
         try:
-            head, rows = json.loads(lines[0]), [json.loads(line) for line in lines[1:]]
+            lines = Path(path).read_bytes().splitlines()
+            head = json.loads(lines[0])
             n, task = head["n"], head["task"]
             receipt = None if head["receipt"] is None else Receipt.from_json(head["receipt"])
-        except (IndexError, KeyError, TypeError, json.JSONDecodeError) as error:
+            if not isinstance(task, str):
+                raise TypeError(f"task {task!r} is no text")
+            rollouts = []
+            for number, line in enumerate(lines[1:], start=2):  # noqa: B007 - the error names it
+                rollouts.append(_rollout_of(json.loads(line)))
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptFileError(
-                f"{path} is not a rollout file: {error}", do="generate it again"
+                f"{path} is not a rollout file: line {number}: {type(error).__name__}: {error}",
+                allowed="what Rollouts.save wrote",
+                do="generate it again",
             ) from error
-        if len(rows) != n:
-            raise CorruptFileError(f"{path} holds {len(rows)} of {n} rollouts", do="generate it again")
-        tuples = ("prompt_ids", "ids", "by_environment", "steered")
-        rollouts = []
-        for row in rows:
-            row |= {name: tuple(row[name]) for name in tuples} | {"problem": Problem(**row["problem"])}
-            rollouts.append(Rollout(**row))
+        if len(rollouts) != n:
+            raise CorruptFileError(f"{path} holds {len(rollouts)} of {n} rollouts", do="generate it again")
         return cls(rollouts, task=task, receipt=receipt)
+
+
+def _rollout_of(row: Mapping[str, Any]) -> Rollout:
+    """A stored rollout. Raises TypeError, ValueError or KeyError where it is none."""
+    problem = Problem(**row["problem"])
+    if not all(isinstance(text, str) for text in (problem.id, problem.prompt, problem.answer, row["text"])):
+        raise TypeError("a text that is none")
+    if type(row["sample"]) is not int or row["stop"] not in get_args(Stop):
+        raise ValueError(f"sample {row['sample']!r}, stop {row['stop']!r}")
+    ids, flags = ("prompt_ids", "ids"), ("by_environment", "steered")
+    for names, type_ in ((ids, int), (flags, bool)):
+        for name in names:
+            if not isinstance(row[name], list) or any(type(value) is not type_ for value in row[name]):
+                raise TypeError(f"{name} is no list of {type_.__name__}")
+    if any(i < 0 for name in ids for i in row[name]):
+        raise ValueError("a token id below 0")
+    if any(len(row[name]) != len(row["ids"]) for name in flags):
+        raise ValueError(f"{len(row['ids'])} tokens, and other numbers of {' and '.join(flags)}")
+    return Rollout(**{**row, "problem": problem} | {name: tuple(row[name]) for name in (*ids, *flags)})

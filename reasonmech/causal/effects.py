@@ -20,7 +20,7 @@ from reasonmech.causal.metric_values import last_logits
 from reasonmech.causal.patching import with_effect
 from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.errors import DataError
-from reasonmech.files import write_table
+from reasonmech.files import save_table
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Axis, Whole
 from reasonmech.interventions.bind import bind
@@ -86,9 +86,9 @@ class Effects:
         ratios = {f"{part}_share": (part, "gap") for part in parts}
         return mean_by(self.table, CELL, columns=(*parts, "gap"), ratios=ratios)
 
-    def to_parquet(self, path: str | Path) -> None:
-        """Write the table, to a temporary name first."""
-        write_table(self.table, path)
+    def to_parquet(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the table to a new file. Raises OutputError where there is one, unless it is to go."""
+        save_table(self.table, path, overwrite=overwrite)
 
     def __repr__(self) -> str:
         return f"Effects({self.table['position'].nunique()} positions x {self.table['text'].nunique()} texts)"

@@ -21,7 +21,7 @@ from reasonmech.causal.means import mean_by
 from reasonmech.causal.stream_difference import StreamDifference
 from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.errors import DataError
-from reasonmech.files import write_table
+from reasonmech.files import save_table
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Features
 from reasonmech.interventions.edits import Patch
@@ -60,9 +60,9 @@ class Faithfulness:
             self.table, CURVE, columns=("value", "effect", "full"), ratios={"share": ("effect", "full")}
         )
 
-    def to_parquet(self, path: str | Path) -> None:
-        """Write the table, to a temporary name first."""
-        write_table(self.table, path)
+    def to_parquet(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the table to a new file. Raises OutputError where there is one, unless it is to go."""
+        save_table(self.table, path, overwrite=overwrite)
 
     def __repr__(self) -> str:
         return f"Faithfulness({self.table['group'].nunique()} groups x {self.table['text'].nunique()} texts)"

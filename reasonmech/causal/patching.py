@@ -17,7 +17,7 @@ from reasonmech.causal.aligned_pairs import AlignedPairs, align
 from reasonmech.causal.means import mean_by
 from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.errors import CorruptFileError, DataError
-from reasonmech.files import write_table
+from reasonmech.files import save_table
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Whole
 from reasonmech.metrics import TextMetric, as_text_metric
@@ -75,9 +75,9 @@ class PatchGrid:
         columns, ratios = ("value", "effect", "gap"), {"normalised": ("effect", "gap")}
         return mean_by(self.table, CELL, columns=columns, ratios=ratios)
 
-    def to_parquet(self, path: str | Path) -> None:
-        """Write the table, to a temporary name first."""
-        write_table(self.table, path)
+    def to_parquet(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the table to a new file. Raises OutputError where there is one, unless it is to go."""
+        save_table(self.table, path, overwrite=overwrite)
 
     @classmethod
     def from_parquet(cls, path: str | Path) -> PatchGrid:

@@ -81,7 +81,6 @@ def organisms_build(
     elif out is None:
         print(build_in_cache(name, seed=seed, progress=not quiet))
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
         print(build(name, out, seed=seed, progress=not quiet))
 
 

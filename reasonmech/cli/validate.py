@@ -38,7 +38,7 @@ def validate(
     quiet: Quiet = False,
 ) -> None:
     """Confusion matrices of the rules of falsification, ours and published ones; and A/A draws."""
-    from reasonmech.files import write_table
+    from reasonmech.files import save_table
     from reasonmech.locate.falsify import validation
     from reasonmech.locate.falsify.null_draws import null_draws
 
@@ -52,7 +52,7 @@ def validate(
     if null:
         _print_null(console, null_draws(draws=null, seed=simulation.seed, progress=not quiet))
     if out is not None:
-        write_table(confusion.frame, out)
+        save_table(confusion.frame, out)
 
 
 def _print_confusion(console: Console, confusion: Validation, rule: str) -> None:

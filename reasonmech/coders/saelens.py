@@ -16,19 +16,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, final
 
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from torch import Tensor
 
 from reasonmech.coders.hookname import site_of_hook
 from reasonmech.coders.recipe import RECORD, SINKS
 from reasonmech.coders.stream_record import StreamRecord, read_stream_record
 from reasonmech.digest import hash_tensors
+from reasonmech.disk import explain_failed_writes
 from reasonmech.errors import (
     ArgumentError,
     CorruptFileError,
     MismatchError,
     NonFiniteError,
-    OutputError,
     UnknownNameError,
 )
 from reasonmech.files import new_directory
@@ -235,13 +234,11 @@ class SAELensCoder:
         Raises:
             OutputError: it exists, or cannot be written.
         """
-        with new_directory(path) as partial:
-            try:
-                self.sae.save_model(partial)
-            except (OSError, SafetensorError) as error:
-                raise OutputError(
-                    f"{path} cannot be written: {error}", do="make room, and save it again"
-                ) from error
+        with (
+            new_directory(path) as partial,
+            explain_failed_writes(Path(path), do="make room, and save it again"),
+        ):
+            self.sae.save_model(partial)
 
     def __repr__(self) -> str:
         return f"SAELensCoder({self.name!r}, {self.architecture}, {self.site}, {self.d_sae} x {self.d_in})"

@@ -21,7 +21,7 @@ from reasonmech.experiments.tables import (
     read_json,
     read_table,
 )
-from reasonmech.files import partial_of
+from reasonmech.files import partial_of, remove_leftovers
 from reasonmech.receipt import OLD_NAMES, current_line
 
 
@@ -144,6 +144,7 @@ def load_run(path: str | Path) -> Run:
         raise OutputError(
             f"{path} is no run directory", do="give the directory that `reasonmech run` printed"
         )
+    remove_leftovers(path)
     run = Run(path)
     for name in ("results.parquet", "record.json", "config.yaml", "generations.jsonl"):
         if not (path / name).exists():

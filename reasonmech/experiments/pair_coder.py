@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 
 from reasonmech.coders import CoderConfig, SparseCoder, load_coder, train_coders
+from reasonmech.disk import explain_failed_writes, explain_full_disk
 from reasonmech.errors import DataError
 from reasonmech.files import check_new
 from reasonmech.hosts import ModelPair
-from reasonmech.resumable import begin
+from reasonmech.resumable import begin, only_writer, read_plan
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import Activations, Decode, capture, generate
 from reasonmech.site import Site
@@ -44,33 +45,36 @@ def train_pair_coder(
     if pair.task is None:
         raise DataError(f"pair {pair.name!r} names no task to read", do="add `task:` to its YAML")
     work = out.with_name(out.name + ".work")
-    _begin(work, pair, config, at, problems=problems)
-    texts = _texts(pair, pair.task, problems=problems, work=work, progress=progress)
-    store = work / "store"
-    if not store.exists():
-        capture(pair.base, texts, [at], out=store, progress=progress)
-    acts = Activations.load(store, host=pair.base)
-    trained = work / "coders"
-    if not trained.exists():
-        train_coders(
-            acts, {"coder": config}, sites=[at], out=trained, device=pair.base.device, progress=progress
-        )
-    (trained / "coder" / str(at)).rename(out)
-    shutil.rmtree(work)
+    with explain_failed_writes(work):
+        work.mkdir(exist_ok=True)
+    if read_plan(work) is None:
+        begin(work, _plan(pair, config, at, problems=problems), kind="training")
+    with only_writer(work), explain_full_disk(work):
+        begin(work, _plan(pair, config, at, problems=problems), kind="training")
+        texts = _texts(pair, pair.task, problems=problems, work=work, progress=progress)
+        store = work / "store"
+        if not store.exists():
+            capture(pair.base, texts, [at], out=store, progress=progress)
+        acts = Activations.load(store, host=pair.base)
+        trained = work / "coders"
+        if not trained.exists():
+            train_coders(
+                acts, {"coder": config}, sites=[at], out=trained, device=pair.base.device, progress=progress
+            )
+        (trained / "coder" / str(at)).rename(check_new(out))
+        shutil.rmtree(work)
     return load_coder(out, host=pair.base)
 
 
-def _begin(work: Path, pair: ModelPair, config: CoderConfig, site: Site, *, problems: int) -> None:
-    """Open the directory of work in progress: a new one, or the same call's, which a kill interrupted."""
-    plan = {
+def _plan(pair: ModelPair, config: CoderConfig, site: Site, *, problems: int) -> dict[str, object]:
+    """What a call that goes on must have in common with the one that was killed."""
+    return {
         "base": pair.base.weight_hash,
         "thinking": pair.thinking.weight_hash,
         "site": str(site),
         "problems": problems,
         "config": config.model_dump(mode="json"),
     }
-    work.mkdir(exist_ok=True)
-    begin(work, plan, kind="training")
 
 
 def _texts(pair: ModelPair, task: str, *, problems: int, work: Path, progress: bool) -> Rollouts:

@@ -12,7 +12,7 @@ import pandas as pd
 
 from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import CorruptFileError, DataError
-from reasonmech.files import write_table
+from reasonmech.files import save_table
 from reasonmech.frames import rows_where
 from reasonmech.interventions import Features
 from reasonmech.locate.rows.checks import SEARCH, check_is_coder
@@ -108,9 +108,9 @@ class FeatureTable:
             raise DataError(f"no row of behaviour {behaviour!r} in this table", allowed=known)
         return FeatureTable(rows)
 
-    def save(self, path: str | Path) -> None:
-        """Write parquet, to a temporary name first."""
-        write_table(self.frame, path)
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write parquet. Raises OutputError where there is a file, unless it is to go."""
+        save_table(self.frame, path, overwrite=overwrite)
 
     @classmethod
     def load(cls, path: str | Path) -> FeatureTable:

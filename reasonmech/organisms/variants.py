@@ -15,7 +15,9 @@ import torch
 from transformers import LlamaForCausalLM
 
 from reasonmech.behaviours import onset_rate
+from reasonmech.disk import explain_failed_writes
 from reasonmech.errors import MismatchError, UnknownNameError
+from reasonmech.files import new_directory, write_text
 from reasonmech.hosts import Host, load_host
 from reasonmech.metrics.pass_at_k import pass_at_k
 from reasonmech.organisms.ground_truth.forced import forced_execution, forced_prompts
@@ -88,19 +90,19 @@ def build_variants(out: str | Path, *, names: Sequence[str] = (), progress: bool
         host = load_host(home, name=name)
         rows.append(_read_or_measure(host, base, home.with_suffix(".json"), name, progress=progress))
     table = pd.DataFrame(rows)
-    table.to_csv(out / "variants.csv", index=False)
+    with explain_failed_writes(out):
+        write_text(out / "variants.csv", table.to_csv(index=False))
     return table
 
 
 def _train(stage: TrainingStage, base: LlamaForCausalLM, home: Path, *, progress: bool) -> None:
     home.parent.mkdir(parents=True, exist_ok=True)
     trained, log = carry_out(stage, base, home.with_suffix(".safetensors"), progress=progress)
-    partial = home.with_name(home.name + ".partial")
-    trained.save_pretrained(partial)
-    word_tokenizer().save_pretrained(partial)
     described = {"recipe": asdict(stage), "log": log}
-    (partial / "training.json").write_text(json.dumps(described, indent=1, default=str) + "\n")
-    partial.rename(home)
+    with new_directory(home) as partial:
+        trained.save_pretrained(partial)
+        word_tokenizer().save_pretrained(partial)
+        write_text(partial / "training.json", json.dumps(described, indent=1, default=str) + "\n")
 
 
 def _read_or_measure(host: Host, base: Host, file: Path, name: str, *, progress: bool) -> dict[str, Any]:
@@ -117,8 +119,8 @@ def _read_or_measure(host: Host, base: Host, file: Path, name: str, *, progress:
         | measure(host, progress=progress)
         | distance(host, base)
     )
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(row, indent=1) + "\n")
+    with explain_failed_writes(file):
+        write_text(file, json.dumps(row, indent=1) + "\n")
     return row
 
 

@@ -13,7 +13,7 @@ from plotly.offline import get_plotlyjs
 
 from reasonmech.arguments import check_type
 from reasonmech.experiments import Run, load_run
-from reasonmech.files import write_text
+from reasonmech.files import save_text
 from reasonmech.report.answer import answer
 from reasonmech.report.html import script_json
 from reasonmech.report.sections import build_sections
@@ -31,7 +31,7 @@ def report(run: Run | str | Path, *, out: str | Path | None = None) -> Path:
 
     Raises:
         ArgumentError: neither a run nor where one is.
-        OutputError: the run is partial or absent.
+        OutputError: the run is partial or absent, or there is a file at `out`.
         CorruptFileError: a file of the run is damaged.
     """
     check_type(
@@ -44,8 +44,7 @@ def report(run: Run | str | Path, *, out: str | Path | None = None) -> Path:
     check_type(out, (str, Path, NoneType), name="out", allowed="a path", do='rm.report(run, out="page.html")')
     loaded = run if isinstance(run, Run) else load_run(run)
     path = Path(out) if out is not None else loaded.path / "report.html"
-    write_text(path, render(loaded))
-    return path
+    return save_text(path, render(loaded), overwrite=out is None)  # the run's own page is made again
 
 
 def render(run: Run) -> str:

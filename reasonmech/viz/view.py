@@ -10,6 +10,7 @@ from typing import final
 import numpy as np
 
 from reasonmech.errors import DataError, NonFiniteError
+from reasonmech.files import save_text
 
 _OPEN_DIV = (
     'style="margin: 15px 0;"/>'  # circuitsvis leaves its div open: all that follows would vanish into it
@@ -74,12 +75,9 @@ class TokenView:
         head = f'<meta charset="utf-8"><title>{html.escape(self.title)}</title>'
         return f'<!doctype html><html lang="en"><head>{head}</head><body>{self.fragment}</body></html>\n'
 
-    def save(self, path: str | Path) -> Path:
-        """Write the page, to a temporary name first."""
-        path = Path(path)
-        partial = path.with_name(path.name + ".partial")
-        partial.write_text(self.html, encoding="utf-8")
-        return partial.replace(path)
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the page. Raises OutputError where there is a file, unless it is to go."""
+        return save_text(path, self.html, overwrite=overwrite)
 
     def _repr_html_(self) -> str:
         return self.fragment

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -80,6 +83,15 @@ USERS = {
 
 
 @pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """The threads of a pool do not live on in a fork."""
+    n = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n)
+
+
+@pytest.fixture(autouse=True)
 def quick_organism(monkeypatch: pytest.MonkeyPatch) -> None:
     """An organism whose models and truth cost nothing."""
 
@@ -108,7 +120,7 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
-def undisturbed(user: User, tmp_path: Path) -> dict[str, bytes]:
+def undisturbed(user: User, one_thread: None, tmp_path: Path) -> dict[str, bytes]:
     user.write(tmp_path / "undisturbed")
     files = contents(tmp_path / "undisturbed")
     assert files and LOCK_FILE not in files
@@ -240,3 +252,85 @@ def test_what_the_old_code_left_is_gone_on_with(
         (partial / "acts-00000.safetensors.partial").rename(partial / "base-1.partial")
     user.write(tmp_path / "out")
     assert contents(tmp_path / "out") == undisturbed
+
+
+def die_before(n: int) -> None:
+    """End this process, as kill -9 does, right before the n-th rename or removal."""
+    left = [n]
+
+    def counted(call: Callable[..., object]) -> Callable[..., object]:
+        def called(*args: object, **kwargs: object) -> object:
+            if not left[0]:
+                os._exit(9)
+            left[0] -= 1
+            return call(*args, **kwargs)
+
+        return called
+
+    for owner, name in ((Path, "rename"), (Path, "replace"), (Path, "unlink"), (os, "rmdir"), (os, "unlink")):
+        setattr(owner, name, counted(getattr(owner, name)))
+
+
+def test_a_death_before_any_rename_or_removal_costs_nothing(
+    user: User, undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    """The next call completes it, or says that it is complete; no working file is left."""
+    deaths = 0
+    for n in range(40):
+        parent = tmp_path / str(n)
+        parent.mkdir()
+        if not (child := os.fork()):
+            try:
+                die_before(n)
+                user.write(parent / "out")
+                os._exit(0)
+            finally:
+                os._exit(1)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert code in (0, 9)
+        if not code:
+            break
+        deaths += 1
+        try:
+            user.write(parent / "out")
+        except OutputError as error:
+            assert "exists already" in str(error)
+        assert contents(parent / "out") == undisturbed, f"after a death before number {n}"
+        assert [path.name for path in parent.iterdir()] == ["out"]
+    assert deaths > 3
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 256 kB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(disk)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here")
+    try:
+        yield disk
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize("free", [0, 4, 12, 24, 40])
+def test_a_disk_that_is_full_at_any_moment_costs_nothing_but_another_call(
+    user: User, undisturbed: dict[str, bytes], small_disk: Path, free: int
+) -> None:
+    fills = small_disk / "fills"
+    fills.write_bytes(b"0" * 1024 * (256 - free - 4))
+    if free == 0:
+        with suppress(OSError):
+            fills.write_bytes(b"0" * 1024 * 300)
+    try:
+        user.write(small_disk / "out")
+    except OutputError as error:
+        assert error.do and ("full" in str(error) or "are free" in str(error))
+    else:
+        assert free, "nothing can be written where nothing is free"
+    fills.unlink()
+    if not (small_disk / "out").exists():
+        user.write(small_disk / "out")
+    assert contents(small_disk / "out") == undisturbed
+    assert [path.name for path in small_disk.iterdir()] == ["out"]

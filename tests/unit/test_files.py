@@ -9,7 +9,7 @@ import pytest
 
 from reasonmech.disk import check_room, format_bytes
 from reasonmech.errors import OutputError
-from reasonmech.files import atomic_write, check_new, new_directory, partial_of, write_text
+from reasonmech.files import MARK, MARK_FILE, atomic_write, check_new, new_directory, partial_of, write_text
 
 
 def test_a_directory_appears_when_its_block_ends(tmp_path: Path) -> None:
@@ -108,3 +108,12 @@ def test_room_that_is_missing_is_counted(tmp_path: Path, monkeypatch: pytest.Mon
     check_room(tmp_path, 1000, do="")
     with pytest.raises(OutputError, match=r"2 kB are to be written to .* 1 kB are free: 1 kB are missing"):
         check_room(tmp_path / "not there yet", 2000, do="make room")
+
+
+@pytest.mark.parametrize("left", [b"", MARK[:9]])
+def test_a_mark_that_a_kill_cut_off_blocks_nobody(left: bytes, tmp_path: Path) -> None:
+    partial_of(tmp_path / "out").mkdir()
+    (partial_of(tmp_path / "out") / MARK_FILE).write_bytes(left)
+    with new_directory(tmp_path / "out"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

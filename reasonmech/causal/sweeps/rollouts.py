@@ -135,7 +135,8 @@ class RolloutSweep(Sweep):
         if directory is not None:
             (directory / ROLLOUTS).mkdir(exist_ok=True)
             named = "clean" if number is None else self.ordered[number].fingerprint[:16]
-            written.save(directory / ROLLOUTS / f"{named}-{seed}.jsonl")
+            # a kill may have come between these and the shard, which is then computed again
+            written.save(directory / ROLLOUTS / f"{named}-{seed}.jsonl", overwrite=True)
         value, note = self._measure(written, clean=number is None)
         lines = () if written.receipt is None else written.receipt.lines
         return pd.DataFrame(

@@ -17,6 +17,7 @@ from reasonmech.causal.sweeps.identity import Plan, in_order, plan_of
 from reasonmech.causal.sweeps.store import SweepStore, open_store, sweep_directory
 from reasonmech.causal.sweeps.table import SweepTable
 from reasonmech.disk import check_room, format_bytes, format_cost, free_bytes
+from reasonmech.files import remove_leftovers
 from reasonmech.hosts.host import Host
 from reasonmech.resumable import check_plan
 
@@ -126,6 +127,7 @@ def carry_out(sweep: Sweep, *, out: str | Path | None, progress: bool) -> SweepT
         return SweepTable(_compute(sweep, None, progress=progress), _record(sweep, started))
     path = Path(out).expanduser()
     if path.exists():
+        remove_leftovers(path)
         check_plan(path, sweep.plan, kind="sweep")
         return SweepTable.load(path)
     with open_store(path, sweep.plan) as store:

@@ -15,7 +15,7 @@ from reasonmech.causal.means import mean_by
 from reasonmech.causal.sweeps.configurations import CLEAN, Configuration
 from reasonmech.causal.sweeps.store import OLD_COLUMNS, SHARDS, TABLE_FILE
 from reasonmech.errors import CorruptFileError, OutputError
-from reasonmech.files import partial_of
+from reasonmech.files import partial_of, remove_leftovers
 from reasonmech.resumable import RECORD_FILE
 
 if TYPE_CHECKING:
@@ -90,6 +90,7 @@ class SweepTable:
             raise OutputError(
                 f"{path} {state}", do="call sweep again with the same out=: it goes on where it was"
             )
+        remove_leftovers(path)
         try:
             table = pd.read_parquet(path / TABLE_FILE).rename(columns=OLD_COLUMNS)
             return cls(table, json.loads((path / RECORD_FILE).read_text()))

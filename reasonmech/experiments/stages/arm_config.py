@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from reasonmech.errors import ConfigError
 from reasonmech.experiments.stages.base import Settings
 from reasonmech.hybrid import Arm, HybridConfig, arms
+from reasonmech.paths import check_name
 
 
 class ArmConfig(Settings):
@@ -59,6 +60,7 @@ def resolve_arms(chosen: Sequence[str | ArmConfig]) -> dict[str, Arm]:
     resolved: dict[str, Arm] = {}
     for choice in chosen:
         name = choice if isinstance(choice, str) else choice.name
+        check_name(name, what="arm")  # its rollouts are a file called like it
         if name in resolved or (not isinstance(choice, str) and name in arms.kinds()):
             raise ConfigError(
                 f"two arms are called {name!r}",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
 import pandas as pd
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from reasonmech.coders import SparseCoder, load_coder, load_coder_config, train_coder
@@ -17,6 +17,7 @@ from reasonmech.experiments.stages.corpora import corpora
 from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.experiments.tables import Condition
 from reasonmech.hosts import Host
+from reasonmech.paths import check_name
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import capture, check_fit
 
@@ -54,6 +55,14 @@ class TrainCoders(Stage):
     steps: int | None = Field(None, gt=0, description="training steps in place of the config's")
     corpus: str = Field("none", description="registered corpus that the base reads as well")
     documents: int = Field(1000, ge=0, description="how many of its documents")
+
+    @model_validator(mode="after")
+    def _named_apart(self) -> Self:
+        """Each config's coders get a folder, called like its file."""
+        stems = [Path(source).stem for source in self.configs]
+        for i, stem in enumerate(stems):
+            check_name(stem, what="coder config", taken=stems[:i])
+        return self
 
     def files(self) -> Mapping[str, object]:
         return {source: load_coder_config(source).model_dump(mode="json") for source in self.configs}

@@ -13,7 +13,7 @@ import pandas as pd
 
 from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import DataError
-from reasonmech.files import write_table
+from reasonmech.files import save_table
 from reasonmech.frames import rows_where
 from reasonmech.locate.falsify.finding import Attempt, Candidates, Finding, Outcome
 from reasonmech.locate.rows.checks import SEARCH, check_is_coder
@@ -94,9 +94,9 @@ class Falsification:
             rows.append({"feature": feature, **outcomes, "verdict": self.outcome(feature)})
         return pd.DataFrame(rows)
 
-    def save(self, path: str | Path) -> None:
-        """Write the findings as parquet, to a temporary name first."""
-        write_table(self.frame, path)
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
+        """Write the findings as parquet. Raises OutputError where there is a file, unless it is to go."""
+        save_table(self.frame, path, overwrite=overwrite)
 
     def __repr__(self) -> str:
         counts = Counter(self.outcome(feature) for feature in self.candidates)

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from reasonmech.disk import explain_failed_writes, format_bytes
 from reasonmech.errors import CorruptFileError, NonFiniteError, OutputError
-from reasonmech.files import atomic_write, new_directory, partial_of, write_text
+from reasonmech.files import atomic_write, new_directory, partial_of, remove_leftovers, write_text
 from reasonmech.resumable import RECORD_FILE
 from reasonmech.runtime.activations.origin import Origin
 from reasonmech.runtime.activations.shards import (
@@ -86,6 +86,7 @@ def load_store(path: Path) -> StoreContents:
         partial = partial_of(path)
         state = "is partial: its capture did not finish" if partial.exists() else "does not exist"
         raise OutputError(f"{path} {state}", do="capture again with the same out=; finished shards are kept")
+    remove_leftovers(path)
     try:
         record = json.loads((path / RECORD_FILE).read_text())
         if record["format"] != FORMAT:

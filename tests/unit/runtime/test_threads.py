@@ -14,6 +14,7 @@ from torch import Tensor
 import reasonmech as rm
 from reasonmech.coders.coder import reconstruct
 from reasonmech.coders.saelens import SAELensCoder
+from reasonmech.coders.sinks import Sinks
 from reasonmech.errors import ReentryError
 from reasonmech.hosts import Host
 from reasonmech.hybrid import DisagreementGate, Hybrid, OfThinking, Takeover
@@ -25,6 +26,7 @@ from reasonmech.testing import tiny_coder, tiny_host, tiny_pair
 
 TEXTS = [f"w{i} w{i + 1} . w{i + 2}" for i in range(8)]
 ROUNDS = 15
+NO_SINKS = Sinks(limit=float("inf"), first=False, n_tokens=1, n_sinks=0, variance_share=0.0)
 
 
 def direction(host: Host, seed: int, layer: int = 1) -> rm.Direction:
@@ -59,7 +61,7 @@ def at_once(*works: Callable[[], Any]) -> list[BaseException]:
 
 
 def read_reconstructed(host: Host) -> Tensor:
-    with reconstructed(host, tiny_coder(host, "resid_post.1")):
+    with reconstructed(host, tiny_coder(host, "resid_post.1"), NO_SINKS):
         return torch.cat(rm.forward(host, TEXTS).logits)
 
 
