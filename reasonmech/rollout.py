@@ -28,8 +28,8 @@ class Rollout:
         prompt_ids, ids: tokens of the prompt and of what was generated (end-of-sequence token included).
         by_environment: per generated token, whether the task's environment wrote it.
         steered: per generated token, whether an intervention fired at the position that predicted it.
-        stop: "eos"; "token" when one of `Decode.stop_tokens` ended it, "length" when it was cut off (both
-            graded as wrong, never dropped).
+        stop: "eos"; "token" when one of `Decode.stop_tokens` or `Decode.stop_strings` ended it, "length" when
+            it was cut off (both graded as wrong, never dropped).
         text: `ids` decoded.
     """
 

@@ -17,6 +17,7 @@ from reasonmech.rollout import Rollout, Stop
 from reasonmech.runtime.decoding.decode import Decode, choose
 from reasonmech.runtime.decoding.decoder import Decoder, DecoderState, RowInfo
 from reasonmech.runtime.decoding.prompts import left_padded
+from reasonmech.runtime.decoding.stop_strings import StopStrings
 
 
 @final
@@ -39,6 +40,7 @@ class DecodingBatch:
         self.by_environment = torch.zeros(n, decode.max_new_tokens, dtype=torch.bool)
         self.steered = torch.zeros(n, decode.max_new_tokens, dtype=torch.bool)
         self.stops = torch.tensor(decode.stop_tokens, dtype=torch.long)
+        self.stop_strings = StopStrings(decode.stop_strings, decoder.tokenizer, n)
         self.alive = torch.arange(n)
         self.keys = torch.tensor([row.key for row in self.rows], device=decoder.device)
         self.position = torch.tensor([row.prompt_length for row in self.rows], device=decoder.device)
@@ -57,7 +59,7 @@ class DecodingBatch:
             for offset in range(self.decode.max_new_tokens):
                 tokens = self._round(state, offset)
                 at_eos = state.ended(tokens)
-                ended = at_eos | torch.isin(tokens, self.stops)
+                ended = at_eos | torch.isin(tokens, self.stops) | self.stop_strings.ended(self.alive, tokens)
                 any_ended = bool(ended.any())
                 if any_ended:
                     yield from self._rollouts(self.alive[at_eos], offset + 1, "eos")

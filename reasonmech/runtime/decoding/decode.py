@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor
 
 from reasonmech.runtime.decoding.noise import gumbel
 from reasonmech.shapes import NextLogits
+
+ADDED_LATER: Final = ("stop_strings",)
 
 
 class Decode(BaseModel):
@@ -31,6 +33,17 @@ class Decode(BaseModel):
     stop_tokens: tuple[int, ...] = Field(
         default=(), description="token ids that end a row, besides end-of-sequence"
     )
+    stop_strings: tuple[Annotated[str, Field(min_length=1)], ...] = Field(
+        default=(),
+        description="texts that end a row when it has written them, across borders of tokens; the token that "
+        "completes one is kept whole",
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
+        """Settings that came later are left out where unused: records made before them stay the same."""
+        values: dict[str, object] = serialise(self)
+        return {name: value for name, value in values.items() if value or name not in ADDED_LATER}
 
 
 class Choice(NamedTuple):
