@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Self, final
 
+from reasonmech.digest import weights_alone
 from reasonmech.disk import explain_failed_writes, explain_full_disk
 from reasonmech.errors import CorruptFileError, OutputError
 from reasonmech.files import (
@@ -30,6 +32,7 @@ from reasonmech.files import (
 LOCK_FILE: Final = ".lock"
 MAX_LISTED: Final = 20  # differing keys in an error; the rest is counted
 MAX_SHOWN: Final = 40  # characters of a value in an error
+ADDED_LATER: Final = ("identity",)  # keys of a plan that earlier versions did not write
 _ABSENT: Final = "(not there)"
 
 
@@ -181,6 +184,10 @@ def check_plan(
         raise OutputError(
             f"{directory} holds no {kind}", do="choose another output directory; nothing was changed"
         )
+    later = [key for key in ADDED_LATER if key in plan and key not in earlier]
+    if later:
+        warnings.warn(weights_alone(f"the {kind} in {directory}"), stacklevel=2)
+    plan = {key: value for key, value in plan.items() if key not in later}
     if changes := differences(earlier, json.loads(json.dumps(plan)), words=words):
         raise OutputError(
             f"{directory} holds part of another {kind} ({changes})",

@@ -161,7 +161,10 @@ def tiny_coder(
             "sae_lens_version": "6.54.12",
             "model_name": host.name,
             "hook_name": hook_of_site(host.check_site(site)),
-            "reasonmech": {"model_hash": host.weight_hash},
+            "reasonmech": {
+                "model_hash": host.weight_hash,
+                "model_identity": host.model_identity().beyond_weights(),
+            },
         },
     }
     with TemporaryDirectory() as directory:

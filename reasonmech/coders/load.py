@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -14,7 +15,7 @@ from reasonmech.coders.saelens import SAELensCoder, read_directory
 from reasonmech.coders.sparsify import WEIGHT_FILE as SPARSIFY_FILE
 from reasonmech.coders.sparsify import read_sparsify
 from reasonmech.coders.stream_record import CENTRED
-from reasonmech.digest import check_weights
+from reasonmech.digest import check_model, identity_of, weights_alone
 from reasonmech.errors import (
     ArgumentError,
     CorruptFileError,
@@ -69,6 +70,9 @@ def load_coder(
         return coder
     check_trained(host)
     check_belongs(coder, host)
+    model = coder.model_identity()
+    if model is not None and model.beyond_weights() is None:
+        warnings.warn(weights_alone(f"coder {coder.name!r}"), stacklevel=2)
     if coder.model_hash is None:
         check_name(coder, host, trained_on=trained_on)
     return coder if coder.device == host.device else coder.to(host.device)
@@ -114,11 +118,11 @@ def check_belongs(coder: SparseCoder, host: Trained) -> None:
         )
     if isinstance(coder, SAELensCoder):
         check_stream(coder, host)
-    check_weights(
+    check_model(
         f"coder {coder.name!r} was trained on a model with weights",
-        coder.model_hash,
+        identity_of(coder, coder.model_hash),
+        identity_of(host, host.weight_hash),
         model=f"host {host.name!r}",
-        weights=host.weight_hash,
         do="load that model, or train a coder on this one",
     )
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from reasonmech.coders.hookname import site_of_hook
 from reasonmech.coders.recipe import RECORD, SINKS
 from reasonmech.coders.stream_record import StreamRecord, read_stream_record
-from reasonmech.digest import hash_tensors
+from reasonmech.digest import ModelIdentity, hash_tensors
 from reasonmech.disk import explain_failed_writes
 from reasonmech.errors import (
     ArgumentError,
@@ -111,6 +111,11 @@ class SAELensCoder:
     @property
     def model_hash(self) -> str | None:
         return self.record.get("model_hash")
+
+    def model_identity(self) -> ModelIdentity | None:
+        """The model it was trained on; weights alone where the record is of a time that kept no more."""
+        weights = self.model_hash
+        return None if weights is None else ModelIdentity.of(weights, self.record.get("model_identity"))
 
     @property
     def model_name(self) -> str | None:

@@ -16,7 +16,7 @@ from reasonmech.coders.coder import Trained
 from reasonmech.coders.config import CoderConfig
 from reasonmech.coders.sinks import find_sinks, no_sinks
 from reasonmech.coders.training import InputMoments
-from reasonmech.digest import check_weights
+from reasonmech.digest import ModelIdentity, check_model, identity_of
 from reasonmech.errors import ArgumentError, DataError, MismatchError, NonFiniteError, UnknownNameError
 from reasonmech.site import Site
 
@@ -74,6 +74,10 @@ class TensorSource(NamedTuple):
     sites: tuple[Site, ...]
     host_name: str
     host_hash: str
+    beyond: dict[str, str] | None = None
+
+    def model_identity(self) -> ModelIdentity:
+        return ModelIdentity.of(self.host_hash, self.beyond)
 
     @property
     def n_tokens(self) -> int:
@@ -107,15 +111,17 @@ def one_site(
                 "a plain tensor does not say which site of which model it holds", do="pass site= and host="
             )
         at = Site.parse(site)
-        return at, TensorSource(acts, (at,), host.name, host.weight_hash)
+        model = identity_of(host, host.weight_hash)
+        beyond = None if model is None else model.beyond_weights()
+        return at, TensorSource(acts, (at,), host.name, host.weight_hash, beyond)
     if site is None and len(acts.sites) != 1:
         raise MismatchError(f"the activations hold {len(acts.sites)} sites", do="say which one: site=")
     if host is not None:
-        check_weights(
+        check_model(
             f"the activations are those of {acts.host_name!r}, weights",
-            acts.host_hash,
+            identity_of(acts, acts.host_hash),
+            identity_of(host, host.weight_hash),
             model=f"host {host.name!r}",
-            weights=host.weight_hash,
             do="capture them from this model, or leave host= out: the activations say whose they are",
         )
     return check_captured(acts, acts.sites[0] if site is None else site), acts

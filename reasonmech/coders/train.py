@@ -30,7 +30,7 @@ from reasonmech.coders.source import (
     one_site,
 )
 from reasonmech.coders.training import Training
-from reasonmech.digest import hash_tensors
+from reasonmech.digest import hash_tensors, identity_of
 from reasonmech.errors import ConfigError, DataError
 from reasonmech.files import PLAN_FILE, check_new
 from reasonmech.resumable import ResumableDirectory
@@ -198,12 +198,18 @@ def _training(
         RECORD: {
             "site": str(site),
             "model_hash": source.host_hash,
+            "model_identity": _beyond_weights(source),
             "config": settings,
             SINKS: moments.sinks.to_json(),
             **record,
         },
     }
     return Training(config.recipe(), moments=moments, metadata=metadata)
+
+
+def _beyond_weights(source: ActivationSource) -> dict[str, str] | None:
+    model = identity_of(source, source.host_hash)
+    return None if model is None else model.beyond_weights()
 
 
 def _train_to_directory(
@@ -238,6 +244,7 @@ def _plan(jobs: Mapping[str, TrainingJob], source: ActivationSource) -> dict[str
     return {
         "coders": {name: config.model_dump(mode="json") for name, (config, _) in jobs.items()},
         "host_hash": source.host_hash,
+        "identity": _beyond_weights(source),
         "tokens": source.n_tokens,
         "rows": hash_tensors({name: source.take(site, rows) for name, site in sites.items()}),
     }

@@ -109,6 +109,7 @@ def _describe_host(host: Host) -> dict[str, Any]:
     return {
         "name": host.name,
         "weights_sha256": host.weight_hash,
+        "identity": host.model_identity().beyond_weights(),
         "layers": host.n_layers,
         "width": host.d_model,
         "vocabulary": host.vocab_size,

@@ -71,6 +71,7 @@ def _plan(pair: ModelPair, config: CoderConfig, site: Site, *, problems: int) ->
     return {
         "base": pair.base.weight_hash,
         "thinking": pair.thinking.weight_hash,
+        "identity": {"base": pair.base.fingerprint, "thinking": pair.thinking.fingerprint},
         "site": str(site),
         "problems": problems,
         "config": config.model_dump(mode="json"),

@@ -90,7 +90,7 @@ def default_path(experiment: Experiment, pair: ModelPair | None = None) -> Path:
     Args:
         pair: the pair in hand, which has a place of its own.
     """
-    weights = "" if pair is None else f"|{pair.base.weight_hash}|{pair.thinking.weight_hash}"
+    weights = "" if pair is None else f"|{pair.base.fingerprint}|{pair.thinking.fingerprint}"
     digest = hashlib.sha256(f"{experiment.canonical()}|{code_hash()}{weights}".encode()).hexdigest()
     return Path("runs") / f"{experiment.name}-{digest[:8]}"
 
@@ -98,7 +98,12 @@ def default_path(experiment: Experiment, pair: ModelPair | None = None) -> Path:
 def _plan(experiment: Experiment, pair: ModelPair) -> dict[str, object]:
     """What must be the same for an interrupted run to go on; the rest is in its stages' stamps."""
     weights = {"base": pair.base.weight_hash, "thinking": pair.thinking.weight_hash}
-    return {"experiment": experiment.name, "pair": {"name": pair.name, **weights}}
+    identity = {"base": pair.base.fingerprint, "thinking": pair.thinking.fingerprint}
+    return {
+        "experiment": experiment.name,
+        "pair": {"name": pair.name, **weights},
+        "identity": identity,
+    }
 
 
 def _inputs(experiment: Experiment, stage: Stage, pair: ModelPair, hashes: dict[str, str]) -> str:
@@ -106,7 +111,7 @@ def _inputs(experiment: Experiment, stage: Stage, pair: ModelPair, hashes: dict[
     parts = {
         "code": code_hash(),
         "packages": package_versions(),
-        "weights": [pair.base.weight_hash, pair.thinking.weight_hash],
+        "models": [pair.base.fingerprint, pair.thinking.fingerprint],
         "layers": [pair.steering_layer, pair.sae_layer],
         "task": experiment.task.model_dump(mode="json"),
         "decode": json.loads(experiment.canonical())["decode"],

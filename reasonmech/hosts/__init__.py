@@ -1,5 +1,6 @@
 """Models under study: an untouched Hugging Face model with named sites, and pairs of them."""
 
+from reasonmech.digest import ModelIdentity
 from reasonmech.hosts.architecture import Architecture, architectures
 from reasonmech.hosts.catalogue import PairConfig, load_pair, pair_config, pair_names, register_pair_path
 from reasonmech.hosts.difference import Difference
@@ -20,6 +21,7 @@ __all__ = [
     "is_here",
     "load_host",
     "load_pair",
+    "ModelIdentity",
     "ModelPair",
     "onset_tokens",
     "organism_stores",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
@@ -11,11 +12,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reasonmech.digest import hash_tensors
+from reasonmech.digest import ModelIdentity
 from reasonmech.errors import BindError, DataError
 from reasonmech.hosts.architecture import architecture_of
 from reasonmech.hosts.ends import end_ids
 from reasonmech.hosts.hookpoint import HookPoint
+from reasonmech.hosts.identity import WeightHash, hash_config, hash_tokenizer
 from reasonmech.hosts.sitemap import SiteMap
 from reasonmech.hosts.vocabulary import check_rows, decode, encode, hash_vocabulary, name_token
 from reasonmech.site import Site
@@ -62,6 +64,7 @@ class Host:
         self.layers: list[nn.Module] = self._sites.layers
         self.n_layers = len(self.layers)
         self.n_heads, self.d_head = self._sites.n_heads, self._sites.d_head
+        self._tokenizer_hash: tuple[tuple[int, str], str] = ((-1, ""), "")
         check_rows(tokenizer, self.vocab_size, name=name)
         self.eos_ids: tuple[int, ...] = end_ids(model, tokenizer, rows=self.vocab_size)
         special: Any = tokenizer  # transformers types a special token as anything a config may hold
@@ -92,13 +95,14 @@ class Host:
     def weight_hash(self) -> str:
         """SHA-256 over name, dtype, shape and bytes of every tensor of the state dict, in name order.
 
-        Computed when first asked for, then kept: a coder recorded with it belongs to exactly these weights.
+        Computed when first asked for, and again after an edit of the weights (`hosts.identity.WeightHash`
+        says which edits are noticed).
         """
-        return self._weight_hash
+        return self._weight_hash.value()
 
     @cached_property
-    def _weight_hash(self) -> str:
-        return hash_tensors(self.model.state_dict())
+    def _weight_hash(self) -> WeightHash:
+        return WeightHash(self.model)
 
     @cached_property
     def vocabulary_hash(self) -> str:
@@ -106,10 +110,24 @@ class Host:
         else."""
         return hash_vocabulary(self.tokenizer)
 
+    def model_identity(self) -> ModelIdentity:
+        """What decides this model's numbers: weights, configuration, tokenizer and ends of text.
+
+        Coders, stores, sweeps and runs record it, and are refused on another one. Not noticed: what modules
+        hold besides tensors (an eps that was set on a module), and a tokenizer that is edited after it was
+        asked for; its size and special tokens excepted.
+        """
+        words = self.tokenizer
+        key = (len(words), str(words.special_tokens_map))
+        if self._tokenizer_hash[0] != key:
+            self._tokenizer_hash = (key, hash_tokenizer(words))
+        ends = hashlib.sha256(repr(self.eos_ids).encode()).hexdigest()
+        return ModelIdentity(self.weight_hash, hash_config(self.model.config), self._tokenizer_hash[1], ends)
+
     @property
     def fingerprint(self) -> str:
-        """Same as `weight_hash`."""
-        return self.weight_hash
+        """SHA-256 of the whole `model_identity`."""
+        return self.model_identity().fingerprint
 
     @cached_property
     def lens(self) -> TransformerBridge:

@@ -23,7 +23,8 @@ from reasonmech.runtime.pass_rows import PassRow
 
 Plan: TypeAlias = dict[str, Json]
 
-NOT_MEASURED: Final = ("configurations", "texts", "problems", "seeds", "batch_rows", "versions")
+# "identity" is held to by the plan as a whole: cells keep the hash that they had before it was recorded
+NOT_MEASURED: Final = ("identity", "configurations", "texts", "problems", "seeds", "batch_rows", "versions")
 
 
 @runtime_checkable
@@ -51,7 +52,7 @@ def content(value: object) -> Json:
         case np.ndarray() | np.generic():
             return tensor_json(torch.as_tensor(np.asarray(value)))
         case Host():
-            return {"host": value.weight_hash}
+            return {"host": value.fingerprint}
         case BaseModel():
             return _named(value, value.model_dump(mode="json"))
         case Canonical():
@@ -117,6 +118,7 @@ def plan_of(
     """Everything that the numbers of a sweep depend on; the order of the configurations is not part of it."""
     return {
         "host": host.weight_hash,
+        "identity": host.model_identity().beyond_weights(),
         "metric": content(metric),
         "configurations": {one.name: one.fingerprint for one in configurations},
         **{name: content(value) for name, value in settings.items()},

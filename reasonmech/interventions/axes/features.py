@@ -13,7 +13,7 @@ from torch import Tensor
 
 from reasonmech.arguments import check_type, describe
 from reasonmech.coders.coder import SparseCoder, reconstruct
-from reasonmech.digest import check_weights
+from reasonmech.digest import check_model, identity_of
 from reasonmech.errors import ArgumentError, BindError, MismatchError
 from reasonmech.interventions.axes.axis import Axis, axes
 from reasonmech.interventions.canonical import Json
@@ -131,11 +131,11 @@ class Features(Axis):
                 do="load the coder of this model",
             )
         if not self.transfer:
-            check_weights(
+            check_model(
                 f"coder {self.coder.name!r} was trained on weights",
-                self.coder.model_hash,
+                identity_of(self.coder, self.coder.model_hash),
+                identity_of(host, host.weight_hash),
                 model=f"host {host.name!r}",
-                weights=host.weight_hash,
                 do="load that model, or say Features(..., transfer=True) to read a sibling's stream on "
                 "purpose",
             )

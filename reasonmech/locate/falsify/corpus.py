@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from reasonmech.digest import identity_of
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
 from reasonmech.locate.falsify.finding import read_features
@@ -56,7 +57,7 @@ class Corpus:
 
     def read(self, coder: SparseCoder, features: Sequence[int]) -> Float[np.ndarray, "row feature"]:
         """Activations at the labelled rows, in activation units. Raises MismatchError on a foreign coder."""
-        check_coder(coder, self.acts.host_hash)
+        check_coder(coder, identity_of(self.acts, self.acts.host_hash))
         return read_features(coder, self.acts.rows(coder.site, self.labels), features)
 
     def words_before(self, window: int) -> list[tuple[int, ...]]:

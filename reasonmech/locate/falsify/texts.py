@@ -147,7 +147,7 @@ def read_examples(
         DataError: a window that is empty or outside its text. MismatchError: the coder belongs to another
             model.
     """
-    check_coder(coder, host.weight_hash)
+    check_coder(coder, host.model_identity())
     for example in examples:
         if not 0 <= example.start < example.stop <= len(example.ids):
             raise DataError(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 import numpy as np
 
 from reasonmech.arguments import as_sequence, check_type, describe
-from reasonmech.digest import check_weights
+from reasonmech.digest import ModelIdentity, check_model, identity_of
 from reasonmech.errors import ArgumentError, MismatchError
 from reasonmech.interventions import Features
 from reasonmech.labels import Labels
@@ -74,17 +74,17 @@ def feature_indices(features: Features | Sequence[int], *, name: str = "features
     return tuple(int(number) for number in numbers)
 
 
-def check_coder(coder: SparseCoder, host_hash: str) -> None:
+def check_coder(coder: SparseCoder, model: ModelIdentity | None) -> None:
     """Refuse activations of another model than the coder's.
 
     Raises:
         MismatchError: both are known, and differ.
     """
-    check_weights(
+    check_model(
         f"coder {coder.name!r} was trained on weights",
-        coder.model_hash,
+        identity_of(coder, coder.model_hash),
+        model,
         model="the model of the activations",
-        weights=host_hash,
         do="capture from that model, or train a coder on these activations",
     )
 
@@ -95,7 +95,7 @@ def check_match(acts: Activations, labels: Labels, coder: SparseCoder) -> None:
     Labels must have been made from the captured rollouts: at every labelled rollout both name the same
     problem.
     """
-    check_coder(coder, acts.host_hash)
+    check_coder(coder, identity_of(acts, acts.host_hash))
     check_labels(acts, labels)
 
 

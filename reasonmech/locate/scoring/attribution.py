@@ -13,7 +13,7 @@ from scipy import sparse
 from torch import Tensor
 
 from reasonmech.arguments import check_type
-from reasonmech.digest import check_weights
+from reasonmech.digest import check_model, identity_of
 from reasonmech.hosts.host import Host
 from reasonmech.labels import Labels
 from reasonmech.locate.p_values import Discovered, by_problem_p
@@ -110,11 +110,11 @@ class OnsetAttribution(Score):
 
     def measure(self, data: SearchData) -> Measured:
         acts, coder, search, onset = data.acts, data.coder, data.search, self.onset
-        check_weights(
+        check_model(
             f"the metric is read from {onset.host.name!r}, weights",
-            onset.host.weight_hash,
+            onset.host.model_identity(),
+            identity_of(acts, acts.host_hash),
             model=f"the model {acts.host_name!r} of the activations",
-            weights=acts.host_hash,
             do="capture from the model that the metric is read from",
         )
         check_match(acts, data.labels, coder)

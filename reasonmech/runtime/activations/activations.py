@@ -15,6 +15,7 @@ from torch import Tensor
 
 from reasonmech.arguments import check_type
 from reasonmech.coders.coder import Trained
+from reasonmech.digest import ModelIdentity
 from reasonmech.errors import DataError, MismatchError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.labels import Labels
@@ -55,6 +56,10 @@ class Activations:
     def host_hash(self) -> str:
         """`weight_hash` of the model."""
         return self.origin.host_hash
+
+    def model_identity(self) -> ModelIdentity:
+        """The model that they come from."""
+        return self.origin.model
 
     @property
     def codes_of(self) -> CodesOf | None:
@@ -243,6 +248,7 @@ class Activations:
         activations = cls(*load_store(Path(path).expanduser().absolute()))
         if host is not None:
             activations.check(host)
+            activations.origin.warn_if_old(path)
         return activations
 
     def _stream_of(self, site: Site | str) -> str:

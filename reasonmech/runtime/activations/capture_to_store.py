@@ -28,6 +28,7 @@ PROGRESS: Final = "progress"  # one small file per finished shard, gone when the
 WORDS: Final = {  # what a part of a plan says when it differs
     "host_hash": "another model",
     "vocabulary_hash": "another tokenizer",
+    "identity": "another configuration, tokenizer or set of ends of text",
     "sites": "other sites",
     "dtype": "another dtype",
     "where": "other tokens",
@@ -151,6 +152,7 @@ def _plan(job: CaptureJob, survey: Survey, keep: Keep, bounds: Sequence[int]) ->
     return {
         "host_hash": origin.host_hash,
         "vocabulary_hash": origin.vocabulary_hash,
+        "identity": origin.identity,
         "sites": [str(site) for site in job.sites],
         "dtype": str(job.dtype),
         "where": keep.where.to_json(),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, NamedTuple, final
 
 from reasonmech.coders.coder import Trained
-from reasonmech.digest import check_weights
+from reasonmech.digest import ModelIdentity, check_model, identity_of, weights_alone
 from reasonmech.errors import MismatchError
 from reasonmech.hosts.host import Host
 from reasonmech.runtime.activations.keep import TopCodes
@@ -38,6 +40,7 @@ class Origin:
         codes_of: whose features are kept in place of the stream; None where the stream is.
         bos_id: the tokenizer's BOS; None where it has none, and in stores that were written before it was
             recorded.
+        identity: of the model beyond its weights (`ModelIdentity`); None in stores of a time that kept none.
     """
 
     host_name: str
@@ -45,12 +48,18 @@ class Origin:
     vocabulary_hash: str
     codes_of: CodesOf | None
     bos_id: int | None = None
+    identity: Mapping[str, str] | None = None
+
+    @property
+    def model(self) -> ModelIdentity:
+        return ModelIdentity.of(self.host_hash, self.identity)
 
     @classmethod
     def of(cls, host: Host, codes: TopCodes | None) -> Origin:
         of = None if codes is None else CodesOf.of(codes)
         special: Any = host.tokenizer  # transformers types a special token as anything a config may hold
-        return cls(host.name, host.weight_hash, host.vocabulary_hash, of, special.bos_token_id)
+        model, words = host.model_identity(), host.vocabulary_hash
+        return cls(host.name, model.weights, words, of, special.bos_token_id, model.beyond_weights())
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self) | {"codes_of": None if self.codes_of is None else self.codes_of._asdict()}
@@ -60,20 +69,29 @@ class Origin:
         """Raises KeyError or TypeError where it is none."""
         codes = value["codes_of"]
         of = None if codes is None else CodesOf(**codes)
-        bos_id = value.get("bos_id")
-        return cls(value["host_name"], value["host_hash"], value["vocabulary_hash"], of, bos_id)
+        hashes = (value["host_name"], value["host_hash"], value["vocabulary_hash"])
+        return cls(*hashes, of, value.get("bos_id"), value.get("identity"))  # keys of later stores
 
     def check(self, host: Host | Trained) -> None:
         """Raise MismatchError where a host is another model, or has another tokenizer now."""
-        check_weights(
+        if isinstance(host, Host) and host.weight_hash == self.host_hash:
+            self._check_words(host)
+        check_model(
             f"the activations are those of {self.host_name!r}, weights",
-            self.host_hash,
+            self.model,
+            identity_of(host, host.weight_hash),
             model=f"host {host.name!r}",
-            weights=host.weight_hash,
             do="capture them again from this model, or load the model they come from",
         )
-        if isinstance(host, Host) and host.vocabulary_hash != self.vocabulary_hash:
+
+    def _check_words(self, host: Host) -> None:
+        if host.vocabulary_hash != self.vocabulary_hash:
             raise MismatchError(
                 f"the tokenizer of {host.name!r} has changed since these activations were captured",
                 do="load the tokenizer that the texts were encoded with, or capture again",
             )
+
+    def warn_if_old(self, path: str | Path) -> None:
+        """Say of a store that it records no more of its model than the weights."""
+        if self.identity is None:
+            warnings.warn(weights_alone(f"the store {path}"), stacklevel=3)

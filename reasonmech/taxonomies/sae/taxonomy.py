@@ -19,7 +19,7 @@ from reasonmech.coders.recipe import ROWS, SENTENCES
 from reasonmech.coders.saelens import SAELensCoder, read_directory
 from reasonmech.coders.source import TensorSource, check_captured
 from reasonmech.coders.train import train_together
-from reasonmech.digest import check_weights
+from reasonmech.digest import check_model, identity_of
 from reasonmech.errors import ConfigError, CorruptFileError, DataError, MismatchError
 from reasonmech.files import check_safetensors, new_directory
 from reasonmech.site import Site
@@ -60,11 +60,11 @@ class SentenceTaxonomy:
             MismatchError: the activations are of another model than it was trained on. As `Sentences.means`
                 otherwise.
         """
-        check_weights(
+        check_model(
             "the taxonomy was trained on weights",
-            str(self.coder.model_hash),
+            identity_of(self.coder, str(self.coder.model_hash)),
+            identity_of(acts, acts.host_hash),
             model=f"the model {acts.host_name!r} of the activations",
-            weights=acts.host_hash,
             do="capture from the model that it was trained on, or train one on these activations",
         )
         return sentences.means(acts, site=self.coder.site)
@@ -158,7 +158,10 @@ def train_taxonomies(
     moved = means - centre
     if bool((moved.norm(dim=-1) == 0).any()):
         raise DataError("a sentence has exactly the mean activation of all", do="use sentences that differ")
-    rows = TensorSource(torch.nn.functional.normalize(moved, dim=-1), (at,), acts.host_name, acts.host_hash)
+    model = identity_of(acts, acts.host_hash)
+    beyond = None if model is None else model.beyond_weights()
+    unit = torch.nn.functional.normalize(moved, dim=-1)
+    rows = TensorSource(unit, (at,), acts.host_name, acts.host_hash, beyond)
     jobs = {f"taxonomy of {size}": (settings.model_copy(update={"d_sae": size}), at) for size in sizes}
     coders = train_together(
         jobs, rows, device=torch.device("cpu"), progress=progress, record={ROWS: SENTENCES}
