@@ -46,7 +46,8 @@ class Spelling:
         # all that is marked as special: nothing that a text says begins or ends inside one
         self.special = frozenset(tokenizer.all_special_ids) | {i for i, t in added.items() if t.special}
         self._anchor = self._word()
-        alone = tokenizer.encode(decode(tokenizer, self._anchor).strip(), add_special_tokens=False)
+        self._front = decode(tokenizer, self._anchor)
+        alone = tokenizer.encode(self._front.strip(), add_special_tokens=False)
         first = self.piece(alone[0]) if alone else TokenText(b"")
         self.joins = first.joint == 1  # decoding puts blanks between tokens: no token has one
         self.prefixes = first.text[:1] == b" " and not self.joins  # encoding puts a blank in front of a text
@@ -78,8 +79,7 @@ class Spelling:
             return TokenText(b"")
         if token not in self.special and (byte := _BYTE.fullmatch(name)):
             return TokenText(bytes([int(byte[1], 16)]))
-        front = decode(self._tokenizer, self._anchor)
-        written = decode(self._tokenizer, [*self._anchor, token]).removeprefix(front)
+        written = decode(self._tokenizer, [*self._anchor, token]).removeprefix(self._front)
         if _LOST in written and all(character in _BYTE_LEVEL for character in name):
             return TokenText(bytes(_BYTE_LEVEL[character] for character in name))
         return TokenText(written.encode(), int(written[:1] == " " and not name.startswith(_BLANKS)))

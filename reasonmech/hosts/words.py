@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 from transformers import PreTrainedTokenizerBase
 
@@ -11,10 +11,12 @@ from reasonmech.arguments import check_type
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.spelling import Spelling, spelling_of
 
-Run = tuple[int, ...]
+Run: TypeAlias = tuple[int, ...]
 
 # what may stand in front of a piece of text, the likeliest first
 _NEIGHBOURS: Final = ("a", "so", ".", ":", ",", "\n", "7", ")", "=", "\n\n")
+_WHITE: Final = " \t\r\n▁ĠĊĉč"  # white space as vocabularies write it
+_WHITE_BYTES: Final = frozenset(f"<0x{ord(white):02X}>" for white in " \t\r\n")
 
 
 def token_forms(tokenizer: PreTrainedTokenizerBase, text: str, *, blank: bool = False) -> tuple[Run, ...]:
@@ -58,6 +60,21 @@ def onset_tokens(tokenizer: PreTrainedTokenizerBase, word: str) -> tuple[int, ..
         ArgumentError, UnknownNameError, DataError: as `token_forms`.
     """
     return tuple(run[0] for run in token_forms(tokenizer, word, blank=True) if len(run) == 1)
+
+
+def ending_tokens(tokenizer: PreTrainedTokenizerBase, end: str) -> tuple[int, ...]:
+    r"""Ids of the tokens whose text ends with one sign, white space aside: "." of ".", ".\n", " )."."""
+    byte = f"<0x{ord(end):02X}>"
+    likely = sorted(i for name, i in tokenizer.get_vocab().items() if end in name or name == byte)
+    spelling = spelling_of(tokenizer)
+    return tuple(i for i in likely if spelling.piece(i).text.rstrip().endswith(end.encode()))
+
+
+def blank_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    """Ids of the tokens that write white space and nothing else."""
+    spelling, names = spelling_of(tokenizer), tokenizer.get_vocab()
+    likely = sorted(i for name, i in names.items() if not name.strip(_WHITE) or name in _WHITE_BYTES)
+    return tuple(i for i in likely if spelling.piece(i).text and not spelling.piece(i).text.strip())
 
 
 def run_after(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> Run:

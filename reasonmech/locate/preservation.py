@@ -104,7 +104,7 @@ def behaviour_preservation(
     check_is_coder(coder)
     check_is_labels(labels)
     rollouts = as_sequence(rollouts, Rollout, name="rollouts", allowed="the rollouts that were labelled")
-    encoding = "whole numbers: host.encode(word)"
+    encoding = "whole numbers: rm.hosts.onset_tokens(host.tokenizer, word)"
     check_type(onset_ids, (list, tuple, set, frozenset), name="onset_ids", allowed="token ids, " + encoding)
     if labels.mode != "anticipates":
         raise DataError(

@@ -13,8 +13,8 @@ from torch import Tensor
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json
-from reasonmech.metrics.base import Answer, answers_of, check_host, check_number, metrics, run_of
-from reasonmech.runtime.readout import Reading, Run
+from reasonmech.metrics.base import Answer, answers_of, check_host, check_number, metrics, runs_of
+from reasonmech.runtime.readout import Continuation, Reading, Run
 
 Against = Literal["logsumexp", "mean"]
 
@@ -25,12 +25,15 @@ class AnswerLikelihood:
     """Made by `answer_likelihood`.
 
     Attributes:
-        runs: per text the reference answer and then its distractors, as token ids.
+        runs: per text the reference answer and then its distractors, as token ids; of one that was given as
+            a text, those that it has inside a text.
         against: how distractors are put together.
+        answers: the same as they were given. A text is read as the tokens that it has behind each text.
     """
 
     runs: tuple[tuple[Run, ...], ...]
     against: Against = "logsumexp"
+    answers: tuple[tuple[Continuation, ...], ...] = ()
     name = "answer_likelihood"
     unit = "nats"
 
@@ -48,9 +51,9 @@ class AnswerLikelihood:
             if len(set(runs)) < len(runs):
                 raise DataError(f"answer_likelihood of text {text} names the answer {_twice(runs)} twice")
 
-    def continuations(self, host: Host, n_texts: int) -> Sequence[Sequence[Run]]:
+    def continuations(self, host: Host, n_texts: int) -> Sequence[Sequence[Continuation]]:
         check_number(self.name, len(self.runs), n_texts)
-        return self.runs
+        return self.answers or self.runs
 
     def value(self, reading: Reading) -> Float[Tensor, " text"]:
         reference, others = reading.logp[:, 0], reading.logp[:, 1:]
@@ -90,7 +93,9 @@ def answer_likelihood(
     edit that makes every number likelier should not look like one that makes the right one likelier.
 
     Args:
-        references: one answer per text (a text or a run of token ids), exactly as it would go on.
+        references: one answer per text (a text or a run of token ids), exactly as it would go on: " yes"
+            behind "Answer:". A text is read as its part of the encoding of both together; where that has no
+            border between the two ("Answer: " and "yes"), the run refuses it with the tokens.
         distractors: per text its wrong answer, or several; none at all leaves the log-likelihood alone.
 
     Raises:
@@ -105,8 +110,10 @@ def answer_likelihood(
     if distractors and len(distractors) != len(references):
         raise DataError(f"distractors for {len(distractors)} texts, references for {len(references)}")
     others = [[wrong] if isinstance(wrong, str) else wrong for wrong in distractors or [()] * len(references)]
-    runs = [
-        tuple(run_of(host, answer) for answer in (reference, *wrong))
-        for reference, wrong in zip(references, others, strict=True)
+    of_texts = [(reference, *wrong) for reference, wrong in zip(references, others, strict=True)]
+    runs = tuple(tuple(runs_of(host, answer)[0] for answer in answers) for answers in of_texts)
+    as_given = [
+        tuple(answer if isinstance(answer, str) else run for answer, run in zip(*pair, strict=True))
+        for pair in zip(of_texts, runs, strict=True)
     ]
-    return AnswerLikelihood(tuple(runs), against)
+    return AnswerLikelihood(runs, against, tuple(as_given))

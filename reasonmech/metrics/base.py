@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -11,11 +11,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from reasonmech.arguments import check_type
-from reasonmech.errors import DataError
+from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.host import Host
+from reasonmech.hosts.words import Run, token_forms
 from reasonmech.registry import Registry
 from reasonmech.rollout import Rollouts
-from reasonmech.runtime.readout import Reading, Readout, Run
+from reasonmech.runtime.readout import Reading, Readout
 
 Word: TypeAlias = str | int  # a text that is one token, or a token id
 Answer: TypeAlias = str | Sequence[int]  # a text, or a run of token ids
@@ -46,32 +47,34 @@ class RolloutMetric(Protocol):
 metrics: Registry[Callable[..., Readout | RolloutMetric]] = Registry("metric")
 
 
-def run_of(host: Host, answer: Answer) -> Run:
-    """Token ids of an answer, exactly as written: " yes" may be another token than "yes", no BOS is added.
+def runs_of(host: Host, answer: Answer) -> tuple[Run, ...]:
+    """Token ids of an answer where it stands inside a text, exactly as written: " yes" may be another token
+    than "yes", and nothing is put in front.
+
+    Returns several runs where a tokenizer writes it in several ways, the commonest first.
 
     Raises:
         ArgumentError: it is neither a text nor token ids.
         DataError: it is empty, or holds something that the tokenizer or the model does not know.
     """
-    if isinstance(answer, str):
-        ids: Run = tuple(host.tokenizer.encode(answer, add_special_tokens=False))
-    else:
-        ids = tuple(
-            int(check_type(token, (int, np.integer), name=f"a token of {answer!r}", allowed=AN_ANSWER))
-            for token in check_type(answer, Sequence, name="an answer", allowed=AN_ANSWER)
-        )
-    special: Any = host.tokenizer  # transformers types a special token as anything a config may hold
-    if isinstance(answer, str) and answer != special.unk_token and special.unk_token_id in ids:
-        raise DataError(
-            f"the answer {answer!r} holds a word that the tokenizer of {host.name!r} does not know",
-            do="write it as the tokenizer would, or give its token ids",
-        )
+    if isinstance(answer, str) and answer:
+        try:
+            return token_forms(host.tokenizer, answer)
+        except UnknownNameError as error:
+            raise DataError(
+                f"the answer {answer!r} holds a word that the tokenizer of {host.name!r} does not know",
+                do="write it as the tokenizer would, or give its token ids",
+            ) from error
+    ids = tuple(
+        int(check_type(token, (int, np.integer), name=f"a token of {answer!r}", allowed=AN_ANSWER))
+        for token in check_type(answer, Sequence, name="an answer", allowed=AN_ANSWER)
+    )
     if not ids or not all(0 <= token < host.vocab_size for token in ids):
         raise DataError(
             f"the answer {answer!r} is the tokens {ids}: there is nothing to read",
             allowed=f"at least one token below {host.vocab_size}",
         )
-    return ids
+    return (ids,)
 
 
 def answers_of(answers: Sequence[Answer], *, name: str, do: str) -> Sequence[Answer]:
@@ -92,11 +95,11 @@ def token_of(host: Host, word: Word) -> int:
         ArgumentError: it is neither a text nor a token id. DataError: it is not one token.
     """
     check_type(word, (str, int, np.integer), name="a word", allowed="a text that is one token, or a token id")
-    ids = run_of(host, word if isinstance(word, str) else (word,))
-    if len(ids) == 1:
-        return ids[0]
+    runs = runs_of(host, word if isinstance(word, str) else (word,))
+    if len(single := [run[0] for run in runs if len(run) == 1]) == 1:
+        return single[0]
     raise DataError(
-        f"{word!r} is {len(ids)} tokens: {[host.decode([token]) for token in ids]}",
+        f"{word!r} is {len(runs[0])} tokens: {host.tokenizer.convert_ids_to_tokens(list(runs[0]))}",
         allowed="a word of one token",
         do="choose other words, or use answer_likelihood, which reads whole answers",
     )

@@ -13,7 +13,7 @@ from torch import Tensor
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json
-from reasonmech.metrics.base import Answer, answers_of, check_host, logsumexp_where, metrics, run_of
+from reasonmech.metrics.base import Answer, answers_of, check_host, logsumexp_where, metrics, runs_of
 from reasonmech.runtime.readout import Reading, Run
 
 
@@ -92,7 +92,8 @@ def onset_log_odds(
     to another has not moved the behaviour: one token is no onset set, and is refused unless you insist.
 
     Args:
-        onset: continuations, each a text or a run of token ids.
+        onset: continuations, each a text exactly as it would go on (" wait"; all ways in which the tokenizer
+            writes it inside a text count) or a run of token ids.
         against: continuations to weigh them against, instead of everything else: log P(onset) - log
             P(against).
         single: yes, this behaviour begins with this one continuation and no other.
@@ -111,4 +112,9 @@ def onset_log_odds(
             allowed="several: a behaviour that can begin in other ways is not measured by one of them",
             do="add the others, or say single=True where there are none",
         )
-    return OnsetLogOdds(tuple(run_of(host, c) for c in onset), tuple(run_of(host, c) for c in against))
+    return OnsetLogOdds(_runs(host, onset), _runs(host, against))
+
+
+def _runs(host: Host, continuations: Sequence[Answer]) -> tuple[Run, ...]:
+    """All ways to write each of them: its probability is their sum."""
+    return tuple(run for continuation in continuations for run in runs_of(host, continuation))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from rich.console import Group
@@ -124,6 +125,8 @@ def _coloured(host: Host, untouched: Rollout, steered: Rollout) -> tuple[Text, T
 
 
 def _two_tone(host: Host, ids: Sequence[int], shared: int, colour: str) -> Text:
-    common, text = host.decode(list(ids[:shared])), host.decode(list(ids))
-    assert text.startswith(common), (common, text)
+    text = host.decode(list(ids))
+    # a character that is spread over tokens on both sides is of what differs
+    pairs = zip(text, host.decode(list(ids[:shared])), strict=False)
+    common = "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
     return Text.assemble(common, (text.removeprefix(common), colour))

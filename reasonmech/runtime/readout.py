@@ -12,9 +12,10 @@ from torch import Tensor
 
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
+from reasonmech.hosts.words import Run, run_after
 from reasonmech.runtime.pass_rows import PassRow
 
-Run: TypeAlias = tuple[int, ...]
+Continuation: TypeAlias = Run | str  # token ids, or a text whose ids are those behind the text before it
 
 
 class Reading(NamedTuple):
@@ -46,10 +47,11 @@ class Readout(Protocol):
         """Its unit, such as "nats"."""
         ...
 
-    def continuations(self, host: Host, n_texts: int) -> Sequence[Sequence[Run]]:
+    def continuations(self, host: Host, n_texts: int) -> Sequence[Sequence[Continuation]]:
         """For every text the runs of tokens whose log-probability it wants; may be empty.
 
-        A run of one token costs nothing; a longer one costs a row of its own.
+        One that is a text stands for the tokens that it has behind each text (`hosts.run_after`). A run of
+        one token costs nothing; a longer one costs a row of its own.
         """
         ...
 
@@ -99,8 +101,8 @@ def questions(host: Host, texts: Sequence[PassRow], readout: Readout) -> list[Qu
     """What has to be run to read a metric after every text.
 
     Raises:
-        DataError: the metric speaks of another number of texts, or asks for an empty continuation or an
-            unknown token.
+        DataError: the metric speaks of another number of texts, asks for an empty continuation or an unknown
+            token, or for a text that begins in the middle of a token of the text before it.
     """
     continuations = readout.continuations(host, len(texts))
     if len(continuations) != len(texts):
@@ -110,7 +112,8 @@ def questions(host: Host, texts: Sequence[PassRow], readout: Readout) -> list[Qu
             do="give the metric one entry per text",
         )
     of_texts = []
-    for number, (text, runs) in enumerate(zip(texts, continuations, strict=True)):
+    for number, (text, wanted) in enumerate(zip(texts, continuations, strict=True)):
+        runs = [run_after(host.tokenizer, text.ids, c) if isinstance(c, str) else c for c in wanted]
         for run in runs:
             if not run or not all(0 <= token < host.vocab_size for token in run):
                 raise DataError(

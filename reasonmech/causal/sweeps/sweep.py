@@ -27,7 +27,7 @@ from reasonmech.metrics.base import check_host
 from reasonmech.runtime.batched.cells import TEXT_ROWS, Cell, CellGrid, CellTable, run_cells
 from reasonmech.runtime.pass_rows import LabelledTexts, PassRow, TextLike, check_positions, pass_rows
 from reasonmech.runtime.passes import step_of
-from reasonmech.runtime.readout import Readout
+from reasonmech.runtime.readout import Readout, questions
 from reasonmech.step import Step
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class TextSweep(Sweep):
     batch_rows: int
 
     def settings(self) -> Mapping[str, object]:
-        runs = {tuple(of_text) for of_text in self.metric.continuations(self.host, len(self.rows))}
+        runs = {question.runs for question in questions(self.host, self.rows, self.metric)}
         return {
             "continuations": fingerprint(content(runs)),
             "texts": [text_hash(row) for row in self.rows],

@@ -75,17 +75,47 @@ def crossed(
 ) -> CrossedText:
     """A text in six versions from strings.
 
-    Each piece is tokenised by itself, so that prefixes are token for token the same in all versions; what a
-    tokenizer puts in front of any text (a BOS) stays in front of the contexts only.
+    The tokens of a piece are those that it has where it stands, behind each context and each insertion, so
+    that what a tokenizer puts in front of any text (a BOS, a blank) stays in front of the contexts only. They
+    must be the same in all versions: prefixes are token for token the same.
 
     Args:
         encode: string to ids, such as `host.encode`.
         contexts: text before the slot, neutral and with the behaviour's context.
+        after, cue, placebo: pieces as they are written, a blank in front of them included. Where blanks are
+            no part of tokens, they may be left out.
+
+    Raises:
+        DataError: a piece has other tokens behind one text than behind another, or shares a token with it.
     """
-    front = len(encode(""))
+    blank = "" if list(encode(contexts[0])) != list(encode(contexts[0] + " ")) else " "
+    word, other = (_piece(encode, contexts, inserted, blank=blank) for inserted in (cue, placebo))
+    before = [context + blank + inserted for context in contexts for inserted in (cue, placebo)]
+    later = _piece(encode, (*contexts, *before), after, blank=blank)
     neutral, behaviour = (tuple(encode(text)) for text in contexts)
-    later, word, other = (tuple(encode(text)[front:]) for text in (after, cue, placebo))
     return CrossedText(problem, neutral, behaviour, later, word, other)
+
+
+def _piece(encode: Encode, contexts: Sequence[str], piece: str, *, blank: str) -> Ids:
+    """The tokens of a piece behind each of several texts. Raises DataError where they are not the same."""
+    runs: dict[Ids, str] = {}
+    for context in contexts:
+        ids, whole = tuple(encode(context)), tuple(encode(context + blank + piece))
+        if whole[: len(ids)] != ids:
+            raise DataError(
+                f"{piece!r} shares a token with the text before it, {context[-30:]!r}",
+                allowed="pieces that begin where a token does",
+                do="let the piece begin with a blank, and the text before it end without one",
+            )
+        runs.setdefault(whole[len(ids) :], context)
+    if len(runs) > 1:
+        first, second, *_ = runs.values()
+        raise DataError(
+            f"{piece!r} has other tokens behind {first[-30:]!r} than behind {second[-30:]!r}: {list(runs)[:2]}",
+            allowed="pieces whose tokens are the same in all versions",
+            do="let the piece begin with a blank, or choose another one",
+        )
+    return next(iter(runs))
 
 
 class Encode(Protocol):

@@ -30,7 +30,7 @@ ALPHA: Final = 0.7  # the published exponent of the entropy
 WORDS: Final = Need(
     "words",
     "words by their token ids, in whose windows features are to be active",
-    'rm.features.ReasonScore({"wait": host.tokenizer.encode("wait", add_special_tokens=False)})',
+    'rm.features.ReasonScore({"wait": rm.hosts.onset_tokens(host.tokenizer, "wait")})',
 )
 
 

@@ -100,7 +100,7 @@ def word_windows(
 
     Args:
         words: name -> ids of the tokens that are this word (" wait", "Wait"), without a BOS:
-            `{"wait": host.tokenizer.encode("wait", add_special_tokens=False)}`.
+            `{"wait": rm.hosts.onset_tokens(host.tokenizer, "wait")}`.
         before, after: tokens around an occurrence that count as near it.
 
     Raises:

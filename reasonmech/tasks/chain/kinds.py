@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from reasonmech.arguments import check_type
 from reasonmech.errors import DataError
+from reasonmech.hosts.words import blank_tokens, ending_tokens, is_writable, onset_tokens
 from reasonmech.kinds import Kinds
 from reasonmech.rollout import OTHER, STOP
 from reasonmech.tasks.chain.grammar import FULL_STOP
@@ -23,12 +24,16 @@ class OneWordKinds(Kinds):
 
         OneWordKinds({"check": "check", "step": "next"}, tokenizer)
 
+    A word is each token that writes it, with a blank in front or without; where only one of the two is a
+    single token, the other one begins a sentence of kind "other". Every token that ends with a full stop, and
+    white space or nothing behind it, ends a sentence.
+
     Args:
         onset_words: kind -> its onset word.
 
     Raises:
         ArgumentError: no mapping, or no tokenizer.
-        DataError: an onset word, the full stop or the end is no single token.
+        DataError: an onset word, the full stop or the end is no single token, or two kinds have one word.
     """
 
     def __init__(self, onset_words: Mapping[str, str], tokenizer: PreTrainedTokenizerBase) -> None:
@@ -37,22 +42,33 @@ class OneWordKinds(Kinds):
             tokenizer, PreTrainedTokenizerBase, name="tokenizer", allowed="a tokenizer: host.tokenizer"
         )
         vocabulary = tokenizer.get_vocab()
-        missing = [word for word in (*onset_words.values(), FULL_STOP) if word not in vocabulary]
-        if missing or tokenizer.eos_token is None:
+        onsets = {kind: _single_tokens(word, tokenizer) for kind, word in onset_words.items()}
+        full_stops = ending_tokens(tokenizer, FULL_STOP)
+        missing = [repr(word) for kind, word in onset_words.items() if not onsets[kind]]
+        missing += [] if full_stops else [repr(FULL_STOP)]
+        missing += [] if tokenizer.eos_token is not None else ["the end of a text"]
+        if missing:
             raise DataError(
-                "the tokenizer has no single token for "
-                f"{', '.join(map(repr, missing)) or 'the end of a text'}",
+                f"the tokenizer has no single token for {', '.join(missing)}",
                 allowed="one token for every onset word, the full stop and the end",
                 do="use a task whose kinds begin with one token of this tokenizer",
+            )
+        tokens = [token for ids in onsets.values() for token in ids]
+        if len(set(tokens)) < len(tokens):
+            raise DataError(
+                f"two kinds begin with one word: {dict(onset_words)}",
+                allowed="a word of its own for every kind",
+                do="put the two kinds together, or name another word",
             )
         self._names = (*onset_words, STOP, OTHER)
         self.other = len(self._names) - 1
         # one more than the vocabulary: the last stands for the padding of finished rows
         self.of_token = torch.full((max(vocabulary.values()) + 2,), self.other)
-        for kind, word in onset_words.items():
-            self.of_token[vocabulary[word]] = self._names.index(kind)
+        for kind, ids in onsets.items():
+            self.of_token[list(ids)] = self._names.index(kind)
         self.of_token[vocabulary[str(tokenizer.eos_token)]] = self._names.index(STOP)
-        self.full_stop: int = vocabulary[FULL_STOP]
+        self.full_stops = torch.tensor(full_stops)
+        self.blanks = torch.tensor(blank_tokens(tokenizer), dtype=torch.long)
 
     def __repr__(self) -> str:
         return f"OneWordKinds({', '.join(self._names)})"
@@ -63,6 +79,10 @@ class OneWordKinds(Kinds):
 
     def track(self, batch: int) -> OneWordTracker:
         return OneWordTracker(self, batch)
+
+
+def _single_tokens(word: str, tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
+    return onset_tokens(tokenizer, word) if is_writable(tokenizer, word) else ()
 
 
 @final
@@ -84,7 +104,9 @@ class OneWordTracker:
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
         self._current = self.category(tokens)
-        self._boundary = tokens == self._kinds.full_stop
+        # white space between two sentences is written before the second one begins
+        blank = self._boundary & torch.isin(tokens, self._kinds.blanks)
+        self._boundary = torch.isin(tokens, self._kinds.full_stops) | blank
 
     def select(self, rows: Int[Tensor, " row"]) -> None:
         self._boundary, self._current = self._boundary[rows], self._current[rows]

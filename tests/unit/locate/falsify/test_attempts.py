@@ -35,6 +35,7 @@ from reasonmech.locate.falsify.effects import EFFECTS
 from reasonmech.locate.falsify.rule import Driven
 from reasonmech.stats import auroc
 from reasonmech.testing import tiny_coder, tiny_host
+from tests.layouts import REAL_TEXT, layout_host
 from tests.unit.locate.falsify.planted_corpus import (
     NAMES,
     PLANTED,
@@ -200,6 +201,32 @@ def test_a_bos_stays_in_front_of_the_contexts_only(host) -> None:
     )
     assert with_bos.neutral == (1, *without.neutral) and with_bos.behaviour == (1, *without.behaviour)
     assert (with_bos.after, with_bos.cue, with_bos.placebo) == (without.after, without.cue, without.placebo)
+
+
+@pytest.mark.parametrize("name", REAL_TEXT)
+def test_pieces_have_the_tokens_that_they_have_in_the_text(name: str) -> None:
+    host = layout_host(name)
+    contexts = ("So x is 4 + 3 = 7.", "So y is 4 + 3 = 8.")
+    text = crossed(
+        host.encode, problem="t", contexts=contexts, after=" Now it is 4.", cue=" Wait,", placebo=" Yes,"
+    )
+    for context, ids in zip(contexts, (text.neutral, text.behaviour), strict=True):
+        assert [*ids, *text.after] == host.encode(context + " Now it is 4.")
+        assert [*ids, *text.cue, *text.after] == host.encode(context + " Wait, Now it is 4.")
+        assert [*ids, *text.placebo, *text.after] == host.encode(context + " Yes, Now it is 4.")
+
+
+@pytest.mark.parametrize("name", REAL_TEXT)
+def test_a_piece_that_shares_a_token_with_the_text_before_it_is_refused(name: str) -> None:
+    with pytest.raises(DataError, match="shares a token with the text before it"):
+        crossed(
+            layout_host(name).encode,
+            problem="t",
+            contexts=("It is ", "So "),
+            after="x",
+            cue="Wait",
+            placebo="y",
+        )
 
 
 def test_cells_are_the_largest_activation_in_the_window_of_each_version(host, coder) -> None:
