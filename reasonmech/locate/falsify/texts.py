@@ -111,7 +111,8 @@ def _piece(encode: Encode, contexts: Sequence[str], piece: str, *, blank: str) -
     if len(runs) > 1:
         first, second, *_ = runs.values()
         raise DataError(
-            f"{piece!r} has other tokens behind {first[-30:]!r} than behind {second[-30:]!r}: {list(runs)[:2]}",
+            f"{piece!r} has other tokens behind {first[-30:]!r} than behind {second[-30:]!r}: "
+            f"{list(runs)[:2]}",
             allowed="pieces whose tokens are the same in all versions",
             do="let the piece begin with a blank, or choose another one",
         )
