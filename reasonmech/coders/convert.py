@@ -10,12 +10,13 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
+from reasonmech.arguments import check_type, describe
 from reasonmech.coders.hookname import hook_of_site
 from reasonmech.coders.layout import coder_of
 from reasonmech.coders.recipe import RECORD
 from reasonmech.coders.saelens import SAELensCoder
 from reasonmech.digest import hash_file
-from reasonmech.errors import CorruptFileError, MismatchError, PickleRefusedError
+from reasonmech.errors import ArgumentError, CorruptFileError, MismatchError, PickleRefusedError
 from reasonmech.files import check_new
 from reasonmech.site import Site
 
@@ -54,11 +55,16 @@ def convert_coder(
             too), else a ReLU.
 
     Raises:
-        PickleRefusedError: it holds more than tensors and plain values. CorruptFileError: it cannot be read.
+        ArgumentError: `k` is no whole number, or `subtracts_b_dec` no truth value.
+        PickleRefusedError: it holds more than tensors and plain values. CorruptFileError: it cannot be read,
+            or says a k that is none.
         MismatchError: tensors are missing, unknown, or of shapes that do not fit; k is not the file's, or is
             not given where the file is a TopK. NonFiniteError: NaN or infinity.
         OutputError: `out` exists, or cannot be written.
     """
+    if k is not None and (isinstance(k, bool) or not isinstance(k, int)):
+        raise ArgumentError(f"k is {describe(k)}", allowed="a whole number; None where it is no TopK")
+    check_type(subtracts_b_dec, bool, name="subtracts_b_dec", allowed="True or False")
     file, target = Path(source).expanduser(), check_new(out)
     content = _read(file)
     state = _canonical(content, file, k=k)
@@ -90,16 +96,28 @@ def _read(file: Path) -> Mapping[str, Any]:
     return content
 
 
+def _whole(k: object, file: Path) -> int | None:
+    """The k that a file says, a number or a tensor of one. Raises CorruptFileError where it is none."""
+    value = k.item() if isinstance(k, Tensor) and k.numel() == 1 else k
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise CorruptFileError(
+            f"{file} says k = {describe(value)}", allowed="1 or more, a whole number", do="download it again"
+        )
+    return value
+
+
 def _canonical(content: Mapping[str, Any], file: Path, *, k: int | None) -> dict[str, Tensor]:
     """Tensors by SAELens' names, each way round as SAELens has it."""
     tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
     state = {name: tensors[key] for name, keys in _NAMES.items() for key in keys if key in tensors}
     if "log_jumprelu_threshold" in tensors:
         state["threshold"] = state["threshold"].exp()
-    recorded_k = content.get("k", k)
-    if k is not None and int(recorded_k) != k:
+    recorded_k = _whole(content.get("k"), file)
+    if k is not None and recorded_k not in (None, k):
         raise MismatchError(
-            f"{file} says k = {int(recorded_k)}, not {k}", do="pass the k that it was trained with"
+            f"{file} says k = {recorded_k}, not {k}", do="pass the k that it was trained with"
         )
     known = {"k", *(key for keys in _NAMES.values() for key in keys)}
     lost, missing = (
@@ -114,10 +132,14 @@ def _canonical(content: Mapping[str, Any], file: Path, *, k: int | None) -> dict
             allowed="; ".join(f"{name} as {', '.join(keys)}" for name, keys in _NAMES.items()),
             do="convert it with its authors' code",
         )
-    if k is None and "k" in content and not bool((state.get("threshold", torch.tensor(-1.0)) >= 0).all()):
+    if (
+        k is None
+        and recorded_k is not None
+        and not bool((state.get("threshold", torch.tensor(-1.0)) >= 0).all())
+    ):
         raise MismatchError(
-            f"{file} says k = {int(recorded_k)} and holds no threshold that was set: it is a TopK",
-            do=f"pass k={int(recorded_k)}",
+            f"{file} says k = {recorded_k} and holds no threshold that was set: it is a TopK",
+            do=f"pass k={recorded_k}",
         )
     for name in ("b_enc", "b_dec"):
         if state[name].dim() != 1:

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from reasonmech.coders.saelens import SAELensCoder, read_directory
+from reasonmech.coders.directory import read_directory
+from reasonmech.coders.saelens import SAELensCoder
 from reasonmech.errors import CorruptFileError, MismatchError, NonFiniteError
 
 CONFIG_FILE: Final = "cfg.json"

@@ -8,10 +8,11 @@ from typing import Protocol, runtime_checkable
 
 from reasonmech.arguments import check_type, describe
 from reasonmech.coders.coder import SparseCoder, Trained
+from reasonmech.coders.directory import read_directory
 from reasonmech.coders.layout import CONFIG_FILE, WEIGHT_FILE, read_json
 from reasonmech.coders.recipe import ROWS, SENTENCES
 from reasonmech.coders.release import read_release
-from reasonmech.coders.saelens import SAELensCoder, read_directory
+from reasonmech.coders.saelens import SAELensCoder
 from reasonmech.coders.sparsify import WEIGHT_FILE as SPARSIFY_FILE
 from reasonmech.coders.sparsify import read_sparsify
 from reasonmech.coders.stream_record import CENTRED

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 
-from reasonmech.coders.saelens import SAELensCoder, library, without_advice
+from reasonmech.coders.directory import without_advice
+from reasonmech.coders.saelens import SAELensCoder, library
 from reasonmech.errors import OutputError, UnknownNameError
 
 

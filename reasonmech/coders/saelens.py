@@ -4,12 +4,9 @@
 from __future__ import annotations
 
 import copy
-import json
 import operator
 import threading
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, final
@@ -25,9 +22,7 @@ from reasonmech.digest import ModelIdentity, hash_tensors
 from reasonmech.disk import explain_failed_writes
 from reasonmech.errors import (
     ArgumentError,
-    CorruptFileError,
     MismatchError,
-    NonFiniteError,
     UnknownNameError,
 )
 from reasonmech.files import new_directory
@@ -254,42 +249,3 @@ def library() -> Any:
     with quiet_import():
         import sae_lens  # noqa: TID251 - this is the adapter
     return sae_lens
-
-
-@contextmanager
-def without_advice() -> Iterator[None]:
-    """Without SAELens' advice to load the model as the coder's record says: that is followed, or refused,
-    here."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=r"\s*This SAE has non-empty model_from_pretrained_kwargs")
-        yield
-
-
-def read_directory(path: Path) -> SAE[Any]:
-    """Read an SAE from a directory in SAELens' layout, whose files have been checked.
-
-    Raises:
-        UnknownNameError: SAELens has no such architecture; the ones it has are listed.
-        CorruptFileError: settings or tensors that do not make one. NonFiniteError: NaN or infinity in a
-            tensor.
-    """
-    architecture = json.loads((path / "cfg.json").read_text()).get("architecture", "standard")
-    known = library().registry.SAE_CLASS_REGISTRY
-    if architecture not in known:
-        raise UnknownNameError(
-            "SAE architecture",
-            architecture,
-            sorted(known),
-            do="a trainer's own checkpoint is read after SAELens' save_inference_model has written it",
-        )
-    try:
-        with without_advice():
-            sae = library().SAE.load_from_disk(path)
-    except (RuntimeError, TypeError, KeyError, ValueError) as error:
-        raise CorruptFileError(f"{path} holds no {architecture} SAE: {error}", do="copy it again") from error
-    for name, tensor in sae.state_dict().items():
-        if not bool(torch.isfinite(tensor).all()):
-            raise NonFiniteError(
-                f"{name} of {path} holds NaN or infinity", do="copy it again, or train it again"
-            )
-    return sae

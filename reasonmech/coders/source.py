@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -16,7 +17,7 @@ from reasonmech.coders.coder import Trained
 from reasonmech.coders.config import CoderConfig
 from reasonmech.coders.sinks import find_sinks, no_sinks
 from reasonmech.coders.training import InputMoments
-from reasonmech.digest import ModelIdentity, check_model, identity_of
+from reasonmech.digest import ModelIdentity, check_model, hash_tensors, identity_of
 from reasonmech.errors import ArgumentError, DataError, MismatchError, NonFiniteError, UnknownNameError
 from reasonmech.site import Site
 
@@ -180,6 +181,26 @@ def moments_of(
         sinks = replace(sinks, first=False, n_sinks=int((~kept).sum()))
         sample, norm = sample[kept], norm[kept]
     return InputMoments(sample.mean(0), norm.mean().item(), sinks)
+
+
+@runtime_checkable
+class HashedSource(Protocol):
+    """An ActivationSource that may know a hash of everything in it (runtime's Activations do)."""
+
+    @property
+    def content_hash(self) -> str | None: ...
+
+
+def digest_of(source: ActivationSource, sites: Sequence[Site]) -> str:
+    """SHA-256 of every row at some sites; of a store, the hash that it was written with."""
+    if isinstance(source, HashedSource) and source.content_hash is not None:
+        return source.content_hash
+    digest = hashlib.sha256()
+    for site in sites:
+        for start in range(0, source.n_tokens, SAMPLE):
+            rows = torch.arange(start, min(start + SAMPLE, source.n_tokens))
+            digest.update(hash_tensors({str(site): source.take(site, rows)}).encode())
+    return digest.hexdigest()
 
 
 def batches_of(

@@ -62,7 +62,7 @@ def read_sparsify(path: Path, *, name: str) -> SAELensCoder:
         k = config["k"]
     except KeyError as error:
         raise CorruptFileError(f"{path} lacks {error}", do="copy it again") from error
-    if not isinstance(k, int):
+    if isinstance(k, bool) or not isinstance(k, int):
         raise CorruptFileError(
             f"{path / CONFIG_FILE} says k = {k}", allowed="a whole number", do="copy it again"
         )

@@ -18,6 +18,7 @@ from reasonmech.coders.checkpoint import CHECKPOINT_FILE, read_checkpoint, write
 from reasonmech.coders.coder import SparseCoder, Trained
 from reasonmech.coders.config import CoderConfig, load_coder_config
 from reasonmech.coders.hookname import hook_of_site
+from reasonmech.coders.names import check_names
 from reasonmech.coders.recipe import RECORD, SINKS
 from reasonmech.coders.saelens import SAELensCoder
 from reasonmech.coders.source import (
@@ -26,16 +27,19 @@ from reasonmech.coders.source import (
     batches_of,
     check_activations,
     check_captured,
+    digest_of,
     moments_of,
     one_site,
 )
 from reasonmech.coders.training import Training
-from reasonmech.digest import hash_tensors, identity_of
+from reasonmech.digest import identity_of
 from reasonmech.errors import ConfigError, DataError
 from reasonmech.files import PLAN_FILE, check_new
 from reasonmech.resumable import ResumableDirectory
 from reasonmech.site import Site
 
+WORKING: Final = (CHECKPOINT_FILE, PLAN_FILE)  # what only a training that is not complete holds
+WORDS: Final = {"host_hash": "another model", "rows": "other activations"}
 REPORT_EVERY: Final = 50  # steps between two looks at the progress bar's numbers
 TrainingJob = tuple[CoderConfig, Site]
 
@@ -129,11 +133,7 @@ def train_coders(
         )
     if out is None:
         return dict(train_together(jobs, acts, device=torch.device(device), progress=progress))
-    for name in settings:
-        if not name or Path(name).name != name:
-            raise ConfigError(
-                f"a coder named {name!r}", allowed="names of one folder each: they stand under out="
-            )
+    check_names(settings, working=WORKING)
     return dict(
         _train_to_directory(jobs, acts, out=check_new(out), device=torch.device(device), progress=progress)
     )
@@ -221,9 +221,7 @@ def _train_to_directory(
     progress: bool,
 ) -> Mapping[str, SparseCoder]:
     """Train all jobs into a directory that appears when every coder is in it."""
-    directory = ResumableDirectory(
-        out, _plan(jobs, source), kind="training", working=[CHECKPOINT_FILE, PLAN_FILE]
-    )
+    directory = ResumableDirectory(out, _plan(jobs, source), kind="training", working=WORKING, words=WORDS)
     with directory.open():
         coders = train_together(
             jobs, source, device=device, progress=progress, checkpoint=directory.path(CHECKPOINT_FILE)
@@ -239,12 +237,11 @@ def _train_to_directory(
 
 def _plan(jobs: Mapping[str, TrainingJob], source: ActivationSource) -> dict[str, Any]:
     """What a training that goes on must have in common with the one that was killed."""
-    rows = torch.linspace(0, source.n_tokens - 1, min(source.n_tokens, 64), dtype=torch.float64).long()
-    sites = {str(site): site for _, site in jobs.values()}
+    sites = dict.fromkeys(site for _, site in jobs.values())
     return {
         "coders": {name: config.model_dump(mode="json") for name, (config, _) in jobs.items()},
         "host_hash": source.host_hash,
         "identity": _beyond_weights(source),
         "tokens": source.n_tokens,
-        "rows": hash_tensors({name: source.take(site, rows) for name, site in sites.items()}),
+        "rows": digest_of(source, list(sites)),
     }

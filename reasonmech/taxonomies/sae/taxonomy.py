@@ -14,9 +14,10 @@ from torch import Tensor
 
 from reasonmech.coders.coder import SparseCoder, Trained
 from reasonmech.coders.config import CoderConfig, load_coder_config
+from reasonmech.coders.directory import read_directory
 from reasonmech.coders.load import check_belongs, check_directory
 from reasonmech.coders.recipe import ROWS, SENTENCES
-from reasonmech.coders.saelens import SAELensCoder, read_directory
+from reasonmech.coders.saelens import SAELensCoder
 from reasonmech.coders.source import TensorSource, check_captured
 from reasonmech.coders.train import train_together
 from reasonmech.digest import check_model, identity_of

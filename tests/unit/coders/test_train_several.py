@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,10 +25,19 @@ from reasonmech.coders import (
     training_curve,
 )
 from reasonmech.coders.checkpoint import CHECKPOINT_FILE
-from reasonmech.coders.source import TensorSource, batches_of_rows, moments_of
+from reasonmech.coders.source import TensorSource, batches_of_rows, digest_of, moments_of
 from reasonmech.coders.training import Training
-from reasonmech.errors import ConfigError, CorruptFileError, DataError, OutputError, UnknownNameError
+from reasonmech.errors import (
+    ArgumentError,
+    ConfigError,
+    CorruptFileError,
+    DataError,
+    OutputError,
+    UnknownNameError,
+)
+from reasonmech.runtime import capture
 from reasonmech.site import Site
+from reasonmech.testing import tiny_host
 
 SITES = (Site("resid_post", 0), Site("resid_post", 1))
 COMMON = {"steps": 60, "batch_size": 64, "lr": 3e-3, "dead_after": 20, "checkpoint_every": 25}
@@ -225,11 +235,62 @@ def test_a_training_on_more_rows_than_float32_counts_has_a_plan(
     train_coders(TensorSource(rows, SITES[:1], "made", "0"), {"a": CONFIGS["narrow"]}, out=tmp_path / "c")
 
 
-@pytest.mark.parametrize("name", ["../c", "/c", "a/b", "", "."])
+NO_NAMES = [
+    *("../c", "/c", "a/b", "", ".", "..", "a\\b", "a:b", " a", "a ", "a\n", "a\0b", "~/..", "x" * 300),
+    *("plan.json", "PLAN.json", "training.safetensors", "record.json", ".lock", "a.partial", "a.unfinished"),
+]
+
+
+@pytest.mark.parametrize("name", NO_NAMES)
 def test_a_coders_name_is_one_folder_of_its_directory(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=f"{name!r}"):
-        train_coders(TwoSites(), {name: CONFIGS["narrow"]}, out=tmp_path / "d" / "c", progress=False)
+    mine = tmp_path / "d" / "resid_post.0" / "mine.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    reads = TwoSites()
+    with pytest.raises(ConfigError, match=re.escape(f"{name!r}")):
+        train_coders(reads, {name: CONFIGS["narrow"]}, out=tmp_path / "d" / "c", progress=False)
+    assert [*(tmp_path / "d").iterdir()] == [mine.parent] and mine.read_text() == "mine"
+    assert not reads.reads  # refused before any work
+
+
+def test_names_that_differ_by_their_case_only_are_one_folder_on_some_disks(tmp_path: Path) -> None:
+    two = {"a": CONFIGS["narrow"], "A": CONFIGS["narrow"]}
+    with pytest.raises(ConfigError, match=r"'A'.*another coder"):
+        train_coders(TwoSites(), two, out=tmp_path / "c", progress=False)
+    with pytest.raises(ArgumentError, match="name of a coder is the integer 3"):
+        train_coders(TwoSites(), {3: CONFIGS["narrow"]}, out=tmp_path / "c", progress=False)  # pyright: ignore
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("row", [0, 250, 499])
+def test_a_training_does_not_go_on_where_one_row_is_another(
+    row: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, plain = {"narrow": CONFIGS["narrow"]}, Training.finish
+
+    def finish(self: Training, name: str) -> SAELensCoder:
+        raise Killed
+
+    monkeypatch.setattr(Training, "finish", finish)
+    with pytest.raises(Killed):
+        train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
+    monkeypatch.setattr(Training, "finish", plain)
+    moved = TwoSites()
+    moved.rows[SITES[1]][row, 3] += 1e-3
+    with pytest.raises(OutputError, match=r"another training \(other activations\)"):
+        train_coders(moved, one, out=tmp_path / "c", progress=False)
+    whole = hashes(train_coders(TwoSites(), one, progress=False))
+    assert hashes(train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)) == whole
+
+
+def test_a_store_is_known_by_its_own_hash(tmp_path: Path) -> None:
+    host = tiny_host()
+    texts = [f"w{i} w{i + 1} w{2 * i} ." for i in range(24)]
+    stores = []
+    for number, of_store in enumerate((texts, texts, [*texts[:-1], "w3 w4 ."])):
+        stores.append(capture(host, of_store, ["resid_post.1"], out=tmp_path / f"s{number}", progress=False))
+    first, same, other = (digest_of(store, store.sites) for store in stores)
+    assert first == same == stores[0].content_hash and other != first
 
 
 def test_another_training_is_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

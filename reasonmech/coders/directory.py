@@ -1,0 +1,83 @@
+"""Directories in SAELens' layout, read by SAELens once their settings have been checked."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reasonmech.arguments import describe
+from reasonmech.coders.saelens import library
+from reasonmech.coders.settings import check_settings
+from reasonmech.errors import CorruptFileError, NonFiniteError, UnknownNameError
+
+
+@contextmanager
+def without_advice() -> Iterator[None]:
+    """Without SAELens' advice to load the model as the coder's record says: that is followed, or refused,
+    here."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\s*This SAE has non-empty model_from_pretrained_kwargs")
+        yield
+
+
+def read_directory(path: Path) -> Any:
+    """Read a SAELens SAE from a directory in SAELens' layout, whose files have been checked.
+
+    Raises:
+        UnknownNameError: SAELens has no such architecture; the ones it has are listed.
+        CorruptFileError: settings or tensors that do not make one. NonFiniteError: NaN or infinity in a
+            tensor.
+    """
+    file = path / "cfg.json"
+    config = _current(json.loads(file.read_text()), file)
+    architecture, known = config["architecture"], library().registry.SAE_CLASS_REGISTRY
+    if architecture not in known:
+        raise UnknownNameError(
+            "SAE architecture",
+            str(architecture),
+            sorted(known),
+            do="a trainer's own checkpoint is read after SAELens' save_inference_model has written it",
+        )
+    check_settings(config, known[architecture][1], file=str(file))
+    try:
+        with without_advice():
+            sae = library().SAE.load_from_disk(path)
+    except (RuntimeError, TypeError, KeyError, ValueError) as error:
+        raise CorruptFileError(f"{path} holds no {architecture} SAE: {error}", do="copy it again") from error
+    for name, tensor in sae.state_dict().items():
+        if not bool(torch.isfinite(tensor).all()):
+            raise NonFiniteError(
+                f"{name} of {path} holds NaN or infinity", do="copy it again, or train it again"
+            )
+    return sae
+
+
+def _current(written: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The settings as SAELens reads them: those of a file from before its version 6 by their names of now.
+
+    Raises:
+        CorruptFileError: it says nothing of the architecture, which its other settings need.
+    """
+    metadata = written.get("metadata", {})
+    if not isinstance(metadata, dict):
+        raise CorruptFileError(
+            f"{file} says metadata = {describe(metadata)}", allowed="a mapping", do="copy it again"
+        )
+    try:
+        config = library().loading.pretrained_sae_loaders.handle_config_defaulting(dict(written))
+    except (TypeError, AttributeError, KeyError, ValueError) as error:
+        raise CorruptFileError(f"{file} holds no settings of an SAE: {error}", do="copy it again") from error
+    guessed = "architecture" not in written and "k" in written and config.get("architecture") != "topk"
+    if guessed or "architecture" not in config:
+        raise CorruptFileError(
+            f"{file} names no architecture",
+            allowed="topk, jumprelu, standard, ...: what the SAE was trained as",
+            do="copy it again; nobody but who trained it can tell",
+        )
+    return config
