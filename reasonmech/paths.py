@@ -7,11 +7,11 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Final, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.files import OURS, PLAN_FILE, RECORD_FILE
+from reasonmech.yaml_text import read_yaml
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -61,18 +61,18 @@ def read_config(path: Path, model: type[M]) -> M:
     """Read a YAML file into a pydantic model.
 
     Raises:
-        ConfigError: not YAML, or keys that the model does not have or accept; the file and every key are
+        ConfigError: as `read_yaml`, or keys that the model does not have or accept; file, line and key are
             named.
     """
+    read = read_yaml(path)
     try:
-        return model.model_validate(yaml.safe_load(path.read_text()))
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}") from error
+        return model.model_validate(read.value)
     except ValidationError as error:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in error.errors())
+        wrong = "; ".join(
+            f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}{read.line_of(e['loc'])}"
+            for e in error.errors()
+        )
         raise ConfigError(f"{path}: {wrong}", allowed=f"keys {', '.join(model.model_fields)}") from error
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error
 
 
 def check_name(name: str, *, what: str, taken: Collection[str] = ()) -> str:

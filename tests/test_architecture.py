@@ -30,6 +30,7 @@ LAYERS = (
         "stats",
         "paths",
         "disk",
+        "yaml_text",
         "files",
         "resumable",
         "digest",

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-import yaml
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
 from reasonmech.arguments import as_sequence, check_type
@@ -18,6 +17,7 @@ from reasonmech.experiments.stages.rollouts import WriteRollouts
 from reasonmech.paths import config_dir
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.tasks import Split
+from reasonmech.yaml_text import YamlText, parse_yaml, read_yaml
 
 CONFIGS: Final = "the name of a shipped experiment, the path of a YAML file, or an Experiment"
 
@@ -73,24 +73,23 @@ def load_experiment(source: str | Path, overrides: Sequence[str] = ()) -> Experi
     Raises:
         ArgumentError: no name and no path; overrides that are no texts.
         UnknownNameError: no such file, and no shipped experiment of that name.
-        ConfigError: the file is no YAML, an override names no key, or the result does not validate; with file
-            and key.
+        ConfigError: the file or an override is no YAML (as `read_yaml`), an override names no key or is said
+            twice, or the result does not validate; with file, line and key.
     """
     path = find_experiment(source)
     overrides = as_sequence(overrides, str, name="overrides", allowed='texts such as "task.n=100"')
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}", do="mend the file") from error
+    read = read_yaml(path)
+    raw = read.value
     if not isinstance(raw, dict):
         raise ConfigError(f"{path} holds no mapping", allowed=", ".join(Experiment.model_fields))
-    for override in overrides:
-        _apply(raw, override)
+    _apply_all(raw, overrides)
     try:
         experiment = Experiment.model_validate(raw)
         check_order(experiment.stages)
     except ValidationError as error:
-        raise ConfigError(f"{path} does not validate:\n{_explain(error)}", do="correct these keys") from error
+        raise ConfigError(
+            f"{path} does not validate:\n{_explain(error, read)}", do="correct these keys"
+        ) from error
     except ReasonmechError as error:
         raise ConfigError(f"{path}: {error.happened}", allowed=error.allowed, do=error.do) from error
     return experiment
@@ -119,6 +118,14 @@ def find_experiment(source: str | Path) -> Path:
     return shipped[str(source)]
 
 
+def _apply_all(raw: dict[str, Any], overrides: Sequence[str]) -> None:
+    keys = [override.partition("=")[0] for override in overrides]
+    for override, key in zip(overrides, keys, strict=True):
+        if keys.count(key) > 1:
+            raise ConfigError(f"{key} is set {keys.count(key)} times", do="say what it is to be once")
+        _apply(raw, override)
+
+
 def _apply(raw: dict[str, Any], override: str) -> None:
     """Set one dotted key of the raw mapping; whether the key exists is the validation's business."""
     dotted, equals, text = override.partition("=")
@@ -130,7 +137,7 @@ def _apply(raw: dict[str, Any], override: str) -> None:
         inner = _enter(inner, part, override)
     if not isinstance(inner, dict):
         raise ConfigError(f"override {override!r} names no mapping", do="address a key inside a mapping")
-    inner[last] = yaml.safe_load(text)
+    inner[last] = parse_yaml(text, name=f"override {override!r}").value
 
 
 def _enter(outer: Any, part: str, override: str) -> Any:
@@ -146,9 +153,10 @@ def _enter(outer: Any, part: str, override: str) -> Any:
     raise ConfigError(f"override {override!r} goes below the value {outer!r}")
 
 
-def _explain(error: ValidationError) -> str:
+def _explain(error: ValidationError, read: YamlText) -> str:
     lines = []
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"])
-        lines.append(f"    {key or '(top)'}: {problem['msg']} (given {problem['input']!r:.80})")
+        where = read.line_of(problem["loc"])
+        lines.append(f"    {key or '(top)'}: {problem['msg']} (given {problem['input']!r:.80}){where}")
     return "\n".join(lines)

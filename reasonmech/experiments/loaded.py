@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, final
 
 import pandas as pd
-import yaml
 
 from reasonmech.arguments import check_type
 from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
@@ -23,6 +22,7 @@ from reasonmech.experiments.tables import (
 )
 from reasonmech.files import partial_of, remove_leftovers
 from reasonmech.receipt import OLD_NAMES, current_line
+from reasonmech.yaml_text import read_yaml
 
 
 @final
@@ -90,7 +90,7 @@ class Run:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        return yaml.safe_load((self.path / "config.yaml").read_text())
+        return read_yaml(self.path / "config.yaml").value
 
     def tensors(self) -> dict[str, Any]:
         """Vectors and activations, by name."""

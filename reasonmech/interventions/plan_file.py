@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import yaml
-
 from reasonmech.arguments import check_type
 from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.interventions.canonical import Json
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.reading.entry import Entry
 from reasonmech.interventions.reading.spot import PlanContext, Spot
+from reasonmech.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from reasonmech.hosts.host import Host
@@ -85,12 +84,8 @@ def _read(
             do='rm.load_plan("plan.yaml", host)',
         )
     ).expanduser()
-    try:
-        raw = yaml.safe_load(path.read_text())
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path} is not YAML: {error}", do="mend the file") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", allowed="a YAML file") from error
+    text = read_yaml(path)
+    raw = text.value
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{path} holds no mapping", allowed=f"keys {', '.join(KEYS)}")
-    return raw, PlanContext(str(path), path.parent, host, partner)
+    return raw, PlanContext(str(path), path.parent, host, partner, text)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, final
 from reasonmech.arguments import describe
 from reasonmech.coders.load import load_coder
 from reasonmech.errors import ConfigError, ReasonmechError
+from reasonmech.yaml_text import YamlText
 
 if TYPE_CHECKING:
     from reasonmech.coders.coder import SparseCoder
@@ -27,12 +28,14 @@ class PlanContext:
         directory: what the paths in it are relative to.
         host: the model that the plan is for.
         partner: the other model of a pair, which some gates read; None where there is none.
+        text: what the file says, with its lines; None of a mapping.
     """
 
     source: str
     directory: Path
     host: Host
     partner: Host | None = None
+    text: YamlText | None = None
     _coders: dict[tuple[str, Host | None], SparseCoder] = field(init=False, default_factory=dict, repr=False)
 
     def path(self, text: str) -> Path:
@@ -70,12 +73,21 @@ class Spot:
         return replace(self, host=self.context.partner)
 
     def error(self, happened: str, *, allowed: str = "", do: str = "") -> ConfigError:
-        """What is wrong here, with file and place."""
-        return ConfigError(f"{self.context.source}: {self.path}: {happened}", allowed=allowed, do=do)
+        """What is wrong here, with file, place and line."""
+        source, path = self.context.source, self.path
+        return ConfigError(f"{source}: {path}: {happened}{self._line}", allowed=allowed, do=do)
 
     def mistyped(self, value: object, *, allowed: str, do: str = "") -> ConfigError:
         """A value of the wrong type here."""
-        return ConfigError(f"{self.context.source}: {self.path} is {describe(value)}", allowed=allowed, do=do)
+        source, path = self.context.source, self.path
+        return ConfigError(f"{source}: {path} is {describe(value)}{self._line}", allowed=allowed, do=do)
+
+    @property
+    def _line(self) -> str:
+        """The line on which it stands, as `YamlText.line_of` says it."""
+        parts = self.path.replace("]", "").replace("[", ".").split(".")
+        text = self.context.text
+        return "" if text is None else text.line_of([int(p) if p.isdigit() else p for p in parts])
 
     @contextmanager
     def located(self) -> Iterator[None]:

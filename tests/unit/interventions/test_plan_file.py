@@ -105,7 +105,9 @@ def test_a_tensor_is_a_list_or_one_of_a_file(folder: Path) -> None:
 
 def test_a_raw_vector_becomes_a_direction_only_where_the_file_says_so(folder: Path) -> None:
     raw = {"kind": "direction", "site": "resid_post.1", "file": "two.safetensors", "tensor": "b"}
-    with pytest.raises(ConfigError, match=r"plan\[0\]\.axis: a direction .* norm 3\n(?s:.*)normalise: true"):
+    with pytest.raises(
+        ConfigError, match=r"plan\[0\]\.axis: a direction .* norm 3 \(line 2\)\n(?s:.*)normalise: true"
+    ):
         load(folder, axis=raw)
     axis = load(folder, axis=raw | {"normalise": True}).axis
     assert isinstance(axis, Direction) and torch.allclose(axis.vector, V.vector) and axis.name == "two"

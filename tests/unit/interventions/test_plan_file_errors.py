@@ -61,11 +61,6 @@ ENTRIES: dict[str, tuple[dict[str, Any], str, str]] = {
         r"edit\.amount is the truth value",
         "valid number",
     ),
-    "an amount that is no number": (
-        {"edit": {"kind": "steer", "amount": float("nan")}},
-        r"plan\[0\]: the amount of steer is not finite",
-        "finite",
-    ),
     "an amount that is a date": (
         {"edit": {"kind": "steer", "amount": datetime.date(2026, 1, 1)}},
         r"edit\.amount is a date",
@@ -179,6 +174,16 @@ ENTRIES: dict[str, tuple[dict[str, Any], str, str]] = {
         "Features, Direction",
     ),
 }
+
+
+def test_an_amount_that_is_no_number_is_refused_with_its_line_and_in_a_mapping(folder: Path) -> None:
+    entry = {"edit": {"kind": "steer", "amount": float("nan")}, "axis": DIRECTION}
+    path = folder / "plan.yaml"
+    path.write_text(yaml.safe_dump({"plan": [entry]}))
+    with pytest.raises(ConfigError, match=r"plan\.yaml:7: the number \.nan"):
+        load_plan(path, HOST)
+    with pytest.raises(ConfigError, match=r"plan\[0\]: the amount of steer is not finite"):
+        load_plan({"plan": [entry]}, HOST)
 
 
 @pytest.mark.parametrize("name", ENTRIES)

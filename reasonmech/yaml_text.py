@@ -1,0 +1,217 @@
+"""YamlText: the one reader of everything that people write in YAML, which refuses what it would guess at."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+import yaml
+from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from reasonmech.errors import ConfigError
+
+Key = str | int
+
+MOST_BYTES: Final = 16 * 2**20
+MOST_VALUES: Final = 500_000  # aliases written out
+DEEPEST: Final = 50
+MERGE: Final = "tag:yaml.org,2002:merge"
+_OTHER_BASE: Final = re.compile(r"[-+]?(0[0-7_]+|0b[01_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)$")
+_GUESSED: Final = {
+    b"\xff\xfe": "UTF-16 or UTF-32",
+    b"\xfe\xff": "UTF-16",
+    b"\x00\x00": "UTF-32",
+}
+
+
+@final
+@dataclass(frozen=True)
+class YamlText:
+    """What a YAML text says, and where.
+
+    Attributes:
+        name: of the file or option, for errors.
+        value: plain values; what aliases repeat is written out.
+        lines: path of keys and numbers -> line, counted from 1.
+    """
+
+    name: str
+    value: Any
+    lines: Mapping[tuple[Key, ...], int]
+
+    def line_of(self, path: Sequence[Key]) -> str:
+        """Where a value stands, as an error says it: " (line 12)"; nothing of what is not there."""
+        line = self.lines.get(tuple(path))
+        return "" if line is None or not path else f" (line {line})"
+
+
+def read_yaml(path: Path) -> YamlText:
+    """Read a YAML file. Raises ConfigError as `parse_yaml`, and where it cannot be read."""
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ConfigError(
+                f"{path} has {path.stat().st_size} bytes",
+                allowed=f"at most {MOST_BYTES}: what people write is smaller",
+            )
+        return parse_yaml(path.read_bytes(), name=str(path))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error}", allowed="a YAML file in UTF-8") from error
+
+
+def parse_yaml(content: bytes | str, *, name: str) -> YamlText:
+    """What a YAML text says.
+
+    Args:
+        name: what an error calls it.
+
+    Raises:
+        ConfigError: no UTF-8 (a byte order mark may be in front) or no YAML; a key twice; numbers that are
+            not finite, or in another base than ten; nested too deep, or too large once aliases are written
+            out; with the line.
+    """
+    text = content if isinstance(content, str) else _decode(content, name)
+    try:
+        loader = _Loader(text, name)
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise ConfigError(
+            f"{name}:{line} holds the sign {error.character:#x}",
+            allowed="signs that can be printed",
+            do="mend that line",
+        ) from error
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return YamlText(name, None, {(): 1})
+        loader.check(node)
+        lines: dict[tuple[Key, ...], int] = {}
+        return YamlText(name, loader.build(node, (), lines), lines)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = "" if mark is None else f":{mark.line + 1}"
+        reason = ", ".join(part for part in (error.context, error.problem) if part)
+        raise ConfigError(f"{name}{line} is not YAML: {reason}", do="mend that line") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{name} is not YAML: {error}", do="mend the text") from error
+    finally:
+        loader.dispose()
+
+
+def _decode(content: bytes, name: str) -> str:
+    for mark, encoding in _GUESSED.items():
+        if content.startswith(mark):
+            raise ConfigError(f"{name} is written in {encoding}", allowed="UTF-8", do="save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise ConfigError(
+            f"{name}:{line} is not UTF-8: byte {content[error.start]:#04x}",
+            allowed="UTF-8",
+            do="save it as UTF-8",
+        ) from error
+
+
+@final
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, which says no where PyYAML takes the last key, or base eight."""
+
+    def __init__(self, text: str, name: str) -> None:
+        super().__init__(text)
+        self.text_name, self._depth = name, 0
+
+    def compose_node(self, parent: Node | None, index: int) -> Node | None:
+        self._depth += 1
+        if self._depth > DEEPEST:
+            line = self.peek_event().start_mark.line + 1
+            raise ConfigError(
+                f"{self.text_name}:{line} is nested more than {DEEPEST} deep", do="write it flatter"
+            )
+        node = super().compose_node(parent, index)  # pyright: ignore[reportArgumentType]
+        self._depth -= 1
+        return node
+
+    def check(self, node: Node) -> None:
+        """Raise ConfigError where aliases name what they stand in, or repeat too much."""
+        sizes: dict[int, int] = {}
+
+        def size(node: Node, above: tuple[int, ...]) -> int:
+            if id(node) in above:
+                raise self._error(node, "an alias stands inside of what it names", do="write it out")
+            if id(node) not in sizes:
+                inner = (*above, id(node))
+                sizes[id(node)] = 1 + sum(size(child, inner) for child in _children(node))
+            return sizes[id(node)]
+
+        if (n := size(node, ())) > MOST_VALUES:
+            raise ConfigError(
+                f"{self.text_name} holds {n} values once its aliases are written out",
+                allowed=f"at most {MOST_VALUES}",
+                do="write it without aliases",
+            )
+
+    def build(self, node: Node, path: tuple[Key, ...], lines: dict[tuple[Key, ...], int]) -> Any:
+        """The value of a node; notes where everything in it stands."""
+        lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, SequenceNode) and node.tag.endswith(":seq"):
+            return [self.build(child, (*path, i), lines) for i, child in enumerate(node.value)]
+        if isinstance(node, MappingNode) and node.tag.endswith(":map"):
+            return self._build_mapping(node, path, lines)
+        if not isinstance(node, ScalarNode):
+            raise self._error(node, f"a value with the tag {node.tag}", do="leave the tag out")
+        if node.tag.endswith((":int", ":float")) and _OTHER_BASE.match(node.value):
+            raise self._error(
+                node,
+                f"{node.value} would be a number in another base than ten",
+                do="quote it, or write it in ten",
+            )
+        value = self.construct_object(node, deep=True)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self._error(node, f"the number {node.value}", do="give a finite number, or leave it out")
+        return value
+
+    def _build_mapping(
+        self, node: MappingNode, path: tuple[Key, ...], lines: dict[tuple[Key, ...], int]
+    ) -> dict[Any, Any]:
+        built: dict[Any, Any] = {}
+        first: dict[Any, int] = {}
+        merged: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if key_node.tag == MERGE:
+                parts = value_node.value if isinstance(value_node, SequenceNode) else [value_node]
+                for part in parts:
+                    value = self.build(part, path, lines)
+                    if not isinstance(value, dict):
+                        raise self._error(key_node, "<< names no mapping", do="write the keys out")
+                    merged = value | merged
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable) or isinstance(key, tuple):
+                raise self._error(key_node, "a key that is no word", do="write a word, or quote it")
+            if key in first:
+                raise ConfigError(
+                    f"{self.text_name}:{line} has the key {key!r} again, which line {first[key]} has",
+                    allowed="each key once",
+                    do="leave one of the two out",
+                )
+            first[key] = line
+            at = (*path, key if isinstance(key, str | int) else str(key))
+            lines[at] = line
+            built[key] = self.build(value_node, at, lines)
+        return merged | built
+
+    def _error(self, node: Node, what: str, *, do: str) -> ConfigError:
+        return ConfigError(f"{self.text_name}:{node.start_mark.line + 1}: {what}", do=do)
+
+
+def _children(node: Node) -> list[Node]:
+    if isinstance(node, SequenceNode):
+        return list(node.value)
+    if isinstance(node, MappingNode):
+        return [child for pair in node.value for child in pair]
+    return []
