@@ -176,7 +176,10 @@ ENTRIES: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
-def test_an_amount_that_is_no_number_is_refused_with_its_line_and_in_a_mapping(folder: Path) -> None:
+def test_an_amount_that_is_no_number_is_refused_with_its_line_and_in_a_mapping(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)  # a mapping's paths are relative to where one is
     entry = {"edit": {"kind": "steer", "amount": float("nan")}, "axis": DIRECTION}
     path = folder / "plan.yaml"
     path.write_text(yaml.safe_dump({"plan": [entry]}))
