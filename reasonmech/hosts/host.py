@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from reasonmech.digest import ModelIdentity
 from reasonmech.errors import BindError, DataError
 from reasonmech.hosts.architecture import architecture_of
+from reasonmech.hosts.characters import token_name
 from reasonmech.hosts.ends import end_ids
 from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.identity import WeightHash, hash_config, hash_tokenizer
@@ -274,7 +275,7 @@ class Host:
 
     def token_text(self, token: int) -> str:
         """What one token writes; "[id 130]" for an id that writes nothing, such as one of padding."""
-        return name_token(self.tokenizer, token)
+        return token_name(self.tokenizer, token) or name_token(self.tokenizer, token)
 
     def __repr__(self) -> str:
         size = f"{self.n_layers} layers, d_model {self.d_model}"

@@ -73,6 +73,10 @@ class Spelling:
             self._pieces[token] = self._read(token)
         return self._pieces[token]
 
+    def is_byte(self, token: int) -> bool:
+        """Whether the token is one byte of a vocabulary that falls back to bytes (Llama 2's, Gemma's)."""
+        return token not in self.special and _BYTE.fullmatch(self._name(token) or "") is not None
+
     def _read(self, token: int) -> TokenText:
         name = self._name(token)
         if name is None:

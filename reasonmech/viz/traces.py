@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from reasonmech.errors import DataError, NonFiniteError
-from reasonmech.locate.feature_summary.tokens import TOKEN_COLUMNS
+from reasonmech.locate.feature_summary.tokens import CONTINUED, TOKEN_COLUMNS
 
 STYLE = """
 .rm-traces { font: 15px/2.1 Inter, 'Segoe UI', Helvetica, Arial, sans-serif; color: #1b1f24;
@@ -97,5 +97,5 @@ def _word(row: dict[str, object], values: np.ndarray, peaks: np.ndarray, feature
     tag = f'<span class="tag">{html.escape(str(row["onset"]))}</span>' if row["onset"] else ""
     slip = '<span class="tag slipped">slip</span>' if row["slip"] else ""
     style = f' style="{shade}"' if shade else ""
-    body = html.escape(str(row["text"]))
+    body = html.escape(str(row["text"])) or CONTINUED
     return f'{tag}<span class="{" ".join(["t", *marks])}"{style} data-v="{hover}">{body}</span>{slip}'

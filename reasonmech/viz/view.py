@@ -11,6 +11,7 @@ import numpy as np
 
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.files import save_text
+from reasonmech.locate.feature_summary.tokens import CONTINUED
 
 _OPEN_DIV = (
     'style="margin: 15px 0;"/>'  # circuitsvis leaves its div open: all that follows would vanish into it
@@ -28,7 +29,8 @@ class TokenView:
 
     Attributes:
         title: heads the view.
-        pieces: [token] text of each token, blanks included.
+        pieces: [token] text of each token, blanks included. One without text (it holds the rest of a
+            character that an earlier token began) is drawn as "⋯".
         values: [token, value] activation units (features) or residual-norm units (a direction).
         labels: [value] what each value is.
     """
@@ -53,7 +55,7 @@ class TokenView:
         """HTML for a page that exists already: a heading and the view, its JavaScript inlined (1.3 MB)."""
         from circuitsvis.tokens import colored_tokens, colored_tokens_multi
 
-        tokens = [html.escape(piece) for piece in self.pieces]
+        tokens = [html.escape(piece) or CONTINUED for piece in self.pieces]
         if len(self.labels) == 1:
             rendered = colored_tokens(tokens, self.values[:, 0].tolist())
         else:

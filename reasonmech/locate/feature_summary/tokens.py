@@ -3,30 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
 
 from reasonmech.errors import DataError
+from reasonmech.hosts import characters
 from reasonmech.rollout import SLIP, Trace
 
 if TYPE_CHECKING:
     from reasonmech.hosts import Host
 
+# what views draw for a token that adds nothing to the text: the rest of a character that an earlier one began
+CONTINUED: Final = "⋯"
 TOKEN_COLUMNS = ("trace", "offset", "text", "environment", "steered", "onset", "slip")
 
 
 def token_pieces(host: Host, ids: Sequence[int]) -> list[str]:
-    """What each token adds to the text, blanks in front included: joined, they are the text."""
-    pieces = []
-    for i, token in enumerate(ids):
-        alone = host.decode([token])
-        previous = host.decode([ids[i - 1]]) if i else ""
-        both = host.decode([ids[i - 1], token]) if i else alone
-        # a tokenizer may drop the blank of a token that stands alone; behind another one it shows
-        pieces.append(both[len(previous) :] if both.startswith(previous) else alone)
-    return pieces
+    """What each token adds to the text, blanks in front included: joined, they are the text as it is decoded.
+
+    A character that is spread over several tokens is the first one's; those that hold the rest add nothing.
+    """
+    return characters.token_pieces(host.tokenizer, ids)
 
 
 def token_frame(name: str, trace: Trace, host: Host, activations: Mapping[str, np.ndarray]) -> pd.DataFrame:

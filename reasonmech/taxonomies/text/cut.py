@@ -5,7 +5,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import cast
 
 from transformers import PreTrainedTokenizerBase
@@ -81,8 +80,8 @@ def cut(
 def _cut(rollout: Rollout, tokenizer: PreTrainedTokenizerBase) -> Trace[TextSentence]:
     offsets = token_offsets(rollout, tokenizer)
     # of tokens that share a character the first one has it
-    repeats = [span == previous for previous, span in pairwise([None, *offsets])]
-    words = ["" if r else rollout.text[slice(*span)] for r, span in zip(repeats, offsets, strict=True)]
+    stops = [span.stop for span in offsets]
+    words = [rollout.text[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
     marked = _ends_with_a_mark(rollout, tokenizer)
     sentences = _sentences(rollout, offsets, marked=marked)
     if marked and sentences and sentences[-1].start == len(rollout.ids) - 1:

@@ -1,0 +1,148 @@
+"""Characters of decoded texts, token by token, on every tokenizer layout: any ids, in any order."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import reasonmech as rm
+from reasonmech.errors import DataError
+from reasonmech.hosts.characters import character_spans, token_name, token_pieces
+from reasonmech.hosts.spelling import spelling_of
+from reasonmech.hosts.vocabulary import decode
+from reasonmech.hosts.words import token_forms
+from reasonmech.locate.feature_summary.tokens import CONTINUED
+from reasonmech.taxonomies.text import cut, token_offsets
+from reasonmech.testing import tiny_coder
+from reasonmech.viz.traces import traces_html
+from tests.layouts import LAYOUTS, REAL_TEXT, layout, layout_host
+
+RARE = "naïve 你好 👍🏽. Wait, é: 等等。Is it 🙂? So x."
+unicode = st.text(
+    st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("ab .\n!é你🙂👍\u0301\u200d")),
+    max_size=30,
+)
+
+
+def rollout_of(name: str, ids: list[int]) -> rm.runtime.Rollout:
+    no = (False,) * len(ids)
+    return rm.runtime.Rollout(
+        rm.Problem("p/0", "q", "a"), 0, (1,), tuple(ids), no, no, "length", decode(layout(name), ids)
+    )
+
+
+def check(name: str, ids: list[int]) -> None:
+    tokenizer, text = layout(name), decode(layout(name), ids)
+    spans = character_spans(tokenizer, ids, text)
+    assert len(spans) == len(ids)
+    assert all(0 <= a <= b <= len(text) for a, b in spans)
+    assert all(a <= c and b <= d for (a, b), (c, d) in pairwise(spans))
+    assert {at for a, b in spans for at in range(a, b)} == set(range(len(text)))
+    assert "".join(token_pieces(tokenizer, ids)) == text
+    [trace] = cut([rollout_of(name, ids)], tokenizer)
+    assert [tuple(span) for span in token_offsets(trace.rollout, tokenizer)] == spans
+    assert "".join(trace.words) == text
+    assert bool(trace.sentences) == bool(text.strip())
+    owners = [t for sentence in trace.sentences for t in range(*sentence.tokens)]
+    assert not owners or owners == list(range(len(ids)))
+    for sentence in trace.sentences:
+        held = range(spans[sentence.start][0], spans[sentence.stop - 1][1])
+        first, last = sentence.chars.start, sentence.chars.stop - 1
+        assert last in held and (first in held or first in range(*spans[sentence.start - 1]))
+
+
+@pytest.mark.parametrize("name", REAL_TEXT)
+@settings(max_examples=120, deadline=None)
+@given(text=unicode, first=st.integers(0, 6), last=st.integers(0, 6))
+def test_any_text_cut_off_anywhere(name: str, text: str, first: int, last: int) -> None:
+    ids = layout(name).encode(text, add_special_tokens=False)
+    check(name, ids[first : len(ids) - last])
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@settings(max_examples=120, deadline=None)
+@given(data=st.data())
+def test_any_ids_in_any_order(name: str, data: st.DataObject) -> None:
+    spelling, size = spelling_of(layout(name)), len(layout(name))
+    parts = [i for i in range(min(size, 1200)) if spelling.piece(i).text.decode(errors="ignore") == ""] or [0]
+    ids = st.one_of(st.integers(0, size - 1), st.sampled_from(parts))
+    check(name, data.draw(st.lists(ids, max_size=10)))
+
+
+@pytest.mark.parametrize("name", REAL_TEXT)
+def test_every_cut_of_a_text_with_rare_characters(name: str) -> None:
+    ids = layout(name).encode(RARE)
+    for stop in range(len(ids) + 1):
+        check(name, ids[:stop])
+
+
+@pytest.mark.parametrize("name", REAL_TEXT)
+def test_a_character_of_several_tokens_is_shown_once_where_it_begins(name: str) -> None:
+    tokenizer = layout(name)
+    ids = tokenizer.encode("a🙂b", add_special_tokens=False)
+    pieces = token_pieces(tokenizer, ids)
+    if name == "llama2":
+        assert pieces.pop(0) == ""  # the blank in front of every text, which decoding drops
+    assert pieces[0] == "a" and pieces[1] == "🙂" and set(pieces[2:-1]) == {""} and pieces[-1] == "b"
+    host = layout_host(name)
+    direction = rm.Direction.along(host.unembedding()[0].detach(), "resid_post.0")
+    view = rm.look(host, RARE, direction)
+    assert "".join(view.pieces) == decode(tokenizer, host.encode(RARE))
+    assert "" in view.pieces and json.dumps(CONTINUED) in view.fragment
+    assert "\\ufffd" not in view.fragment and "�" not in view.fragment
+
+
+@pytest.mark.parametrize("name", REAL_TEXT)
+def test_traces_and_dashboards_show_whole_characters(name: str) -> None:
+    from reasonmech.locate.feature_summary.tokens import token_frame
+
+    host = layout_host(name)
+    ids = host.tokenizer.encode(RARE, add_special_tokens=False)
+    [trace] = cut([rollout_of(name, ids)], host.tokenizer)
+    frame = token_frame("p", trace, host, {"f": [0.0] * len(ids)})
+    assert "".join(frame.text).lstrip() == RARE
+    page = traces_html(frame, ["f"])
+    assert "�" not in page and "🙂" in page and f">{CONTINUED}</span>" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "names"),
+    [
+        ("qwen2", "é", ["<0xC3>", "<0xA9>"]),
+        ("llama2", "é", ["<0xC3>", "<0xA9>"]),
+        ("gemma", "é", ["<0xC3>", "<0xA9>"]),
+        ("llama2", " yes", [" yes"]),
+        ("smollm2", "🙂", ["<0xF0><0x9F>", "<0x99><0x82>"]),
+    ],
+)
+def test_a_part_of_a_character_is_named_by_its_bytes(name: str, text: str, names: list[str]) -> None:
+    tokenizer = layout(name)
+    ids = token_forms(tokenizer, text)[0]
+    assert [token_name(tokenizer, token) for token in ids] == names
+    assert [layout_host(name).token_text(token) for token in ids] == names
+
+
+@pytest.mark.parametrize("name", ["qwen2", "smollm2"])
+def test_tops_of_a_lens_hold_no_lost_character(name: str) -> None:
+    host = layout_host(name)
+    top = rm.logit_lens(host, rm.Features(tiny_coder(host), (0, 1)), k=60)
+    assert not top.token.str.contains("�").any() and top.token.str.contains("<0x").any()
+
+
+def test_tokens_of_another_text_are_refused() -> None:
+    ids = layout("qwen2").encode("Okay.")
+    with pytest.raises(DataError, match=r"go on with 'kay\.' at character 1, its text with 'nly'"):
+        character_spans(layout("qwen2"), ids, "Only")
+
+
+def test_another_end_than_the_tokenizers_is_no_sentence_of_the_text() -> None:
+    tokenizer = layout("qwen2")
+    ids = tokenizer.encode("Okay.<|endoftext|>")
+    assert ids[-1] != tokenizer.eos_token_id
+    rollout = rollout_of("qwen2", ids)
+    object.__setattr__(rollout, "stop", "eos")
+    assert [s.kind for s in cut([rollout], tokenizer)[0].sentences] == ["other", "stop"]
