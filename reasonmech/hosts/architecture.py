@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from reasonmech.errors import MismatchError
@@ -71,6 +71,9 @@ for _kind in ("llama", "mistral", "qwen2", "qwen3", "gemma"):
     architectures.register(_kind)(_LLAMA_LIKE)
 for _kind in ("gemma2", "gemma3_text"):
     architectures.register(_kind)(_POST_NORM)
+architectures.register("gemma3")(  # the model that sees images: its text model, read through its own head
+    replace(_POST_NORM, layers="model.language_model.layers", norm="model.language_model.norm")
+)
 architectures.register("gpt2")(_GPT2)
 architectures.register("gpt_neox")(_NEOX)
 

@@ -22,10 +22,11 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, rows:
         rows: of the unembedding.
     """
     words: Any = tokenizer  # transformers types a special token as anything a config may hold
-    settings: Any = model.config.get_text_config()
+    settings = (model.config.to_dict(), model.config.get_text_config().to_dict())
     generation: Any = model.generation_config
     named = [] if generation is None else _listed(generation.eos_token_id)
-    ids = [*_listed(words.eos_token_id), *(named or _listed(settings.eos_token_id))]
+    named = named or [i for values in settings for i in _listed(values.get("eos_token_id"))]
+    ids = [*_listed(words.eos_token_id), *named]
     return tuple(dict.fromkeys(i for i in ids if 0 <= i < rows))
 
 

@@ -19,6 +19,7 @@ from reasonmech.hosts.characters import token_name
 from reasonmech.hosts.ends import end_ids
 from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.identity import WeightHash, hash_config, hash_tokenizer
+from reasonmech.hosts.settings import n_positions_of, sampler_of, softcap_of
 from reasonmech.hosts.sitemap import SiteMap
 from reasonmech.hosts.vocabulary import check_rows, decode, encode, hash_vocabulary, name_token
 from reasonmech.site import Site
@@ -57,13 +58,11 @@ class Host:
         self._architecture = architecture_of(model.config.model_type)
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
         self.vocab_size, self.d_model = self.unembedding().shape
-        settings: Any = (
-            model.config.get_text_config()
-        )  # transformers types a configuration by what all have in common
-        self.n_positions: int = settings.max_position_embeddings
+        self.n_positions: int = n_positions_of(model)
         self._sites = SiteMap(model, self._architecture, d_model=self.d_model, name=name)
         self.layers: list[nn.Module] = self._sites.layers
         self.n_layers = len(self.layers)
+        self._softcap = softcap_of(model, self.layers[-1], self._uncapped)
         self.n_heads, self.d_head = self._sites.n_heads, self._sites.d_head
         self._tokenizer_hash: tuple[tuple[int, str], str] = ((-1, ""), "")
         check_rows(tokenizer, self.vocab_size, name=name)
@@ -91,6 +90,12 @@ class Host:
     @property
     def dtype(self) -> torch.dtype:
         return self.model.dtype
+
+    @property
+    def sampler(self) -> dict[str, Any]:
+        """Settings of the model's generation config that `Decode` has not, and that are not applied: top_p,
+        repetition_penalty and their like. Tokens are drawn as `Decode` says, from all of the distribution."""
+        return sampler_of(self.model)
 
     @property
     def weight_hash(self) -> str:
@@ -241,11 +246,14 @@ class Host:
         Applied to `resid_post` of the last layer these are the model's logits; to an earlier layer, the logit
         lens.
         """
+        logits = self._uncapped(resid)
+        cap = self._softcap
+        return logits if cap is None else cap * torch.tanh(logits / cap)
+
+    def _uncapped(self, resid: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes vocab"]:
         scale, rows = self.norm.get_parameter("weight"), self.unembedding()
         normed = self.norm(resid.to(device=scale.device, dtype=scale.dtype))
-        logits = self._head(normed.to(rows.device))
-        cap = self.model.config.to_dict().get("final_logit_softcapping")
-        return logits if cap is None else cap * torch.tanh(logits / cap)
+        return self._head(normed.to(rows.device))
 
     def encode(self, text: str) -> list[int]:
         """Token ids of a text that goes on: what the tokenizer puts in front, once, and no end behind.
@@ -279,4 +287,5 @@ class Host:
 
     def __repr__(self) -> str:
         size = f"{self.n_layers} layers, d_model {self.d_model}"
-        return f"Host({self.name!r}, {size}, {self.dtype}, {self.device})"
+        sampler = f", not applied: {self.sampler}" if self.sampler else ""
+        return f"Host({self.name!r}, {size}, {self.dtype}, {self.device}{sampler})"

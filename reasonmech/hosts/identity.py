@@ -39,15 +39,16 @@ _NO_MATTER: Final = (
     "vocab_size",
 )
 _NO_MATTER_ENDS: Final = ("dropout", "_pdrop")
-SAMPLED: Final = 4096  # elements of a tensor that are looked at when it is asked whether it has changed
+WHOLE: Final = 4096  # elements up to which all of a tensor is looked at when it is asked whether it changed
+SAMPLED: Final = 256  # elements that are looked at of a larger one
 
 
 @final
 class WeightHash:
     """SHA-256 of a model's state dict, computed when first asked for, and again where a tensor was edited.
 
-    An edit is noticed by the tensor's place, torch's version counter, and up to `SAMPLED` of its elements,
-    evenly spread: what an edit of a few elements through `.data` or numpy does to a large matrix is not.
+    An edit is noticed by the tensor's place, torch's version counter, and its elements, of a tensor of more
+    than `WHOLE` `SAMPLED` of them: what `.data` or numpy does to a few elements of a large matrix is not.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -65,7 +66,8 @@ class WeightHash:
 
 def _mark(tensor: Tensor) -> tuple[int, int, int]:
     flat = tensor.detach().reshape(-1)
-    sample = flat[:: max(1, len(flat) // SAMPLED)].contiguous().view(torch.uint8).cpu()
+    every = 1 if len(flat) <= WHOLE else len(flat) // SAMPLED
+    sample = flat[::every].contiguous().view(torch.uint8).cpu()
     version = -1 if tensor.is_inference() else tensor._version
     return tensor.data_ptr(), version, hash(sample.numpy().tobytes())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import final
+from typing import Any, final
 
 from torch import nn
 from transformers import PreTrainedModel
@@ -30,15 +30,16 @@ class SiteMap:
         self.layers: list[nn.Module] = list(model.get_submodule(architecture.layers).children())
         self.d_model, self._architecture, self._name = d_model, architecture, name
         self.absent = dict[str, str]()
+        settings: Any = model.config.get_text_config()  # of a model that sees images, too
         self.n_heads = self.d_head = None
         if architecture.projection is None:
             self.absent["z"] = "its architecture names no output projection"
         else:
-            self.n_heads = int(model.config.num_attention_heads)
+            self.n_heads = int(settings.num_attention_heads)
             self.d_head = _fan_in(self.layers[0].get_submodule(architecture.projection)) // self.n_heads
         if architecture.entry is None:
             self.absent["resid_mid"] = "its architecture names no module that the block's input enters"
-        elif model.config.to_dict().get("use_parallel_residual"):
+        elif settings.to_dict().get("use_parallel_residual"):
             self.absent["resid_mid"] = "its attention and MLP read the same stream and are added together"
 
     @property

@@ -16,8 +16,12 @@ ADDED_LATER: Final = ("stop_strings",)
 
 
 class Decode(BaseModel):
-    """How tokens are chosen. At temperature 0 the likeliest token, else an exact sample with noise keyed by
-    the row."""
+    """How tokens are chosen. At temperature 0 the likeliest token, else an exact sample of the whole
+    distribution with noise keyed by the row.
+
+    There is no top_p, top_k, min_p or repetition penalty, and what a model's generation config says of them
+    is not applied: `host.sampler` lists it.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -28,7 +32,10 @@ class Decode(BaseModel):
     seed: int = Field(default=0, description="of the sampling noise, shared by all arms")
     samples: int = Field(default=1, ge=1, description="rollouts per problem")
     batch_size: int = Field(
-        default=128, ge=1, description="rows decoded together; changes speed, never results"
+        default=128,
+        ge=1,
+        description="rows decoded together; changes speed, and in float32 no token. In bfloat16 and float16 "
+        "a kernel may round otherwise for another batch, and a token differ where two are nearly as likely",
     )
     stop_tokens: tuple[int, ...] = Field(
         default=(), description="token ids that end a row, besides end-of-sequence"

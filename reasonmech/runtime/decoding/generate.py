@@ -42,8 +42,9 @@ def generate(
 ) -> Rollouts:
     """Let a host (under a plan), or any other Decoder, answer every problem.
 
-    Batched, left-padded and KV-cached; a row's tokens do not depend on the rows beside it. Rows that end
-    leave the batch. Where the task has an environment, it sees every proposed token and may write another
+    Batched, left-padded and KV-cached; in float32 a row's tokens do not depend on the rows beside it (in
+    bfloat16 and float16 they may, where two tokens are nearly as likely; see `Decode`). Rows that end leave
+    the batch. Where the task has an environment, it sees every proposed token and may write another
     one.
 
     Args:

@@ -1,0 +1,103 @@
+"""Settings of a model that its configuration tells only with some care: positions, softcap, sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from reasonmech.hosts.hookpoint import read_hidden
+
+# of a generation config: what a loop that follows it would do to logits or to the choice of a token
+SAMPLER: Final = (
+    "do_sample",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "top_h",
+    "typical_p",
+    "epsilon_cutoff",
+    "eta_cutoff",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+    "bad_words_ids",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "sequence_bias",
+    "min_length",
+    "min_new_tokens",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "exponential_decay_length_penalty",
+    "num_beams",
+    "guidance_scale",
+    "stop_strings",
+)
+_NOTHING: Final = (None, False, 0, [], {})  # values that leave logits as they are
+_ONE_IS_NOTHING: Final = (
+    "temperature",
+    "top_p",
+    "typical_p",
+    "repetition_penalty",
+    "num_beams",
+    "guidance_scale",
+)
+# kinds of rope whose configuration keeps the length before it was stretched
+_STRETCHED_BY_FACTOR: Final = ("linear", "dynamic", "yarn")
+
+
+def n_positions_of(model: PreTrainedModel) -> int:
+    """Tokens of the longest text that a configuration allows: rope that is stretched by a factor reaches
+    further than `max_position_embeddings`, where that is the length before (Qwen2.5 with YaRN: 32768 by 4).
+
+    What Llama 3 and LongRoPE configurations say is the length after.
+    """
+    settings: Any = model.config.get_text_config()  # transformers types a config by what all have in common
+    longest: int = settings.max_position_embeddings
+    rope = settings.to_dict().get("rope_parameters") or {}
+    if rope.get("rope_type") not in _STRETCHED_BY_FACTOR:  # Gemma 3 has one for each kind of layer: after
+        return longest
+    before = rope.get("original_max_position_embeddings") or longest
+    return max(longest, int(before * float(rope.get("factor") or 1.0)))
+
+
+def softcap_of(model: PreTrainedModel, last: nn.Module, head: Callable[[Tensor], Tensor]) -> float | None:
+    """The cap c of logits c tanh(x / c), where the model applies one.
+
+    A model that sees images holds the text model's configuration, and its class may leave the cap out (Gemma
+    3's does): then a few tokens are run to see.
+
+    Args:
+        last: last block. head: from its output to logits without a cap.
+    """
+    text = model.config.get_text_config()
+    cap: float | None = text.to_dict().get("final_logit_softcapping")
+    if cap is None or text is model.config:
+        return cap
+    seen: list[Tensor] = []
+    handle = last.register_forward_hook(lambda module, args, output: seen.append(read_hidden(output)))
+    embedding = model.get_input_embeddings().get_parameter("weight")
+    ids = torch.arange(min(8, len(embedding)), device=embedding.device)[None]
+    try:
+        with torch.no_grad():
+            logits = model(input_ids=ids, use_cache=False).logits.float()
+            plain = head(seen[0]).float().to(logits.device)
+    finally:
+        handle.remove()
+    capped = cap * torch.tanh(plain / cap)
+    return cap if (capped - logits).abs().max() <= (plain - logits).abs().max() else None
+
+
+def sampler_of(model: PreTrainedModel) -> dict[str, Any]:
+    """Settings of the generation config that would change which token is written, if `Decode` followed it."""
+    generation: Any = model.generation_config
+    values = {} if generation is None else generation.to_dict()
+    return {
+        name: values[name]
+        for name in SAMPLER
+        if values.get(name) not in _NOTHING and not (name in _ONE_IS_NOTHING and values[name] == 1)
+    }
