@@ -244,4 +244,5 @@ def _plan(jobs: Mapping[str, TrainingJob], source: ActivationSource) -> dict[str
         "identity": _beyond_weights(source),
         "tokens": source.n_tokens,
         "rows": digest_of(source, list(sites)),
+        "with_positions": isinstance(source, TextSource),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, final
@@ -19,6 +20,7 @@ from reasonmech.registry import Registry
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.activations.keep import Keep
+from reasonmech.runtime.activations.site_sinks import sinks_at, sinks_of
 from reasonmech.site import Site
 from reasonmech.stats.logistic import fit_logistic, log_likelihood
 
@@ -142,7 +144,8 @@ def direction(
     (contrastive activation addition: Rimsky et al. 2024, arXiv 2312.06681; a pair shares its problem).
     diff_mean: mean(positive) - mean(others) (Marks and Tegmark 2023, arXiv 2310.06824); probe: weights of a
     logistic regression. It is fitted on everything given: hold problems out yourself before you score it on
-    them. Its length is dropped, so that `rm.steer(direction, 4.0)` adds 4 residual-norm units.
+    them. Labelled rows at attention sinks (`find_sinks`) are left out, with a warning. Its length is
+    dropped, so that `rm.steer(direction, 4.0)` adds 4 residual-norm units.
 
     Args:
         source: captured activations that hold every labelled position, or the host that reads the prompts.
@@ -162,11 +165,29 @@ def direction(
     else:
         check_is_activations(source, name="source")
         acts, labels = source, check_type(contrast, Labels, name="contrast", allowed="labels", do=LABELLING)
+        labels = _without_sinks(acts, labels, site)
     x = acts.rows(site, labels).float().numpy()
     _, problem = np.unique(labels.problem, return_inverse=True)
     vector = fit_vector(x, labels.positive, problem, method=method)
     unit = torch.nn.functional.normalize(torch.from_numpy(vector), dim=0).float()
     return Direction(unit, site, name=f"{labels.behaviour} {method}")
+
+
+def _without_sinks(acts: Activations, labels: Labels, site: Site) -> Labels:
+    """The labelled rows that are no attention sinks among what was captured; a warning says how many are."""
+    sinks = sinks_of(acts, site)
+    if not sinks.n_sinks:
+        return labels
+    which = sinks_at(acts, site, sinks, tokens=acts.rows_of(labels)).numpy()
+    if not which.any():
+        return labels
+    kept = labels.take(np.flatnonzero(~which))
+    warnings.warn(
+        f"the direction of {labels.behaviour!r} at {site} is fitted without {which.sum()} of {len(labels)} "
+        "rows: they are attention sinks, whose norm would be all that it shows",
+        stacklevel=3,
+    )
+    return kept
 
 
 def _read_prompts(host: Host, prompts: ContrastivePrompts, site: Site) -> tuple[Activations, Labels]:

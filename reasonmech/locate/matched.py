@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from reasonmech.arguments import check_type
+from reasonmech.coders.sinks import find_sinks
 from reasonmech.errors import DataError
 from reasonmech.locate.rows.checks import check_is_coder, feature_indices
 from reasonmech.locate.rows.codes import encode_rows
@@ -44,24 +45,37 @@ class FeatureStats:
         rate: [feature] share of tokens on which it fires.
         mean_active: [feature] mean activation where it fires, in activation units.
         effect: [feature] decoder norm x mean_active, in residual-norm units.
+        n_left_out: tokens that are attention sinks, at which nothing was counted.
     """
 
     rate: np.ndarray
     mean_active: np.ndarray
     effect: np.ndarray
+    n_left_out: int = 0
 
     def __repr__(self) -> str:
-        return f"FeatureStats({len(self.rate)} features, {int((self.rate > 0).sum())} of which fire)"
+        left_out = f", {self.n_left_out} sinks left out" if self.n_left_out else ""
+        return (
+            f"FeatureStats({len(self.rate)} features, {int((self.rate > 0).sum())} of which fire{left_out})"
+        )
 
 
 def feature_stats(coder: SparseCoder, x: Tensor) -> FeatureStats:
-    """Statistics of every feature on activations x [token, d_model]. Raises ArgumentError."""
+    """Statistics of every feature on activations x [token, d_model], attention sinks left out (`find_sinks`,
+    by their norm).
+
+    A feature that fires at the first token of a language model fires there a hundred times as strongly as
+    anywhere: its mean would be that of a token at which nobody clamps it. Raises ArgumentError.
+    """
     check_is_coder(coder)
     check_type(x, Tensor, name="x", allowed="a tensor [token, d_model] of the coder's site", do=STATS)
+    sinks = find_sinks(lambda rows: x[rows], len(x))
+    if sinks.n_sinks:
+        x = x[~sinks.mask(x.float().norm(dim=-1))]
     codes = encode_rows(coder, x)
     with torch.no_grad():
         norms = coder.rows(range(coder.d_sae)).norm(dim=-1).float().cpu().numpy()
-    return FeatureStats(codes.rate, codes.mean_active, norms * codes.mean_active)
+    return FeatureStats(codes.rate, codes.mean_active, norms * codes.mean_active, sinks.n_sinks)
 
 
 def matched_features(

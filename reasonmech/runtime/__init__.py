@@ -5,6 +5,7 @@ from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture, estimate_capture
 from reasonmech.runtime.activations.estimate import CaptureEstimate
+from reasonmech.runtime.activations.join import joined
 from reasonmech.runtime.activations.keep import Keep, TokenColumns, TopCodes
 from reasonmech.runtime.activations.origin import Origin
 from reasonmech.runtime.activations.shards import Shard
@@ -33,6 +34,7 @@ __all__ = [
     "generate",
     "HostDecoder",
     "Keep",
+    "joined",
     "LabelledTexts",
     "mean_of",
     "Receipt",

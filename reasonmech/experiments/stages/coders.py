@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Final, Literal, Self
 
 import pandas as pd
-import torch
 from pydantic import Field, model_validator
-from torch import Tensor
 
 from reasonmech.coders import SparseCoder, load_coder, load_coder_config, train_coder
 from reasonmech.experiments.stages.base import RUN_FILES, Stage, StageContext, stages
@@ -19,7 +17,7 @@ from reasonmech.experiments.tables import Condition
 from reasonmech.hosts import Host
 from reasonmech.paths import check_name
 from reasonmech.rollout import Rollouts
-from reasonmech.runtime import capture, check_fit
+from reasonmech.runtime import Activations, capture, check_fit, joined
 
 # rollouts of either model that the fit is checked on; the coder was trained on none of them
 FIT_ROLLOUTS: Final = 50
@@ -82,8 +80,7 @@ class TrainCoders(Stage):
             if "seed" not in config.model_fields_set:
                 config = config.model_copy(update={"seed": context.seed})
             for site in sites:
-                acts = activations[site]
-                coder = train_coder(acts, config, site=site, host=host, progress=context.progress)
+                coder = train_coder(activations, config, site=site, host=host, progress=context.progress)
                 name = f"{Path(source).stem}/{site}"
                 target = context.open_run_folder() / "coders" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -96,13 +93,13 @@ class TrainCoders(Stage):
         context.write_conditions(conditions)
         context.write_results(tables)
 
-    def _activations(self, context: StageContext, host: Host, sites: tuple[str, ...]) -> dict[str, Tensor]:
-        """Site -> activations [token, d_model] of everything that the base reads."""
+    def _activations(self, context: StageContext, host: Host, sites: tuple[str, ...]) -> Activations:
+        """Activations of everything that the base reads."""
         texts = corpora.get(self.corpus)(self.documents, context.seed)
         parts = [capture(host, texts, sites, progress=context.progress)] if texts else []
         for source in ("base", "thinking"):
             parts.append(capture(host, read_rollouts(context, source), sites, progress=context.progress))
-        return {site: torch.cat([part.at(site) for part in parts]) for site in sites}
+        return joined(parts)
 
     def _fit(self, condition: Condition, host: Host, coder: SparseCoder, text: Rollouts) -> pd.DataFrame:
         fit = check_fit(host, coder, text, progress=False)

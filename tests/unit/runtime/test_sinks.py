@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -14,7 +15,7 @@ from reasonmech.coders import CoderConfig, SAELensCoder, SparseCoder, find_sinks
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts import Host
 from reasonmech.interventions.axes import Direction, Features, Whole
-from reasonmech.runtime import Activations, Keep, capture, check_fit, mean_of, sinks_of
+from reasonmech.runtime import Activations, Keep, capture, check_fit, joined, mean_of, sinks_of
 from reasonmech.testing import tiny_coder, tiny_host
 from tests.layouts import smollm2_directory
 
@@ -259,3 +260,57 @@ def test_a_real_coder_said_to_be_a_layer_off_is_refused(smollm2: Host, tmp_path:
     wrong = labelled(coder, tmp_path / "c", 13, smollm2)
     with pytest.raises(MismatchError, match=r"at resid_post\.13, where .* at resid_post\.12"):
         check_fit(smollm2, wrong, texts[-8:], progress=False)
+
+
+def test_what_features_do_is_not_what_they_do_at_sinks() -> None:
+    host = sink_host()
+    acts = capture(host, texts_with(), SITES, progress=False)
+    x, first = acts.at("resid_post.1"), positions(acts) == 0
+    coder = tiny_coder(host)
+    stats, plain = rm.features.feature_stats(coder, x), rm.features.feature_stats(coder, x[~first])
+    assert (stats.n_left_out, plain.n_left_out) == (N_TEXTS, 0)
+    assert "40 sinks left out" in repr(stats)
+    for name in ("rate", "mean_active", "effect"):
+        assert np.array_equal(getattr(stats, name), getattr(plain, name))
+
+
+def test_a_direction_is_not_that_of_a_sink() -> None:
+    host = sink_host()
+    acts = capture(host, texts_with(), SITES, progress=False)
+    index = acts.index
+    position = index["position"].to_numpy()
+    labels = rm.Labels(
+        "even",
+        "recognises",
+        index["rollout"].to_numpy(),
+        position,
+        position % 2 == 0,
+        index["problem"].to_numpy(str),
+    )
+    kept = labels.take(np.flatnonzero(position > 0))
+    with pytest.warns(UserWarning, match=f"without {N_TEXTS} of {len(labels)} rows"):
+        fitted = rm.direction(acts, labels, site="resid_post.2")
+    assert torch.equal(fitted.vector, rm.direction(acts, kept, site="resid_post.2").vector)
+    sink = torch.nn.functional.normalize(acts.at("resid_post.2")[positions(acts) == 0].mean(0), dim=0)
+    assert abs(float(fitted.vector @ sink)) < 0.9
+    firsts = rm.features.ContrastivePrompts(["w0 w1", "w0 w2"], ["w3 w1", "w4 w2"], position=0)
+    rm.direction(host, firsts, site="resid_post.2")  # who asks for first tokens gets them, without a warning
+
+
+def test_parts_of_several_captures_are_one() -> None:
+    host = tiny_host()
+    texts = texts_with("w5")
+    whole = capture(host, texts, SITES, progress=False)
+    parts = [capture(host, some, SITES, progress=False) for some in (texts[:7], texts[7:8], texts[8:])]
+    both = joined(parts)
+    rows = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
+    assert torch.equal(both.take("resid_post.2", rows), whole.take("resid_post.2", rows))
+    assert torch.equal(both.positions(rows), whole.positions(rows))
+    columns = ["rollout", "position", "token"]
+    assert both.index[columns].reset_index(drop=True).equals(whole.index[columns])
+    trained = [train_coder(acts, CONFIG, site="resid_post.2", progress=False) for acts in (both, whole)]
+    assert trained[0].weight_hash == trained[1].weight_hash
+    with pytest.raises(MismatchError, match="part 1"):
+        joined([parts[0], capture(host, texts, SITES[:1], progress=False)])
+    with pytest.raises(DataError, match="no activations"):
+        joined([])
