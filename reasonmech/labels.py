@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from reasonmech.errors import DataError
+from reasonmech.errors import DataError, MismatchError
 from reasonmech.rollout import Rollout
 
 Mode = Literal["anticipates", "recognises"]
@@ -38,6 +38,8 @@ class Labels:
         positive: [row] whether the behaviour begins right after (anticipates) or is here (recognises).
         problem: [row] problem id, the unit of every interval and split.
         mode: "anticipates": `position` lies strictly before the span; "recognises": inside it.
+        rollouts: those that they were made from; None where nobody knows (made by hand). Whoever reads
+            something at labelled positions compares the tokens of the texts with these.
     """
 
     behaviour: str
@@ -46,6 +48,7 @@ class Labels:
     position: np.ndarray
     positive: np.ndarray
     problem: np.ndarray
+    rollouts: Sequence[Rollout] | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.position)
@@ -60,6 +63,65 @@ class Labels:
             problem=self.problem[rows],
         )
 
+    def check_rollouts(self, rollouts: Sequence[Rollout]) -> None:
+        """Raise MismatchError unless each labelled rollout is the one that was labelled, token for token.
+
+        Of labels that were made by hand only the problems are compared.
+        """
+        labelled, first = np.unique(self.rollout, return_index=True)
+        for r, problem in zip(labelled.tolist(), self.problem[first].tolist(), strict=True):
+            if r >= len(rollouts):
+                raise self._of_others(f"rollout {r}", f"there are {len(rollouts)}")
+            if self.rollouts is not None:
+                self.check_text(r, rollouts[r].all_ids)
+            elif str(problem) != rollouts[r].problem.id:
+                raise self._of_others(
+                    f"rollout {r} of problem {str(problem)!r}", f"this one is of {rollouts[r].problem.id!r}"
+                )
+
+    def check_text(self, rollout: int, ids: Sequence[int]) -> None:
+        """Raise MismatchError unless a text is the labelled rollout of this number, token for token."""
+        if self.rollouts is None:
+            return
+        labelled = self.rollouts[rollout].all_ids
+        if labelled == tuple(ids):
+            return
+        pairs = zip(labelled, ids, strict=False)
+        at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(labelled), len(ids)))
+        here, there = (str(text[at]) if at < len(text) else "none" for text in (labelled, ids))
+        raise self._of_others(
+            f"rollout {rollout} with token {here} at position {at}", f"this text has {there}"
+        )
+
+    def check_tokens(self, rollout: np.ndarray, position: np.ndarray, token: np.ndarray) -> None:
+        """Raise MismatchError unless single tokens of texts are those of the labelled rollouts.
+
+        Args:
+            rollout, position, token: [token] number of its text, absolute position, and id.
+        """
+        if self.rollouts is None:
+            return
+        labelled = np.unique(self.rollout)
+        order = np.argsort(rollout, kind="stable")
+        starts, stops = (np.searchsorted(rollout[order], labelled, side=side) for side in ("left", "right"))
+        for r, start, stop in zip(labelled.tolist(), starts.tolist(), stops.tolist(), strict=True):
+            rows, ids = order[start:stop], np.array(self.rollouts[r].all_ids)
+            at = position[rows]
+            differs = np.flatnonzero((at >= len(ids)) | (ids[np.minimum(at, len(ids) - 1)] != token[rows]))
+            if len(differs):
+                i = int(differs[0])
+                here = str(ids[at[i]]) if at[i] < len(ids) else "none"
+                raise self._of_others(
+                    f"rollout {r} with token {here} at position {at[i]}", f"this text has {token[rows][i]}"
+                )
+
+    def _of_others(self, labelled: str, here: str) -> MismatchError:
+        return MismatchError(
+            f"labels of {self.behaviour!r} were made from other texts: they speak of {labelled}, {here}",
+            allowed="labels of these very texts, in this order",
+            do="label the rollouts that are read, or read those that were labelled",
+        )
+
     @classmethod
     def from_opportunities(
         cls, behaviour: str, rollouts: Sequence[Rollout], opportunities: Sequence[Sequence[Opportunity]]
@@ -70,7 +132,7 @@ class Labels:
             for r, of_rollout in enumerate(opportunities)
             for o in of_rollout
         ]
-        return cls._build(behaviour, "anticipates", rows)
+        return cls._build(behaviour, "anticipates", rows, rollouts)
 
     @classmethod
     def from_spans(
@@ -103,10 +165,16 @@ class Labels:
             first = len(rollout.prompt_ids)
             chosen = [t for t, environment in enumerate(rollout.by_environment) if not environment]
             rows += [(r, first + t, bool(inside[t]), rollout.problem.id) for t in chosen]
-        return cls._build(behaviour, "recognises", rows)
+        return cls._build(behaviour, "recognises", rows, rollouts)
 
     @classmethod
-    def _build(cls, behaviour: str, mode: Mode, rows: Sequence[tuple[int, int, bool, str]]) -> Labels:
+    def _build(
+        cls,
+        behaviour: str,
+        mode: Mode,
+        rows: Sequence[tuple[int, int, bool, str]],
+        rollouts: Sequence[Rollout],
+    ) -> Labels:
         if not rows:
             raise DataError(
                 f"no labelled position for behaviour {behaviour!r}", do="use more or longer rollouts"
@@ -119,4 +187,5 @@ class Labels:
             np.array(position),
             np.array(positive, dtype=bool),
             np.array(problem),
+            rollouts,
         )

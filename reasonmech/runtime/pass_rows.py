@@ -110,6 +110,7 @@ def pass_rows(host: Host, texts: Sequence[TextLike] | TextLike | LabelledTexts) 
         ArgumentError: something that is no text.
         DataError: labels outside the texts, or for another number of them; a token that the model does not
             have.
+        MismatchError: labels that were made from other texts.
     """
     if not isinstance(texts, LabelledTexts):
         texts = LabelledTexts(as_texts(texts), {})
@@ -123,6 +124,9 @@ def pass_rows(host: Host, texts: Sequence[TextLike] | TextLike | LabelledTexts) 
             ids = tuple(host.encode(text)) if isinstance(text, str) else _token_ids(text, number)
             row = PassRow(ids, len(ids), f"text {number}", labels)
         _check_labels(row)
+        for marks in texts.labels.values():
+            if isinstance(marks, Labels) and number in marks.rollout:
+                marks.check_text(number, row.ids)
         host.check_ids(row.ids, row.name)
         rows.append(row)
     return rows

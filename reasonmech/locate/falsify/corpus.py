@@ -64,8 +64,9 @@ class Corpus:
         """[row] the token that is read and those before it, `window` in all where there are as many.
 
         Raises:
-            DataError: a row that the rollouts do not have.
+            DataError: a row that the rollouts do not have. MismatchError: rollouts that were not labelled.
         """
+        self.labels.check_rollouts(self.rollouts)
         words = []
         for r, position in zip(self.labels.rollout.tolist(), self.labels.position.tolist(), strict=True):
             if r >= len(self.rollouts) or position >= len(self.rollouts[r].all_ids):

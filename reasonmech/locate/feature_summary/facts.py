@@ -112,6 +112,7 @@ def feature_facts(
     texts = _layout(acts, traces)
     for of_behaviour in labels:
         check_labels(acts, of_behaviour)
+        of_behaviour.check_rollouts([trace.rollout for trace in traces])
     codes, environment = _read(features, acts), texts.generated & ~texts.chosen
     near, frames = _neighbours(features, display.neighbours), _TraceFrames(traces, host)
     lens = logit_lens(host, features, k=display.tokens)

@@ -99,7 +99,11 @@ def onset_probability(
 
 
 def previous_kinds(labels: Labels, traces: Sequence[Trace]) -> np.ndarray:
-    """[row] kind of the sentence that holds the labelled position; "prompt" ahead of the generated text."""
+    """[row] kind of the sentence that holds the labelled position; "prompt" ahead of the generated text.
+
+    Raises MismatchError where the labels were made from other texts.
+    """
+    labels.check_rollouts([trace.rollout for trace in traces])
     kinds = np.full(len(labels), "prompt", dtype=object)
     for row, (r, position) in enumerate(zip(labels.rollout, labels.position, strict=True)):
         trace = traces[r]

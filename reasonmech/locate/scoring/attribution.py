@@ -179,6 +179,7 @@ def first_order_effects(
 
 def _slopes(coder: SparseCoder, labels: Labels, onset: Onset) -> Tensor:
     """[row, d_model] gradient of the metric with respect to the site at the last token of each prefix."""
+    labels.check_rollouts(onset.rollouts)
     texts = []
     for r, position in zip(labels.rollout, labels.position, strict=True):
         rollout = onset.rollouts[r]

@@ -173,6 +173,7 @@ class Activations:
 
         Raises:
             DataError: labels point at rollouts or positions that were not captured.
+            MismatchError: they were made from other texts.
         """
         rows = self._row_index.find(np.asarray(labels.rollout), np.asarray(labels.position))
         missing = np.flatnonzero(rows < 0)
@@ -186,6 +187,7 @@ class Activations:
                 "each",
                 do="capture the rollouts that the labels were made from, in the same order",
             )
+        self._row_index.check_texts(labels)
         return torch.from_numpy(rows)
 
     def stream(

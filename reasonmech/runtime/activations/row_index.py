@@ -14,6 +14,9 @@ from reasonmech.runtime.activations.shards import MemoryShard, Shard
 if TYPE_CHECKING:
     import pandas as pd
 
+    from reasonmech.labels import Labels
+    from reasonmech.rollout import Rollout
+
 
 _POSITION: Final = (1 << 32) - 1  # the part of a key that is the position
 
@@ -39,6 +42,7 @@ class RowIndex:
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         self._shards = shards
+        self._compared: list[Sequence[Rollout]] = []  # rollouts whose tokens these are
 
     @property
     def contiguous(self) -> bool:
@@ -62,6 +66,15 @@ class RowIndex:
             row = np.minimum(np.searchsorted(keys, key), len(keys) - 1)
             captured = keys[row] == key
         return np.where(known & captured, row, -1).astype(np.int64)
+
+    def check_texts(self, labels: Labels) -> None:
+        """Raise MismatchError where labels were made from other texts; each set of rollouts is read once."""
+        if labels.rollouts is None or any(labels.rollouts is rollouts for rollouts in self._compared):
+            return
+        for shard in self._shards:
+            table = shard.table(["rollout", "position", "token"])
+            labels.check_tokens(*(column.to_numpy() for column in table.columns[:3]))
+        self._compared.append(labels.rollouts)
 
     def positions(self, rows: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         """Position in its text of each row."""

@@ -53,13 +53,14 @@ def encode_prompts(decoder: Decoder, problems: ProblemSet, decode: Decode) -> di
     """
     if len(problems) == 0:
         raise DataError("no problem to answer", do="ask for at least one")
-    texts: dict[str, str] = {}
+    problems_by_id: dict[str, Problem] = {}
     for problem in problems:
-        # the same problem twice gets the same noise and harms nothing; another text under its id is lost
-        if texts.setdefault(problem.id, problem.prompt) != problem.prompt:
+        # the same problem twice gets the same noise and harms nothing; another one under its id would be lost
+        if problems_by_id.setdefault(problem.id, problem) != problem:
             raise DataError(
                 f"2 problems are called {problem.id!r}",
-                allowed="one prompt for each id, which keys the sampling noise and is the unit of intervals",
+                allowed="one prompt and answer for each id, which keys the sampling noise and is the unit of "
+                "intervals",
                 do="give each problem an id of its own",
             )
     read = [{problem.id: _encode(host, problem) for problem in problems} for host in decoder.readers]
