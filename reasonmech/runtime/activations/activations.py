@@ -169,12 +169,8 @@ class Activations:
         return self.take(site, self.rows_of(labels))
 
     def rows_of(self, labels: Labels) -> Int[Tensor, " label"]:
-        """Rows of `index` at the labelled positions.
-
-        Raises:
-            DataError: labels point at rollouts or positions that were not captured.
-            MismatchError: they were made from other texts.
-        """
+        """Rows of `index` at the labelled positions. Raises DataError where one was not captured,
+        MismatchError where labels were made from other texts."""
         rows = self._row_index.find(np.asarray(labels.rollout), np.asarray(labels.position))
         missing = np.flatnonzero(rows < 0)
         if len(missing):
