@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from reasonmech.arguments import as_sequence, check_type, describe
+from reasonmech.coders import TextSource
 from reasonmech.errors import ArgumentError, DataError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import Direction, at
@@ -165,7 +166,8 @@ def direction(
     else:
         check_is_activations(source, name="source")
         acts, labels = source, check_type(contrast, Labels, name="contrast", allowed="labels", do=LABELLING)
-        labels = _without_sinks(acts, labels, site)
+        if isinstance(acts, TextSource):  # planted rows have no texts
+            labels = _without_sinks(acts, labels, site)
     x = acts.rows(site, labels).float().numpy()
     _, problem = np.unique(labels.problem, return_inverse=True)
     vector = fit_vector(x, labels.positive, problem, method=method)
