@@ -12,7 +12,7 @@ from reasonmech.files import check_new
 from reasonmech.hosts import ModelPair
 from reasonmech.resumable import begin, only_writer, read_plan
 from reasonmech.rollout import Rollouts
-from reasonmech.runtime import Activations, Decode, capture, generate
+from reasonmech.runtime import Activations, Decode, as_read_by, capture, generate
 from reasonmech.site import Site
 from reasonmech.tasks import load_task
 
@@ -54,7 +54,7 @@ def train_pair_coder(
         texts = _texts(pair, pair.task, problems=problems, work=work, progress=progress)
         store = work / "store"
         if not store.exists():
-            capture(pair.base, texts, [at], out=store, progress=progress)
+            capture(pair.base, as_read_by(pair.base, texts), [at], out=store, progress=progress)
         acts = Activations.load(store, host=pair.base)
         trained = work / "coders"
         if not trained.exists():

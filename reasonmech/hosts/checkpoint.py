@@ -35,6 +35,9 @@ def check_checkpoint(directory: Path) -> None:
             do="give a directory written by save_pretrained, or a Hub name",
         )
     _read_json(config)
+    for name in ("generation_config.json", "tokenizer_config.json"):  # transformers would do without them
+        if (directory / name).is_file():
+            _read_json(directory / name)
     shards = sorted(set(directory.glob("*.safetensors")) - set(directory.glob("adapter_model*")))
     if not shards:
         pickled = sorted(p.name for pattern in PICKLES for p in directory.glob(pattern))

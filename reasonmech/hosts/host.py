@@ -68,9 +68,10 @@ class Host:
         check_rows(tokenizer, self.vocab_size, name=name)
         self.eos_ids: tuple[int, ...] = end_ids(model, tokenizer, rows=self.vocab_size)
         special: Any = tokenizer  # transformers types a special token as anything a config may hold
-        padding = special.pad_token_id  # often a token that was added without a row for it
-        has_row = padding is not None and padding < self.vocab_size
-        self.pad_id: int = padding if has_row else next(iter(self.eos_ids), 0)
+        padding: int | None = special.pad_token_id  # often a token that was added without a row for it
+        if padding is None or padding >= self.vocab_size:
+            padding = next(iter(self.eos_ids), 0)
+        self.pad_id: int = padding
 
     def check_length(self, n_tokens: int, text: str) -> None:
         """Raise DataError where a text has more tokens than the model has positions: past them it was never

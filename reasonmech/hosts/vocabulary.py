@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 from transformers import PreTrainedTokenizerBase
 
@@ -60,7 +60,8 @@ def check_rows(tokenizer: PreTrainedTokenizerBase, rows: int, *, name: str) -> N
     An added token may have none (Gemma 3's image token beside its text models, a pad token that somebody
     added): no text has it but one that spells it out, and that text is refused.
     """
-    added = tokenizer.get_added_vocab()
+    words: Any = tokenizer  # transformers types an attribute as anything a special token may be
+    added = words.get_added_vocab()
     beyond = {i: token for token, i in tokenizer.get_vocab().items() if i >= rows and token not in added}
     if beyond:
         largest = max(beyond)

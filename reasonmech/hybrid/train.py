@@ -104,7 +104,7 @@ def train_vectors(
     check_part(kinds, Kinds, name="kinds")
     rollouts = as_sequence(rollouts, Rollout, name="rollouts", allowed="rollouts of the thinking model")
     config = config or VectorConfig()
-    rollouts = [as_read_by(host, rollout) for rollout in rollouts]
+    rollouts = as_read_by(host, rollouts)
     train, held_out = _split(rollouts, config.held_out)
     passes = list(clean_passes(host, train, batch_size=config.batch_rollouts))
     disagreements = find_disagreements(passes, train, kinds)

@@ -15,12 +15,14 @@ from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.decoder import Decoder, DecoderState, RowInfo
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
+from reasonmech.runtime.decoding.prompts import as_read_by
 from reasonmech.runtime.forward import ForwardResult, forward
 from reasonmech.runtime.pass_rows import LabelledTexts
 from reasonmech.runtime.replacements import mean_of, resampled
 
 __all__ = [
     "Activations",
+    "as_read_by",
     "capture",
     "check_fit",
     "Decode",

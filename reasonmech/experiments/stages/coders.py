@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from reasonmech.coders import SparseCoder, load_coder, load_coder_config, train_coder
 from reasonmech.experiments.stages.base import RUN_FILES, Stage, StageContext, stages
 from reasonmech.experiments.stages.corpora import corpora
-from reasonmech.experiments.stages.rollouts import read_rollouts
+from reasonmech.experiments.stages.rollouts import read_by_base
 from reasonmech.experiments.tables import Condition
 from reasonmech.hosts import Host
 from reasonmech.paths import check_name
@@ -70,7 +70,7 @@ class TrainCoders(Stage):
         chosen = {source: sites or all_sites(host) for source, sites in self.configs.items()}
         every_site = tuple({site for sites in chosen.values() for site in sites})
         activations = self._activations(context, host, every_site)
-        parts = [read_rollouts(context, name)[:FIT_ROLLOUTS] for name in ("study_base", "study_thinking")]
+        parts = [read_by_base(context, name)[:FIT_ROLLOUTS] for name in ("study_base", "study_thinking")]
         held_out = Rollouts([rollout for part in parts for rollout in part])
         tables, conditions = [], []
         for source, sites in chosen.items():
@@ -98,7 +98,7 @@ class TrainCoders(Stage):
         texts = corpora.get(self.corpus)(self.documents, context.seed)
         parts = [capture(host, texts, sites, progress=context.progress)] if texts else []
         for source in ("base", "thinking"):
-            parts.append(capture(host, read_rollouts(context, source), sites, progress=context.progress))
+            parts.append(capture(host, read_by_base(context, source), sites, progress=context.progress))
         return joined(parts)
 
     def _fit(self, condition: Condition, host: Host, coder: SparseCoder, text: Rollouts) -> pd.DataFrame:

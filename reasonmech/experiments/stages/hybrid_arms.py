@@ -36,7 +36,7 @@ from reasonmech.hybrid import (
 )
 from reasonmech.hybrid.disagreements import clean_passes, find_disagreements
 from reasonmech.rollout import Rollouts
-from reasonmech.runtime import generate
+from reasonmech.runtime import as_read_by, generate
 from reasonmech.tasks import grade, tasks
 
 # decoded before the others: random positions steer as many tokens per problem as `full` does, in texts like
@@ -190,7 +190,8 @@ def _vector_rows(
     The rate bounds what a disagreement gate steers only under greedy lockstep with the thinking model's own
     text.
     """
-    host, rollouts = context.pair.base, list(thinking.rollouts)
+    host = context.pair.base
+    rollouts = as_read_by(host, thinking.rollouts)
     rate = find_disagreements(list(clean_passes(host, rollouts)), rollouts, kinds).rate
     numbers = {"disagreement_rate": rate, "vector_agreement": trained.agreement}
     condition = thinking.condition

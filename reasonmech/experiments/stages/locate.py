@@ -18,7 +18,7 @@ from reasonmech.errors import DataError
 from reasonmech.experiments.stages.base import Notes, Settings, Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import all_sites, read_coders
 from reasonmech.experiments.stages.moments import onset_ids
-from reasonmech.experiments.stages.rollouts import Source, read_rollouts
+from reasonmech.experiments.stages.rollouts import Source, read_by_base
 from reasonmech.experiments.stages.search_scores import (
     RunScores,
     ScoreSetting,
@@ -132,7 +132,7 @@ def _describe_search(search: FeatureSearch, behaviour: str) -> str:
 
 def read_text(context: StageContext, source: Source, coders: Mapping[str, SparseCoder]) -> TextActivations:
     """Rollouts of one model as the base reads them, at every coder's site and the last layer."""
-    rollouts, host = read_rollouts(context, source), context.pair.base
+    rollouts, host = read_by_base(context, source), context.pair.base
     sites = dict.fromkeys([*(str(coder.site) for coder in coders.values()), all_sites(host)[-1]])
     return TextActivations(
         source, rollouts, parse(rollouts), capture(host, rollouts, list(sites), progress=context.progress)

@@ -14,7 +14,7 @@ from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stage
 from reasonmech.experiments.stages.coders import read_coders
 from reasonmech.experiments.stages.feature_groups import read_groups
 from reasonmech.experiments.stages.moments import onset_ids
-from reasonmech.experiments.stages.rollouts import Source, read_rollouts
+from reasonmech.experiments.stages.rollouts import Source, read_by_base
 from reasonmech.experiments.tables import PRESERVATION_FILE
 from reasonmech.locate import BehaviourPreservation, behaviour_preservation
 from reasonmech.stats import Interval
@@ -34,7 +34,7 @@ class MeasurePreservation(Stage):
 
     def run(self, context: StageContext) -> None:
         host, coders, task = context.pair.base, read_coders(context), context.problems.task
-        text = read_rollouts(context, self.source)[: self.rollouts]
+        text = read_by_base(context, self.source)[: self.rollouts]
         traces, rows, notes = parse(text), [], Notes()
         for choice in tqdm(read_groups(context), desc="kept", disable=not context.progress):
             group = choice.clamp

@@ -14,7 +14,7 @@ from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.tables import Condition
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollouts, Trace
-from reasonmech.runtime import Decode, generate
+from reasonmech.runtime import Decode, as_read_by, generate
 from reasonmech.stats import Interval, clopper_pearson, ratio_interval
 from reasonmech.tasks import Split, load_task, parse
 
@@ -24,6 +24,11 @@ Source = Literal["base", "thinking", "study_base", "study_thinking"]
 def read_rollouts(context: StageContext, source: Source) -> Rollouts:
     """Rollouts that the stage wrote: on fitting problems, and (`study_...`) on the evaluation problems."""
     return Rollouts.load(context.of("rollouts") / f"{source}.jsonl")
+
+
+def read_by_base(context: StageContext, source: Source) -> Rollouts:
+    """The same rollouts as the base reads them, whose tokenizer may encode a prompt otherwise."""
+    return as_read_by(context.pair.base, read_rollouts(context, source))
 
 
 class WriteRollouts(Stage):

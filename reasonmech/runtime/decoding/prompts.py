@@ -10,11 +10,11 @@ from typing import Final
 
 import torch
 
-from reasonmech.arguments import as_sequence
+from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.problem import Problem, ProblemSet
-from reasonmech.rollout import Rollout
+from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.decoder import Decoder, RowInfo
 from reasonmech.shapes import Mask, Tokens
@@ -98,8 +98,24 @@ def read_by(
     return ids, real, [row._replace(prompt_length=len(t)) for row, t in zip(rows, there, strict=True)]
 
 
-def as_read_by(host: Host, rollout: Rollout) -> Rollout:
-    """A rollout of a sibling as this model reads it: the prompt by its own tokenizer, the answer as it is."""
+def as_read_by(host: Host, rollouts: Sequence[Rollout]) -> Rollouts:
+    """Rollouts of a sibling as this model reads them: each prompt in its own tokens, the answers as they are.
+
+    Where both encode a prompt alike, which is the rule, they are the same rollouts. Positions of labels
+    follow the prompts: make labels from what this returns.
+
+    Raises:
+        ArgumentError: no host, or no rollouts. DataError: a token that the model does not have.
+    """
+    check_type(host, Host, name="host", allowed="a host, such as pair.base")
+    listed = as_sequence(rollouts, Rollout, name="rollouts", allowed="rollouts: rm.generate(...)")
+    read = [_as_read_by(host, rollout) for rollout in listed]
+    if isinstance(rollouts, Rollouts):
+        return Rollouts(read, task=rollouts.task, receipt=rollouts.receipt)
+    return Rollouts(read)
+
+
+def _as_read_by(host: Host, rollout: Rollout) -> Rollout:
     host.check_ids(rollout.ids, f"the answer to problem {rollout.problem.id!r}")
     ids = tuple(host.encode(rollout.problem.prompt)) if rollout.problem.prompt else rollout.prompt_ids
     return rollout if ids == rollout.prompt_ids else replace(rollout, prompt_ids=ids)

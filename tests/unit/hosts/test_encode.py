@@ -134,8 +134,10 @@ def test_takeover_reads_the_prompt_as_the_thinking_model_does(name: str) -> None
         taken = generate(hybrid, PROMPTS, decode=settings, progress=False)
         assert [r.ids for r in taken] == [r.ids for r in alone]
         assert [list(r.prompt_ids) for r in taken] == [pair.base.encode(p) for p in PROMPTS]
-    [read] = [as_read_by(pair.base, r) for r in alone[:1]]
-    assert list(read.prompt_ids) == pair.base.encode(PROMPTS[0]) and read.ids == alone[0].ids
+    read = as_read_by(pair.base, alone)
+    assert [list(r.prompt_ids) for r in read] == [pair.base.encode(prompt) for prompt in PROMPTS]
+    assert [r.ids for r in read] == [r.ids for r in alone] and read.task == alone.task
+    assert as_read_by(pair.thinking, list(alone)).rollouts == alone.rollouts
 
 
 def test_a_closed_gate_leaves_the_base_its_own_tokens() -> None:

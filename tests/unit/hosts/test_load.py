@@ -115,6 +115,13 @@ def test_a_damaged_config_is_refused(checkpoint: Path) -> None:
         load_host(checkpoint)
 
 
+@pytest.mark.parametrize("name", ["generation_config.json", "tokenizer_config.json"])
+def test_damaged_settings_are_refused_instead_of_ignored(name: str, checkpoint: Path) -> None:
+    (checkpoint / name).write_text('{"eos_token_id": [1, 4')
+    with pytest.raises(CorruptFileError, match=f"{name} is not JSON"):
+        load_host(checkpoint)
+
+
 def test_an_architecture_that_transformers_lacks_is_refused(checkpoint: Path) -> None:
     config = checkpoint / "config.json"
     config.write_text(config.read_text().replace('"model_type": "llama"', '"model_type": "lama"'))
