@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from reasonmech.arguments import describe
+from reasonmech.errors import BindError
 from reasonmech.hosts.hookpoint import ALL, Handle
 from reasonmech.hosts.turn import reentry
 from reasonmech.interventions.bind import BoundPlan, Stop
@@ -45,6 +47,7 @@ class Hooks:
         self._targets: list[Target | None] = [None] * len(bound.plan)
         self._weights: list[Tensor | None] = [None] * len(bound.plan)
         self._active, self._batch = False, 0
+        self._outside: list[Tensor | None] = [None] * len(bound.plan)
         self._thread, self._applying = threading.get_ident(), False
 
     def __enter__(self) -> Hooks:
@@ -56,8 +59,10 @@ class Hooks:
             raise
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self.remove()
+        if kind is None:
+            self.check_weights()
 
     def remove(self) -> None:
         """Take every hook out of the model."""
@@ -73,6 +78,12 @@ class Hooks:
         n_tokens = int(step.mask[:, -step.new :].sum())
         for i, intervention in enumerate(self.bound.plan):
             marks = intervention.where.mask(step)
+            if marks.shape != step.mask.shape or marks.dtype != torch.bool:
+                raise BindError(
+                    f"mask {intervention.where} gave {describe(marks)} of {marks.dtype}",
+                    allowed=f"one truth value per token: torch.bool of shape {tuple(step.mask.shape)}",
+                    do="mend Where.mask",
+                )
             if isinstance(intervention.when, TwoPassGate):
                 marks = marks & mark_choosing(step)
             target = Target.of(step.computed(marks), step)
@@ -97,11 +108,37 @@ class Hooks:
                 "clean logits of a position come before it"
             )
             weight = gate.weight(gate.coords(readings.host_logits, readings.partner_logits))
-            return weight[target.mask[:, 0].to(weight.device)]
+            return self._watched(i, weight, target.mask.shape[0])[target.mask[:, 0].to(weight.device)]
         if gate.role is not None and gate.reads is not None:
             stream = target.select(readings.streams[gate.reads.at.whole], self._gate_columns[i])
-            return gate.weight(gate.reads.read(widen(stream)))
-        return weigh_without_axis(gate, target)
+            return self._watched(i, gate.weight(gate.reads.read(widen(stream))), target.n)
+        weight = weigh_without_axis(gate, target)
+        return None if weight is None else self._watched(i, weight, target.n)
+
+    def _watched(self, i: int, weight: Tensor, n: int) -> Float[Tensor, " token"]:
+        """The same weights; how far they leave [0, 1] is noted on the device, and read at the end."""
+        if weight.shape != (n,):
+            raise BindError(
+                f"gate {self.bound.plan[i].when} gave {describe(weight)}",
+                allowed=f"one weight per token: shape ({n},)",
+                do="mend Gate.weight",
+            )
+        wide = weight.detach().float()
+        outside = ~((wide >= 0) & (wide <= 1)).all()  # NaN is in no interval
+        earlier = self._outside[i]
+        self._outside[i] = outside if earlier is None else earlier | outside
+        return weight
+
+    def check_weights(self) -> None:
+        """Raise BindError where a gate has given a weight outside of [0, 1] since the hooks were made."""
+        for intervention, outside in zip(self.bound.plan, self._outside, strict=True):
+            if outside is not None and bool(outside):
+                raise BindError(
+                    f"gate {intervention.when} of {intervention.verb} at {intervention.site} gave weights "
+                    "outside of [0, 1], or NaN",
+                    allowed="weights from 0 (shut) to 1 (open)",
+                    do="mend Gate.weight; to write more, raise the amount of the edit",
+                )
 
     @property
     def all_shut(self) -> bool:
@@ -152,7 +189,8 @@ class Hooks:
             target, axis = self._targets[i], self.bound.plan[i].when.reads
             if target is not None and axis is not None:
                 stream = target.select(x, self._gate_columns[i])
-                self._weights[i] = self.bound.plan[i].when.weight(axis.read(widen(stream)))
+                weight = self.bound.plan[i].when.weight(axis.read(widen(stream)))
+                self._weights[i] = self._watched(i, weight, target.n)
         edited, is_fresh = x, False
         for i in stop.edits:
             target = self._targets[i]

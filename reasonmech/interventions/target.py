@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from reasonmech.errors import MismatchError
 from reasonmech.hosts.hookpoint import ALL, put_columns
 from reasonmech.interventions.edits import Place
 from reasonmech.shapes import Mask, Residual
@@ -41,9 +42,11 @@ class Target:
 
     def select(self, x: Residual, columns: slice = ALL) -> Float[Tensor, "token part"]:
         """The named tokens of a stream, row by row, or some columns of them."""
-        assert x.shape[:2] == self.mask.shape, (
-            f"pass of shape {tuple(x.shape[:2])}, step of {tuple(self.mask.shape)}"
-        )
+        if x.shape[:2] != self.mask.shape:
+            raise MismatchError(
+                f"a pass over {tuple(x.shape[:2])} tokens under hooks made for {tuple(self.mask.shape)}",
+                do="make the hooks from the step of this very pass: Step.of(ids)",
+            )
         part = x if columns == ALL else x[..., columns]
         flat = part.reshape(-1, part.shape[-1])
         return flat if self.full else flat.index_select(0, self._index.to(x.device))

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from transformers import LlamaForCausalLM
 
-from reasonmech.errors import DataError
+from reasonmech.errors import ConfigError, DataError, MismatchError
 from reasonmech.hosts import Host, load_host
 from reasonmech.organisms.recipes import ModelRecipe, TrainingStage
 from reasonmech.organisms.training.grpo import GrpoRecipe, grpo
@@ -47,7 +47,12 @@ def make(
         model_recipe = replace(model_recipe, start=pretraining)
         logs.append(log)
     elif model_recipe.start == "base":
-        assert base is not None, "a base is made from a pretraining or from a model that exists"
+        if base is None:
+            raise ConfigError(
+                "the recipe of a base starts from a base",
+                allowed="a pretraining, or a model that exists",
+                do="start it from a PretrainRecipe",
+            )
         model = base
     else:
         model = existing(model_recipe.start)
@@ -61,7 +66,12 @@ def make(
 def existing(path: str) -> LlamaForCausalLM:
     """A trained model, such as "organism:tiny-when/base"."""
     model = load_host(path).model
-    assert isinstance(model, LlamaForCausalLM), f"{path} is no chain organism"
+    if not isinstance(model, LlamaForCausalLM):
+        raise MismatchError(
+            f"{path} is a {type(model).__name__}",
+            allowed="a Llama, which every organism is",
+            do="start the recipe from another organism",
+        )
     return model
 
 

@@ -50,7 +50,12 @@ def select_rows(cache: DynamicCache, rows: Int[Tensor, " row"]) -> DynamicCache:
     """A new cache with some rows of another, in any order, repeated or not; tensors are copied."""
     selected = DynamicCache()
     for i, layer in enumerate(cache.layers):
-        assert isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None
+        if not isinstance(layer, DynamicLayer) or layer.keys is None or layer.values is None:
+            raise BindError(
+                f"a cache whose layer {i} does not hold the whole past",
+                allowed="models with full attention in every layer",
+                do="choose a model without sliding-window attention",
+            )
         selected.update(layer.keys[rows], layer.values[rows], i)
     return selected
 

@@ -136,7 +136,11 @@ class MeasureMetrics(Stage):
     ) -> MetricReading:
         host = context.pair.base if condition.host == "base" else context.pair.thinking
         metric = metric_from_config(host, config)  # of this host: its tokenizer turns words into tokens
-        assert not isinstance(metric, RolloutMetric)
+        if isinstance(metric, RolloutMetric):
+            raise ConfigError(
+                f"metric {metric.name!r} reads rollouts, and stands among those of prompts",
+                do="name it among the metrics of rollouts",
+            )
         problems = [problem.id for problem in context.problems]
         rows = pass_rows(host, [problem.prompt for problem in context.problems])
         values = unedited_values(host, rows, range(len(rows)), metric, batch_rows=BATCH)

@@ -66,7 +66,7 @@ class Patch(Edit):
         return True
 
     def check(self, axis: Axis) -> None:
-        assert self._finite, "check_finite raises"
+        _ = self._finite  # raises where it is not
         if self.source.dim() not in (1, 2, 3):
             raise BindError(
                 f"the source of patch has shape {tuple(self.source.shape)}",

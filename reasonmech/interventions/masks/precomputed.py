@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
+from reasonmech.errors import MismatchError
 from reasonmech.interventions.canonical import Json
 from reasonmech.interventions.masks.where import Where
 from reasonmech.shapes import Mask
@@ -20,9 +21,11 @@ class PrecomputedMask(Where):
     kind = "given"
 
     def mask(self, step: Step) -> Mask:
-        assert self.marks.shape == step.mask.shape, (
-            f"marks {tuple(self.marks.shape)}, texts {tuple(step.mask.shape)}"
-        )
+        if self.marks.shape != step.mask.shape:
+            raise MismatchError(
+                f"marks of shape {tuple(self.marks.shape)} on texts of shape {tuple(step.mask.shape)}",
+                do="return one mark per token from Where.mask: step.mask.shape",
+            )
         return self.marks
 
     def to_json(self) -> dict[str, Json]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
-from reasonmech.errors import BindError
+from reasonmech.errors import BindError, DataError
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.turn import run_alone
 from reasonmech.interventions.bind import BoundPlan, bind
@@ -133,7 +133,10 @@ class HostState:
             raise
 
     def next_logits(self) -> NextLogits:
-        assert self._pending, "advance() before the next logits"
+        if not self._pending:
+            raise DataError(
+                "logits of a position were asked for twice", do="advance() before the next logits"
+            )
         readings = NOTHING if self._partner is None else self._partner.read()
         if self._hooks is None:
             return self._pass(self._pending)
@@ -245,3 +248,4 @@ class HostState:
             self._partner.close()
         if self._hooks is not None:
             self._hooks.remove()
+            self._hooks.check_weights()
