@@ -122,6 +122,20 @@ class Labels:
             do="label the rollouts that are read, or read those that were labelled",
         )
 
+    def on(self, rollouts: Sequence[Rollout]) -> Labels:
+        """The same rows, on other texts of the same problems and lengths: those whose words were exchanged.
+
+        Raises:
+            MismatchError: a labelled rollout is of another problem, or has another number of tokens.
+        """
+        moved = replace(self, rollouts=None)
+        moved.check_rollouts(rollouts)
+        for r in np.unique(self.rollout).tolist() if self.rollouts is not None else []:
+            here, there = len(self.rollouts[r].all_ids), len(rollouts[r].all_ids)
+            if here != there:
+                raise self._of_others(f"rollout {r} of {here} tokens", f"this text has {there}")
+        return replace(self, rollouts=rollouts)
+
     @classmethod
     def from_opportunities(
         cls, behaviour: str, rollouts: Sequence[Rollout], opportunities: Sequence[Sequence[Opportunity]]

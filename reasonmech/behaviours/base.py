@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import DataError
+from reasonmech.hosts.spelling import continues
 from reasonmech.labels import Opportunity, Span
 from reasonmech.registry import Registry
 from reasonmech.rollout import Sentence, Trace
@@ -91,14 +92,30 @@ def onset_phrases(words: str | Sequence[str] | None) -> tuple[str, ...]:
 def spans_with_word(trace: Trace, words: str | Sequence[str] | None) -> list[Span]:
     """Spans of the sentences in which a word or phrase stands anywhere, as keyword labellers count.
 
-    Case is ignored; a phrase is only found between word boundaries. No words, no span.
+    It is looked for in the characters of a sentence, however tokens cut them. Case, the kind of blank and the
+    form of an apostrophe are ignored; a phrase is only found between borders of words (in scripts that part
+    words by blanks). No words, no span.
     """
-    phrases = onset_phrases(words)
-    if not phrases:
+    phrases = [r"\s+".join(map(re.escape, plain(phrase).split())) for phrase in onset_phrases(words)]
+    if not any(phrases):
         return []
-    pattern = "|".join(re.escape(phrase) for phrase in phrases)
-    phrase = re.compile(rf"(?<!\w)(?:{pattern})(?!\w)", re.IGNORECASE)
-    return spans_where(trace, lambda s: phrase.search(trace.text_of(s)) is not None)
+    # longer ones first: where one phrase begins another, both are tried
+    pattern = re.compile("|".join(sorted(filter(None, phrases), key=len, reverse=True)), re.IGNORECASE)
+    return spans_where(trace, lambda s: _says(plain(trace.text_of(s)), pattern))
+
+
+def plain(text: str) -> str:
+    """A text with "'" for every form of an apostrophe."""
+    return text.replace("’", "'").replace("ʼ", "'")
+
+
+def _says(text: str, pattern: re.Pattern[str]) -> bool:
+    hits = pattern.finditer(text)
+    return any(
+        not continues(text[: hit.start()][-1:] or " ", hit[0][0])
+        and not continues(hit[0][-1], text[hit.end() :][:1] or " ")
+        for hit in hits
+    )
 
 
 def sentence_at(trace: Trace[S], span: Span) -> tuple[int, S]:

@@ -64,7 +64,7 @@ class TriggerSwap:
 
 
 def swap_words(rollouts: Sequence[Rollout], words: Mapping[int, int]) -> list[Rollout]:
-    """The same rollouts with some generated tokens replaced, one for one: labels by offset stay valid.
+    """The same rollouts with some generated tokens replaced, one for one: `labels.on(swapped)` are theirs.
 
     Args:
         words: token id -> the one that takes its place; give both directions for an exchange.

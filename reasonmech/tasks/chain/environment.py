@@ -10,6 +10,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from reasonmech.errors import DataError
 from reasonmech.problem import Problem, Scribe, Written
 from reasonmech.tasks.chain.grammar import (
     DIGITS,
@@ -73,10 +74,21 @@ class ChainScribe:
 
     def write(self, proposed: int) -> Written:
         word, by_environment = self._choose(proposed)
-        token = self._tokenizer.convert_tokens_to_ids(word) if by_environment else proposed
-        assert isinstance(token, int)
+        token = self._token_of(word) if by_environment else proposed
         self._sentence = [] if word == FULL_STOP else [*self._sentence, word]
         return Written(token, by_environment)
+
+    def _token_of(self, word: str) -> int:
+        """The token of a word that the environment writes. Raises DataError where it is none."""
+        token: Any = self._tokenizer.convert_tokens_to_ids(word)
+        names: Any = self._tokenizer
+        if token is None or (token == names.unk_token_id and word != names.unk_token):
+            raise DataError(
+                f"the environment of a chain world writes {word!r}, which is no token of this tokenizer",
+                allowed="a tokenizer with one token for every word of the world",
+                do="use a model of the chain world, or a task of your own",
+            )
+        return int(token)
 
     def _choose(self, proposed: int) -> tuple[str, bool]:
         if self._pending:

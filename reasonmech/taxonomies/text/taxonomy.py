@@ -8,9 +8,12 @@ from functools import cached_property
 from typing import Final
 
 from reasonmech.arguments import check_type
+from reasonmech.behaviours.base import plain
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.registry import Registry
 
+_WHITE: Final = re.compile(r"\s+")
+_LEAD: Final = re.compile(r"^[\s\"'“‘«(\[*_…]+")
 _MARKER: Final = re.compile(r"^(?:[>#*_+-]+\s*|\d{1,3}[.)]\s+)+")
 
 
@@ -70,9 +73,11 @@ class Taxonomy:
         return category
 
     def words_say(self, sentence: str) -> frozenset[str]:
-        """Categories whose words stand in a sentence, its list marker aside; ’ counts as '."""
-        plain = _MARKER.sub("", sentence.replace("’", "'"), count=1)
-        return frozenset(category.name for category in self.categories if category.regex.search(plain))
+        """Categories whose words stand in a sentence. What leads it in (a list marker, a quote, a bracket) is
+        left out, ’ counts as ', and any white space as one blank."""
+        words = _WHITE.sub(" ", plain(sentence).strip())
+        words = _LEAD.sub("", _MARKER.sub("", words, count=1), count=1)
+        return frozenset(category.name for category in self.categories if category.regex.search(words))
 
 
 taxonomies: Registry[Taxonomy] = Registry("taxonomy")

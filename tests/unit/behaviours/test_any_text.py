@@ -133,3 +133,29 @@ def test_values_show_themselves_in_one_line() -> None:
     words = annotation()
     for value in (words, words.traces[0], words.traces[0].rollout, trace(CAREFUL)):
         assert "\n" not in repr(value) and len(repr(value)) < 140
+
+
+@pytest.mark.parametrize(
+    ("words", "text", "says"),
+    [
+        ("wait", "WAIT, no.", True),
+        ("wait", "(wait)", True),
+        ("wait", "we await it", False),
+        ("wait", "a waiter", False),
+        ("let me", "Let  me see", True),
+        ("let me", "let\u00a0me see", True),
+        ("let's", "Let’s see", True),
+        ("let’s", "let's see", True),
+        ("等等", "我等等看", True),
+        ("7", "it is 17", False),
+        ("7", "it is 7.", True),
+        (["wait", "wait for"], "I wait for it", True),
+    ],
+)
+def test_words_are_looked_for_in_characters_between_borders(
+    words: str | list[str], text: str, says: bool
+) -> None:
+    no = (False,)
+    rollout = Rollout(rm.Problem("p", "", ""), 0, (1,), (5,), no, no, "eos", text)
+    trace = Trace(rollout, (Sentence("other", 0, 1),), (text,), separator="")
+    assert bool(spans_with_word(trace, words)) == says

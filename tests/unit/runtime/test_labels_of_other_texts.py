@@ -13,7 +13,7 @@ import reasonmech as rm
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.labels import Labels, Opportunity
 from reasonmech.locate import next_token
-from reasonmech.locate.falsify import Corpus
+from reasonmech.locate.falsify import Corpus, swap_words
 from reasonmech.locate.rows.context import previous_kinds
 from reasonmech.metrics import logit_diff
 from reasonmech.rollout import Rollout, Trace
@@ -110,6 +110,22 @@ def test_some_rows_keep_to_the_same_texts() -> None:
     assert some.rollouts is LABELS.rollouts
     with pytest.raises(MismatchError, match="were made from other texts"):
         capture(OTHERS).rows(SITE, some)
+
+
+def test_labels_go_with_rollouts_whose_words_were_exchanged() -> None:
+    swapped = swap_words(LABELLED, {20: 30})
+    with pytest.raises(MismatchError, match="were made from other texts"):
+        capture(swapped).rows(SITE, LABELS)
+    moved = LABELS.on(swapped)
+    assert torch.equal(
+        capture(swapped).rows(SITE, moved), capture(swapped).take(SITE, capture(swapped).rows_of(moved))
+    )
+    assert np.array_equal(moved.position, LABELS.position) and moved.rollouts is swapped
+    with pytest.raises(MismatchError, match="of problem 'p/0'"):
+        LABELS.on(swapped[::-1])
+    longer = [replace(one, prompt_ids=(7, 7)) for one in swapped]
+    with pytest.raises(MismatchError, match="rollout 0 of 7 tokens, this text has 8"):
+        LABELS.on(longer)
 
 
 def test_labels_made_by_hand_are_held_to_their_problems() -> None:

@@ -8,8 +8,12 @@ from itertools import pairwise
 import pytest
 
 from reasonmech.errors import DataError, DuplicateNameError, UnknownNameError
+from reasonmech.hosts.spelling import spelling_of
 from reasonmech.labels import Labels
+from reasonmech.problem import Problem
+from reasonmech.rollout import Rollout
 from reasonmech.taxonomies.text import Category, Taxonomy, by_words, compare, cut, taxonomies
+from tests.layouts import REAL_TEXT, layout
 from tests.unit.taxonomies.real_text import byte_tokenizer, cut_text, written
 
 # taxonomy -> category -> one (marked, left alone) per pattern, in their order
@@ -126,6 +130,37 @@ def test_all_categories_have_examples() -> None:
 def test_a_list_marker_is_no_word(mark: str) -> None:
     assert "backtracking" in says(f"{mark}Wait, that was 6.") and not says(f"{mark}I waited.")
     assert "uncertainty-estimation" in says("I’m not sure."), "nor is the form of an apostrophe"
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    ["WAIT, that was 6.", "(Wait, that was 6.)", "“Wait, that was 6.”", "…wait, that was 6.",
+     "Oh,\u00a0wait, no.", "But  wait, no.", "**Wait**, no.", "*(wait,* no."],
+)  # fmt: skip
+def test_case_blanks_and_what_leads_a_sentence_in_are_no_part_of_words(sentence: str) -> None:
+    assert "backtracking" in says(sentence) and "backtracking" in says(sentence, "gandhi")
+    assert "backtracking" not in says(sentence.replace("ait", "aiter").replace("AIT", "AITER"))
+
+
+@pytest.mark.parametrize("name", REAL_TEXT)
+def test_words_are_found_whatever_tokens_they_are(name: str) -> None:
+    """The sentence that says the word is labelled, with all its tokens and no other's."""
+    tokenizer = layout(name)
+    text = "So x is 7.\n\n(Wait, naïve!) It is é 5. Wait: no 🙂.\nwait, so. Awaiting it.\nSo it is."
+    ids = tuple(tokenizer.encode(text, add_special_tokens=False))
+    no = (False,) * len(ids)
+    written = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    rollout = Rollout(Problem("p", "Q", "A"), 0, (1,), ids, no, no, "eos", written)
+    annotation = by_words(cut([rollout], tokenizer), "gandhi")
+    [trace] = annotation.traces
+    marked = [
+        s
+        for s, names in zip(trace.sentences, annotation.marks[0] or (), strict=True)
+        if "backtracking" in names
+    ]
+    assert [s.text for s in marked] == ["(Wait, naïve!)", "Wait: no 🙂.", "wait, so."]
+    for sentence in marked:
+        assert spelling_of(tokenizer).text(ids[slice(*sentence.tokens)]).strip() == sentence.text
 
 
 def test_wait_as_a_filler_is_left_alone_where_words_can_tell() -> None:
