@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -12,6 +12,9 @@ from reasonmech.cli.options import Out, Overrides, Quiet
 
 if TYPE_CHECKING:
     from reasonmech.experiments import Experiment, Run
+
+
+MISSING: Final = 3  # exit code of a run that ended and lacks something that it was asked for
 
 
 def demo(out: Out = None, quiet: Quiet = False) -> None:
@@ -35,7 +38,10 @@ def run_experiment(
     overrides: Overrides = None,
     quiet: Quiet = False,
 ) -> None:
-    """Carry out an experiment; started again after an interruption, it resumes."""
+    """Carry out an experiment; started again after an interruption, it resumes.
+
+    Exit code 3: it ended, and lacks something that it was asked for; the report says what and why.
+    """
     from reasonmech.experiments import default_path, load_experiment
 
     experiment = load_experiment(config, overrides or ())
@@ -76,6 +82,8 @@ def _carry_out(experiment: Experiment, target: Path, *, quiet: bool) -> None:
     finished = run(experiment, out=target, progress=not quiet)
     report(finished)
     _print_run(finished)
+    if len(finished.missing):
+        raise typer.Exit(MISSING)
 
 
 def _print_run(finished: Run, *, every_receipt: bool = False) -> None:
@@ -93,3 +101,5 @@ def _print_run(finished: Run, *, every_receipt: bool = False) -> None:
     console.print(f"computing time: {finished.record['seconds']:.0f} s")
     console.print(f"run:    {finished.path}", soft_wrap=True)  # a path must not be broken: people copy it
     console.print(f"report: {page.resolve()}", soft_wrap=True)
+    if n := len(finished.missing):
+        console.print(f"finished with {n} of {finished.n_planned} things missing", style="bold red")

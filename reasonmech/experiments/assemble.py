@@ -13,10 +13,11 @@ import yaml
 
 from reasonmech.errors import ConfigError
 from reasonmech.experiments.config import Experiment
+from reasonmech.experiments.ledger import Ledger, missing_table
 from reasonmech.experiments.record import code_state
 from reasonmech.experiments.stages.base import RUN_FILES
 from reasonmech.experiments.store import RunStore
-from reasonmech.experiments.tables import finish_results, read_json, read_table
+from reasonmech.experiments.tables import MISSING_FILE, finish_results, read_json, read_table
 from reasonmech.files import write_table, write_text
 from reasonmech.hosts import Host, ModelPair
 
@@ -40,10 +41,13 @@ def assemble(store: RunStore, experiment: Experiment, pair: ModelPair, *, in_han
     generations = [path.read_text() for folder in folders if (path := folder / "generations.jsonl").exists()]
     write_text(top / "generations.jsonl", "".join(generations))
     _merge_tensors(folders, top / "tensors.safetensors")
+    ledgers = {stage.kind: Ledger.read(store.stage_path(stage.kind)) for stage in experiment.stages}
+    write_table(missing_table(ledgers), top / MISSING_FILE)
     for folder in folders:
         if (folder / RUN_FILES).exists():
             shutil.copytree(folder / RUN_FILES, top, dirs_exist_ok=True)
     record = _record(store, experiment, folders, pair=_describe_pair(pair, in_hand=in_hand))
+    record["planned"] = {stage: ledger.counts() for stage, ledger in ledgers.items()}
     write_text(top / "config.yaml", yaml.safe_dump(json.loads(experiment.canonical()), sort_keys=False))
     write_text(top / "record.json", json.dumps(record, indent=1))
 

@@ -14,6 +14,7 @@ from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
 from reasonmech.experiments.tables import (
     DETECTORS_FILE,
     METRICS_FILE,
+    MISSING_FILE,
     PAIRWISE_FILE,
     PRESERVATION_FILE,
     TRACES_FILE,
@@ -69,6 +70,19 @@ class Run:
     def traces(self) -> pd.DataFrame:
         """Some texts token by token with feature activations, empty when the experiment showed none."""
         return self._table(TRACES_FILE)
+
+    @cached_property
+    def missing(self) -> pd.DataFrame:
+        """What the run was asked for and lacks, one item a row: stage, part, item, and the first cause in its
+        parts (error, happened, allowed, do). Empty where nothing is missing, and for runs older than this."""
+        return self._table(MISSING_FILE)
+
+    @property
+    def n_planned(self) -> int | None:
+        """How many things the run was asked for; None for runs older than this."""
+        if "planned" not in self.record:
+            return None
+        return sum(n for parts in self.record["planned"].values() for n in parts.values())
 
     @cached_property
     def generations(self) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,9 +13,10 @@ from types import NoneType
 from typing import Final
 
 from reasonmech.arguments import check_type
-from reasonmech.errors import ConfigError
+from reasonmech.errors import ConfigError, DataError
 from reasonmech.experiments.assemble import assemble
 from reasonmech.experiments.config import CONFIGS, Experiment, load_experiment
+from reasonmech.experiments.ledger import STAGE, Cause, Ledger
 from reasonmech.experiments.loaded import Run, load_run
 from reasonmech.experiments.record import code_hash, package_versions
 from reasonmech.experiments.stages.base import Stage, StageContext
@@ -42,6 +44,10 @@ def run(
     pair, problems, code, packages) are those of an earlier, interrupted start is read back instead of
     computed. Nothing is visible under `out` before everything is there.
 
+    What the data cannot answer (a search without positives, an arm without its features, a whole stage) is
+    missing, and the run goes on without it: `run.missing` lists it with the first cause of each, and so does
+    the report.
+
     Args:
         config: YAML file, name of a shipped experiment, or a validated `Experiment`.
         pair: a pair in hand, in place of the one that the configuration names; the record says which it was.
@@ -51,6 +57,7 @@ def run(
     Raises:
         ArgumentError: a value of the wrong type.
         ConfigError: the configuration does not validate, or overrides of what is no file.
+        DataError: every stage is missing; the first cause is named.
         OutputError: `out` exists, cannot be written, is being written by another process, or was begun with
             another pair.
     """
@@ -61,12 +68,18 @@ def run(
         experiment = experiment.model_copy(update={"pair": pair.name})
     target = check_new(Path(out).expanduser() if out is not None else default_path(experiment, pair))
     pair = load_pair(experiment.pair) if pair is None else pair
+    for stage in experiment.stages:
+        stage.check_pair(pair, experiment.task.kind)
     with open_store(target, _plan(experiment, pair)) as store:
         hashes: dict[str, str] = {}
         for stage in experiment.stages:
             hashes[stage.kind] = _inputs(experiment, stage, pair, hashes)
             if not store.finished(stage.kind, hashes[stage.kind]):
                 _carry_out(store, experiment, stage, pair, hashes, progress)
+        if all(store.lost(stage.kind) for stage in experiment.stages):
+            first = store.lost(experiment.stages[0].kind)
+            assert first is not None
+            raise first.as_error()
         assemble(store, experiment, pair, in_hand=in_hand)
         return load_run(store.complete())
 
@@ -135,16 +148,31 @@ def _carry_out(
     note: dict[str, object] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
     begun, worked = time.perf_counter(), time.process_time()
     with store.writing(stage.kind, hashes[stage.kind], note) as folder:
-        stage.run(
-            StageContext(
-                pair=pair,
-                problems=load_task(task.kind, n=task.n, seed=task.seed, split=task.split),
-                decode=experiment.decode,
-                seed=experiment.seed,
-                out=folder,
-                progress=progress,
-                finished={kind: store.stage_path(kind) for kind in stage.needs},
+        lost = [cause for kind in stage.needs if (cause := store.lost(kind)) is not None]
+        try:
+            if lost:  # what it would read is not there: the first cause is passed on
+                raise lost[0].as_error()
+            stage.run(
+                StageContext(
+                    pair=pair,
+                    problems=load_task(task.kind, n=task.n, seed=task.seed, split=task.split),
+                    decode=experiment.decode,
+                    seed=experiment.seed,
+                    out=folder,
+                    progress=progress,
+                    finished={kind: store.stage_path(kind) for kind in stage.needs},
+                )
             )
-        )
+        except DataError as error:
+            _write_lost(folder, stage.kind, error)
         note["seconds"] = round(time.perf_counter() - begun, 2)
         note["cpu_seconds"] = round(time.process_time() - worked, 2)
+
+
+def _write_lost(folder: Path, kind: str, error: DataError) -> None:
+    """A stage that could do nothing at all leaves the reason, and nothing half done."""
+    shutil.rmtree(folder)
+    folder.mkdir()
+    ledger = Ledger()
+    ledger.miss(STAGE, f"stage {kind}", cause=Cause.of(error))
+    ledger.write(folder)

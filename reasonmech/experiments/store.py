@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final, final
 
 from reasonmech.disk import explain_full_disk
+from reasonmech.experiments.ledger import STAGE as WHOLE_STAGE
+from reasonmech.experiments.ledger import Cause, Ledger
 from reasonmech.files import PLAN_FILE, atomic_write, partial_of, write_text
 from reasonmech.resumable import ResumableDirectory
 
@@ -61,6 +63,10 @@ class RunStore:
 
     def stamp(self, stage: str) -> dict[str, object]:
         return json.loads((self.stage_path(stage) / STAMP).read_text())
+
+    def lost(self, stage: str) -> Cause | None:
+        """Why a finished stage could do nothing at all, for those that need it; None where it did."""
+        return Ledger.read(self.stage_path(stage)).first_cause(WHOLE_STAGE)
 
     def complete(self) -> Path:
         """Give the directory its name: from here on the run exists."""

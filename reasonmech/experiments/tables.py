@@ -20,6 +20,7 @@ TRACES_FILE: Final = "traces.parquet"  # stage `traces`
 PRESERVATION_FILE: Final = "kept.parquet"  # stage `kept`
 METRICS_FILE: Final = "metrics.parquet"  # stage `metrics`
 PAIRWISE_FILE: Final = "pairwise.parquet"  # stage `pairwise`
+MISSING_FILE: Final = "missing.parquet"  # of the whole run
 COLUMNS: Final = (
     "run",
     "experiment",

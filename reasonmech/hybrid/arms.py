@@ -50,7 +50,11 @@ for name, arm in {
     "base": Arm(lambda ingredients: ingredients.pair.base, "", "reference"),
     "thinking": Arm(lambda ingredients: ingredients.pair.thinking, "", "reference"),
     "full": Arm(_hybrid({}), "", "its nulls are random_category, random_vectors and random_positions"),
-    "clamp": Arm(_hybrid({"executor": {"kind": "clamp"}}), "", "its nulls are those of the dose study"),
+    "clamp": Arm(
+        _hybrid({"gate": {"kind": "disagree", "boundaries": True}, "executor": {"kind": "clamp"}}),
+        "",
+        "its nulls are those of the dose study",
+    ),
     "takeover": Arm(_hybrid({"executor": {"kind": "takeover"}}), "", "the ceiling"),
     "random_category": Arm(_hybrid({"selector": {"kind": "random"}}), "full", ""),
     "random_vectors": Arm(_hybrid({"executor": {"kind": "random_vectors"}}), "full", ""),

@@ -145,7 +145,7 @@ def _random_gate(
     ingredients: Ingredients, *, rate: float | Literal["matched"] = "matched", seed: Seed = "run"
 ) -> AtRandom:
     """Open at random; "matched": so often that as many tokens per problem are steered as in `full`."""
-    return AtRandom(ingredients.rate if rate == "matched" else rate, _seed(ingredients, seed))
+    return AtRandom(ingredients.steering_rate() if rate == "matched" else rate, _seed(ingredients, seed))
 
 
 @selectors.register("thinking")
@@ -176,19 +176,19 @@ def _random_selector(
 @executors.register("vectors")
 def _vectors(ingredients: Ingredients) -> Vectors:
     """The trained category vectors."""
-    return ingredients.vectors
+    return ingredients.trained_vectors()
 
 
 @executors.register("random_vectors")
 def _random_vectors(ingredients: Ingredients, *, seed: Seed = "run") -> Vectors:
     """Random directions of the same lengths."""
-    return ingredients.vectors.random(_seed(ingredients, seed))
+    return ingredients.trained_vectors().random(_seed(ingredients, seed))
 
 
 @executors.register("clamp")
 def _clamp(ingredients: Ingredients) -> ClampFeatures:
     """The clamped features of the base's coder."""
-    return ingredients.clamp
+    return ingredients.clamped_features()
 
 
 def _seed(ingredients: Ingredients, seed: Seed) -> int:

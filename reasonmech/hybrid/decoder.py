@@ -123,7 +123,15 @@ class HybridState:
         category = self._tracker.category(chosen[1])
         base_alone_ends = torch.isin(chosen[1], self._ends_of_base) & ~torch.isin(chosen[1], self._ends)
         return Moment(
-            base, thinking, chosen[0], chosen[1], category, base_alone_ends, self._keys, self._position
+            base,
+            thinking,
+            base_choice=chosen[0],
+            thinking_choice=chosen[1],
+            category=category,
+            base_alone_ends=base_alone_ends,
+            boundary=self._tracker.boundary,
+            keys=self._keys,
+            position=self._position,
         )
 
     def next_logits(self) -> NextLogits:

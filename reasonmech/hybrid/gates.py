@@ -19,10 +19,18 @@ _CATEGORY_SALT: Final = 0x5EED_0002
 
 @dataclass(frozen=True)
 class DisagreementGate:
-    """Open where the two models would write different tokens, or one with which only the base would end."""
+    """Open where the two models would write different tokens, or one with which only the base would end.
+
+    Attributes:
+        boundaries: only where a sentence begins. What makes a model begin one, such as a feature that goes
+            with an onset word, makes it begin again and again where it is written into the middle of one.
+    """
+
+    boundaries: bool = False
 
     def opens(self, moment: Moment) -> Bool[Tensor, " batch"]:
-        return (moment.base_choice != moment.thinking_choice) | moment.base_alone_ends
+        apart = (moment.base_choice != moment.thinking_choice) | moment.base_alone_ends
+        return apart & moment.boundary if self.boundaries else apart
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeVar
 
+from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid.executors import ClampFeatures, Vectors
 from reasonmech.kinds import Kinds
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,20 +19,39 @@ class Ingredients:
     """What arms are made of.
 
     Attributes:
-        vectors: trained category vectors of the base.
-        clamp: clamped features of the base's coder.
+        vectors: trained category vectors of the base; None where there are none.
+        clamp: clamped features of the base's coder; None where there are none.
         rate: probability per token at which random positions open. Steered tokens of the full arm per token
             that the *base* chooses gives both the same number of steered tokens per problem, whatever the
-            length of their texts.
+            length of their texts. None where the full arm was not run.
         seed: of the nulls' randomness.
+        absent: name of an ingredient that is None -> why there is none.
     """
 
     pair: ModelPair
     kinds: Kinds
-    vectors: Vectors
-    clamp: ClampFeatures
-    rate: float
+    vectors: Vectors | None
+    clamp: ClampFeatures | None
+    rate: float | None
     seed: int = 0
+    absent: Mapping[str, DataError] = field(default_factory=dict)
+
+    def trained_vectors(self) -> Vectors:
+        """The vectors. Raises DataError where there are none: the reason in `absent`."""
+        return self._present(self.vectors, "vectors")
+
+    def clamped_features(self) -> ClampFeatures:
+        """The clamped features. Raises DataError where there are none: the reason in `absent`."""
+        return self._present(self.clamp, "clamp")
+
+    def steering_rate(self) -> float:
+        """The rate. Raises DataError where there is none: the reason in `absent`."""
+        return self._present(self.rate, "rate")
 
     def trained_categories(self) -> tuple[int, ...]:
-        return tuple(self.vectors.trained.nonzero()[:, 0].tolist())
+        return tuple(self.trained_vectors().trained.nonzero()[:, 0].tolist())
+
+    def _present(self, value: T | None, name: str) -> T:
+        if value is None:
+            raise self.absent.get(name) or DataError(f"no {name} among the ingredients", do=f"give {name}=")
+        return value

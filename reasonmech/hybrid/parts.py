@@ -28,6 +28,7 @@ class Moment:
             CPU.
         category: category of the token that the thinking model would write, CPU.
         base_alone_ends: whether that token ends the base's text and not the thinking model's, CPU.
+        boundary: whether the next token begins a sentence, CPU.
         keys, position: noise key of the row and absolute position of the next token, CPU: randomness of null
             arms depends on nothing else, so it does not depend on the batch.
     """
@@ -38,6 +39,7 @@ class Moment:
     thinking_choice: Int[Tensor, " batch"]
     category: Int[Tensor, " batch"]
     base_alone_ends: Bool[Tensor, " batch"]
+    boundary: Bool[Tensor, " batch"]
     keys: Int[Tensor, " batch"]
     position: Int[Tensor, " batch"]
 

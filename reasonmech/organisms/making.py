@@ -118,17 +118,18 @@ def _pretrained(
         pretraining = replace(recipe, seed=recipe.seed + 1000 * attempt)
         if attempt:  # what luck did not bring the first time is drilled from the first checkpoint on
             pretraining = replace(pretraining, drill_from=0.0)
+        base, log = pretrain(
+            pretraining,
+            work.with_name(f"{work.name}-{attempt}.safetensors"),
+            probe=CHAIN_SKILLS,
+            progress=progress,
+        )
         try:
-            base, log = pretrain(
-                pretraining,
-                work.with_name(f"{work.name}-{attempt}.safetensors"),
-                probe=CHAIN_SKILLS,
-                progress=progress,
-            )
             check_base(probe_skills(base))
-            return base, log, pretraining
-        except DataError as error:
+        except DataError as error:  # a skill is lacking, which another initialisation may bring
             failed.write_text(str(error))
+        else:
+            return base, log, pretraining
     reasons = "; ".join(
         path.read_text().splitlines()[0] for path in sorted(work.parent.glob(f"{work.name}-*.failed"))
     )

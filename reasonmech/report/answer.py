@@ -10,6 +10,7 @@ import pandas as pd
 from reasonmech.experiments import Run
 from reasonmech.report.frames import arm_frame, numbers_by_condition
 from reasonmech.report.html import Row, interval, percent, records
+from reasonmech.report.missing import count_sentence
 from reasonmech.report.preservation import lost_behaviours
 
 MUST_FAIL: Final = 0.10  # upper bound of what a control may recover
@@ -33,7 +34,16 @@ class Answer(NamedTuple):
 
 
 def answer(run: Run) -> Answer:
-    """What the hybrid recovered, beside its best control; the located features only, where none was run."""
+    """What the hybrid recovered, beside its best control; the located features only, where none was run.
+
+    What is missing stands first among the notes.
+    """
+    missing = count_sentence(run)
+    headline = _answer(run)
+    return headline._replace(notes=(missing, *headline.notes)) if missing else headline
+
+
+def _answer(run: Run) -> Answer:
     table = arm_frame(run)
     if table.empty or not {"base", "thinking"} <= set(table.condition):
         return _answer_without_hybrid(run)

@@ -100,8 +100,10 @@ def effect_frame(run: Run) -> pd.DataFrame:
     rows = []
     for _, part in frame.loc[frame.verb != "none"].groupby(keys, sort=False):
         points = records(part)
-        clean = untouched[points[0]["behaviour"], points[0]["host"], points[0]["place"]]
+        clean = untouched.get((points[0]["behaviour"], points[0]["host"], points[0]["place"]), float("nan"))
         located = [point for point in points if point["arm"] == "located"]
+        if not located:  # the section of what is missing says why
+            continue
         strongest = max(located, key=lambda point: abs(point["value"] - clean))
         # as text: the dose of an ablation is NaN, which equals nothing
         controls = [

@@ -17,6 +17,7 @@ from reasonmech.experiments import Run
 from reasonmech.report.answer import answer
 from reasonmech.report.frames import arm_frame, effect_frame
 from reasonmech.report.html import interval, number, percent, records
+from reasonmech.report.missing import causes
 
 
 def summary(run: Run) -> Group:
@@ -24,6 +25,8 @@ def summary(run: Run) -> Group:
     headline = answer(run)
     lines = Text("\n".join([headline.sentence, *headline.notes]))
     parts: list[Panel | Table] = [Panel(lines, title=escape(run.record["run"]), border_style="cyan")]
+    if not run.missing.empty:
+        parts.append(_missing_table(run))
     table = arm_frame(run)
     if not table.empty:
         parts.append(_arm_table(table))
@@ -61,6 +64,22 @@ def receipts_in_short(run: Run) -> str:
     lines = [line for receipt in run.record["receipts"].values() for line in receipt]
     silent = sum(_n_changed(line) == 0 for line in lines)
     return f"{len(lines)} interventions, {silent or 'none'} of which changed no token"
+
+
+def _missing_table(run: Run) -> Table:
+    table = Table(
+        title=f"missing: {len(run.missing)} of {run.n_planned} things, by their first cause",
+        title_justify="left",
+        title_style="bold red",
+        header_style="dim",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    for name in ("stage", "missing", "why", "what can be done"):
+        table.add_column(name)
+    for row in records(causes(run)):
+        table.add_row(*(escape(row[key]) for key in ("stage", "items", "why", "do")))
+    return table
 
 
 def _arm_table(frame: pd.DataFrame) -> Table:

@@ -6,11 +6,17 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import reasonmech as rm
+from reasonmech.cli.app import app
 from reasonmech.errors import ConfigError, MismatchError
+from reasonmech.experiments import Run, load_run
 from reasonmech.hosts import ModelPair
+from reasonmech.hybrid import ORDER
+from reasonmech.report import render
 from tests.outside_pair import BOS, RENAMED, write_outside_pair
+from tests.tiny_run import TINY
 
 
 @pytest.fixture(scope="module")
@@ -74,3 +80,38 @@ def test_a_role_that_says_something_else_is_refused(tmp_path: Path, wrong: dict[
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(raw))
     with pytest.raises(ConfigError, match=r"mine\.yaml"):
         rm.load_pair(tmp_path / "mine.yaml")
+
+
+@pytest.fixture(scope="module")
+def stepping(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Behind a BOS after which the base steps and checks more often, so that small runs have enough."""
+    return write_outside_pair(tmp_path_factory.mktemp("stepping"), bos_row="<pad>")
+
+
+def test_every_stage_does_all_that_it_was_asked_for(stepping: Path, tmp_path: Path) -> None:
+    finished = rm.run("smoke", out=tmp_path / "run", overrides=[f"pair={stepping}", *TINY], progress=False)
+    assert_whole(finished)
+    assert set(finished.features.behaviour) == {"step", "check"}
+    assert finished.value("accuracy", "takeover") == finished.value("accuracy", "thinking") == 1.0
+
+
+@pytest.mark.slow
+def test_the_demo_runs_whole(stepping: Path, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    ended = CliRunner().invoke(
+        app, ["run", "demo", "--set", f"pair={stepping}", "--out", str(out), "--quiet"]
+    )
+    assert ended.exit_code == 0, ended.output
+    finished = load_run(out)
+    assert_whole(finished)
+    assert set(finished.features.behaviour) == {"step", "check", "backtrack"}
+    assert finished.value("recovery", "full") > 0.9 and finished.value("recovery", "clamp") > 0.9
+
+
+def assert_whole(finished: Run) -> None:
+    assert finished.missing.empty, finished.missing.to_string()
+    assert finished.n_planned is not None and finished.n_planned > 60
+    arms = finished.results.query("metric == 'accuracy' and problem == ''").condition
+    assert set(arms) == set(ORDER)
+    page = render(finished)
+    assert 'id="recovery-by-arm"' in page and 'id="missing"' not in page

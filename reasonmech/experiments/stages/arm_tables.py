@@ -9,7 +9,9 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from reasonmech.experiments.stages.base import Notes
+from reasonmech.experiments.ledger import Cause
+from reasonmech.experiments.stages.base import Notes, StageContext
+from reasonmech.experiments.stages.lengths import Lengths
 from reasonmech.experiments.tables import Condition, Counts
 from reasonmech.hybrid import percent_steered
 from reasonmech.rollout import Rollouts
@@ -32,13 +34,20 @@ class ArmOutcome:
     correct: np.ndarray
 
 
+def missing_arms(context: StageContext) -> dict[str, Cause]:
+    """Arms that the stage `arms` was asked for and could not run, each with the reason."""
+    ledger = context.ledger_of("arms")
+    causes = {name: ledger.cause("arm", name) for name in ledger.planned("arm")}
+    return {name: cause.of_item(f"arm {name}") for name, cause in causes.items() if cause is not None}
+
+
 def _share_equal(outcome: ArmOutcome, base: ArmOutcome) -> float:
     """Share of rollouts whose tokens are those of the base."""
     return float(np.mean([a.ids == b.ids for a, b in zip(outcome.rollouts, base.rollouts, strict=True)]))
 
 
 def arm_notes(outcomes: Mapping[str, ArmOutcome]) -> Notes:
-    """Arms that change no text, and a gap too small to be shared out."""
+    """Arms that change no text, arms that run away, and a gap too small to be shared out."""
     base, thinking, notes = outcomes["base"], outcomes["thinking"], Notes()
     for name, outcome in outcomes.items():
         if name not in REFERENCES and _share_equal(outcome, base) == 1:
@@ -46,6 +55,10 @@ def arm_notes(outcomes: Mapping[str, ArmOutcome]) -> Notes:
                 f"arm {name} writes what the base writes on every problem: it is alive in its dose, "
                 "not in its outcome"
             )
+    unsteered = [Lengths.of(base.rollouts), Lengths.of(thinking.rollouts)]
+    for name, outcome in outcomes.items():
+        if (lengths := Lengths.of(outcome.rollouts)).runs_away(unsteered):
+            notes.add_remark(f"arm {name} runs away: {lengths}; unsteered: {unsteered[0]}; {unsteered[1]}")
     gap = recovery(base.correct, thinking.correct, thinking.correct)
     if gap.weak:
         notes.add_remark(

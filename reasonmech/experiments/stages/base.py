@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, final
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from reasonmech.errors import ConfigError, ReasonmechError
+from reasonmech.errors import ConfigError
+from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.tables import Condition, write_conditions
 from reasonmech.files import write_table, write_text
 from reasonmech.hosts import ModelPair
@@ -35,18 +36,15 @@ class Settings(BaseModel):
 
 @final
 class Notes:
-    """What a stage says beside its numbers: what it could not measure, and what a reader must know."""
+    """What a stage says beside its numbers. What it could not do is no note: that is in its ledger."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def add_failure(self, task: str, error: ReasonmechError) -> None:
-        """A part of the stage could not be done: the stage goes on, and the report says what is missing."""
-        self.lines.append(f"{task}: {error.happened}")
-
     def add_remark(self, line: str) -> None:
-        """What was done, and needs to be read with care."""
-        self.lines.append(line)
+        """What was done, and needs to be read with care; the same line once."""
+        if line not in self.lines:
+            self.lines.append(line)
 
 
 @dataclass(frozen=True)
@@ -82,8 +80,9 @@ class StageContext:
         return folder
 
     def write_results(self, tables: Sequence[pd.DataFrame]) -> None:
-        """Rows of the run's long table, from `Condition.rows`."""
-        write_table(pd.concat(tables, ignore_index=True), self.out / "results.parquet")
+        """Rows of the run's long table, from `Condition.rows`; where there is none, the ledger says why."""
+        if tables:
+            write_table(pd.concat(tables, ignore_index=True), self.out / "results.parquet")
 
     def write_features(self, table: pd.DataFrame) -> None:
         """The run's table of features; the last stage that writes one has the last word."""
@@ -102,8 +101,16 @@ class StageContext:
         write_text(self.out / "receipts.json", json.dumps(receipts))
 
     def write_notes(self, notes: Sequence[str]) -> None:
-        """What could not be measured, and why: printed on the report, never left out in silence."""
+        """What a reader must know beside the numbers: printed on the report."""
         write_text(self.out / "notes.json", json.dumps(list(notes)))
+
+    def write_ledger(self, ledger: Ledger) -> None:
+        """What the stage was asked for, and what of it is missing: counted and listed on the report."""
+        ledger.write(self.out)
+
+    def ledger_of(self, kind: str) -> Ledger:
+        """The ledger of an earlier stage that this one needs."""
+        return Ledger.read(self.of(kind))
 
     def write_generations(self, rows: Sequence[Mapping[str, object]]) -> None:
         write_text(self.out / "generations.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
@@ -135,9 +142,21 @@ class Stage(Settings, ABC):
         """What the files say that its settings name, as JSON: a stage is done again when they change."""
         return {}
 
+    def check_pair(self, pair: ModelPair, task: str) -> None:
+        """Refuse, before any stage runs, what this one could never do with the pair and its task.
+
+        Raises:
+            ReasonmechError: a name, a site or a layer that there is not.
+        """
+
     @abstractmethod
     def run(self, context: StageContext) -> None:
-        """Write this stage's files into `context.out`."""
+        """Write this stage's files into `context.out`.
+
+        Raises:
+            DataError: the data cannot answer anything of what was asked: the stage is missing, with this as
+                the cause, and the run goes on where it can.
+        """
 
 
 stages: Registry[type[Stage]] = Registry("stage")

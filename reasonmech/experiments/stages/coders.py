@@ -10,11 +10,12 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from reasonmech.coders import SparseCoder, load_coder, load_coder_config, train_coder
+from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages.base import RUN_FILES, Stage, StageContext, stages
 from reasonmech.experiments.stages.corpora import corpora
 from reasonmech.experiments.stages.rollouts import read_by_base
 from reasonmech.experiments.tables import Condition
-from reasonmech.hosts import Host
+from reasonmech.hosts import Host, ModelPair
 from reasonmech.paths import check_name
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import Activations, capture, check_fit, joined
@@ -72,7 +73,7 @@ class TrainCoders(Stage):
         activations = self._activations(context, host, every_site)
         parts = [read_by_base(context, name)[:FIT_ROLLOUTS] for name in ("study_base", "study_thinking")]
         held_out = Rollouts([rollout for part in parts for rollout in part])
-        tables, conditions = [], []
+        tables, conditions, ledger = [], [], Ledger()
         for source, sites in chosen.items():
             config = load_coder_config(source)
             if self.steps is not None:
@@ -80,18 +81,28 @@ class TrainCoders(Stage):
             if "seed" not in config.model_fields_set:
                 config = config.model_copy(update={"seed": context.seed})
             for site in sites:
-                coder = train_coder(activations, config, site=site, host=host, progress=context.progress)
                 name = f"{Path(source).stem}/{site}"
-                target = context.open_run_folder() / "coders" / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                coder.save(target)
-                condition = Condition(
-                    f"coder {name}", "base", tags={"study": "fit", "coder": name, "site": site}
-                )
-                conditions.append(condition)
-                tables.append(self._fit(condition, host, coder, held_out))
+                with ledger.attempt("coder", name):
+                    coder = train_coder(activations, config, site=site, host=host, progress=context.progress)
+                    target = context.open_run_folder() / "coders" / name
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    coder.save(target)
+                with ledger.attempt("fit", f"fit of coder {name}"):
+                    if (cause := ledger.cause("coder", name)) is not None:
+                        raise cause.of_item(f"coder {name}").as_error()
+                    condition = Condition(
+                        f"coder {name}", "base", tags={"study": "fit", "coder": name, "site": site}
+                    )
+                    tables.append(self._fit(condition, host, coder, held_out))
+                    conditions.append(condition)
         context.write_conditions(conditions)
         context.write_results(tables)
+        context.write_ledger(ledger)
+
+    def check_pair(self, pair: ModelPair, task: str) -> None:
+        for sites in self.configs.values():
+            for site in sites:
+                pair.base.check_site(site)
 
     def _activations(self, context: StageContext, host: Host, sites: tuple[str, ...]) -> Activations:
         """Activations of everything that the base reads."""

@@ -8,11 +8,13 @@ import pandas as pd
 from pydantic import Field
 from tqdm.auto import tqdm
 
-from reasonmech.errors import DataError
-from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
+from reasonmech.behaviours import behaviours
+from reasonmech.experiments.ledger import Ledger
+from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
 from reasonmech.experiments.stages.locate import SearchScope, labels_among, read_text
 from reasonmech.experiments.tables import DETECTORS_FILE
+from reasonmech.hosts import ModelPair
 from reasonmech.locate import Comparison, Search, compare_detectors
 
 
@@ -38,27 +40,24 @@ class CompareDetectors(Stage):
     def run(self, context: StageContext) -> None:
         coders, search = read_coders(context), Search(draws=self.draws, seed=context.seed)
         text = read_text(context, self.where.source, coders)
-        tables, notes = [], Notes()
+        tables, ledger = [], Ledger()
         for behaviour in tqdm(self.behaviours, desc="compare", disable=not context.progress):
             comparisons: list[tuple[str, Comparison]] = []
             for name, coder in coders.items():
-                try:
+                with ledger.attempt("comparison", f"comparison of detectors of {behaviour} in {name}"):
                     labels = labels_among(
                         text, behaviour, self.where.among, rows=self.rows, seed=context.seed
                     )
-                    comparison = compare_detectors(text.acts, labels, coder, search=search)
-                except DataError as error:
-                    notes.add_failure(f"comparison of detectors of {behaviour} in {name}", error)
-                    continue
-                comparisons.append((name, comparison))
+                    comparisons.append((name, compare_detectors(text.acts, labels, coder, search=search)))
             if comparisons:
                 tables.append(_rows(*max(comparisons, key=lambda named: _inner_auroc(named[1]))))
-        if not tables:
-            raise DataError(
-                "no behaviour could be compared:\n  " + "\n  ".join(notes.lines), do="use more rollouts"
-            )
-        context.write_table(pd.concat(tables, ignore_index=True), DETECTORS_FILE)
-        context.write_notes(notes.lines)
+        if tables:
+            context.write_table(pd.concat(tables, ignore_index=True), DETECTORS_FILE)
+        context.write_ledger(ledger)
+
+    def check_pair(self, pair: ModelPair, task: str) -> None:
+        for behaviour in self.behaviours:
+            behaviours.get(behaviour)
 
 
 def _inner_auroc(comparison: Comparison) -> float:

@@ -53,6 +53,12 @@ def draw_controls(
     Raises:
         DataError: none has; the message says what each lacked.
     """
+    silent = [i for i in indices if 0 <= i < len(stats.rate) and stats.rate[i] == 0]
+    if silent or not indices:  # no tolerance helps
+        raise DataError(
+            f"features {silent} never fire on the text on which controls are matched: nothing is like them",
+            do="match on text on which they fire, or leave them out",
+        )
     lacking = []
     for rate, effect in tolerances:
         tolerance = Tolerance(rate, effect)

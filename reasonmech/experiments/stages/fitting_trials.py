@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -40,6 +40,23 @@ class FittingTrials:
     base: BehaviourMoments
     thinking: BehaviourMoments
     doses: Sequence[float]
+    _removals: dict[tuple[str, str, tuple[int, ...]], float] = field(default_factory=dict, init=False)
+
+    def try_alone(
+        self, coder: SparseCoder, indices: Sequence[int], stats: FeatureStats, *, rollouts: int
+    ) -> dict[int, float]:
+        """Feature -> change of mean P(onset) in the base when it alone is clamped, at the middle dose.
+
+        Args:
+            rollouts: on how many of the fitting rollouts: this only ranks.
+        """
+        few, host = self.base.thinned(rollouts), self.context.pair.base
+        dose = sorted(self.doses)[len(self.doses) // 2]
+        untouched = self._mean(host, few, ())
+        return {
+            index: self._mean(host, few, _clamping(coder, (index,), stats, dose)) - untouched
+            for index in indices
+        }
 
     def try_clamping(self, coder: SparseCoder, indices: tuple[int, ...], stats: FeatureStats) -> ClampEffect:
         """Clamp features of the base at every dose, and matched random ones at the best. Raises DataError."""
@@ -51,6 +68,12 @@ class FittingTrials:
 
     def try_ablating(self, coder: SparseCoder, indices: tuple[int, ...]) -> float:
         """Mean P(onset) in the thinking model, untouched minus with these features ablated."""
+        key = (coder.name, str(coder.site), indices)
+        if key not in self._removals:
+            self._removals[key] = self._removal(coder, indices)
+        return self._removals[key]
+
+    def _removal(self, coder: SparseCoder, indices: tuple[int, ...]) -> float:
         host = self.context.pair.thinking
         # where the features are silent there is nothing to remove: an effect of 0 is the finding
         plan = [ablate(Features(coder, indices, transfer=True)).allow_no_change()]
@@ -59,8 +82,7 @@ class FittingTrials:
     def _clamp_effect(
         self, coder: SparseCoder, indices: tuple[int, ...], stats: FeatureStats, dose: float
     ) -> float:
-        amounts = dose * torch.tensor(stats.mean_active[list(indices)], dtype=torch.float32)
-        plan = [clamp(Features(coder, indices), amounts, where=labelled(MOMENT))]
+        plan = _clamping(coder, indices, stats, dose)
         return self._mean(self.context.pair.base, self.base, plan) - self._untouched[0]
 
     @cached_property
@@ -72,3 +94,14 @@ class FittingTrials:
     def _mean(self, host: Host, moments: BehaviourMoments, plan: Sequence[Intervention]) -> float:
         onsets = onset_ids(host, self.context.problems.task, moments.behaviour)
         return respond(host, moments, plan, onsets=onsets, receipt="none").interval.estimate
+
+
+def _clamping(
+    coder: SparseCoder, indices: tuple[int, ...], stats: FeatureStats, dose: float
+) -> list[Intervention]:
+    """Features clamped to multiples of their mean activation, where the behaviour could begin.
+
+    One that is at its dose there already has nothing to change: an effect of 0 is the finding.
+    """
+    amounts = dose * torch.tensor(stats.mean_active[list(indices)], dtype=torch.float32)
+    return [clamp(Features(coder, indices), amounts, where=labelled(MOMENT)).allow_no_change()]

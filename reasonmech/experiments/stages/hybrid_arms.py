@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from reasonmech.errors import ConfigError, DataError
+from reasonmech.experiments.ledger import Cause, Ledger
 from reasonmech.experiments.stages.arm_config import ArmConfig, check_controls, resolve_arms
 from reasonmech.experiments.stages.arm_tables import (
     REFERENCES,
@@ -20,10 +21,11 @@ from reasonmech.experiments.stages.arm_tables import (
     arm_tables,
     generation_rows,
 )
-from reasonmech.experiments.stages.base import Stage, StageContext, stages
-from reasonmech.experiments.stages.clamped import ClampedGroups, choose_clamped_groups
+from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
+from reasonmech.experiments.stages.clamped import ClampedGroups, tune_clamp, without_clamp
 from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.experiments.tables import Condition
+from reasonmech.hosts import ModelPair
 from reasonmech.hybrid import (
     ORDER,
     Arm,
@@ -35,7 +37,7 @@ from reasonmech.hybrid import (
     train_vectors,
 )
 from reasonmech.hybrid.disagreements import clean_passes, find_disagreements
-from reasonmech.rollout import Rollouts
+from reasonmech.rollout import OTHER, Rollouts
 from reasonmech.runtime import as_read_by, generate
 from reasonmech.tasks import grade, tasks
 
@@ -66,6 +68,16 @@ class RunArms(Stage):
         description="arm -> why none of its nulls is run",
     )
 
+    clamp_strengths: tuple[float, ...] = Field(
+        (1.0, 0.5), min_length=1, description="multiples of the groups' doses that the clamp is tried at"
+    )
+    tuning: int = Field(
+        40,
+        gt=0,
+        description="problems of the tuning split on which coder and strength of the clamp are chosen, and a "
+        "clamp that runs away is refused",
+    )
+
     @model_validator(mode="after")
     def _controlled(self) -> Self:
         missing = [name for name in REFERENCES if name not in self.resolved]
@@ -82,42 +94,89 @@ class RunArms(Stage):
         return resolve_arms(self.arms)
 
     def run(self, context: StageContext) -> None:
-        pair = context.pair
-        kinds = tasks.get(context.problems.task).kinds(pair.base.tokenizer)
-        trained = train_vectors(
-            pair.base,
-            self.site or _steering_site(context),
-            read_rollouts(context, "thinking"),
-            kinds=kinds,
-            config=self._vector_config(context),
-            progress=context.progress,
-        )
-        clamp = choose_clamped_groups(context, kinds)
+        kinds, ledger, notes = _kinds(context), Ledger(), Notes()
+        vectors = self._train(context, kinds, ledger)
         ingredients = Ingredients(
-            pair,
+            context.pair,
             kinds,
-            trained.vectors,
-            clamp.executor(pair.base, len(kinds.names)),
-            rate=0.0,
+            None if vectors is None else vectors.vectors,
+            clamp=None,
+            rate=None,
             seed=context.seed,
+            absent=_absent(ledger, "vectors"),
         )
-        outcomes: dict[str, ArmOutcome] = {}
-        for name in sorted(
-            self.resolved, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)
-        ):
-            outcomes[name] = self._answer(context, name, ingredients, clamp)
-            outcomes[name].rollouts.save(context.out / f"{name}.jsonl")
-            if name == "full":
-                rate = _steering_rate(outcomes["full"].rollouts, outcomes["base"].rollouts)
-                ingredients = replace(ingredients, rate=rate)
-        ordered = [outcomes[name] for name in self.resolved]
+        clamp = self._clamp(context, ingredients, ledger, notes)
+        ingredients = replace(
+            ingredients,
+            clamp=None if clamp is None else clamp.executor(context.pair.base, len(kinds.names)),
+            absent={**ingredients.absent, **_absent(ledger, "clamp")},
+        )
+        answers, ingredients = self._answers(context, ingredients, ledger)
+        outcomes = {
+            name: ArmOutcome(
+                self._condition(name, ingredients, clamp, ledger),
+                rollouts,
+                grade(rollouts).reshape(len(context.problems), -1).mean(1),
+            )
+            for name, rollouts in answers.items()
+        }
+        ordered = [outcomes[name] for name in self.resolved if name in outcomes]
         context.write_conditions([outcome.condition for outcome in ordered])
         context.write_results(
-            [*arm_tables(outcomes, ordered), _vector_rows(context, kinds, outcomes["thinking"], trained)]
+            [*arm_tables(outcomes, ordered), _vector_rows(context, kinds, outcomes["thinking"], vectors)]
         )
-        context.write_notes(arm_notes(outcomes).lines)
+        context.write_notes([*notes.lines, *arm_notes(outcomes).lines])
+        context.write_ledger(ledger)
         context.write_generations([row for outcome in ordered for row in generation_rows(outcome)])
-        context.write_tensors({"category_vectors": trained.vectors.table})
+        if vectors is not None:
+            context.write_tensors({"category_vectors": vectors.vectors.table})
+
+    def check_pair(self, pair: ModelPair, task: str) -> None:
+        pair.base.check_site(self.site or _steering_site(pair))
+
+    def _train(self, context: StageContext, kinds: Kinds, ledger: Ledger) -> TrainedVectors | None:
+        """Category vectors; None, and in the ledger why, where there are none."""
+        config = self._vector_config(context)
+        with ledger.attempt("ingredient", "vectors"):
+            trained = train_vectors(
+                context.pair.base,
+                self.site or _steering_site(context.pair),
+                read_rollouts(context, "thinking"),
+                kinds=kinds,
+                config=config,
+                progress=context.progress,
+            )
+            for name, n in trained.counts.items():
+                item = f"vector of category {name}"
+                if n and name != OTHER:
+                    ledger.plan("category", item)
+                if 0 < n < config.min_count and name != OTHER:
+                    few = f"{n} disagreements to train it on, of {config.min_count} that it takes"
+                    advice = "use more fitting problems, or lower vectors.min_count"
+                    ledger.miss("category", item, cause=Cause("DataError", few, do=advice))
+            return trained
+        return None
+
+    def _clamp(
+        self, context: StageContext, ingredients: Ingredients, ledger: Ledger, notes: Notes
+    ) -> ClampedGroups | None:
+        """Clamped features, chosen on tuning problems; None, and in the ledger why, where there are none."""
+        if not self._may_clamp():
+            return None
+        with ledger.attempt("ingredient", "clamp"):
+            tuned = tune_clamp(context, ingredients, notes, strengths=self.clamp_strengths, n=self.tuning)
+            for behaviour, cause in without_clamp(context, tuned).items():
+                ledger.miss("category", f"clamp of {behaviour}", cause=cause)
+            return tuned
+        return None
+
+    def _may_clamp(self) -> bool:
+        """Whether an arm can ask for clamped features: arms of plug-ins can."""
+        defined = [arm for arm in self.arms if isinstance(arm, ArmConfig)]
+        named = [arm for arm in self.arms if isinstance(arm, str)]
+        return any((arm.executor or {}).get("kind") == "clamp" for arm in defined) or any(
+            name == "clamp" or name not in ORDER for name in named
+        )
 
     def _vector_config(self, context: StageContext) -> VectorConfig:
         """Under the experiment's seed, unless the configuration gives the vectors one of their own."""
@@ -125,56 +184,97 @@ class RunArms(Stage):
             return self.vectors
         return self.vectors.model_copy(update={"seed": context.seed})
 
-    def _answer(
-        self, context: StageContext, name: str, ingredients: Ingredients, clamp: ClampedGroups
-    ) -> ArmOutcome:
+    def _answers(
+        self, context: StageContext, ingredients: Ingredients, ledger: Ledger
+    ) -> tuple[dict[str, Rollouts], Ingredients]:
+        """What every arm that can be run wrote, and the ingredients with the rate of the full arm.
+
+        Raises:
+            DataError: the base or the thinking model is missing, between which everything is measured.
+        """
+        answers: dict[str, Rollouts] = {}
+        for name in sorted(
+            self.resolved, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)
+        ):
+            with ledger.attempt("arm", name):
+                answers[name] = self._answer(context, name, ingredients)
+                answers[name].save(context.out / f"{name}.jsonl")
+            if name == "full" and name in answers:
+                rate = _steering_rate(answers["full"], answers["base"])
+                ingredients = replace(ingredients, rate=rate)
+            elif cause := ledger.cause("arm", name):
+                if name in REFERENCES:
+                    raise cause.as_error()
+                if name == "full":
+                    absent = {"rate": cause.of_item("arm full").as_error()}
+                    ingredients = replace(ingredients, absent={**ingredients.absent, **absent})
+        return answers, ingredients
+
+    def _answer(self, context: StageContext, name: str, ingredients: Ingredients) -> Rollouts:
         if name == "thinking":  # it has answered already, decoding as every arm does
-            rollouts = read_rollouts(context, "study_thinking")
-        else:
-            decoder = self.resolved[name].decoder(ingredients)
-            rollouts = generate(decoder, context.problems, decode=context.decode, progress=context.progress)
+            return read_rollouts(context, "study_thinking")
+        decoder = self.resolved[name].decoder(ingredients)
+        rollouts = generate(decoder, context.problems, decode=context.decode, progress=context.progress)
         if name not in REFERENCES and not percent_steered(rollouts).steered:
             raise DataError(
                 f"arm {name!r} steered none of {percent_steered(rollouts).chosen} tokens: it is the base",
                 do="look at its gate and its executor, or leave it out",
             )
-        correct = grade(rollouts).reshape(len(context.problems), -1).mean(1)
-        return ArmOutcome(self._condition(name, ingredients, clamp), rollouts, correct)
+        return rollouts
 
-    def _condition(self, name: str, ingredients: Ingredients, clamp: ClampedGroups) -> Condition:
+    def _condition(
+        self, name: str, ingredients: Ingredients, clamp: ClampedGroups | None, ledger: Ledger
+    ) -> Condition:
         arm, tags = self.resolved[name], {"study": "arms"}
         if name in REFERENCES:
             return Condition(name, name, tags=tags)
-        nulls = ", ".join(other for other, null in self.resolved.items() if null.control_for == name)
+        planned = [other for other, null in self.resolved.items() if null.control_for == name]
+        nulls = [other for other in planned if ledger.cause("arm", other) is None]
+        missing = [other for other in planned if other not in nulls]
+        reason = self.no_control.get(name) or arm.no_control
+        if missing:
+            reason = f"its nulls are missing: {', '.join(missing)}"
         return Condition(
             name,
             "hybrid",
             self._fingerprint(name, ingredients, clamp),
             control_for=arm.control_for,
-            control=nulls,
-            no_control="" if nulls or arm.control_for else self.no_control.get(name) or arm.no_control,
+            control=", ".join(nulls),
+            no_control="" if nulls or arm.control_for else reason,
             tags=tags,
         )
 
-    def _fingerprint(self, name: str, ingredients: Ingredients, clamp: ClampedGroups) -> str:
+    def _fingerprint(self, name: str, ingredients: Ingredients, clamp: ClampedGroups | None) -> str:
         """Identity of an arm: its kind or its parts, the vectors and their site, the clamped features, the
         rate, the seed."""
         rate = ingredients.rate if self.resolved[name].control_for else 0.0
-        parts = [name, ingredients.seed, rate, str(ingredients.vectors.site), clamp.to_json()]
+        vectors = ingredients.vectors
+        parts: list[object] = [name, ingredients.seed, rate, "" if vectors is None else str(vectors.site)]
+        parts += [[] if clamp is None else clamp.to_json()]
         parts += [arm.parts for arm in self.arms if isinstance(arm, ArmConfig) and arm.name == name]
         digest = hashlib.sha256(json.dumps(parts).encode())
-        digest.update(ingredients.vectors.table.detach().float().cpu().contiguous().numpy().tobytes())
+        if vectors is not None:
+            digest.update(vectors.table.detach().float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()
 
 
-def _steering_site(context: StageContext) -> str:
-    layer = context.pair.steering_layer
-    if layer is None:
+def _kinds(context: StageContext) -> Kinds:
+    return tasks.get(context.problems.task).kinds(context.pair.base.tokenizer)
+
+
+def _absent(ledger: Ledger, name: str) -> dict[str, DataError]:
+    """Why an ingredient is missing, if it is."""
+    cause = ledger.cause("ingredient", name)
+    return {} if cause is None else {name: cause.as_error()}
+
+
+def _steering_site(pair: ModelPair) -> str:
+    if pair.steering_layer is None:
         raise ConfigError(
-            f"pair {context.pair.name!r} has no steering layer",
+            f"pair {pair.name!r} has no steering layer",
             do="give the stage `arms` a site, such as resid_post.1",
         )
-    return f"resid_post.{layer}"
+    return f"resid_post.{pair.steering_layer}"
 
 
 def _steering_rate(full: Rollouts, base: Rollouts) -> float:
@@ -183,7 +283,7 @@ def _steering_rate(full: Rollouts, base: Rollouts) -> float:
 
 
 def _vector_rows(
-    context: StageContext, kinds: Kinds, thinking: ArmOutcome, trained: TrainedVectors
+    context: StageContext, kinds: Kinds, thinking: ArmOutcome, trained: TrainedVectors | None
 ) -> pd.DataFrame:
     """How well the vectors do where they were not trained, and how often the pair disagrees there.
 
@@ -193,6 +293,8 @@ def _vector_rows(
     host = context.pair.base
     rollouts = as_read_by(host, thinking.rollouts)
     rate = find_disagreements(list(clean_passes(host, rollouts)), rollouts, kinds).rate
-    numbers = {"disagreement_rate": rate, "vector_agreement": trained.agreement}
+    numbers = {"disagreement_rate": rate}
+    if trained is not None:
+        numbers["vector_agreement"] = trained.agreement
     condition = thinking.condition
     return pd.concat([condition.rows(metric, [value], unit="share") for metric, value in numbers.items()])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Annotated, Literal
 
 import numpy as np
@@ -14,8 +13,8 @@ from tqdm.auto import tqdm
 
 from reasonmech.behaviours import behaviours, label
 from reasonmech.coders import SparseCoder
-from reasonmech.errors import DataError
-from reasonmech.experiments.stages.base import Notes, Settings, Stage, StageContext, stages
+from reasonmech.experiments.ledger import Ledger
+from reasonmech.experiments.stages.base import Settings, Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import all_sites, read_coders
 from reasonmech.experiments.stages.moments import onset_ids
 from reasonmech.experiments.stages.rollouts import Source, read_by_base
@@ -25,8 +24,10 @@ from reasonmech.experiments.stages.search_scores import (
     check_score,
     kind_and_settings,
 )
+from reasonmech.hosts import ModelPair
 from reasonmech.labels import Labels, Opportunity
 from reasonmech.locate import Context, FeatureTable, Search, locate, next_token, previous_kinds
+from reasonmech.locate.table import COLUMNS, MARKS
 from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime import Activations, capture
 from reasonmech.tasks import parse
@@ -57,7 +58,14 @@ class SearchScope(Settings):
 
 
 class FeatureSearch(SearchScope):
-    """One search per behaviour and coder."""
+    """One search per behaviour and coder.
+
+    Attributes:
+        behaviours: those that are searched for in this way; empty: all of the stage's. A search that the
+            data cannot answer (nothing to tell apart, too few problems) is reported as missing.
+    """
+
+    behaviours: tuple[str, ...] = Field((), description="behaviours searched for; empty: all of the stage")
 
     score: Annotated[ScoreSetting, AfterValidator(check_score)] = Field(
         default="auroc",
@@ -94,40 +102,48 @@ class LocateFeatures(Stage):
         sources: set[Source] = {search.source for search in self.searches}
         texts = {source: read_text(context, source, coders) for source in sorted(sources)}
         tables: list[FeatureTable] = []
-        notes, scores = Notes(), RunScores(context, coders)
-        tasks = list(product(self.searches, self.behaviours))
-        for search, behaviour in tqdm(tasks, desc="locate", disable=not context.progress):
-            text, task = texts[search.source], _describe_search(search, behaviour)
-            try:
+        ledger, scores = Ledger(), RunScores(context, coders)
+        for search, behaviour in tqdm(self._tasks(), desc="locate", disable=not context.progress):
+            text, items = texts[search.source], [search_item(search, behaviour, name) for name in coders]
+            with ledger.attempt("search", *items):
                 labels = labels_among(text, behaviour, search.among, rows=self.rows, seed=context.seed)
                 score = scores.make(search.score, text, behaviour)
                 reads_context = score.reads_context and labels.mode == "anticipates"
                 known = _known_before(context, text, labels) if reads_context else None
-            except DataError as error:
-                notes.add_failure(task, error)
-                continue
-            for name, coder in coders.items():
-                try:
-                    table = locate(text.acts, labels, coder, score=score, context=known, search=settings)
-                except DataError as error:
-                    notes.add_failure(f"{task} by {name}", error)
-                    continue
-                columns = {"coder": name, "source": search.source, "among": search.among, "selected": False}
-                reported = _is_reported(table.frame, self.top)
-                tables.append(FeatureTable(table.frame.assign(**columns, reported=reported)))
-        if not tables:
-            raise DataError(
-                "no behaviour could be searched for:\n  " + "\n  ".join(notes.lines), do="use more rollouts"
-            )
-        # p-values are corrected over all that was searched, so the rows are thinned only afterwards
-        frame = FeatureTable.concat(tables).frame
-        frame = frame.loc[frame.reported.astype(bool)].drop(columns="reported")
-        context.write_features(frame.reset_index(drop=True))
-        context.write_notes(notes.lines)
+                for item, (name, coder) in zip(items, coders.items(), strict=True):
+                    with ledger.attempt("search", item):
+                        table = locate(text.acts, labels, coder, score=score, context=known, search=settings)
+                        tables.append(self._marked(table, search, name))
+        context.write_features(_joined(tables))
+        context.write_ledger(ledger)
+
+    def check_pair(self, pair: ModelPair, task: str) -> None:
+        for _, behaviour in self._tasks():
+            behaviours.get(behaviour)
+
+    def _tasks(self) -> list[tuple[FeatureSearch, str]]:
+        """Every search with each of its behaviours."""
+        return [(search, name) for search in self.searches for name in search.behaviours or self.behaviours]
+
+    def _marked(self, table: FeatureTable, search: FeatureSearch, coder: str) -> FeatureTable:
+        """A table that says which search it is of, and which of its rows are written."""
+        columns = {"coder": coder, "source": search.source, "among": search.among, "selected": False}
+        return FeatureTable(table.frame.assign(**columns, reported=_is_reported(table.frame, self.top)))
 
 
-def _describe_search(search: FeatureSearch, behaviour: str) -> str:
-    return f"{kind_and_settings(search.score)[0]} of {behaviour} among {search.among} of {search.source} text"
+def search_item(search: FeatureSearch, behaviour: str, coder: str) -> str:
+    """A search as the stage's ledger names it."""
+    kind = kind_and_settings(search.score)[0]
+    return f"{kind} of {behaviour} among {search.among} of {search.source} text by {coder}"
+
+
+def _joined(tables: Sequence[FeatureTable]) -> pd.DataFrame:
+    """The rows that are written, of all searches; none where none succeeded."""
+    if not tables:
+        return pd.DataFrame(columns=[*COLUMNS, *MARKS, "coder", "source", "among", "selected"])
+    # p-values are corrected over all that was searched, so the rows are thinned only afterwards
+    frame = FeatureTable.concat(tables).frame
+    return frame.loc[frame.reported.astype(bool)].drop(columns="reported").reset_index(drop=True)
 
 
 def read_text(context: StageContext, source: Source, coders: Mapping[str, SparseCoder]) -> TextActivations:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, Literal
@@ -12,8 +12,10 @@ import pandas as pd
 from pydantic import Field, field_validator
 
 from reasonmech.causal.metric_values import unedited_values
-from reasonmech.errors import ConfigError, DataError, UnknownNameError
-from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
+from reasonmech.errors import ConfigError, UnknownNameError
+from reasonmech.experiments.ledger import Cause, Ledger
+from reasonmech.experiments.stages.arm_tables import missing_arms
+from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.tables import METRICS_FILE, Condition, read_json
 from reasonmech.metrics import RolloutMetric, metric_from_config, metrics
 from reasonmech.rollout import Rollouts
@@ -99,37 +101,50 @@ class MeasureMetrics(Stage):
         return configs
 
     def run(self, context: StageContext) -> None:
-        arms, notes = self._read_arms(context), Notes()
+        ledger = Ledger()
+        missing = missing_arms(context)
+        arms = self._read_arms(context, missing)
         prompts = [Condition(f"{side} prompts", side, tags={"study": "prompts"}) for side in SIDES]
         readings: list[MetricReading] = []
         for config in self.metrics:
             metric = metric_from_config(context.pair.base, config)
             if isinstance(metric, RolloutMetric):
                 readings += [_read_rollouts(metric, condition, rollouts) for condition, rollouts in arms]
+                for name, cause in missing.items():
+                    if not self.arms or name in self.arms:
+                        ledger.miss("metric", f"{metric.name} of {name}", cause=cause)
             else:
                 readings += [self._read_prompts(context, config, condition) for condition in prompts]
         names = [(reading.condition.name, reading.metric) for reading in readings]
         if len(set(names)) < len(names):
             raise ConfigError("two metrics bear one name", do="leave one of them out")
         measured = [reading for reading in readings if reading.is_measured]
-        if not measured:
-            raise DataError("no metric has anything to measure here", do="choose others, or other arms")
         for reading in readings:
+            item = f"{reading.metric} of {reading.condition.name}"
+            ledger.plan("metric", item)
             if not reading.is_measured:
-                notes.add_remark(f"{reading.metric} of {reading.condition.name}: nothing to measure it on")
+                n = len(reading.values)
+                cause = Cause(
+                    "DataError", f"the metric has no value on any of {n} texts", do="choose another"
+                )
+                ledger.miss("metric", item, cause=cause)
         context.write_conditions(prompts)
         context.write_results([reading.rows() for reading in measured])
-        context.write_table(pd.DataFrame([reading.summary() for reading in measured]), METRICS_FILE)
-        context.write_notes(notes.lines)
+        if measured:
+            context.write_table(pd.DataFrame([reading.summary() for reading in measured]), METRICS_FILE)
+        context.write_ledger(ledger)
 
-    def _read_arms(self, context: StageContext) -> list[tuple[Condition, Rollouts]]:
+    def _read_arms(
+        self, context: StageContext, missing: Mapping[str, Cause]
+    ) -> list[tuple[Condition, Rollouts]]:
+        """What the arms wrote, but those that are missing."""
         folder = context.of("arms")
         conditions = {values["name"]: Condition(**values) for values in read_json(folder / "conditions.json")}
         for name in self.arms:
-            if name not in conditions:
+            if name not in (*conditions, *missing):
                 raise UnknownNameError("arm of this run", name, conditions)
-        names = self.arms or tuple(conditions)
-        return [(conditions[name], Rollouts.load(folder / f"{name}.jsonl")) for name in names]
+        present = [name for name in self.arms or conditions if name in conditions]
+        return [(conditions[name], Rollouts.load(folder / f"{name}.jsonl")) for name in present]
 
     def _read_prompts(
         self, context: StageContext, config: str | dict[str, Any], condition: Condition

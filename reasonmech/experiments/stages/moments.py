@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 import torch
@@ -46,6 +46,13 @@ class BehaviourMoments:
         """[moment] problem id."""
         per_rollout = zip(self.rollouts, self.positions, strict=True)
         return np.array([rollout.problem.id for rollout, positions in per_rollout for _ in positions])
+
+    def thinned(self, limit: int) -> BehaviourMoments:
+        """The moments of at most `limit` rollouts, evenly drawn."""
+        n = min(limit, len(self.rollouts))
+        chosen = [i * len(self.rollouts) // n for i in range(n)]
+        rollouts = tuple(self.rollouts[i] for i in chosen)
+        return replace(self, rollouts=rollouts, positions=tuple(self.positions[i] for i in chosen))
 
     def __len__(self) -> int:
         return sum(map(len, self.positions))

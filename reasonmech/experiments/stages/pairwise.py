@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import pandas as pd
 from pydantic import Field, field_validator
 
+from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.experiments.tables import PAIRWISE_FILE
@@ -36,4 +38,10 @@ class MeasurePair(Stage):
         rollouts = PairRollouts(
             base=read_rollouts(context, "study_base"), thinking=read_rollouts(context, "study_thinking")
         )
-        context.write_table(measure_pair(context.pair, rollouts, self.measures), PAIRWISE_FILE)
+        tables, ledger = [], Ledger()
+        for config in self.measures:
+            with ledger.attempt("measure", config if isinstance(config, str) else str(config["kind"])):
+                tables.append(measure_pair(context.pair, rollouts, [config]))
+        if tables:
+            context.write_table(pd.concat(tables, ignore_index=True), PAIRWISE_FILE)
+        context.write_ledger(ledger)

@@ -9,10 +9,10 @@ from pydantic import Field
 from tqdm.auto import tqdm
 
 from reasonmech.behaviours import label
-from reasonmech.errors import DataError
-from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
+from reasonmech.experiments.ledger import Ledger
+from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
-from reasonmech.experiments.stages.feature_groups import read_groups
+from reasonmech.experiments.stages.groups import read_absent, read_groups
 from reasonmech.experiments.stages.moments import onset_ids
 from reasonmech.experiments.stages.rollouts import Source, read_by_base
 from reasonmech.experiments.tables import PRESERVATION_FILE
@@ -35,22 +35,25 @@ class MeasurePreservation(Stage):
     def run(self, context: StageContext) -> None:
         host, coders, task = context.pair.base, read_coders(context), context.problems.task
         text = read_by_base(context, self.source)[: self.rollouts]
-        traces, rows, notes = parse(text), [], Notes()
+        traces, rows, ledger = parse(text), [], Ledger()
         for choice in tqdm(read_groups(context), desc="kept", disable=not context.progress):
             group = choice.clamp
-            try:
+            with ledger.attempt("hazard", _item(group.behaviour)):
                 labels = label(traces, group.behaviour)
                 onset = onset_ids(host, task, group.behaviour)
                 preservation = behaviour_preservation(
                     host, coders[group.coder], rollouts=text, labels=labels, onset_ids=onset, draws=self.draws
                 )
-            except DataError as error:
-                notes.add_failure(f"hazard of {group.behaviour} under reconstruction", error)
-                continue
-            rows.append(_row(preservation) | {"coder": group.coder})
+                rows.append(_row(preservation) | {"coder": group.coder})
+        for behaviour, cause in read_absent(context).items():
+            ledger.miss("hazard", _item(behaviour), cause=cause)
         if rows:
             context.write_table(pd.DataFrame(rows), PRESERVATION_FILE)
-        context.write_notes(notes.lines)
+        context.write_ledger(ledger)
+
+
+def _item(behaviour: str) -> str:
+    return f"hazard of {behaviour} under reconstruction"
 
 
 def _row(preservation: BehaviourPreservation) -> dict[str, Any]:

@@ -10,8 +10,10 @@ from pydantic import Field
 
 from reasonmech.behaviours import behaviours, onset_rate, verified_rate
 from reasonmech.behaviours.label import Rate
+from reasonmech.experiments.ledger import Cause, Ledger
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.tables import Condition
+from reasonmech.hosts import ModelPair
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime import Decode, as_read_by, generate
@@ -52,6 +54,7 @@ class WriteRollouts(Stage):
         fitting = load_task(context.problems.task, n=self.n, seed=self.seed, split=self.split)
         tables: list[pd.DataFrame] = []
         conditions: list[Condition] = []
+        ledger = Ledger()
         for name, problems, samples in (
             ("", fitting, self.samples),
             ("study_", context.problems, self.study_samples),
@@ -65,9 +68,14 @@ class WriteRollouts(Stage):
                 if name:
                     condition = Condition(f"{side} text", side, tags={"study": "rates"})
                     conditions.append(condition)
-                    tables += self._rates(condition, written)
+                    tables += self._rates(condition, written, ledger)
         context.write_conditions(conditions)
         context.write_results(tables)
+        context.write_ledger(ledger)
+
+    def check_pair(self, pair: ModelPair, task: str) -> None:
+        for behaviour in self.behaviours:
+            behaviours.get(behaviour)
 
     def _sampled(self, context: StageContext, problems: ProblemSet, *, samples: int) -> Rollouts:
         decode = Decode(
@@ -79,22 +87,28 @@ class WriteRollouts(Stage):
         )
         return generate(context.pair.base, problems, decode=decode, progress=context.progress)
 
-    def _rates(self, condition: Condition, rollouts: Rollouts) -> list[pd.DataFrame]:
+    def _rates(self, condition: Condition, rollouts: Rollouts, ledger: Ledger) -> list[pd.DataFrame]:
         """Onsets per opportunity and executions that did their job, with intervals by problem."""
         traces, tables = parse(rollouts), []
         of_problem: dict[str, list[Trace]] = {}
         for trace in traces:
             of_problem.setdefault(trace.rollout.problem.id, []).append(trace)
         for behaviour in self.behaviours:
-            behaviours.get(behaviour)
             for metric, rate in (("onset_rate", onset_rate), ("verified_rate", verified_rate)):
-                total = rate(traces, behaviour)
+                total, item = rate(traces, behaviour), f"{metric} of {behaviour} in {condition.name}"
+                ledger.plan("rate", item)
                 if not total.n:
+                    ledger.miss("rate", item, cause=_nothing_to_count(metric, behaviour, len(traces)))
                     continue
                 ends = rate_interval([rate(part, behaviour) for part in of_problem.values()])
                 for suffix, value in (("", total.value), (".low", ends.low), (".high", ends.high)):
                     tables.append(condition.rows(f"{metric}:{behaviour}{suffix}", [value], unit="share"))
         return tables
+
+
+def _nothing_to_count(metric: str, behaviour: str, n: int) -> Cause:
+    what = "could begin" if metric == "onset_rate" else "is carried out"
+    return Cause("DataError", f"{behaviour} {what} nowhere in {n} rollouts", do="use more rollouts")
 
 
 def rate_interval(by_problem: Sequence[Rate]) -> Interval:

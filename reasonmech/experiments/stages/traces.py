@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from reasonmech.experiments.ledger import Ledger
+from reasonmech.experiments.stages.arm_tables import missing_arms
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
-from reasonmech.experiments.stages.feature_groups import read_groups
+from reasonmech.experiments.stages.groups import read_absent, read_groups
 from reasonmech.experiments.tables import TRACES_FILE
 from reasonmech.locate.feature_summary.tokens import token_frame
 from reasonmech.rollout import Rollouts
@@ -32,20 +34,31 @@ class ShowTraces(Stage):
     n: int = Field(3, gt=0, description="problems")
 
     def run(self, context: StageContext) -> None:
-        answers = {name: Rollouts.load(context.of("arms") / f"{name}.jsonl") for name in self.arms}
+        missing, ledger = missing_arms(context), Ledger()
+        for name in self.arms:
+            ledger.plan("trace", f"traces of {name}")
+            if name in missing:
+                ledger.miss("trace", f"traces of {name}", cause=missing[name])
+        shown = [name for name in self.arms if name not in missing]
+        answers = {name: Rollouts.load(context.of("arms") / f"{name}.jsonl") for name in shown}
+        for behaviour, cause in read_absent(context).items():
+            ledger.miss("shading", f"features of {behaviour} on traces", cause=cause)
+        context.write_ledger(ledger)
         frames = []
         for row in _most_telling_first(answers)[: self.n]:
             for name, rollouts in answers.items():
                 frames.append(self._frame(context, name, Rollouts([rollouts[row]], task=rollouts.task)))
-        context.write_table(pd.concat(frames, ignore_index=True), TRACES_FILE)
+        if frames:
+            context.write_table(pd.concat(frames, ignore_index=True), TRACES_FILE)
 
     def _frame(self, context: StageContext, arm: str, rollouts: Rollouts) -> pd.DataFrame:
         """The tokens of one rollout."""
         host, coders, rollout = context.pair.base, read_coders(context), rollouts[0]
         groups = [choice.clamp for choice in read_groups(context)]
-        acts = capture(host, rollouts, [group.site for group in groups], progress=False)
         columns: dict[str, np.ndarray] = {}
+        acts = capture(host, rollouts, [group.site for group in groups], progress=False) if groups else None
         for group in groups:
+            assert acts is not None
             values = coders[group.coder].read(
                 acts.at(group.site).float().to(coders[group.coder].device), group.indices
             )
@@ -61,6 +74,8 @@ class ShowTraces(Stage):
 
 def _most_telling_first(answers: dict[str, Rollouts]) -> Sequence[int]:
     """Rows whose arms differ in their grade first, those with most tokens of the environment at the front."""
+    if not answers:
+        return []
     grades = np.array([grade(rollouts) for rollouts in answers.values()])
     differ = grades.any(0) & ~grades.all(0)
     by_environment = [[sum(r.by_environment) for r in rollouts] for rollouts in answers.values()]

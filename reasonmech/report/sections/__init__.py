@@ -15,6 +15,7 @@ from reasonmech.report.html import Section
 from reasonmech.report.sections import doses as _doses
 from reasonmech.report.sections import features as _features
 from reasonmech.report.sections import metrics as _metrics
+from reasonmech.report.sections import missing as _missing
 from reasonmech.report.sections import notes as _notes
 from reasonmech.report.sections import pairwise as _pairwise
 from reasonmech.report.sections import provenance as _provenance
@@ -24,10 +25,21 @@ from reasonmech.report.sections import traces as _traces
 from reasonmech.report.sections.base import SectionBuilder, sections
 
 __all__ = ["Section", "SectionBuilder", "build_sections", "reading_order", "sections"]
-del _doses, _features, _metrics, _notes, _pairwise, _provenance, _receipts, _recovery, _traces
+del (
+    _doses,
+    _features,
+    _metrics,
+    _missing,
+    _notes,
+    _pairwise,
+    _provenance,
+    _receipts,
+    _recovery,
+    _traces,
+)
 
-# what was measured, then (after the sections of plug-ins) what one needs to doubt it
-RESULTS: Final = ("recovery-by-arm", "metrics", "pairwise", "doses", "features", "traces")
+# what is missing, what was measured, then (after the sections of plug-ins) what one needs to doubt it
+RESULTS: Final = ("missing", "recovery-by-arm", "metrics", "pairwise", "doses", "features", "traces")
 RECORD: Final = ("receipts", "notes", "provenance")
 
 

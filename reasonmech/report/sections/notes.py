@@ -1,4 +1,4 @@
-"""Section of notes: what a run was asked for and could not measure."""
+"""Section of notes: what to know when reading the numbers."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from reasonmech.report.sections.base import sections
 
 @sections.register("notes")
 def note_section(run: Run) -> Section | None:
-    """What could not be measured, and why."""
+    """What was done in another way than one would expect, or needs to be read with care."""
     notes = run.record["notes"]
     if not notes:
         return None
-    lead = "Nothing is left out in silence: what was asked for and could not be measured, with the reason."
+    lead = "What needs to be read with care."
     frame = pd.DataFrame({"note": notes})
-    return Section("notes", "Not measured", lead, (), [table(frame, (Column("note", ""),))])
+    return Section("notes", "Notes", lead, (), [table(frame, (Column("note", ""),))])

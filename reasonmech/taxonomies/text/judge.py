@@ -103,8 +103,7 @@ def judge_behaviours(
         marks.append(None if isinstance(answer, DataError) else answer)
     if texts and len(missing) == len(texts):
         raise DataError(
-            f"none of {len(texts)} rollouts got a valid answer; the last one: "
-            f"{next(reversed(missing.values()))}",
+            f"none of {len(texts)} rollouts got a valid answer; the first: {next(iter(missing.values()))}",
             do="look at what the judge returns for `judge_prompt(traces[0], taxonomy)`",
         )
     annotation = Annotation(taxonomy, cache.judge, texts, tuple(marks), missing)

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reasonmech.errors import ConfigError, DataError, UnknownNameError
+from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.experiments import Condition, StageContext
+from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages.metrics import MeasureMetrics
 from reasonmech.hosts import ModelPair
 from reasonmech.metrics import metric_from_config, metrics
@@ -109,7 +110,7 @@ def test_what_cannot_be_measured_is_said(context: StageContext) -> None:
         run(context, {"kind": "logit_diff", "gud": "w1", "bad": "w2"})
 
 
-def test_a_metric_without_a_value_is_a_note(context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_metric_without_a_value_is_missing(context: StageContext, monkeypatch: pytest.MonkeyPatch) -> None:
     class Nothing(Length):
         name = "nothing"
 
@@ -119,7 +120,7 @@ def test_a_metric_without_a_value_is_a_note(context: StageContext, monkeypatch: 
     monkeypatch.setattr(metrics, "_entries", metrics._entries | {"nothing": Nothing})
     table = run(context, "length", "nothing")
     assert "nothing" not in table.index.get_level_values("metric")
-    notes = json.loads((context.out / "notes.json").read_text())
-    assert any("nothing of full" in note for note in notes)
-    with pytest.raises(DataError, match="anything to measure"):
-        run(context, "nothing")
+    missing = {row["item"] for row in Ledger.read(context.out).missing()}
+    assert missing == {"nothing of base", "nothing of full"}
+    MeasureMetrics(metrics=("nothing",)).run(context)
+    assert len(Ledger.read(context.out).missing()) == 2

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from reasonmech.behaviours.label import Rate
+from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages import locate as module
 from reasonmech.experiments.stages.coders import TrainCoders
 from reasonmech.experiments.stages.rollouts import rate_interval
@@ -56,8 +57,8 @@ class FakeContext:
     def write_features(self, table: pd.DataFrame) -> None:
         self.features = table
 
-    def write_notes(self, notes: list[str]) -> None:
-        assert not notes
+    def write_ledger(self, ledger: Ledger) -> None:
+        assert not ledger.missing()
 
 
 def test_p_values_are_corrected_over_every_search_and_every_feature(monkeypatch: pytest.MonkeyPatch) -> None:
