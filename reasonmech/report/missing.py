@@ -7,6 +7,7 @@ from typing import Final
 import pandas as pd
 
 from reasonmech.experiments import Run
+from reasonmech.frames import groups
 
 SHOWN: Final = 4  # items of a cause that are named; all of them are in missing.parquet
 
@@ -23,8 +24,7 @@ def count_sentence(run: Run) -> str:
 def causes(run: Run) -> pd.DataFrame:
     """One row per stage and cause, in order: stage, items (the first few by name), why, do."""
     rows = []
-    by_cause = run.missing.groupby(["stage", "error", "happened", "do"], sort=False)
-    for (stage, error, happened, do), part in by_cause:
+    for (stage, error, happened, do), part in groups(run.missing, ["stage", "error", "happened", "do"]):
         names = part["item"].tolist()
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         items = "; ".join(names[:SHOWN]) + more

@@ -15,7 +15,7 @@ from reasonmech.arguments import check_type
 from reasonmech.experiments import Run, load_run
 from reasonmech.files import save_text
 from reasonmech.report.answer import answer
-from reasonmech.report.html import script_json
+from reasonmech.report.html import script_json, without_markup
 from reasonmech.report.sections import build_sections
 
 
@@ -50,7 +50,9 @@ def report(run: Run | str | Path, *, out: str | Path | None = None) -> Path:
 def render(run: Run) -> str:
     """The page as text."""
     parts = build_sections(run)
-    figures = {f.id: json.loads(f.figure.to_json()) for section in parts for f in section.figures}
+    figures = {
+        f.id: without_markup(json.loads(f.figure.to_json())) for section in parts for f in section.figures
+    }
     template = Environment(autoescape=True).from_string(_asset("report.html.j2"))
     return template.render(
         title=run.record["experiment"],

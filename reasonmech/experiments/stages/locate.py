@@ -65,7 +65,9 @@ class FeatureSearch(SearchScope):
             data cannot answer (nothing to tell apart, too few problems) is reported as missing.
     """
 
-    behaviours: tuple[str, ...] = Field((), description="behaviours searched for; empty: all of the stage")
+    behaviours: tuple[str, ...] = Field(
+        default=(), description="behaviours searched for; empty: all of the stage"
+    )
 
     score: Annotated[ScoreSetting, AfterValidator(check_score)] = Field(
         default="auroc",

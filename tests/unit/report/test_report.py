@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import re
+from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -65,6 +67,37 @@ def test_nothing_that_a_model_wrote_is_markup(page: str) -> None:
     tags = parsed(page).tags
     assert tags.count("script") == 3  # the plotting library, the figures, the page's own
     assert "think" not in tags and "alert(1)</script>" not in page
+
+
+def test_a_name_is_no_link_in_a_figure(tmp_path: Path) -> None:
+    """Plotly makes links of tags in ticks and labels, and sanitises only what they point at."""
+    link = '<a href="https://example.org">full</a> <SPAN style="x">y</SPAN>'
+    run = make_run(tmp_path / "made")
+    for file in ("results.parquet", "features.parquet"):
+        table = pd.read_parquet(run.path / file)
+        table.replace({"condition": {"full": link}, "behaviour": {"check": link}}).to_parquet(run.path / file)
+    record = (run.path / "record.json").read_text()
+    named = json.loads(record, object_hook=lambda d: d | {"name": link} if d.get("name") == "full" else d)
+    (run.path / "record.json").write_text(json.dumps(named))
+    page = render(load_run(run.path))
+    script = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.S)
+    assert script is not None
+    figures = json.loads(script[1])
+    texts = list(strings(figures))
+    assert any("example.org" in text for text in texts), "the name is in no figure: nothing was tried"
+    assert not [text for text in texts if re.search(r"<(a|span)\b", text, re.I)]
+    assert any("<b>" in text for text in texts)
+
+
+def strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for inner in value.values():
+            yield from strings(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from strings(inner)
 
 
 def test_the_page_asks_for_nothing(page: str) -> None:
