@@ -46,7 +46,7 @@ def receipts(run: Run) -> Table:
             change = "" if line["mean_relative"] is None else f"{line['mean_relative']:.2f}"
             kl = "" if line.get("kl") is None else f"{line['kl']:.4f}"
             table.add_row(
-                f"{escape(condition)} [dim]{line['site']}[/dim]",
+                f"{escape(condition)} [dim]{escape(line['site'])}[/dim]",
                 f"{_n_changed(line)} / {line['n_masked']}",
                 change,
                 kl,
@@ -93,7 +93,7 @@ def _arm_table(frame: pd.DataFrame) -> Table:
     for row in records(frame):
         recovered = _with_interval(row["recovery"], row["recovery.low"], row["recovery.high"])
         table.add_row(
-            f"{row['condition']} *" if row["control_for"] else row["condition"],
+            escape(row["condition"]) + (" *" if row["control_for"] else ""),
             _with_interval(row["accuracy"], row["accuracy.low"], row["accuracy.high"]),
             "" if pd.isna(row["recovery"]) else recovered,
             percent(row["percent_steered"]),
@@ -107,7 +107,7 @@ def _effect_table(frame: pd.DataFrame) -> Table:
     table = _make_table(title, "what", "untouched", "located", "random, matched", "KL, nats")
     for row in records(frame.loc[frame.place != "elsewhere"]):
         dose = "" if pd.isna(row["dose"]) else f" x{row['dose']:g}"
-        intervention = f"{row['host']}: {row['verb']} {row['behaviour']}{dose}"
+        intervention = escape(f"{row['host']}: {row['verb']} {row['behaviour']}{dose}")
         table.add_row(
             intervention, percent(row["untouched"]), percent(row["located"]), row["random"], number(row["kl"])
         )

@@ -89,6 +89,25 @@ def test_a_name_is_no_link_in_a_figure(tmp_path: Path) -> None:
     assert any("<b>" in text for text in texts)
 
 
+def test_a_name_is_no_link_in_a_terminal(tmp_path: Path) -> None:
+    from rich.console import Console
+
+    run = make_run(tmp_path / "made")
+    link = "[link=https://example.org]x[/link]"
+    table = pd.read_parquet(run.path / "results.parquet").replace({"condition": {"full": link}})
+    table.to_parquet(run.path / "results.parquet")
+    record = json.loads((run.path / "record.json").read_text())
+    for condition in record["conditions"]:
+        condition["name"] = link if condition["name"] == "full" else condition["name"]
+        if condition["tags"].get("behaviour") == "check":
+            condition["tags"]["behaviour"] = link
+    (run.path / "record.json").write_text(json.dumps(record))
+    console = Console(width=200, record=True, file=io.StringIO(), force_terminal=True)
+    console.print(summary(load_run(run.path)))
+    written = console.export_text(styles=True)
+    assert written.count("[link=https://example.org]") > 1 and "\x1b]8;" not in written
+
+
 def strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
