@@ -119,5 +119,5 @@ def _describe_host(host: Host) -> dict[str, Any]:
         "vocabulary": host.vocab_size,
         "dtype": str(host.dtype).removeprefix("torch."),
         "device": str(host.device),
-        "sampler_not_applied": host.sampler,
+        "sampling_not_applied": host.sampling,
     }

@@ -137,7 +137,8 @@ def load_pair(
         source: a shipped or registered name, a pair file or a pair directory; None with `base` and
             `thinking`.
         base, thinking: hosts, models or paths, in place of those that the config names.
-        accept: kinds of difference that are known and wanted: special_tokens, added_tokens, encoding.
+        accept: kinds of difference that are known and wanted: padding, special_tokens, added_tokens,
+            encoding.
         dtype, device: as in `load_host`, for the models that are loaded here.
 
     Raises:

@@ -19,7 +19,7 @@ from reasonmech.hosts.characters import token_name
 from reasonmech.hosts.ends import end_ids
 from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.identity import WeightHash, hash_config, hash_tokenizer
-from reasonmech.hosts.settings import n_positions_of, sampler_of, softcap_of
+from reasonmech.hosts.settings import n_positions_of, sampling_of, softcap_of
 from reasonmech.hosts.sitemap import SiteMap
 from reasonmech.hosts.vocabulary import check_rows, decode, encode, hash_vocabulary, name_token
 from reasonmech.site import Site
@@ -93,10 +93,10 @@ class Host:
         return self.model.dtype
 
     @property
-    def sampler(self) -> dict[str, Any]:
+    def sampling(self) -> dict[str, Any]:
         """Settings of the model's generation config that `Decode` has not, and that are not applied: top_p,
         repetition_penalty and their like. Tokens are drawn as `Decode` says, from all of the distribution."""
-        return sampler_of(self.model)
+        return sampling_of(self.model)
 
     @property
     def weight_hash(self) -> str:
@@ -288,5 +288,5 @@ class Host:
 
     def __repr__(self) -> str:
         size = f"{self.n_layers} layers, d_model {self.d_model}"
-        sampler = f", not applied: {self.sampler}" if self.sampler else ""
+        sampler = f", not applied: {self.sampling}" if self.sampling else ""
         return f"Host({self.name!r}, {size}, {self.dtype}, {self.device}{sampler})"

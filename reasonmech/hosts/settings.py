@@ -92,7 +92,7 @@ def softcap_of(model: PreTrainedModel, last: nn.Module, head: Callable[[Tensor],
     return cap if (capped - logits).abs().max() <= (plain - logits).abs().max() else None
 
 
-def sampler_of(model: PreTrainedModel) -> dict[str, Any]:
+def sampling_of(model: PreTrainedModel) -> dict[str, Any]:
     """Settings of the generation config that would change which token is written, if `Decode` followed it."""
     generation: Any = model.generation_config
     values = {} if generation is None else generation.to_dict()

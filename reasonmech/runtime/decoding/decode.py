@@ -20,7 +20,7 @@ class Decode(BaseModel):
     distribution with noise keyed by the row.
 
     There is no top_p, top_k, min_p or repetition penalty, and what a model's generation config says of them
-    is not applied: `host.sampler` lists it.
+    is not applied: `host.sampling` lists it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -70,6 +70,13 @@ def test_every_architecture_is_itself_again(arch: str, tmp_path: Path) -> None:
     assert load_host(path, tokenizer=words).fingerprint == host.fingerprint
 
 
+@pytest.mark.parametrize("arch", ["llama", "gpt2"])
+def test_a_bridge_over_a_model_is_that_model(arch: str) -> None:
+    host = tiny_host(arch)
+    again = load_host(host.lens, tokenizer=host.tokenizer, name="bridge")
+    assert again.fingerprint == host.fingerprint
+
+
 SETTINGS = [
     {"rms_norm_eps": 0.5},
     {"hidden_act": "relu"},

@@ -190,14 +190,14 @@ def test_what_the_generation_config_says_of_sampling_is_listed_and_not_applied(t
     tiny_tokenizer().save_pretrained(tmp_path)
     host = load_host(tmp_path, name="sampled")
     listed = {"do_sample": True, "temperature": 0.6, "top_k": 20, "top_p": 0.95, "repetition_penalty": 1.3}
-    assert host.sampler == listed and "not applied: {'do_sample': True" in repr(host)
-    assert _describe_host(host)["sampler_not_applied"] == listed
+    assert host.sampling == listed and "not applied: {'do_sample': True" in repr(host)
+    assert _describe_host(host)["sampling_not_applied"] == listed
     plain = generate(tiny_host(), ["w1 w2"], decode=Decode(max_new_tokens=12), progress=False)
     assert generate(host, ["w1 w2"], decode=Decode(max_new_tokens=12), progress=False)[0].ids == plain[0].ids
     neutral = GenerationConfig(temperature=1.0, top_p=1.0, repetition_penalty=1.0, num_beams=1, top_k=0)
     model.generation_config = neutral
-    assert load_host(model, tokenizer=tiny_tokenizer(), name="n").sampler == {}
-    assert tiny_host().sampler == {} and "not applied" not in repr(tiny_host())
+    assert load_host(model, tokenizer=tiny_tokenizer(), name="n").sampling == {}
+    assert tiny_host().sampling == {} and "not applied" not in repr(tiny_host())
 
 
 # the batch, and what it may change ------------------------------------------------------------------------
