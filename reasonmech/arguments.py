@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import types
 from collections.abc import Sequence
-from typing import Final, Protocol, TypeVar, runtime_checkable
+from typing import Final, Protocol, SupportsIndex, TypeVar, runtime_checkable
 
 from reasonmech.errors import ArgumentError
 
@@ -59,6 +60,18 @@ def check_type(
     if not isinstance(value, expected):
         raise ArgumentError(f"{name} is {describe(value)}", allowed=allowed, do=do)
     return value
+
+
+def check_whole(value: object, *, name: str) -> int:
+    """`value`, if it is a whole number; a truth value, 3.0 and "3" are none. Its range is for the caller to
+    check.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise ArgumentError(f"{name} is {describe(value)}", allowed="a whole number")
+    return operator.index(value)
 
 
 def as_sequence(

@@ -24,13 +24,15 @@ NO_OPTIONS: Final = {
 class CoderConfig(BaseModel):
     """A file of `sae_configs/coders`: which SAE, and how it is trained."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     architecture: str = Field(description="an architecture that SAELens can train: topk, batchtopk, ...")
-    d_sae: int = Field(ge=1, description="number of features")
-    k: int | None = Field(default=None, ge=1, description="active features per token (batchtopk: on average)")
-    steps: int = Field(ge=1, description="training steps")
-    batch_size: int = Field(default=1024, ge=2, description="tokens per step")
+    d_sae: int = Field(strict=True, ge=1, description="number of features")
+    k: int | None = Field(
+        strict=True, default=None, ge=1, description="active features per token (batchtopk: on average)"
+    )
+    steps: int = Field(strict=True, ge=1, description="training steps")
+    batch_size: int = Field(strict=True, default=1024, ge=2, description="tokens per step")
     lr: float = Field(
         default=1e-3, gt=0, description="learning rate of Adam, for inputs of mean norm sqrt(d_in)"
     )
@@ -38,21 +40,29 @@ class CoderConfig(BaseModel):
         default=0.3, ge=0, le=1, description="last share of the steps, in which lr falls to zero"
     )
     dead_after: int = Field(
-        default=200, ge=1, description="steps without firing after which a feature counts as dead"
+        strict=True,
+        default=200,
+        ge=1,
+        description="steps without firing after which a feature counts as dead",
     )
-    seed: int = Field(default=0, description="seed of the initial weights and of the order of tokens")
+    seed: int = Field(
+        strict=True, default=0, description="seed of the initial weights and of the order of tokens"
+    )
     buffer: int | None = Field(
+        strict=True,
         default=None,
         ge=1,
         description="tokens of a store that are held in memory and shuffled at a time; none: drawn from all "
         "of them",
     )
     checkpoint_every: int = Field(
+        strict=True,
         default=500,
         ge=1,
         description="steps after which a training that writes to a directory can go on after a kill",
     )
     include_sinks: bool = Field(
+        strict=True,
         default=False,
         description="train on attention sinks, too: tokens, mostly the first, whose stream is many times as "
         "long as others'",

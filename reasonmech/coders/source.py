@@ -112,6 +112,7 @@ def one_site(
                 "a plain tensor does not say which site of which model it holds", do="pass site= and host="
             )
         at = Site.parse(site)
+        _check_tensor(acts, at, host)
         model = identity_of(host, host.weight_hash)
         beyond = None if model is None else model.beyond_weights()
         return at, TensorSource(acts, (at,), host.name, host.weight_hash, beyond)
@@ -126,6 +127,17 @@ def one_site(
             do="capture them from this model, or leave host= out: the activations say whose they are",
         )
     return check_captured(acts, acts.sites[0] if site is None else site), acts
+
+
+def _check_tensor(acts: Tensor, site: Site, host: Trained) -> None:
+    """Raise MismatchError unless a tensor can be rows of a host's site."""
+    width = host.width(site)
+    if acts.dim() != 2 or acts.shape[1] != width or not acts.is_floating_point():
+        raise MismatchError(
+            f"a tensor of shape {tuple(acts.shape)} and type {acts.dtype}",
+            allowed=f"floating-point numbers [token, {width}]: {site} of {host.name!r} has that width",
+            do="give the activations of that site; of a batch [row, token, d_model], x.flatten(0, 1)",
+        )
 
 
 def check_activations(acts: object) -> None:

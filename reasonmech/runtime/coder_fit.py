@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from reasonmech.arguments import check_type, check_whole
 from reasonmech.coders import SAELensCoder, Sinks, SparseCoder, check_belongs, no_sinks, reconstruct
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts.hookpoint import HiddenEdit
@@ -106,6 +107,7 @@ def check_fit(
         DataError: no text predicts a next token, the site is the same at every token, or zeroing it changes
             nothing.
     """
+    rollouts = _check_arguments(host, coder, rollouts, batch_size=batch_size, include_sinks=include_sinks)
     check_belongs(coder, host)
     host.check_site(coder.site)
     beside = _neighbours(host, coder)
@@ -140,6 +142,21 @@ def check_fit(
         left_out_variance=sinks.variance_share,
         notes=notes,
     )
+
+
+def _check_arguments(
+    host: object, coder: object, rollouts: object, *, batch_size: object, include_sinks: object
+) -> Sequence[Rollout | str]:
+    """The texts, one alone as a list of it. Raises ArgumentError, or DataError where there is none."""
+    call = "rm.check_fit(host, coder, rollouts)"
+    check_type(host, Host, name="host", allowed="a Host, such as rm.load_pair(...).base", do=call)
+    check_type(coder, SparseCoder, name="coder", allowed="a sparse coder", do=call)
+    check_type(include_sinks, bool, name="include_sinks", allowed="True or False")
+    if check_whole(batch_size, name="batch_size") < 1:
+        raise DataError(f"batch_size={batch_size}", allowed="1 or more texts per pass")
+    if isinstance(rollouts, Rollout | str):
+        return [rollouts]
+    return check_type(rollouts, Sequence, name="rollouts", allowed="rollouts or texts, in a list", do=call)
 
 
 def _neighbours(host: Host, coder: SparseCoder) -> list[Site]:

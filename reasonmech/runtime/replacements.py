@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from reasonmech.arguments import check_type, check_whole
 from reasonmech.errors import DataError
 from reasonmech.interventions.axes import Axis
 from reasonmech.runtime.activations.activations import Activations
+from reasonmech.runtime.activations.row_index import whole_numbers
 from reasonmech.runtime.activations.site_sinks import sinks_at, sinks_of
 from reasonmech.site import Site
 
@@ -42,7 +44,9 @@ def mean_of(
     Raises:
         UnknownNameError: the axis' site was not captured. DataError: no token, or sinks only.
     """
-    rows = torch.arange(len(acts)) if tokens is None else tokens
+    check_type(acts, Activations, name="acts", allowed="the Activations that rm.capture returns")
+    check_type(axis, Axis, name="axis", allowed="an axis: rm.Whole(site), a Direction, Features, ...")
+    rows = torch.arange(len(acts)) if tokens is None else whole_numbers(tokens, name="tokens")
     if len(rows) == 0:
         raise DataError("a mean over no token", do="choose at least one row of acts.index")
     if not include_sinks:
@@ -90,6 +94,9 @@ def resampled(
         UnknownNameError: the site was not captured.
         DataError: fewer than two problems have that many positions, or texts were captured with gaps.
     """
+    check_whole(seed, name="seed")
+    if n_positions is not None:
+        check_whole(n_positions, name="n_positions")
     if not acts.contiguous:
         raise DataError("some tokens of these texts were not captured", do="capture every token of them")
     lengths = torch.bincount(torch.as_tensor(acts.index["rollout"].to_numpy(copy=True)).long())

@@ -21,7 +21,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.labels import Labels
 from reasonmech.runtime.activations.origin import CodesOf, Origin
 from reasonmech.runtime.activations.read_sites import FEATURES, VALUES
-from reasonmech.runtime.activations.row_index import RowIndex
+from reasonmech.runtime.activations.row_index import RowIndex, row_numbers, whole_numbers
 from reasonmech.runtime.activations.shards import FileShard, Shard
 from reasonmech.runtime.activations.store import load_store, save_store
 from reasonmech.runtime.activations.stream import BUFFER, shuffled
@@ -89,7 +89,8 @@ class Activations:
 
     def positions(self, tokens: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
         """Position in its text of some tokens (rows of `index`), read without the index as a frame."""
-        return torch.from_numpy(self._row_index.positions(torch.as_tensor(tokens).numpy()).astype(np.int64))
+        rows = row_numbers(tokens, self.n_tokens, of=self).numpy()
+        return torch.from_numpy(self._row_index.positions(rows).astype(np.int64))
 
     @property
     def longest(self) -> int:
@@ -132,7 +133,7 @@ class Activations:
             MismatchError: the stream was kept, not features. DataError: the coder has no such feature.
         """
         which, values = self.codes(tokens=tokens)
-        numbers = torch.as_tensor(indices)
+        numbers = whole_numbers(indices, name="indices")
         of = self.codes_of
         assert of is not None
         if len(numbers) and not 0 <= int(numbers.min()) <= int(numbers.max()) < of.d_sae:
@@ -267,10 +268,7 @@ class Activations:
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def _take(self, name: str, tokens: Int[Tensor, " n"]) -> Shaped[Tensor, "n ..."]:
-        tokens = torch.as_tensor(tokens)
-        outside = (tokens < 0) | (tokens >= self.n_tokens)
-        if bool(outside.any()):
-            raise DataError(f"row {int(tokens[outside][0])} of {self!r}", allowed=f"0 .. {self.n_tokens - 1}")
+        tokens = row_numbers(tokens, self.n_tokens, of=self)
         if len(self.shards) == 1:
             return self.shards[0].values()[name][tokens]
         which = torch.bucketize(tokens, self._ends, right=True)

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reasonmech.arguments import check_type
+from reasonmech.arguments import check_type, check_whole
 from reasonmech.coders import SparseCoder
 from reasonmech.errors import DataError
 from reasonmech.interventions.masks import EVERYWHERE, Where
@@ -68,6 +68,8 @@ class TopCodes:
     k: int
 
     def __post_init__(self) -> None:
+        check_type(self.coder, SparseCoder, name="coder", allowed="a sparse coder", do="TopCodes(coder, k=8)")
+        check_whole(self.k, name="k")
         if not 1 <= self.k <= self.coder.d_sae:
             raise DataError(
                 f"the {self.k} strongest features", allowed=f"1 .. {self.coder.d_sae}, which it has"
@@ -126,6 +128,8 @@ class Keep:
             check_type(self.codes, TopCodes, name="codes", allowed="TopCodes(coder, k)")
         if self.dtype is not None:
             check_type(self.dtype, torch.dtype, name="dtype", allowed=", ".join(map(str, DTYPES)))
+        for name, number in (("shard_tokens", self.shard_tokens), ("batch_size", self.batch_size)):
+            check_whole(number, name=name)
         if self.shard_tokens < 1:
             raise DataError(f"{self.shard_tokens} tokens per file", allowed="1 or more")
         if self.batch_size < 1:

@@ -7,8 +7,12 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import numpy as np
+import torch
 from jaxtyping import Int
+from torch import Tensor
 
+from reasonmech.arguments import describe
+from reasonmech.errors import ArgumentError, DataError
 from reasonmech.runtime.activations.shards import MemoryShard, Shard
 
 if TYPE_CHECKING:
@@ -33,6 +37,38 @@ class _Places(NamedTuple):
 def _key(rollout: Int[np.ndarray, " n"], position: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
     """One number for both, in the order of the rows."""
     return rollout.astype(np.int64) << 32 | position
+
+
+def whole_numbers(values: object, *, name: str) -> Int[Tensor, " n"]:
+    """A list of whole numbers as a tensor.
+
+    Raises:
+        ArgumentError: truth values (a mask), fractions, or no list.
+    """
+    try:
+        numbers = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError):
+        numbers = None
+    empty = numbers is not None and numbers.numel() == 0
+    whole = numbers is not None and not numbers.is_floating_point() and numbers.dtype != torch.bool
+    if numbers is None or numbers.dim() != 1 or not (whole or empty) or numbers.is_complex():
+        of_mask = numbers is not None and numbers.dtype == torch.bool
+        raise ArgumentError(
+            f"{name} is {describe(values)}" + (" of truth values" if of_mask else ""),
+            allowed="whole numbers, in a list or a tensor of one axis",
+            do="mask.nonzero().flatten() gives the numbers of a mask" if of_mask else "",
+        )
+    return numbers.long().cpu()
+
+
+def row_numbers(values: object, n: int, *, of: object) -> Int[Tensor, " n"]:
+    """Numbers of some of n rows. Raises ArgumentError where they are none, DataError where there is no such
+    row."""
+    numbers = whole_numbers(values, name="tokens")
+    outside = (numbers < 0) | (numbers >= n)
+    if bool(outside.any()):
+        raise DataError(f"row {int(numbers[outside][0])} of {of!r}", allowed=f"0 .. {n - 1}")
+    return numbers
 
 
 @final

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 import torch
 from torch import Tensor
 
+from reasonmech.arguments import check_whole
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.runtime.activations.shards import Shard
 
@@ -46,6 +47,8 @@ def shuffled(
     shards: Sequence[Shard], name: str, *, batch_size: int, seed: int, epochs: int, buffer: int
 ) -> Iterator[Tensor]:
     """Batches of the tensor `name`: see `Activations.stream`."""
+    batch_size, seed = check_whole(batch_size, name="batch_size"), check_whole(seed, name="seed")
+    epochs, buffer = check_whole(epochs, name="epochs"), check_whole(buffer, name="buffer")
     if min(batch_size, epochs, buffer) < 1:
         raise DataError(
             f"batch_size={batch_size}, epochs={epochs}, buffer={buffer}", allowed="1 or more of each"
