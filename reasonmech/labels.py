@@ -130,9 +130,9 @@ class Labels:
         """
         moved = replace(self, rollouts=None)
         moved.check_rollouts(rollouts)
-        for r in np.unique(self.rollout).tolist() if self.rollouts is not None else []:
-            here, there = len(self.rollouts[r].all_ids), len(rollouts[r].all_ids)
-            if here != there:
+        for r in np.unique(self.rollout).tolist():
+            here = None if self.rollouts is None else len(self.rollouts[r].all_ids)
+            if here not in (None, there := len(rollouts[r].all_ids)):
                 raise self._of_others(f"rollout {r} of {here} tokens", f"this text has {there}")
         return replace(self, rollouts=rollouts)
 

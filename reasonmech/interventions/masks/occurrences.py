@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from reasonmech.hosts.spelling import Spelling, continues, spelling_of
@@ -29,6 +29,13 @@ Item: TypeAlias = int | str | Pattern
 _UNREAD, _NEVER, _ALWAYS, _DEPENDS = range(4)
 _LONGEST: Final = 4  # bytes of one character
 _MOST_KNOWN: Final = 65_536
+
+
+class _Tables(NamedTuple):
+    """By token id, as far as texts needed it: what a token says, and whether it is the word and no more."""
+
+    read: UInt8[Tensor, "..."]
+    whole: Bool[Tensor, "..."]
 
 
 class Occurrence(NamedTuple):
@@ -106,11 +113,10 @@ class WordFinder(Finder):
         self._word, self._last = word, last
         self._bytes = word.encode()
         self._known: dict[tuple[int, ...], list[Occurrence]] = {}  # by the tokens that decide
-        self._read = torch.full((0,), _UNREAD, dtype=torch.uint8)  # by token id, filled as texts need it
-        self._whole = torch.zeros(0, dtype=torch.bool)
+        self._tables = _Tables(torch.zeros(0, dtype=torch.uint8), torch.zeros(0, dtype=torch.bool))
 
     def ends(self, step: Step) -> Mask:
-        read = self._read_of(step.ids)
+        read = self._look_up(step.ids).read
         ends = (read == _ALWAYS) & step.mask
         open_questions = (read == _DEPENDS) & step.mask
         for row in open_questions.any(1).nonzero().flatten().tolist():
@@ -122,19 +128,19 @@ class WordFinder(Finder):
             ends[row, real] = marks
         return ends
 
-    def _read_of(self, ids: Int[Tensor, "batch pos"]) -> UInt8[Tensor, "batch pos"]:
-        more = int(ids.max()) + 1 - len(self._read) if ids.numel() else 0
-        if more > 0:
-            self._read = torch.nn.functional.pad(self._read, (0, more), value=_UNREAD)
-            self._whole = torch.nn.functional.pad(self._whole, (0, more), value=False)
-        read = self._read[ids]
-        if bool((read == _UNREAD).any()):
-            for token in ids[read == _UNREAD].unique().tolist():
-                self._read[token] = self._read_token(token)
+    def _look_up(self, ids: Int[Tensor, "batch pos"]) -> _Tables:
+        """What is known of each token. Tables are replaced, never written into: threads share a finder."""
+        read, whole = self._tables
+        more = max(0, int(ids.max()) + 1 - len(read)) if ids.numel() else 0
+        if more or bool((read[ids] == _UNREAD).any()):
+            read = torch.nn.functional.pad(read, (0, more), value=_UNREAD)
+            whole = torch.nn.functional.pad(whole, (0, more), value=False)
+            for token in ids[read[ids] == _UNREAD].unique().tolist():
                 piece = self.spelling.piece(token)
-                self._whole[token] = piece.text[piece.joint :] == self._bytes
-            read = self._read[ids]
-        return read
+                read[token] = self._read_token(token)
+                whole[token] = piece.text[piece.joint :] == self._bytes
+            self._tables = _Tables(read, whole)
+        return _Tables(read[ids], whole[ids])
 
     def _read_token(self, token: int) -> int:
         piece, special = self.spelling.piece(token), token in self.spelling.special
@@ -163,7 +169,8 @@ class WordFinder(Finder):
         needed = len(self._bytes) + _LONGEST  # bytes in front of the last token that decide
         first = max(0, at - needed)  # a token has at least one
         key = (first == 0, *ids[first : at + 1])
-        if key not in self._known:
+        occurrences = self._known.get(key)
+        if occurrences is None:
             while first and sum(self._has_text(token) for token in ids[first:at]) < needed:
                 first -= 1  # but for ids that no text has
             occurrences = self._read_text(ids, first, at)
@@ -172,7 +179,7 @@ class WordFinder(Finder):
             if len(self._known) >= _MOST_KNOWN:
                 self._known.clear()
             self._known[key] = occurrences
-        return [_shifted(one, first) for one in self._known[key]]
+        return [_shifted(one, first) for one in occurrences]
 
     def _has_text(self, token: int) -> bool:
         return self.spelling.piece(token).text != b""
@@ -203,8 +210,7 @@ class WordFinder(Finder):
         return begins and (one.stop[1] == size or int(ids[one.stop[0]]) not in special)
 
     def whole(self, step: Step) -> Mask:
-        self._read_of(step.ids)
-        return self._whole[step.ids] & step.mask
+        return self._look_up(step.ids).whole & step.mask
 
     def absence(self, texts: Sequence[Sequence[int]]) -> str:
         return "" if _occurs(self, texts) else absence_of_word(self.spelling, self._word, texts)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Final, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, model_serializer
 from torch import Tensor
 
 from reasonmech.runtime.decoding.noise import gumbel
@@ -47,7 +48,7 @@ class Decode(BaseModel):
     )
 
     @model_serializer(mode="wrap")
-    def _leave_out_unused(self, serialise: SerializerFunctionWrapHandler) -> dict[str, object]:
+    def _leave_out_unused(self, serialise: Callable[[object], dict[str, object]]) -> dict[str, object]:
         """Settings that came later are left out where unused: records made before them stay the same."""
         values: dict[str, object] = serialise(self)
         return {name: value for name, value in values.items() if value or name not in ADDED_LATER}
