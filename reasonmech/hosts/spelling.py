@@ -51,6 +51,19 @@ class Spelling:
         first = self.piece(alone[0]) if alone else TokenText(b"")
         self.joins = first.joint == 1  # decoding puts blanks between tokens: no token has one
         self.prefixes = first.text[:1] == b" " and not self.joins  # encoding puts a blank in front of a text
+        self._prefixed = self._begins_behind() if self.prefixes else frozenset()
+
+    def _begins_behind(self) -> frozenset[int]:
+        """Special tokens behind which encoding puts a blank, as in front of a text: a BOS, or all of them."""
+        word = self._front.strip()
+        encode: Any = self._tokenizer.encode
+        bos = frozenset(encode(word)[:1]) & self.special
+        for token in sorted(self.special):
+            ids = encode(word + decode(self._tokenizer, [token]) + word, add_special_tokens=False)
+            if token in ids[:-1]:
+                behind = self.piece(ids[ids.index(token) + 1])
+                return self.special if behind.text[:1] == b" " else bos
+        return bos
 
     def _word(self) -> list[int]:
         """An ordinary token that writes ASCII letters: what another one adds behind it is read off."""
@@ -92,7 +105,7 @@ class Spelling:
         """What each token of a text writes; `ids` begin where the text does."""
         pieces = [self.piece(int(token)) for token in ids]
         for i, piece in enumerate(pieces):
-            starts = i == 0 or (self.prefixes and int(ids[i - 1]) in self.special)
+            starts = i == 0 or int(ids[i - 1]) in self._prefixed
             if starts and (piece.joint or (self.prefixes and piece.text[:1] == b" ")):
                 pieces[i] = TokenText(piece.text[1:])
         return pieces

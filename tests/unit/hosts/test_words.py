@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
 
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.spelling import spelling_of
 from reasonmech.hosts.words import onset_tokens, run_after, token_forms
-from tests.layouts import LAYOUTS, REAL_TEXT, layout
+from tests.layouts import CORPUS, LAYOUTS, REAL_TEXT, layout
 
 TEXTS = (
     "Okay. Wait, let me check. (wait) Yes.\nWait.",
@@ -139,3 +141,27 @@ def test_what_goes_on_from_words_is_joined_by_a_blank() -> None:
     tokenizer = layout("words")
     for right in ("w3 .", " w3 ."):
         assert run_after(tokenizer, tokenizer.encode("w1 w2"), right) == tuple(tokenizer.encode("w3 ."))
+
+
+@pytest.mark.parametrize("scheme", ["always", "first", "never"])
+def test_a_blank_behind_a_special_token_is_the_texts_own_where_encoding_puts_none_there(scheme: str) -> None:
+    raw = Tokenizer(models.Unigram())
+    raw.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=scheme)
+    raw.decoder = decoders.Metaspace(prepend_scheme=scheme)
+    special = ["<unk>", "<s>", "</s>"]
+    trainer = trainers.UnigramTrainer(
+        vocab_size=120, special_tokens=special, unk_token="<unk>", show_progress=False
+    )
+    raw.train_from_iterator(CORPUS, trainer)
+    raw.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", 1)]
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, unk_token="<unk>", bos_token="<s>", eos_token="</s>"
+    )
+    spelling = spelling_of(tokenizer)
+    for text in ("Wait. It is so.", "So it is.</s> Wait. It is."):
+        spelt = spelling.text(tokenizer.encode(text))
+        # "always" encodes "</s> Wait" and "</s>Wait" alike
+        assert spelt == "<s>" + (text.replace("</s> ", "</s>") if scheme == "always" else text)
+    assert len(token_forms(tokenizer, ".")[0]) == 1
