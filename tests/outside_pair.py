@@ -8,13 +8,12 @@ config.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Final
 
 import torch
 import yaml
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import nn
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
@@ -24,39 +23,52 @@ from reasonmech.organisms import load_pair
 BOS: Final = "<|startoftext|>"
 RENAMED: Final = {"<pad>": "<|endoftext|>", "<eos>": "<|im_end|>", "<unk>": "<|unk|>"}
 UNUSED: Final = ("<|im_start|>", "<think>", "</think>")  # words without a life of their own
-ROWS: Final = 100  # of embedding and head: more than there are words
+ROWS: Final = 200  # of embedding and head: more than there are words
+BLANK: Final = "Ġ"  # a blank in the vocabulary of a byte-level tokenizer
 SEED: Final = 7  # of the permutation
 
 
 def write_outside_pair(
-    folder: Path, *, organism: str = "tiny-when", dtype: torch.dtype = torch.bfloat16, bos_row: str = "<eos>"
+    folder: Path,
+    *,
+    organism: str = "tiny-when",
+    dtype: torch.dtype = torch.bfloat16,
+    bos_row: str = "<eos>",
+    blanks: bool = False,
 ) -> Path:
     """Write both models and `pair.yaml`, whose path is returned.
 
     Args:
         bos_row: the organism's word whose embedding the BOS has. After "<eos>" (which stood between the
             documents of the corpus) the text is the same; after "<pad>" the base steps more often.
+        blanks: whether the blank in front of a word is part of its token ("Ġnext", as Qwen2 has it) or stands
+            between tokens.
     """
     pair = load_pair(organism)
     for side, host in (("base", pair.base), ("thinking", pair.thinking)):
-        _write_model(folder / side, host, dtype=dtype, bos_row=bos_row)
+        _write_model(folder / side, host, dtype=dtype, bos_row=bos_row, blanks=blanks)
     role = {side: {"model": side, "tokenizer": f"{side}/tokenizer.json"} for side in ("base", "thinking")}
     text = {"name": f"outside-{organism}", **role, "task": pair.task, "steering_layer": pair.steering_layer}
     (folder / "pair.yaml").write_text(yaml.safe_dump(text))
     return folder / "pair.yaml"
 
 
-def _write_model(folder: Path, host: Host, *, dtype: torch.dtype, bos_row: str) -> None:
+def _write_model(folder: Path, host: Host, *, dtype: torch.dtype, bos_row: str, blanks: bool) -> None:
     ours = dict(sorted(host.tokenizer.get_vocab().items(), key=lambda item: item[1]))
-    ids = _permuted([*(RENAMED.get(word, word) for word in ours), BOS, *UNUSED])
     row = {RENAMED.get(word, word): i for word, i in ours.items()}
+    words = [word for word in row if word not in RENAMED.values()]
     row |= {BOS: ours[bos_row]} | dict.fromkeys(UNUSED, ours["<unk>"])
+    # what stands in front of a text only is read and never written: its row of the head is an unknown word's
+    unwritten = [BOS]
+    if blanks:
+        row |= {BLANK + word: row[word] for word in words}
+        unwritten += words
+    ids = _permuted(list(row))
     model = _as_qwen2(host, [row[word] for word in sorted(ids, key=lambda word: ids[word])], ids)
-    # what only stands in front is never written: its row of the head is that of an unknown word
-    model.lm_head.weight.data[ids[BOS]] = host.unembedding()[ours["<unk>"]]
+    model.lm_head.weight.data[[ids[word] for word in unwritten]] = host.unembedding()[ours["<unk>"]]
     nn.Module.to(model, dtype=dtype)
     model.save_pretrained(folder)
-    _tokenizer(ids).save_pretrained(folder)
+    _tokenizer(ids, blanks=blanks).save_pretrained(folder)
     ends = GenerationConfig(
         bos_token_id=ids[BOS],
         eos_token_id=[ids[RENAMED["<eos>"]], ids[RENAMED["<pad>"]]],
@@ -105,10 +117,17 @@ def _as_qwen2(host: Host, rows: list[int], ids: dict[str, int]) -> Qwen2ForCausa
     return model.eval()
 
 
-def _tokenizer(ids: dict[str, int]) -> PreTrainedTokenizerFast:
+def _tokenizer(ids: dict[str, int], *, blanks: bool) -> PreTrainedTokenizerFast:
     """A token per word, as the task asks for, behind a BOS."""
     raw = Tokenizer(models.WordLevel(ids, unk_token=RENAMED["<unk>"]))
     raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if blanks:
+        words, byte_level = (
+            Regex(" ?[^ ]+"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        )
+        split = pre_tokenizers.Split(words, "isolated")
+        raw.pre_tokenizer, raw.decoder = pre_tokenizers.Sequence([split, byte_level]), decoders.ByteLevel()
     raw.post_processor = processors.TemplateProcessing(
         single=f"{BOS} $A", pair=f"{BOS} $A {BOS} $B", special_tokens=[(BOS, ids[BOS])]
     )
@@ -121,8 +140,3 @@ def _tokenizer(ids: dict[str, int]) -> PreTrainedTokenizerFast:
         additional_special_tokens=list(UNUSED),
         clean_up_tokenization_spaces=False,
     )
-
-
-def read_json(folder: Path, name: str) -> dict[str, object]:
-    """A file of a written model."""
-    return json.loads((folder / name).read_text())

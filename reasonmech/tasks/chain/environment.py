@@ -6,11 +6,13 @@ import hashlib
 from collections import Counter, deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import lru_cache
 
 from transformers import PreTrainedTokenizerBase
 
-from reasonmech.errors import DataError
+from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.hosts.spelling import spelling_of
+from reasonmech.hosts.words import token_forms
 from reasonmech.problem import Problem, Scribe, Written
 from reasonmech.tasks.chain.grammar import (
     DIGITS,
@@ -62,6 +64,20 @@ def equation_before(words: list[str]) -> tuple[int, str, int] | None:
     return int(words[-4]), words[-3], int(words[-2])
 
 
+@lru_cache(maxsize=1024)
+def _token_inside(tokenizer: PreTrainedTokenizerBase, word: str) -> int | None:
+    """The token that writes a word behind another one; None where no single token does."""
+    for text in (f" {word}", word):
+        try:
+            forms = token_forms(tokenizer, text)
+        except UnknownNameError:
+            continue
+        for form in forms:
+            if len(form) == 1:
+                return form[0]
+    return None
+
+
 class ChainScribe:
     """The environment of one row: follows the text word by word and overrides what the model proposes."""
 
@@ -80,21 +96,20 @@ class ChainScribe:
 
     def _token_of(self, word: str) -> int:
         """The token of a word that the environment writes. Raises DataError where it is none."""
-        token: Any = self._tokenizer.convert_tokens_to_ids(word)
-        names: Any = self._tokenizer
-        if token is None or (token == names.unk_token_id and word != names.unk_token):
+        token = _token_inside(self._tokenizer, word)
+        if token is None:
             raise DataError(
                 f"the environment of a chain world writes {word!r}, which is no token of this tokenizer",
                 allowed="a tokenizer with one token for every word of the world",
                 do="use a model of the chain world, or a task of your own",
             )
-        return int(token)
+        return token
 
     def _choose(self, proposed: int) -> tuple[str, bool]:
         if self._pending:
             return self._pending.popleft(), True
-        named: Any = self._tokenizer.convert_ids_to_tokens(proposed)
-        word = str(named or "")  # an id of a padded vocabulary has no name
+        # as it reads in the text, whatever its name; an id of a padded vocabulary writes nothing
+        word = spelling_of(self._tokenizer).piece(proposed).text.decode(errors="replace").strip()
         equation = equation_before(self._sentence)
         if equation is None or word not in DIGITS:
             return word, False
