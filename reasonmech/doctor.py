@@ -9,8 +9,10 @@ from typing import Final, NamedTuple
 
 from packaging.version import InvalidVersion, Version
 from rich.table import Table
+from rich.text import Text
 
 from reasonmech.experiments.record import package_versions
+from reasonmech.registry import failed_plugins
 
 
 class Trap(NamedTuple):
@@ -61,18 +63,20 @@ class Diagnosis:
 
     @property
     def healthy(self) -> bool:
-        """Whether everything is installed, and nothing is known to break."""
-        return not self.absent and not self.traps
+        """Whether everything is installed, every plug-in can be imported, and nothing is known to break."""
+        return not self.absent and not self.traps and not failed_plugins()
 
     def table(self) -> Table:
-        """One row per package, then one per trap, then CUDA."""
+        """One row per package, then one per trap and per plug-in that cannot be imported, then CUDA."""
         table = Table("package", "version", "state", header_style="bold")
         for name, version in self.versions.items():
             table.add_row(
                 name, version, "missing: pip install -c constraints.txt -e ." if name in self.absent else "ok"
             )
         for trap in self.traps:
-            table.add_row("", "", f"[red]{trap.problem}[/red]\n{trap.do}")
+            table.add_row("", "", Text.assemble((trap.problem, "red"), "\n", trap.do))
+        for name, problem in failed_plugins().items():
+            table.add_row(Text(f"plug-in {name}"), "", Text(problem, style="red"))
         table.add_row("CUDA", *_cuda())
         return table
 

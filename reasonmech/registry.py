@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar, cast, final
@@ -12,15 +13,42 @@ from reasonmech.errors import ConfigError, DuplicateNameError, UnknownNameError
 T = TypeVar("T")
 V = TypeVar("V")  # what is registered keeps its own type, which is narrower than the registry's
 ENTRY_POINT_GROUP = "reasonmech"
+_OURS = "reasonmech."
 _loaded_plugins: set[str] = set()
+_failed_plugins: dict[str, str] = {}
 
 
 def load_plugins() -> None:
-    """Import every module that an installed package names in the entry point group `reasonmech`, once."""
+    """Import every module that an installed package names in the entry point group `reasonmech`, once.
+
+    One that cannot be imported, or that ends the process when it is, takes nothing with it: a warning names
+    it, and whoever looks for a kind that is not there is told.
+    """
     for point in entry_points(group=ENTRY_POINT_GROUP):
-        if point.value not in _loaded_plugins:
-            _loaded_plugins.add(point.value)
+        if point.value in _loaded_plugins:
+            continue
+        _loaded_plugins.add(point.value)
+        try:
             point.load()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            if f"{point.value}.".startswith(_OURS):
+                raise
+            name = f"{point.name} = {point.value!r}"
+            if point.dist is not None:
+                name += f" of {point.dist.name} {point.dist.version}"
+            _failed_plugins[name] = f"{type(error).__name__}: {error}"
+            warnings.warn(
+                f"plug-in {name} cannot be imported, and what it adds is not there: {_failed_plugins[name]}",
+                stacklevel=2,
+            )
+
+
+def failed_plugins() -> dict[str, str]:
+    """Plug-ins that could not be imported, and why."""
+    load_plugins()
+    return dict(_failed_plugins)
 
 
 @final
@@ -67,7 +95,9 @@ class Registry(Generic[T]):
         if kind not in self._entries:
             load_plugins()
         if kind not in self._entries:
-            raise UnknownNameError(self.noun, kind, self.kinds())
+            lost = "; ".join(f"plug-in {name}, which failed: {why}" for name, why in failed_plugins().items())
+            do = f"mend or uninstall {lost}" if lost else ""
+            raise UnknownNameError(self.noun, kind, self.kinds(), do=do)
         return self._entries[kind]
 
     def kinds(self) -> list[str]:

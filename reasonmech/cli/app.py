@@ -7,6 +7,7 @@ inside the function: `reasonmech --help` must answer at once.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -34,12 +35,15 @@ VERBS: Final[Mapping[str, Callable[..., None]]] = {
     "validate": validate,
     "doctor": doctor,
 }
+MISTAKE: Final = 2  # exit code of what a caller can mend, as click has it for options
 INTERRUPTED: Final = 130  # exit code that typer gives Ctrl-C
 
 app = typer.Typer(
     name="reasonmech",
     help="Which reasoning features a base model already carries, and what firing them at the right moment "
     "does.",
+    epilog="Ends with 0; with 1 where what was checked is not as it should be (doctor, organisms verify); "
+    "with 2 for a mistake that its message explains; with 130 after Ctrl-C.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -54,10 +58,13 @@ def main() -> None:
     """Run the command; a caller's mistake ends it with code 2 and a message, Ctrl-C with 130."""
     try:
         app()
-    except ReasonmechError as error:
+    except (ReasonmechError, OSError, MemoryError) as error:  # of the system: a path that was given
         complain(f"{type(error).__name__}: {error}")
-        raise SystemExit(2) from None
-    except SystemExit as end:
-        if end.code == INTERRUPTED:
-            complain("interrupted: what was finished is kept, and the same command resumes there")
-        raise
+        raise SystemExit(MISTAKE) from None
+    except (KeyboardInterrupt, SystemExit) as end:
+        if isinstance(end, SystemExit) and end.code != INTERRUPTED:
+            raise
+        # a second Ctrl-C comes while the first one is being answered: it changes nothing
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        complain("interrupted: what was finished is kept, and the same command resumes there")
+        raise SystemExit(INTERRUPTED) from None

@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
 
 def make_console() -> Console:
-    """A console that colours what a verb marks, and nothing because it looks like a number or a path."""
+    """A console that colours what a verb styles; text is text, whatever it looks like: a number, a path, a
+    tag in brackets, a word between colons."""
     from rich.console import Console
 
-    return Console(highlight=False)
+    return Console(highlight=False, markup=False, emoji=False)
 
 
 def complain(message: str) -> None:

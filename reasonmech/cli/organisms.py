@@ -49,9 +49,12 @@ def organisms_card(name: Annotated[str, typer.Argument(help="organism, such as t
 
     recipe, console = recipes.get(name), make_console()
     console.print(
-        f"[bold]{name}[/bold]  class: {recipe.truth_class}, task: {recipe.task}, weights: {where_of(name)}"
+        Text.assemble(
+            (name, "bold"),
+            f"  class: {recipe.truth_class}, task: {recipe.task}, weights: {where_of(name)}",
+        )
     )
-    console.print(f"\n{recipe.card}\n", markup=False)
+    console.print(f"\n{recipe.card}\n")
     try:
         truth = read_truth(truth_home(name))
     except NotBuiltError as error:

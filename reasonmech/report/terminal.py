@@ -8,7 +8,6 @@ from typing import Any
 import pandas as pd
 from rich import box
 from rich.console import Group
-from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
@@ -24,7 +23,7 @@ def summary(run: Run) -> Group:
     """The answer, the arms, and what the located features do, as rich renderables."""
     headline = answer(run)
     lines = Text("\n".join([headline.sentence, *headline.notes]))
-    parts: list[Panel | Table] = [Panel(lines, title=escape(run.record["run"]), border_style="cyan")]
+    parts: list[Panel | Table] = [Panel(lines, title=Text(run.record["run"]), border_style="cyan")]
     if not run.missing.empty:
         parts.append(_missing_table(run))
     table = arm_frame(run)
@@ -46,7 +45,7 @@ def receipts(run: Run) -> Table:
             change = "" if line["mean_relative"] is None else f"{line['mean_relative']:.2f}"
             kl = "" if line.get("kl") is None else f"{line['kl']:.4f}"
             table.add_row(
-                f"{escape(condition)} [dim]{escape(line['site'])}[/dim]",
+                Text.assemble(condition, " ", (line["site"], "dim")),
                 f"{_n_changed(line)} / {line['n_masked']}",
                 change,
                 kl,
@@ -78,7 +77,7 @@ def _missing_table(run: Run) -> Table:
     for name in ("stage", "missing", "why", "what can be done"):
         table.add_column(name)
     for row in records(causes(run)):
-        table.add_row(*(escape(row[key]) for key in ("stage", "items", "why", "do")))
+        table.add_row(*(Text(row[key]) for key in ("stage", "items", "why", "do")))
     return table
 
 
@@ -93,7 +92,7 @@ def _arm_table(frame: pd.DataFrame) -> Table:
     for row in records(frame):
         recovered = _with_interval(row["recovery"], row["recovery.low"], row["recovery.high"])
         table.add_row(
-            escape(row["condition"]) + (" *" if row["control_for"] else ""),
+            Text(row["condition"] + (" *" if row["control_for"] else "")),
             _with_interval(row["accuracy"], row["accuracy.low"], row["accuracy.high"]),
             "" if pd.isna(row["recovery"]) else recovered,
             percent(row["percent_steered"]),
@@ -107,7 +106,7 @@ def _effect_table(frame: pd.DataFrame) -> Table:
     table = _make_table(title, "what", "untouched", "located", "random, matched", "KL, nats")
     for row in records(frame.loc[frame.place != "elsewhere"]):
         dose = "" if pd.isna(row["dose"]) else f" x{row['dose']:g}"
-        intervention = escape(f"{row['host']}: {row['verb']} {row['behaviour']}{dose}")
+        intervention = Text(f"{row['host']}: {row['verb']} {row['behaviour']}{dose}")
         table.add_row(
             intervention, percent(row["untouched"]), percent(row["located"]), row["random"], number(row["kl"])
         )
@@ -129,5 +128,5 @@ def _make_table(title: str, first: str, *others: str) -> Table:
     return table
 
 
-def _with_interval(value: float, low: float, high: float) -> str:
-    return escape(f"{percent(value)} {interval(low, high)}")
+def _with_interval(value: float, low: float, high: float) -> Text:
+    return Text(f"{percent(value)} {interval(low, high)}")
