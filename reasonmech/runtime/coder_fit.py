@@ -84,7 +84,7 @@ class FitReport:
 def check_fit(
     host: Host,
     coder: SparseCoder,
-    rollouts: Sequence[Rollout] | Sequence[str],
+    rollouts: Sequence[Rollout | str] | Rollout | str,
     *,
     batch_size: int = 64,
     include_sinks: bool = False,

@@ -30,5 +30,5 @@ def joined(parts: Sequence[Activations]) -> Activations:
                 raise MismatchError(f"part {number} is a store", do="capture its texts with the others")
             index = shard.index.assign(rollout=shard.index["rollout"] + n_texts)
             shards.append(MemoryShard(shard.tensors, index))
-        n_texts += int(part.index["rollout"].max()) + 1
+        n_texts += int(part.index["rollout"].to_numpy().max()) + 1
     return Activations(parts[0].sites, parts[0].origin, tuple(shards))

@@ -11,10 +11,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reasonmech.coders.sinks import no_sinks
 from reasonmech.coders.source import ActivationSource
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels, Span
 from reasonmech.rollout import Rollout, Trace
+from reasonmech.runtime.activations.activations import Activations
+from reasonmech.runtime.activations.site_sinks import sinks_of
 from reasonmech.site import Site
 
 CHUNK: Final = 2**16  # tokens read at once
@@ -122,10 +125,13 @@ class Sentences:
     def means(self, acts: SentenceSource, *, site: Site | str) -> Float[Tensor, "sentence d_model"]:
         """Mean activation over the tokens of each sentence, in float32, read in chunks.
 
+        Attention sinks are left out, except where a sentence has no other token.
+
         Raises:
             DataError: a sentence has tokens that were not captured. UnknownNameError: no such site was.
         """
         lengths = self.stop - self.start
+        sinks = sinks_of(acts, site) if isinstance(acts, Activations) else no_sinks(0)
         out: list[Tensor] = []
         pieces = np.split(np.arange(len(self)), np.flatnonzero(np.diff(np.cumsum(lengths) // CHUNK)) + 1)
         for batch in pieces:
@@ -141,8 +147,13 @@ class Sentences:
                 self.problem[batch][owner],
             )
             rows = acts.rows(site, labels).float()
-            sums = torch.zeros(len(batch), rows.shape[1]).index_add_(0, torch.from_numpy(owner), rows)
-            out.append(sums / torch.from_numpy(n)[:, None])
+            of = torch.from_numpy(owner)
+            counted = torch.ones(len(of), dtype=torch.bool)
+            if sinks.n_sinks:
+                counted = ~sinks.mask(rows.norm(dim=-1), torch.from_numpy(position))
+                counted |= (torch.bincount(of[counted], minlength=len(batch)) == 0)[of]
+            sums = torch.zeros(len(batch), rows.shape[1]).index_add_(0, of[counted], rows[counted])
+            out.append(sums / torch.bincount(of[counted], minlength=len(batch))[:, None])
         return torch.cat(out)
 
 

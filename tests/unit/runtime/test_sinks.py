@@ -314,3 +314,21 @@ def test_parts_of_several_captures_are_one() -> None:
         joined([parts[0], capture(host, texts, SITES[:1], progress=False)])
     with pytest.raises(DataError, match="no activations"):
         joined([])
+
+
+def test_the_mean_of_a_sentence_is_that_of_its_other_tokens() -> None:
+    host = sink_host()
+    texts = texts_with()
+    ids = [host.encode(text) for text in texts]
+    none = (False,) * len(ids[0])
+    rollouts = [
+        rm.runtime.Rollout(rm.Problem(f"p{i}", text, ""), 0, (), tuple(row), none, none, "length", text)
+        for i, (text, row) in enumerate(zip(texts, ids, strict=True))
+    ]
+    acts = capture(host, rollouts, SITES, progress=False)
+    sentences = rm.taxonomies.Sentences.of(
+        rollouts, [[(0, 1), (0, 4), (4, 9)] for _ in rollouts], texts=[["a", "b", "c"] for _ in rollouts]
+    )
+    means, x = sentences.means(acts, site="resid_post.2"), acts.at("resid_post.2").reshape(N_TEXTS, 31, 32)
+    want = torch.stack([x[:, 0], x[:, 1:4].mean(1), x[:, 4:9].mean(1)], dim=1).flatten(0, 1)
+    assert torch.allclose(means, want, atol=1e-4, rtol=1e-5)  # of a sentence of a sink alone, its own
