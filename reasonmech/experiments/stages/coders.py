@@ -120,6 +120,8 @@ class TrainCoders(Stage):
             "ce_recovered": (fit.ce_recovered, "share"),
             "dead_share": (fit.dead_share, "share"),
         }
+        if fit.n_left_out:  # attention sinks, which the pairs of this package do not have
+            numbers["left_out_variance"] = (fit.left_out_variance, "share")
         return pd.concat(
             [condition.rows(metric, [value], unit=unit) for metric, (value, unit) in numbers.items()]
         )
