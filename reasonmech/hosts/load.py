@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
@@ -144,10 +145,16 @@ def _where(source: str | Path) -> str:
     text = str(source)
     if isinstance(source, Path) or text.startswith(("/", ".", "~")) or text.count("/") > 1:
         raise UnknownNameError("model", text, ["an existing directory", "owner/name on the Hub"])
-    adapter = find_adapter_config_file(text)
-    if adapter is not None:
-        check_adapter(Path(adapter), text)
+    _check_hub_adapter(text)
     return text
+
+
+def _check_hub_adapter(name: str) -> None:
+    """Refuse an adapter on the Hub, as one in a directory."""
+    with suppress(OSError, ValueError):  # no such model, or no name: reading the model says so
+        adapter = find_adapter_config_file(name)
+        if adapter is not None:
+            check_adapter(Path(adapter), name)
 
 
 def _from_object(source: PreTrainedModel | TransformerBridge) -> tuple[PreTrainedModel, str]:

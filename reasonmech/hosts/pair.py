@@ -73,4 +73,6 @@ class ModelPair:
             self.thinking.check_site(f"resid_post.{self.sae_layer}")
 
     def __repr__(self) -> str:
-        return f"ModelPair({self.name!r}, base={self.base!r}, thinking={self.thinking!r})"
+        kinds = ", ".join(dict.fromkeys(difference.kind for difference in self.differences))
+        differing = f", differing in {kinds}" if kinds else ""
+        return f"ModelPair({self.name!r}, base={self.base!r}, thinking={self.thinking!r}{differing})"

@@ -218,6 +218,15 @@ def test_an_adapter_on_the_hub_is_refused_whatever_is_installed(
         load_host("org/adapter")
 
 
+def test_a_name_that_the_hub_does_not_know_is_an_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(name: str) -> str:
+        raise OSError(f"{name} is not a valid model identifier")
+
+    monkeypatch.setattr("reasonmech.hosts.load.find_adapter_config_file", unknown)
+    with pytest.raises(UnknownNameError, match="org/nothing"):
+        load_host("org/nothing")
+
+
 def test_a_wrapped_adapter_in_hand_is_refused_with_the_line_that_merges() -> None:
     peft_model = type("PeftModelForCausalLM", (torch.nn.Module,), {"__module__": "peft.peft_model"})()
     with pytest.raises(ArgumentError, match="wraps a model and its adapter") as caught:

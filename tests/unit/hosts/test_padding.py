@@ -53,6 +53,7 @@ def test_a_pair_that_is_padded_differently_is_refused_with_the_way_out_and_says_
         ModelPair("p", padded(128), padded(96))
     pair = pair_of(128, 96)
     assert [(d.kind, d.what) for d in pair.differences] == [("padding", "128 in base, 96 in thinking")]
+    assert "differing in padding" in repr(pair) and "differing" not in repr(rm.load_pair("tiny-when"))
     assert rm.load_pair(base=padded(128), thinking=padded(96), accept=["padding"]).differences
     larger = Host(tiny_host(vocab_size=100).model, tiny_tokenizer(100), name="larger")
     with pytest.raises(MismatchError, match="logits: 64 in base, 100 in thinking"):  # those rows are words
