@@ -30,18 +30,20 @@ class PassRow:
         prompt_length: tokens of the prompt.
         name: what an error calls it.
         labels: name -> absolute positions that carry the label.
+        prompt: text of a rollout's prompt, which another model may read in other tokens.
     """
 
     ids: tuple[int, ...]
     prompt_length: int
     name: str
     labels: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    prompt: str = ""
 
     @classmethod
     def of(cls, rollout: Rollout, labels: Mapping[str, frozenset[int]] | None = None) -> PassRow:
         """A rollout, prompt and answer."""
         name = f"problem {rollout.problem.id!r}, sample {rollout.sample}"
-        return cls(rollout.all_ids, len(rollout.prompt_ids), name, labels or {})
+        return cls(rollout.all_ids, len(rollout.prompt_ids), name, labels or {}, rollout.problem.prompt)
 
 
 @final

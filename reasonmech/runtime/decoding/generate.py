@@ -74,7 +74,7 @@ def generate(
     decoder = HostDecoder.of(host, plan) if isinstance(host, Host) else _without_plan(host, as_plan(plan))
     if not isinstance(decoder, HostDecoder):
         return Rollouts(_write_all(decoder, tasks, decode=decode, progress=progress), task=tasks.task)
-    if decoder.bound.partner is not None and decoder.bound.reads_partner:
+    if decoder.bound.partner is not None and decoder.bound.partner_sites:
         check_same_prompts(decoder.host, decoder.bound.partner, tasks)
     recorder = ReceiptRecorder(decoder.bound, receipt, batch_size=decode.batch_size)
     recorded = replace(decoder, recorder=recorder)

@@ -23,6 +23,7 @@ from reasonmech.interventions.recorder import Recorder
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.labelling import LabelBuffer
 from reasonmech.runtime.decoding.partner import Partner
+from reasonmech.runtime.decoding.prompts import read_by
 from reasonmech.runtime.rerun import CleanPast
 from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.step import CausalLabeller, Step
@@ -67,7 +68,8 @@ class HostDecoder:
 
     @property
     def readers(self) -> tuple[Host, ...]:
-        return (self.host,)
+        other = self.bound.partner
+        return (self.host,) if other is None or not self.bound.reads_partner else (self.host, other)
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
@@ -91,11 +93,18 @@ class HostDecoder:
     def start_partner(
         self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int
     ) -> Partner | None:
-        """The other host over the same batch, where some gate reads it."""
+        """The other host over the same batch, where some gate reads it.
+
+        Where its logits alone are read it has its own tokens of the prompt; where its streams are, which
+        stand beside this host's token by token, `generate` has seen to it that they are the same.
+        """
         other = self.bound.partner
         if other is None or not self.bound.reads_partner:
             return None
-        state = HostDecoder.of(other).start(prompts, mask, rows, max_new_tokens)
+        batch = (prompts, mask, rows)
+        if not self.bound.partner_sites:
+            batch = read_by(other, *batch)
+        state = HostDecoder.of(other).start(*batch, max_new_tokens)
         return Partner(other, state, self.bound.partner_sites)
 
 

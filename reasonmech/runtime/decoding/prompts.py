@@ -77,7 +77,7 @@ def check_same_prompts(host: Host, partner: Host, problems: ProblemSet) -> None:
             raise DataError(
                 f"the prompt of problem {problem.id!r} is {len(ours)} tokens to {host.name!r} "
                 f"({ours[:8]}...), and others, {len(theirs)}, to {partner.name!r} ({theirs[:8]}...)",
-                allowed="prompts that both encode alike: a gate reads the partner token by token",
+                allowed="prompts that both encode alike: a gate reads the partner's stream token by token",
                 do="leave out of the prompt what only one of the two tokenizers has a token for",
             )
 
@@ -91,7 +91,10 @@ def read_by(
     that one text is other tokens to each. What is generated are ids that both share.
     """
     here = [ids[real].tolist() for ids, real in zip(prompts, mask, strict=True)]
-    there = [host.encode(row.problem.prompt) or ids for row, ids in zip(rows, here, strict=True)]
+    there = [
+        host.encode(row.problem.prompt) if row.problem.prompt else ids
+        for row, ids in zip(rows, here, strict=True)
+    ]
     if here == there:
         return prompts, mask, list(rows)
     ids, real = left_padded(there, host.pad_id)

@@ -15,9 +15,9 @@ import reasonmech as rm
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host, ModelPair, load_host
 from reasonmech.hybrid import DisagreementGate, Hybrid, OfThinking, Takeover
-from reasonmech.interventions import disagree, steer
+from reasonmech.interventions import Intervention, above, at, disagree, steer
 from reasonmech.interventions.axes import Direction
-from reasonmech.runtime import Decode, generate
+from reasonmech.runtime import Decode, forward, generate
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.prompts import as_read_by
 from reasonmech.tasks.chain import OneWordKinds
@@ -102,7 +102,7 @@ def renamed(words: PreTrainedTokenizerFast, names: dict[str, str]) -> PreTrained
     )
 
 
-def siblings(name: str = "qwen2") -> ModelPair:
+def siblings(name: str = "qwen2", *, change: float = 0.5) -> ModelPair:
     """Two random models; the thinking one calls an id `<think>` that the base calls otherwise."""
     words = copy.deepcopy(layout(name))
     words.add_special_tokens({"additional_special_tokens": ["<|box_start|>", "<|box_end|>"]})
@@ -114,7 +114,7 @@ def siblings(name: str = "qwen2") -> ModelPair:
     with torch.no_grad():
         for parameter in other.parameters():
             if parameter.dim() > 1:
-                parameter.add_(0.5 * parameter.std() * torch.randn(parameter.shape, generator=noise))
+                parameter.add_(change * parameter.std() * torch.randn(parameter.shape, generator=noise))
     hosts = (Host(model, words, name="base"), Host(other, theirs, name="thinking"))
     return ModelPair("r1", *hosts, accept=("special_tokens", "added_tokens", "encoding"))
 
@@ -161,10 +161,38 @@ def test_a_prompt_too_long_for_either_model_is_refused_before_any_work() -> None
         generate(hybrid, PROMPTS[:1], decode=Decode(max_new_tokens=room), progress=False)
 
 
-def test_a_partner_that_reads_other_tokens_is_refused() -> None:
-    pair = siblings()
+def test_a_gate_on_the_partners_choice_reads_the_prompt_as_the_partner_does() -> None:
+    """A loop without cache or batch, in which each model reads its own tokens of the prompt."""
+    pair, decode = siblings(change=0.1), Decode(max_new_tokens=8)
     v = Direction.along(torch.ones(32), "resid_post.1")
     decoder = HostDecoder.of(pair.base, [steer(v, 9.0, when=disagree())], partner=pair.thinking)
+    rollouts = generate(decoder, PROMPTS, decode=decode, progress=False)
+    steered = 0
+    for rollout, prompt in zip(rollouts, PROMPTS, strict=True):
+        ours, theirs = pair.base.encode(prompt), pair.thinking.encode(prompt)
+        opened = set[int]()
+        for written, flag in zip(rollout.ids, rollout.steered, strict=True):
+            plan = [steer(v, 9.0, where=at(*opened))] if opened else []
+            clean = last_logits(pair.base, ours, plan).argmax()
+            open_now = bool(clean != last_logits(pair.thinking, theirs, []).argmax())
+            opened |= {len(ours) - 1} if open_now else set()
+            plan = [steer(v, 9.0, where=at(*opened))] if opened else []
+            assert int(last_logits(pair.base, ours, plan).argmax()) == written and flag == open_now
+            steered += open_now
+            ours, theirs = [*ours, written], [*theirs, written]
+    assert 0 < steered < sum(len(r.ids) for r in rollouts)
+    assert rollouts.receipt is not None and rollouts.receipt.lines[0].n_gated == steered
+
+
+def last_logits(host: Host, ids: list[int], plan: list[Intervention]) -> torch.Tensor:
+    return forward(host, [ids], plan, receipt="none").logits[0][-1]
+
+
+def test_a_gate_on_the_partners_stream_refuses_a_prompt_of_other_tokens() -> None:
+    pair = siblings()
+    v = Direction.along(torch.ones(32), "resid_post.1")
+    gate = above(v, -1e9, role="thinking")
+    decoder = HostDecoder.of(pair.base, [steer(v, 9.0, when=gate)], partner=pair.thinking)
     decode = Decode(max_new_tokens=4)
     assert generate(decoder, PROMPTS[1:2], decode=decode, progress=False)
     with pytest.raises(DataError, match=r"is \d+ tokens to 'base'.* to 'thinking'"):
