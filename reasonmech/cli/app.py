@@ -64,7 +64,8 @@ def main() -> None:
     except (KeyboardInterrupt, SystemExit) as end:
         if isinstance(end, SystemExit) and end.code != INTERRUPTED:
             raise
-        # a second Ctrl-C comes while the first one is being answered: it changes nothing
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # another Ctrl-C may come while this one is being answered: it changes nothing
+        earlier = signal.signal(signal.SIGINT, signal.SIG_IGN)
         complain("interrupted: what was finished is kept, and the same command resumes there")
+        signal.signal(signal.SIGINT, earlier)
         raise SystemExit(INTERRUPTED) from None
