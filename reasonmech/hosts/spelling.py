@@ -41,7 +41,7 @@ class Spelling:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Read what each token writes when it is first asked for; see `spelling_of`."""
-        self._tokenizer, self._pieces = tokenizer, dict[int, TokenText]()
+        self.tokenizer, self._pieces = tokenizer, dict[int, TokenText]()
         added: dict[int, Any] = tokenizer.added_tokens_decoder
         # all that is marked as special: nothing that a text says begins or ends inside one
         self.special = frozenset(tokenizer.all_special_ids) | {i for i, t in added.items() if t.special}
@@ -56,10 +56,10 @@ class Spelling:
     def _begins_behind(self) -> frozenset[int]:
         """Special tokens behind which encoding puts a blank, as in front of a text: a BOS, or all of them."""
         word = self._front.strip()
-        encode: Any = self._tokenizer.encode
+        encode: Any = self.tokenizer.encode
         bos = frozenset(encode(word)[:1]) & self.special
         for token in sorted(self.special):
-            ids = encode(word + decode(self._tokenizer, [token]) + word, add_special_tokens=False)
+            ids = encode(word + decode(self.tokenizer, [token]) + word, add_special_tokens=False)
             if token in ids[:-1]:
                 behind = self.piece(ids[ids.index(token) + 1])
                 return self.special if behind.text[:1] == b" " else bos
@@ -67,17 +67,17 @@ class Spelling:
 
     def _word(self) -> list[int]:
         """An ordinary token that writes ASCII letters: what another one adds behind it is read off."""
-        for token in sorted(set(self._tokenizer.get_vocab().values()) - self.special):
-            text = decode(self._tokenizer, [token]).strip()
+        for token in sorted(set(self.tokenizer.get_vocab().values()) - self.special):
+            text = decode(self.tokenizer, [token]).strip()
             if text.isascii() and text.isalnum() and not _BYTE.fullmatch(self._name(token) or ""):
                 return [token]
         return []
 
     def _name(self, token: int) -> str | None:
         # unknown ids are refused by some tokenizers, and have no name in others
-        if not 0 <= token < len(self._tokenizer):
+        if not 0 <= token < len(self.tokenizer):
             return None
-        name: Any = self._tokenizer.convert_ids_to_tokens(token)
+        name: Any = self.tokenizer.convert_ids_to_tokens(token)
         return name
 
     def piece(self, token: int) -> TokenText:
@@ -96,7 +96,7 @@ class Spelling:
             return TokenText(b"")
         if token not in self.special and (byte := _BYTE.fullmatch(name)):
             return TokenText(bytes([int(byte[1], 16)]))
-        written = decode(self._tokenizer, [*self._anchor, token]).removeprefix(self._front)
+        written = decode(self.tokenizer, [*self._anchor, token]).removeprefix(self._front)
         if _LOST in written and all(character in _BYTE_LEVEL for character in name):
             return TokenText(bytes(_BYTE_LEVEL[character] for character in name))
         return TokenText(written.encode(), int(written[:1] == " " and not name.startswith(_BLANKS)))

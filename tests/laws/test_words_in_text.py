@@ -14,6 +14,7 @@ import reasonmech as rm
 from reasonmech.errors import NoChangeError, UnknownNameError
 from reasonmech.hosts.spelling import continues, spelling_of
 from reasonmech.interventions.masks import Where
+from reasonmech.interventions.masks.words import BoundTokens
 from reasonmech.step import Step
 from reasonmech.testing import assert_causal
 from tests.layouts import LAYOUTS, REAL_TEXT, layout, layout_host
@@ -193,6 +194,14 @@ def test_what_is_between_tags_is_masked_and_what_is_behind_them_is_not(name: str
     closed = [b + len("</think>") for _, b in regions]
     holds_end = [t for t, (start, stop) in enumerate(offsets) for end in closed if start < end <= stop]
     assert not any(marks[t] for t in holds_end), "the token that closes the tag is outside"
+
+
+def test_a_bound_mask_tells_the_tokens_of_its_words() -> None:
+    llama = layout("llama2")
+    bound = rm.tokens(".", " Wait", 5, (6, 7)).resolve(llama)
+    assert isinstance(bound, BoundTokens)
+    dot, wait = llama.convert_tokens_to_ids([".", "▁Wait"])
+    assert bound.items == ((dot,), (wait,), (5,), (6, 7))
 
 
 def test_unk_that_is_a_word_is_found() -> None:

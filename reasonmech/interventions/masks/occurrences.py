@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
 
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from reasonmech.hosts.spelling import Spelling, continues, spelling_of
-from reasonmech.hosts.words import is_writable, unknown_word
+from reasonmech.hosts.words import is_writable, token_forms, unknown_word
 from reasonmech.interventions.masks.absence import absence_of_run, absence_of_word
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
@@ -51,6 +51,11 @@ class Finder(ABC):
     def __init__(self, spelling: Spelling) -> None:
         self.spelling = spelling
 
+    @property
+    @abstractmethod
+    def run(self) -> Pattern:
+        """The token ids that the item usually has inside a text."""
+
     @abstractmethod
     def ends(self, step: Step) -> Mask:
         """Tokens in which an occurrence ends [batch, pos]."""
@@ -75,6 +80,10 @@ class RunFinder(Finder):
     def __init__(self, spelling: Spelling, run: Pattern) -> None:
         super().__init__(spelling)
         self._run = run
+
+    @property
+    def run(self) -> Pattern:
+        return self._run
 
     def ends(self, step: Step) -> Mask:
         ends = step.text == self._run[-1]
@@ -127,6 +136,10 @@ class WordFinder(Finder):
                     marks[at] = True
             ends[row, real] = marks
         return ends
+
+    @cached_property
+    def run(self) -> Pattern:
+        return token_forms(self.spelling.tokenizer, self._word)[0]
 
     def _look_up(self, ids: Int[Tensor, "batch pos"]) -> _Tables:
         """What is known of each token. Tables are replaced, never written into: threads share a finder."""

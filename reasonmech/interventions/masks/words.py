@@ -13,7 +13,7 @@ from torch import Tensor
 from reasonmech.arguments import describe
 from reasonmech.errors import BindError
 from reasonmech.interventions.canonical import Json
-from reasonmech.interventions.masks.occurrences import Finder, Item, finder_of
+from reasonmech.interventions.masks.occurrences import Finder, Item, Pattern, finder_of
 from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
@@ -130,6 +130,11 @@ class BoundTokens(BoundWords):
 
     finders: tuple[Finder, ...]
     kind = "tokens"
+
+    @property
+    def items(self) -> tuple[Pattern, ...]:
+        """Each item as the token ids that it usually has inside a text; its characters are what is found."""
+        return tuple(finder.run for finder in self.finders)
 
     def mask(self, step: Step) -> Mask:
         marks = torch.zeros_like(step.mask)
