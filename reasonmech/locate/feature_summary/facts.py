@@ -27,6 +27,7 @@ from reasonmech.stats import MIN_PROBLEMS
 if TYPE_CHECKING:
     from reasonmech.hosts import Host
     from reasonmech.runtime.activations.activations import Activations
+from reasonmech.runtime.activations.site_sinks import sinks_at, sinks_of
 
 ROWS: Final = 2**14  # tokens read from a store at once
 
@@ -57,7 +58,8 @@ class DisplayOptions:
 @final
 @dataclass(frozen=True, eq=False)
 class FeatureFacts:
-    """What is known of one feature. Rates and means are over generated tokens that the model chose.
+    """What is known of one feature. Rates and means are over generated tokens that the model chose, attention
+    sinks left out.
 
     Attributes:
         feature: index in the coder.
@@ -114,6 +116,8 @@ def feature_facts(
         check_labels(acts, of_behaviour)
         of_behaviour.check_rollouts([trace.rollout for trace in traces])
     codes, environment = _read(features, acts), texts.generated & ~texts.chosen
+    sinks = sinks_at(acts, features.at, sinks_of(acts, features.at)).numpy()
+    texts = texts._replace(chosen=texts.chosen & ~sinks)  # they are shown, and counted nowhere
     near, frames = _neighbours(features, display.neighbours), _TraceFrames(traces, host)
     lens = logit_lens(host, features, k=display.tokens)
     facts = []
@@ -128,7 +132,7 @@ def feature_facts(
                 mean_active=_mean(active),
                 peak=float(active.max()) if len(active) else 0.0,
                 environment_rate=float((column[environment] > 0).mean()) if environment.any() else None,
-                examples=_examples(column, texts, frames, display),
+                examples=_examples(column, ~sinks, texts, frames, display),
                 kinds=_kinds(chosen, texts, draws=display.draws),
                 profile=onset_profile(column, texts, labels, reach=display.reach, draws=display.draws),
                 lens=rows_where(lens, lens["axis"] == f"{features.coder.name}/{feature}").drop(
@@ -195,11 +199,15 @@ def _read(features: Features, acts: Activations) -> Codes:
 
 
 def _examples(
-    column: np.ndarray, texts: TokenLayout, frames: _TraceFrames, display: DisplayOptions
+    column: np.ndarray,
+    counted: np.ndarray,
+    texts: TokenLayout,
+    frames: _TraceFrames,
+    display: DisplayOptions,
 ) -> pd.DataFrame:
-    """Windows around the peak of some texts."""
-    peaks = np.zeros(len(texts.starts))
-    np.maximum.at(peaks, texts.rollout[texts.generated], column[texts.generated])
+    """Windows around the peak of some texts, of which the tokens that count [token] have one."""
+    peaks, shown = np.zeros(len(texts.starts)), texts.generated & counted
+    np.maximum.at(peaks, texts.rollout[shown], column[shown])
     order = np.argsort(-peaks, kind="stable")
     firing = order[peaks[order] > 0]
     top, rest = firing[: display.top], firing[display.top :]
@@ -210,7 +218,7 @@ def _examples(
         for rollout in rollouts.tolist():
             tokens = np.flatnonzero((texts.rollout == rollout) & texts.generated)
             values = column[tokens]
-            at = int(values.argmax())
+            at = int(np.where(counted[tokens], values, -np.inf).argmax())
             window = slice(max(0, at - display.before), at + display.after + 1)
             windows.append(frames.of(rollout).assign(activation=values, where=where).iloc[window])
     if not windows:

@@ -15,6 +15,7 @@ from reasonmech.coders import CoderConfig, SAELensCoder, SparseCoder, find_sinks
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts import Host
 from reasonmech.interventions.axes import Direction, Features, Whole
+from reasonmech.locate.feature_summary.facts import feature_facts
 from reasonmech.runtime import Activations, Keep, capture, check_fit, joined, mean_of, sinks_of
 from reasonmech.testing import tiny_coder, tiny_host
 from tests.layouts import smollm2_directory
@@ -332,3 +333,27 @@ def test_the_mean_of_a_sentence_is_that_of_its_other_tokens() -> None:
     means, x = sentences.means(acts, site="resid_post.2"), acts.at("resid_post.2").reshape(N_TEXTS, 31, 32)
     want = torch.stack([x[:, 0], x[:, 1:4].mean(1), x[:, 4:9].mean(1)], dim=1).flatten(0, 1)
     assert torch.allclose(means, want, atol=1e-4, rtol=1e-5)  # of a sentence of a sink alone, its own
+
+
+def test_what_is_said_of_a_feature_is_not_said_of_sinks() -> None:
+    host = sink_host()
+    texts = texts_with(n=12)
+    none = (False,) * 31
+    rollouts = [
+        rm.runtime.Rollout(
+            rm.Problem(f"p{i}", text, ""), 0, (), tuple(host.encode(text)), none, none, "length", text
+        )
+        for i, text in enumerate(texts)
+    ]
+    acts = capture(host, rollouts, ["resid_post.1"], progress=False)
+    x, first = acts.at("resid_post.1"), positions(acts) == 0
+    coder = tiny_coder(host)
+    feature = int(coder.encode(x[first])[0].argmax())
+    values = coder.encode(x)[:, feature].numpy()
+    assert values[first.numpy()].min() > 20 * values[~first.numpy()].max()
+    traces = [rm.Trace(one, (), tuple(one.text.split())) for one in rollouts]
+    (fact,) = feature_facts(Features(coder, (feature,)), host, traces=traces, acts=acts)
+    others = values[~first.numpy()]
+    assert fact.peak == pytest.approx(float(others.max()))
+    assert fact.mean_active == pytest.approx(float(others[others > 0].mean()), rel=1e-5)
+    assert fact.rate == pytest.approx(float((others > 0).mean()))
