@@ -1,15 +1,18 @@
 """Experiments: a configuration in, a run directory out."""
 
 from reasonmech.experiments.config import Experiment, load_experiment, shipped_experiments
+from reasonmech.experiments.ledger import Cause, Ledger
 from reasonmech.experiments.loaded import Run, load_run
 from reasonmech.experiments.run import default_path, run
 from reasonmech.experiments.stages import Settings, Stage, StageContext
 from reasonmech.experiments.tables import Condition, Counts
 
 __all__ = [
+    "Cause",
     "Condition",
     "Counts",
     "Experiment",
+    "Ledger",
     "Run",
     "Settings",
     "Stage",

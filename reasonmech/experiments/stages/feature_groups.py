@@ -56,8 +56,9 @@ class ChooseGroups(Stage):
     enough: float = Field(
         0.3,
         ge=0,
-        description="effect over control below which a behaviour's group may come from the last layer, "
-        "where a feature is hardly more than a logit",
+        le=1,
+        description="share of the largest possible effect below which a behaviour's group may come from the "
+        "last layer, where a feature is hardly more than a logit",
     )
     doses: tuple[float, ...] = Field(
         (2.0, 4.0, 8.0), min_length=1, description="multiples of the mean activation"
@@ -123,8 +124,11 @@ class ChooseGroups(Stage):
         def moved(group: Group) -> float:
             return group.gain if verb == "clamp" else group.removal
 
+        def is_enough(group: Group) -> bool:
+            return moved(group) >= self.enough * (group.room if verb == "clamp" else group.removable)
+
         earlier = max((group for group in groups if group.site != last), key=moved, default=None)
-        if earlier is not None and moved(earlier) >= self.enough:
+        if earlier is not None and is_enough(earlier):
             return earlier
         best = max(groups, key=moved)
         if best.site == last:
@@ -133,8 +137,8 @@ class ChooseGroups(Stage):
             )
             notes.add_remark(
                 f"{verb} group of {best.behaviour}: no group before the last layer moves it by "
-                f"{self.enough:.2f} (best: {other}); the last layer's is used ({moved(best):+.2f}), "
-                "where a feature is hardly more than a logit"
+                f"{self.enough:.0%} of what there is to move (best: {other}); the last layer's is used "
+                f"({moved(best):+.2f}), where a feature is hardly more than a logit"
             )
         return best
 

@@ -77,16 +77,16 @@ class FittingTrials:
         host = self.context.pair.thinking
         # where the features are silent there is nothing to remove: an effect of 0 is the finding
         plan = [ablate(Features(coder, indices, transfer=True)).allow_no_change()]
-        return self._untouched[1] - self._mean(host, self.thinking, plan)
+        return self.untouched[1] - self._mean(host, self.thinking, plan)
 
     def _clamp_effect(
         self, coder: SparseCoder, indices: tuple[int, ...], stats: FeatureStats, dose: float
     ) -> float:
         plan = _clamping(coder, indices, stats, dose)
-        return self._mean(self.context.pair.base, self.base, plan) - self._untouched[0]
+        return self._mean(self.context.pair.base, self.base, plan) - self.untouched[0]
 
     @cached_property
-    def _untouched(self) -> tuple[float, float]:
+    def untouched(self) -> tuple[float, float]:
         """Mean P(onset) in the base and in the thinking model."""
         pair = self.context.pair
         return self._mean(pair.base, self.base, ()), self._mean(pair.thinking, self.thinking, ())

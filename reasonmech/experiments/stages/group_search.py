@@ -171,4 +171,6 @@ def _with_effects(group: Group, trials: FittingTrials, dictionary: CoderWithStat
         effect=clamped.effect,
         control=clamped.control,
         removal=trials.try_ablating(dictionary.coder, group.wider),
+        room=1 - trials.untouched[0],
+        removable=trials.untouched[1],
     )

@@ -28,6 +28,8 @@ class Group:
         control: the same for random features matched to `indices`, at the same dose.
         removal: mean P(onset) in the thinking model, untouched minus with `wider` ablated, on the fitting
             problems.
+        room: the largest effect that there can be, up to P(onset) = 1 in the base.
+        removable: the largest removal, P(onset) of the untouched thinking model.
     """
 
     behaviour: str
@@ -42,6 +44,8 @@ class Group:
     effect: float = 0.0
     control: float = 0.0
     removal: float = 0.0
+    room: float = 1.0
+    removable: float = 1.0
 
     @property
     def gain(self) -> float:

@@ -76,6 +76,8 @@ def test_a_control_that_does_harm_lends_a_group_nothing() -> None:
 class Trials:
     """Stands in for trials: feature 5 does most, though it is the sixth by AUROC."""
 
+    untouched = (0.6, 0.9)
+
     def __init__(self) -> None:
         self.tried: list[tuple[int, ...]] = []
 
@@ -118,13 +120,26 @@ def test_features_are_tried_by_what_they_do_and_ties_by_strength(tmp_path: Path)
         progress=False,
         finished={"locate": tmp_path, "coders": tmp_path},
     )
-    settings = ChooseGroups(rankings=(ranking,), tries=2, wider=4)
+    settings = ChooseGroups.model_validate({"rankings": (ranking,), "tries": 2, "wider": 4})
     trials: Any = Trials()
     groups = GroupSearch(context, FeatureTable(frame), "check", 1, settings).groups(
         CoderWithStats("topk/here", CODER, stats), trials, Ledger()
     )
     assert len(trials.tried) == 2 and trials.tried[0] != (5,), "the first by AUROC is tried as well"
-    assert max(groups, key=lambda group: group.gain).indices == (5,)
+    best = max(groups, key=lambda group: group.gain)
+    assert best.indices == (5,) and best.room == pytest.approx(0.4) and best.removable == 0.9
+
+
+@pytest.mark.parametrize(("effect", "coder"), [(0.12, "early"), (0.02, "late")])
+def test_the_last_layer_stands_in_only_where_no_other_moves_much_of_what_there_is(
+    effect: float, coder: str
+) -> None:
+    """A behaviour that begins at 70 % of its opportunities can be moved by 30 points, and no more."""
+    early = Group("check", "early", "resid_post.1", "base", "boundaries", (1,), (1.0,), (1,), room=0.3)
+    late = replace(early, coder="late", site="resid_post.3", effect=0.3)
+    groups, notes = [replace(early, effect=effect), late], Notes()
+    chosen = ChooseGroups.model_validate({})._best("clamp", groups, "resid_post.3", notes)
+    assert chosen.coder == coder and len(notes.lines) == (coder == "late")
 
 
 def test_a_clamp_that_runs_away_is_refused_and_the_best_of_the_others_taken(
