@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
+import math
 import operator
 import types
-from collections.abc import Sequence
-from typing import Final, Protocol, SupportsIndex, TypeVar, runtime_checkable
+from collections.abc import Callable, Collection, Sequence
+from functools import wraps
+from typing import (
+    Any,
+    Final,
+    Literal,
+    ParamSpec,
+    Protocol,
+    SupportsIndex,
+    TypeVar,
+    get_args,
+    get_origin,
+    runtime_checkable,
+)
 
-from reasonmech.errors import ArgumentError
+from reasonmech.errors import ArgumentError, UnknownNameError
 
 T = TypeVar("T")
+P = ParamSpec("P")
 
 
 @runtime_checkable
@@ -18,6 +33,13 @@ class _Shaped(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]: ...
+
+
+@runtime_checkable
+class _Scalar(_Shaped, Protocol):
+    """One number of numpy's or torch's."""
+
+    def item(self) -> Any: ...
 
 
 _PLAIN: Final = {str: "string", bool: "truth value", int: "integer", float: "number"}
@@ -98,3 +120,67 @@ def as_sequence(
         if not isinstance(element, one):
             raise ArgumentError(f"{name}[{i}] is {describe(element)}", allowed=allowed)
     return value
+
+
+def checked(function: Callable[P, T]) -> Callable[P, T]:
+    """A public function whose plain settings are looked at before it does anything.
+
+    What is annotated as int, float, bool, or a Literal is held to that, None where the annotation has it: a
+    whole number is no 3.0 and no True, a number is finite, a name is one of those there are. Scalars of numpy
+    and torch are taken, as Python's. What range a number must be in is the function's own to say.
+
+    Raises:
+        ArgumentError: on a call, naming the parameter, the value and what is allowed.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            bound = signature.bind_partial(*args, **kwargs)
+        except TypeError:
+            return function(*args, **kwargs)  # Python's own message on a name that is not there
+        for name, value in bound.arguments.items():
+            kind = _kind_of(function, str(signature.parameters[name].annotation))
+            if kind is not None and value is not signature.parameters[name].default:
+                bound.arguments[name] = _plain(value, kind, name)
+        return function(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def _kind_of(function: Callable[..., object], annotation: str) -> tuple[object, bool] | None:
+    """What an annotation asks for, and whether None will do; None for anything that is not plain."""
+    name = annotation.removesuffix(" | None")
+    if name in ("int", "float", "bool"):
+        return name, name != annotation
+    named = inspect.unwrap(function).__globals__.get(name)
+    return (get_args(named), name != annotation) if get_origin(named) is Literal else None
+
+
+def _plain(value: object, kind: tuple[object, bool], name: str) -> object:
+    expected, optional = kind
+    if value is None and optional:
+        return None
+    if isinstance(expected, tuple):
+        return check_choice(value, expected, name=name)
+    plain = value.item() if isinstance(value, _Scalar) and value.shape == () else value
+    if expected == "bool":
+        return check_type(plain, bool, name=name, allowed="True or False")
+    whole = expected == "int"
+    right = isinstance(plain, int) if whole else isinstance(plain, int | float)
+    if not right or isinstance(plain, bool) or not math.isfinite(plain):
+        raise ArgumentError(
+            f"{name} is {describe(value)}", allowed="a whole number" if whole else "a finite number"
+        )
+    return plain
+
+
+def check_choice(value: object, choices: Collection[T], *, name: str) -> T:
+    """One of a few names. Raises UnknownNameError, which lists them, or ArgumentError for what is no name."""
+    for choice in choices:
+        if type(value) is type(choice) and value == choice:
+            return choice
+    if not isinstance(value, str):
+        raise ArgumentError(f"{name} is {describe(value)}", allowed=", ".join(map(repr, choices)))
+    raise UnknownNameError(name, value, [str(choice) for choice in choices])

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reasonmech.arguments import check_type, describe
+from reasonmech.arguments import check_type, checked, describe
 from reasonmech.causal.aligned_pairs import align
 from reasonmech.causal.coder_set import CoderSet
 from reasonmech.causal.contrast import Contrast
@@ -128,6 +128,7 @@ class Attribution:
         return self.table.head(20).to_html(index=False, float_format="%.3g")
 
 
+@checked
 def attribute(
     host: Host,
     pairs: TextPairs,

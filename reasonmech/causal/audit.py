@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from reasonmech.arguments import check_type
+from reasonmech.arguments import check_type, checked
 from reasonmech.causal.attribution import ERROR, FEATURE, Attribution
 from reasonmech.causal.stream_difference import StreamDifference
 from reasonmech.errors import DataError
@@ -75,6 +75,7 @@ class Audit:
         return f"<p>{self}</p>{self.table.to_html(index=False, float_format='%.3g')}"
 
 
+@checked
 def audit(
     attribution: Attribution,
     *,

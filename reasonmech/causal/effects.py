@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from reasonmech.arguments import check_type
+from reasonmech.arguments import check_type, checked
 from reasonmech.causal.aligned_pairs import AlignedPairs, align, as_rollout
 from reasonmech.causal.means import mean_by
 from reasonmech.causal.metric_values import last_logits
@@ -97,6 +97,7 @@ class Effects:
         return self.mean.to_html(index=False, float_format="%.3g")
 
 
+@checked
 def effects(
     host: Host,
     pairs: TextPairs,

@@ -14,6 +14,7 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
+from reasonmech.arguments import checked
 from reasonmech.causal.aligned_pairs import align
 from reasonmech.causal.contrast import Contrast
 from reasonmech.causal.feature_groups import CONTROL, GROUP, CurvePoint, FeatureGroups, GroupPatch, as_groups
@@ -78,6 +79,7 @@ class _Ends(NamedTuple):
     full: Float[np.ndarray, " text"]
 
 
+@checked
 def faithfulness(
     host: Host,
     pairs: TextPairs,

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from reasonmech.arguments import as_sequence
+from reasonmech.arguments import as_sequence, checked
 from reasonmech.causal.aligned_pairs import AlignedPairs, align
 from reasonmech.causal.means import mean_by
 from reasonmech.causal.text_pairs import TextPairs
@@ -97,6 +97,7 @@ class PatchGrid:
         return self.mean.to_html(index=False, float_format="%.3g")
 
 
+@checked
 def patch_grid(
     host: Host,
     pairs: TextPairs,

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pandas as pd
 import torch
 
-from reasonmech.arguments import check_type
+from reasonmech.arguments import check_type, checked
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import Direction, Features
 
 
+@checked
 def logit_lens(host: Host, axis: Direction | Features, *, k: int = 10) -> pd.DataFrame:
     """The k tokens that each direction, or feature's decoder row, promotes and suppresses most.
 

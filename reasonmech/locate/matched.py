@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasonmech.arguments import check_type
+from reasonmech.arguments import check_type, checked
 from reasonmech.coders.sinks import find_sinks
 from reasonmech.errors import DataError
 from reasonmech.locate.rows.checks import check_is_coder, feature_indices
@@ -78,6 +78,7 @@ def feature_stats(coder: SparseCoder, x: Tensor) -> FeatureStats:
     return FeatureStats(codes.rate, codes.mean_active, norms * codes.mean_active, sinks.n_sinks)
 
 
+@checked
 def matched_features(
     stats: FeatureStats,
     targets: Sequence[int] | Features,

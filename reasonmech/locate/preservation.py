@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reasonmech.arguments import as_sequence, check_type
+from reasonmech.arguments import as_sequence, check_type, checked
 from reasonmech.coders import SparseCoder, check_belongs
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
@@ -75,6 +75,7 @@ class BehaviourPreservation:
         )
 
 
+@checked
 def behaviour_preservation(
     host: Host,
     coder: SparseCoder,

@@ -11,7 +11,7 @@ from typing import Final
 
 import pandas as pd
 
-from reasonmech.arguments import as_sequence, check_type
+from reasonmech.arguments import as_sequence, check_type, checked
 from reasonmech.behaviours import agreement, behaviours
 from reasonmech.behaviours.base import onset_phrases
 from reasonmech.metrics.base import check_rollouts
@@ -26,6 +26,7 @@ COLUMNS: Final = (
 )
 
 
+@checked
 def agreement_table(
     rollouts: Mapping[str, Rollouts],
     *,

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reasonmech.arguments import checked
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json, tensor_json
@@ -63,6 +64,7 @@ class NextTokenKL:
         return {"kind": self.name, "reference": tensor_json(self.reference)}
 
 
+@checked
 @metrics.register("next_token_kl")
 def next_token_kl(host: Host, texts: Sequence[TextLike], *, batch_size: int = 64) -> NextTokenKL:
     """KL(reference || run) of the next token after a text, in nats; the reference is a clean run of `texts`.

@@ -6,11 +6,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import gammaln
 
-from reasonmech.arguments import check_type, describe
+from reasonmech.arguments import check_type, checked, describe
 from reasonmech.errors import ArgumentError, DataError
 from reasonmech.stats import Interval, mean_interval
 
 
+@checked
 def pass_at_k(correct: Bool[np.ndarray, "problem sample"], k: int) -> Interval:
     """Probability that at least one of k samples is right, averaged over problems.
 
@@ -33,6 +34,7 @@ def pass_at_k(correct: Bool[np.ndarray, "problem sample"], k: int) -> Interval:
     return mean_interval(_pass_per_problem(correct.sum(axis=1), n, k))
 
 
+@checked
 def cover_at_tau(correct: Bool[np.ndarray, "problem sample"], tau: float) -> Interval:
     """Share of problems with at least a fraction `tau` of the samples right (Cover@tau), robust to guessing.
 

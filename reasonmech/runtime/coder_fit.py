@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from reasonmech.arguments import check_type, check_whole
+from reasonmech.arguments import check_type, check_whole, checked
 from reasonmech.coders import SAELensCoder, Sinks, SparseCoder, check_belongs, no_sinks, reconstruct
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts.hookpoint import HiddenEdit
@@ -81,6 +81,7 @@ class FitReport:
         return pd.Series(shown, name=f"fit at {self.site}").to_frame().to_html()
 
 
+@checked
 def check_fit(
     host: Host,
     coder: SparseCoder,

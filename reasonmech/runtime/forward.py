@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from reasonmech.arguments import check_type
+from reasonmech.arguments import check_type, checked
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import bind
@@ -37,6 +37,7 @@ class ForwardResult:
     receipt: Receipt | None
 
 
+@checked
 def forward(
     host: Host,
     texts: Sequence[TextLike] | TextLike | LabelledTexts,

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reasonmech.arguments import check_type, check_whole
+from reasonmech.arguments import check_type, check_whole, checked
 from reasonmech.errors import DataError
 from reasonmech.interventions.axes import Axis
 from reasonmech.runtime.activations.activations import Activations
@@ -75,6 +75,7 @@ def _without_sinks(acts: Activations, site: Site, rows: Tensor) -> Tensor:
     return rows[~which] if n else rows
 
 
+@checked
 def resampled(
     acts: Activations, site: Site | str, *, seed: int, n_positions: int | None = None
 ) -> Float[Tensor, "row pos width"]:

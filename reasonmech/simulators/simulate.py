@@ -8,6 +8,7 @@ from typing import Final, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from reasonmech.arguments import checked
 from reasonmech.errors import DataError
 from reasonmech.simulators.chance import draw, row_keys
 from reasonmech.simulators.policy import (
@@ -53,6 +54,7 @@ class TabularRollouts:
     executed: Int[np.ndarray, "problem sample kind"]
 
 
+@checked
 def simulate(
     policy: TabularPolicy, world: ReasonerWorld, *, problems: int, samples: int = 1, seed: int = 0
 ) -> TabularRollouts:

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
+from reasonmech.arguments import checked
 from reasonmech.errors import DataError
 from reasonmech.stats.checks import as_labels, as_numbers, check_finite, check_lengths
 from reasonmech.stats.problems import check_two_problems, same_problems
@@ -55,6 +56,7 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> McNemar:
     return McNemar(only_a, only_b, float(p))
 
 
+@checked
 def tost(
     a: ArrayLike, b: ArrayLike, *, margin: float, problems: ArrayLike | None = None, alpha: float = 0.05
 ) -> Equivalence:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
+from reasonmech.arguments import checked
 from reasonmech.errors import DataError
 from reasonmech.stats.checks import check_level
 from reasonmech.stats.problems import bootstrap_weights, by_problem, check_two_problems, same_problems
@@ -37,6 +38,7 @@ class Interval(NamedTuple):
         return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
 
 
+@checked
 def ratio_interval(
     numerator: ArrayLike, denominator: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
 ) -> Interval:
@@ -58,6 +60,7 @@ def ratio_interval(
     return Interval(float(pair[:, 0].sum() / pair[:, 1].sum()), float(low), float(high), level)
 
 
+@checked
 def mean_interval(
     values: ArrayLike,
     problems: ArrayLike | None = None,
@@ -101,6 +104,7 @@ def paired_bootstrap(
     return ratio_interval(first - second, np.ones_like(first), draws=draws, seed=seed)
 
 
+@checked
 def fieller(numerator: ArrayLike, denominator: ArrayLike, *, level: float = LEVEL) -> Interval:
     """Fieller's interval of mean(numerator) / mean(denominator), paired by problem; infinite when unbounded.
 
@@ -130,6 +134,7 @@ def fieller(numerator: ArrayLike, denominator: ArrayLike, *, level: float = LEVE
     return Interval(float(mean_top / mean_bottom), float((b - half) / a), float((b + half) / a), level)
 
 
+@checked
 def clopper_pearson(successes: int, n: int, *, level: float = LEVEL) -> Interval:
     """Exact binomial interval of a share (Clopper and Pearson 1934), by scipy.
 

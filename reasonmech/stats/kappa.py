@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
+from reasonmech.arguments import checked
 from reasonmech.errors import DataError
 from reasonmech.stats.checks import as_ids, as_labels
 from reasonmech.stats.intervals import DRAWS, LEVEL, check_draws, tails
@@ -50,6 +51,7 @@ class Agreement:
         return f"kappa {self.kappa:.3g}{interval} over {self.n} items of {self.problems} problems"
 
 
+@checked
 def cohen_kappa(
     first: ArrayLike, second: ArrayLike, *, problems: ArrayLike, draws: int = DRAWS, seed: int = 0
 ) -> Agreement:

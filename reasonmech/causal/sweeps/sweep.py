@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
+from reasonmech.arguments import checked
 from reasonmech.causal.sweeps.configurations import CLEAN, Configuration, check_configurations
 from reasonmech.causal.sweeps.identity import cell_hash, content, measured, text_hash
 from reasonmech.causal.sweeps.run import Block, CellKey, Sweep, SweepEstimate, blocks_of, carry_out, estimate
@@ -39,6 +40,7 @@ SAMPLE_ROWS: Final = 1024  # of made-up tables, whose size tells that of the rea
 FEW: Final = 32  # batches: of fewer, timing some is no small part of the work
 
 
+@checked
 def sweep(
     host: Host,
     texts: Sequence[TextLike] | TextLike | LabelledTexts | TextTrials,

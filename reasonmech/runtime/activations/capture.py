@@ -8,7 +8,7 @@ from typing import Final
 
 from tqdm.auto import tqdm
 
-from reasonmech.arguments import as_sequence, check_type
+from reasonmech.arguments import as_sequence, check_type, checked
 from reasonmech.coders import check_belongs
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts.host import Host
@@ -27,6 +27,7 @@ TEXTS: Final = "rollouts or texts, in a list"
 SITES: Final = 'names of sites, such as "resid_post.2"'
 
 
+@checked
 def capture(
     host: Host,
     rollouts: Sequence[Rollout | str] | Rollout | str,

@@ -10,7 +10,7 @@ from typing import Final
 import torch
 from tqdm.auto import tqdm
 
-from reasonmech.arguments import check_type
+from reasonmech.arguments import check_type, checked
 from reasonmech.errors import BindError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import as_plan
@@ -31,6 +31,7 @@ from reasonmech.runtime.receipt.recorder import ReceiptMode, ReceiptRecorder
 GREEDY: Final = Decode()
 
 
+@checked
 def generate(
     host: Host | Decoder,
     problems: ProblemSet | Problem | str | Sequence[Problem | str],
