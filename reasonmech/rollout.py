@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Generic, Literal, TypeVar, get_args, overload
 
@@ -203,4 +203,8 @@ def _rollout_of(row: Mapping[str, Any]) -> Rollout:
         raise ValueError("a token id below 0")
     if any(len(row[name]) != len(row["ids"]) for name in flags):
         raise ValueError(f"{len(row['ids'])} tokens, and other numbers of {' and '.join(flags)}")
-    return Rollout(**{**row, "problem": problem} | {name: tuple(row[name]) for name in (*ids, *flags)})
+    unknown = sorted(set(row) - {field.name for field in fields(Rollout)})
+    if unknown:
+        raise ValueError(f"unknown {', '.join(unknown)}")
+    lists: dict[str, Any] = {name: tuple(row[name]) for name in (*ids, *flags)}
+    return Rollout(problem=problem, sample=row["sample"], stop=row["stop"], text=row["text"], **lists)
