@@ -169,7 +169,8 @@ def _plain(value: object, kind: tuple[object, bool], name: str) -> object:
         return check_type(plain, bool, name=name, allowed="True or False")
     whole = expected == "int"
     right = isinstance(plain, int) if whole else isinstance(plain, int | float)
-    if not right or isinstance(plain, bool) or not math.isfinite(plain):
+    endless = isinstance(plain, float) and not math.isfinite(plain)
+    if not right or isinstance(plain, bool) or endless:
         raise ArgumentError(
             f"{name} is {describe(value)}", allowed="a whole number" if whole else "a finite number"
         )
