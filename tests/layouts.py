@@ -8,6 +8,9 @@ Every function that reads or names text must be right on each of them.
 | `qwen2` | byte-level BPE with Qwen2's split rule: punctuation takes the line breaks behind it, no BOS |
 | `llama2` | BPE with a blank put in front of every text, byte fallback, BOS |
 | `gemma` | BPE with byte fallback and BOS, no blank in front |
+| `llama_first` | Llama 2's with `legacy=False`: a blank in front of a text's first piece alone; two tags |
+| `llama_always` | the same with a blank behind added tokens, too, where the text has none there |
+| `gpt2_prefix` | byte-level BPE with `add_prefix_space`: no BOS, blanks put as in `llama_always` |
 | `smollm2` | the real one, where `make smollm2` has run (skipped elsewhere) |
 """
 
@@ -106,6 +109,43 @@ def byte_fallback(*, dummy_prefix: bool) -> PreTrainedTokenizerFast:
     )
 
 
+def metaspace(scheme: str) -> PreTrainedTokenizerFast:
+    """Llama 2's kind, in which a pre-tokenizer puts the blank in front: "first" or "always"."""
+    raw = Tokenizer.from_str(byte_fallback(dummy_prefix=True).backend_tokenizer.to_str())
+    raw.normalizer = None
+    raw.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme, split=False)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        unk_token="<unk>",
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        additional_special_tokens=["[INST]", "[/INST]"],
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def prefix_space() -> PreTrainedTokenizerFast:
+    """GPT-2's kind with `add_prefix_space`."""
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    raw.decoder = decoders.ByteLevel()
+    special = ["<|endoftext|>", "[INST]", "[/INST]"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    raw.train_from_iterator(
+        CORPUS,
+        trainers.BpeTrainer(
+            vocab_size=450, initial_alphabet=alphabet, special_tokens=special, show_progress=False
+        ),
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        eos_token="<|endoftext|>",
+        pad_token="<|endoftext|>",
+        clean_up_tokenization_spaces=False,
+    )
+
+
 def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:
     merges = json.loads(tokenizer.to_str())["model"]["merges"]
     return [(a, b) for a, b in (m if isinstance(m, list) else m.split(" ") for m in merges)]
@@ -123,8 +163,19 @@ def smollm2_directory() -> Path:
     return SMOLLM2
 
 
-LAYOUTS: Final = ("words", "qwen2", "llama2", "gemma", "smollm2")
+LAYOUTS: Final = (
+    "words",
+    "qwen2",
+    "llama2",
+    "gemma",
+    "llama_first",
+    "llama_always",
+    "gpt2_prefix",
+    "smollm2",
+)
 REAL_TEXT: Final = LAYOUTS[1:]  # those that read ordinary English
+# those that encode a text with one blank in front as they do without
+BLIND_TO_A_BLANK: Final = ("llama_first", "llama_always", "gpt2_prefix")
 
 
 @cache
@@ -139,6 +190,12 @@ def layout(name: str) -> PreTrainedTokenizerFast:
             return byte_fallback(dummy_prefix=True)
         case "gemma":
             return byte_fallback(dummy_prefix=False)
+        case "llama_first":
+            return metaspace("first")
+        case "llama_always":
+            return metaspace("always")
+        case "gpt2_prefix":
+            return prefix_space()
         case "smollm2":
             return real()
     raise AssertionError(f"no layout {name}: {LAYOUTS}")

@@ -6,12 +6,12 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from functools import lru_cache
-from itertools import accumulate
+from itertools import accumulate, takewhile
 from typing import Any, Final, NamedTuple, final
 
 from transformers import PreTrainedTokenizerBase
 
-from reasonmech.hosts.vocabulary import decode
+from reasonmech.hosts.vocabulary import affixes, decode
 
 _BYTE: Final = re.compile("<0x([0-9A-Fa-f]{2})>")
 _BLANKS: Final = (" ", "▁", "Ġ")  # how vocabularies write a blank that is part of a token
@@ -51,19 +51,29 @@ class Spelling:
         first = self.piece(alone[0]) if alone else TokenText(b"")
         self.joins = first.joint == 1  # decoding puts blanks between tokens: no token has one
         self.prefixes = first.text[:1] == b" " and not self.joins  # encoding puts a blank in front of a text
-        self._prefixed = self._begins_behind() if self.prefixes else frozenset()
+        self._fronts = frozenset(affixes(tokenizer)[0])
+        self._prefixed, self._blind = self._read_borders(added)
 
-    def _begins_behind(self) -> frozenset[int]:
-        """Special tokens behind which encoding puts a blank, as in front of a text: a BOS, or all of them."""
+    def _read_borders(self, added: dict[int, Any]) -> tuple[frozenset[int], frozenset[int]]:
+        """Added tokens behind which encoding puts a blank, as in front of a text; and those behind which it
+        makes no difference whether a text has one: what a text has there can't be told from the ids."""
         word = self._front.strip()
-        encode: Any = self.tokenizer.encode
-        bos = frozenset(encode(word)[:1]) & self.special
-        for token in sorted(self.special):
-            ids = encode(word + decode(self.tokenizer, [token]) + word, add_special_tokens=False)
-            if token in ids[:-1]:
-                behind = self.piece(ids[ids.index(token) + 1])
-                return self.special if behind.text[:1] == b" " else bos
-        return bos
+        prefixed, blind = set[int](), set[int]()
+        for token in sorted(i for i, t in added.items() if self.prefixes or t.rstrip):
+            tag = word + decode(self.tokenizer, [token])
+            behind, behind_blank = (self._behind(token, tag + text) for text in (word, " " + word))
+            if not behind:
+                continue
+            if behind == behind_blank:
+                blind.add(token)
+            elif self.piece(behind[0]).text[:1] == b" ":
+                prefixed.add(token)
+        return frozenset(prefixed), frozenset(blind)
+
+    def _behind(self, token: int, text: str) -> list[int]:
+        """The tokens behind the first `token` of an encoded text."""
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids[ids.index(token) + 1 :] if token in ids else []
 
     def _word(self) -> list[int]:
         """An ordinary token that writes ASCII letters: what another one adds behind it is read off."""
@@ -101,19 +111,30 @@ class Spelling:
             return TokenText(bytes(_BYTE_LEVEL[character] for character in name))
         return TokenText(written.encode(), int(written[:1] == " " and not name.startswith(_BLANKS)))
 
+    def front(self, ids: Sequence[int]) -> int:
+        """How many tokens at the beginning of a text are of those that encoding puts in front of it."""
+        return sum(1 for _ in takewhile(lambda token: int(token) in self._fronts, ids))
+
+    def is_blind(self, ids: Sequence[int], at: int) -> bool:
+        """Whether a text with a blank in front of what token `at` writes and one without have the same ids.
+
+        So it is behind some added tokens; there the blank that the token writes is said to be the text's.
+        """
+        return at > 0 and int(ids[at - 1]) in self._blind
+
     def spell(self, ids: Sequence[int]) -> list[TokenText]:
         """What each token of a text writes; `ids` begin where the text does."""
-        pieces = [self.piece(int(token)) for token in ids]
-        for i, piece in enumerate(pieces):
-            starts = i == 0 or int(ids[i - 1]) in self._prefixed
-            if starts and (piece.joint or (self.prefixes and piece.text[:1] == b" ")):
-                pieces[i] = TokenText(piece.text[1:])
-        return pieces
+        return self.part(ids, 0, len(ids))
 
     def part(self, ids: Sequence[int], start: int, stop: int) -> list[TokenText]:
         """`spell(ids)[start:stop]`, without reading the rest: what the tokens [start, stop) write."""
-        before = 1 if start else 0
-        return self.spell(ids[start - before : stop])[before:]
+        pieces = [self.piece(int(token)) for token in ids[start:stop]]
+        front = self.front(ids)
+        for i, piece in enumerate(pieces, start):
+            begins = i == 0 or (self.prefixes and i == front) or int(ids[i - 1]) in self._prefixed
+            if begins and (piece.joint or (self.prefixes and piece.text[:1] == b" ")):
+                pieces[i - start] = TokenText(piece.text[1:])
+        return pieces
 
     def text(self, ids: Sequence[int]) -> str:
         """The text of token ids, without the blank that encoding puts in front; half a character is "�"."""

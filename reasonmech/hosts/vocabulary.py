@@ -26,7 +26,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     ids = list(tokenizer.encode(text))
     if not has_bos and (not ids or ids[-1] not in tokenizer.all_special_ids):
         return ids
-    front, behind = _affixes(tokenizer)
+    front, behind = affixes(tokenizer)
     if has_bos and tokenizer.bos_token_id in front:
         plain = list(tokenizer.encode(visible, add_special_tokens=False))
         if plain[:1] == [tokenizer.bos_token_id]:
@@ -34,7 +34,7 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return ids[: len(ids) - len(behind)]
 
 
-def _affixes(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
+def affixes(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
     """What the tokenizer puts in front of a text, and behind it."""
     whole, plain = list(tokenizer.encode("a")), list(tokenizer.encode("a", add_special_tokens=False))
     for start in range(len(whole) - len(plain) + 1):

@@ -89,7 +89,7 @@ def run_after(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str)
         DataError: the encoding of both has no border between tokens there.
     """
     spelling = spelling_of(tokenizer)
-    left = spelling.text(ids)
+    left = spelling.text(ids[spelling.front(ids) :])
     for run in _behind(spelling, tokenizer, left, text):
         return run
     whole = tokenizer.encode(left + text, add_special_tokens=False)
@@ -128,13 +128,11 @@ def _behind(spelling: Spelling, tokenizer: PreTrainedTokenizerBase, left: str, t
     if spelling.joins:
         left, text = left + " ", text.removeprefix(" ") or text
     whole = tokenizer.encode(left + text, add_special_tokens=False)
-    borders = spelling.borders(whole)
-    wanted = len(text.encode())
-    pieces = spelling.spell(whole)
+    pieces, borders, wanted = spelling.spell(whole), spelling.borders(whole), text.encode()
     for i, (border, piece) in enumerate(zip(borders, pieces, strict=False)):
-        size = borders[-1] - border - piece.joint
-        if size == wanted:
+        blind = spelling.is_blind(whole, i)
+        if abs(borders[-1] - border - piece.joint - len(wanted)) <= blind:
             written = b"".join(p.text for p in pieces[i:])[piece.joint :]
-            if written == text.encode():
+            if written == wanted or (blind and written.removeprefix(b" ") == wanted.removeprefix(b" ")):
                 yield tuple(whole[i:])
                 return
