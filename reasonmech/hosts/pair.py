@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Final, final
+from typing import Final, TypeAlias, final
 
 from reasonmech.errors import MismatchError
 from reasonmech.hosts.difference import ACCEPTABLE, Difference, differences_of
 from reasonmech.hosts.host import Host
 
 THINK_TAGS: Final = ("<think>", "</think>")
+Mark: TypeAlias = str | tuple[str, int]
 
 
 @final
@@ -27,7 +28,10 @@ class ModelPair:
         n_categories: how many behaviours its taxonomy holds.
         accept: kinds of difference that are known and wanted.
         differences: what does differ (only kinds in `accept`, and chat templates, which no prompt here uses).
-        think_tags: opening and closing tag, where both are single tokens of the vocabulary; None otherwise.
+        think_tags: opening and closing tag, where both are single tokens of the thinking model's vocabulary;
+            None otherwise. Generated text and stop strings of it and of hybrids have these.
+        think_marks: the same for masks on either model, `inside(*pair.think_marks)`: the tag, or, where the
+            base calls its token otherwise, (tag, token id).
 
     Raises:
         MismatchError: the hosts differ in a way that is not in `accept`; every difference is spelt out.
@@ -46,6 +50,7 @@ class ModelPair:
     accept: Collection[str] = ()
     differences: tuple[Difference, ...] = field(init=False)
     think_tags: tuple[str, str] | None = field(init=False)
+    think_marks: tuple[Mark, Mark] | None = field(init=False)
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.accept) - set(ACCEPTABLE))
@@ -67,10 +72,17 @@ class ModelPair:
         vocabulary = self.thinking.tokenizer.get_vocab()
         tags = THINK_TAGS if all(tag in vocabulary for tag in THINK_TAGS) else None
         object.__setattr__(self, "think_tags", tags)
+        marks = None if tags is None else tuple(map(self._mark, tags))
+        object.__setattr__(self, "think_marks", marks)
         if self.steering_layer is not None:
             self.base.check_site(f"resid_post.{self.steering_layer}")
         if self.sae_layer is not None:
             self.thinking.check_site(f"resid_post.{self.sae_layer}")
+
+    def _mark(self, tag: str) -> Mark:
+        """What finds a tag of the thinking model in tokens that either model reads."""
+        token = self.thinking.tokenizer.get_vocab()[tag]
+        return tag if self.base.tokenizer.get_vocab().get(tag) == token else (tag, token)
 
     def __repr__(self) -> str:
         kinds = ", ".join(dict.fromkeys(difference.kind for difference in self.differences))

@@ -29,6 +29,7 @@ class Hybrid:
 
     Give it to `generate` like a host. Keys and values of a steered position are not kept: what follows reads
     a clean past (position-isolated steering). Tokens flagged as steered are those the executor acted on.
+    What it writes is in the names that the thinking model gives tokens: text, stop strings and kinds.
     A text ends at an end of either model; where `Takeover` lets the thinking model write, at its own alone.
 
     Args:
@@ -66,7 +67,8 @@ class Hybrid:
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:
-        return self.pair.base.tokenizer
+        """The thinking model's: both have the generated ids, and graders know tags by its names."""
+        return self.pair.thinking.tokenizer
 
     @property
     def eos_ids(self) -> tuple[int, ...]:
@@ -90,7 +92,7 @@ def _kinds_of(pair: ModelPair) -> Kinds:
         raise DataError(
             f"pair {pair.name!r} names no task", do="pass kinds=, or add `task:` to the pair's YAML"
         )
-    return tasks.get(pair.task).kinds(pair.base.tokenizer)
+    return tasks.get(pair.task).kinds(pair.thinking.tokenizer)
 
 
 @final

@@ -18,7 +18,8 @@ from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import bind
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.receipt import Receipt
-from reasonmech.runtime.pass_rows import LabelledTexts, TextLike, check_positions, pass_rows
+from reasonmech.runtime.names import check_words
+from reasonmech.runtime.pass_rows import LabelledTexts, TextLike, check_positions, pass_rows, texts_of
 from reasonmech.runtime.passes import run_passes
 from reasonmech.runtime.receipt.recorder import ReceiptMode, ReceiptRecorder
 
@@ -57,7 +58,8 @@ def forward(
     Raises:
         NoChangeError: an intervention changed nothing in all texts; the ForwardResult is on `.result`.
         NonFiniteError: NaN or infinite logits; the text is named.
-        UnknownNameError, MismatchError, BindError: the plan does not fit the host (see `bind`).
+        UnknownNameError, MismatchError, BindError: the plan does not fit the host (see `bind`), or
+            a rollout says a mask's word where this host calls the token otherwise.
         DataError: no text, an empty one, or labels or positions outside the texts.
         ArgumentError: an argument of another type.
     """
@@ -67,6 +69,8 @@ def forward(
         raise DataError("no text to read", do="give at least one")
     bound = bind(plan, host)
     check_positions(bound.plan, rows)
+    for intervention in bound.plan:
+        check_words(intervention.where, host, texts_of(texts))
     recorder = ReceiptRecorder(bound, receipt, batch_size=batch_size)
     by_row: dict[int, Tensor] = {}
     passes = run_passes(host, rows, hooks=recorder.hooks(), batch_size=batch_size)

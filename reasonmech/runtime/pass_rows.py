@@ -105,6 +105,11 @@ def as_texts(texts: TextLike | Sequence[TextLike], *, name: str = "texts") -> Se
     return checked
 
 
+def texts_of(texts: Sequence[TextLike] | TextLike | LabelledTexts) -> Sequence[TextLike]:
+    """The texts alone. Raises ArgumentError as `as_texts`."""
+    return texts.texts if isinstance(texts, LabelledTexts) else as_texts(texts)
+
+
 def pass_rows(host: Host, texts: Sequence[TextLike] | TextLike | LabelledTexts) -> list[PassRow]:
     """Rows of a run from texts, token ids or rollouts, with or without labels.
 

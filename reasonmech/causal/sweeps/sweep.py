@@ -26,7 +26,15 @@ from reasonmech.interventions.masks import Where
 from reasonmech.metrics import TextMetric, as_text_metric
 from reasonmech.metrics.base import check_host
 from reasonmech.runtime.batched.cells import TEXT_ROWS, Cell, CellGrid, CellTable, run_cells
-from reasonmech.runtime.pass_rows import LabelledTexts, PassRow, TextLike, check_positions, pass_rows
+from reasonmech.runtime.names import check_words
+from reasonmech.runtime.pass_rows import (
+    LabelledTexts,
+    PassRow,
+    TextLike,
+    check_positions,
+    pass_rows,
+    texts_of,
+)
 from reasonmech.runtime.passes import step_of
 from reasonmech.runtime.readout import Readout, questions
 from reasonmech.step import Step
@@ -101,6 +109,8 @@ def _text_sweep(
     plans = tuple(check_configurations(configurations))
     if not rows:
         raise DataError("no text to sweep over", do="give at least one")
+    for where in {intervention.where for one in plans for intervention in one.plan}:
+        check_words(where, host, texts_of(trials.texts))
     _check_plans(host, rows, plans)
     return TextSweep(host, rows, plans, as_text_metric(host, metric), trials.batch_rows)
 

@@ -259,7 +259,7 @@ class RunArms(Stage):
 
 
 def _kinds(context: StageContext) -> Kinds:
-    return tasks.get(context.problems.task).kinds(context.pair.base.tokenizer)
+    return tasks.get(context.problems.task).kinds(context.pair.thinking.tokenizer)
 
 
 def _absent(ledger: Ledger, name: str) -> dict[str, DataError]:

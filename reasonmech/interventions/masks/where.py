@@ -46,6 +46,10 @@ class Where(PlanPart):
         """Names of the labels it needs."""
         return frozenset()
 
+    def words(self) -> frozenset[str]:
+        """Words that it looks for by the characters that tokens spell, and by nothing else."""
+        return frozenset()
+
     def reach(self, row: int) -> int:
         """Tokens that a text must have for every position it names in row `row` of the run to exist."""
         return 0
@@ -148,6 +152,9 @@ class Combination(Where):
     def labels(self) -> frozenset[str]:
         return self.a.labels() | self.b.labels()
 
+    def words(self) -> frozenset[str]:
+        return self.a.words() | self.b.words()
+
     def reach(self, row: int) -> int:
         return max(self.a.reach(row), self.b.reach(row))
 
@@ -201,6 +208,9 @@ class Not(Where):
 
     def labels(self) -> frozenset[str]:
         return self.a.labels()
+
+    def words(self) -> frozenset[str]:
+        return self.a.words()
 
     def reach(self, row: int) -> int:
         return self.a.reach(row)

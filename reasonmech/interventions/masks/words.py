@@ -21,12 +21,20 @@ from reasonmech.step import Step
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-ALLOWED: Final = "words, token ids, or tuples of token ids (a run of tokens)"
+ALLOWED: Final = (
+    "words, token ids, tuples of token ids (a run of tokens), "
+    "or tuples of a word and its id (names of one thing)"
+)
 
 
 def _is_item(item: object) -> bool:
     if isinstance(item, tuple):
-        return bool(item) and all(isinstance(token, int) for token in item)
+        # several words are several items, but for an id beside them that says they are one thing
+        return any(isinstance(part, int) for part in item) and all(_is_one(part) for part in item)
+    return _is_one(item)
+
+
+def _is_one(item: object) -> bool:
     # True is an int, and no token
     return (isinstance(item, int) and not isinstance(item, bool)) or (isinstance(item, str) and item != "")
 
@@ -44,6 +52,7 @@ class Tokens(Where):
     A word is looked for in the characters that the tokens spell, so it does not matter where they are cut:
     tokens(".") names the token ".\\n", too. One that stands in a longer word or number is none of its
     occurrences, as far as the text up to that token tells; a word is taken as it is written, in its case.
+    A tuple with a word in it names one thing in several ways: ("<think>", 151648) is either.
 
     Raises:
         BindError: no item, or one that is no word, no token id and no run of them.
@@ -66,6 +75,9 @@ class Tokens(Where):
 
     def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
         return BoundTokens(self, tuple(finder_of(item, tokenizer) for item in self.items))
+
+    def words(self) -> frozenset[str]:
+        return frozenset(item for item in self.items if isinstance(item, str))
 
 
 @masks.register("inside")
@@ -106,6 +118,9 @@ class Inside(Where):
     def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
         return BoundInside(self, finder_of(self.open, tokenizer), finder_of(self.close, tokenizer))
 
+    def words(self) -> frozenset[str]:
+        return frozenset(tag for tag in (self.open, self.close) if isinstance(tag, str))
+
 
 @dataclass(frozen=True, repr=False)
 class BoundWords(Where):
@@ -115,6 +130,9 @@ class BoundWords(Where):
 
     def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
         return self.source.resolve(tokenizer)
+
+    def words(self) -> frozenset[str]:
+        return self.source.words()
 
     def to_json(self) -> dict[str, Json]:
         return self.source.to_json()
@@ -203,6 +221,9 @@ def _last(marks: Mask) -> Int[Tensor, "batch pos"]:
 def tokens(*items: Item) -> Where:
     """Occurrences of words or token ids (the last token, where a word takes several).
 
+    >>> tokens("wait", 151648, (12, 7))  # a word, a token, a run of two tokens
+    >>> tokens(("<think>", 151648))  # one thing that models call otherwise: either of them
+
     Raises:
         BindError: as `Tokens` does.
     """
@@ -211,6 +232,8 @@ def tokens(*items: Item) -> Where:
 
 def inside(open: Item, close: Item) -> Where:
     """Tokens between two tags, such as inside("<think>", "</think>"); an unclosed tag stays open.
+
+    For models of a pair, of which one may call a tag's token otherwise: inside(*pair.think_marks).
 
     Raises:
         BindError: as `Inside` does.

@@ -18,6 +18,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.interventions.masks import Everywhere
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.keep import Keep
+from reasonmech.runtime.names import check_words
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
 
@@ -119,6 +120,7 @@ class CaptureTexts:
             ids = np.array(item.all_ids, dtype=np.int64)
             problem, prompt_length = item.problem.id, len(item.prompt_ids)
             environment = np.array((False,) * prompt_length + item.by_environment, dtype=bool)
+        check_words(self._keep.where, self._host, [item])
         if not len(ids):
             raise DataError(f"text {number} ({problem}) has no token", do="leave it out")
         self._host.check_length(len(ids), f"text {number} ({problem})")

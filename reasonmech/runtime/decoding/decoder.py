@@ -72,7 +72,10 @@ class Decoder(Protocol):
         ...
 
     @property
-    def tokenizer(self) -> PreTrainedTokenizerBase: ...
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """Names what is written: a rollout's text, stop strings, the words of an environment."""
+        ...
+
     @property
     def eos_ids(self) -> tuple[int, ...]:
         """Every token that may end a text."""
