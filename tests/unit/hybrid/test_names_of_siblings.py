@@ -13,6 +13,7 @@ import reasonmech as rm
 from reasonmech.causal.sweeps.configurations import Configuration
 from reasonmech.errors import BindError, MismatchError
 from reasonmech.hosts import Host, ModelPair
+from reasonmech.hosts.pair import THINK_TAGS
 from reasonmech.hybrid import DisagreementGate, Hybrid, OfThinking, Takeover
 from reasonmech.interventions import generated, inside, load_plan, steer, tokens
 from reasonmech.interventions.axes import Direction
@@ -82,19 +83,19 @@ def test_a_hybrid_writes_and_stops_in_the_thinking_models_names(name: str) -> No
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_marks_of_the_pair_name_the_same_tokens_to_both_models(name: str) -> None:
     pair, hybrid, prompts = closing(name)
-    assert pair.think_tags == ("<think>", "</think>")
-    opening, end = (pair.thinking.tokenizer.convert_tokens_to_ids(tag) for tag in pair.think_tags)
-    assert pair.think_marks == (("<think>", opening), ("</think>", end))
+    opening, end = (pair.thinking.tokenizer.get_vocab()[tag] for tag in THINK_TAGS)
+    marks = (("<think>", opening), ("</think>", end))
+    assert pair.think_tags == THINK_TAGS and pair.think_marks == marks
     alone, taken = written(pair.thinking, prompts), written(hybrid, prompts)
-    expected = marked(pair.thinking, alone, inside(*pair.think_tags))
+    expected = marked(pair.thinking, alone, inside(*THINK_TAGS))
     assert 0 < sum(map(len, expected)) < sum(len(r.ids) for r in alone)
     for host, rollouts in (
         (pair.thinking, alone),
         (pair.base, taken),
         (pair.base, as_read_by(pair.base, alone)),
     ):
-        assert marked(host, rollouts, inside(*pair.think_marks)) == expected
-    ends = marked(pair.base, taken, tokens(pair.think_marks[1]))
+        assert marked(host, rollouts, inside(*marks)) == expected
+    ends = marked(pair.base, taken, tokens(marks[1]))
     assert ends == [[i for i, token in enumerate(r.ids) if token == end] for r in taken]
 
 
@@ -104,7 +105,7 @@ def test_a_word_that_the_writer_has_and_the_reader_does_not_is_refused(name: str
     taken, alone = written(hybrid, prompts), written(pair.thinking, prompts)
     end = pair.thinking.tokenizer.convert_tokens_to_ids("</think>")
     message = rf"(?s)'</think>'.*'base' reads.*token {end}, which it calls '<\|box_end\|>'.*think_marks"
-    for where in (inside(*pair.think_tags), ~tokens("</think>"), generated() | tokens(".", "</think>")):
+    for where in (inside(*THINK_TAGS), ~tokens("</think>"), generated() | tokens(".", "</think>")):
         plan = [steer(V, 1.0, where=where)]
         with pytest.raises(MismatchError, match=message):
             forward(pair.base, taken, plan)
@@ -127,11 +128,13 @@ def test_a_word_that_the_writer_has_and_the_reader_does_not_is_refused(name: str
 def test_siblings_that_agree_have_plain_marks_and_plans_on_disk_keep_them() -> None:
     assert tiny_pair().think_marks == ("<think>", "</think>")
     pair = siblings()
-    plan = [steer(V, 1.0, where=inside(*pair.think_marks))]
+    marks = pair.think_marks
+    assert marks is not None
+    plan = [steer(V, 1.0, where=inside(*marks))]
     assert rm.interventions.bind(plan, pair.base).original[0].where.to_json() == {
         "kind": "inside",
-        "open": list(pair.think_marks[0]),
-        "close": list(pair.think_marks[1]),
+        "open": list(marks[0]),
+        "close": list(marks[1]),
     }
 
 
