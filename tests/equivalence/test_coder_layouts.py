@@ -90,7 +90,7 @@ def test_saelens_converter_of_that_layout_is_wrong(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"transcode": True}, "transcode"),
         ({"skip_connection": True}, "skip"),
@@ -98,9 +98,9 @@ def test_saelens_converter_of_that_layout_is_wrong(tmp_path: Path) -> None:
     ],
 )
 def test_what_sparsify_has_beyond_topk_is_refused(
-    changes: dict[str, object], said: str, tmp_path: Path
+    changes: dict[str, object], message: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(MismatchError, match=said):
+    with pytest.raises(MismatchError, match=message):
         load_coder(sparsify(tmp_path / "run" / "layers.0", **changes))
 
 
@@ -111,13 +111,13 @@ def test_a_folder_that_names_no_site_is_refused_and_damage_is_named(tmp_path: Pa
     save_file({"encoder.weight": ENCODER}, path / "sae.safetensors")
     with pytest.raises(CorruptFileError, match=r"encoder\.bias"):
         load_coder(path)
-    for number, (changes, error, said) in enumerate(
+    for number, (changes, error, message) in enumerate(
         (
             ({"k": None}, CorruptFileError, "k = None"),
             ({"k": 10**6}, MismatchError, rf"k = {10**6}[\s\S]*1 \.\. {D_SAE}"),
         )
     ):
-        with pytest.raises(error, match=said):
+        with pytest.raises(error, match=message):
             load_coder(sparsify(tmp_path / f"k{number}" / "layers.0", **changes))
     path = sparsify(tmp_path / "list" / "layers.0")
     (path.parent / "config.json").write_text("[]")

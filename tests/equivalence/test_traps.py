@@ -219,13 +219,13 @@ SIDE_EFFECTS = """
 import logging, socket, sys, warnings
 import torch, transformers
 
-asked = []
-socket.socket.connect = lambda self, address: asked.append(address)
+addresses = []
+socket.socket.connect = lambda self, address: addresses.append(address)
 logging.getLogger("transformers").setLevel(logging.INFO)
 filters = list(warnings.filters)
 import transformer_lens
 changed = [f for f in warnings.filters if f not in filters]
-print(logging.getLogger("transformers").level, len(changed), len(asked))
+print(logging.getLogger("transformers").level, len(changed), len(addresses))
 """
 
 

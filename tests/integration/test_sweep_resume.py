@@ -53,12 +53,12 @@ TEXTS = textwrap.dedent(
     texts = [" ".join(f"w{(3 * i + j) % 40}" for j in range(2 + i % 5)) for i in range(12)]
     vectors = torch.randn(6, 32, generator=torch.Generator().manual_seed(0))
     axes = {f"v{i}": Direction.along(vector, f"resid_post.{i % 3}") for i, vector in enumerate(vectors)}
-    given = grid(axes, "clamp", amounts=(1.0, 4.0), where={"last": prompt(start=-1), "all": prompt()})
+    settings = grid(axes, "clamp", amounts=(1.0, 4.0), where={"last": prompt(start=-1), "all": prompt()})
     module = import_module("reasonmech.causal.sweeps.sweep")
     module.BATCHES_PER_SHARD = 1
     if __name__ == "__main__":
         trials = TextTrials(texts, batch_rows=16)
-        module.sweep(host, trials, given, metric=First(), out=sys.argv[1], progress=False)
+        module.sweep(host, trials, settings, metric=First(), out=sys.argv[1], progress=False)
     """
 )
 

@@ -75,7 +75,7 @@ def test_doctor_knows_the_combination_that_breaks(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (("run", "dmeo"), "unknown experiment 'dmeo'"),
         (("check", "demo", "--set", "nope=1"), "nope"),
@@ -84,11 +84,14 @@ def test_doctor_knows_the_combination_that_breaks(monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_a_mistake_is_a_message(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], said: str
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: tuple[str, ...],
+    message: str,
 ) -> None:
     assert command(monkeypatch, *arguments) == 2
     captured = capsys.readouterr()
-    assert said in captured.err and "Traceback" not in captured.err
+    assert message in captured.err and "Traceback" not in captured.err
 
 
 def test_a_wrong_option_is_explained(

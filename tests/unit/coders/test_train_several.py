@@ -399,23 +399,23 @@ def test_batches_pass_over_every_row_and_can_begin_anywhere() -> None:
 
 
 def test_scaling_a_training_needs_no_list_of_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    plain, asked = torch.randperm, []
+    plain, sizes_drawn = torch.randperm, []
 
     def listed(n: int, *, generator: torch.Generator) -> torch.Tensor:
         assert n < 10**6
-        asked.append(n)
+        sizes_drawn.append(n)
         return plain(n, generator=generator)
 
     monkeypatch.setattr(torch, "randperm", listed)
     ones = TensorSource(torch.ones(1, 4).expand(10**9, 4), SITES[:1], "made", "0")
     assert moments_of(ones, SITES[0], seed=0, device=torch.device("cpu")).norm == 2
-    assert not asked
+    assert not sizes_drawn
     subset = TensorSource(torch.arange(40.0).reshape(20, 2), SITES[:1], "made", "0")
     assert moments_of(subset, SITES[0], seed=0, device=torch.device("cpu")).mean.tolist() == [
         19,
         20,
     ]  # each row once
-    assert asked == [20]
+    assert sizes_drawn == [20]
 
 
 def test_the_curve_travels_with_the_coder(tmp_path: Path) -> None:

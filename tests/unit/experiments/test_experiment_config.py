@@ -94,7 +94,7 @@ def test_a_condition_names_its_control_or_why_it_has_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("overrides", "said"),
+    ("overrides", "message"),
     [
         (
             ["stages.rollouts.split=test", "stages.rollouts.seed=0"],
@@ -103,6 +103,6 @@ def test_a_condition_names_its_control_or_why_it_has_none() -> None:
         (["stages.arms.arms=[base,thinking,random_vectors]"], "'random_vectors' is a null of 'full'"),
     ],
 )
-def test_what_would_make_a_result_worthless_is_refused(overrides: list[str], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_what_would_make_a_result_worthless_is_refused(overrides: list[str], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         load_experiment("demo", overrides)

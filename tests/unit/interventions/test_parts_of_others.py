@@ -97,7 +97,9 @@ def test_a_weight_too_many_is_refused(run: str, axis: Any) -> None:
 
 @pytest.mark.parametrize("run", RUNS[:3])
 @pytest.mark.parametrize(
-    "how", [lambda m: m[:, 1:], lambda m: m[0], lambda m: m.float(), lambda m: m.long()], ids=str
+    "how",
+    [lambda m: m[:, 1:], lambda m: m[0], lambda m: m.float(), lambda m: m.long()],
+    ids=["a column short", "one row", "floats", "integers"],
 )
 def test_marks_of_another_shape_or_type_are_refused(run: str, how: Any) -> None:
     with pytest.raises(BindError, match="one truth value per token"):

@@ -212,14 +212,14 @@ def test_the_traces_say_sentence_kind_opportunity_and_onset() -> None:
         progress=False,
     )
     frame = acts.index
-    for number, found in enumerate(traces):
+    for number, parsed in enumerate(traces):
         mine = frame.loc[frame["rollout"].to_numpy() == number]
         outside = mine.query("not generated")
         assert outside["sentence"].eq(-1).all() and outside["kind"].eq("").all()
         by_sentence = mine.query("sentence >= 0").groupby("sentence")
-        assert by_sentence["kind"].first().tolist() == [s.kind for s in found.sentences]
-        assert by_sentence.size().tolist() == [s.stop - s.start for s in found.sentences]
-        starts = [len(found.rollout.prompt_ids) + s.start for s in found.sentences]
+        assert by_sentence["kind"].first().tolist() == [s.kind for s in parsed.sentences]
+        assert by_sentence.size().tolist() == [s.stop - s.start for s in parsed.sentences]
+        starts = [len(parsed.rollout.prompt_ids) + s.start for s in parsed.sentences]
         assert [rows["position"].min() for _, rows in by_sentence] == starts
     for behaviour in ("backtrack", "check"):
         labels = label(traces, behaviour)

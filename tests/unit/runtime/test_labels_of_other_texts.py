@@ -106,10 +106,10 @@ def test_a_text_that_goes_on_or_breaks_off_is_another_text() -> None:
 
 
 def test_some_rows_keep_to_the_same_texts() -> None:
-    some = LABELS.take(LABELS.positive)
-    assert some.rollouts is LABELS.rollouts
+    positives = LABELS.take(LABELS.positive)
+    assert positives.rollouts is LABELS.rollouts
     with pytest.raises(MismatchError, match="were made from other texts"):
-        capture(OTHERS).rows(SITE, some)
+        capture(OTHERS).rows(SITE, positives)
 
 
 def test_labels_go_with_rollouts_whose_words_were_exchanged() -> None:

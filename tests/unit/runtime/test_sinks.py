@@ -302,7 +302,7 @@ def test_parts_of_several_captures_are_one() -> None:
     host = tiny_host()
     texts = texts_with("w5")
     whole = capture(host, texts, SITES, progress=False)
-    parts = [capture(host, some, SITES, progress=False) for some in (texts[:7], texts[7:8], texts[8:])]
+    parts = [capture(host, part, SITES, progress=False) for part in (texts[:7], texts[7:8], texts[8:])]
     both = joined(parts)
     rows = torch.randperm(len(whole), generator=torch.Generator().manual_seed(0))
     assert torch.equal(both.take("resid_post.2", rows), whole.take("resid_post.2", rows))

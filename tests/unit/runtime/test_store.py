@@ -115,7 +115,7 @@ def test_a_partial_store_of_another_capture_is_named_for_what_differs(tmp_path: 
     (tmp_path / "store").rename(tmp_path / "store.partial")
     plan = (tmp_path / "store.partial" / "plan.json").read_bytes()
     host = tiny_host()
-    for expected, given in {
+    for expected, call in {
         "another model": lambda: capture(
             tiny_host(seed=1), TEXTS, [SITE], out=tmp_path / "store", keep=SMALL
         ),
@@ -131,7 +131,7 @@ def test_a_partial_store_of_another_capture_is_named_for_what_differs(tmp_path: 
         "shards of another size": lambda: capture(host, TEXTS, [SITE], out=tmp_path / "store"),
     }.items():
         with pytest.raises(OutputError, match=f"part of another capture .*{expected}"):
-            given()
+            call()
     assert (tmp_path / "store.partial" / "plan.json").read_bytes() == plan
     assert stored(tmp_path).content_hash == whole.content_hash  # its own capture goes on: nothing was changed
 

@@ -35,7 +35,7 @@ def doses() -> pd.DataFrame:
 
 
 @pytest.fixture
-def found() -> pd.DataFrame:
+def features() -> pd.DataFrame:
     rows = [
         (
             "check",
@@ -93,28 +93,30 @@ def test_dose_curves_have_a_panel_each_and_bands_in_order_of_dose(doses: pd.Data
     assert len({line.line.dash for line in lines}) == 2
 
 
-def test_feature_figures_leave_nothing_valued_out(found: pd.DataFrame) -> None:
-    figure = feature_table(found)
-    assert sum(len(trace.x) for trace in figure.data) == len(found)
+def test_feature_figures_leave_nothing_valued_out(features: pd.DataFrame) -> None:
+    figure = feature_table(features)
+    assert sum(len(trace.x) for trace in figure.data) == len(features)
     labels = {str(y): x for trace in figure.data for x, y in zip(trace.x, trace.y, strict=True)}
     assert labels["feature 4 · resid_post.1"] == 0.7
     assert labels["logistic probe · resid_post.1"] == 0.8
-    both = pd.concat([found.assign(source="base"), found.assign(source="thinking", value=found.value - 0.1)])
+    both = pd.concat(
+        [features.assign(source="base"), features.assign(source="thinking", value=features.value - 0.1)]
+    )
     labels = {str(y): x for trace in feature_table(both).data for x, y in zip(trace.x, trace.y, strict=True)}
     assert (
         labels["feature 4 · resid_post.1 · base"],
         labels["feature 4 · resid_post.1 · thinking"],
     ) == pytest.approx((0.7, 0.6))
-    untested = found.assign(value=found.value.where(found.feature != 9))
-    assert sum(len(trace.x) for trace in feature_table(untested).data) == len(found) - 3
+    untested = features.assign(value=features.value.where(features.feature != 9))
+    assert sum(len(trace.x) for trace in feature_table(untested).data) == len(features) - 3
 
 
-def test_best_feature_by_site_is_the_one_chosen_in_training(found: pd.DataFrame) -> None:
-    lucky = found.assign(value=found.value.where(found.feature != 9, 0.95))
+def test_best_feature_by_site_is_the_one_chosen_in_training(features: pd.DataFrame) -> None:
+    lucky = features.assign(value=features.value.where(features.feature != 9, 0.95))
     best = next(trace for trace in value_by_site(lucky).data if trace.name == "best SAE feature")
     assert list(best.y) == [0.7, 0.7, 0.7]
     with pytest.raises(DataError, match="2 searches"):
-        value_by_site(pd.concat([found, found.assign(behaviour="plan")]))
+        value_by_site(pd.concat([features, features.assign(behaviour="plan")]))
 
 
 def test_a_missing_column_or_an_empty_frame_is_named(arms: pd.DataFrame, doses: pd.DataFrame) -> None:
