@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any, Final
 
 from transformers import PreTrainedTokenizerBase
@@ -17,21 +18,28 @@ N_PROBES: Final = 64
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of a text that goes on: what the tokenizer puts in front, once, and nothing behind.
 
-    A BOS that the text brings along, as chat templates do, is not put in front of it again; white space
-    before that BOS is left out, for no model has read any there. An end that the tokenizer appends
-    (`add_eos_token`) is left out: after it a model begins another text.
+    What it puts in front (a BOS, `[gMASK] <sop>`) and a text brings along, as chat templates do, once, twice
+    or in part, stands there once; white space and padding before it are left out, for no model has read any
+    there. What it appends, an end as a rule, is left out: after it a model begins another text.
     """
-    bos, visible = tokenizer.bos_token, text.lstrip()
-    has_bos = isinstance(bos, str) and visible.startswith(bos)
-    ids = list(tokenizer.encode(text))
-    if not has_bos and (not ids or ids[-1] not in tokenizer.all_special_ids):
-        return ids
     front, behind = affixes(tokenizer)
-    if has_bos and tokenizer.bos_token_id in front:
-        plain = list(tokenizer.encode(visible, add_special_tokens=False))
-        if plain[:1] == [tokenizer.bos_token_id]:
-            return front[: front.index(plain[0])] + plain
-    return ids[: len(ids) - len(behind)]
+    if front and (written := _behind_front(tokenizer, text.lstrip(), front)) is not None:
+        return front + written
+    ids = list(tokenizer.encode(text))
+    return ids[: -len(behind)] if behind and ids[-len(behind) :] == behind else ids
+
+
+def _behind_front(tokenizer: PreTrainedTokenizerBase, text: str, front: list[int]) -> list[int] | None:
+    """The tokens of a text behind those of the front that it begins with; None where it begins otherwise."""
+    words: Any = tokenizer  # transformers types a special token as anything a config may hold
+    padding: int | None = words.pad_token_id
+    leading = [*front, *([] if padding is None else [padding])]
+    if not any(text.startswith(str(words.convert_ids_to_tokens(token))) for token in leading):
+        return None
+    ids = list(tokenizer.encode(text, add_special_tokens=False))
+    run = list(takewhile(lambda token: token in leading, ids))
+    last = max((i for i, token in enumerate(run) if token in front), default=None)
+    return None if last is None else ids[last + 1 :]
 
 
 def affixes(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, processors
+from tokenizers import AddedToken, Tokenizer, processors
 from transformers import PreTrainedTokenizerFast
 
 import reasonmech as rm
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host, ModelPair, load_host
+from reasonmech.hosts.vocabulary import encode
 from reasonmech.hybrid import DisagreementGate, Hybrid, OfThinking, Takeover
 from reasonmech.interventions import Intervention, above, at, disagree, steer
 from reasonmech.interventions.axes import Direction
@@ -66,6 +67,58 @@ def test_no_end_stands_behind_a_text_that_goes_on(name: str, single: str) -> Non
     assert host.encode("Yes.</s>").count(2) == 1
     [rollout] = generate(host, ["Answer:"], decode=Decode(max_new_tokens=2), progress=False)
     assert list(rollout.prompt_ids) == host.encode("Answer:")
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("end", ["<|im_end|>", "<end>"])
+def test_an_appended_end_that_the_special_map_does_not_name_is_left_out(name: str, end: str) -> None:
+    words = copy.deepcopy(layout(name))
+    words.add_tokens([AddedToken(end, special=True)])
+    one = words.convert_tokens_to_ids(end)
+    words.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"$A {end}", pair=f"$A $B {end}", special_tokens=[(end, one)]
+    )
+    for text in ("Wait, let", "w1", f"Yes.{end}", ""):
+        assert encode(words, text) == words.encode(text)[:-1] != words.encode(text)
+
+
+FRONTS = {
+    "[gMASK] <sop>": ("", "[gMASK]<sop>", "<sop>", "[gMASK]<sop>[gMASK]<sop>", " [gMASK]<sop>", "[gMASK]"),
+    "[CLS]": ("", "[CLS]", "[CLS][CLS]", "\n[CLS]", "[PAD][PAD][CLS]", "[PAD][CLS][CLS]"),
+}
+
+
+@pytest.mark.parametrize("name", ["qwen2", "gemma", "llama2", "llama_always", "gpt2_prefix", "smollm2"])
+@pytest.mark.parametrize("front", FRONTS)
+def test_what_stands_in_front_of_a_text_stands_there_once(name: str, front: str) -> None:
+    words = copy.deepcopy(layout(name))
+    words.add_tokens(
+        [AddedToken(tag, special=True) for tag in ("[gMASK]", "<sop>", "[CLS]", "[SEP]", "[PAD]")]
+    )
+    words.pad_token = "[PAD]"
+    special = [(tag, words.convert_tokens_to_ids(tag)) for tag in (*front.split(), "[SEP]")]
+    words.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single=f"{front} $A [SEP]", pair=f"{front} $A $B [SEP]", special_tokens=special
+    )
+    once = encode(words, "Wait, let me check.")
+    assert once == words.encode("Wait, let me check.")[:-1]
+    for brought in FRONTS[front]:
+        assert encode(words, f"{brought}Wait, let me check.") == once, brought
+        assert encode(words, brought) == once[: len(front.split())]
+    assert encode(words, "Wait[CLS].").count(words.convert_tokens_to_ids("[CLS]")) == 1 + (front == "[CLS]")
+    assert encode(words, "[PAD]Wait.")[len(front.split())] == words.convert_tokens_to_ids("[PAD]")
+    assert encode(words, "Wait.[SEP]")[-1] == words.convert_tokens_to_ids("[SEP]")
+
+
+@pytest.mark.parametrize("name", WITH_BOS)
+@pytest.mark.parametrize("front", ["<s><s>", "<pad><s>", "<pad><pad><s>", " <s><s>", "<s>"])
+def test_a_bos_written_twice_or_behind_padding_stands_once(name: str, front: str) -> None:
+    host = layout_host(name)
+    assert (
+        host.encode(f"{front}Wait, let me check.")
+        == host.encode("Wait, let me check.")[:1]
+        + layout(name).encode("<s>Wait, let me check.", add_special_tokens=False)[1:]
+    )
 
 
 def test_a_tokenizer_whose_bos_is_its_end_keeps_it_in_front() -> None:
