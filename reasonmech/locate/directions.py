@@ -26,6 +26,7 @@ from reasonmech.site import Site
 from reasonmech.stats.logistic import fit_logistic, log_likelihood
 
 PROBE_PENALTIES: Final = (1.0, 30.0, 1000.0)
+REFERENCE: Final = 64  # contrastive prompts from whose tokens sinks are told
 CONTRAST: Final = "contrastive prompts: two lists of texts"
 CONTRASTING: Final = "rm.features.ContrastivePrompts(positive=[...], negative=[...])"
 
@@ -145,8 +146,8 @@ def direction(
     (contrastive activation addition: Rimsky et al. 2024, arXiv 2312.06681; a pair shares its problem).
     diff_mean: mean(positive) - mean(others) (Marks and Tegmark 2023, arXiv 2310.06824); probe: weights of a
     logistic regression. It is fitted on everything given: hold problems out yourself before you score it on
-    them. Labelled rows at attention sinks (`find_sinks`) are left out, with a warning. Its length is
-    dropped, so that `rm.steer(direction, 4.0)` adds 4 residual-norm units.
+    them. Labelled rows at attention sinks (`find_sinks`) are left out, with a warning; prompts that are read
+    at one are refused. Its length is dropped, so that `rm.steer(direction, 4.0)` adds 4 residual-norm units.
 
     Args:
         source: captured activations that hold every labelled position, or the host that reads the prompts.
@@ -157,7 +158,9 @@ def direction(
     Raises:
         ArgumentError: anything else.
         UnknownNameError: no such method, or no such site.
-        DataError: only one kind of row, no difference between them, or a prompt that has no such token.
+        DataError: only one kind of row, no difference between them, a prompt that has no such token, or one
+            in which that token is an attention sink: its first (unless `position=0` names it), or one of some
+            prompts only.
     """
     site = Site.parse(site)
     if isinstance(source, Host):
@@ -208,7 +211,45 @@ def _read_prompts(host: Host, prompts: ContrastivePrompts, site: Site) -> tuple[
         positions.append(position)
     keep = Keep(where=at(per_row=[(position,) for position in positions]))
     acts = capture(host, texts, [site], keep=keep, progress=False)
+    if prompts.position != 0:  # who names the first token means it
+        _check_sinks(host, prompts, acts, texts, positions, site)
     pair = np.tile(np.arange(len(prompts.positive)), 2).astype(str)
     positive = np.arange(len(texts)) < len(prompts.positive)
     rows = np.arange(len(texts)), np.array(positions), positive, np.char.add("pair/", pair)
     return acts, Labels("contrast", "recognises", *rows)
+
+
+def _check_sinks(
+    host: Host,
+    prompts: ContrastivePrompts,
+    acts: Activations,
+    texts: list[str],
+    positions: list[int],
+    site: Site,
+) -> None:
+    """Raise DataError where a read token is an attention sink, by the norms of all tokens of the texts.
+
+    Sinks at later tokens of every text are all alike, such as the line break that ends a template: what
+    differs between them stays. At some only, they would be the direction.
+    """
+    sample = [texts[i] for i in np.linspace(0, len(texts) - 1, min(len(texts), REFERENCE)).astype(int)]
+    if all(len(host.encode(text)) == 1 for text in sample):
+        sample.append(" ".join(sample))  # tokens to measure the first ones by
+    sinks = sinks_of(capture(host, sample, [site], progress=False), site)
+    which = sinks_at(acts, site, sinks).numpy()
+    first = which & (np.array(positions) == 0)
+    if not first.any() and which.all():
+        return
+    if which.any():
+        number = int(np.flatnonzero(first if first.any() else which)[0])
+        token = f"token {prompts.position} of {texts[number]!r:.80}"
+        reason = "its first, and first tokens are attention sinks" if first.any() else "an attention sink"
+        raise DataError(
+            f"{token} is {reason} at {site} ({which.sum()} of {len(texts)} texts): the direction would be "
+            "that of the sink",
+            allowed="tokens that are no attention sinks",
+            do="put words in front of the texts, read another token (position=), or name the first token of "
+            "all of them: position=0"
+            if first.any()
+            else "let all texts end alike, or read another token (position=)",
+        )

@@ -247,6 +247,23 @@ def test_real_first_tokens_are_sinks(smollm2: Host) -> None:
     assert torch.cosine_similarity(mean, rest, dim=0) > 0.9
 
 
+def test_a_real_prompt_of_one_token_makes_no_direction(smollm2: Host) -> None:
+    site, prompts = "resid_post.12", rm.features.ContrastivePrompts
+    for positive, negative in (
+        (["Love", "Joy"], ["Hatred of it", "Sadness of it"]),
+        (["I feel: Love", "Love"], ["I feel: Hatred", "I feel: Sadness"]),
+        (["Love"], ["Hate"]),
+    ):
+        with pytest.raises(DataError, match="is its first, and first tokens are attention sinks"):
+            rm.direction(smollm2, prompts(positive, negative), site=site)
+        rm.direction(smollm2, prompts(positive, negative, position=0), site=site)
+        rm.direction(smollm2, prompts(positive, negative), site="resid_post.10")  # no sink there
+    template = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+    chats = [[template.format(word)] for word in ("Is it good?", "Is it bad?")]
+    for at in range(smollm2.n_layers):  # sinks at the end of all texts alike are read
+        rm.direction(smollm2, prompts(*chats), site=f"resid_post.{at}")
+
+
 def test_a_real_coder_said_to_be_a_layer_off_is_refused(smollm2: Host, tmp_path: Path) -> None:
     names = ("README.md", "docs/statistics.md", "docs/scores.md", "docs/falsify.md")
     document = "".join((Path(rm.__file__).parents[1] / name).read_text() for name in names)
@@ -296,6 +313,26 @@ def test_a_direction_is_not_that_of_a_sink() -> None:
     assert abs(float(fitted.vector @ sink)) < 0.9
     firsts = rm.features.ContrastivePrompts(["w0 w1", "w0 w2"], ["w3 w1", "w4 w2"], position=0)
     rm.direction(host, firsts, site="resid_post.2")  # who asks for first tokens gets them, without a warning
+
+
+def test_contrastive_prompts_that_are_read_at_a_sink_are_refused() -> None:
+    host, site = sink_host(), "resid_post.2"
+    prompts = rm.features.ContrastivePrompts
+    for positive, negative, number in (
+        (["w0", "w0"], ["w0 w3 w1", "w0 w4 w2"], 2),
+        (["w0 w5", "w0"], ["w0 w3 w1", "w0 w4 w2"], 1),
+        (["w0 w1", "w0 w2"], ["w0 w3 w1", "w0"], 1),
+    ):
+        message = rf"token -1 of 'w0' is its first, .* at resid_post\.2 \({number} of 4 texts\)"
+        with pytest.raises(DataError, match=message):
+            rm.direction(host, prompts(positive, negative), site=site)
+    with pytest.raises(DataError, match="token -2 of 'w0 w1' is its first"):
+        rm.direction(host, prompts(["w0 w1"], ["w0 w3 w1 w2"], position=-2), site=site)
+    with pytest.raises(DataError, match=r"(?s)token -1 of 'w3 w1 w2 w0' is an attention sink.*end alike"):
+        many = [f"w{i} w1 w2 w{i + 1} w4 w5 w6" for i in range(3, 12)]
+        rm.direction(host, prompts(["w3 w1 w2 w0", *many], ["w4 w2 w1 w3", *many[::-1]]), site=site)
+    plain = tiny_host()
+    rm.direction(plain, prompts(["w0"], ["w3"]), site=site)  # a model without sinks has none
 
 
 def test_parts_of_several_captures_are_one() -> None:
