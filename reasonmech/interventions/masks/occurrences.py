@@ -5,26 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias, final
+from typing import Final, NamedTuple, TypeAlias, final
 
 import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
-from reasonmech.hosts.spelling import Spelling, continues, spelling_of
-from reasonmech.hosts.words import is_writable, token_forms, unknown_word
+from reasonmech.hosts.spelling import Spelling, continues
+from reasonmech.hosts.words import token_forms
 from reasonmech.interventions.masks.absence import absence_of_run, absence_of_word
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
 Pattern: TypeAlias = tuple[int, ...]
-Names: TypeAlias = tuple[str | int, ...]  # of one thing: any of them
-Item: TypeAlias = int | str | Pattern | Names
 
 # what a token says without the text before it: whether an occurrence ends in it
 _UNREAD, _NEVER, _ALWAYS, _DEPENDS = range(4)
@@ -230,29 +225,6 @@ class WordFinder(Finder):
         return "" if _occurs(self, texts) else absence_of_word(self.spelling, self._word, texts)
 
 
-@final
-class AnyFinder(Finder):
-    """Finds whatever one of several finders finds."""
-
-    def __init__(self, spelling: Spelling, finders: Sequence[Finder]) -> None:
-        super().__init__(spelling)
-        self._finders = tuple(finders)
-
-    def ends(self, step: Step) -> Mask:
-        return torch.stack([finder.ends(step) for finder in self._finders]).any(0)
-
-    def ending_at(self, ids: Sequence[int], at: int) -> list[Occurrence]:
-        occurrences = {one for finder in self._finders for one in finder.ending_at(ids, at)}
-        return sorted(occurrences, key=lambda one: (one.stop, one.start))
-
-    def whole(self, step: Step) -> Mask:
-        return torch.stack([finder.whole(step) for finder in self._finders]).any(0)
-
-    def absence(self, texts: Sequence[Sequence[int]]) -> str:
-        reasons = [finder.absence(texts) for finder in self._finders]
-        return "; ".join(reasons) if all(reasons) else ""
-
-
 def _occurs(finder: Finder, texts: Sequence[Sequence[int]]) -> bool:
     return any(finder.ending_at(ids, at) for ids in texts for at in range(len(ids)))
 
@@ -281,31 +253,3 @@ def _one_character(candidates: Iterable[bytes]) -> str:
         if len(decoded) == 1:
             return decoded
     return ""
-
-
-def finder_of(item: Item, tokenizer: PreTrainedTokenizerBase, *, last: bool = False) -> Finder:
-    """What finds an item in the texts of a tokenizer; ids stand for themselves.
-
-    Of several names of one thing, such as ("<think>", 151648), those count that the tokenizer can write.
-
-    Args:
-        last: only occurrences behind which nothing but blanks stands in their last token.
-
-    Raises:
-        UnknownNameError: the tokenizer cannot write the word.
-    """
-    return _finder(tokenizer, len(tokenizer), (item,) if isinstance(item, int) else item, last)
-
-
-@lru_cache(maxsize=64)
-def _finder(tokenizer: PreTrainedTokenizerBase, size: int, item: str | Pattern | Names, last: bool) -> Finder:
-    if isinstance(item, tuple):
-        run = tuple(token for token in item if isinstance(token, int))
-        if len(run) == len(item):
-            return RunFinder(spelling_of(tokenizer), run)
-        names = [name for name in item if isinstance(name, int) or is_writable(tokenizer, name)]
-        finders = [finder_of(name, tokenizer, last=last) for name in names]
-        return AnyFinder(spelling_of(tokenizer), finders)
-    if not is_writable(tokenizer, item):
-        raise unknown_word(tokenizer, item)
-    return WordFinder(spelling_of(tokenizer), item, last=last)

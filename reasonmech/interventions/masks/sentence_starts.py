@@ -10,7 +10,8 @@ import torch
 from reasonmech.arguments import as_sequence
 from reasonmech.errors import BindError, UnknownNameError
 from reasonmech.hosts.words import is_writable
-from reasonmech.interventions.masks.occurrences import Finder, finder_of
+from reasonmech.interventions.masks.finders import finder_of
+from reasonmech.interventions.masks.occurrences import Finder
 from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.interventions.masks.words import BoundWords
 from reasonmech.shapes import Mask

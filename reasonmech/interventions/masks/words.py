@@ -13,7 +13,8 @@ from torch import Tensor
 from reasonmech.arguments import describe
 from reasonmech.errors import BindError
 from reasonmech.interventions.canonical import Json
-from reasonmech.interventions.masks.occurrences import Finder, Item, Pattern, finder_of
+from reasonmech.interventions.masks.finders import Item, finder_of
+from reasonmech.interventions.masks.occurrences import Finder, Pattern
 from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
