@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -167,10 +168,20 @@ def test_verified_looks_at_the_process(old: str, new: str) -> None:
     assert chain.grade(rollout(cheated)) and not chain.verified(trace(cheated))
 
 
+def test_words_that_a_tokenizer_wrote_without_a_blank_are_still_one_a_token() -> None:
+    whole = rollout(CAREFUL)
+    for glued, parted in (("= 5", "=5"), (". wait", ".wait"), ("5 . <eos>", "5.<eos>"), ("8 + 4", "8+4")):
+        text = whole.text.replace(glued, parted)
+        assert text != whole.text
+        assert parse(replace(whole, text=text)).words == parse(whole).words
+    other_end = whole.text.replace("5 . <eos>", "5.<|im_end|>")
+    assert parse(replace(whole, text=other_end)).words == parse(whole).words
+
+
 def test_text_that_does_not_line_up_with_tokens_is_refused() -> None:
     good = rollout(GUESS)
     bad = Rollout(**{**vars(good), "text": "so the answer"})
-    with pytest.raises(DataError, match="one blank-separated word per token"):
+    with pytest.raises(DataError, match="one word of the chain world per token"):
         parse(bad)
 
 
