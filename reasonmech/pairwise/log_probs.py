@@ -11,6 +11,7 @@ from torch import Tensor
 
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.rollout import Rollout, Rollouts
+from reasonmech.runtime.decoding.prompts import as_read_by
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.passes import run_passes
 
@@ -23,8 +24,9 @@ def chosen_log_probs(
 ) -> Iterator[tuple[Float[Tensor, "token vocab"], Float[Tensor, "token vocab"]]]:
     """Per text, log-probabilities [nats] of base and thinking model at every token that its model chose.
 
-    Teacher-forced on the text as it was written, under its own prompt, at temperature 1. Tokens of the
-    environment are left out; the token that ends the text is in. A text without a chosen token has no row.
+    Teacher-forced on the answer as it was written, at temperature 1; each model reads the prompt in its own
+    tokens (`as_read_by`), whichever model wrote the text. Tokens of the environment are left out; the token
+    that ends the text is in. A text without a chosen token has no row.
 
     Raises:
         DataError: a text is longer than a model has positions. NonFiniteError: NaN or infinite logits.
@@ -35,7 +37,8 @@ def chosen_log_probs(
         yield from zip(base, thinking, strict=True)
 
 
-def _of_host(host: Host, batch: Sequence[Rollout]) -> list[Float[Tensor, "token vocab"]]:
+def _of_host(host: Host, written: Sequence[Rollout]) -> list[Float[Tensor, "token vocab"]]:
+    batch = as_read_by(host, written)
     passes = run_passes(host, [PassRow.of(rollout) for rollout in batch], batch_size=TEXTS_PER_PASS)
     by_text = {}
     for row, logits in passes:

@@ -51,7 +51,8 @@ def forward(
     """Logits of texts, token ids or rollouts under a plan; left-padded batches equal their rows run alone.
 
     Args:
-        texts: of a plain text or token ids everything is prompt; a rollout knows its prompt. Masks that say
+        texts: of a plain text or token ids everything is prompt; a rollout knows its prompt, and is read in
+            the tokens that it holds (a sibling's: `as_read_by(host, rollouts)`). Masks that say
             `labelled(name)` need `LabelledTexts`.
         receipt: how many rows the KL is measured on: 16 at most, all, or no KL at all.
 

@@ -44,8 +44,9 @@ def capture(
     site do not run.
 
     Args:
-        rollouts: texts, or one; a store asks for each of them twice and holds none, so they may be read from
-            a disk.
+        rollouts: texts, or one. A rollout is read in the very tokens that it holds; one that a sibling with
+            another encoding wrote is `as_read_by(host, rollouts)`, prompts in this host's. A store asks
+            for each of them twice and holds none, so they may be read from a disk.
         sites: where, or one site.
         out: directory of a store; memory then holds one shard of it at a time, and a killed capture goes on
             where it stopped when it is called again. The disk and the time it takes are shown before it

@@ -18,7 +18,8 @@ from reasonmech.hosts.vocabulary import encode
 from reasonmech.hybrid import DisagreementGate, Hybrid, OfThinking, Takeover
 from reasonmech.interventions import Intervention, above, at, disagree, steer
 from reasonmech.interventions.axes import Direction
-from reasonmech.runtime import Decode, forward, generate
+from reasonmech.pairwise import chosen_log_probs
+from reasonmech.runtime import Decode, capture, forward, generate
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.prompts import as_read_by
 from reasonmech.tasks.chain import OneWordKinds
@@ -191,6 +192,32 @@ def test_takeover_reads_the_prompt_as_the_thinking_model_does(name: str) -> None
     assert [list(r.prompt_ids) for r in read] == [pair.base.encode(prompt) for prompt in PROMPTS]
     assert [r.ids for r in read] == [r.ids for r in alone] and read.task == alone.task
     assert as_read_by(pair.thinking, list(alone)).rollouts == alone.rollouts
+
+
+@pytest.mark.parametrize("name", ["qwen2", "llama2", "gemma"])
+def test_each_model_is_measured_behind_its_own_encoding_of_the_prompt(name: str) -> None:
+    pair, decode = siblings(name), Decode(max_new_tokens=6)
+    for writer in (pair.base, pair.thinking):
+        rollouts = generate(writer, PROMPTS, decode=decode, progress=False)
+        measured = list(chosen_log_probs(pair, rollouts))
+        for host, side in ((pair.base, 0), (pair.thinking, 1)):
+            for rollout, both in zip(rollouts, measured, strict=True):
+                prompt, answer = host.encode(rollout.problem.prompt), list(rollout.ids)
+                with torch.no_grad():
+                    logits = host.model(torch.tensor([prompt + answer])).logits[0, len(prompt) - 1 : -1]
+                assert torch.allclose(both[side], logits.log_softmax(-1), atol=1e-4)
+
+
+def test_a_rollout_is_captured_in_the_tokens_that_it_holds() -> None:
+    pair, site = siblings(), "resid_post.1"
+    prompt = "x <think>Okay</think>y. Answer:"
+    written = generate(pair.thinking, prompt, decode=Decode(max_new_tokens=4), progress=False)
+    text = capture(pair.base, prompt, site, progress=False).at(site)
+    raw = capture(pair.base, written, site, progress=False)
+    read = capture(pair.base, as_read_by(pair.base, written), site, progress=False)
+    assert list(raw.index["token"]) == list(written[0].all_ids)
+    assert list(read.index["token"]) == [*pair.base.encode(prompt), *written[0].ids]
+    assert torch.allclose(read.at(site)[: len(text)], text, atol=1e-4)
 
 
 def test_a_closed_gate_leaves_the_base_its_own_tokens() -> None:
