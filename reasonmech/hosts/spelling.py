@@ -16,6 +16,12 @@ from reasonmech.hosts.vocabulary import affixes, decode
 _BYTE: Final = re.compile("<0x([0-9A-Fa-f]{2})>")
 _BLANKS: Final = (" ", "▁", "Ġ")  # how vocabularies write a blank that is part of a token
 _LOST: Final = "\ufffd"
+_JOINERS: Final = "\u200c\u200d"  # without width, inside words of Persian, Hindi, ...
+# names of characters of scripts that do not part words by blanks
+_WITHOUT_BLANKS: Final = re.compile(
+    "(CJK|IDEOGRAPHIC|HIRAGANA|((COMBINING|HALFWIDTH) )?KATAKANA|BOPOMOFO|YI |TANGUT|NUSHU|THAI|LAO|KHMER"
+    "|MYANMAR|TIBETAN|TAI |NEW TAI|JAVANESE|BALINESE)"
+)
 
 
 class TokenText(NamedTuple):
@@ -146,10 +152,35 @@ class Spelling:
 
 
 def continues(left: str, right: str) -> bool:
-    """Whether there is no border of words between two characters: both are letters of a script that parts
-    words by blanks, or both digits, or the right one is an accent of the left one."""
-    letters = left.lower() != left.upper() and right.lower() != right.upper()
-    return letters or (left.isdigit() and right.isdigit()) or bool(unicodedata.combining(right))
+    """Whether there is no border of words between two characters: both are letters of scripts that part words
+    by blanks, or both numbers, or the right one is a mark (accent, vowel sign) of the left one."""
+    kind = word_kind(right)
+    return kind == "mark" or kind == "letter" == _without_mark(left) or kind == "number" == word_kind(left)
+
+
+@lru_cache(maxsize=4096)
+def word_kind(character: str) -> str:
+    """What a character is of a word: "letter", "number", "mark", or "" where none goes on in it.
+
+    By Unicode's categories, so letters need no case (Hebrew, Arabic, Devanagari). Letters of scripts that are
+    written without blanks (Chinese, Japanese, Thai, ...) go on in no word, for nothing tells where one ends.
+    """
+    category, name = unicodedata.category(character), unicodedata.name(character, "")
+    if character in _JOINERS:
+        return "letter"
+    if category[0] == "M":
+        return "" if name.startswith("VARIATION SELECTOR") else "mark"
+    if category[0] in "LN" and not _WITHOUT_BLANKS.match(name):
+        return "number" if category[0] == "N" else "letter"
+    return ""
+
+
+def _without_mark(character: str) -> str:
+    """`word_kind` of the letter that a mark belongs to, where its script parts words by blanks."""
+    kind = word_kind(character)
+    if kind != "mark":
+        return kind
+    return "" if _WITHOUT_BLANKS.match(unicodedata.name(character, "")) else "letter"
 
 
 def _byte_level() -> dict[str, int]:

@@ -278,3 +278,53 @@ def test_incremental_marks_are_those_of_the_whole() -> None:
     for n in range(1, ids.shape[1] + 1):
         step = replace(Step.of(ids[:, :n]), new=1)
         assert torch.equal(step.computed(bound.mask(step))[:, -1], whole[:, n - 1])
+
+
+@pytest.mark.parametrize("name", REAL_TEXT)
+@pytest.mark.parametrize(
+    ("text", "word", "times"),
+    [
+        ("ביתי בית", "בית", 1),
+        ("המדרסה מדר", "מדר", 1),
+        ("المدرسة مدر", "مدر", 1),
+        ("کتاب‌ها کتاب", "کتاب", 1),  # a joiner without width is inside the word
+        ("किताब क", "क", 1),
+        ("किताब", "कि", 0),
+        ("किताब", "ताब", 0),
+        ("किताब किताब।", "किताब", 2),
+        ("தமிழ் தமி", "தமி", 1),
+        ("학교에서 학교", "학교", 1),
+        ("等等。等", "等", 3),
+        ("ひらがな", "が", 1),
+        ("カタカナ", "タ", 1),
+        ("ภาษาไทย", "ไทย", 1),
+        ("ภาษาไทย", "ษา", 1),
+        ("ភាសាខ្មែរ", "ខ្មែរ", 1),
+        ("x7 17 7", "7", 2),
+        ("٣٤ ٤", "٤", 1),
+        ("❤️ ❤", "❤", 2),
+        ("👨‍👩 x", "👩", 1),
+        ("café cafe", "cafe", 1),
+        ("cafe\u0301 cafe", "cafe", 1),
+        ("cafe\u0301s s", "s", 1),
+        ("straße 你s", "s", 1),
+        ("k\u0301k", "\u0301", 0),
+    ],
+)
+def test_a_word_of_any_script_is_none_in_the_middle_of_a_longer_one(
+    name: str, text: str, word: str, times: int
+) -> None:
+    ids = ids_of(name, text)
+    written, borders = places(name, ids)
+    assert written.decode().endswith(text)
+    expected = occurrences(name, ids, word)
+    # what is written behind the last token of a word is not known when it is complete
+    stops = {stop for _, stop in expected}
+    marks = marked(rm.tokens(word), name, ids)
+    assert sum(marks) == len({t for t in range(len(ids)) for s in stops if borders[t] < s <= borders[t + 1]})
+    whole = [
+        (start, stop)
+        for start, stop in expected
+        if not continues(word[-1], written[stop:].decode(errors="replace")[:1] or " ")
+    ]
+    assert len(whole) == times

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
-from reasonmech.hosts.spelling import Spelling, continues
+from reasonmech.hosts.spelling import Spelling, continues, word_kind
 from reasonmech.hosts.words import token_forms
 from reasonmech.interventions.masks.absence import absence_of_run, absence_of_word
 from reasonmech.shapes import Mask
@@ -159,7 +159,7 @@ class WordFinder(Finder):
         while at >= 0 and not special:
             loses_blank = at == 0 and bare != text
             joined = _char_before(text, at) if at else ""
-            known = joined != "" or not self._word[0].isalnum()
+            known = joined != "" or not word_kind(self._word[0])
             border = not joined or not continues(joined, self._word[0])
             if known and border and not loses_blank and self._ends_well(text, at + len(word)):
                 return _ALWAYS
