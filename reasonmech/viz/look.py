@@ -17,6 +17,7 @@ from reasonmech.interventions import Direction, Features
 from reasonmech.locate.feature_summary.tokens import token_pieces
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.capture import capture
+from reasonmech.runtime.activations.site_sinks import sinks_at, sinks_of
 from reasonmech.viz.view import TokenView
 
 READABLE: Final = "a coder with indices of its features, rm.Features, or rm.Direction"
@@ -41,7 +42,8 @@ def look(
         features: which features of the coder.
 
     Returns:
-        A view: displayed in a notebook, `.html` or `.save(path)` elsewhere.
+        A view, its shades scaled by the tokens that are no attention sinks: displayed in a notebook, `.html`
+        or `.save(path)` elsewhere.
 
     Raises:
         ArgumentError: no host, several texts, or nothing that can be read.
@@ -68,7 +70,10 @@ def look(
         values = axis.read(x).float().cpu().numpy().astype(np.float64)
     name = text.problem.id if isinstance(text, Rollout) else host.name
     pieces = token_pieces(host, [int(i) for i in acts.index["token"]])
-    return TokenView(f"{name} at {axis.at}", tuple(pieces), values, _labels_of(axis))
+    sinks = sinks_at(acts, axis.at, sinks_of(acts, axis.at)).nonzero()[:, 0].tolist()
+    if len(sinks) == len(pieces):  # nothing is left to scale by
+        sinks = []
+    return TokenView(f"{name} at {axis.at}", tuple(pieces), values, _labels_of(axis), tuple(sinks))
 
 
 def _as_axis(

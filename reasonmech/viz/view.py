@@ -33,12 +33,15 @@ class TokenView:
             character that an earlier token began) is drawn as "⋯".
         values: [token, value] activation units (features) or residual-norm units (a direction).
         labels: [value] what each value is.
+        sinks: tokens that the shades are not scaled by: one of two hundred times the others' norm would leave
+            these blank. They have the fullest shade, and their numbers as they are.
     """
 
     title: str
     pieces: tuple[str, ...]
     values: np.ndarray
     labels: tuple[str, ...]
+    sinks: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if self.values.shape != (len(self.pieces), len(self.labels)) or not self.labels or not self.pieces:
@@ -53,23 +56,42 @@ class TokenView:
     @property
     def fragment(self) -> str:
         """HTML for a page that exists already: a heading and the view, its JavaScript inlined (1.3 MB)."""
-        from circuitsvis.tokens import colored_tokens, colored_tokens_multi
+        from circuitsvis.utils.render import render
 
         tokens = [html.escape(piece) or CONTINUED for piece in self.pieces]
+        low, high = self._bounds()
         if len(self.labels) == 1:
-            rendered = colored_tokens(tokens, self.values[:, 0].tolist())
+            values = self.values[:, 0].tolist()
+            rendered = render(
+                "ColoredTokens", tokens=tokens, values=values, minValue=low[0], maxValue=high[0]
+            )
         else:
-            import torch
-
-            rendered = colored_tokens_multi(
-                tokens, torch.from_numpy(self.values), [_plain(x) for x in self.labels]
+            rendered = render(
+                "ColoredTokensMulti",
+                tokens=tokens,
+                values=self.values.tolist(),
+                labels=[_plain(label) for label in self.labels],
+                positiveBounds=high,
+                negativeBounds=low,
             )
         source = rendered.local_src.replace(_OPEN_DIV, _OPEN_DIV.replace("/>", "></div>"), 1)
-        caption = (
-            f"{html.escape(self.title)} · {html.escape(', '.join(self.labels))} · max {self.values.max():.3g}"
+        caption = " · ".join(
+            (html.escape(self.title), html.escape(", ".join(self.labels)), f"max {self.values.max():.3g}")
         )
+        if self.sinks:
+            caption += f" · shades from {min(low):.3g} to {max(high):.3g}: {self._sinks_named()} beyond"
         heading = f'<figcaption style="font: 14px sans-serif">{caption}</figcaption>'
         return f'<figure style="margin: 0">{heading}{source}</figure>'
+
+    def _bounds(self) -> tuple[list[float], list[float]]:
+        """Of each value, the numbers with the fullest shade of either colour."""
+        others = np.delete(self.values, self.sinks, axis=0) if self.sinks else self.values
+        floor = np.full((1, len(self.labels)), 1e-7)  # the page divides by them
+        high, low = np.vstack((others, floor)).max(0), np.vstack((others, -floor)).min(0)
+        return low.tolist(), high.tolist()
+
+    def _sinks_named(self) -> str:
+        return "1 attention sink" if len(self.sinks) == 1 else f"{len(self.sinks)} attention sinks"
 
     @property
     def html(self) -> str:

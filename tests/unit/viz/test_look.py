@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -63,4 +66,32 @@ def test_features_are_indices(host: Host) -> None:
 
 def test_a_direction_alone_is_read(host: Host) -> None:
     direction = Direction.along(torch.ones(32), "resid_post.1")
-    assert look(host, TEXT, direction).values.shape == (3, 1)
+    view = look(host, TEXT, direction)
+    assert view.values.shape == (3, 1) and view.sinks == () and "beyond" not in view.fragment
+
+
+@pytest.mark.parametrize("n_values", [1, 2])
+def test_a_sink_does_not_decide_the_shades(n_values: int) -> None:
+    host = tiny_host("llama")
+    with torch.no_grad():
+        host.model.get_input_embeddings().get_parameter("weight")[6] *= 1000  # w0
+    axis = Direction.along(torch.ones(32), "resid_post.1")
+    coder, text = tiny_coder(host, "resid_post.1"), "w0 w1 w2 w3 w4"
+    strongest = look(host, text, coder, range(coder.d_sae)).values[0].argsort()[-2:].tolist()
+    view = look(host, text, axis) if n_values == 1 else look(host, text, coder, strongest)
+    assert view.sinks == (0,) and len(view.labels) == n_values
+    others = view.values[1:]
+    assert abs(view.values[0]).max() > 20 * abs(others).max()  # the number stays
+    low, high = drawn_bounds(view.fragment, n_values)
+    assert high == pytest.approx(others.max(0).clip(1e-7), rel=1e-4)
+    assert low == pytest.approx(others.min(0).clip(max=-1e-7), rel=1e-4)
+    assert "1 attention sink beyond" in view.fragment and f"{view.values[0, 0]:.3f}"[:5] in view.fragment
+
+
+def drawn_bounds(page: str, n_values: int) -> tuple[list[float], list[float]]:
+    """The lowest and the highest number that the page's script shades by, of each value."""
+    names = ("minValue", "maxValue") if n_values == 1 else ("negativeBounds", "positiveBounds")
+    script = page.split("CircuitsVis.render")[1]
+    read = [re.search(rf'"{name}": ?(\[[^]]*\]|[^,}}]+)', script) for name in names]
+    low, high = (np.atleast_1d(json.loads(hit[1])).tolist() for hit in read if hit)
+    return low, high
