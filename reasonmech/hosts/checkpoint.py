@@ -14,8 +14,11 @@ from reasonmech.files import check_safetensors
 PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 ADAPTER: Final = "adapter_config.json"
 MERGE: Final = "peft's PeftModel.from_pretrained(base, DIR).merge_and_unload().save_pretrained(NEW)"
+READABLE: Final = ("fp8",)  # quantised formats whose weights transformers turns into plain ones
 # buffers that old checkpoints hold and that a model computes itself
-COMPUTED: Final = re.compile(r"(rotary_emb\.inv_freq|masked_bias|(^|\.)position_ids)$")
+COMPUTED: Final = re.compile(
+    r"(rotary_emb\.(inv_freq|cos_cached|sin_cached)|masked_bias|(^|\.)position_ids)$"
+)
 
 
 def check_checkpoint(directory: Path) -> None:
@@ -24,9 +27,16 @@ def check_checkpoint(directory: Path) -> None:
     Raises:
         PickleRefusedError: its weights are pickled.
         CorruptFileError: config.json or weights are missing, unreadable or truncated, or GGUF.
-        MismatchError: it holds an adapter, alone or beside weights.
+        MismatchError: it holds an adapter, alone or beside weights, or quantised weights.
     """
+    if directory.is_file() and directory.suffix == ".safetensors":
+        raise CorruptFileError(
+            f"{directory} is one file of weights",
+            allowed="a directory with config.json and *.safetensors",
+            do=f"give its directory: {str(directory.parent)!r}",
+        )
     check_adapter(directory / ADAPTER, str(directory))
+    _check_adapter_weights(directory)
     _check_gguf(directory)
     config = directory / "config.json"
     if not config.is_file():
@@ -34,11 +44,11 @@ def check_checkpoint(directory: Path) -> None:
             f"{directory} holds no config.json",
             do="give a directory written by save_pretrained, or a Hub name",
         )
-    _read_json(config)
+    check_quantised(_read_json(config), str(directory))
     for name in ("generation_config.json", "tokenizer_config.json"):  # transformers would do without them
         if (directory / name).is_file():
             _read_json(directory / name)
-    shards = sorted(set(directory.glob("*.safetensors")) - set(directory.glob("adapter_model*")))
+    shards = sorted(directory.glob("*.safetensors"))
     if not shards:
         pickled = sorted(p.name for pattern in PICKLES for p in directory.glob(pattern))
         if pickled:
@@ -72,6 +82,47 @@ def check_adapter(config: Path, source: str) -> None:
         f"{source} holds an adapter ({ADAPTER}: {what}), which one machine would apply and another ignore",
         allowed="whole weights, in which an adapter is merged",
         do=f"merge it: {MERGE}; where the weights beside it are meant without it, copy them elsewhere",
+    )
+
+
+def _check_adapter_weights(directory: Path) -> None:
+    """Refuse the weights of an adapter whose settings are not there: nobody can merge it, or leave it out."""
+    adapters = sorted(file.name for file in directory.glob("adapter_model*"))
+    if adapters:
+        others = sorted(set(directory.glob("*.safetensors")) - set(directory.glob("adapter_model*")))
+        raise MismatchError(
+            f"{directory} holds the weights of an adapter ({', '.join(adapters)}) without {ADAPTER}"
+            + (f", beside {others[0].name}" if others else ", and no others"),
+            allowed="whole weights, in which an adapter is merged",
+            do=f"copy its {ADAPTER} too and merge it: {MERGE}; where the weights beside it are meant without "
+            "it, copy them elsewhere",
+        )
+
+
+def check_quantised(settings: Mapping[str, Any], source: str) -> None:
+    """Refuse quantised weights, by a config's own account.
+
+    What reads them depends on packages and devices (ImportError on one machine, other numbers on another),
+    and a format that transformers does not know it reads as if it were none, without an error.
+
+    Args:
+        settings: of config.json.
+    """
+    quantised: Mapping[str, Any] | None = settings.get("quantization_config")
+    if not quantised:
+        return
+    method = quantised.get("quant_method") or "a format without a name"
+    if method not in READABLE:
+        raise quantised_weights(source, f"{method} (quantization_config of its config.json)")
+
+
+def quantised_weights(source: str, how: str) -> MismatchError:
+    """The error for quantised weights; `how`: their format, or what said so."""
+    return MismatchError(
+        f"the weights of {source} are quantised: {how}",
+        allowed="weights in float32, bfloat16 or float16",
+        do="load the model that it was quantised from; or write it out where its packages are: "
+        "AutoModelForCausalLM.from_pretrained(DIR).dequantize().save_pretrained(NEW)",
     )
 
 
@@ -110,7 +161,7 @@ def check_report(report: Mapping[str, Any], source: str) -> None:
         )
 
 
-def _read_json(path: Path) -> dict[str, dict[str, str]]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         return json.loads(path.read_text())
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -25,7 +25,13 @@ from reasonmech.errors import (
     NonFiniteError,
     UnknownNameError,
 )
-from reasonmech.hosts.checkpoint import check_adapter, check_checkpoint, check_report
+from reasonmech.hosts.checkpoint import (
+    check_adapter,
+    check_checkpoint,
+    check_quantised,
+    check_report,
+    quantised_weights,
+)
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.lens import is_bridge, model_of_bridge
 from reasonmech.hosts.on_demand import locate
@@ -71,7 +77,7 @@ def load_host(
             than the config has a place for; or GGUF.
         NonFiniteError: a weight is NaN or infinite.
         MismatchError: the tokenizer loses text or does not fit; the architecture is unknown; an adapter that
-            is not merged.
+            is not merged; weights that are quantised.
         ArgumentError: a dtype or device that is none, or something that is no model.
     """
     if dtype is not None:
@@ -127,11 +133,16 @@ def _from_checkpoint(
         raise UnknownNameError(
             "model", str(source), ["an existing directory", "owner/name on the Hub"]
         ) from error
+    except ImportError as error:
+        if "quanti" not in str(error):
+            raise
+        raise quantised_weights(str(source), str(error)) from error
     except ValueError as error:
         raise MismatchError(
             f"transformers cannot build {source}: {error}",
             allowed="architectures that transformers itself has; code shipped beside weights is never run",
         ) from error
+    check_quantised(model.config.to_dict(), str(source))  # of a Hub name it is known only now
     check_report(report, str(source))
     return model
 

@@ -202,7 +202,8 @@ def test_an_adapter_beside_weights_or_alone_is_refused_with_the_way_out(
             load_host(directory)
         assert "merge_and_unload" in caught.value.do
     (checkpoint / "adapter_config.json").unlink()
-    assert load_host(checkpoint).weight_hash == tiny_host().weight_hash  # weights of no one, never read
+    with pytest.raises(MismatchError, match="without adapter_config"):  # weights of no one
+        load_host(checkpoint)
     (tmp_path / "with-config" / "adapter_config.json").unlink()
     with pytest.raises(CorruptFileError, match="holds no weights"):
         load_host(tmp_path / "with-config")
@@ -300,3 +301,43 @@ def test_a_directory_whose_weights_have_another_name_is_no_unknown_name(checkpoi
     (checkpoint / "model.safetensors").rename(checkpoint / "consolidated.safetensors")
     with pytest.raises(CorruptFileError, match="transformers finds no model in"):
         load_host(checkpoint)
+
+
+METHODS = ["gptq", "awq", "bitsandbytes", "compressed-tensors", "hqq", "nonsense", None]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_quantised_weights_are_refused_with_their_format(method: str | None, checkpoint: Path) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    config["quantization_config"] = {
+        "quant_method": method,
+        "bits": 4,
+        "group_size": 128,
+        "load_in_4bit": True,
+    }
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    named = method or "a format without a name"
+    with pytest.raises(MismatchError, match=rf"(?s)quantised: {named}.*Do: load the model that it was"):
+        load_host(checkpoint)
+
+
+def test_weights_of_an_adapter_without_its_settings_are_refused(checkpoint: Path) -> None:
+    shutil.copy(checkpoint / "model.safetensors", checkpoint / "adapter_model.safetensors")
+    with pytest.raises(MismatchError, match=r"without adapter_config\.json, beside model\.safetensors"):
+        load_host(checkpoint)
+    (checkpoint / "model.safetensors").unlink()
+    with pytest.raises(MismatchError, match=r"without adapter_config\.json, and no others"):
+        load_host(checkpoint)
+
+
+def test_a_file_of_weights_names_its_directory(checkpoint: Path) -> None:
+    with pytest.raises(CorruptFileError, match=rf"give its directory: '{checkpoint}'"):
+        load_host(checkpoint / "model.safetensors")
+
+
+@pytest.mark.parametrize("buffer", ["inv_freq", "cos_cached", "sin_cached"])
+def test_buffers_that_a_model_computes_itself_may_be_in_its_file(buffer: str, checkpoint: Path) -> None:
+    state = load_file(checkpoint / "model.safetensors")
+    state[f"model.layers.0.self_attn.rotary_emb.{buffer}"] = torch.ones(4)
+    save_file(state, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    assert load_host(checkpoint).n_layers
