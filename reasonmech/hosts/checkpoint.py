@@ -88,15 +88,21 @@ def check_adapter(config: Path, source: str) -> None:
 def _check_adapter_weights(directory: Path) -> None:
     """Refuse the weights of an adapter whose settings are not there: nobody can merge it, or leave it out."""
     adapters = sorted(file.name for file in directory.glob("adapter_model*"))
-    if adapters:
-        others = sorted(set(directory.glob("*.safetensors")) - set(directory.glob("adapter_model*")))
-        raise MismatchError(
-            f"{directory} holds the weights of an adapter ({', '.join(adapters)}) without {ADAPTER}"
-            + (f", beside {others[0].name}" if others else ", and no others"),
+    others = sorted(set(directory.glob("*.safetensors")) - set(directory.glob("adapter_model*")))
+    if not adapters:
+        return
+    lacking, merge = f"{adapters[0]}, without {ADAPTER}", f"copy its {ADAPTER} too and merge it: {MERGE}"
+    if not others:
+        raise CorruptFileError(
+            f"{directory} holds no weights but those of an adapter ({lacking})",
             allowed="whole weights, in which an adapter is merged",
-            do=f"copy its {ADAPTER} too and merge it: {MERGE}; where the weights beside it are meant without "
-            "it, copy them elsewhere",
+            do=merge,
         )
+    raise MismatchError(
+        f"{directory} holds weights of an adapter ({lacking}) beside {others[0].name}",
+        allowed="whole weights, in which an adapter is merged",
+        do=f"{merge}; where the weights beside it are meant without it, copy them elsewhere",
+    )
 
 
 def check_quantised(settings: Mapping[str, Any], source: str) -> None:

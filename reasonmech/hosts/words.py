@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from transformers import PreTrainedTokenizerBase
 
@@ -115,12 +116,27 @@ def is_writable(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
 def unknown_word(tokenizer: PreTrainedTokenizerBase, text: str) -> UnknownNameError:
     """The error for a text that a tokenizer cannot write, with what it writes instead."""
     instead = spelling_of(tokenizer).text(tokenizer.encode(text, add_special_tokens=False))
+    alike = instead != text and unicodedata.normalize("NFKD", instead) == unicodedata.normalize("NFKD", text)
+    # what looks the same is shown in escapes
+    shown = f"{instead!a} for {text!a}" if alike else f"{instead!r} for it"
+    cause = _cause(tokenizer, text, instead, alike=alike)
     return UnknownNameError(
         "word",
         text,
-        [f"words of this tokenizer ({len(tokenizer)} tokens), which writes {instead!r} for it"],
+        [f"words of this tokenizer ({len(tokenizer)} tokens), which writes {shown}{cause}"],
         do="write it as the tokenizer does, or give token ids",
     )
+
+
+def _cause(tokenizer: PreTrainedTokenizerBase, text: str, instead: str, *, alike: bool) -> str:
+    """Why a tokenizer writes another text than it was given, as far as it is known."""
+    added: dict[int, Any] = tokenizer.added_tokens_decoder
+    eats = [t.content for t in added.values() if (t.lstrip or t.rstrip) and t.content in text]
+    if eats and "".join(instead.split()) == "".join(text.split()):
+        return f": {eats[0]!r} takes the white space beside it (lstrip, rstrip)"
+    if alike:
+        return ": it normalises Unicode (NFC, NFD, NFKC or NFKD)"
+    return ": it lower-cases" if instead == text.lower() != text else ""
 
 
 def _behind(spelling: Spelling, tokenizer: PreTrainedTokenizerBase, left: str, text: str) -> Iterable[Run]:

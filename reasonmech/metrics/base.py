@@ -63,6 +63,7 @@ def runs_of(host: Host, answer: Answer) -> tuple[Run, ...]:
         except UnknownNameError as error:
             raise DataError(
                 f"the answer {answer!r} holds a word that the tokenizer of {host.name!r} does not know",
+                allowed=error.allowed,
                 do="write it as the tokenizer would, or give its token ids",
             ) from error
     ids = tuple(

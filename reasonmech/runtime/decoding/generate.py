@@ -24,6 +24,7 @@ from reasonmech.runtime.decoding.decoder import Decoder, RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.noise import row_key
 from reasonmech.runtime.decoding.prompts import as_problems, check_same_prompts, encode_prompts
+from reasonmech.runtime.decoding.stop_strings import check_stop_strings
 from reasonmech.runtime.memory import halving, undone_on_failure
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.receipt.recorder import ReceiptMode, ReceiptRecorder
@@ -64,6 +65,7 @@ def generate(
         DataError: no problem, a prompt that encodes to no token, or more tokens than the model has positions.
         NonFiniteError: NaN logits; the problem and position are named.
         BindError: the plan cannot run on this host.
+        UnknownNameError: a stop string that the tokenizer never writes.
         NoChangeError: an intervention changed nothing in the whole run; the rollouts are on `.result`.
         ArgumentError: an argument of another type.
     """
@@ -103,6 +105,7 @@ def _write_all(
     recorder: Recorder | None = None,
 ) -> list[Rollout]:
     """Rollouts in the order of the problems."""
+    check_stop_strings(decode.stop_strings, decoder.tokenizer)
     prompts = encode_prompts(decoder, problems, decode)
     rows = [
         RowInfo(

@@ -11,6 +11,14 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reasonmech.hosts.spelling import spelling_of
+from reasonmech.hosts.words import is_writable, unknown_word
+
+
+def check_stop_strings(texts: Sequence[str], tokenizer: PreTrainedTokenizerBase) -> None:
+    """Raise UnknownNameError for a text that no tokens of this tokenizer write: it would never be found."""
+    for text in texts:
+        if not is_writable(tokenizer, text):
+            raise unknown_word(tokenizer, text)
 
 
 @final

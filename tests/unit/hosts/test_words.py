@@ -9,16 +9,26 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+    AddedToken,
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 from transformers import PreTrainedTokenizerFast
 
 import reasonmech as rm
 from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.hosts import Host
 from reasonmech.hosts.spelling import spelling_of
 from reasonmech.hosts.vocabulary import encode
 from reasonmech.hosts.words import onset_tokens, run_after, token_forms
 from reasonmech.step import Step
-from tests.layouts import BLIND_TO_A_BLANK, CORPUS, LAYOUTS, REAL_TEXT, layout
+from tests.layouts import BLIND_TO_A_BLANK, CORPUS, LAYOUTS, REAL_TEXT, layout, layout_model
 
 TEXTS = (
     "Okay. Wait, let me check. (wait) Yes.\nWait.",
@@ -241,3 +251,36 @@ def test_what_shares_a_token_with_the_end_behind_a_special_token_is_refused(name
 def test_a_bos_in_the_middle_of_a_text_is_not_its_front() -> None:
     for name, text in (("llama_first", "So.<s> Wait"), ("llama2", "So.<s>Wait"), ("llama2", "So.<s> Wait")):
         assert spelling_of(layout(name)).text(encode(layout(name), text)) == "<s>" + text
+
+
+def normalising(normalizer: normalizers.Normalizer) -> PreTrainedTokenizerFast:
+    """Byte-level BPE behind a normaliser."""
+    tokenizer = copy.deepcopy(layout("qwen2"))
+    tokenizer.backend_tokenizer.normalizer = normalizer
+    tokenizer.add_tokens([AddedToken("<t>", lstrip=True, rstrip=True, normalized=False)])
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    ("normalizer", "word", "message"),
+    [
+        (normalizers.NFC(), "e\u0301", r"writes '\\xe9' for 'e\\u0301': it normalises Unicode"),
+        (normalizers.NFKC(), "ﬁ", r"writes 'fi' for '\\ufb01': it normalises Unicode"),
+        (normalizers.Lowercase(), "Wait", "writes 'wait' for it: it lower-cases"),
+        (normalizers.NFC(), " <t> x", r"'<t>' takes the white space beside it \(lstrip, rstrip\)"),
+    ],
+)
+def test_a_text_that_is_never_written_is_refused_at_every_door(
+    normalizer: normalizers.Normalizer, word: str, message: str
+) -> None:
+    tokenizer = normalising(normalizer)
+    model = layout_model("qwen2")
+    model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
+    host = Host(model, tokenizer, name="h")
+    with pytest.raises(UnknownNameError, match=message):
+        rm.tokens(word).resolve(tokenizer)
+    with pytest.raises(DataError, match=message):
+        rm.metrics.answer_likelihood(host, [word])
+    with pytest.raises(UnknownNameError, match=message):
+        decode = rm.Decode(max_new_tokens=2, stop_strings=(word,))
+        rm.generate(host, ["okay"], decode=decode, progress=False)
