@@ -57,6 +57,7 @@ def rope(kind: str, **settings: object) -> dict[str, object]:
         (rope("yarn", factor=4.0, original_max_position_embeddings=32), 128),
         (rope("yarn", factor=4.0, original_max_position_embeddings=8), 32),  # stretched already
         (rope("linear", factor=2.0), 64),
+        (rope("yarn", factor=4.0), 128),  # no length before: it is taken to be max_position_embeddings
         (rope("dynamic", factor=3.0), 96),
         (
             rope(
