@@ -93,3 +93,7 @@ class OutputError(ReasonmechError):
 
 class DataError(ReasonmechError):
     """Data that cannot answer the question asked: no positive label, no opportunity, too few problems."""
+
+
+class SkillError(DataError):
+    """A pretrained base that lacks a skill, which another initialisation may bring."""

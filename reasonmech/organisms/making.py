@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from transformers import LlamaForCausalLM
 
-from reasonmech.errors import ConfigError, DataError, MismatchError
+from reasonmech.errors import ConfigError, DataError, MismatchError, SkillError
 from reasonmech.hosts import Host, load_host
 from reasonmech.organisms.recipes import ModelRecipe, TrainingStage
 from reasonmech.organisms.training.grpo import GrpoRecipe, grpo
@@ -118,15 +118,11 @@ def _pretrained(
         pretraining = replace(recipe, seed=recipe.seed + 1000 * attempt)
         if attempt:  # what luck did not bring the first time is drilled from the first checkpoint on
             pretraining = replace(pretraining, drill_from=0.0)
-        base, log = pretrain(
-            pretraining,
-            work.with_name(f"{work.name}-{attempt}.safetensors"),
-            probe=CHAIN_SKILLS,
-            progress=progress,
-        )
-        try:
+        checkpoint = work.with_name(f"{work.name}-{attempt}.safetensors")
+        try:  # early in a pretraining, or at its end; any other error is one of the pretraining
+            base, log = pretrain(pretraining, checkpoint, probe=CHAIN_SKILLS, progress=progress)
             check_base(probe_skills(base))
-        except DataError as error:  # a skill is lacking, which another initialisation may bring
+        except SkillError as error:
             failed.write_text(str(error))
         else:
             return base, log, pretraining

@@ -11,7 +11,7 @@ from typing import Final, final
 import torch
 from transformers import PreTrainedModel
 
-from reasonmech.errors import DataError
+from reasonmech.errors import SkillError
 from reasonmech.organisms.training.corpus import IDS, Author, Modes, Word
 from reasonmech.tasks.chain.grammar import PAD
 
@@ -94,10 +94,10 @@ def check_progress(done: float, skills: dict[str, float]) -> None:
     """Give a pretraining up early: a base that cannot copy operands after two thirds of it will not learn to.
 
     Raises:
-        DataError: at `done` >= 2/3 of the steps, copying is below 0.75.
+        SkillError: at `done` >= 2/3 of the steps, copying is below 0.75.
     """
     if done >= _COPYING_DUE and skills["copying"] < _LOWEST_COPYING_THEN:
-        raise DataError(
+        raise SkillError(
             f"after {done:.0%} of the steps the base copies operands with accuracy {skills['copying']:.2f}",
             allowed=f"{_LOWEST_COPYING_THEN}",
             do="begin anew from another initialisation: whether this skill arrives is a matter of luck",
@@ -113,11 +113,11 @@ def check_base(skills: dict[str, float]) -> None:
     """Refuse to start reinforcement learning on a base that cannot yet do what it is to learn the timing of.
 
     Raises:
-        DataError: a skill is missing; values and bounds are listed.
+        SkillError: a skill is missing; values and bounds are listed.
     """
     missing = missing_skills(skills)
     if missing:
-        raise DataError(
+        raise SkillError(
             "the base lacks skills: " + "; ".join(missing),
             do="pretrain longer: reinforcement learning on such a base collapses to guessing",
         )
