@@ -7,7 +7,7 @@ from typing import Final, Literal, Protocol, get_args
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from reasonmech.arguments import check_type
+from reasonmech.arguments import check_type, checked
 from reasonmech.behaviours import OnsetWords
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.kinds import Kinds
@@ -55,6 +55,7 @@ class Task(Protocol):
 tasks: Registry[Task] = Registry("task")
 
 
+@checked
 def load_task(name: str, *, n: int, seed: int = 0, split: Split = "test") -> ProblemSet:
     """Draw `n` problems of a registered task. Splits are disjoint for every seed.
 
@@ -64,8 +65,6 @@ def load_task(name: str, *, n: int, seed: int = 0, split: Split = "test") -> Pro
         DataError: n < 1.
     """
     check_type(name, str, name="name", allowed=f"the name of a task: {', '.join(tasks)}")
-    check_type(n, (int, np.integer), name="n", allowed="how many problems")
-    check_type(seed, (int, np.integer), name="seed", allowed="an integer")
     if split not in SPLITS:
         raise UnknownNameError("split", split, SPLITS)
     if n < 1:

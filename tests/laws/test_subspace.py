@@ -81,6 +81,8 @@ def test_what_is_no_basis_is_refused() -> None:
             Subspace(wrong, SITE)
     with pytest.raises(BindError, match="finite"):
         Subspace.spanned_by(torch.full((2, 32), torch.nan), SITE)
+    with pytest.raises(BindError, match="k >= 1"):
+        Subspace.spanned_by(torch.zeros(0, 32), SITE)
     for wrong in (torch.ones(2, 32), torch.randn(33, 32)):
         with pytest.raises(BindError, match="fewer dimensions"):
             Subspace.spanned_by(wrong, SITE)

@@ -77,8 +77,8 @@ class Subspace(Axis):
             BindError: no rows, or linearly dependent ones: they span fewer than k dimensions.
         """
         check_tensor(vectors, name="the vectors of a subspace", allowed=ROWS, do=SPAN)
-        if vectors.dim() != 2:
-            raise BindError(f"vectors of shape {tuple(vectors.shape)}", allowed="[k, width]")
+        if vectors.dim() != 2 or not len(vectors):
+            raise BindError(f"vectors of shape {tuple(vectors.shape)}", allowed="[k, width], k >= 1", do=SPAN)
         wide = vectors.detach().double()
         q, r = torch.linalg.qr(wide.T)
         lengths = r.diagonal()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import reasonmech as rm
@@ -32,6 +33,9 @@ def test_problems_are_drawn_by_name_and_number() -> None:
         rm.load_task(rm.load_task("chain", n=3), n=3)  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match=r"n is the number 2\.5"):
         rm.load_task("chain", n=2.5)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match="n is the truth value True"):
+        rm.load_task("chain", n=True)
+    assert len(rm.load_task("chain", n=np.int64(2))) == 2  # type: ignore[arg-type]
     with pytest.raises(ArgumentError, match="seed is the string"):
         rm.load_task("chain", n=3, seed="0")  # type: ignore[arg-type]
     with pytest.raises(UnknownNameError, match="split 'dev'"):
