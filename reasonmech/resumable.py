@@ -185,8 +185,6 @@ def check_plan(
             f"{directory} holds no {kind}", do="choose another output directory; nothing was changed"
         )
     later = [key for key in ADDED_LATER if key in plan and key not in earlier]
-    if later:
-        warnings.warn(weights_alone(f"the {kind} in {directory}"), stacklevel=2)
     plan = {key: value for key, value in plan.items() if key not in later}
     if changes := differences(earlier, json.loads(json.dumps(plan)), words=words):
         raise OutputError(
@@ -194,6 +192,8 @@ def check_plan(
             do="go on with the same arguments, choose another output directory, or delete it; "
             "nothing was changed",
         )
+    if later:
+        warnings.warn(weights_alone(f"the {kind} in {directory}"), stacklevel=2)
 
 
 def read_plan(directory: Path) -> dict[str, Any] | None:
