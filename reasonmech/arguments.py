@@ -91,9 +91,10 @@ def check_whole(value: object, *, name: str) -> int:
     Raises:
         ArgumentError: it is something else.
     """
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+    plain = value.item() if isinstance(value, _Scalar) and value.shape == () else value
+    if isinstance(plain, bool) or not isinstance(plain, SupportsIndex):
         raise ArgumentError(f"{name} is {describe(value)}", allowed="a whole number")
-    return operator.index(value)
+    return operator.index(plain)
 
 
 def as_sequence(

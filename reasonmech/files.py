@@ -153,9 +153,13 @@ def remove_leftovers(directory: Path) -> None:
     file = directory / LEFTOVER_FILE
     if not file.is_file():
         return
-    with suppress(OSError):  # it is only read, or another process removes them at this moment
-        for name in json.loads(file.read_text(encoding="utf-8")):
-            if Path(name).name == name and name != "..":  # its own entries, nothing beside it
+    # it is only read, another process removes them at this moment, or the list is not one of ours
+    with suppress(OSError, ValueError):
+        names = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            return
+        for name in names:
+            if name and Path(name).name == name and name != "..":  # its own entries, nothing beside it
                 remove(directory / name)
         file.unlink()
 

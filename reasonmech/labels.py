@@ -8,7 +8,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from reasonmech.errors import DataError, MismatchError
+from reasonmech.arguments import describe
+from reasonmech.errors import ArgumentError, DataError, MismatchError
 from reasonmech.rollout import Rollout
 
 Mode = Literal["anticipates", "recognises"]
@@ -49,6 +50,18 @@ class Labels:
     positive: np.ndarray
     problem: np.ndarray
     rollouts: Sequence[Rollout] | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.positive, np.ndarray) or self.positive.dtype != bool:
+            raise ArgumentError(  # 0 and 1 would be taken for row numbers
+                f"positive of labels is {describe(self.positive)}, no array of truth values",
+                allowed="a numpy array of truth values, one per row",
+                do="np.asarray(values) > 0",
+            )
+        lengths = {name: len(getattr(self, name)) for name in ("rollout", "position", "positive", "problem")}
+        if len(set(lengths.values())) > 1:
+            listed = ", ".join(f"{n} of {name}" for name, n in lengths.items())
+            raise DataError(f"labels of different lengths: {listed}", allowed="one of each per row")
 
     def __len__(self) -> int:
         return len(self.position)

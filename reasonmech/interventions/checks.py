@@ -80,7 +80,8 @@ def check_site(value: object) -> Site:
 
 def check_index(value: object, *, name: str, allowed: str, do: str = "") -> int:
     """A whole number: an int, or what numpy and torch have for one. Raises ArgumentError."""
-    if isinstance(value, SupportsIndex) and not isinstance(value, bool):
+    truth = isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool)
+    if isinstance(value, SupportsIndex) and not truth:  # a tensor that says True has an index, 1
         try:
             return operator.index(value)
         except TypeError:  # a tensor of several numbers, or of fractions, has the method, and refuses

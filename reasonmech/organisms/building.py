@@ -11,7 +11,7 @@ import yaml
 from transformers import PreTrainedModel
 
 from reasonmech.errors import DataError
-from reasonmech.files import PLAN_FILE, write_text
+from reasonmech.files import PLAN_FILE, partial_of, write_text
 from reasonmech.hosts import ModelPair, load_host
 from reasonmech.organisms.ground_truth.truth import Effort
 from reasonmech.organisms.making import make
@@ -55,8 +55,15 @@ def build(
     """
     recipe = (recipe or recipes.get(name)).seeded(seed)
     plan = {"name": name, "recipe": weight_fields(recipe)}
+    target = Path(out).expanduser()
+    # what was saved beside our checkpoints is ours; a folder of models without one is somebody's
+    begun = any(any(partial_of(target).glob(pattern)) for pattern in CHECKPOINTS)
     directory = ResumableDirectory(
-        Path(out).expanduser(), plan, kind="organism", working=[*CHECKPOINTS, PLAN_FILE], unplanned=UNPLANNED
+        target,
+        plan,
+        kind="organism",
+        working=[*CHECKPOINTS, PLAN_FILE],
+        unplanned=UNPLANNED if begun else CHECKPOINTS,
     )
     with directory.open():
         truth = _build(name, recipe, directory, effort=effort or Effort(seed=seed), progress=progress)

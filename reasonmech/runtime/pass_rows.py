@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from operator import index
 from typing import Final, TypeAlias, final
 
-from reasonmech.arguments import check_type, describe
+from reasonmech.arguments import check_type, check_whole, describe
 from reasonmech.errors import ArgumentError, DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.intervention import Intervention
@@ -167,7 +167,9 @@ def _positions(name: str, marks: Marks, n: int) -> list[frozenset[int]]:
         return [frozenset(positions) for positions in by_row]
     if len(marks) != n:
         raise DataError(f"{len(marks)} sets of {name!r} positions for {n} texts", do="give one set per text")
-    return [frozenset(int(position) for position in positions) for positions in marks]
+    # a mask is no list of positions: True would be 1
+    what = f"a position of label {name!r}"
+    return [frozenset(check_whole(position, name=what) for position in positions) for positions in marks]
 
 
 def check_positions(plan: Sequence[Intervention], rows: Sequence[PassRow]) -> None:
