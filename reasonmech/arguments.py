@@ -84,17 +84,26 @@ def check_type(
     return value
 
 
-def check_whole(value: object, *, name: str) -> int:
-    """`value`, if it is a whole number; a truth value, 3.0 and "3" are none. Its range is for the caller to
-    check.
+def check_whole(value: object, *, name: str, allowed: str = "a whole number", do: str = "") -> int:
+    """`value`, if it is a whole number: an int, or what numpy and torch have for one.
+
+    A truth value, 3.0 and "3" are none. Its range is for the caller to check.
 
     Raises:
         ArgumentError: it is something else.
     """
-    plain = value.item() if isinstance(value, _Scalar) and value.shape == () else value
-    if isinstance(plain, bool) or not isinstance(plain, SupportsIndex):
-        raise ArgumentError(f"{name} is {describe(value)}", allowed="a whole number")
-    return operator.index(plain)
+    if isinstance(value, SupportsIndex) and not _is_truth_value(value):
+        try:
+            return operator.index(value)
+        except TypeError:  # a tensor of several numbers, or of fractions, has the method, and refuses
+            pass
+    raise ArgumentError(f"{name} is {describe(value)}", allowed=allowed, do=do)
+
+
+def _is_truth_value(value: object) -> bool:
+    """Whether it says True or False; a tensor that does has an index, 1 or 0."""
+    is_one = isinstance(value, _Scalar) and math.prod(value.shape) == 1
+    return isinstance(value.item() if is_one else value, bool)
 
 
 def as_sequence(
@@ -134,6 +143,11 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
         ArgumentError: on a call, naming the parameter, the value and what is allowed.
     """
     signature = inspect.signature(function)
+    kinds = {
+        name: kind
+        for name, parameter in signature.parameters.items()
+        if (kind := _kind_of(function, str(parameter.annotation))) is not None
+    }
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -142,9 +156,8 @@ def checked(function: Callable[P, T]) -> Callable[P, T]:
         except TypeError:
             return function(*args, **kwargs)  # Python's own message on a name that is not there
         for name, value in bound.arguments.items():
-            kind = _kind_of(function, str(signature.parameters[name].annotation))
-            if kind is not None and value is not signature.parameters[name].default:
-                bound.arguments[name] = _plain(value, kind, name)
+            if name in kinds and value is not signature.parameters[name].default:
+                bound.arguments[name] = _plain(value, kinds[name], name)
         return function(*bound.args, **bound.kwargs)
 
     return call

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import operator
 from numbers import Real
-from typing import SupportsIndex
 
 import torch
 from torch import Tensor
@@ -76,14 +74,3 @@ def check_site(value: object) -> Site:
     """
     named = check_type(value, (Site, str), name="site", allowed='a Site, or its name: "resid_post.2"')
     return Site.parse(named)
-
-
-def check_index(value: object, *, name: str, allowed: str, do: str = "") -> int:
-    """A whole number: an int, or what numpy and torch have for one. Raises ArgumentError."""
-    truth = isinstance(value, bool) or (isinstance(value, Tensor) and value.dtype == torch.bool)
-    if isinstance(value, SupportsIndex) and not truth:  # a tensor that says True has an index, 1
-        try:
-            return operator.index(value)
-        except TypeError:  # a tensor of several numbers, or of fractions, has the method, and refuses
-            pass
-    raise ArgumentError(f"{name} is {describe(value)}", allowed=allowed, do=do)

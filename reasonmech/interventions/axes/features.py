@@ -11,13 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reasonmech.arguments import check_type, describe
+from reasonmech.arguments import check_type, check_whole, describe
 from reasonmech.coders.coder import SparseCoder, reconstruct
 from reasonmech.digest import check_model, identity_of
 from reasonmech.errors import ArgumentError, BindError, MismatchError
 from reasonmech.interventions.axes.axis import Axis, axes
 from reasonmech.interventions.canonical import Json
-from reasonmech.interventions.checks import check_index
 from reasonmech.interventions.reading.entry import Entry
 from reasonmech.site import Site
 
@@ -156,7 +155,7 @@ def _indices_of(indices: object) -> tuple[int, ...]:
     """Feature indices from one, a sequence, an array or a tensor of them."""
     allowed, do = "integers", "rm.Features(coder, (14, 53))"
     if isinstance(indices, str) or not isinstance(indices, Iterable):
-        return (check_index(indices, name="indices", allowed=allowed, do=do),)
+        return (check_whole(indices, name="indices", allowed=allowed, do=do),)
     if isinstance(indices, Tensor) and indices.dim() != 1:
         raise ArgumentError(f"indices is {describe(indices)}", allowed="a row of integers", do=do)
-    return tuple(check_index(i, name=f"indices[{n}]", allowed=allowed, do=do) for n, i in enumerate(indices))
+    return tuple(check_whole(i, name=f"indices[{n}]", allowed=allowed, do=do) for n, i in enumerate(indices))

@@ -8,9 +8,8 @@ from typing import Final, final
 
 import torch
 
-from reasonmech.arguments import describe
+from reasonmech.arguments import check_whole, describe
 from reasonmech.errors import ArgumentError, BindError, DataError
-from reasonmech.interventions.checks import check_index
 from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
@@ -103,5 +102,5 @@ def _integers(numbers: object, name: str) -> tuple[int, ...]:
     if isinstance(numbers, str) or not isinstance(numbers, Iterable):
         raise ArgumentError(f"{name} of at() is {describe(numbers)}", allowed=ALLOWED, do=DO)
     return tuple(
-        check_index(i, name=f"{name}[{n}] of at()", allowed=ALLOWED, do=DO) for n, i in enumerate(numbers)
+        check_whole(i, name=f"{name}[{n}] of at()", allowed=ALLOWED, do=DO) for n, i in enumerate(numbers)
     )

@@ -7,8 +7,8 @@ from typing import Final, final
 
 import torch
 
+from reasonmech.arguments import check_whole
 from reasonmech.errors import BindError
-from reasonmech.interventions.checks import check_index
 from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
@@ -77,7 +77,7 @@ def _check_bounds(window: Prompt | Generated) -> None:
     """Bounds are whole numbers or None. Raises ArgumentError."""
     for name, bound in (("start", window.start), ("stop", window.stop)):
         if bound is not None:
-            number = check_index(
+            number = check_whole(
                 bound,
                 name=f"{name} of {window.kind}()",
                 allowed="an integer, or None",
