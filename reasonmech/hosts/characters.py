@@ -63,7 +63,7 @@ def token_pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list
 
 
 def token_name(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
-    """What one token writes, a part of a character as its bytes, such as "<0xE4>"."""
+    """What one token writes, a part of a character as its bytes ("<0xE4>"); "[id 130]" for nothing."""
     piece, written = spelling_of(tokenizer).piece(token), ""
     text = piece.text[piece.joint :]
     while text:
@@ -72,7 +72,7 @@ def token_name(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
         except UnicodeDecodeError as error:
             lost = "".join(f"<0x{byte:02X}>" for byte in text[error.start : error.end])
             written, text = written + text[: error.start].decode() + lost, text[error.end :]
-    return written
+    return written or f"[id {token}]"
 
 
 def _spell(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, CharSpans]:

@@ -21,7 +21,7 @@ from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.identity import WeightHash, hash_config, hash_tokenizer
 from reasonmech.hosts.settings import n_positions_of, sampling_of, softcap_of
 from reasonmech.hosts.sitemap import SiteMap
-from reasonmech.hosts.vocabulary import check_rows, decode, encode, hash_vocabulary, name_token
+from reasonmech.hosts.vocabulary import check_rows, decode, encode, hash_vocabulary
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
@@ -273,7 +273,7 @@ class Host:
         beyond = next((i for i in ids if not 0 <= i < self.vocab_size), None)
         if beyond is not None:
             raise DataError(
-                f"{text} has token {beyond} ({name_token(self.tokenizer, beyond)!r})",
+                f"{text} has token {beyond} ({self.token_text(beyond)!r})",
                 allowed=f"tokens 0 .. {self.vocab_size - 1}, the rows of {self.name!r}",
                 do="leave it out, or load the tokenizer that belongs to this model",
             )
@@ -284,7 +284,7 @@ class Host:
 
     def token_text(self, token: int) -> str:
         """What one token writes; "[id 130]" for an id that writes nothing, such as one of padding."""
-        return token_name(self.tokenizer, token) or name_token(self.tokenizer, token)
+        return token_name(self.tokenizer, token)
 
     def __repr__(self) -> str:
         size = f"{self.n_layers} layers, d_model {self.d_model}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from functools import lru_cache
 from itertools import accumulate, takewhile
 from typing import Any, Final, NamedTuple, final
@@ -51,7 +51,9 @@ class Spelling:
         added: dict[int, Any] = tokenizer.added_tokens_decoder
         # all that is marked as special: nothing that a text says begins or ends inside one
         self.special = frozenset(tokenizer.all_special_ids) | {i for i, t in added.items() if t.special}
-        self._anchor = self._word()
+        ids = set(tokenizer.get_vocab().values())
+        self._largest = max(ids, default=-1)  # a vocabulary with holes has larger ids than words
+        self._anchor = self._word(ids - self.special)
         self._front = decode(tokenizer, self._anchor)
         alone = tokenizer.encode(self._front.strip(), add_special_tokens=False)
         first = self.piece(alone[0]) if alone else TokenText(b"")
@@ -81,9 +83,9 @@ class Spelling:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         return ids[ids.index(token) + 1 :] if token in ids else []
 
-    def _word(self) -> list[int]:
+    def _word(self, ordinary: Set[int]) -> list[int]:
         """An ordinary token that writes ASCII letters: what another one adds behind it is read off."""
-        for token in sorted(set(self.tokenizer.get_vocab().values()) - self.special):
+        for token in sorted(ordinary):
             text = decode(self.tokenizer, [token]).strip()
             if text.isascii() and text.isalnum() and not _BYTE.fullmatch(self._name(token) or ""):
                 return [token]
@@ -91,7 +93,7 @@ class Spelling:
 
     def _name(self, token: int) -> str | None:
         # unknown ids are refused by some tokenizers, and have no name in others
-        if not 0 <= token < len(self.tokenizer):
+        if not 0 <= token <= self._largest:
             return None
         name: Any = self.tokenizer.convert_ids_to_tokens(token)
         return name

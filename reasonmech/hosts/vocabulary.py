@@ -56,12 +56,6 @@ def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
 
 
-def name_token(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
-    """What one token writes; "[id N]" for an id that the tokenizer has no token for, or one without text."""
-    known = 0 <= token <= max(tokenizer.get_vocab().values())  # a negative id makes a Rust backend raise
-    return (decode(tokenizer, [token]) if known else "") or f"[id {token}]"
-
-
 def check_rows(tokenizer: PreTrainedTokenizerBase, rows: int, *, name: str) -> None:
     """Raise MismatchError where an ordinary word has no row in the model.
 

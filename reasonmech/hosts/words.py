@@ -44,9 +44,7 @@ def token_forms(tokenizer: PreTrainedTokenizerBase, text: str, *, blank: bool = 
         raise DataError("the forms of an empty text", allowed="at least one character")
     spelling = spelling_of(tokenizer)
     texts = (text, " " + text) if blank else (text,)
-    runs = (
-        run for wanted in texts for left in _NEIGHBOURS for run in _behind(spelling, tokenizer, left, wanted)
-    )
+    runs = (run for form in texts for left in _NEIGHBOURS for run in _behind(spelling, tokenizer, left, form))
     forms = tuple(dict.fromkeys(runs))
     if not forms:
         raise unknown_word(tokenizer, text)
@@ -144,11 +142,11 @@ def _behind(spelling: Spelling, tokenizer: PreTrainedTokenizerBase, left: str, t
     if spelling.joins:
         left, text = left + " ", text.removeprefix(" ") or text
     whole = tokenizer.encode(left + text, add_special_tokens=False)
-    pieces, borders, wanted = spelling.spell(whole), spelling.borders(whole), text.encode()
+    pieces, borders, encoded = spelling.spell(whole), spelling.borders(whole), text.encode()
     for i, (border, piece) in enumerate(zip(borders, pieces, strict=False)):
         blind = spelling.is_blind(whole, i)
-        if abs(borders[-1] - border - piece.joint - len(wanted)) <= blind:
+        if abs(borders[-1] - border - piece.joint - len(encoded)) <= blind:
             written = b"".join(p.text for p in pieces[i:])[piece.joint :]
-            if written == wanted or (blind and written.removeprefix(b" ") == wanted.removeprefix(b" ")):
+            if written == encoded or (blind and written.removeprefix(b" ") == encoded.removeprefix(b" ")):
                 yield tuple(whole[i:])
                 return

@@ -9,9 +9,9 @@ from typing import final
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from reasonmech.errors import NonFiniteError
+from reasonmech.hosts.vocabulary import decode
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollout, Stop
 from reasonmech.runtime.decoding.decode import Decode, choose
@@ -127,11 +127,6 @@ class DecodingBatch:
                     by_environment=tuple(self.by_environment[i, :length].tolist()),
                     steered=tuple(self.steered[i, :length].tolist()),
                     stop=stop,
-                    text=decode_text(self.decoder.tokenizer, ids),
+                    text=decode(self.decoder.tokenizer, ids),
                 ),
             )
-
-
-def decode_text(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> str:
-    """Text of token ids, special tokens included, spacing untouched."""
-    return str(tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False))

@@ -8,6 +8,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast
 
 import reasonmech as rm
 from reasonmech.errors import DataError
@@ -124,6 +126,15 @@ def test_a_part_of_a_character_is_named_by_its_bytes(name: str, text: str, names
     ids = token_forms(tokenizer, text)[0]
     assert [token_name(tokenizer, token) for token in ids] == names
     assert [layout_host(name).token_text(token) for token in ids] == names
+
+
+def test_a_vocabulary_with_holes_names_its_largest_ids_and_none_that_are_not_there() -> None:
+    raw = Tokenizer(models.WordLevel({"<unk>": 0, "a": 1, "b": 9}, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>")
+    assert len(tokenizer) == 3
+    names = [token_name(tokenizer, token) for token in (1, 9, 5, 10, -1)]
+    assert names == ["a", "b", "[id 5]", "[id 10]", "[id -1]"]
 
 
 @pytest.mark.parametrize("name", ["qwen2", "smollm2"])
