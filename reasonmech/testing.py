@@ -113,12 +113,17 @@ def tiny_pair(arch: str = "llama", *, seed: int = 0, change: float = 0.1) -> Mod
     """
     base, thinking = tiny_host(arch, seed=seed), tiny_host(arch, seed=seed)
     noise = torch.Generator().manual_seed(seed + 1)
-    with torch.no_grad():
-        for parameter in thinking.model.parameters():
-            if parameter.dim() > 1:
-                step = torch.randn(parameter.shape, generator=noise) * parameter.std()
-                parameter.add_(change * step)
+    move_matrices(thinking.model, change, noise)
     return ModelPair(name=f"tiny-{arch}-{seed}", base=base, thinking=thinking)
+
+
+@torch.no_grad()
+def move_matrices(model: nn.Module, change: float, noise: torch.Generator) -> None:
+    """Add noise to every matrix of a model in place, `change` standard deviations of the matrix large."""
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            step = torch.randn(parameter.shape, generator=noise) * parameter.std()
+            parameter.add_(change * step)
 
 
 def tiny_coder(

@@ -48,16 +48,22 @@ BYTES: Final = tuple(f"<0x{byte:02X}>" for byte in range(256))
 
 def byte_level() -> PreTrainedTokenizerFast:
     """Qwen2's kind."""
-    raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.Sequence(
+    split = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(QWEN2_SPLIT), "isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
+    return _trained_on_bytes(split, special=["<|endoftext|>", "<|im_start|>", "<|im_end|>"], end="<|im_end|>")
+
+
+def _trained_on_bytes(
+    split: pre_tokenizers.PreTokenizer, *, special: list[str], end: str
+) -> PreTrainedTokenizerFast:
+    raw = Tokenizer(models.BPE())
+    raw.pre_tokenizer = split
     raw.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     raw.train_from_iterator(
         CORPUS,
         trainers.BpeTrainer(
@@ -65,10 +71,7 @@ def byte_level() -> PreTrainedTokenizerFast:
         ),
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        eos_token="<|im_end|>",
-        pad_token="<|endoftext|>",
-        clean_up_tokenization_spaces=False,
+        tokenizer_object=raw, eos_token=end, pad_token=special[0], clean_up_tokenization_spaces=False
     )
 
 
@@ -99,12 +102,17 @@ def byte_fallback(*, dummy_prefix: bool) -> PreTrainedTokenizerFast:
     raw.post_processor = processors.TemplateProcessing(
         single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", vocabulary["<s>"])]
     )
+    return _llama(raw)
+
+
+def _llama(raw: Tokenizer, *, tags: tuple[str, ...] = ()) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=raw,
         unk_token="<unk>",
         bos_token="<s>",
         eos_token="</s>",
         pad_token="<pad>",
+        additional_special_tokens=list(tags),
         clean_up_tokenization_spaces=False,
     )
 
@@ -114,36 +122,13 @@ def metaspace(scheme: str) -> PreTrainedTokenizerFast:
     raw = Tokenizer.from_str(byte_fallback(dummy_prefix=True).backend_tokenizer.to_str())
     raw.normalizer = None
     raw.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme, split=False)
-    return PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        unk_token="<unk>",
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        additional_special_tokens=["[INST]", "[/INST]"],
-        clean_up_tokenization_spaces=False,
-    )
+    return _llama(raw, tags=("[INST]", "[/INST]"))
 
 
 def prefix_space() -> PreTrainedTokenizerFast:
     """GPT-2's kind with `add_prefix_space`."""
-    raw = Tokenizer(models.BPE())
-    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
-    raw.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "[INST]", "[/INST]"]
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    raw.train_from_iterator(
-        CORPUS,
-        trainers.BpeTrainer(
-            vocab_size=450, initial_alphabet=alphabet, special_tokens=special, show_progress=False
-        ),
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=raw,
-        eos_token="<|endoftext|>",
-        pad_token="<|endoftext|>",
-        clean_up_tokenization_spaces=False,
-    )
+    split = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    return _trained_on_bytes(split, special=["<|endoftext|>", "[INST]", "[/INST]"], end="<|endoftext|>")
 
 
 def _merges(tokenizer: Tokenizer) -> list[tuple[str, str]]:

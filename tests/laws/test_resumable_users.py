@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -28,6 +27,7 @@ from reasonmech.resumable import LOCK_FILE, ResumableDirectory, only_writer
 from reasonmech.runtime import Activations, Keep, capture
 from reasonmech.site import Site
 from reasonmech.testing import tiny_host
+from tests.disks import mounted
 
 HOST = tiny_host()
 SITE = "resid_post.1"
@@ -303,15 +303,8 @@ def test_a_death_before_any_rename_or_removal_costs_nothing(
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 256 kB."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=256k", "none", str(disk)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no disk can be mounted here")
-    try:
+    with mounted(tmp_path / "disk", 256) as disk:
         yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 @pytest.mark.parametrize("free", [0, 4, 12, 24, 40])

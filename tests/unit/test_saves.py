@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from reasonmech.errors import ConfigError, CorruptFileError, OutputError, Unknow
 from reasonmech.files import MARK, MARK_FILE, new_directory, partial_of, remove_leftovers
 from reasonmech.paths import check_name, resolve
 from reasonmech.testing import tiny_coder, tiny_host
+from tests.disks import mounted
 
 HOST = tiny_host()
 TEXTS = ["w1 w2 w3", "w4 w5"]
@@ -142,17 +142,10 @@ def test_a_full_disk_is_said_in_three_parts(kind: str, full_disk: Path) -> None:
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 64 kB, with nothing free."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(disk)]
-    if subprocess.run(command, capture_output=True, check=False).returncode:
-        pytest.skip("no disk can be mounted here")
-    try:
+    with mounted(tmp_path / "disk", 64) as disk:
         with contextlib.suppress(OSError):
             (disk / "fills").write_bytes(b"0" * 128 * 1024)
         yield disk
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 @pytest.mark.parametrize(

@@ -262,19 +262,24 @@ def test_names_that_differ_by_their_case_only_are_one_folder_on_some_disks(tmp_p
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("row", [0, 250, 499])
-def test_a_training_does_not_go_on_where_one_row_is_another(
-    row: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    one, plain = {"narrow": CONFIGS["narrow"]}, Training.finish
+def kill_at_the_end(configs: dict[str, CoderConfig], out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training that has made its last step, and finished no coder."""
 
     def finish(self: Training, name: str) -> SAELensCoder:
         raise Killed
 
-    monkeypatch.setattr(Training, "finish", finish)
-    with pytest.raises(Killed):
-        train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
-    monkeypatch.setattr(Training, "finish", plain)
+    with monkeypatch.context() as broken:
+        broken.setattr(Training, "finish", finish)
+        with pytest.raises(Killed):
+            train_coders(TwoSites(), configs, out=out, progress=False)
+
+
+@pytest.mark.parametrize("row", [0, 250, 499])
+def test_a_training_does_not_go_on_where_one_row_is_another(
+    row: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = {"narrow": CONFIGS["narrow"]}
+    kill_at_the_end(one, tmp_path / "c", monkeypatch)
     moved = TwoSites()
     moved.rows[SITES[1]][row, 3] += 1e-3
     with pytest.raises(OutputError, match=r"another training \(other activations\)"):
@@ -295,15 +300,7 @@ def test_a_store_is_known_by_its_own_hash(tmp_path: Path) -> None:
 
 def test_another_training_is_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = {"narrow": CONFIGS["narrow"]}
-    plain = Training.finish
-
-    def finish(self: Training, name: str) -> SAELensCoder:
-        raise Killed
-
-    monkeypatch.setattr(Training, "finish", finish)
-    with pytest.raises(Killed):
-        train_coders(TwoSites(), one, out=tmp_path / "c", progress=False)
-    monkeypatch.setattr(Training, "finish", plain)
+    kill_at_the_end(one, tmp_path / "c", monkeypatch)
     other = {"narrow": CONFIGS["narrow"].model_copy(update={"seed": 1})}
     moved = TwoSites()
     moved.rows[SITES[1]] = moved.rows[SITES[1]] + 1

@@ -23,7 +23,7 @@ from reasonmech.runtime import Decode, capture, forward, generate
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.prompts import as_read_by
 from reasonmech.tasks.chain import OneWordKinds
-from reasonmech.testing import tiny_host, tiny_tokenizer
+from reasonmech.testing import move_matrices, tiny_host, tiny_tokenizer
 from tests.layouts import LAYOUTS, layout, layout_host, layout_model, smollm2_directory
 
 WITH_BOS = ("llama2", "gemma")
@@ -164,11 +164,7 @@ def siblings(name: str = "qwen2", *, change: float = 0.5) -> ModelPair:
     model = layout_model(name)
     model.resize_token_embeddings(len(words), mean_resizing=False)
     other = copy.deepcopy(model)
-    noise = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for parameter in other.parameters():
-            if parameter.dim() > 1:
-                parameter.add_(change * parameter.std() * torch.randn(parameter.shape, generator=noise))
+    move_matrices(other, change, torch.Generator().manual_seed(1))
     hosts = (Host(model, words, name="base"), Host(other, theirs, name="thinking"))
     return ModelPair("r1", *hosts, accept=("special_tokens", "added_tokens", "encoding"))
 

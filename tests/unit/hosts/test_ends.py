@@ -21,7 +21,7 @@ from reasonmech.runtime import Decode, generate
 from reasonmech.tasks.chain import Chain, OneWordKinds
 from reasonmech.tasks.chain.grammar import word_tokenizer
 from reasonmech.taxonomies.text.cut import cut
-from reasonmech.testing import tiny_host, tiny_tokenizer
+from reasonmech.testing import move_matrices, tiny_host, tiny_tokenizer
 from tests.layouts import LAYOUTS, layout, layout_model, smollm2_directory
 
 N = 24
@@ -136,12 +136,7 @@ def pair_of(base_end: int, thinking_end: int, *, seed: int = 0, change: float = 
     for side, end in enumerate((base_end, thinking_end)):
         model, words = tiny_host(seed=seed).model, tiny_tokenizer()
         if side:
-            noise = torch.Generator().manual_seed(seed + 1)
-            with torch.no_grad():
-                for parameter in model.parameters():
-                    if parameter.dim() > 1:
-                        step = torch.randn(parameter.shape, generator=noise) * parameter.std()
-                        parameter.add_(change * step)
+            move_matrices(model, change, torch.Generator().manual_seed(seed + 1))
         words.eos_token = words.convert_ids_to_tokens(end)
         model.generation_config.eos_token_id = end  # pyright: ignore
         hosts.append(load_host(model, tokenizer=words, name=("base", "thinking")[side]))

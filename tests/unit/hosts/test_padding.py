@@ -18,7 +18,7 @@ from reasonmech.organisms.ground_truth.splice import splice
 from reasonmech.runtime import Decode, capture, forward, generate
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.tasks.chain import OneWordKinds, word_tokenizer
-from reasonmech.testing import tiny_host, tiny_tokenizer
+from reasonmech.testing import move_matrices, tiny_host, tiny_tokenizer
 
 PROMPTS = [f"w{i} w{i + 7} w{3 * i}" for i in range(8)]
 KINDS = OneWordKinds({"one": "w1"}, tiny_tokenizer())
@@ -29,11 +29,7 @@ def padded(rows: int, *, seed: int = 0, change: float = 0.0, unused: float = 1.0
     host = tiny_host(seed=seed)
     model = host.model
     noise = torch.Generator().manual_seed(seed + 1)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.dim() > 1:
-                step = torch.randn(parameter.shape, generator=noise) * parameter.std()
-                parameter.add_(change * step)
+    move_matrices(model, change, noise)
     model.resize_token_embeddings(rows, mean_resizing=False)
     with torch.no_grad():
         head = model.get_output_embeddings().get_parameter("weight")
