@@ -101,9 +101,9 @@ class Labels:
             return
         pairs = zip(labelled, ids, strict=False)
         at = next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(labelled), len(ids)))
-        here, there = (str(text[at]) if at < len(text) else "none" for text in (labelled, ids))
+        before, now = (str(text[at]) if at < len(text) else "none" for text in (labelled, ids))
         raise self._of_others(
-            f"rollout {rollout} with token {here} at position {at}", f"this text has {there}"
+            f"rollout {rollout} with token {before} at position {at}", f"this text has {now}"
         )
 
     def check_tokens(self, rollout: np.ndarray, position: np.ndarray, token: np.ndarray) -> None:
@@ -123,14 +123,14 @@ class Labels:
             differs = np.flatnonzero((at >= len(ids)) | (ids[np.minimum(at, len(ids) - 1)] != token[rows]))
             if len(differs):
                 i = int(differs[0])
-                here = str(ids[at[i]]) if at[i] < len(ids) else "none"
+                before = str(ids[at[i]]) if at[i] < len(ids) else "none"
                 raise self._of_others(
-                    f"rollout {r} with token {here} at position {at[i]}", f"this text has {token[rows][i]}"
+                    f"rollout {r} with token {before} at position {at[i]}", f"this text has {token[rows][i]}"
                 )
 
-    def _of_others(self, labelled: str, here: str) -> MismatchError:
+    def _of_others(self, labelled: str, read: str) -> MismatchError:
         return MismatchError(
-            f"labels of {self.behaviour!r} were made from other texts: they speak of {labelled}, {here}",
+            f"labels of {self.behaviour!r} were made from other texts: they speak of {labelled}, {read}",
             allowed="labels of these very texts, in this order",
             do="label the rollouts that are read, or read those that were labelled",
         )
@@ -144,9 +144,9 @@ class Labels:
         moved = replace(self, rollouts=None)
         moved.check_rollouts(rollouts)
         for r in np.unique(self.rollout).tolist():
-            here = None if self.rollouts is None else len(self.rollouts[r].all_ids)
-            if here not in (None, there := len(rollouts[r].all_ids)):
-                raise self._of_others(f"rollout {r} of {here} tokens", f"this text has {there}")
+            before = None if self.rollouts is None else len(self.rollouts[r].all_ids)
+            if before not in (None, now := len(rollouts[r].all_ids)):
+                raise self._of_others(f"rollout {r} of {before} tokens", f"this text has {now}")
         return replace(self, rollouts=rollouts)
 
     @classmethod

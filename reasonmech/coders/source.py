@@ -189,9 +189,9 @@ def moments_of(
         position = source.positions(rows) if isinstance(source, TextSource) else None
         sinks = find_sinks(lambda chosen: sample[chosen], len(sample), position)
     if sinks.n_sinks:  # by the norm alone from here on: batches come without positions
-        kept = ~sinks.mask(norm)
-        sinks = replace(sinks, first=False, n_sinks=int((~kept).sum()))
-        sample, norm = sample[kept], norm[kept]
+        ordinary = ~sinks.mask(norm)
+        sinks = replace(sinks, first=False, n_sinks=int((~ordinary).sum()))
+        sample, norm = sample[ordinary], norm[ordinary]
     return InputMoments(sample.mean(0), norm.mean().item(), sinks)
 
 

@@ -186,13 +186,13 @@ def _without_sinks(acts: Activations, labels: Labels, site: Site) -> Labels:
     which = sinks_at(acts, site, sinks, tokens=acts.rows_of(labels)).numpy()
     if not which.any():
         return labels
-    kept = labels.take(np.flatnonzero(~which))
+    ordinary = labels.take(np.flatnonzero(~which))
     warnings.warn(
         f"the direction of {labels.behaviour!r} at {site} is fitted without {which.sum()} of {len(labels)} "
         "rows: they are attention sinks, whose norm would be all that it shows",
         stacklevel=3,
     )
-    return kept
+    return ordinary
 
 
 def _read_prompts(host: Host, prompts: ContrastivePrompts, site: Site) -> tuple[Activations, Labels]:

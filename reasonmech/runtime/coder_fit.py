@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from reasonmech.arguments import check_type, check_whole, checked
+from reasonmech.arguments import check_type, checked
 from reasonmech.coders import SAELensCoder, Sinks, SparseCoder, check_belongs, no_sinks, reconstruct
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts.hookpoint import HiddenEdit
@@ -108,7 +108,7 @@ def check_fit(
         DataError: no text predicts a next token, the site is the same at every token, or zeroing it changes
             nothing.
     """
-    rollouts = _check_arguments(host, coder, rollouts, batch_size=batch_size, include_sinks=include_sinks)
+    rollouts = _check_arguments(host, coder, rollouts, batch_size=batch_size)
     check_belongs(coder, host)
     host.check_site(coder.site)
     beside = _neighbours(host, coder)
@@ -119,12 +119,12 @@ def check_fit(
     if not texts:
         raise DataError("no text is longer than one token", do="give longer ones")
     sinks = no_sinks(len(acts)) if include_sinks else sinks_of(acts, coder.site)
-    kept = ~sinks_at(acts, coder.site, sinks)
-    at_site = _reconstruct(acts, coder.site, coder, kept)
+    measured = ~sinks_at(acts, coder.site, sinks)
+    at_site = _reconstruct(acts, coder.site, coder, measured)
     others = {}
     for site in beside:
-        both = kept if include_sinks else kept & ~sinks_at(acts, site, sinks_of(acts, site))
-        here = at_site if torch.equal(both, kept) else _reconstruct(acts, coder.site, coder, both)
+        both = measured if include_sinks else measured & ~sinks_at(acts, site, sinks_of(acts, site))
+        here = at_site if torch.equal(both, measured) else _reconstruct(acts, coder.site, coder, both)
         others[site] = (here.explained, _reconstruct(acts, site, coder, both).explained)
     _check_neighbours(coder, others)
     ce = _cross_entropies(host, coder, texts, sinks, batch_size=batch_size, progress=progress)
@@ -139,21 +139,20 @@ def check_fit(
         ce_recovered=(ce["zero"] - ce["spliced"]) / (ce["zero"] - ce["clean"]),
         n_tokens=len(acts),
         neighbours={str(site): there for site, (_, there) in others.items()},
-        n_left_out=int((~kept).sum()),
+        n_left_out=int((~measured).sum()),
         left_out_variance=sinks.variance_share,
         notes=notes,
     )
 
 
 def _check_arguments(
-    host: object, coder: object, rollouts: object, *, batch_size: object, include_sinks: object
+    host: object, coder: object, rollouts: object, *, batch_size: int
 ) -> Sequence[Rollout | str]:
     """The texts, one alone as a list of it. Raises ArgumentError, or DataError where there is none."""
     call = "rm.check_fit(host, coder, rollouts)"
     check_type(host, Host, name="host", allowed="a Host, such as rm.load_pair(...).base", do=call)
     check_type(coder, SparseCoder, name="coder", allowed="a sparse coder", do=call)
-    check_type(include_sinks, bool, name="include_sinks", allowed="True or False")
-    if check_whole(batch_size, name="batch_size") < 1:
+    if batch_size < 1:
         raise DataError(f"batch_size={batch_size}", allowed="1 or more texts per pass")
     if isinstance(rollouts, Rollout | str):
         return [rollouts]
@@ -194,11 +193,11 @@ class _Reconstruction(NamedTuple):
 
 @torch.no_grad()
 def _reconstruct(
-    acts: Activations, site: Site, coder: SparseCoder, kept: Bool[Tensor, " token"]
+    acts: Activations, site: Site, coder: SparseCoder, measured: Bool[Tensor, " token"]
 ) -> _Reconstruction:
-    """Over the kept tokens [token]."""
+    """Over the measured tokens [token]."""
     x = acts.at(site)
-    x = _seen(coder, x if bool(kept.all()) else x[kept])
+    x = _seen(coder, x if bool(measured.all()) else x[measured])
     mean = x.double().mean(0)
     error = total = 0.0
     active, fired = 0, torch.zeros(coder.d_sae, dtype=torch.bool)

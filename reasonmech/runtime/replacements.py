@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reasonmech.arguments import check_type, check_whole, checked
+from reasonmech.arguments import check_type, checked
 from reasonmech.errors import DataError
 from reasonmech.interventions.axes import Axis
 from reasonmech.runtime.activations.activations import Activations
@@ -95,9 +95,6 @@ def resampled(
         UnknownNameError: the site was not captured.
         DataError: fewer than two problems have that many positions, or texts were captured with gaps.
     """
-    check_whole(seed, name="seed")
-    if n_positions is not None:
-        check_whole(n_positions, name="n_positions")
     if not acts.contiguous:
         raise DataError("some tokens of these texts were not captured", do="capture every token of them")
     lengths = torch.bincount(torch.as_tensor(acts.index["rollout"].to_numpy(copy=True)).long())

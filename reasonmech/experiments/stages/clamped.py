@@ -108,14 +108,10 @@ def tuning_problems(context: StageContext, n: int) -> ProblemSet:
     """Problems of the tuning split that are no evaluation problems. Raises DataError where none is left."""
     drawn = load_task(context.problems.task, n=n, seed=context.seed, split="tuning")
     evaluated = {problem.prompt for problem in context.problems}
-    kept = [i for i, problem in enumerate(drawn) if problem.prompt not in evaluated]
-    if not kept:
+    unused = [problem for problem in drawn if problem.prompt not in evaluated]
+    if not unused:
         raise DataError(f"all {n} tuning problems are evaluation problems", do="evaluate on another split")
-    return (
-        drawn
-        if len(kept) == len(drawn)
-        else ProblemSet([drawn[i] for i in kept], task=drawn.task, environment=drawn.environment)
-    )
+    return ProblemSet(unused, task=drawn.task, environment=drawn.environment)
 
 
 def tune_clamp(
