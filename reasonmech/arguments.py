@@ -102,8 +102,8 @@ def check_whole(value: object, *, name: str, allowed: str = "a whole number", do
 
 def _is_truth_value(value: object) -> bool:
     """Whether it says True or False; a tensor that does has an index, 1 or 0."""
-    is_one = isinstance(value, _Scalar) and math.prod(value.shape) == 1
-    return isinstance(value.item() if is_one else value, bool)
+    plain = value.item() if isinstance(value, _Scalar) and math.prod(value.shape) == 1 else value
+    return isinstance(plain, bool)
 
 
 def as_sequence(
