@@ -86,15 +86,7 @@ def check_name(name: str, *, what: str, taken: Collection[str] = ()) -> str:
         ConfigError: it leaves the folder ("..", "a/b", "/a") or hides in it, is one of ours or taken, or is
             too long.
     """
-    happened, text = "", str(name)
-    if text.strip() != text or not text or any(not sign.isprintable() for sign in text):
-        happened = "is empty, or has blanks at its ends or signs that are not printed"
-    elif text.startswith(".") or "/" in text or "\\" in text:
-        happened = "leaves its folder, or hides in it"
-    elif text.endswith(OURS) or text in (PLAN_FILE, RECORD_FILE) or text in taken:
-        happened = "is a name that the folder keeps for itself"
-    elif len(text.encode(errors="surrogatepass")) > LONGEST_NAME:
-        happened = f"has more than {LONGEST_NAME} bytes"
+    happened = why_no_name(str(name), taken)
     if not isinstance(name, str) or happened:
         raise ConfigError(
             f"{what} {name!r:.80} {happened or 'is no text'}: it is to be the name of a file or folder",
@@ -103,3 +95,16 @@ def check_name(name: str, *, what: str, taken: Collection[str] = ()) -> str:
             do="give it another name",
         )
     return name
+
+
+def why_no_name(text: str, taken: Collection[str] = ()) -> str:
+    """Why a text cannot be the name of a file or folder inside another one; empty where it can."""
+    if text.strip() != text or not text or not text.isprintable():
+        return "is empty, or has blanks at its ends or signs that are not printed"
+    if text.startswith(".") or "/" in text or "\\" in text:
+        return "leaves its folder, or hides in it"
+    if text.endswith(OURS) or text in (PLAN_FILE, RECORD_FILE) or text in taken:
+        return "is a name that the folder keeps for itself"
+    if len(text.encode(errors="surrogatepass")) > LONGEST_NAME:
+        return f"has more than {LONGEST_NAME} bytes"
+    return ""

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Final
 
 from reasonmech.arguments import check_type
 from reasonmech.errors import ConfigError
-from reasonmech.files import UNFINISHED
+from reasonmech.paths import why_no_name
 from reasonmech.resumable import LOCK_FILE, RECORD_FILE
-
-SEPARATORS: Final = "/\\:\0"
-ENDS: Final = (UNFINISHED, ".partial", ".", " ")  # the first two of what is cleared away as half written
-LONGEST: Final = 200  # bytes; a file system takes 255, of which the name of a half-written folder needs some
 
 
 def check_names(names: Iterable[str], *, working: Collection[str]) -> None:
@@ -29,18 +24,14 @@ def check_names(names: Iterable[str], *, working: Collection[str]) -> None:
     taken = {name.casefold() for name in (*working, LOCK_FILE, RECORD_FILE)}
     for name in names:
         check_type(name, str, name="the name of a coder", allowed="a string")
-        why = ""
-        if not name.strip() or name.startswith((".", " ")) or name.endswith(ENDS):
-            why = "no name, or one that begins or ends as files of the training do"
-        elif any(sign in name for sign in SEPARATORS) or not name.isprintable():
-            why = "not one folder"
-        elif name.casefold() in taken:
-            why = "taken by a file of the training, or by another coder"
-        elif len(name.encode()) > LONGEST:
-            why = f"longer than {LONGEST} bytes"
+        why = why_no_name(name)
+        if name.casefold() in taken:
+            why = "is that of a file of the training, or of another coder"
+        elif ":" in name or name.endswith("."):
+            why = "is none on some disks"
         if why:
             raise ConfigError(
-                f"a coder named {name!r}: {why}",
+                f"a coder is named {name!r}, which {why}",
                 allowed="names of one folder each, such as 'wide' or 'k 8': they stand under out=",
             )
         taken.add(name.casefold())
