@@ -43,7 +43,8 @@ app = typer.Typer(
     help="Which reasoning features a base model already carries, and what firing them at the right moment "
     "does.",
     epilog="Ends with 0; with 1 where what was checked is not as it should be (doctor, organisms verify); "
-    "with 2 for a mistake that its message explains; with 130 after Ctrl-C.",
+    "with 2 for a mistake that its message explains; with 3 where a run ended and lacks something that it "
+    "was asked for; with 130 after Ctrl-C.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
