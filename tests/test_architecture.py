@@ -31,6 +31,7 @@ LAYERS = (
         "paths",
         "disk",
         "yaml_text",
+        "json_text",
         "files",
         "resumable",
         "digest",

@@ -13,23 +13,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from reasonmech.coders.directory import read_directory
+from reasonmech.coders.recipe import CONFIG_FILE, WEIGHT_FILE
 from reasonmech.coders.saelens import SAELensCoder
-from reasonmech.errors import CorruptFileError, MismatchError, NonFiniteError
+from reasonmech.errors import MismatchError, NonFiniteError
 
-CONFIG_FILE: Final = "cfg.json"
-WEIGHT_FILE: Final = "sae_weights.safetensors"
 SAELENS_VERSION: Final = "6.54.12"  # whose layout is written
-
-
-def read_json(file: Path) -> Mapping[str, Any]:
-    """A configuration file. Raises CorruptFileError where it is no JSON object."""
-    try:
-        content = json.loads(file.read_text())
-    except ValueError as error:
-        raise CorruptFileError(f"{file} is not JSON: {error}", do="copy it again") from error
-    if not isinstance(content, dict):
-        raise CorruptFileError(f"{file} is no JSON object: {content!r:.80}", do="copy it again")
-    return content
 
 
 def coder_of(
@@ -47,6 +35,12 @@ def coder_of(
         MismatchError: shapes that do not fit together, or k that is none of theirs. NonFiniteError: NaN or
             infinity.
     """
+    for key, tensor in state.items():
+        if not tensor.is_floating_point() or tensor.ndim != (2 if key.startswith("W") else 1):
+            raise MismatchError(
+                f"{key} of {name!r} has shape {tuple(tensor.shape)} and dtype {tensor.dtype}",
+                allowed="W_enc and W_dec as matrices, the others as vectors, of floating-point numbers",
+            )
     (d_in,), (d_sae,) = state["b_dec"].shape, state["b_enc"].shape
     shapes = {
         "W_enc": (d_in, d_sae),

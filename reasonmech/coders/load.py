@@ -9,8 +9,7 @@ from typing import Protocol, runtime_checkable
 from reasonmech.arguments import check_type, describe
 from reasonmech.coders.coder import SparseCoder, Trained
 from reasonmech.coders.directory import read_directory
-from reasonmech.coders.layout import CONFIG_FILE, WEIGHT_FILE, read_json
-from reasonmech.coders.recipe import ROWS, SENTENCES
+from reasonmech.coders.recipe import CONFIG_FILE, ROWS, SENTENCES, WEIGHT_FILE
 from reasonmech.coders.release import read_release
 from reasonmech.coders.saelens import SAELensCoder
 from reasonmech.coders.sparsify import WEIGHT_FILE as SPARSIFY_FILE
@@ -25,6 +24,7 @@ from reasonmech.errors import (
     UnknownNameError,
 )
 from reasonmech.files import check_safetensors
+from reasonmech.json_text import read_object
 from reasonmech.paths import ORGANISM_PREFIX, resolve
 
 
@@ -202,8 +202,15 @@ def check_directory(path: Path) -> None:
                 allowed=f"{CONFIG_FILE} and {WEIGHT_FILE}, or {SPARSIFY_FILE}",
                 do="rm.coders.convert_coder reads its tensors once, and nothing else",
             )
+        if pieces := sorted(p.name for p in path.glob("*-of-*.safetensors")):
+            raise CorruptFileError(
+                f"the weights in {path} are in several files: {', '.join(pieces[:4])}",
+                allowed=f"all tensors in {WEIGHT_FILE}",
+                do="put them into one file: read each with safetensors.torch.load_file, and write all with "
+                "save_file",
+            )
     for file in (config, weights):
         if not file.is_file():
             raise CorruptFileError(f"{path} lacks {file.name}", allowed=f"{CONFIG_FILE} and {WEIGHT_FILE}")
-    read_json(config)
+    read_object(config)
     check_safetensors(weights)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+CONFIG_FILE: Final = "cfg.json"  # of a coder in SAELens' layout
+WEIGHT_FILE: Final = "sae_weights.safetensors"
 RECORD: Final = "reasonmech"  # key of this library in an SAE's metadata
 SINKS: Final = "sinks"  # key of which tokens its training left out
 CURVE: Final = "curve"  # key of the training curve in that record

@@ -80,11 +80,7 @@ class SAELensCoder:
         self.d_in, self.d_sae = int(sae.cfg.d_in), int(sae.cfg.d_sae)
         self.architecture: str = sae.cfg.architecture()
         self._columns: dict[tuple[int, ...], _Columns] = {}
-        if "transcoder" in self.architecture or self.architecture == "temporal":
-            raise MismatchError(
-                f"a {self.architecture} does not reconstruct the site it reads from that position alone",
-                allowed="autoencoders of one position: topk, jumprelu, standard, gated, ...",
-            )
+        check_architecture(self.architecture)
         if sae.cfg.normalize_activations in _NOT_FOLDED:
             raise MismatchError(
                 f"{name!r} expects activations scaled by {sae.cfg.normalize_activations}, and the scale is "
@@ -242,6 +238,16 @@ class SAELensCoder:
 
     def __repr__(self) -> str:
         return f"SAELensCoder({self.name!r}, {self.architecture}, {self.site}, {self.d_sae} x {self.d_in})"
+
+
+def check_architecture(architecture: str) -> None:
+    """Raise MismatchError for a coder that reads another site than it writes, or other positions too."""
+    if "transcoder" in architecture or architecture == "temporal":
+        raise MismatchError(
+            f"a {architecture} does not reconstruct the site it reads from that position alone",
+            allowed="autoencoders of one position: topk, jumprelu, standard, gated, ...",
+            do="use such a coder of the same site",
+        )
 
 
 def library() -> Any:

@@ -8,12 +8,14 @@ from typing import Final
 
 from safetensors.torch import load_file
 
+from reasonmech.arguments import describe
 from reasonmech.coders.hookname import hook_of_site
-from reasonmech.coders.layout import CONFIG_FILE, coder_of, read_json
-from reasonmech.coders.recipe import RECORD
+from reasonmech.coders.layout import coder_of
+from reasonmech.coders.recipe import CONFIG_FILE, RECORD
 from reasonmech.coders.saelens import SAELensCoder
 from reasonmech.digest import hash_file
 from reasonmech.errors import CorruptFileError, MismatchError
+from reasonmech.json_text import read_object
 from reasonmech.site import Site
 
 WEIGHT_FILE: Final = "sae.safetensors"
@@ -40,7 +42,7 @@ def read_sparsify(path: Path, *, name: str) -> SAELensCoder:
             its folder names no site.
         CorruptFileError: a key or tensor is missing, or is none.
     """
-    config = read_json(path / CONFIG_FILE)
+    config = read_object(path / CONFIG_FILE)
     other = [key for key in _REFUSED if config.get(key)]
     if other or config.get("activation", "topk") != "topk" or config.get("signed"):
         raise MismatchError(
@@ -66,6 +68,14 @@ def read_sparsify(path: Path, *, name: str) -> SAELensCoder:
         raise CorruptFileError(
             f"{path / CONFIG_FILE} says k = {k}", allowed="a whole number", do="copy it again"
         )
+    sizes = {"d_in": weights["b_dec"].numel(), "num_latents": weights["encoder.bias"].numel()}
+    for key, size in sizes.items():
+        if config.get(key, 0) not in (0, None, size):  # num_latents 0: d_in times expansion_factor
+            raise CorruptFileError(
+                f"{path / CONFIG_FILE} says {key} = {describe(config[key])}, its tensors {size}",
+                allowed="settings and weights of one coder",
+                do="copy it again",
+            )
     record = {"source": {"layout": "sparsify", "file": WEIGHT_FILE, "sha256": hash_file(path / WEIGHT_FILE)}}
     metadata = {"model_name": _model_of(path), "hook_name": hook_of_site(site), RECORD: record}
     return coder_of(state, {"k": k, "apply_b_dec_to_input": True}, metadata=metadata, name=name)
@@ -85,4 +95,7 @@ def _site_of(folder: str) -> Site:
 def _model_of(path: Path) -> str | None:
     """The model that the run's own configuration names."""
     file = path.resolve().parent / RUN_FILE
-    return read_json(file).get("model") if file.is_file() else None
+    model = read_object(file).get("model") if file.is_file() else None
+    if model is not None and not isinstance(model, str):
+        raise CorruptFileError(f"{file} says model = {describe(model)}", allowed="a name", do="copy it again")
+    return model

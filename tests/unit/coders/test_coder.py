@@ -30,6 +30,8 @@ def of_architecture(architecture: str, path: Path, **changes: object) -> SAELens
     tiny_coder(tiny_host()).save(path)
     config = json.loads((path / "cfg.json").read_text())
     config.update(architecture=architecture, **changes)
+    if architecture != "topk":
+        del config["k"]
     if architecture == "jumprelu":
         state = load_file(path / "sae_weights.safetensors")
         state["threshold"] = torch.linspace(0, 1.5, 64)

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 
 import reasonmech as rm
 from reasonmech.coders import CoderConfig, load_coder, train_coders
-from reasonmech.coders.layout import CONFIG_FILE
+from reasonmech.coders.recipe import CONFIG_FILE
 from reasonmech.errors import MismatchError, OutputError
 from reasonmech.experiments.run import _plan, default_path
 from reasonmech.hosts import Host, ModelPair, load_host
