@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 import operator
 import types
-from collections.abc import Callable, Collection, Sequence
-from functools import wraps
+from collections.abc import Collection, Sequence
 from typing import (
     Any,
     Final,
-    Literal,
     ParamSpec,
     Protocol,
     SupportsIndex,
     TypeVar,
-    get_args,
-    get_origin,
     runtime_checkable,
 )
 
@@ -64,6 +59,13 @@ def describe(value: object) -> str:
     if isinstance(value, list | tuple | set | dict):
         return f"{article} {name} of {len(value)}"
     return f"{article} {name}"
+
+
+def as_plain(value: object) -> object:
+    """A scalar of numpy's or torch's as Python's; anything else as it is."""
+    if type(value) in _PLAIN or isinstance(value, list | tuple | dict) or not isinstance(value, _Scalar):
+        return value
+    return value.item() if value.shape == () else value
 
 
 def check_type(
@@ -130,65 +132,6 @@ def as_sequence(
         if not isinstance(element, one):
             raise ArgumentError(f"{name}[{i}] is {describe(element)}", allowed=allowed)
     return value
-
-
-def checked(function: Callable[P, T]) -> Callable[P, T]:
-    """A public function whose plain settings are looked at before it does anything.
-
-    What is annotated as int, float, bool, or a Literal is held to that, None where the annotation has it: a
-    whole number is no 3.0 and no True, a number is finite, a name is one of those there are. Scalars of numpy
-    and torch are taken, as Python's. What range a number must be in is the function's own to say.
-
-    Raises:
-        ArgumentError: on a call, naming the parameter, the value and what is allowed.
-    """
-    signature = inspect.signature(function)
-    kinds = {
-        name: kind
-        for name, parameter in signature.parameters.items()
-        if (kind := _kind_of(function, str(parameter.annotation))) is not None
-    }
-
-    @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            bound = signature.bind_partial(*args, **kwargs)
-        except TypeError:
-            return function(*args, **kwargs)  # Python's own message on a name that is not there
-        for name, value in bound.arguments.items():
-            if name in kinds and value is not signature.parameters[name].default:
-                bound.arguments[name] = _plain(value, kinds[name], name)
-        return function(*bound.args, **bound.kwargs)
-
-    return call
-
-
-def _kind_of(function: Callable[..., object], annotation: str) -> tuple[object, bool] | None:
-    """What an annotation asks for, and whether None will do; None for anything that is not plain."""
-    name = annotation.removesuffix(" | None")
-    if name in ("int", "float", "bool"):
-        return name, name != annotation
-    named = inspect.unwrap(function).__globals__.get(name)
-    return (get_args(named), name != annotation) if get_origin(named) is Literal else None
-
-
-def _plain(value: object, kind: tuple[object, bool], name: str) -> object:
-    expected, optional = kind
-    if value is None and optional:
-        return None
-    if isinstance(expected, tuple):
-        return check_choice(value, expected, name=name)
-    plain = value.item() if isinstance(value, _Scalar) and value.shape == () else value
-    if expected == "bool":
-        return check_type(plain, bool, name=name, allowed="True or False")
-    whole = expected == "int"
-    right = isinstance(plain, int) if whole else isinstance(plain, int | float)
-    endless = isinstance(plain, float) and not math.isfinite(plain)
-    if not right or isinstance(plain, bool) or endless:
-        raise ArgumentError(
-            f"{name} is {describe(value)}", allowed="a whole number" if whole else "a finite number"
-        )
-    return plain
 
 
 def check_choice(value: object, choices: Collection[T], *, name: str) -> T:

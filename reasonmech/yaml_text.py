@@ -209,6 +209,12 @@ class _Loader(yaml.SafeLoader):
         return ConfigError(f"{self.text_name}:{node.start_mark.line + 1}: {what}", do=do)
 
 
+# 1e-3, which YAML 1.1 takes for a text and everybody else for a number
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
 def _children(node: Node) -> list[Node]:
     if isinstance(node, SequenceNode):
         return list(node.value)

@@ -24,6 +24,10 @@ LAYERS = (
     {
         "errors",
         "arguments",
+        "door",
+        "plain",
+        "ranges",
+        "settings",
         "suggestions",
         "shapes",
         "frames",

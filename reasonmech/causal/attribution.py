@@ -13,13 +13,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reasonmech.arguments import check_type, checked, describe
+from reasonmech.arguments import check_type, describe
 from reasonmech.causal.aligned_pairs import align
 from reasonmech.causal.coder_set import CoderSet
 from reasonmech.causal.contrast import Contrast
 from reasonmech.causal.stream_difference import activation_changes
 from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.coders.coder import SparseCoder
+from reasonmech.door import checked
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.metrics import TextMetric, as_text_metric

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from reasonmech.arguments import check_type, checked
+from reasonmech.arguments import check_type
 from reasonmech.causal.attribution import ERROR, FEATURE, Attribution
 from reasonmech.causal.stream_difference import StreamDifference
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.interventions.axes import Features
 from reasonmech.interventions.intervention import Intervention

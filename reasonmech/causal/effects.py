@@ -13,12 +13,13 @@ import pandas as pd
 import torch
 from tqdm.auto import tqdm
 
-from reasonmech.arguments import check_type, checked
+from reasonmech.arguments import check_type
 from reasonmech.causal.aligned_pairs import AlignedPairs, align, as_rollout
 from reasonmech.causal.means import mean_by
 from reasonmech.causal.metric_values import last_logits
 from reasonmech.causal.patching import with_effect
 from reasonmech.causal.text_pairs import TextPairs
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.files import save_table
 from reasonmech.hosts.host import Host

@@ -14,13 +14,13 @@ import pandas as pd
 from jaxtyping import Float
 from torch import Tensor
 
-from reasonmech.arguments import checked
 from reasonmech.causal.aligned_pairs import align
 from reasonmech.causal.contrast import Contrast
 from reasonmech.causal.feature_groups import CONTROL, GROUP, CurvePoint, FeatureGroups, GroupPatch, as_groups
 from reasonmech.causal.means import mean_by
 from reasonmech.causal.stream_difference import StreamDifference
 from reasonmech.causal.text_pairs import TextPairs
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.files import save_table
 from reasonmech.hosts.host import Host

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from reasonmech.arguments import as_sequence, checked
+from reasonmech.arguments import as_sequence
 from reasonmech.causal.aligned_pairs import AlignedPairs, align
 from reasonmech.causal.means import mean_by
 from reasonmech.causal.text_pairs import TextPairs
+from reasonmech.door import checked
 from reasonmech.errors import CorruptFileError, DataError
 from reasonmech.files import save_table
 from reasonmech.hosts.host import Host

@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from reasonmech.arguments import check_type
 from reasonmech.coders.recipe import Recipe
 from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.paths import config_dir, read_config
+from reasonmech.ranges import Seed
+from reasonmech.settings import Settings
 
 NO_OPTIONS: Final = {
     "d_in",
@@ -21,18 +23,14 @@ NO_OPTIONS: Final = {
 }  # settings of SAELens that are no options here
 
 
-class CoderConfig(BaseModel):
+class CoderConfig(Settings):
     """A file of `sae_configs/coders`: which SAE, and how it is trained."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
     architecture: str = Field(description="an architecture that SAELens can train: topk, batchtopk, ...")
-    d_sae: int = Field(strict=True, ge=1, description="number of features")
-    k: int | None = Field(
-        strict=True, default=None, ge=1, description="active features per token (batchtopk: on average)"
-    )
-    steps: int = Field(strict=True, ge=1, description="training steps")
-    batch_size: int = Field(strict=True, default=1024, ge=2, description="tokens per step")
+    d_sae: int = Field(ge=1, description="number of features")
+    k: int | None = Field(default=None, ge=1, description="active features per token (batchtopk: on average)")
+    steps: int = Field(ge=1, description="training steps")
+    batch_size: int = Field(default=1024, ge=2, description="tokens per step")
     lr: float = Field(
         default=1e-3, gt=0, description="learning rate of Adam, for inputs of mean norm sqrt(d_in)"
     )
@@ -40,29 +38,23 @@ class CoderConfig(BaseModel):
         default=0.3, ge=0, le=1, description="last share of the steps, in which lr falls to zero"
     )
     dead_after: int = Field(
-        strict=True,
         default=200,
         ge=1,
         description="steps without firing after which a feature counts as dead",
     )
-    seed: int = Field(
-        strict=True, default=0, description="seed of the initial weights and of the order of tokens"
-    )
+    seed: Seed = Field(default=0, description="seed of the initial weights and of the order of tokens")
     buffer: int | None = Field(
-        strict=True,
         default=None,
         ge=1,
         description="tokens of a store that are held in memory and shuffled at a time; none: drawn from all "
         "of them",
     )
     checkpoint_every: int = Field(
-        strict=True,
         default=500,
         ge=1,
         description="steps after which a training that writes to a directory can go on after a kill",
     )
     include_sinks: bool = Field(
-        strict=True,
         default=False,
         description="train on attention sinks, too: tokens, mostly the first, whose stream is many times as "
         "long as others'",

@@ -4,8 +4,9 @@ from reasonmech.experiments.config import Experiment, load_experiment, shipped_e
 from reasonmech.experiments.ledger import Cause, Ledger
 from reasonmech.experiments.loaded import Run, load_run
 from reasonmech.experiments.run import default_path, run
-from reasonmech.experiments.stages import Settings, Stage, StageContext
+from reasonmech.experiments.stages import Stage, StageContext
 from reasonmech.experiments.tables import Condition, Counts
+from reasonmech.settings import Settings
 
 __all__ = [
     "Cause",

@@ -12,10 +12,12 @@ from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, mo
 
 from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import ConfigError, ReasonmechError, UnknownNameError
-from reasonmech.experiments.stages import Settings, Stage, build_stage, check_order
+from reasonmech.experiments.stages import Stage, build_stage, check_order
 from reasonmech.experiments.stages.rollouts import WriteRollouts
 from reasonmech.paths import config_dir
+from reasonmech.ranges import Seed
 from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.settings import Settings
 from reasonmech.tasks import Split
 from reasonmech.yaml_text import YamlText, parse_yaml, read_yaml
 
@@ -27,7 +29,7 @@ class TaskSettings(Settings):
 
     kind: str = Field(description="registered task")
     n: int = Field(gt=0, description="how many problems")
-    seed: int = Field(0, description="seed of the problems and of their environment")
+    seed: Seed = Field(0, description="seed of the problems and of their environment")
     split: Split = Field("test", description="which of the task's disjoint splits")
 
 
@@ -39,7 +41,7 @@ class Experiment(Settings):
     pair: str = Field(description="shipped pair, or path of a pair's YAML")
     task: TaskSettings
     decode: Decode = Field(default_factory=Decode, description="how every arm decodes")
-    seed: int = Field(0, description="of everything random that is not a problem")
+    seed: Seed = Field(0, description="of everything random that is not a problem")
     stages: tuple[SerializeAsAny[Annotated[Stage, BeforeValidator(build_stage)]], ...] = Field(min_length=1)
 
     @model_validator(mode="after")

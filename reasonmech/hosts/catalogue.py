@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from reasonmech.arguments import check_type
 from reasonmech.errors import ConfigError, UnknownNameError
@@ -16,20 +16,19 @@ from reasonmech.hosts.load import Placement, Source, load_host
 from reasonmech.hosts.pair import ModelPair
 from reasonmech.paths import config_dir, read_config
 from reasonmech.registry import Registry
+from reasonmech.settings import Settings
 
 Role = Literal["base", "thinking"]
 ROLES: tuple[Role, ...] = ("base", "thinking")
 pair_paths: Registry[Path] = Registry("pair")
 
 
-class PairConfig(BaseModel):
+class PairConfig(Settings):
     """A file of `sae_configs/pairs`: which two models, and what is known about steering them.
 
     A model whose tokenizer is not to be taken from its own directory is a mapping in a file:
     `base: {model: DIR, tokenizer: DIR/tokenizer.json}`.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="name of the pair, the same as the file's")
     base: str = Field(description="directory, organism:NAME/base, or Hub name of the base model")

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
@@ -23,17 +23,17 @@ from reasonmech.hybrid.disagreements import CleanPass, Disagreements, clean_pass
 from reasonmech.hybrid.executors import Vectors
 from reasonmech.hybrid.parts import check_part
 from reasonmech.kinds import Kinds
+from reasonmech.ranges import Seed
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.decoding.prompts import as_read_by
 from reasonmech.runtime.rerun import rerun
+from reasonmech.settings import Settings
 from reasonmech.shapes import NextLogits
 from reasonmech.site import Site
 
 
-class VectorConfig(BaseModel):
+class VectorConfig(Settings):
     """How category vectors are optimised."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     steps: int = Field(
         default=300, ge=1, description="Adam steps, each on the disagreements of one batch of rollouts"
@@ -45,7 +45,7 @@ class VectorConfig(BaseModel):
     held_out: float = Field(
         default=0.2, gt=0, lt=1, description="share of the problems left out for the agreement report"
     )
-    seed: int = Field(default=0, description="of the order of batches")
+    seed: Seed = Field(default=0, description="of the order of batches")
 
 
 class TrainedVectors(NamedTuple):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import torch
 
-from reasonmech.arguments import check_type, checked
+from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import Direction, Features
 

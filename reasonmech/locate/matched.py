@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reasonmech.arguments import check_type, checked
+from reasonmech.arguments import check_type
 from reasonmech.coders.sinks import find_sinks
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.locate.rows.checks import check_is_coder, feature_indices
 from reasonmech.locate.rows.codes import encode_rows

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reasonmech.arguments import as_sequence, check_type, checked
+from reasonmech.arguments import as_sequence, check_type
 from reasonmech.coders import SparseCoder, check_belongs
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.labels import Labels

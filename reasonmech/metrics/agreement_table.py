@@ -11,9 +11,10 @@ from typing import Final
 
 import pandas as pd
 
-from reasonmech.arguments import as_sequence, check_type, checked
+from reasonmech.arguments import as_sequence, check_type
 from reasonmech.behaviours import agreement, behaviours
 from reasonmech.behaviours.base import onset_phrases
+from reasonmech.door import checked
 from reasonmech.metrics.base import check_rollouts
 from reasonmech.rollout import Rollouts
 from reasonmech.stats import DRAWS

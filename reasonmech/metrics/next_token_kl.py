@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reasonmech.arguments import checked
+from reasonmech.door import checked
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json, tensor_json

@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import gammaln
 
-from reasonmech.arguments import check_type, checked, describe
+from reasonmech.arguments import check_type, describe
+from reasonmech.door import checked
 from reasonmech.errors import ArgumentError, DataError
 from reasonmech.stats import Interval, mean_interval
 

@@ -10,13 +10,13 @@ from rich.console import Group
 
 from reasonmech.errors import ConfigError
 from reasonmech.experiments.config import TaskSettings
-from reasonmech.experiments.stages import Settings
 from reasonmech.interventions import load_plan
 from reasonmech.organisms import load_host
 from reasonmech.paths import read_config
 from reasonmech.problem import ProblemSet
 from reasonmech.report.sidebyside import compare
 from reasonmech.runtime import Decode
+from reasonmech.settings import Settings
 from reasonmech.tasks import load_task
 
 

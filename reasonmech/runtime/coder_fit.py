@@ -14,8 +14,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from reasonmech.arguments import check_type, checked
+from reasonmech.arguments import check_type
 from reasonmech.coders import SAELensCoder, Sinks, SparseCoder, check_belongs, no_sinks, reconstruct
+from reasonmech.door import checked
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts.hookpoint import HiddenEdit
 from reasonmech.hosts.host import Host

@@ -12,7 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from reasonmech.arguments import check_type, checked
+from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import bind

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reasonmech.arguments import check_type, checked
+from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.interventions.axes import Axis
 from reasonmech.runtime.activations.activations import Activations

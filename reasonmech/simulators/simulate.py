@@ -8,7 +8,7 @@ from typing import Final, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from reasonmech.arguments import checked
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.simulators.chance import draw, row_keys
 from reasonmech.simulators.policy import (

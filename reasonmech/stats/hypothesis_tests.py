@@ -9,7 +9,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from reasonmech.arguments import checked
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.stats.checks import as_labels, as_numbers, check_finite, check_lengths
 from reasonmech.stats.problems import check_two_problems, same_problems

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats as scipy_stats
 
-from reasonmech.arguments import checked
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.stats.checks import check_level
 from reasonmech.stats.problems import bootstrap_weights, by_problem, check_two_problems, same_problems

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
-from reasonmech.arguments import checked
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.stats.checks import as_ids, as_labels
 from reasonmech.stats.intervals import DRAWS, LEVEL, check_draws, tails

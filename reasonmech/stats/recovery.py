@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from reasonmech.arguments import checked
+from reasonmech.door import checked
 from reasonmech.stats.checks import check_level
 from reasonmech.stats.intervals import DRAWS, LEVEL, Interval, check_draws, tails
 from reasonmech.stats.problems import bootstrap_weights, check_two_problems, same_problems

@@ -7,8 +7,9 @@ from typing import Literal, Protocol
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from reasonmech.arguments import check_type, checked
+from reasonmech.arguments import check_type
 from reasonmech.behaviours import OnsetWords
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.kinds import Kinds
 from reasonmech.problem import ProblemSet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 import torch
 
 import reasonmech as rm
-from reasonmech.arguments import _kind_of, checked
+from reasonmech.door import checked
 from reasonmech.errors import ReasonmechError
+from reasonmech.plain import Plain, kinds_of
 
 WRONG: dict[str, list[Any]] = {
     "int": [True, 3.7, 3.0, "3", "bogus", float("nan"), float("inf"), [3], np.float64(3.5), torch.ones(2)],
@@ -35,6 +37,15 @@ def public_functions() -> Iterator[tuple[str, Callable[..., Any]]]:
             yield f"rm.{space}.{name}", getattr(module, name)
 
 
+def wrong_values(kind: Plain) -> list[Any]:
+    """What is in no parameter of that kind, from what is wrong for its plain types."""
+    if not kind.plain & {int, float, bool} or kind.many or kind.others:
+        return [] if not kind.choices or kind.plain - {type(None)} else ["bogus", 3, True, ["a"]]
+    wrong = list(WRONG[next(one.__name__ for one in (float, int, bool) if one in kind.plain)])
+    wrong = [] if kind.choices or (bool in kind.plain and kind.plain & {int, float}) else wrong
+    return wrong + ([] if type(None) in kind.plain else [None])
+
+
 def cases() -> list[Any]:
     listed: list[Any] = []
     seen = set[Any]()
@@ -42,37 +53,34 @@ def cases() -> list[Any]:
         if not inspect.isfunction(function) or function.__code__ is not settings.__code__ or function in seen:
             continue
         seen.add(function)
-        for parameter in inspect.signature(function).parameters.values():
-            kind = _kind_of(inspect.unwrap(function), str(parameter.annotation))
-            if kind is None:
-                continue
-            expected, optional = kind
-            wrong = list(WRONG[expected]) if isinstance(expected, str) else ["bogus", 3, True, ["a"]]
-            wrong += [] if optional else [None]
+        for parameter, kind in kinds_of(function).items():
             listed += [
-                pytest.param(function, parameter.name, value, id=f"{name}-{parameter.name}-{value!r:.20}")
-                for value in wrong
+                pytest.param(function, parameter, value, id=f"{name}-{parameter}-{value!r:.20}")
+                for value in wrong_values(kind)
             ]
     return listed
+
+
+def valid(kind: Plain) -> object:
+    """Some value of a kind."""
+    for one, value in ((int, 1), (float, 0.5), (str, "a"), (bool, True), (Path, Path("a"))):
+        if one in kind.plain:
+            return value
+    return kind.choices[0] if kind.choices else []
 
 
 @pytest.mark.parametrize(("function", "name", "value"), cases())
 def test_a_wrong_setting_is_an_error_that_names_it(
     function: Callable[..., Any], name: str, value: Any
 ) -> None:
-    required = {
-        p.name: None
+    kinds = kinds_of(function)
+    others = {
+        p.name: valid(kinds[p.name]) if p.name in kinds else None
         for p in inspect.signature(function).parameters.values()
         if p.default is p.empty and p.kind is not p.VAR_POSITIONAL and p.name != name
     }
-    settings = {p for p in required if _kind_of(inspect.unwrap(function), str(_annotation(function, p)))}
-    others = {p: None for p in required if p not in settings}
     with pytest.raises(ReasonmechError, match=name):
         function(**others, **{name: value})
-
-
-def _annotation(function: Callable[..., Any], name: str) -> object:
-    return inspect.signature(function).parameters[name].annotation
 
 
 def test_there_are_many() -> None:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Final, final
 
 import numpy as np
 
-from reasonmech.arguments import checked
 from reasonmech.causal.sweeps.configurations import CLEAN, Configuration, check_configurations
 from reasonmech.causal.sweeps.identity import cell_hash, content, measured, text_hash
 from reasonmech.causal.sweeps.run import Block, CellKey, Sweep, SweepEstimate, blocks_of, carry_out, estimate
 from reasonmech.causal.sweeps.table import SweepTable, tidy
 from reasonmech.causal.sweeps.trials import TextTrials
+from reasonmech.door import checked
 from reasonmech.errors import DataError, NoChangeError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import bind

@@ -11,8 +11,9 @@ from reasonmech.experiments.stages import pairwise as _pairwise
 from reasonmech.experiments.stages import preservation as _preservation
 from reasonmech.experiments.stages import rollouts as _rollouts
 from reasonmech.experiments.stages import traces as _traces
-from reasonmech.experiments.stages.base import Settings, Stage, StageContext, build_stage, check_order, stages
+from reasonmech.experiments.stages.base import Stage, StageContext, build_stage, check_order, stages
 from reasonmech.experiments.stages.corpora import corpora
+from reasonmech.settings import Settings
 
 __all__ = ["Settings", "Stage", "StageContext", "build_stage", "check_order", "corpora", "stages"]
 del (

@@ -8,9 +8,9 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from reasonmech.errors import ConfigError
-from reasonmech.experiments.stages.base import Settings
 from reasonmech.hybrid import Arm, HybridConfig, arms
 from reasonmech.paths import check_name
+from reasonmech.settings import Settings
 
 
 class ArmConfig(Settings):

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
 
 from reasonmech.errors import ConfigError
 from reasonmech.experiments.ledger import Ledger
@@ -20,18 +19,13 @@ from reasonmech.hosts import ModelPair
 from reasonmech.problem import ProblemSet
 from reasonmech.registry import Registry
 from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.settings import Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 RUN_FILES: Final = "keep"  # folder of a stage, on disk, whose content lands in the run's directory
-
-
-class Settings(BaseModel):
-    """Base of every configuration value: frozen, closed to unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 @final

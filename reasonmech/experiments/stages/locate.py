@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from reasonmech.behaviours import behaviours, label
 from reasonmech.coders import SparseCoder
 from reasonmech.experiments.ledger import Ledger
-from reasonmech.experiments.stages.base import Settings, Stage, StageContext, stages
+from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import all_sites, read_coders
 from reasonmech.experiments.stages.moments import onset_ids
 from reasonmech.experiments.stages.rollouts import Source, read_by_base
@@ -30,6 +30,7 @@ from reasonmech.locate import Context, FeatureTable, Search, locate, next_token,
 from reasonmech.locate.table import COLUMNS, MARKS
 from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime import Activations, capture
+from reasonmech.settings import Settings
 from reasonmech.tasks import parse
 
 Among = Literal["opportunities", "boundaries", "tokens"]

@@ -15,6 +15,7 @@ from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.tables import Condition
 from reasonmech.hosts import ModelPair
 from reasonmech.problem import ProblemSet
+from reasonmech.ranges import Seed
 from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime import Decode, as_read_by, generate
 from reasonmech.stats import Interval, clopper_pearson, ratio_interval
@@ -42,7 +43,7 @@ class WriteRollouts(Stage):
     kind: Literal["rollouts"] = "rollouts"
     n: int = Field(600, gt=0, description="fitting problems")
     split: Split = Field("train", description="split of the fitting problems")
-    seed: int = Field(1, description="of the fitting problems")
+    seed: Seed = Field(1, description="of the fitting problems")
     temperature: float = Field(1.0, ge=0, description="at which the base is sampled")
     samples: int = Field(4, gt=0, description="base rollouts per fitting problem")
     study_samples: int = Field(4, gt=0, description="base rollouts per evaluation problem")

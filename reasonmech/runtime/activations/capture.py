@@ -8,8 +8,9 @@ from typing import Final
 
 from tqdm.auto import tqdm
 
-from reasonmech.arguments import as_sequence, check_type, checked
+from reasonmech.arguments import as_sequence, check_type
 from reasonmech.coders import check_belongs
+from reasonmech.door import checked
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts.host import Host
 from reasonmech.rollout import Rollout

@@ -7,16 +7,18 @@ from typing import Annotated, Final, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import BaseModel, ConfigDict, Field, model_serializer
+from pydantic import Field, model_serializer
 from torch import Tensor
 
+from reasonmech.ranges import Id, Seed
 from reasonmech.runtime.decoding.noise import gumbel
+from reasonmech.settings import Settings
 from reasonmech.shapes import NextLogits
 
 ADDED_LATER: Final = ("stop_strings",)
 
 
-class Decode(BaseModel):
+class Decode(Settings):
     """How tokens are chosen. At temperature 0 the likeliest token, else an exact sample of the whole
     distribution with noise keyed by the row.
 
@@ -24,13 +26,11 @@ class Decode(BaseModel):
     is not applied: `host.sampling` lists it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     max_new_tokens: int = Field(
         default=128, ge=1, description="tokens after which a row is cut off (stop 'length')"
     )
     temperature: float = Field(default=0.0, ge=0.0, description="softmax temperature; 0 is greedy")
-    seed: int = Field(default=0, description="of the sampling noise, shared by all arms")
+    seed: Seed = Field(default=0, description="of the sampling noise, shared by all arms")
     samples: int = Field(default=1, ge=1, description="rollouts per problem")
     batch_size: int = Field(
         default=128,
@@ -38,7 +38,7 @@ class Decode(BaseModel):
         description="rows decoded together; changes speed, and in float32 no token. In bfloat16 and float16 "
         "a kernel may round otherwise for another batch, and a token differ where two are nearly as likely",
     )
-    stop_tokens: tuple[int, ...] = Field(
+    stop_tokens: tuple[Id, ...] = Field(
         default=(), description="token ids that end a row, besides end-of-sequence"
     )
     stop_strings: tuple[Annotated[str, Field(min_length=1)], ...] = Field(

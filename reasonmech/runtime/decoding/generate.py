@@ -10,7 +10,8 @@ from typing import Final
 import torch
 from tqdm.auto import tqdm
 
-from reasonmech.arguments import check_type, checked
+from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.errors import BindError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import as_plan

@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from pydantic import ValidationError
 
 import reasonmech as rm
 from reasonmech.coders import CoderConfig, train_coder
@@ -110,6 +109,6 @@ def test_a_tensor_is_rows_of_the_site(x: torch.Tensor) -> None:
     ],
 )
 def test_settings_of_a_training_are_of_their_type(values: dict[str, object]) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ArgumentError):
         CoderConfig(**{"architecture": "topk", "d_sae": 16, "k": 2, "steps": 2} | values)  # pyright: ignore
     assert rm.CoderConfig(architecture="topk", d_sae=16, k=2, steps=2, lr=1).lr == 1.0

@@ -1,8 +1,8 @@
 """Stop strings: a row ends with the token that completes a text, on every tokenizer layout."""
 
 import pytest
-from pydantic import ValidationError
 
+from reasonmech.errors import ArgumentError
 from reasonmech.hosts.spelling import spelling_of
 from reasonmech.runtime import Decode, generate
 from tests.layouts import LAYOUTS, layout_host
@@ -77,9 +77,9 @@ def test_a_text_that_began_in_the_prompt_does_not_count() -> None:
 
 
 def test_an_empty_text_and_one_string_are_refused() -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(ArgumentError):
         Decode(stop_strings=("",))
-    with pytest.raises(ValidationError):
+    with pytest.raises(ArgumentError):
         Decode(stop_strings="</think>")  # pyright: ignore[reportArgumentType]
 
 
