@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from safetensors import safe_open
+
+from reasonmech.arguments import describe
 from reasonmech.errors import CorruptFileError, MismatchError, PickleRefusedError
 from reasonmech.files import check_safetensors
 
 PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
+WHOLE: Final = "model.safetensors"
 ADAPTER: Final = "adapter_config.json"
 MERGE: Final = "peft's PeftModel.from_pretrained(base, DIR).merge_and_unload().save_pretrained(NEW)"
 READABLE: Final = ("fp8",)  # quantised formats whose weights transformers turns into plain ones
@@ -49,6 +53,14 @@ def check_checkpoint(directory: Path) -> None:
         if (directory / name).is_file():
             _read_json(directory / name)
     shards = sorted(directory.glob("*.safetensors"))
+    _check_shards(directory, shards)
+    for shard in shards:
+        check_safetensors(shard)
+        _check_tensors(shard)
+
+
+def _check_shards(directory: Path, shards: Sequence[Path]) -> None:
+    """Check that there are weights, all that an index names, and one set of them."""
     if not shards:
         pickled = sorted(p.name for pattern in PICKLES for p in directory.glob(pattern))
         if pickled:
@@ -60,12 +72,40 @@ def check_checkpoint(directory: Path) -> None:
             )
         raise CorruptFileError(f"{directory} holds no weights", allowed="*.safetensors", do="copy it again")
     index = directory / "model.safetensors.index.json"
-    if index.is_file():
-        missing = sorted(set(_read_json(index)["weight_map"].values()) - {shard.name for shard in shards})
-        if missing:
-            raise CorruptFileError(f"{directory} lacks {', '.join(missing)}", do="copy or download it again")
-    for shard in shards:
-        check_safetensors(shard)
+    if not index.is_file():
+        return
+    weight_map: object = _read_json(index).get("weight_map")
+    if not isinstance(weight_map, Mapping) or not all(isinstance(v, str) for v in weight_map.values()):
+        raise CorruptFileError(
+            f"{index} has no weight_map from tensors to files", do="copy or download it again"
+        )
+    named: set[str] = set(weight_map.values())
+    missing = sorted(named - {shard.name for shard in shards})
+    if missing:
+        raise CorruptFileError(f"{directory} lacks {', '.join(missing)}", do="copy or download it again")
+    if (directory / WHOLE).is_file() and WHOLE not in named:
+        raise CorruptFileError(
+            f"{directory} holds two sets of weights: {WHOLE}, and the {len(named)} files of {index.name}",
+            allowed="one set: Hugging Face would read the first and leave the other",
+            do=f"move away what is not meant: {WHOLE}, or {index.name} with its files",
+        )
+
+
+def _check_tensors(shard: Path) -> None:
+    """Refuse what the names and dtypes of a file's tensors tell: an adapter under another file's name, and
+    whole numbers in place of weights, which would be read as if they were the weights."""
+    with safe_open(shard, framework="pt") as file:
+        dtypes = {name: str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
+    adapter = next((name for name in dtypes if ".lora_" in name), None)
+    if adapter:
+        raise MismatchError(
+            f"{shard} holds weights of an adapter ({adapter})",
+            allowed="whole weights, in which an adapter is merged",
+            do=f"merge it: {MERGE}; where the weights beside it are meant without it, copy them elsewhere",
+        )
+    whole = next((n for n, dtype in dtypes.items() if n.endswith("weight") and dtype[0] in "IU"), None)
+    if whole:
+        raise quantised_weights(str(shard), f"{whole} is {dtypes[whole]}")
 
 
 def check_adapter(config: Path, source: str) -> None:
@@ -114,9 +154,15 @@ def check_quantised(settings: Mapping[str, Any], source: str) -> None:
     Args:
         settings: of config.json.
     """
-    quantised: Mapping[str, Any] | None = settings.get("quantization_config")
-    if not quantised:
+    quantised: object = settings.get("quantization_config")
+    if quantised is None:
         return
+    if not isinstance(quantised, Mapping):
+        raise CorruptFileError(
+            f"config.json of {source} says quantization_config = {describe(quantised)}",
+            allowed="a JSON object, or none",
+            do="take it out where the weights are plain ones; or copy the file again",
+        )
     method = quantised.get("quant_method") or "a format without a name"
     if method not in READABLE:
         raise quantised_weights(source, f"{method} (quantization_config of its config.json)")
@@ -151,12 +197,19 @@ def check_report(report: Mapping[str, Any], source: str) -> None:
     biases of a llamafied Qwen, say, without which the text is nonsense.
     """
     absent = sorted({*report["missing_keys"], *(entry[0] for entry in report["mismatched_keys"])})
+    left_out = sorted(key for key in report["unexpected_keys"] if not COMPUTED.search(key))
+    renamed = next((key for key in left_out if any(key.endswith("." + name) for name in absent)), None)
+    if renamed:
+        raise CorruptFileError(
+            f"{source} calls its weights otherwise than its config does, such as {renamed}",
+            allowed=f"names such as {next(name for name in absent if renamed.endswith('.' + name))}",
+            do="save it again without what it was wrapped in (peft, torch.compile, DistributedDataParallel)",
+        )
     if absent:
         raise CorruptFileError(
             f"{source} lacks {len(absent)} weights that its config needs, such as {', '.join(absent[:3])}",
             do="use a complete checkpoint: Hugging Face would fill the gaps with random numbers",
         )
-    left_out = sorted(key for key in report["unexpected_keys"] if not COMPUTED.search(key))
     if left_out:
         raise CorruptFileError(
             f"{source} holds {len(left_out)} weights that its config has no place for, such as "
@@ -169,6 +222,9 @@ def check_report(report: Mapping[str, Any], source: str) -> None:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
         raise CorruptFileError(f"{path} is not JSON: {error}", do="copy or download it again") from error
+    if not isinstance(content, dict):
+        raise CorruptFileError(f"{path} is no JSON object: {content!r:.80}", do="copy or download it again")
+    return content

@@ -19,7 +19,7 @@ from reasonmech.hosts.characters import token_name
 from reasonmech.hosts.ends import end_ids
 from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.identity import WeightHash, hash_config, hash_tokenizer
-from reasonmech.hosts.settings import n_positions_of, sampling_of, softcap_of
+from reasonmech.hosts.settings import length_note_of, n_positions_of, sampling_of, softcap_of
 from reasonmech.hosts.sitemap import SiteMap
 from reasonmech.hosts.vocabulary import check_rows, decode, encode, hash_vocabulary
 from reasonmech.site import Site
@@ -43,6 +43,7 @@ class Host:
         n_heads, d_head: heads of a block, and width of each; None where the architecture names no projection.
         vocab_size: rows of the unembedding (may exceed the tokenizer's vocabulary).
         n_positions: tokens of the longest text that its configuration allows.
+        length_note: why a rope that reaches further is not followed there; mostly empty.
         layers: the model's blocks, in order.
         eos_ids: tokens that end a text, the tokenizer's first, then those of the generation config.
         pad_id: token used to fill up a batch; always masked, so any id is right.
@@ -59,6 +60,7 @@ class Host:
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
         self.vocab_size, self.d_model = self.unembedding().shape
         self.n_positions: int = n_positions_of(model)
+        self.length_note: str = length_note_of(model)
         self._sites = SiteMap(model, self._architecture, d_model=self.d_model, name=name)
         self.layers: list[nn.Module] = self._sites.layers
         self.n_layers = len(self.layers)
@@ -79,7 +81,7 @@ class Host:
         if n_tokens > self.n_positions:
             raise DataError(
                 f"{text} has {n_tokens} tokens",
-                allowed=f"at most {self.n_positions}, the positions of {self.name!r}",
+                allowed=f"at most {self.n_positions}, the positions of {self.name!r}{self.length_note}",
                 do="cut it, or load a model whose configuration allows more",
             )
 

@@ -142,9 +142,27 @@ def _from_checkpoint(
             f"transformers cannot build {source}: {error}",
             allowed="architectures that transformers itself has; code shipped beside weights is never run",
         ) from error
+    except (RuntimeError, AttributeError, TypeError, KeyError) as error:
+        if "mismatch" in str(error):
+            raise _other_shapes(source, error) from error
+        if isinstance(error, RuntimeError):  # no memory, say
+            raise
+        raise CorruptFileError(
+            f"transformers fails at {source}: {type(error).__name__}: {error}",
+            do="compare its config.json with that of the model it was saved from",
+        ) from error
     check_quantised(model.config.to_dict(), str(source))  # of a Hub name it is known only now
     check_report(report, str(source))
     return model
+
+
+def _other_shapes(source: str | Path, error: Exception) -> CorruptFileError:
+    """The error for weights of other shapes than the config's, of which transformers says no more."""
+    return CorruptFileError(
+        f"the weights of {source} have other shapes than its config.json says",
+        allowed="weights and a config of one model",
+        do="mend config.json (vocab_size, where embeddings were resized; hidden_size ...)",
+    )
 
 
 def _where(source: str | Path) -> str:

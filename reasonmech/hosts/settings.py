@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import torch
@@ -47,22 +47,41 @@ _ONE_IS_NOTHING: Final = (
     "guidance_scale",
 )
 # kinds of rope whose configuration keeps the length before it was stretched
-_STRETCHED_BY_FACTOR: Final = ("linear", "dynamic", "yarn")
+_STRETCHED_BY_FACTOR: Final = ("linear", "yarn")
+_BY_BATCH: Final = ("dynamic", "longrope")  # those that turn a text otherwise beside a longer one
+BY_BATCH: Final = ", beyond which its rope ({kind}) turns all texts of a batch by the length of the longest"
 
 
 def n_positions_of(model: PreTrainedModel) -> int:
-    """Tokens of the longest text that a configuration allows: rope that is stretched by a factor reaches
-    further than `max_position_embeddings`, where that is the length before (Qwen2.5 with YaRN: 32768 by 4).
+    """Tokens of the longest text that is taken: rope that is stretched by a factor reaches further than
+    `max_position_embeddings`, where that is the length before (Qwen2.5 with YaRN: 32768 by 4).
 
-    What Llama 3 and LongRoPE configurations say is the length after.
+    What Llama 3 configurations say is the length after. A dynamic rope and LongRoPE have other frequencies
+    where the longest text of a batch is beyond the length before: they reach that far, for a text's numbers
+    must not depend on the one beside it, or on what was read earlier.
     """
     settings: Any = model.config.get_text_config()  # transformers types a config by what all have in common
     longest: int = settings.max_position_embeddings
+    for rope in _ropes(model):
+        kind, before = rope.get("rope_type"), rope.get("original_max_position_embeddings") or longest
+        if kind in _STRETCHED_BY_FACTOR and len(_ropes(model)) == 1:  # Gemma 3, of two kinds, has that after
+            longest = max(longest, int(before * float(rope.get("factor") or 1.0)))
+        if kind == "longrope":
+            longest = min(longest, int(before))
+    return longest
+
+
+def length_note_of(model: PreTrainedModel) -> str:
+    """What to say of the longest text besides its tokens: why a rope is not followed further, or nothing."""
+    kinds = [str(rope.get("rope_type")) for rope in _ropes(model)]
+    return next((BY_BATCH.format(kind=kind) for kind in kinds if kind in _BY_BATCH), "")
+
+
+def _ropes(model: PreTrainedModel) -> list[Mapping[str, Any]]:
+    """Settings of the rope, or of each kind of layer's."""
+    settings: Any = model.config.get_text_config()
     rope = settings.to_dict().get("rope_parameters") or {}
-    if rope.get("rope_type") not in _STRETCHED_BY_FACTOR:  # Gemma 3 has one for each kind of layer: after
-        return longest
-    before = rope.get("original_max_position_embeddings") or longest
-    return max(longest, int(before * float(rope.get("factor") or 1.0)))
+    return [rope] if "rope_type" in rope else [one for one in rope.values() if isinstance(one, Mapping)]
 
 
 def softcap_of(model: PreTrainedModel, last: nn.Module, head: Callable[[Tensor], Tensor]) -> float | None:

@@ -148,6 +148,7 @@ def _check_lengths(host: Host, prompts: Mapping[str, Sequence[int]], decode: Dec
         raise DataError(
             f"a prompt of {len(longest)} tokens (problem {problem!r}) and "
             f"max_new_tokens={decode.max_new_tokens}",
-            allowed=f"{host.n_positions} tokens together: {host.name!r} has no more positions",
+            allowed=f"{host.n_positions} tokens together: {host.name!r} has no more positions"
+            + host.length_note,
             do="lower max_new_tokens, or cut the prompt",
         )

@@ -341,3 +341,81 @@ def test_buffers_that_a_model_computes_itself_may_be_in_its_file(buffer: str, ch
     state[f"model.layers.0.self_attn.rotary_emb.{buffer}"] = torch.ones(4)
     save_file(state, checkpoint / "model.safetensors", metadata={"format": "pt"})
     assert load_host(checkpoint).n_layers
+
+
+# files that say something else ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("config.json", "[]"),
+        ("config.json", '"llama"'),
+        ("generation_config.json", "3"),
+        ("adapter_config.json", "[]"),
+        ("model.safetensors.index.json", "[]"),
+        ("model.safetensors.index.json", "{}"),
+        ("model.safetensors.index.json", '{"weight_map": ["model.safetensors"]}'),
+        ("model.safetensors.index.json", '{"weight_map": {"model.norm.weight": 3}}'),
+    ],
+)
+def test_json_of_another_kind_is_refused_by_its_file(file: str, content: str, checkpoint: Path) -> None:
+    (checkpoint / file).write_text(content)
+    with pytest.raises(CorruptFileError, match=file):
+        load_host(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("setting", "what"),
+    [
+        ({"quantization_config": "fp8"}, "quantization_config = the string 'fp8'"),
+        ({"quantization_config": []}, "quantization_config = a list of 0"),
+        ({"dtype": "nonsense"}, "transformers fails at .*nonsense"),
+        ({"vocab_size": 60}, "other shapes than its config.json says"),
+    ],
+)
+def test_a_config_that_fits_nothing_is_refused_with_its_cause(
+    setting: dict[str, object], what: str, checkpoint: Path
+) -> None:
+    config = json.loads((checkpoint / "config.json").read_text()) | setting
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CorruptFileError, match=what):
+        load_host(checkpoint)
+
+
+def test_two_sets_of_weights_in_one_directory_are_refused(tmp_path: Path) -> None:
+    model = tiny_host().model
+    model.save_pretrained(tmp_path, max_shard_size="50KB")
+    tiny_tokenizer().save_pretrained(tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) > 1 and load_host(tmp_path).n_layers
+    other = {name: 2 * weight for name, weight in model.state_dict().items()}
+    save_file(other, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CorruptFileError, match=r"two sets of weights: model\.safetensors, and the \d+ files"):
+        load_host(tmp_path)
+
+
+@pytest.mark.parametrize("prefix", ["_orig_mod.", "module.", "base_model.model."])
+def test_weights_that_were_saved_wrapped_are_not_called_incomplete(prefix: str, checkpoint: Path) -> None:
+    state = load_file(checkpoint / "model.safetensors")
+    wrapped = {prefix + name: weight for name, weight in state.items()}
+    save_file(wrapped, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CorruptFileError, match=rf"calls its weights otherwise .*such as {prefix}"):
+        load_host(checkpoint)
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "lora.safetensors"])
+def test_weights_of_an_adapter_are_known_by_their_names(file: str, checkpoint: Path) -> None:
+    state = load_file(checkpoint / "model.safetensors") if file == "model.safetensors" else {}
+    state["model.layers.0.self_attn.q_proj.lora_A.default.weight"] = torch.ones(2, 32)
+    save_file(state, checkpoint / file, metadata={"format": "pt"})
+    with pytest.raises(MismatchError, match=rf"{file} holds weights of an adapter .*lora_A"):
+        load_host(checkpoint)
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8, torch.int32])
+def test_whole_numbers_are_not_read_as_weights(dtype: torch.dtype, checkpoint: Path) -> None:
+    state = load_file(checkpoint / "model.safetensors")
+    state["model.layers.0.mlp.up_proj.weight"] = state["model.layers.0.mlp.up_proj.weight"].to(dtype)
+    save_file(state, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(MismatchError, match=r"quantised: model\.layers\.0\.mlp\.up_proj\.weight is [IU]"):
+        load_host(checkpoint)

@@ -58,7 +58,17 @@ def rope(kind: str, **settings: object) -> dict[str, object]:
         (rope("yarn", factor=4.0, original_max_position_embeddings=8), 32),  # stretched already
         (rope("linear", factor=2.0), 64),
         (rope("yarn", factor=4.0), 128),  # no length before: it is taken to be max_position_embeddings
-        (rope("dynamic", factor=3.0), 96),
+        (rope("dynamic", factor=3.0), 32),  # longer texts would depend on the batch
+        (
+            rope(
+                "longrope",
+                factor=4.0,
+                original_max_position_embeddings=16,
+                short_factor=[1.0] * 4,
+                long_factor=[1.0, 2.0, 3.0, 4.0],
+            ),
+            16,
+        ),
         (
             rope(
                 "llama3",
@@ -84,8 +94,37 @@ def test_stretched_rope_has_as_many_positions_as_it_reaches(settings: dict[str, 
     hf = model.generate(  # pyright: ignore
         ids, attention_mask=torch.ones_like(ids), max_new_tokens=n - 3, do_sample=False, pad_token_id=0
     )[0, 3:]
-    if settings.get("rope_parameters", {}).get("rope_type") != "dynamic":  # pyright: ignore
-        assert list(rollout.ids) == hf.tolist()
+    assert list(rollout.ids) == hf.tolist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("dynamic", {"factor": 4.0}),
+        (
+            "longrope",
+            {
+                "factor": 4.0,
+                "original_max_position_embeddings": 16,
+                "short_factor": [1.0] * 4,
+                "long_factor": [1.0, 2.0, 3.0, 4.0],
+            },
+        ),
+    ],
+)
+def test_no_text_depends_on_a_longer_one_beside_it(kind: str, settings: dict[str, object]) -> None:
+    host = Host(llama(**rope(kind, **settings)), tiny_tokenizer(), name="rope")
+    words = [f"w{i}" for i in range(40)]
+    short, long = " ".join(words[:9]), " ".join(words[: host.n_positions])
+    alone = forward(host, [short]).logits[0]
+    assert torch.allclose(forward(host, [short, long]).logits[0], alone, atol=1e-5)
+    ids = torch.tensor([host.encode(" ".join(words))])
+    beside = host.model(torch.cat([ids[:, :9].repeat(1, 5)[:, :40], ids])).logits[0, :9]
+    assert not torch.allclose(beside, alone, atol=1e-3)  # what is not done: 40 tokens in the batch
+    with pytest.raises(DataError, match=rf"its rope \({kind}\) turns all texts of a batch"):
+        forward(host, [" ".join(words)])
+    with pytest.raises(DataError, match=rf"its rope \({kind}\) turns all texts of a batch"):
+        generate(host, [short], decode=Decode(max_new_tokens=30), progress=False)
 
 
 def test_a_configuration_without_a_cache_changes_no_token() -> None:
