@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import DataError
-from reasonmech.hosts.spelling import continues
+from reasonmech.hosts.spelling import continues, ends_before
 from reasonmech.labels import Opportunity, Span
 from reasonmech.registry import Registry
 from reasonmech.rollout import Sentence, Trace
@@ -113,7 +113,7 @@ def _says(text: str, pattern: re.Pattern[str]) -> bool:
     hits = pattern.finditer(text)
     return any(
         not continues(text[: hit.start()][-1:] or " ", hit[0][0])
-        and not continues(hit[0][-1], text[hit.end() :][:1] or " ")
+        and ends_before(hit[0][-1], text[hit.end() :][:1] or " ")
         for hit in hits
     )
 

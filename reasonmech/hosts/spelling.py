@@ -22,6 +22,8 @@ _WITHOUT_BLANKS: Final = re.compile(
     "(CJK|IDEOGRAPHIC|HIRAGANA|((COMBINING|HALFWIDTH) )?KATAKANA|BOPOMOFO|YI |TANGUT|NUSHU|THAI|LAO|KHMER"
     "|MYANMAR|TIBETAN|TAI |NEW TAI|JAVANESE|BALINESE)"
 )
+_HANGUL: Final = re.compile("HANGUL (SYLLABLE|CHOSEONG|JUNGSEONG|JONGSEONG)")
+_HANGUL_BEGINS: Final = re.compile("HANGUL (SYLLABLE|CHOSEONG)")
 
 
 class TokenText(NamedTuple):
@@ -158,6 +160,17 @@ def continues(left: str, right: str) -> bool:
     by blanks, or both numbers, or the right one is a mark (accent, vowel sign) of the left one."""
     kind = word_kind(right)
     return kind == "mark" or kind == "letter" == _without_mark(left) or kind == "number" == word_kind(left)
+
+
+def ends_before(last: str, behind: str) -> bool:
+    """Whether a word that ends with one character ends in front of another.
+
+    Korean writes particles and endings behind a word without a blank: it ends in front of each syllable, but
+    not in front of the rest of its own (a vowel or final consonant that is written apart).
+    """
+    if _HANGUL.match(unicodedata.name(last, "")) and _HANGUL_BEGINS.match(unicodedata.name(behind, "")):
+        return True
+    return not continues(last, behind)
 
 
 @lru_cache(maxsize=4096)

@@ -37,7 +37,7 @@ def _behind_front(tokenizer: PreTrainedTokenizerBase, text: str, front: list[int
     if not any(text.startswith(str(words.convert_ids_to_tokens(token))) for token in leading):
         return None
     ids = list(tokenizer.encode(text, add_special_tokens=False))
-    run = list(takewhile(lambda token: token in leading, ids))
+    run = list(takewhile(lambda token: token in leading or not decode(tokenizer, [token]).strip(), ids))
     last = max((i for i, token in enumerate(run) if token in front), default=None)
     return None if last is None else ids[last + 1 :]
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from transformers import PreTrainedTokenizerBase
@@ -44,8 +45,8 @@ def token_forms(tokenizer: PreTrainedTokenizerBase, text: str, *, blank: bool = 
         raise DataError("the forms of an empty text", allowed="at least one character")
     spelling = spelling_of(tokenizer)
     texts = (text, " " + text) if blank else (text,)
-    runs = (run for form in texts for left in _NEIGHBOURS for run in _behind(spelling, tokenizer, left, form))
-    forms = tuple(dict.fromkeys(runs))
+    borders = (_behind(spelling, tokenizer, left, form) for form in texts for left in _NEIGHBOURS)
+    forms = tuple(dict.fromkeys(run for border in borders for _, run in islice(border, 1)))
     if not forms:
         raise unknown_word(tokenizer, text)
     return forms
@@ -89,8 +90,11 @@ def run_after(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str)
     """
     spelling = spelling_of(tokenizer)
     left = spelling.text(ids[spelling.front(ids) :])
-    for run in _behind(spelling, tokenizer, left, text):
-        return run
+    borders = list(_behind(spelling, tokenizer, left, text))
+    if borders:
+        # a blank that encoding puts in front writes nothing: it is the end's where the text has it already
+        runs = [run for before, run in borders if before[-1:] == tuple(ids[-1:])]
+        return next(iter(runs), borders[0][1])
     whole = tokenizer.encode(left + text, add_special_tokens=False)
     if not spelling.text(whole).endswith(text):
         raise unknown_word(tokenizer, text)
@@ -137,8 +141,11 @@ def _cause(tokenizer: PreTrainedTokenizerBase, text: str, instead: str, *, alike
     return ": it lower-cases" if instead == text.lower() != text else ""
 
 
-def _behind(spelling: Spelling, tokenizer: PreTrainedTokenizerBase, left: str, text: str) -> Iterable[Run]:
-    """The tokens of `text` behind `left`; none where no border between tokens parts the two."""
+def _behind(
+    spelling: Spelling, tokenizer: PreTrainedTokenizerBase, left: str, text: str
+) -> Iterator[tuple[Run, Run]]:
+    """The tokens of `left` and of `text` behind it; none where no border between tokens parts the two, and
+    several where a token between them writes nothing."""
     if spelling.joins:
         left, text = left + " ", text.removeprefix(" ") or text
     whole = tokenizer.encode(left + text, add_special_tokens=False)
@@ -148,5 +155,4 @@ def _behind(spelling: Spelling, tokenizer: PreTrainedTokenizerBase, left: str, t
         if abs(borders[-1] - border - piece.joint - len(encoded)) <= blind:
             written = b"".join(p.text for p in pieces[i:])[piece.joint :]
             if written == encoded or (blind and written.removeprefix(b" ") == encoded.removeprefix(b" ")):
-                yield tuple(whole[i:])
-                return
+                yield tuple(whole[:i]), tuple(whole[i:])

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
-from reasonmech.hosts.spelling import Spelling, continues, word_kind
+from reasonmech.hosts.spelling import Spelling, continues, ends_before, word_kind
 from reasonmech.hosts.words import token_forms
 from reasonmech.interventions.masks.absence import absence_of_run, absence_of_word
 from reasonmech.shapes import Mask
@@ -172,7 +172,7 @@ class WordFinder(Finder):
         """Whether what stands behind an occurrence in its last token leaves it one."""
         if self._last and text[stop:].strip(b" "):
             return False
-        return not continues(self._word[-1], _char_after(text, stop) or " ")
+        return ends_before(self._word[-1], _char_after(text, stop) or " ")
 
     def ending_at(self, ids: Sequence[int], at: int) -> list[Occurrence]:
         needed = len(self._bytes) + _LONGEST  # bytes in front of the last token that decide

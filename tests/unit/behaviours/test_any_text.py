@@ -150,6 +150,8 @@ def test_values_show_themselves_in_one_line() -> None:
         ("7", "it is 17", False),
         ("7", "it is 7.", True),
         (["wait", "wait for"], "I wait for it", True),
+        ("학교", "학교에서 왔다", True),  # a particle is glued to its word
+        ("학교", "중학교에서 왔다", False),
     ],
 )
 def test_words_are_looked_for_in_characters_between_borders(

@@ -112,7 +112,10 @@ def test_what_stands_in_front_of_a_text_stands_there_once(name: str, front: str)
 
 
 @pytest.mark.parametrize("name", WITH_BOS)
-@pytest.mark.parametrize("front", ["<s><s>", "<pad><s>", "<pad><pad><s>", " <s><s>", "<s>"])
+@pytest.mark.parametrize(
+    "front",
+    ["<s><s>", "<pad><s>", "<pad><pad><s>", " <s><s>", "<s>", "<s>\n<s>", "\n<s> \n\n<s>", "<s> <pad> <s>"],
+)
 def test_a_bos_written_twice_or_behind_padding_stands_once(name: str, front: str) -> None:
     host = layout_host(name)
     assert (

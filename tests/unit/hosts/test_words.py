@@ -248,6 +248,16 @@ def test_what_shares_a_token_with_the_end_behind_a_special_token_is_refused(name
         run_after(tokenizer, before, "es")
 
 
+@pytest.mark.parametrize("name", REAL_TEXT)
+@pytest.mark.parametrize("left", ["  ", "   ", "<unk> ", "so. ", "so.  "])
+def test_a_blank_that_a_text_ends_with_is_not_read_again(name: str, left: str) -> None:
+    """Where encoding puts blanks in front, that one is neither dropped nor doubled."""
+    tokenizer = layout(name)
+    before, whole = encode(tokenizer, left), encode(tokenizer, left + "7")
+    if whole[: len(before)] == before:
+        assert run_after(tokenizer, before, "7") == tuple(whole[len(before) :])
+
+
 def test_a_bos_in_the_middle_of_a_text_is_not_its_front() -> None:
     for name, text in (("llama_first", "So.<s> Wait"), ("llama2", "So.<s>Wait"), ("llama2", "So.<s> Wait")):
         assert spelling_of(layout(name)).text(encode(layout(name), text)) == "<s>" + text
