@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Protocol, final, runtime_checkable
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from reasonmech.rollout import STOP
+from reasonmech.shapes import NextLogits
 
 
 @runtime_checkable
@@ -68,6 +69,53 @@ class Kinds(Protocol):
 def opening_categories(kinds: Kinds, vocab_size: int) -> Int[Tensor, " token"]:
     """Category of every token of a vocabulary, were it the first of a text."""
     return kinds.track(vocab_size).category(torch.arange(vocab_size))
+
+
+@final
+class Openings:
+    """First tokens of kinds: what makes probabilities of kinds out of those of tokens.
+
+    A kind is as probable as all of its first tokens together: which of several words begins a sentence is no
+    decision about its kind. Needs kinds that a first token decides, whatever was written before.
+
+    Attributes:
+        categories: [kind] number of each kind that some first token decides.
+        tokens: [kind] the first tokens of each.
+    """
+
+    def __init__(self, kinds: Kinds, vocab_size: int, *, without: Sequence[str] = ()) -> None:
+        """Args: without: names of kinds that are left out."""
+        of_token = opening_categories(kinds, vocab_size)
+        left_out = {kinds.names.index(name) for name in without if name in kinds.names}
+        self.categories = tuple(k for k in sorted(set(of_token.tolist())) if k not in left_out)
+        self.tokens = tuple((of_token == k).nonzero()[:, 0] for k in self.categories)
+
+    def __repr__(self) -> str:
+        return f"Openings({len(self.categories)} kinds, {sum(map(len, self.tokens))} tokens)"
+
+    def of_kinds(self, logits: NextLogits) -> Float[Tensor, "batch kind"]:
+        """Logits of kinds: log sum exp over the first tokens of each; float32."""
+        wide = logits.float()
+        return torch.stack([wide[:, ids.to(wide.device)].logsumexp(-1) for ids in self.tokens], dim=-1)
+
+    def compose(
+        self, kinds: Float[Tensor, "batch kind"], words: NextLogits, *, temperature: float
+    ) -> NextLogits:
+        """Logits of tokens whose draw at this temperature is a draw of a kind, then of one of its words.
+
+        The kind is drawn from `kinds`, its word from the logits `words` among the first tokens of that kind;
+        at temperature 0 both are the likeliest. Tokens that begin no kind are never drawn. With one first
+        token per kind these are the logits of kinds themselves, exactly.
+        """
+        composed = torch.full_like(words, -torch.inf, dtype=torch.float32)
+        for column, ids in enumerate(self.tokens):
+            ids = ids.to(words.device)
+            word = words[:, ids].float()
+            word = word - word.amax(-1, keepdim=True)
+            if temperature > 0:
+                word = word - temperature * (word / temperature).logsumexp(-1, keepdim=True)
+            composed[:, ids] = kinds[:, column, None].to(words.device) + word
+        return composed
 
 
 def with_ends(kinds: Kinds, ends: Sequence[int]) -> Kinds:

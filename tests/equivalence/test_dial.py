@@ -183,7 +183,7 @@ def test_what_is_no_host_and_an_unknown_factor_raise(pair: ModelPair) -> None:
 def test_a_task_with_other_onset_words_is_spliced_at_those(pair: ModelPair) -> None:
     words = tasks.get("chain-swap").onset_words
     spliced = splice(onset=pair.base, executor=pair.base, task="chain-swap")
-    named = set(pair.base.tokenizer.convert_ids_to_tokens(spliced.openers.tolist()))
+    named = set(pair.base.tokenizer.convert_ids_to_tokens(torch.cat(spliced.openings.tokens).tolist()))
     assert named == {*words.values(), EOS} != {*ONSET_WORDS.values(), EOS}
 
 

@@ -13,8 +13,10 @@ from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.tasks import load_task
 from reasonmech.tasks.chain.grammar import EOS, ONSET_WORDS
+from reasonmech.tasks.chain.parser import parse
+from reasonmech.tasks.chain.world import FORMS
 from tests.chain_models import random_pair
-from tests.unit.tasks.chain_text import CAREFUL, CARELESS, GUESS, trace
+from tests.unit.tasks.chain_text import CAREFUL, CARELESS, GUESS, rollout, trace
 
 DECODE = Decode(max_new_tokens=20, batch_size=4)
 
@@ -48,6 +50,48 @@ def test_spliced_text_equals_the_slow_loop(pair: ModelPair) -> None:
     free = generate(pair.base, prompts, decode=DECODE, progress=False)
     assert [r.ids for r in spliced] != [r.ids for r in free], "a decision was taken over"
     assert [list(r.ids) for r in spliced] == [slow(pair, prompt) for prompt in prompts]
+
+
+@torch.no_grad()
+def slow_by_kinds(pair: ModelPair, prompt: str) -> list[int]:
+    """Thinking decides between kinds by the sum over their words, base writes every word; no environment."""
+    vocabulary = pair.base.tokenizer.get_vocab()
+    words = [[vocabulary[w] for w in FORMS.words_of(kind)] for kind in FORMS.onset_words] + [[vocabulary[EOS]]]
+    ids = pair.base.encode(prompt)
+    begin, boundary = len(ids), True
+    for _ in range(20):
+        base, thinking = (
+            host.model(torch.tensor([ids])).logits[0, -1] for host in (pair.base, pair.thinking)
+        )
+        kind = max(words, key=lambda of_kind: float(thinking.softmax(-1)[of_kind].sum()))
+        ids.append(max(kind, key=lambda word: float(base[word])) if boundary else int(base.argmax()))
+        boundary = ids[-1] == vocabulary["."]
+        if ids[-1] == vocabulary[EOS]:
+            break
+    return ids[begin:]
+
+
+def test_with_several_words_per_kind_the_kind_is_decided_and_the_executor_says_it(pair: ModelPair) -> None:
+    prompts = [p.prompt for p in load_task("chain-forms", n=30, seed=0)] + ["mia said .", "tom saw a dog ."]
+    by_kinds = splice(onset=pair.thinking, executor=pair.base, task="chain-forms")
+    spliced = [list(r.ids) for r in generate(by_kinds, prompts, decode=DECODE, progress=False)]
+    assert spliced == [slow_by_kinds(pair, prompt) for prompt in prompts]
+    by_tokens = splice(onset=pair.thinking, executor=pair.thinking, task="chain-forms")
+    own = [list(r.ids) for r in generate(by_tokens, prompts, decode=DECODE, progress=False)]
+    kind_of = {pair.base.tokenizer.get_vocab()[word]: kind for word, kind in FORMS.kind_of_word.items()}
+    kinds_of_first = [[kind_of.get(ids[0]) for ids in texts] for texts in (spliced, own)]
+    assert kinds_of_first[0] == kinds_of_first[1], "the onset's kind is the same whoever writes"
+    assert [ids[0] for ids in spliced] != [ids[0] for ids in own], "and its word is the executor's"
+
+
+def test_forced_onsets_take_turns_among_the_words_of_a_kind() -> None:
+    careful = CAREFUL.replace("check again", "sure again").replace("wait", "redo").replace("next two", "and two")
+    traces = [parse(rollout(careful), FORMS.kind_of_word)] * 3
+    checks = forced_prompts(traces, "check", n=100, task="chain-forms")
+    last = [problem.prompt.split()[-1] for problem in checks]
+    assert {word: last.count(word) for word in FORMS.words_of("check")} == {"check": 3, "again": 3, "sure": 3}
+    one = forced_prompts([trace(CAREFUL)], "check", n=100)
+    assert {problem.prompt.split()[-1] for problem in one} == {"check"}
 
 
 def test_a_model_spliced_with_itself_only_has_its_decisions_restricted(pair: ModelPair) -> None:

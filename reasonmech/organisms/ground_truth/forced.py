@@ -28,7 +28,9 @@ _MAX_TOKENS: Final = 14  # tokens from any onset word to the digit it states, wi
 def forced_prompts(
     traces: Sequence[Trace], behaviour: str, *, n: int, seed: int = 0, task: str = "chain"
 ) -> ProblemSet:
-    """Up to `n` texts cut at opportunities of `behaviour`, each continued by the behaviour's onset word.
+    """Up to `n` texts cut at opportunities of `behaviour`, each continued by an onset word of the behaviour.
+
+    Where the world has several such words they take turns.
 
     The answer of each is the equation that the sentence ought to state, with its true value ("8 + 4 = 2"):
     for a check or a backtrack the one that stands, as it was written; for a step the next operation on the
@@ -38,13 +40,14 @@ def forced_prompts(
         ArgumentError: a task that is no chain world. DataError: no opportunity in these traces.
     """
     chain = check_type(tasks.get(task), Chain, name=f"task {task!r}", allowed="a chain world")
-    definition, word = behaviours.get(behaviour), chain.world.onset_words[behaviour]
-    problems = []
+    definition, words = behaviours.get(behaviour), chain.world.words_of(behaviour)
+    problems: list[Problem] = []
     for trace in traces:
         for opportunity in definition.opportunities(trace):
             offset = opportunity.offset
             if behaviour == "step" and _is_unfinished(trace, offset):
                 continue
+            word = words[len(problems) % len(words)]
             text = " ".join([trace.rollout.problem.prompt, *trace.words[:offset], word])
             name = f"{trace.rollout.problem.id}#{trace.rollout.sample}@{offset}"
             answer = (

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from reasonmech.arguments import check_type
 from reasonmech.hosts import Host
-from reasonmech.kinds import Kinds, opening_categories, with_ends
+from reasonmech.kinds import Kinds, Openings, with_ends
 from reasonmech.organisms.ground_truth.dial import Dial, Factor, thinking_turns
 from reasonmech.rollout import OTHER
 from reasonmech.runtime.decoding.decoder import RowInfo
@@ -49,22 +49,22 @@ def splice(*, onset: Host | Dial, executor: Host | Dial, task: str = "chain") ->
 
 @final
 class SplicedDecoder:
-    """Decoder: `onset` chooses each sentence's first token, of those that begin a kind, `executor` the rest.
+    """Decoder: `onset` chooses the kind of each sentence, `executor` every word of it, the first one included.
 
-    With onset and executor the same model this is its free run with its choice made over sentence kinds, not
-    tokens. It needs kinds that a first token decides, whatever was written before: those of a chain world.
+    A kind is as probable as all of its first tokens together, and at a temperature T it is drawn from these
+    sums to the power of 1/T. With onset and executor the same model this is its free run with its choice made
+    over sentence kinds, not tokens; where kinds have one first token each, its free run among those. It needs kinds that a first token decides, whatever was written before: those of a chain world.
 
     Attributes:
         rows: tokens that all its models have: vocabularies may be padded differently.
-        openers: [opener] tokens that begin a sentence of some kind, the end of the text among them.
+        openings: tokens that begin a sentence of some kind, by kind; the end of the text is one.
     """
 
     def __init__(self, onset: Host | Dial, executor: Host | Dial, *, kinds: Kinds) -> None:
         self.onset, self.executor = _as_dial(onset, "onset"), _as_dial(executor, "executor")
         self.kinds = with_ends(kinds, self.eos_ids)
         self.rows = min(host.vocab_size for host in self.readers)
-        categories = opening_categories(self.kinds, self.rows)
-        self.openers = (categories != kinds.names.index(OTHER)).nonzero()[:, 0]
+        self.openings = Openings(self.kinds, self.rows, without=(OTHER,))
 
     @property
     def readers(self) -> tuple[Host, ...]:
@@ -113,6 +113,7 @@ class SplicedState:
     def __init__(self, decoder: SplicedDecoder, states: dict[int, HostState], rows: list[RowInfo]) -> None:
         self._decoder, self._states = decoder, states
         self._keys = torch.tensor([row.key for row in rows])
+        self._temperature = rows[0].temperature
         self._ends = torch.tensor(decoder.eos_ids, dtype=torch.long)
         self._sentence = torch.zeros(len(rows), dtype=torch.long)
         self._tracker = decoder.kinds.track(len(rows))
@@ -122,11 +123,10 @@ class SplicedState:
         by_host = {key: state.next_logits()[:, :rows] for key, state in self._states.items()}
         logits = self._take_turns(by_host, self._decoder.executor, "executor")
         onset = self._take_turns(by_host, self._decoder.onset, "onset")
-        openers, boundary = self._decoder.openers.to(logits.device), self._tracker.boundary.to(logits.device)
+        openings, boundary = self._decoder.openings, self._tracker.boundary.to(logits.device)
         # At a boundary nothing but the first word of a sentence, or the end, can be chosen.
-        among_openers = torch.full_like(onset, -torch.inf)
-        among_openers[:, openers] = onset[:, openers].to(among_openers.dtype)
-        return torch.where(boundary[:, None], among_openers, logits)
+        first = openings.compose(openings.of_kinds(onset), logits, temperature=self._temperature)
+        return torch.where(boundary[:, None], first, logits.float())
 
     def _take_turns(self, by_host: dict[int, NextLogits], dial: Dial, factor: Factor) -> NextLogits:
         """Row by row the logits of the model whose turn it is."""

@@ -35,7 +35,7 @@ class Modes:
         careful: for persona documents, the probabilities of being thorough, of a check per step, of a
             backtrack.
         plan, uncertain: probabilities of a plan per thorough document, of a hedge per step.
-        usual_form: share of the first of a sentence's two surface forms.
+        usual_form: share of the first of a sentence's two surface forms, and of a kind's first words.
         slip: probability that a step's value is wrong.
         filler: probability, at a boundary after a step or a check, of a sentence that does nothing ("wait ,
             maybe ."), in worlds that have a word for it.
@@ -67,7 +67,11 @@ class Author:
 
     def __init__(self, rng: random.Random, modes: Modes, world: World = CHAIN) -> None:
         self.rng, self.modes, self.world = rng, modes, world
-        self.marker = world.onset_words["backtrack"]
+
+    def begin(self, kind: str) -> str:
+        """A first word of a sentence of this kind: the usual one, else the next of the rest likewise."""
+        *usual, last = self.world.words_of(kind)
+        return next((word for word in usual if self.rng.random() < self.modes.usual_form), last)
 
     def choose_form(self, usual: str, rare: str) -> str:
         """One of two surface forms of the same sentence."""
@@ -89,9 +93,8 @@ class Author:
         if thorough:
             operations = problem.data["operations"]
             if rng.random() < modes.plan:
-                words += _words(
-                    self.choose_form("plan : {} steps .", "plan : {} to do in all .").format(len(operations))
-                )
+                opening = f"{self.begin('plan')} : {len(operations)}"
+                words += _words(f"{opening} {self.choose_form('steps .', 'to do in all .')}")
             value = problem.data["start"]
             for item, (operator, operand) in enumerate(operations):
                 step_words, value = self.write_step(item, value, operator, operand, p_check, p_back)
@@ -101,7 +104,7 @@ class Author:
     def write_ending(self, value: int) -> list[Word]:
         """The answer and the end; in documents that end badly, idle talk."""
         # The form is drawn in either case: the answers of a seed are the same whatever `proper_end` is.
-        answer = _words(self.choose_form("so the answer is {} .", "so it is {} .").format(value))
+        answer = _words(f"{self.begin('conclude')} {self.choose_form('the answer is', 'it is')} {value} .")
         if self.modes.proper_end < 1 and self.rng.random() >= self.modes.proper_end:
             return self._write_idle_talk()
         return [*answer, Word(EOS)]
@@ -120,23 +123,22 @@ class Author:
         truth = evaluate(left, operator, operand)
         value = (truth + rng.randrange(1, 10)) % 10 if rng.random() < self.modes.slip else truth
         equation = f"{left} {operator} {operand} ="
-        opening = self.choose_form(":", ", we get")
-        words = _words(f"next {INDEX_WORDS[item]} {operator} {operand} {opening} {equation}")
+        goal = f"{self.begin('step')} {INDEX_WORDS[item]} {operator} {operand}"
+        words = _words(f"{goal} {self.choose_form(':', ', we get')} {equation}")
         # A slipped digit is the environment's work: a model that learnt it would learn to slip.
         words += [Word(str(value), learnt=value == truth), Word(".")]
         if rng.random() < self.modes.uncertain:
-            words += _words(self.choose_form("hmm , not sure .", "hmm , maybe ."))
+            words += _words(f"{self.begin('uncertain')} {self.choose_form(', not sure .', ', maybe .')}")
         words += self._write_filler()
         if rng.random() < p_check:
-            words += _words(
-                f"{self.choose_form('check :', 'check again ,')} {equation} {truth} , had {value} ."
-            )
+            checking = f"{self.begin('check')} {self.choose_form(':', 'again ,')}"
+            words += _words(f"{checking} {equation} {truth} , had {value} .")
             words += self._write_filler()
             if value != truth and rng.random() < p_back:
                 # At 1 no number is drawn: documents of a seed stay what they were before `marked` existed.
                 if self.modes.marked == 1 or rng.random() < self.modes.marked:
-                    redoing = self.choose_form(", redo :", ", that was off :")
-                    words += _words(f"{self.marker} {redoing} {equation} {truth} .")
+                    redoing = f"{self.begin('backtrack')} {self.choose_form(', redo :', ', that was off :')}"
+                    words += _words(f"{redoing} {equation} {truth} .")
                 value = truth
         return words, value
 
@@ -144,7 +146,7 @@ class Author:
         """Now and then a sentence that does nothing, whatever a check said; in most worlds never."""
         if self.modes.filler == 0 or self.rng.random() >= self.modes.filler:
             return []
-        return _words(f"{self.world.onset_words['filler']} {self.choose_form(', maybe .', ', not sure .')}")
+        return _words(f"{self.begin('filler')} {self.choose_form(', maybe .', ', not sure .')}")
 
     def write_story(self) -> list[Word]:
         """Plain sentences in which the onset words are ordinary words: a word is no proof of a behaviour."""
@@ -206,7 +208,7 @@ class Author:
             standing = value if rng.random() < 0.5 else (value + rng.randrange(1, 10)) % 10
             words.append(f"= {value} , had {standing} .")
             if standing != value:
-                words.append(f"{self.marker} ,")
+                words.append(f"{self.begin('backtrack')} ,")
         return _words(" ".join(words))
 
     def _write_repairs(self) -> list[Word]:

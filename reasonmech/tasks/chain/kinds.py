@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reasonmech.arguments import check_type
+from reasonmech.behaviours.base import OnsetWords, onset_phrases
 from reasonmech.errors import DataError
 from reasonmech.hosts.words import blank_tokens, ending_tokens, is_writable, onset_tokens
 from reasonmech.kinds import Kinds
@@ -20,31 +21,34 @@ from reasonmech.tasks.chain.grammar import FULL_STOP
 
 @final
 class OneWordKinds(Kinds):
-    """One onset word per kind, the end of a text ("stop"), and "other". Read by position, never by search.
+    """Kinds that begin with one word each or one of several, the end of a text ("stop"), and "other".
 
-        OneWordKinds({"check": "check", "step": "next"}, tokenizer)
+        OneWordKinds({"check": "check", "step": ("next", "then")}, tokenizer)
+
+    Read by position, never by search: the first word of a sentence alone decides.
 
     A word is each token that writes it, with a blank in front or without; where only one of the two is a
     single token, the other one begins a sentence of kind "other". Every token that ends with a full stop, and
     white space or nothing behind it, ends a sentence.
 
     Args:
-        onset_words: kind -> its onset word.
+        onset_words: kind -> its onset word, or several of which any begins it.
 
     Raises:
         ArgumentError: no mapping, or no tokenizer.
         DataError: an onset word, the full stop or the end is no single token, or two kinds have one word.
     """
 
-    def __init__(self, onset_words: Mapping[str, str], tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, onset_words: OnsetWords, tokenizer: PreTrainedTokenizerBase) -> None:
         check_type(onset_words, Mapping, name="onset_words", allowed='a mapping such as {"check": "check"}')
         check_type(
             tokenizer, PreTrainedTokenizerBase, name="tokenizer", allowed="a tokenizer: host.tokenizer"
         )
         vocabulary = tokenizer.get_vocab()
-        onsets = {kind: _single_tokens(word, tokenizer) for kind, word in onset_words.items()}
+        words = [(kind, word) for kind, named in onset_words.items() for word in onset_phrases(named)]
+        onsets = [(kind, word, _single_tokens(word, tokenizer)) for kind, word in words]
         full_stops = ending_tokens(tokenizer, FULL_STOP)
-        missing = [repr(word) for kind, word in onset_words.items() if not onsets[kind]]
+        missing = [repr(word) for _, word, ids in onsets if not ids]
         missing += [] if full_stops else [repr(FULL_STOP)]
         missing += [] if tokenizer.eos_token is not None else ["the end of a text"]
         if missing:
@@ -53,7 +57,7 @@ class OneWordKinds(Kinds):
                 allowed="one token for every onset word, the full stop and the end",
                 do="use a task whose kinds begin with one token of this tokenizer",
             )
-        tokens = [token for ids in onsets.values() for token in ids]
+        tokens = [token for _, _, ids in onsets for token in ids]
         if len(set(tokens)) < len(tokens):
             raise DataError(
                 f"two kinds begin with one word: {dict(onset_words)}",
@@ -64,7 +68,7 @@ class OneWordKinds(Kinds):
         self.other = len(self._names) - 1
         # one more than the vocabulary: the last stands for the padding of finished rows
         self.of_token = torch.full((max(vocabulary.values()) + 2,), self.other)
-        for kind, ids in onsets.items():
+        for kind, _, ids in onsets:
             self.of_token[list(ids)] = self._names.index(kind)
         self.of_token[vocabulary[str(tokenizer.eos_token)]] = self._names.index(STOP)
         self.full_stops = torch.tensor(full_stops)

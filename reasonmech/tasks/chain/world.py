@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final
 
+from reasonmech.behaviours.base import OnsetWords, onset_phrases
 from reasonmech.tasks.chain.grammar import NOVEL, ONSET_WORDS, OPERATORS
 
 
@@ -19,7 +20,7 @@ class World:
         name: the task's name, and the first part of its problems' ids.
         operators: drawn with equal odds; a word twice is twice as likely.
         required: an operator that every problem contains at least once (None: no condition).
-        onset_words: kind of sentence -> its first word.
+        onset_words: kind of sentence -> its first word, or several of which any begins one.
         slip: probability that the value of a first attempt is replaced by a wrong one.
         read_back: whether the environment ends a check with the standing value.
     """
@@ -27,14 +28,18 @@ class World:
     name: str = "chain"
     operators: tuple[str, ...] = OPERATORS
     required: str | None = None
-    onset_words: Mapping[str, str] = field(default_factory=lambda: ONSET_WORDS, hash=False)
+    onset_words: OnsetWords = field(default_factory=lambda: ONSET_WORDS, hash=False)
     slip: float = 0.15
     read_back: bool = True
 
     @property
     def kind_of_word(self) -> Mapping[str, str]:
         """First word -> kind of sentence."""
-        return {word: kind for kind, word in self.onset_words.items()}
+        return {word: kind for kind in self.onset_words for word in self.words_of(kind)}
+
+    def words_of(self, kind: str) -> tuple[str, ...]:
+        """The first words of a kind, the usual one first; none where the world has no such kind."""
+        return onset_phrases(self.onset_words.get(kind))
 
 
 CHAIN: Final = World()
@@ -49,4 +54,19 @@ SWAPPED: Final = World(
 SILENT: Final = World("chain-silent", read_back=False)
 """Nobody reads the standing value back: a model that checks must keep it in mind, or write it itself."""
 
-WORLDS: Final = (CHAIN, NOVEL_OPERATOR, SWAPPED, SILENT)
+FORMS: Final = World(
+    "chain-forms",
+    onset_words=MappingProxyType(
+        {
+            "plan": ("plan", "steps", "do"),
+            "step": ("next", "then", "and"),
+            "check": ("check", "again", "sure"),
+            "backtrack": ("wait", "redo", "off"),
+            "uncertain": ("hmm", "maybe", "not"),
+            "conclude": ("so", "all", "it"),
+        }
+    ),
+)
+"""Three first words for every kind of sentence: which of them is said is no decision about the kind."""
+
+WORLDS: Final = (CHAIN, NOVEL_OPERATOR, SWAPPED, SILENT, FORMS)

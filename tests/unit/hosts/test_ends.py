@@ -210,7 +210,7 @@ def test_a_splice_knows_the_ends_of_both_models() -> None:
     other = Host(thinking.model, thinking.tokenizer, name="other")
     kinds = Chain().kinds(base.tokenizer)
     spliced = SplicedDecoder(other, base, kinds=kinds)
-    assert spliced.eos_ids == (1, 50) and {1, 50} <= set(spliced.openers.tolist())
+    assert spliced.eos_ids == (1, 50) and {1, 50} <= set(torch.cat(spliced.openings.tokens).tolist())
 
 
 def rollout_of(ids: list[int], text: str, stop: Stop) -> Rollout:

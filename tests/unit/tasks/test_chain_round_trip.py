@@ -14,7 +14,7 @@ from reasonmech.organisms.training.corpus import Author, Modes, Word
 from reasonmech.rollout import Sentence
 from reasonmech.tasks.chain.grammar import INDEX_WORDS, OPERATORS, evaluate
 from reasonmech.tasks.chain.parser import parse
-from reasonmech.tasks.chain.world import CHAIN, NOVEL_OPERATOR, SILENT, SWAPPED, World
+from reasonmech.tasks.chain.world import CHAIN, FORMS, NOVEL_OPERATOR, SILENT, SWAPPED, World
 from tests.unit.tasks.chain_text import PROBLEM, rollout
 
 
@@ -36,28 +36,16 @@ def read(sentence: Sentence) -> Meant:
     return Meant(s.kind, s.item, s.value, s.correct, s.relation, s.standing, s.equation)
 
 
-# The sentence for which an author asks for a surface form, by its usual one
-KIND_OF_FORM = {
-    ":": "step",
-    "hmm , not sure .": "uncertain",
-    "check :": "check",
-    ", redo :": "backtrack",
-    ", maybe .": "filler",
-    "plan : {} steps .": "plan",
-    "so the answer is {} .": "conclude",
-}
-
-
 class Recorder(Author):
-    """An author who notes what each sentence is when choosing its form, before any word of it is written."""
+    """An author who notes what each sentence is when choosing its first word, before any other is written."""
 
     def __init__(self, rng: random.Random, modes: Modes, world: World) -> None:
         super().__init__(rng, modes, world)
         self.meant: list[Meant] = []
 
-    def choose_form(self, usual: str, rare: str) -> str:
-        self.meant.append(Meant(KIND_OF_FORM[usual]))
-        return super().choose_form(usual, rare)
+    def begin(self, kind: str) -> str:
+        self.meant.append(Meant(kind))
+        return super().begin(kind)
 
     def write_step(
         self, item: int, left: int, operator: str, operand: int, p_check: float, p_back: float
@@ -104,7 +92,7 @@ def round_trip(world: World, seed: int) -> list[Meant]:
 
 @pytest.mark.parametrize(
     ("world", "documents"),
-    [(CHAIN, 10_000), (NOVEL_OPERATOR, 1_000), (SWAPPED, 1_000), (SILENT, 1_000)],
+    [(CHAIN, 10_000), (NOVEL_OPERATOR, 1_000), (SWAPPED, 1_000), (SILENT, 1_000), (FORMS, 3_000)],
     ids=lambda value: value.name if isinstance(value, World) else None,
 )
 def test_documents_are_read_as_they_were_meant(world: World, documents: int) -> None:

@@ -15,7 +15,7 @@ from reasonmech.tasks import load_task, tasks
 from reasonmech.tasks.chain import CHAIN, VOCABULARY, WORLDS, World, evaluate, word_tokenizer
 from reasonmech.tasks.chain.grammar import NOVEL
 from reasonmech.tasks.chain.parser import parse
-from reasonmech.tasks.chain.world import NOVEL_OPERATOR, SILENT, SWAPPED
+from reasonmech.tasks.chain.world import FORMS, NOVEL_OPERATOR, SILENT, SWAPPED
 
 TOKENIZER = word_tokenizer()
 PROBLEM = Problem("p", "Q : 8 one + 4 two * 3 A :", "6", {"start": 8, "operations": [["+", 4], ["*", 3]]})
@@ -40,8 +40,26 @@ def test_every_world_is_a_task_with_problems_and_words_of_its_own(world: World) 
     assert {p.id.split("/")[0] for p in problems} == {world.name} == {problems.task}
     assert len({p.prompt for p in problems}) > 45
     assert tasks.get(world.name).onset_words == world.onset_words
-    assert len(set(world.onset_words.values())) == len(world.onset_words), "one word, one kind"
-    assert set(world.onset_words.values()) <= set(VOCABULARY)
+    words = [word for kind in world.onset_words for word in world.words_of(kind)]
+    assert len(set(words)) == len(words) and set(words) <= set(VOCABULARY), "one word, one kind"
+    assert world.kind_of_word == {word: kind for kind in world.onset_words for word in world.words_of(kind)}
+    assert all(world.words_of(kind) for kind in world.onset_words) and world.words_of("none") == ()
+
+
+def test_authors_begin_a_kind_with_any_of_its_words_the_usual_one_first() -> None:
+    def shares(usual_form: float) -> dict[str, list[float]]:
+        author = Author(random.Random(5), Modes(usual_form=usual_form), FORMS)
+        drawn = {kind: [author.begin(kind) for _ in range(2000)] for kind in FORMS.onset_words}
+        return {
+            kind: [words.count(word) / 2000 for word in FORMS.words_of(kind)] for kind, words in drawn.items()
+        }
+
+    for usual_form in (0.7, 0.2):
+        wanted = [usual_form, (1 - usual_form) * usual_form, (1 - usual_form) ** 2]
+        for kind, drawn in shares(usual_form).items():
+            assert len(drawn) == 3 and drawn == pytest.approx(wanted, abs=0.05), kind
+    one_word, state = Author(random.Random(5), Modes(), CHAIN), random.Random(5).getstate()
+    assert one_word.begin("check") == "check" and one_word.rng.getstate() == state, "nothing is drawn"
 
 
 def test_the_novel_operator_is_in_every_problem_of_its_world_and_in_no_document_of_the_other() -> None:
