@@ -56,7 +56,9 @@ def test_spliced_text_equals_the_slow_loop(pair: ModelPair) -> None:
 def slow_by_kinds(pair: ModelPair, prompt: str) -> list[int]:
     """Thinking decides between kinds by the sum over their words, base writes every word; no environment."""
     vocabulary = pair.base.tokenizer.get_vocab()
-    words = [[vocabulary[w] for w in FORMS.words_of(kind)] for kind in FORMS.onset_words] + [[vocabulary[EOS]]]
+    words = [[vocabulary[w] for w in FORMS.words_of(kind)] for kind in FORMS.onset_words] + [
+        [vocabulary[EOS]]
+    ]
     ids = pair.base.encode(prompt)
     begin, boundary = len(ids), True
     for _ in range(20):
@@ -77,15 +79,17 @@ def test_with_several_words_per_kind_the_kind_is_decided_and_the_executor_says_i
     spliced = [list(r.ids) for r in generate(by_kinds, prompts, decode=DECODE, progress=False)]
     assert spliced == [slow_by_kinds(pair, prompt) for prompt in prompts]
     by_tokens = splice(onset=pair.thinking, executor=pair.thinking, task="chain-forms")
-    own = [list(r.ids) for r in generate(by_tokens, prompts, decode=DECODE, progress=False)]
+    free = [list(r.ids) for r in generate(by_tokens, prompts, decode=DECODE, progress=False)]
     kind_of = {pair.base.tokenizer.get_vocab()[word]: kind for word, kind in FORMS.kind_of_word.items()}
-    kinds_of_first = [[kind_of.get(ids[0]) for ids in texts] for texts in (spliced, own)]
+    kinds_of_first = [[kind_of.get(ids[0]) for ids in texts] for texts in (spliced, free)]
     assert kinds_of_first[0] == kinds_of_first[1], "the onset's kind is the same whoever writes"
-    assert [ids[0] for ids in spliced] != [ids[0] for ids in own], "and its word is the executor's"
+    assert [ids[0] for ids in spliced] != [ids[0] for ids in free], "and its word is the executor's"
 
 
 def test_forced_onsets_take_turns_among_the_words_of_a_kind() -> None:
-    careful = CAREFUL.replace("check again", "sure again").replace("wait", "redo").replace("next two", "and two")
+    careful = (
+        CAREFUL.replace("check again", "sure again").replace("wait", "redo").replace("next two", "and two")
+    )
     traces = [parse(rollout(careful), FORMS.kind_of_word)] * 3
     checks = forced_prompts(traces, "check", n=100, task="chain-forms")
     last = [problem.prompt.split()[-1] for problem in checks]

@@ -49,11 +49,12 @@ def splice(*, onset: Host | Dial, executor: Host | Dial, task: str = "chain") ->
 
 @final
 class SplicedDecoder:
-    """Decoder: `onset` chooses the kind of each sentence, `executor` every word of it, the first one included.
+    """Decoder: `onset` chooses the kind of each sentence, `executor` every word of it.
 
-    A kind is as probable as all of its first tokens together, and at a temperature T it is drawn from these
-    sums to the power of 1/T. With onset and executor the same model this is its free run with its choice made
-    over sentence kinds, not tokens; where kinds have one first token each, its free run among those. It needs kinds that a first token decides, whatever was written before: those of a chain world.
+    A kind is as probable as all of its first tokens together; at a temperature T it is drawn from these sums
+    to the power of 1/T. With onset and executor the same model this is its free run with its choice made over
+    sentence kinds, not tokens. It needs kinds that a first token decides, whatever was written before: those
+    of a chain world.
 
     Attributes:
         rows: tokens that all its models have: vocabularies may be padded differently.

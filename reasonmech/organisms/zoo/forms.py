@@ -1,4 +1,4 @@
-"""tiny-forms: as tiny-when, but every kind of sentence has three first words, and training changed those too."""
+"""tiny-forms: as tiny-when, but each kind of sentence has three first words, and training changed them too."""
 
 from __future__ import annotations
 

@@ -64,25 +64,10 @@ def parse(rollout: Rollout, kind_of_word: Mapping[str, str] = KIND_OF_WORD) -> T
     """Sentences with kind (by first word), item, stated value and what that does to the standing value."""
     words = words_of(rollout)
     sentences: list[ChainSentence] = []
-    standing: dict[int, int] = {}
-    item: int | None = None  # the operation that is worked on
-    contradiction: tuple[int, int] | None = None  # an operation, and what a check of it found instead
+    standing = _Standing()
     for start, stop in boundaries(words):
         kind = STOP if words[start] == EOS else kind_of_word.get(words[start], OTHER)
-        sentence = _read(words, (start, stop), kind, item, standing)
-        if contradiction is not None and _goes_on_from(sentence, contradiction[0]) == contradiction[1]:
-            sentence = replace(sentence, adopts=contradiction[0], adopted=contradiction[1])
-            standing[contradiction[0]] = contradiction[1]
-        if sentence.relation == "verifies":
-            assert sentence.item is not None and sentence.value is not None
-            contradicts = sentence.value != sentence.standing
-            contradiction = (sentence.item, sentence.value) if contradicts else None
-        elif sentence.relation is not None:
-            contradiction = None
-        if sentence.relation in ("establishes", "revises"):
-            assert sentence.item is not None and sentence.value is not None
-            item, standing[sentence.item] = sentence.item, sentence.value
-        sentences.append(sentence)
+        sentences.append(standing.after(_read(words, (start, stop), kind, standing)))
     stated = {s.value_at: s for s in sentences if s.value_at is not None}
     slips = (at for at, s in stated.items() if rollout.by_environment[at] and s.correct is False)
     return Trace(
@@ -94,6 +79,53 @@ def parse(rollout: Rollout, kind_of_word: Mapping[str, str] = KIND_OF_WORD) -> T
     )
 
 
+class _Standing:
+    """What stands at a place of a text that is being read.
+
+    Attributes:
+        item: the operation that is worked on.
+        values, equations: of every operation, as they stand; equations as written.
+        contradiction: an operation, and the other value that an evaluation of its standing equation gave.
+    """
+
+    def __init__(self) -> None:
+        self.item: int | None = None
+        self.values: dict[int, int] = {}
+        self.equations: dict[int, str] = {}
+        self.contradiction: tuple[int, int] | None = None
+
+    def relation(self, item: int | None, kind: str, *, reads_back: bool) -> Relation | None:
+        """What a sentence with an equation does to the value of an operation; see `ChainSentence`."""
+        if item is None:
+            return None
+        if item not in self.values:
+            return "establishes"
+        if reads_back:
+            return "verifies"
+        pending = self.contradiction is not None and self.contradiction[0] == item
+        return "revises" if pending or kind in ("step", "backtrack") else "verifies"
+
+    def after(self, sentence: ChainSentence) -> ChainSentence:
+        """Take in a sentence that was read; it comes back with what it adopts."""
+        if (
+            self.contradiction is not None
+            and _goes_on_from(sentence, self.contradiction[0]) == self.contradiction[1]
+        ):
+            sentence = replace(sentence, adopts=self.contradiction[0], adopted=self.contradiction[1])
+            self.values[self.contradiction[0]] = self.contradiction[1]
+        item, value = sentence.item, sentence.value
+        if sentence.relation == "concludes":
+            self.contradiction = None
+        if sentence.relation == "verifies" and sentence.evaluates_standing:
+            assert item is not None and value is not None
+            self.contradiction = (item, value) if sentence.contradicts else None
+        if sentence.relation in ("establishes", "revises"):
+            assert item is not None and value is not None and sentence.equation is not None
+            self.item, self.values[item], self.equations[item] = item, value, sentence.equation
+            self.contradiction = None
+        return sentence
+
+
 def _goes_on_from(sentence: ChainSentence, item: int) -> int | None:
     """The value of an operation that the next one, or the answer, is built on; None for other sentences."""
     if sentence.relation == "concludes":
@@ -103,10 +135,8 @@ def _goes_on_from(sentence: ChainSentence, item: int) -> int | None:
     return int(sentence.equation.split()[0])
 
 
-def _read(
-    words: list[str], span: tuple[int, int], kind: str, item: int | None, standing: dict[int, int]
-) -> ChainSentence:
-    start, stop = span
+def _read(words: list[str], span: tuple[int, int], kind: str, standing: _Standing) -> ChainSentence:
+    (start, stop), item = span, standing.item
     if kind == "conclude":
         digits = [t for t in range(start, stop) if words[t] in DIGITS]
         at = digits[-1] if digits else None
@@ -123,11 +153,6 @@ def _read(
     equation = equation_before(words[start:at])
     assert equation is not None
     value = int(words[at])
-    stands = None if item is None else standing.get(item)
-    relation: Relation | None = None
-    if item is not None:
-        reads_back = "had" in words[at + 1 : stop] or kind == "check"
-        relation = "establishes" if stands is None else "verifies" if reads_back else "revises"
     return ChainSentence(
         kind,
         start,
@@ -136,25 +161,11 @@ def _read(
         value=value,
         value_at=at,
         correct=evaluate(*equation) == value,
-        relation=relation,
-        standing=stands,
+        relation=standing.relation(item, kind, reads_back="had" in words[at + 1 : stop]),
+        standing=None if item is None else standing.values.get(item),
         equation=" ".join(map(str, equation)),
+        standing_equation=None if item is None else standing.equations.get(item),
     )
-
-
-def standing_values(trace: Trace) -> dict[int, int]:
-    """The last value of every operation: {operation index: value}."""
-    values: dict[int, int] = {}
-    for sentence in chain_trace(trace).sentences:
-        if sentence.adopts is not None and sentence.adopted is not None:
-            values[sentence.adopts] = sentence.adopted
-        if (
-            sentence.relation in ("establishes", "revises")
-            and sentence.item is not None
-            and sentence.value is not None
-        ):
-            values[sentence.item] = sentence.value
-    return values
 
 
 def follows(trace: Trace, start: int, operations: Sequence[tuple[str, int]]) -> bool:

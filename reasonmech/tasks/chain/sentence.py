@@ -21,11 +21,13 @@ class ChainSentence(Sentence):
         value: what it states about that item, None where nothing is stated.
         value_at: offset of the token that states it.
         correct: whether what it states is right for the equation as written (None: nothing to judge).
-        relation: what it does to the item's standing value, whatever words it uses: "establishes" a first
-            one, "verifies" it (stated again beside it), "revises" it (abandoned for this one), "concludes"
-            (the answer).
+        relation: what it does to the item's standing value: "establishes" a first one, "verifies" it (a value
+            stated beside it), "revises" it (abandoned for this one), "concludes" (the answer). A sentence
+            that reads the standing value back verifies. One that does not revises where it begins as a step
+            or a backtrack does, or where a contradiction has been found, and else verifies.
         standing: the item's standing value when the sentence began (None: none).
         equation: what the value was computed from, as written ("8 + 4"); None where nothing is computed.
+        standing_equation: what the standing value was computed from, as written.
         adopts: the item whose standing value it abandons without a word, by going on from the other one that
             a check had found; None where it goes on from what stands. `adopted` is that other value.
     """
@@ -37,8 +39,19 @@ class ChainSentence(Sentence):
     relation: Relation | None = None
     standing: int | None = None
     equation: str | None = None
+    standing_equation: str | None = None
     adopts: int | None = None
     adopted: int | None = None
+
+    @property
+    def evaluates_standing(self) -> bool:
+        """Whether it evaluates the equation whose value stands: what a check or a backtrack is about."""
+        return self.equation is not None and self.equation == self.standing_equation
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether it finds another value for what stands, and leaves it standing."""
+        return self.relation == "verifies" and self.evaluates_standing and self.value != self.standing
 
 
 def chain_trace(trace: Trace) -> Trace[ChainSentence]:
@@ -59,5 +72,24 @@ def chain_trace(trace: Trace) -> Trace[ChainSentence]:
 
 
 def stating(sentences: tuple[ChainSentence, ...]) -> ChainSentence | None:
-    """The last sentence that states a value (hedges and plans between do not count)."""
-    return next((s for s in reversed(sentences) if s.relation is not None), None)
+    """The last sentence that states a value of what is worked on.
+
+    Hedges and plans between do not count, nor does a check of an equation other than the one that stands.
+    """
+    stated = (s for s in reversed(sentences) if s.relation is not None)
+    return next((s for s in stated if s.relation != "verifies" or s.evaluates_standing), None)
+
+
+def standing_values(sentences: tuple[ChainSentence, ...]) -> dict[int, int]:
+    """The last value of every operation after these sentences: {operation index: value}."""
+    values: dict[int, int] = {}
+    for sentence in sentences:
+        if sentence.adopts is not None and sentence.adopted is not None:
+            values[sentence.adopts] = sentence.adopted
+        if (
+            sentence.relation in ("establishes", "revises")
+            and sentence.item is not None
+            and sentence.value is not None
+        ):
+            values[sentence.item] = sentence.value
+    return values

@@ -16,8 +16,8 @@ from reasonmech.tasks.base import Split, tasks
 from reasonmech.tasks.chain.environment import ChainEnvironment
 from reasonmech.tasks.chain.grammar import prompt, solution
 from reasonmech.tasks.chain.kinds import OneWordKinds
-from reasonmech.tasks.chain.parser import follows, parse, standing_values
-from reasonmech.tasks.chain.sentence import ChainSentence
+from reasonmech.tasks.chain.parser import follows, parse
+from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, standing_values
 from reasonmech.tasks.chain.world import CHAIN, WORLDS, World
 
 LENGTHS: Final = (3, 4, 5)
@@ -91,7 +91,9 @@ class Chain:
         operations = [(operator, operand) for operator, operand in data["operations"]]
         if not self.grade(trace.rollout) or not follows(trace, data["start"], operations):
             return False
-        return standing_values(trace) == dict(enumerate(solution(data["start"], operations)))
+        return standing_values(chain_trace(trace).sentences) == dict(
+            enumerate(solution(data["start"], operations))
+        )
 
 
 for _world in WORLDS:

@@ -14,7 +14,8 @@ from reasonmech.organisms.training.corpus import Author, Modes
 from reasonmech.rollout import Rollout
 from reasonmech.tasks import load_task, tasks
 from reasonmech.tasks.chain import VOCABULARY, ChainEnvironment, evaluate, make_problem, solution
-from reasonmech.tasks.chain.parser import parse, standing_values
+from reasonmech.tasks.chain.parser import parse
+from reasonmech.tasks.chain.sentence import standing_values
 from tests.unit.tasks.chain_text import CAREFUL, CARELESS, GUESS, PROBLEM, TOKENIZER, rollout, trace
 
 chain = tasks.get("chain")
@@ -127,7 +128,7 @@ def test_parser_reads_what_each_sentence_does() -> None:
     assert [s.item for s in parsed[:6]] == [0, 0, 0, 1, 1, 2]
     assert [s.value for s in parsed] == [5, 2, 2, 6, 6, 5, 5, None]
     assert [s.correct for s in parsed[:6]] == [False, True, True, True, True, True]
-    assert standing_values(trace(CAREFUL)) == {0: 2, 1: 6, 2: 5}
+    assert standing_values(trace(CAREFUL).sentences) == {0: 2, 1: 6, 2: 5}
     text = CAREFUL.replace("[", "").replace("]", "").split()
     assert [w for s in parsed for w in text[s.start : s.stop]] == text, "sentences cover the text, in order"
 

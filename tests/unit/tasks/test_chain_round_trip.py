@@ -127,8 +127,9 @@ def test_any_order_of_right_and_wrong_statements_is_read_as_the_rules_say(
     nothing."""
     text, wanted = [], []
     standing: dict[int, int] = {}
+    equations: dict[int, str] = {}
     current: int | None = None
-    checked: tuple[int, int] | None = None  # an item, and the other value that a check of it has just found
+    checked: tuple[int, int] | None = None  # an item, and the other value found for the equation that stands
     for one in text_words:
         if isinstance(one, str):
             text.append(one)
@@ -146,21 +147,17 @@ def test_any_order_of_right_and_wrong_statements_is_read_as_the_rules_say(
         text.append(f"{FIRST[kind]} {index} {written} = {value} {had} .")
         relation = None
         if item is not None:
+            announced = kind in ("step", "backtrack") or (checked is not None and checked[0] == item)
             relation = (
-                "establishes"
-                if stands is None
-                else "verifies"
-                if reads_back or kind == "check"
-                else "revises"
+                "establishes" if stands is None else "verifies" if reads_back or not announced else "revises"
             )
         if relation == "establishes" and checked is not None and checked[0] != item and checked[1] == left:
             standing[checked[0]] = left
-        if relation is not None:
-            assert item is not None
-            checked = (item, value) if relation == "verifies" and value != stands else None
+        if relation == "verifies" and written == equations[item or 0]:
+            checked = (item or 0, value) if value != stands else None
         if relation in ("establishes", "revises"):
             assert item is not None
-            current, standing[item] = item, value
+            current, standing[item], equations[item], checked = item, value, written, None
         correct = evaluate(left, operator, right) == value
         wanted.append(Meant(kind, item, value, correct, relation, stands, written))
     parsed = parse(rollout(" ".join([*text, "<eos>"]), problem=PROBLEM))

@@ -12,14 +12,14 @@ from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, stating
 
 
 def contradicted(previous: tuple[ChainSentence, ...]) -> bool:
-    """The last value stated contradicts the one that stands."""
+    """The last value stated contradicts the one that stands, whatever word it was stated with."""
     last = stating(previous)
-    return last is not None and last.relation == "verifies" and last.value != last.standing
+    return last is not None and last.contradicts
 
 
 @final
 class BacktrackBehaviour(ChainBehaviour):
-    """Opportunity: a contradiction not yet resolved. Verified when the new value is right."""
+    """Opportunity: a contradiction not yet resolved. Verified when it evaluates what stood, and rightly."""
 
     name = "backtrack"
 
@@ -34,10 +34,9 @@ class BacktrackBehaviour(ChainBehaviour):
         chain = chain_trace(trace)
         i, sentence = sentence_at(chain, span)
         if sentence.adopts is None:
-            return sentence.correct is True
-        return any(
-            s.value == sentence.adopted and s.correct for s in chain.sentences[:i] if s.relation == "verifies"
-        )
+            return self.is_one(sentence) and sentence.evaluates_standing and sentence.correct is True
+        checks = [s for s in chain.sentences[:i] if s.contradicts and s.item == sentence.adopts]
+        return checks[-1].correct is True
 
 
 behaviours.register("backtrack")(BacktrackBehaviour())
