@@ -9,7 +9,7 @@ from scipy.special import gammaln
 from reasonmech.arguments import check_type, describe
 from reasonmech.door import checked
 from reasonmech.errors import ArgumentError, DataError
-from reasonmech.stats import Interval, mean_interval
+from reasonmech.stats import SHARE, Interval, mean_interval
 
 
 @checked
@@ -17,7 +17,7 @@ def pass_at_k(correct: Bool[np.ndarray, "problem sample"], k: int) -> Interval:
     """Probability that at least one of k samples is right, averaged over problems.
 
     Unbiased per problem: 1 - C(n - c, k) / C(n, k), with c of n samples right (Chen et al. 2021, arXiv
-    2107.03374, eq. 1), here with a bootstrap interval over problems.
+    2107.03374, eq. 1), here with an interval by problem.
 
     Args:
         correct: whether each sample is right, such as `rm.grade(rollouts).reshape(n_problems, n_samples)`.
@@ -32,7 +32,7 @@ def pass_at_k(correct: Bool[np.ndarray, "problem sample"], k: int) -> Interval:
         raise DataError(
             f"pass@{k} of {n} samples per problem", allowed=f"1 <= k <= {n}", do="draw more samples"
         )
-    return mean_interval(_pass_per_problem(correct.sum(axis=1), n, k))
+    return mean_interval(_pass_per_problem(correct.sum(axis=1), n, k), bounds=SHARE)
 
 
 @checked
@@ -48,7 +48,7 @@ def cover_at_tau(correct: Bool[np.ndarray, "problem sample"], tau: float) -> Int
     """
     if not 0.0 < tau <= 1.0:
         raise DataError(f"Cover@{tau}", allowed="0 < tau <= 1")
-    return mean_interval((_check(correct).mean(axis=1) >= tau).astype(float))
+    return mean_interval((_check(correct).mean(axis=1) >= tau).astype(float), bounds=SHARE)
 
 
 def _pass_per_problem(n_right: np.ndarray, n: int, k: int) -> Float[np.ndarray, " problem"]:

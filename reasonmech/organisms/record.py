@@ -12,6 +12,7 @@ from reasonmech.errors import CorruptFileError
 from reasonmech.files import write_text
 from reasonmech.hosts import ModelPair
 from reasonmech.organisms.ground_truth.dial_table import measure_dial
+from reasonmech.organisms.ground_truth.intervals import with_intervals
 from reasonmech.organisms.ground_truth.truth import Effort, measure_truth
 from reasonmech.organisms.recipes import PairRecipe
 from reasonmech.organisms.training.skills import probe_skills
@@ -65,7 +66,7 @@ def write_truth(truth: Json, directory: Path) -> None:
 
 
 def read_truth(directory: Path) -> Json:
-    """What `truth.json` of a pair's directory says.
+    """What `truth.json` of a pair's directory says, with the intervals that its counts warrant.
 
     Raises:
         CorruptFileError: it is missing, no JSON, or lacks a part.
@@ -88,4 +89,4 @@ def read_truth(directory: Path) -> Json:
         raise CorruptFileError(
             f"{path} lacks {', '.join(missing)}", do="build the pair again, which measures its truth"
         )
-    return truth
+    return truth | {"measured": with_intervals(truth["measured"])}

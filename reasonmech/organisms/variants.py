@@ -20,7 +20,7 @@ from reasonmech.errors import MismatchError, UnknownNameError
 from reasonmech.files import new_directory, write_text
 from reasonmech.hosts import Host, load_host
 from reasonmech.metrics.pass_at_k import pass_at_k
-from reasonmech.organisms.ground_truth.forced import forced_execution, forced_prompts
+from reasonmech.organisms.ground_truth.forced import forced_prompts, forced_rates
 from reasonmech.organisms.ground_truth.slips import slips_undone
 from reasonmech.organisms.ground_truth.truth import Effort
 from reasonmech.organisms.making import carry_out
@@ -30,7 +30,7 @@ from reasonmech.organisms.training.tune import TuneRecipe
 from reasonmech.problem import ProblemSet
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
-from reasonmech.stats import clopper_pearson, mean_interval
+from reasonmech.stats import SHARE, mean_interval, rate_interval
 from reasonmech.tasks import grade, load_task, parse, tasks
 from reasonmech.tasks.chain import word_tokenizer
 
@@ -137,7 +137,7 @@ def measure(host: Host, *, effort: Effort = EFFORT, progress: bool = True) -> di
         max_new_tokens=_TOKENS, temperature=1.0, samples=effort.samples, seed=effort.seed, batch_size=256
     )
     sampled = generate(host, problems, decode=warm, progress=progress)
-    accuracy = mean_interval(grade(greedy).astype(float))
+    accuracy = mean_interval(grade(greedy).astype(float), bounds=SHARE)
     row = {"accuracy": accuracy.estimate, "accuracy low": accuracy.low, "accuracy high": accuracy.high}
     row["accuracy, T = 1"] = float(grade(sampled).mean())
     traces = parse(sampled)
@@ -156,8 +156,9 @@ def _measure_execution(host: Host, problems: ProblemSet, effort: Effort) -> dict
     row = {}
     for kind in ("check", "backtrack"):
         prompts = forced_prompts(traces, kind, n=effort.forced, seed=effort.seed)
-        rate = forced_execution(host, prompts, samples=-(-effort.forced // len(prompts)), seed=effort.seed)
-        interval = clopper_pearson(rate.hits, rate.n)
+        samples = -(-effort.forced // len(prompts))
+        rates = np.array(list(forced_rates(host, prompts, samples=samples, seed=effort.seed).values()))
+        interval = rate_interval(rates[:, 0], rates[:, 1])
         row |= {f"{kind} executed": interval.estimate, f"{kind} executed low": interval.low}
     return row
 

@@ -19,7 +19,7 @@ from reasonmech.organisms.ground_truth.truth import CELLS, Effort, bits, measure
 from reasonmech.organisms.record import DIALLED, read_truth
 from reasonmech.problem import ProblemSet
 from reasonmech.runtime.decoding.generate import generate
-from reasonmech.stats import mean_interval
+from reasonmech.stats import SHARE, mean_interval
 from reasonmech.tasks import grade, load_task
 
 Json = dict[str, Any]
@@ -156,7 +156,7 @@ def _compare_outcomes(quantity: str, recorded: str, new: str) -> Remeasurement:
 
 
 def _compare_means(quantity: str, old: np.ndarray, new: np.ndarray) -> Remeasurement:
-    interval, value = mean_interval(old.astype(float)), float(new.mean())
+    interval, value = mean_interval(old.astype(float), bounds=SHARE), float(new.mean())
     return Remeasurement(
         quantity, str(interval), f"{value:.3g}", _is_near(value, interval.low, interval.high)
     )

@@ -16,7 +16,7 @@ from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
 from reasonmech.registry import Registry
 from reasonmech.rollout import Rollouts
-from reasonmech.stats import mean_interval
+from reasonmech.stats import bounds_of, mean_interval
 
 COLUMNS: Final = ("measure", "statistic", "text", "compared", "value", "low", "high", "unit", "problems")
 CALL: Final = "PairRollouts(base=rm.generate(pair.base, ...), thinking=rm.generate(pair.thinking, ...))"
@@ -142,10 +142,13 @@ class ComparedModels:
     ) -> dict[str, object]:
         """One row of `COLUMNS`: the mean over problems of a value per text.
 
+        Args:
+            unit: a "share" or "probability" lies within [0, 1], and has an interval that knows it.
+
         Raises:
-            DataError: texts of one problem alone.
+            DataError: texts of one problem alone, a share outside of [0, 1].
         """
-        mean = mean_interval(values, np.asarray(problems))
+        mean = mean_interval(values, np.asarray(problems), bounds=bounds_of(unit))
         return {
             "measure": self.measure,
             "statistic": statistic,

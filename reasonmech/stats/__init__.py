@@ -1,7 +1,18 @@
 """Statistics whose unit is the problem: intervals, recovery, tests, AUROC, Cohen's kappa."""
 
 from reasonmech.stats.auroc import auroc
-from reasonmech.stats.hypothesis_tests import Equivalence, McNemar, bh, holm, max_t, mcnemar, tost
+from reasonmech.stats.bounded import CONTRAST, SHARE, Bounds, bounds_of
+from reasonmech.stats.factorial import FactorialEffects, factorial
+from reasonmech.stats.hypothesis_tests import (
+    Equivalence,
+    McNemar,
+    bh,
+    fewest_problems,
+    holm,
+    max_t,
+    mcnemar,
+    tost,
+)
 from reasonmech.stats.intervals import (
     DRAWS,
     LEVEL,
@@ -10,6 +21,7 @@ from reasonmech.stats.intervals import (
     fieller,
     mean_interval,
     paired_bootstrap,
+    rate_interval,
     ratio_interval,
 )
 from reasonmech.stats.kappa import Agreement, cohen_kappa
@@ -17,26 +29,34 @@ from reasonmech.stats.problems import MIN_PROBLEMS, bootstrap_weights, by_proble
 from reasonmech.stats.recovery import Recovery, recovery
 
 __all__ = [
+    "CONTRAST",
     "DRAWS",
     "LEVEL",
     "MIN_PROBLEMS",
+    "SHARE",
     "Agreement",
+    "Bounds",
     "Equivalence",
+    "FactorialEffects",
     "Interval",
     "McNemar",
     "Recovery",
     "auroc",
     "bh",
     "bootstrap_weights",
+    "bounds_of",
     "by_problem",
     "clopper_pearson",
     "cohen_kappa",
+    "factorial",
+    "fewest_problems",
     "fieller",
     "holm",
     "max_t",
     "mcnemar",
     "mean_interval",
     "paired_bootstrap",
+    "rate_interval",
     "ratio_interval",
     "recovery",
     "tost",

@@ -11,7 +11,9 @@ from scipy import stats as scipy_stats
 
 from reasonmech.door import checked
 from reasonmech.errors import DataError
+from reasonmech.stats.bounded import SHARE, Bounds, check_bounds, difference_bounds, mean_draws, quantiles
 from reasonmech.stats.checks import as_labels, as_numbers, check_finite, check_lengths
+from reasonmech.stats.intervals import DRAWS
 from reasonmech.stats.problems import check_two_problems, same_problems
 
 
@@ -24,12 +26,13 @@ class McNemar(NamedTuple):
 
 
 class Equivalence(NamedTuple):
-    """Two one-sided t-tests.
+    """Whether a difference lies within a margin.
 
     Attributes:
         low, high: the (1 - 2 alpha) interval of the difference.
-        p: the larger of the two p-values.
-        equivalent: whether that interval lies inside +-margin.
+        p: the smallest alpha at which that interval lies inside +-margin.
+        equivalent: whether it does.
+        n_needed: the fewest problems that can show it at all, every one of them without a difference.
     """
 
     estimate: float
@@ -37,6 +40,11 @@ class Equivalence(NamedTuple):
     high: float
     p: float
     equivalent: bool
+    n_needed: int
+
+    def __str__(self) -> str:
+        verdict = "equivalent" if self.equivalent else "not shown to be equivalent"
+        return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]: {verdict}, p {self.p:.2g}"
 
 
 def mcnemar(a: ArrayLike, b: ArrayLike) -> McNemar:
@@ -58,36 +66,83 @@ def mcnemar(a: ArrayLike, b: ArrayLike) -> McNemar:
 
 @checked
 def tost(
-    a: ArrayLike, b: ArrayLike, *, margin: float, problems: ArrayLike | None = None, alpha: float = 0.05
+    a: ArrayLike,
+    b: ArrayLike,
+    *,
+    margin: float,
+    problems: ArrayLike | None = None,
+    alpha: float = 0.05,
+    bounds: Bounds | None = SHARE,
 ) -> Equivalence:
-    """Is a - b within +-margin? Two one-sided paired t-tests over problems (Schuirmann 1987).
+    """Is a - b within +-margin? Whether its (1 - 2 alpha) interval is (Schuirmann 1987).
 
-    A difference that is not significant may be large; this test asks for precision.
+    A difference that is not significant may be large; this test asks for precision. With bounds the interval
+    is that of `paired_bootstrap`, so that problems which all agree are no proof: three of them say nothing
+    of a margin of 0.05, for which at least 59 are needed. Without, two one-sided paired t-tests, which
+    hold their level for differences that are about normal, and for no others.
 
     Args:
         a, b: the two arms on the same problems: [problem], [problem, sample], or [row] together with
             `problems`.
         margin: the largest difference that does not matter, in the unit of a and b.
+        bounds: what a and b can be; None where there are no bounds.
 
     Raises:
-        ArgumentError: something that is no array of numbers.
+        ArgumentError: something that is no array of numbers, bounds that are none.
         DataError: fewer than two problems, numbers of problems that differ, a margin of 0 or less, an alpha
-            outside (0, 0.5).
+            outside (0, 0.5), a value outside of the bounds; without bounds, differences that are all equal.
         NonFiniteError: a value is NaN or infinite.
     """
     if not (margin > 0 and 0 < alpha < 0.5):
         raise DataError(f"margin {margin}, alpha {alpha}", allowed="margin > 0, 0 < alpha < 0.5")
     first, second = same_problems(a, b, problems)
     check_two_problems(len(first))
+    check_bounds(bounds, a=first, b=second)
     difference = first - second
-    mean, error = float(difference.mean()), float(difference.std(ddof=1) / np.sqrt(len(difference)))
-    if error == 0:  # all problems differ by the same amount: t would be infinite
-        p, half = float(abs(mean) >= margin), 0.0
-    else:
-        student = scipy_stats.t(len(difference) - 1)
-        p = float(max(student.sf((mean + margin) / error), student.cdf((mean - margin) / error)))
-        half = float(student.ppf(1 - alpha)) * error
-    return Equivalence(mean, mean - half, mean + half, p, p < alpha)
+    if bounds is None:
+        return _two_t_tests(difference, margin, alpha)
+    limits = difference_bounds(bounds)
+    lowest, highest = mean_draws(difference, limits, draws=DRAWS, seed=0)
+    low, high = quantiles(lowest, highest, 1 - 2 * alpha)
+    n_outside = max((lowest <= -margin).sum(), (highest >= margin).sum())
+    return Equivalence(
+        estimate=float(difference.mean()),
+        low=low,
+        high=high,
+        p=float((1 + n_outside) / (1 + DRAWS)),
+        equivalent=-margin < low and high < margin,
+        n_needed=fewest_problems(margin / limits[1], alpha=alpha),
+    )
+
+
+def fewest_problems(margin: float, *, alpha: float = 0.05) -> int:
+    """The fewest problems, all without a difference, whose (1 - 2 alpha) interval lies inside +-margin.
+
+    Of n problems that all agree the upper end is 1 - alpha^(1/n) (Clopper and Pearson 1934).
+
+    Args:
+        margin: as a share of the largest possible difference.
+
+    Raises:
+        DataError: a margin of 0 or less, an alpha outside (0, 0.5).
+    """
+    if not (margin > 0 and 0 < alpha < 0.5):
+        raise DataError(f"margin {margin}, alpha {alpha}", allowed="margin > 0, 0 < alpha < 0.5")
+    return 2 if margin >= 1 else max(2, int(np.log(alpha) / np.log1p(-margin)) + 1)
+
+
+def _two_t_tests(difference: np.ndarray, margin: float, alpha: float) -> Equivalence:
+    n, mean = len(difference), float(difference.mean())
+    error = float(difference.std(ddof=1) / np.sqrt(n))
+    if error == 0:
+        raise DataError(
+            f"all {n} problems differ by {mean:g}: a t-test of equal values has no error",
+            do="give the bounds of the values, bounds=(0, 1) for shares: then n problems say what they can",
+        )
+    student = scipy_stats.t(n - 1)
+    p = float(max(student.sf((mean + margin) / error), student.cdf((mean - margin) / error)))
+    half = float(student.ppf(1 - alpha)) * error
+    return Equivalence(mean, mean - half, mean + half, p, p < alpha, 2)
 
 
 def bh(p: ArrayLike) -> Float[np.ndarray, " test"]:

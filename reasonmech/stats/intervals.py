@@ -1,8 +1,9 @@
-"""Intervals whose unit is the problem: bootstrap of means and ratios, Fieller, exact binomial.
+"""Intervals whose unit is the problem: means, differences, rates and ratios, Fieller, exact binomial.
 
-Thin over scipy. Values are reduced to one number per problem first; then whole problems are resampled.
-Rollouts are not resampled again inside a problem: the spread between problem means already contains theirs,
-and a second stage counts it twice (Davison and Hinkley 1997, section 3.8). A test shows the coverage.
+Thin over scipy and `stats.bounded`. Values are reduced to one number per problem first; then whole problems
+are resampled, or reweighted. Rollouts are not resampled again inside a problem: the spread between problem
+means already contains theirs, and a second stage counts it twice (Davison and Hinkley 1997, section 3.8).
+Tests show the coverage.
 """
 
 from __future__ import annotations
@@ -15,6 +16,15 @@ from scipy import stats as scipy_stats
 
 from reasonmech.door import checked
 from reasonmech.errors import DataError
+from reasonmech.stats.bounded import (
+    SHARE,
+    Bounds,
+    check_bounds,
+    difference_bounds,
+    mean_draws,
+    quantiles,
+    reweight,
+)
 from reasonmech.stats.checks import check_level
 from reasonmech.stats.problems import bootstrap_weights, by_problem, check_two_problems, same_problems
 
@@ -33,6 +43,11 @@ class Interval(NamedTuple):
     def covers(self, value: float) -> bool:
         """Whether the value lies within, ends included."""
         return self.low <= value <= self.high
+
+    @property
+    def unbounded(self) -> bool:
+        """Whether an end is infinite, as of a ratio whose denominator may be 0."""
+        return bool(np.isinf([self.low, self.high]).any())
 
     def __str__(self) -> str:
         return f"{self.estimate:.3g} [{self.low:.3g}, {self.high:.3g}]"
@@ -65,43 +80,113 @@ def mean_interval(
     values: ArrayLike,
     problems: ArrayLike | None = None,
     *,
+    bounds: Bounds | None,
     draws: int = DRAWS,
     seed: int = 0,
     level: float = LEVEL,
 ) -> Interval:
-    """Mean over problems; exact (Clopper-Pearson) where every problem is one 0 or 1, else the bootstrap.
+    """Mean over problems. An arm that never failed in n problems may fail in others: `bounds` says how far.
+
+    With bounds the interval is that of `stats.bounded`: exact (Clopper-Pearson) where every problem is at one
+    of them, and as wide as n problems warrant where none, or hardly any, differs from the rest. Without, it
+    is the percentile bootstrap, which knows no other values than those of the sample.
 
     Args:
         values: [problem], [problem, sample], or [row] together with `problems`.
         problems: [row] problem id of every row.
+        bounds: the least and the largest value that are possible, whatever the sample holds: `SHARE` (0, 1)
+            for shares of right answers, `CONTRAST` (-1, 1) for differences of two; None where there are none
+            (nats, logits, activations).
 
     Raises:
-        ArgumentError: something that is no array of numbers.
-        DataError: no value, lengths that differ, a single problem that is not one 0 or 1.
+        ArgumentError: something that is no array of numbers, bounds that are none.
+        DataError: no value, lengths that differ, a value outside of the bounds, a single problem that is not
+            at one of them.
         NonFiniteError: a value is NaN or infinite.
     """
     means = by_problem(values, problems)
-    if np.asarray(values).size == len(means) and np.isin(means, (0.0, 1.0)).all():
-        return clopper_pearson(int(means.sum()), len(means), level=level)
-    return ratio_interval(means, np.ones_like(means), draws=draws, seed=seed, level=level)
+    if bounds is None:
+        return ratio_interval(means, np.ones_like(means), draws=draws, seed=seed, level=level)
+    check_level(level)
+    check_draws(draws)
+    check_bounds(bounds, values=means)
+    bottom, top = bounds
+    if np.isin(means, bounds).all():
+        exact = clopper_pearson(int((means == top).sum()), len(means), level=level)
+        return Interval(*(bottom + (top - bottom) * share for share in exact[:3]), level)
+    check_two_problems(len(means))
+    low, high = quantiles(*mean_draws(means, bounds, draws=draws, seed=seed), level)
+    return Interval(float(means.mean()), low, high, level)
 
 
 def paired_bootstrap(
-    a: ArrayLike, b: ArrayLike, problems: ArrayLike | None = None, *, draws: int = DRAWS, seed: int = 0
+    a: ArrayLike,
+    b: ArrayLike,
+    problems: ArrayLike | None = None,
+    *,
+    bounds: Bounds | None = SHARE,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> Interval:
-    """Mean of a - b over problems, at 95 %; an interval of width 0: all problems differ by the same amount.
+    """Mean of a - b over problems, at 95 %: `mean_interval` of the differences.
+
+    With bounds and one rollout per problem it excludes 0 exactly where `mcnemar` rejects, but for the draws.
 
     Args:
         a, b: the two arms on the same problems: [problem], [problem, sample], or [row] together with
             `problems`.
+        bounds: what a and b can be; a difference can then be anything from low - high to high - low. None:
+            they have no bounds, and all problems that differ by the same amount give a width of 0.
 
     Raises:
-        ArgumentError: something that is no array of numbers.
-        DataError: fewer than two problems, or numbers of problems that differ.
+        ArgumentError: something that is no array of numbers, bounds that are none.
+        DataError: fewer than two problems, numbers of problems that differ, a value outside of the bounds.
         NonFiniteError: a value is NaN or infinite.
     """
     first, second = same_problems(a, b, problems)
-    return ratio_interval(first - second, np.ones_like(first), draws=draws, seed=seed)
+    check_two_problems(len(first))
+    check_bounds(bounds, a=first, b=second)
+    of_difference = None if bounds is None else difference_bounds(bounds)
+    return mean_interval(first - second, bounds=of_difference, draws=draws, seed=seed)
+
+
+@checked
+def rate_interval(
+    hits: ArrayLike, n: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+) -> Interval:
+    """sum(hits) / sum(n) over problems that have n opportunities each, with the problem as the unit.
+
+    As `mean_interval`, the problem that was not seen having as many opportunities as the most that one had,
+    all missed or all hit; exact (Clopper-Pearson over problems) where all have equally many, and hit all or
+    none. Problems without an
+    opportunity say nothing and are left out.
+
+    Args:
+        hits, n: [problem], hits of so many opportunities.
+
+    Raises:
+        ArgumentError: something that is no array of numbers.
+        DataError: no opportunity, numbers of problems that differ, hits outside of 0 to n.
+        NonFiniteError: a value is NaN or infinite.
+    """
+    check_level(level)
+    check_draws(draws)
+    counts = np.stack(same_problems(hits, n), axis=1)
+    wrong = counts[(counts[:, 0] < 0) | (counts[:, 0] > counts[:, 1])]
+    if len(wrong) or not counts[:, 1].any():
+        what = f"{wrong[0, 0]:g} hits of {wrong[0, 1]:g}" if len(wrong) else "no opportunity in any problem"
+        raise DataError(what, allowed="0 <= hits <= n, and some n above 0", do="count opportunities first")
+    usable = counts[counts[:, 1] > 0]
+    n_hits, total = usable.sum(0)
+    most = usable[:, 1].max()
+    if (usable[:, 1] == most).all() and np.isin(usable[:, 0], (0, most)).all():
+        return clopper_pearson(int((usable[:, 0] > 0).sum()), len(usable), level=level)
+    sums, unseen = reweight(usable, draws=draws, seed=seed)
+    more = unseen * most
+    of = sums[:, 1] + more
+    return Interval(
+        float(n_hits / total), *quantiles(sums[:, 0] / of, (sums[:, 0] + more) / of, level), level
+    )
 
 
 @checked

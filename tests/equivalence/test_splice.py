@@ -7,7 +7,12 @@ import torch
 
 from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
-from reasonmech.organisms.ground_truth.forced import first_equation, forced_execution, forced_prompts
+from reasonmech.organisms.ground_truth.forced import (
+    first_equation,
+    forced_execution,
+    forced_prompts,
+    forced_rates,
+)
 from reasonmech.organisms.ground_truth.splice import splice
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
@@ -123,5 +128,8 @@ def test_first_equation_is_the_first_complete_one_or_none() -> None:
 
 
 def test_a_random_model_executes_no_forced_check_reliably(pair: ModelPair) -> None:
-    rate = forced_execution(pair.base, forced_prompts([trace(CAREFUL)], "check", n=10))
+    texts = [trace(CAREFUL)]
+    prompts = forced_prompts(texts, "check", n=10)
+    rate = forced_execution(pair.base, prompts)
     assert rate.n == 3 and rate.hits < 3
+    assert forced_rates(pair.base, prompts) == {texts[0].rollout.problem.id: rate}, "all of one problem"

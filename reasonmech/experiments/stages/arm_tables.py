@@ -15,7 +15,7 @@ from reasonmech.experiments.stages.lengths import Lengths
 from reasonmech.experiments.tables import Condition, Counts
 from reasonmech.hybrid import percent_steered
 from reasonmech.rollout import Rollouts
-from reasonmech.stats import mean_interval, recovery
+from reasonmech.stats import SHARE, mean_interval, recovery
 from reasonmech.tasks import grade, parse
 
 REFERENCES: Final = ("base", "thinking")  # recovery is measured between these two
@@ -84,7 +84,7 @@ def arm_tables(outcomes: Mapping[str, ArmOutcome], ordered: Sequence[ArmOutcome]
                 samples=[r.sample for r in rollouts],
             )
         )
-        interval = mean_interval(outcome.correct)
+        interval = mean_interval(outcome.correct, bounds=SHARE)
         numbers = {
             "accuracy": interval.estimate,
             "accuracy.low": interval.low,

@@ -20,7 +20,7 @@ from reasonmech.experiments.tables import METRICS_FILE, Condition, read_json
 from reasonmech.metrics import RolloutMetric, metric_from_config, metrics
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime.pass_rows import pass_rows
-from reasonmech.stats import Interval, mean_interval
+from reasonmech.stats import Interval, bounds_of, mean_interval
 
 BATCH: Final = 128  # texts per pass
 SIDES: Final = ("base", "thinking")
@@ -50,7 +50,8 @@ class MetricReading:
     def mean(self) -> Interval:
         """Over the texts that have a value, the unit of the interval being the problem."""
         finite = np.isfinite(self.values)
-        return mean_interval(self.values[finite], np.asarray(self.problems)[finite])
+        problems = np.asarray(self.problems)[finite]
+        return mean_interval(self.values[finite], problems, bounds=bounds_of(self.unit))
 
     def rows(self) -> pd.DataFrame:
         """Rows of the run's long table: every text, then the condition as a whole."""

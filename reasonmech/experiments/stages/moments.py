@@ -18,7 +18,7 @@ from reasonmech.rollout import Rollout, Trace
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.passes import run_passes
 from reasonmech.runtime.receipt.recorder import ReceiptMode, ReceiptRecorder
-from reasonmech.stats import Interval, mean_interval
+from reasonmech.stats import SHARE, Interval, mean_interval
 from reasonmech.tasks import tasks
 
 MOMENT = "here"  # label of the moments in a plan: where=labelled(MOMENT)
@@ -152,7 +152,7 @@ def respond(
             at_moments = logits[list(moments.positions[row])].float()
             probabilities[row] = at_moments.softmax(-1)[:, list(onsets)].sum(-1).cpu().numpy()
     value = np.concatenate([probabilities[row] for row in range(len(rows))])
-    interval = mean_interval(value, moments.problems, draws=DRAWS)
+    interval = mean_interval(value, moments.problems, bounds=SHARE, draws=DRAWS)
 
     def response_of(receipt: Receipt | None) -> Response:
         if receipt is None:

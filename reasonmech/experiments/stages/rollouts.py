@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from reasonmech.behaviours import behaviours, onset_rate, verified_rate
-from reasonmech.behaviours.label import Rate
 from reasonmech.experiments.ledger import Cause, Ledger
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.tables import Condition
@@ -18,7 +17,7 @@ from reasonmech.problem import ProblemSet
 from reasonmech.ranges import Seed
 from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime import Decode, as_read_by, generate
-from reasonmech.stats import Interval, clopper_pearson, ratio_interval
+from reasonmech.stats import rate_interval
 from reasonmech.tasks import Split, load_task, parse
 
 Source = Literal["base", "thinking", "study_base", "study_thinking"]
@@ -101,7 +100,8 @@ class WriteRollouts(Stage):
                 if not total.n:
                     ledger.miss("rate", item, cause=_nothing_to_count(metric, behaviour, len(traces)))
                     continue
-                ends = rate_interval([rate(part, behaviour) for part in of_problem.values()])
+                counts = np.array([rate(part, behaviour) for part in of_problem.values()])
+                ends = rate_interval(counts[:, 0], counts[:, 1])
                 for suffix, value in (("", total.value), (".low", ends.low), (".high", ends.high)):
                     tables.append(condition.rows(f"{metric}:{behaviour}{suffix}", [value], unit="share"))
         return tables
@@ -110,20 +110,6 @@ class WriteRollouts(Stage):
 def _nothing_to_count(metric: str, behaviour: str, n: int) -> Cause:
     what = "could begin" if metric == "onset_rate" else "is carried out"
     return Cause("DataError", f"{behaviour} {what} nowhere in {n} rollouts", do="use more rollouts")
-
-
-def rate_interval(by_problem: Sequence[Rate]) -> Interval:
-    """Interval of a rate whose unit is the problem: a bootstrap, exact where no problem hits, or all do.
-
-    Problems without an opportunity say nothing and are left out.
-    """
-    usable = [rate for rate in by_problem if rate.n]
-    hits, n = [rate.hits for rate in usable], [rate.n for rate in usable]
-    if sum(hits) in (0, sum(n)):  # a bootstrap of equal values has no width
-        return clopper_pearson(len(usable) if sum(hits) else 0, len(usable))
-    if len(usable) == 1:  # nothing to resample: the exact interval of its opportunities
-        return clopper_pearson(hits[0], n[0])
-    return ratio_interval(hits, n)
 
 
 stages.register("rollouts")(WriteRollouts)  # called, so that type checkers keep the class

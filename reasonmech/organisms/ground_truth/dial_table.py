@@ -19,7 +19,7 @@ from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
-from reasonmech.stats import mean_interval, paired_bootstrap
+from reasonmech.stats import SHARE, mean_interval, paired_bootstrap
 from reasonmech.tasks import grade, parse
 
 SHARES: Final = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -66,7 +66,7 @@ def dial_table(
             pair, problems, Dial(pair.base, pair.thinking, share), fixed, factor=factor, decode=decode
         )
         right = grade(runs).astype(float).reshape(len(problems), -1).mean(axis=1)
-        interval = mean_interval(right)
+        interval = mean_interval(right, bounds=SHARE)
         row = {
             "factor": factor,
             "other": other,

@@ -96,9 +96,18 @@ def _next_equation(trace: Trace, offset: int) -> str:
 
 def forced_execution(host: Host, prompts: ProblemSet, *, samples: int = 1, seed: int = 0) -> Rate:
     """How often the first equation after the forced onset is the right one, with its value, at T = 1."""
+    rates = forced_rates(host, prompts, samples=samples, seed=seed).values()
+    return Rate(sum(rate.hits for rate in rates), sum(rate.n for rate in rates))
+
+
+def forced_rates(host: Host, prompts: ProblemSet, *, samples: int = 1, seed: int = 0) -> dict[str, Rate]:
+    """`forced_execution` of every problem that the texts of `forced_prompts` came from, by its id."""
     decode = Decode(max_new_tokens=_MAX_TOKENS, temperature=1.0, samples=samples, seed=seed, batch_size=256)
-    rollouts = generate(host, prompts, decode=decode, progress=False, receipt="none")
-    return Rate(sum(first_equation(r.text.split()) == r.problem.answer for r in rollouts), len(rollouts))
+    right: dict[str, list[bool]] = {}
+    for rollout in generate(host, prompts, decode=decode, progress=False, receipt="none"):
+        source, _, _ = rollout.problem.id.rpartition("#")  # as `forced_prompts` names its texts
+        right.setdefault(source, []).append(first_equation(rollout.text.split()) == rollout.problem.answer)
+    return {source: Rate(sum(of_problem), len(of_problem)) for source, of_problem in right.items()}
 
 
 def first_equation(words: list[str]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -13,21 +13,20 @@ from tqdm.auto import tqdm
 from reasonmech.behaviours import onset_rate, verified_rate
 from reasonmech.behaviours.label import Rate
 from reasonmech.hosts import Host
-from reasonmech.organisms.ground_truth.forced import forced_execution, forced_prompts
+from reasonmech.organisms.ground_truth.forced import forced_prompts, forced_rates
 from reasonmech.organisms.ground_truth.slips import slips_undone
 from reasonmech.organisms.ground_truth.splice import SplicedDecoder, splice
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
-from reasonmech.stats import Interval, clopper_pearson, mean_interval, paired_bootstrap, ratio_interval
+from reasonmech.stats import SHARE, Interval, factorial, mean_interval, paired_bootstrap, rate_interval
 from reasonmech.tasks import Split, grade, parse, tasks
 from reasonmech.tasks.chain import chain_trace
 
 Json = dict[str, Any]
 CELLS: Final = (("base", "base"), ("base", "thinking"), ("thinking", "base"), ("thinking", "thinking"))
 _TOKENS: Final = 224  # room for every solution that checks each of five steps and redoes some
-_FEW: Final = 20  # problems; with fewer, a bootstrap draw may hold nothing to count
 
 
 @dataclass(frozen=True)
@@ -85,16 +84,18 @@ def measure_truth(
         ).astype(float)
         bar.update()
     free_right = {name: grade(runs).astype(float) for name, runs in free.items()}
-    result["splice"] = _factorial(cells, free_right)
     result["outcomes"] = {
         "greedy": {name: bits(right) for name, right in free_right.items()},
         "spliced": {f"{onset}-{executor}": bits(right) for (onset, executor), right in cells.items()},
     }
+    result["splice"] = splice_effects(result["outcomes"])
     result["execution"] = _execution(hosts, sampled, effort, problems.task)
     bar.update()
     if coverage:
         verified = verified_counts(base, problems[: effort.coverage_problems], k=coverage, seed=seed)
-        result["base"][f"pass@{coverage}_verified"] = _interval(mean_interval(np.array(verified) > 0))
+        result["base"][f"pass@{coverage}_verified"] = _interval(
+            mean_interval(np.array(verified) > 0, bounds=SHARE)
+        )
         result["outcomes"][f"pass@{coverage}_verified"] = " ".join(map(str, verified))
     bar.update()
     bar.close()
@@ -105,28 +106,20 @@ def _run(decoder: Host | SplicedDecoder, problems: ProblemSet, decode: Decode) -
     return generate(decoder, problems, decode=decode, progress=False, receipt="none")
 
 
-def _rate(rate: Rate) -> Json:
-    return (
-        _interval(clopper_pearson(rate.hits, rate.n)) | {"n": rate.n}
-        if rate.n
-        else {"estimate": None, "n": 0}
-    )
+def _rate(by_problem: Collection[Rate]) -> Json:
+    """A rate with its interval by problem, of how many opportunities in how many problems that have one."""
+    hits, n = np.array(list(by_problem)).T
+    if not n.any():
+        return {"estimate": None, "n": 0}
+    return _interval(rate_interval(hits, n)) | {"n": int(n.sum()), "n_problems": int((n > 0).sum())}
 
 
 def _per_problem(traces: Sequence[Trace], count: Callable[[Sequence[Trace]], Rate]) -> Json:
-    """A rate over all traces, with a bootstrap interval whose unit is the problem.
-
-    Where fewer than 20 problems have anything to count, a draw of problems may have nothing: then the exact
-    binomial interval of all counts.
-    """
+    """A rate over all traces, with an interval whose unit is the problem."""
     problems: dict[str, list[Trace]] = {}
     for trace in traces:
         problems.setdefault(trace.rollout.problem.id, []).append(trace)
-    rates = [count(of_problem) for of_problem in problems.values()]
-    hits, n = np.array([rate.hits for rate in rates]), np.array([rate.n for rate in rates])
-    if (n > 0).sum() < _FEW:
-        return _rate(Rate(int(hits.sum()), int(n.sum())))
-    return _interval(ratio_interval(hits, n)) | {"n": int(n.sum())}
+    return _rate([count(of_problem) for of_problem in problems.values()])
 
 
 def _interval(interval: Interval) -> Json:
@@ -135,7 +128,7 @@ def _interval(interval: Interval) -> Json:
 
 def _mean(values: np.ndarray) -> Json:
     standard_error = float(values.std(ddof=1) / np.sqrt(len(values)))
-    return _interval(mean_interval(values)) | {"standard_error": standard_error}
+    return _interval(mean_interval(values, bounds=SHARE)) | {"standard_error": standard_error}
 
 
 def _free_running(greedy: Rollouts, sampled: Rollouts) -> Json:
@@ -176,15 +169,27 @@ def _sentences_by_kind(traces: Sequence[Trace]) -> dict[str, float]:
     return {k: sum(s.kind == k for trace in traces for s in trace.sentences) / len(traces) for k in kinds}
 
 
-def _factorial(cells: Mapping[tuple[str, str], np.ndarray], free: Mapping[str, np.ndarray]) -> Json:
-    """WHEN = 1/2 [(TB - BB) + (TT - BT)], HOW = 1/2 [(BT - BB) + (TT - TB)]; cells are onset-executor."""
-    bb, bt, tb, tt = (cells[cell] for cell in CELLS)
+def splice_effects(outcomes: Json) -> Json:
+    """The factorial of the spliced cells, and how far two of them are from the free runs.
+
+    Args:
+        outcomes: what was right problem by problem: of the free runs under `greedy`, of the cells under
+            `spliced`, named onset-executor.
+    """
+    cells = [_unpack(outcomes["spliced"][f"{onset}-{executor}"]) for onset, executor in CELLS]
+    bb, bt, tb, tt = cells
+    effects = factorial(bb=bb, bt=bt, tb=tb, tt=tt)
+    base, thinking = (_unpack(outcomes["greedy"][role]) for role in ("base", "thinking"))
     return {
         "S_BB": _mean(bb), "S_BT": _mean(bt), "S_TB": _mean(tb), "S_TT": _mean(tt),
-        "when": _interval(mean_interval(((tb - bb) + (tt - bt)) / 2)),
-        "how": _interval(mean_interval(((bt - bb) + (tt - tb)) / 2)),
-        "S_BB_minus_free": _interval(paired_bootstrap(bb, free["base"])),
-        "S_TT_minus_free": _interval(paired_bootstrap(tt, free["thinking"])),
+        "when": _interval(effects.when),
+        "how": _interval(effects.how),
+        "when_given_base": _interval(effects.when_given_base),
+        "when_given_thinking": _interval(effects.when_given_thinking),
+        "how_given_base": _interval(effects.how_given_base),
+        "how_given_thinking": _interval(effects.how_given_thinking),
+        "S_BB_minus_free": _interval(paired_bootstrap(bb, base)),
+        "S_TT_minus_free": _interval(paired_bootstrap(tt, thinking)),
     }  # fmt: skip
 
 
@@ -198,7 +203,7 @@ def _execution(hosts: Mapping[str, Host], sampled: Mapping[str, Rollouts], effor
         prompts = forced_prompts(traces, behaviour, task=task, n=forced, seed=seed)
         samples = -(-forced // len(prompts))  # rounded up
         rows[behaviour] = {
-            name: _rate(forced_execution(host, prompts, samples=samples, seed=seed))
+            name: _rate(forced_rates(host, prompts, samples=samples, seed=seed).values())
             | {"n_texts": len(prompts)}
             for name, host in hosts.items()
         }
@@ -211,6 +216,11 @@ def verified_counts(host: Host, problems: ProblemSet, *, k: int, seed: int) -> l
     decode = Decode(max_new_tokens=_TOKENS, temperature=1.0, samples=k, seed=seed + 1, batch_size=512)
     verified = [tasks.get(problems.task).verified(trace) for trace in parse(_run(host, problems, decode))]
     return np.array(verified).reshape(len(problems), k).sum(axis=1).tolist()
+
+
+def _unpack(text: str) -> Float[np.ndarray, " problem"]:
+    """What `bits` wrote."""
+    return np.array([float(character) for character in text])
 
 
 def bits(right: np.ndarray) -> str:

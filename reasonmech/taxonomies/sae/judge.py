@@ -13,7 +13,7 @@ import numpy as np
 from torch import Tensor
 
 from reasonmech.errors import DataError
-from reasonmech.stats import DRAWS, mean_interval
+from reasonmech.stats import DRAWS, SHARE, mean_interval
 from reasonmech.taxonomies.sae.scores import macro_f1
 from reasonmech.taxonomies.sae.sentences import Sentences, SentenceSource
 from reasonmech.taxonomies.sae.taxonomy import NONE, SentenceTaxonomy
@@ -86,7 +86,7 @@ def judge_taxonomy(
     apart = [_ask(judge, _COMPARE.format(first=a, second=b), _read_similarity) < SIMILAR for a, b in pairs]
     problems = sentences.problem
     rows = [
-        ("completeness", *mean_interval(fit / 10, problems, seed=seed)[:3], "fit / 10"),
+        ("completeness", *mean_interval(fit / 10, problems, bounds=SHARE, seed=seed)[:3], "fit / 10"),
         ("consistency", *macro_f1(by_latent, by_judge, problems, draws=DRAWS, seed=seed), "F1"),
         ("independence", float(np.mean(apart)), np.nan, np.nan, "share of pairs"),
     ]

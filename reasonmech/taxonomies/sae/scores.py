@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from reasonmech.errors import DataError
-from reasonmech.stats import DRAWS, bootstrap_weights, mean_interval
+from reasonmech.stats import DRAWS, SHARE, bootstrap_weights, mean_interval
 from reasonmech.taxonomies.sae.sentences import Halves, SentenceSource
 from reasonmech.taxonomies.sae.taxonomy import NONE, SentenceTaxonomy
 
@@ -68,12 +68,16 @@ def score_taxonomy(
     rows = [
         (
             "completeness",
-            *mean_interval((1 - unexplained).numpy(), held_out.problem, draws=draws, seed=seed)[:3],
+            *mean_interval((1 - unexplained).numpy(), held_out.problem, bounds=None, draws=draws, seed=seed)[
+                :3
+            ],
             "share",
         ),
         (
             "assigned",
-            *mean_interval((categories != NONE).astype(float), held_out.problem, draws=draws, seed=seed)[:3],
+            *mean_interval(
+                (categories != NONE).astype(float), held_out.problem, bounds=SHARE, draws=draws, seed=seed
+            )[:3],
             "share",
         ),
         *(

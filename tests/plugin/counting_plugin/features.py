@@ -22,7 +22,9 @@ class MeanGap(DetectionScore):
         return Discovered(gap, np.sign(gap), np.ones_like(gap))
 
     def held_out(self, columns: Columns, train: Sample, test: Sample, search: Search) -> list[Interval]:
-        return [mean_interval(values, test.problem, draws=search.draws) for values in columns.test.T]
+        return [
+            mean_interval(values, test.problem, bounds=None, draws=search.draws) for values in columns.test.T
+        ]
 
 
 @methods.register("first_axis")

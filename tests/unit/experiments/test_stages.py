@@ -8,29 +8,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reasonmech.behaviours.label import Rate
 from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages import locate as module
 from reasonmech.experiments.stages.coders import TrainCoders
-from reasonmech.experiments.stages.rollouts import rate_interval
 from reasonmech.locate import FeatureTable
 from reasonmech.locate.table import COLUMNS
-from reasonmech.stats import bh, clopper_pearson
+from reasonmech.stats import bh, clopper_pearson, rate_interval
 
 
 def test_the_interval_of_a_rate_is_by_problem() -> None:
     """Ten rollouts of a problem that all do the same are one observation, not ten."""
     hits = [10 * (i % 2) for i in range(20)]
-    by_problem, rows = rate_interval([Rate(h, 10) for h in hits]), clopper_pearson(sum(hits), 200)
+    by_problem, rows = rate_interval(hits, [10] * 20), clopper_pearson(sum(hits), 200)
     assert by_problem.estimate == rows.estimate == 0.5
     assert by_problem.high - by_problem.low > 2 * (rows.high - rows.low)
-    again = rate_interval([*(Rate(h, 10) for h in hits), Rate(0, 0)])
+    again = rate_interval([*hits, 0], [*[10] * 20, 0])
     assert again == by_problem
 
 
 @pytest.mark.parametrize(("hits", "end"), [(0, "low"), (10, "high")])
 def test_none_and_all_are_exact_over_problems(hits: int, end: str) -> None:
-    interval = rate_interval([Rate(hits, 10)] * 20)
+    interval = rate_interval([hits] * 20, [10] * 20)
     assert interval == clopper_pearson(2 * hits, 20)
     assert getattr(interval, end) == hits / 10
     assert interval.high - interval.low > 0.1

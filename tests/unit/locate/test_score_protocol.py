@@ -189,7 +189,8 @@ class Gap(DetectionScore):
         return Discovered(gap, np.sign(gap), np.ones_like(gap))
 
     def held_out(self, columns, train, test, search):
-        return [mean_interval(values, test.problem, draws=search.draws) for values in columns.test.T]
+        columns = columns.test.T
+        return [mean_interval(values, test.problem, bounds=None, draws=search.draws) for values in columns]
 '''
 
 
@@ -226,7 +227,7 @@ def test_a_registered_class_that_is_no_score_says_what_to_derive_it_from(
             raise AssertionError
 
         def held_out(self, columns, train, test, search):
-            return [mean_interval(values, test.problem) for values in columns.test.T]
+            return [mean_interval(values, test.problem, bounds=None) for values in columns.test.T]
 
     with pytest.raises(ArgumentError, match="'bare' is the class Bare, which is no Score") as caught:
         locate(world.acts, world.labels, coder, score="bare")

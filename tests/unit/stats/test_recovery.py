@@ -12,12 +12,12 @@ def test_recovery_is_signed_unclipped_and_paired() -> None:
     rng = np.random.default_rng(3)
     base = (rng.random(300) < 0.3).astype(float)
     thinking = np.ones(300)
-    same = stats.recovery(base, thinking, thinking)
-    assert (same.estimate, same.low, same.high) == (
-        1.0,
-        1.0,
-        1.0,
-    )  # paired: numerator and gap are the same draws
+    same = stats.recovery(base, thinking, thinking, bounds=None)
+    ends = (same.estimate, same.low, same.high)
+    assert ends == (1.0, 1.0, 1.0)  # paired: numerator and gap are the same draws
+    bounded = stats.recovery(base, thinking, thinking)
+    assert bounded.estimate == 1.0
+    assert 0.97 < bounded.low < 0.99 and 1.01 < bounded.high < 1.03, "300 problems, not all there are"
     worse = np.where(rng.random(300) < 0.5, 0.0, base)
     recovery = stats.recovery(base, thinking, worse)
     assert recovery.estimate < 0
