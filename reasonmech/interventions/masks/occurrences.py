@@ -155,17 +155,24 @@ class WordFinder(Finder):
         piece, special = self.spelling.piece(token), token in self.spelling.special
         text, word = piece.text, self._bytes
         bare = text[1:] if text[:1] == b" " else text  # what is left of it where a text begins
-        at = text.find(word)
-        while at >= 0 and not special:
+        at, depends = text.find(word), False
+        while at >= 0:
             loses_blank = at == 0 and bare != text
             joined = _char_before(text, at) if at else ""
             known = joined != "" or not word_kind(self._word[0])
             border = not joined or not continues(joined, self._word[0])
-            if known and border and not loses_blank and self._ends_well(text, at + len(word)):
+            ends = self._ends_well(text, at + len(word))
+            if known and border and ends and not loses_blank and not special:
                 return _ALWAYS
+            depends |= ends
             at = text.find(word, at + 1)
-        tails = (word[n:] for n in range(1, len(word)))
-        depends = word in text or any(text.startswith(tail) or bare.startswith(tail) for tail in tails)
+        tails = [word[n:] for n in range(1, len(word))]
+        # what a tail leaves of the token must let the word end, whatever stands before it
+        depends |= any(
+            rest.startswith(tail) and self._ends_well(rest, len(tail))
+            for rest in {text, bare}
+            for tail in tails
+        )
         return _DEPENDS if depends and text else _NEVER
 
     def _ends_well(self, text: bytes, stop: int) -> bool:
