@@ -155,7 +155,7 @@ def remove_leftovers(directory: Path) -> None:
         return
     # it is only read, another process removes them at this moment, or the list is not one of ours
     with suppress(OSError, ValueError):
-        names = json.loads(file.read_text(encoding="utf-8"))
+        names = json.loads(file.read_bytes())
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             return
         for name in names:

@@ -34,7 +34,7 @@ def parse_json(content: bytes | str) -> Any:
     return value
 
 
-def read_json(file: Path, *, do: str = AGAIN) -> Any:
+def read_value(file: Path, *, do: str = AGAIN) -> Any:
     """What a JSON file says.
 
     Args:
@@ -48,43 +48,67 @@ def read_json(file: Path, *, do: str = AGAIN) -> Any:
     except OSError as error:
         raise CorruptFileError(f"{file} cannot be read: {error.strerror}", do=do) from error
     except ValueError as error:
-        raise CorruptFileError(f"{file} is not JSON: {error}", allowed="JSON in UTF-8", do=do) from error
+        raise CorruptFileError(f"{file} is not JSON: {error}", do=do) from error
 
 
-def read_object(file: Path, *, do: str = AGAIN) -> dict[str, Any]:
-    """A JSON file whose value is an object. Raises CorruptFileError as `read_json`, or where it is none."""
-    value = read_json(file, do=do)
+def read_object(file: Path, shape: Mapping[str, Any] | None = None, *, do: str = AGAIN) -> dict[str, Any]:
+    """A JSON file whose value is an object.
+
+    Args:
+        shape: of it, as `check_shape` has it; None: any object.
+
+    Raises:
+        CorruptFileError: as `read_value`; or it is no object, or of another shape, whose key is named.
+    """
+    value = read_value(file, do=do)
     if not isinstance(value, dict):
         raise CorruptFileError(f"{file} is no JSON object: {describe(value)}", allowed="{...}", do=do)
+    try:
+        check_shape(value, shape or {})
+    except ValueError as error:
+        raise CorruptFileError(f"{file} says {error}", allowed="what was written there", do=do) from error
     return value
 
 
-def member(values: Mapping[str, Any], key: str, kind: type | tuple[type, ...], *, within: str = "") -> Any:
-    """A value of a JSON object, if it is there and of its type; True is no number.
+def check_shape(value: Any, shape: Any, *, at: str = "") -> None:
+    """Hold a JSON value to a shape, which is written as a value of that shape with types in place of numbers.
 
     Args:
-        kind: types that it may have.
-        within: dotted keys that lead to the object, for the error.
+        shape: a type, where float takes whole numbers too; several shapes in a tuple; [shape] of every
+            element of a list; {key: shape} of an object, whose key "*" stands for all others, and "key?" for
+            one that may be missing. Keys that it does not name may be there.
+        at: dotted keys that lead to the value, for the error.
 
     Raises:
-        ValueError: it is missing, or of another type; named by its key.
+        ValueError: a value is missing or of another type; the first one is named.
     """
-    at = f"{within}.{key}" if within else key
-    if key not in values:
-        raise ValueError(f"no {at}")
-    kinds = kind if isinstance(kind, tuple) else (kind,)
-    if type(values[key]) not in kinds:
-        raise ValueError(f"{at} = {describe(values[key])}")
-    return values[key]
+    alternatives = shape if isinstance(shape, tuple) else (shape,)
+    fitting = [one for one in alternatives if type(value) in _kinds(one)]
+    if not fitting:
+        raise ValueError(f"{at or 'it'} = {describe(value)}")
+    if isinstance(fitting[0], list):
+        for i, element in enumerate(value):
+            check_shape(element, fitting[0][0], at=f"{at}[{i}]")
+    elif isinstance(fitting[0], dict):
+        _check_members(value, fitting[0], at)
 
 
-def members(values: Mapping[str, Any], key: str, kind: type, *, within: str = "") -> list[Any]:
-    """A list of a JSON object whose elements are all of one type. Raises ValueError as `member`."""
-    listed = member(values, key, list, within=within)
-    for i, element in enumerate(listed):
-        if type(element) is not kind:
-            raise ValueError(f"{within + '.' if within else ''}{key}[{i}] = {describe(element)}")
-    return listed
+def _kinds(shape: Any) -> tuple[type, ...]:
+    kind = shape if isinstance(shape, type) else type(shape)
+    return (float, int) if kind is float else (kind,)
+
+
+def _check_members(value: Mapping[str, Any], shape: Mapping[str, Any], at: str) -> None:
+    named = {key.removesuffix("?"): inner for key, inner in shape.items() if key != "*"}
+    for key, inner in named.items():
+        where = f"{at}.{key}" if at else key
+        if key in value:
+            check_shape(value[key], inner, at=where)
+        elif key in shape:
+            raise ValueError(f"no {where}")
+    if "*" in shape:
+        for key in value.keys() - named.keys():
+            check_shape(value[key], shape["*"], at=f"{at}.{key}" if at else key)
 
 
 def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -6,9 +6,32 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, final
 
+from reasonmech.json_text import check_shape
+
 if TYPE_CHECKING:
     import pandas as pd
 
+_NUMBER: Final = (float, type(None))
+_LINE: Final = {
+    "fingerprint": str,
+    "verb": str,
+    "site": str,
+    "where": str,
+    "n_tokens": int,
+    "n_masked": int,
+    "n_gated": int,
+    "n_changed": (int, type(None)),
+    "mean_relative": _NUMBER,
+    "max_relative": _NUMBER,
+    "reread": _NUMBER,
+}
+_RECEIPT: Final = {
+    "lines": [dict],
+    "kl?": _NUMBER,
+    "n_kl_rows?": int,
+    "n_kl_tokens?": int,
+    "noop_parity?": _NUMBER,
+}
 OLD_NAMES: Final = {"n_fired": "n_gated"}  # of columns and keys written before gates were said to open
 
 
@@ -44,8 +67,10 @@ class ReceiptLine:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> ReceiptLine:
-        """A stored line, whenever it was written."""
-        return cls(**current_line(values))
+        """A stored line, whenever it was written. Raises TypeError or ValueError where it is none."""
+        current = current_line(values)
+        check_shape(current, _LINE)
+        return cls(**current)
 
 
 @final
@@ -84,7 +109,8 @@ class Receipt:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Receipt:
-        """A stored receipt, whenever it was written."""
+        """A stored receipt, whenever it was written. Raises TypeError or ValueError where it is none."""
+        check_shape(values, _RECEIPT)
         return cls(**{**values, "lines": tuple(ReceiptLine.from_json(line) for line in values["lines"])})
 
     def _repr_html_(self) -> str:

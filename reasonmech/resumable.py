@@ -14,7 +14,7 @@ from typing import Any, Final, Self, final
 
 from reasonmech.digest import weights_alone
 from reasonmech.disk import explain_failed_writes, explain_full_disk
-from reasonmech.errors import CorruptFileError, OutputError
+from reasonmech.errors import OutputError
 from reasonmech.files import (
     LEFTOVER_FILE,
     PLAN_FILE,
@@ -28,6 +28,7 @@ from reasonmech.files import (
     remove_leftovers,
     write_text,
 )
+from reasonmech.json_text import read_object
 
 LOCK_FILE: Final = ".lock"
 MAX_LISTED: Final = 20  # differing keys in an error; the rest is counted
@@ -205,15 +206,7 @@ def read_plan(directory: Path) -> dict[str, Any] | None:
     file = directory / PLAN_FILE
     if not file.is_file():
         return None
-    try:
-        plan = json.loads(file.read_text())
-    except ValueError as error:
-        raise CorruptFileError(
-            f"{file} is not JSON: {error}", do=f"delete {directory}, and begin again"
-        ) from error
-    if not isinstance(plan, dict):
-        raise CorruptFileError(f"{file} is no plan: {plan!r:.40}", do=f"delete {directory}, and begin again")
-    return plan
+    return read_object(file, do=f"delete {directory}, and begin again")
 
 
 def write_plan(directory: Path, plan: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, get_args, overload
 
 from reasonmech.errors import CorruptFileError
 from reasonmech.files import new_file
+from reasonmech.json_text import check_shape, parse_json
 from reasonmech.problem import Problem
 from reasonmech.receipt import Receipt
 
@@ -167,15 +168,20 @@ class Rollouts(Sequence[Rollout]):
         """
         number = 1
         try:
-            lines = Path(path).read_bytes().splitlines()
-            head = json.loads(lines[0])
+            lines = Path(path).expanduser().read_bytes().splitlines()
+            head = parse_json(lines[0])
+            check_shape(head, _HEAD)
             n, task = head["n"], head["task"]
             receipt = None if head["receipt"] is None else Receipt.from_json(head["receipt"])
-            if not isinstance(task, str):
-                raise TypeError(f"task {task!r} is no text")
             rollouts = []
             for number, line in enumerate(lines[1:], start=2):  # noqa: B007 - the error names it
-                rollouts.append(_rollout_of(json.loads(line)))
+                rollouts.append(_rollout_of(parse_json(line)))
+        except OSError as error:
+            raise CorruptFileError(
+                f"{path} cannot be read: {error.strerror}",
+                allowed="what Rollouts.save wrote",
+                do="give the file that it wrote",
+            ) from error
         except (IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise CorruptFileError(
                 f"{path} is not a rollout file: line {number}: {type(error).__name__}: {error}",
@@ -187,18 +193,27 @@ class Rollouts(Sequence[Rollout]):
         return cls(rollouts, task=task, receipt=receipt)
 
 
+_PROBLEM: Final = {"id": str, "prompt": str, "answer": str, "data?": dict}
+_HEAD: Final = {"n": int, "task": str, "receipt": (dict, type(None))}
+_ROW: Final = {
+    "problem": _PROBLEM,
+    "sample": int,
+    "stop": str,
+    "text": str,
+    "prompt_ids": [int],
+    "ids": [int],
+    "by_environment": [bool],
+    "steered": [bool],
+}
+
+
 def _rollout_of(row: Mapping[str, Any]) -> Rollout:
     """A stored rollout. Raises TypeError, ValueError or KeyError where it is none."""
+    check_shape(row, _ROW)
     problem = Problem(**row["problem"])
-    if not all(isinstance(text, str) for text in (problem.id, problem.prompt, problem.answer, row["text"])):
-        raise TypeError("a text that is none")
-    if type(row["sample"]) is not int or row["stop"] not in get_args(Stop):
+    if row["stop"] not in get_args(Stop) or row["sample"] < 0:
         raise ValueError(f"sample {row['sample']!r}, stop {row['stop']!r}")
     ids, flags = ("prompt_ids", "ids"), ("by_environment", "steered")
-    for names, type_ in ((ids, int), (flags, bool)):
-        for name in names:
-            if not isinstance(row[name], list) or any(type(value) is not type_ for value in row[name]):
-                raise TypeError(f"{name} is no list of {type_.__name__}")
     if any(i < 0 for name in ids for i in row[name]):
         raise ValueError("a token id below 0")
     if any(len(row[name]) != len(row["ids"]) for name in flags):

@@ -41,7 +41,8 @@ def paths_of(value: Any, at: Path = ()) -> Iterator[Path]:
 def damages(draw: st.DrawFn, value: Any) -> Damage:
     """One damage of a JSON value."""
     path = draw(st.sampled_from(list(paths_of(value))))
-    how = draw(st.sampled_from(["replace", "delete", "duplicate"]))
+    ways = ["replace", "delete", *(["duplicate"] if isinstance(path[-1], str) else [])]
+    how = draw(st.sampled_from(ways))
     damaged = copy.deepcopy(value)
     above: Any = None
     outer = damaged
@@ -53,7 +54,7 @@ def damages(draw: st.DrawFn, value: Any) -> Damage:
         outer[path[-1]] = other
     elif how == "delete":
         del outer[path[-1]]
-    elif isinstance(outer, dict):
+    else:
         twice = _Twice({**outer, "again": (path[-1], draw(st.sampled_from([old, other])))})
         if above is None:
             damaged = twice

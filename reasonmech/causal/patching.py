@@ -10,6 +10,7 @@ from typing import Final, final
 
 import numpy as np
 import pandas as pd
+import pyarrow
 from torch import Tensor
 
 from reasonmech.arguments import as_sequence
@@ -84,11 +85,13 @@ class PatchGrid:
     def from_parquet(cls, path: str | Path) -> PatchGrid:
         """Read what `to_parquet` wrote. Raises CorruptFileError when the file is damaged."""
         try:
-            return cls(pd.read_parquet(path))
-        except (OSError, ValueError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise CorruptFileError(f"{path} is not a patch grid: {error}", do="run it again") from error
+            return cls(pd.read_parquet(Path(path).expanduser()))
+        except (OSError, ValueError, pyarrow.ArrowException, DataError) as error:
+            raise CorruptFileError(
+                f"{path} is not a patch grid: {error}",
+                allowed="what was saved there",
+                do="give the file that was saved, or run it again",
+            ) from error
 
     def __repr__(self) -> str:
         n_sites, n_places = self.table["site"].nunique(), self.table["position"].nunique()

@@ -14,6 +14,7 @@ from reasonmech.coders.training import Training, TrainingState
 from reasonmech.disk import explain_failed_writes
 from reasonmech.errors import CorruptFileError
 from reasonmech.files import atomic_write
+from reasonmech.json_text import parse_json
 
 CHECKPOINT_FILE: Final = "training.safetensors"
 _VALUES: Final = "values"
@@ -46,13 +47,13 @@ def read_checkpoint(file: Path, trainings: Mapping[str, Training]) -> None:
     """
     try:
         with safe_open(file, framework="pt") as opened:
-            values = json.loads(opened.metadata()[_VALUES])
+            values = parse_json(opened.metadata()[_VALUES])
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
         for name, training in trainings.items():
             prefix = f"{name}:"
             state = {key.removeprefix(prefix): t for key, t in tensors.items() if key.startswith(prefix)}
             training.restore(TrainingState(state, values[name]))
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise CorruptFileError(
             f"{file} is no state of these trainings: {error}", do="delete it: the training begins again"
         ) from error

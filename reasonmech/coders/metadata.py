@@ -9,16 +9,22 @@ from reasonmech.coders.hookname import site_of_hook
 from reasonmech.coders.recipe import CURVE, RECORD, ROWS, SENTENCES, SINKS
 from reasonmech.digest import PARTS
 from reasonmech.errors import CorruptFileError
-from reasonmech.json_text import member
+from reasonmech.json_text import check_shape
 
-_OPTIONAL: Final = {
-    "model_name": str,
-    "model_class_name": str,
-    "hook_name": str,
-    "hook_head_index": int,
-    "sae_lens_version": str,
+_NONE: Final = type(None)
+_SHAPE: Final = {
+    "model_name?": (str, _NONE),
+    "model_class_name?": (str, _NONE),
+    "hook_name?": (str, _NONE),
+    "hook_head_index?": (int, _NONE),
+    "sae_lens_version?": (str, _NONE),
+    f"{RECORD}?": {
+        "model_hash?": (str, _NONE),
+        "model_identity?": (dict.fromkeys(PARTS, str), _NONE),
+        f"{CURVE}?": dict,
+        f"{SINKS}?": dict,
+    },
 }
-_RECORDED: Final = {"model_hash": str, "model_identity": dict, CURVE: dict, SINKS: dict}
 
 
 def check_metadata(metadata: Mapping[str, Any], *, reserved: Collection[str], file: str) -> None:
@@ -34,12 +40,8 @@ def check_metadata(metadata: Mapping[str, Any], *, reserved: Collection[str], fi
         for key in metadata:
             if key in reserved:
                 raise ValueError(f"{key}, which is no name of a value")
-        _check_optional(metadata, _OPTIONAL)
-        record = member(metadata, RECORD, dict) if RECORD in metadata else {}
-        _check_optional(record, _RECORDED, within=RECORD)
-        identity = record.get("model_identity")
-        for part in PARTS if identity is not None else ():
-            member(identity, part, str, within=f"{RECORD}.model_identity")
+        check_shape(metadata, _SHAPE)
+        record = metadata.get(RECORD, {})
         if ROWS in record and record[ROWS] != SENTENCES:
             raise ValueError(f"{RECORD}.{ROWS} = {record[ROWS]!r:.40}")
         _check_site(metadata, record)
@@ -58,9 +60,3 @@ def _check_site(metadata: Mapping[str, Any], record: Mapping[str, Any]) -> None:
         return
     if str(site_of_hook(hook, head=metadata.get("hook_head_index"))) != site:
         raise ValueError(f"hook_name = {hook!r}, and {RECORD}.site = {site!r:.40}")
-
-
-def _check_optional(values: Mapping[str, Any], kinds: Mapping[str, type], *, within: str = "") -> None:
-    for key, kind in kinds.items():
-        if values.get(key) is not None:
-            member(values, key, kind, within=within)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Final, final
 
 import pandas as pd
 
@@ -18,12 +17,35 @@ from reasonmech.experiments.tables import (
     PAIRWISE_FILE,
     PRESERVATION_FILE,
     TRACES_FILE,
-    read_json,
     read_table,
 )
 from reasonmech.files import partial_of, remove_leftovers
+from reasonmech.json_text import parse_json, read_object
 from reasonmech.receipt import OLD_NAMES, current_line
 from reasonmech.yaml_text import read_yaml
+
+_HOST: Final = {"name": str, "weights_sha256": str}
+_NUMBER: Final = (float, type(None))
+_OF_A_DOSE: Final = ("behaviour", "verb", "place", "arm")
+_TAGS: Final = {f"{tag}?": str for tag in ("study", *_OF_A_DOSE)} | {"dose?": float}
+RECORD: Final = {
+    "run": str,
+    "experiment": str,
+    "question": str,
+    "pair": {"name": str, "in_hand?": bool, "base": _HOST, "thinking": _HOST},
+    "seed": int,
+    "seconds": float,
+    "started": str,
+    "finished": str,
+    "command": [str],
+    "packages": {"reasonmech": str},
+    "git": {"commit": (str, type(None)), "dirty": (bool, type(None))},
+    "machine": {"platform": str, "device": str, "python": str},
+    "conditions": [{"name": str, "host": str, "tags": _TAGS}],
+    "receipts": {"*": [{"site": str, "n_masked": int, "mean_relative": _NUMBER, "kl?": _NUMBER}]},
+    "notes": [str],
+    "planned?": {"*": {"*": int}},
+}
 
 
 @final
@@ -89,7 +111,7 @@ class Run:
         """Texts that models wrote, with their spans. Raises CorruptFileError on a damaged line."""
         path = self.path / "generations.jsonl"
         try:
-            return [json.loads(line) for line in path.read_text().splitlines()]
+            return [parse_json(line) for line in path.read_bytes().splitlines()]
         except (OSError, ValueError) as error:
             raise CorruptFileError(
                 f"{path} cannot be read: {error}", do="run the experiment again"
@@ -97,7 +119,14 @@ class Run:
 
     @cached_property
     def record(self) -> dict[str, Any]:
-        record = read_json(self.path / "record.json")
+        file = self.path / "record.json"
+        record = read_object(file, RECORD, do="run the experiment again")
+        for i, condition in enumerate(record["conditions"]):
+            lacking = [tag for tag in _OF_A_DOSE if tag not in condition["tags"]]
+            if condition["tags"].get("study") == "doses" and lacking:
+                raise CorruptFileError(
+                    f"{file} says no conditions[{i}].tags.{lacking[0]}", do="run the experiment again"
+                )
         for lines in record["receipts"].values():
             lines[:] = map(current_line, lines)
         return record

@@ -12,10 +12,12 @@ from reasonmech.disk import explain_full_disk
 from reasonmech.experiments.ledger import STAGE as WHOLE_STAGE
 from reasonmech.experiments.ledger import Cause, Ledger
 from reasonmech.files import PLAN_FILE, atomic_write, partial_of, write_text
+from reasonmech.json_text import read_object
 from reasonmech.resumable import ResumableDirectory
 
 STAMP: Final = "stamp.json"
 STAGES: Final = "stages"
+_STAMP_SHAPE: Final = {"inputs": str, "started": str, "seconds": float}
 
 
 @final
@@ -43,7 +45,7 @@ class RunStore:
     def finished(self, stage: str, inputs: str) -> bool:
         """Whether `stage` was completed earlier with exactly these inputs."""
         stamp = self.stage_path(stage) / STAMP
-        return stamp.exists() and json.loads(stamp.read_text())["inputs"] == inputs
+        return stamp.exists() and self.stamp(stage)["inputs"] == inputs
 
     @contextmanager
     def writing(self, stage: str, inputs: str, note: dict[str, object]) -> Iterator[Path]:
@@ -62,7 +64,8 @@ class RunStore:
             write_text(folder / STAMP, json.dumps({"inputs": inputs} | note, indent=1))
 
     def stamp(self, stage: str) -> dict[str, object]:
-        return json.loads((self.stage_path(stage) / STAMP).read_text())
+        folder = self.stage_path(stage)
+        return read_object(folder / STAMP, _STAMP_SHAPE, do=f"delete {folder}: the stage is done again")
 
     def lost(self, stage: str) -> Cause | None:
         """Why a finished stage could do nothing at all, for those that need it; None where it did."""

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow
 
 from reasonmech.errors import ConfigError, CorruptFileError
+from reasonmech.json_text import read_value
 
 # tables of a run that a stage of its own writes
 DETECTORS_FILE: Final = "detectors.parquet"  # stage `compare`
@@ -134,10 +135,7 @@ def read_table(path: Path) -> pd.DataFrame:
 
 def read_json(path: Path) -> Any:
     """Read JSON. Raises CorruptFileError when it is missing or damaged."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise CorruptFileError(f"{path} cannot be read: {error}", do="run the experiment again") from error
+    return read_value(path, do="run the experiment again")
 
 
 def finish_results(parts: Sequence[pd.DataFrame], *, run: str, experiment: str, seed: int) -> pd.DataFrame:

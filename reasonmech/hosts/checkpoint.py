@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +12,9 @@ from safetensors import safe_open
 from reasonmech.arguments import describe
 from reasonmech.errors import CorruptFileError, MismatchError, PickleRefusedError
 from reasonmech.files import check_safetensors
+from reasonmech.json_text import read_object
 
+AGAIN: Final = "copy or download it again"
 PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 WHOLE: Final = "model.safetensors"
 ADAPTER: Final = "adapter_config.json"
@@ -48,10 +49,11 @@ def check_checkpoint(directory: Path) -> None:
             f"{directory} holds no config.json",
             do="give a directory written by save_pretrained, or a Hub name",
         )
-    check_quantised(_read_json(config), str(directory))
+    settings = read_object(config, {"quantization_config?": (dict, type(None))}, do=AGAIN)
+    check_quantised(settings, str(directory))
     for name in ("generation_config.json", "tokenizer_config.json"):  # transformers would do without them
         if (directory / name).is_file():
-            _read_json(directory / name)
+            read_object(directory / name, do=AGAIN)
     shards = sorted(directory.glob("*.safetensors"))
     _check_shards(directory, shards)
     for shard in shards:
@@ -74,15 +76,11 @@ def _check_shards(directory: Path, shards: Sequence[Path]) -> None:
     index = directory / "model.safetensors.index.json"
     if not index.is_file():
         return
-    weight_map: object = _read_json(index).get("weight_map")
-    if not isinstance(weight_map, Mapping) or not all(isinstance(v, str) for v in weight_map.values()):
-        raise CorruptFileError(
-            f"{index} has no weight_map from tensors to files", do="copy or download it again"
-        )
+    weight_map = read_object(index, {"weight_map": {"*": str}}, do=AGAIN)["weight_map"]
     named: set[str] = set(weight_map.values())
     missing = sorted(named - {shard.name for shard in shards})
     if missing:
-        raise CorruptFileError(f"{directory} lacks {', '.join(missing)}", do="copy or download it again")
+        raise CorruptFileError(f"{directory} lacks {', '.join(missing)}", do=AGAIN)
     if (directory / WHOLE).is_file() and WHOLE not in named:
         raise CorruptFileError(
             f"{directory} holds two sets of weights: {WHOLE}, and the {len(named)} files of {index.name}",
@@ -116,7 +114,7 @@ def check_adapter(config: Path, source: str) -> None:
     """
     if not config.is_file():
         return
-    settings: dict[str, object] = dict(_read_json(config))
+    settings: dict[str, object] = read_object(config, do=AGAIN)
     what = f"a {settings.get('peft_type', 'PEFT')} of {settings.get('base_model_name_or_path') or 'a base'!r}"
     raise MismatchError(
         f"{source} holds an adapter ({ADAPTER}: {what}), which one machine would apply and another ignore",
@@ -218,13 +216,3 @@ def check_report(report: Mapping[str, Any], source: str) -> None:
             do="mend config.json (attention_bias, model_type, num_hidden_layers ...), or take them out of "
             "the file where they belong to no forward pass (a value head)",
         )
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
-        raise CorruptFileError(f"{path} is not JSON: {error}", do="copy or download it again") from error
-    if not isinstance(content, dict):
-        raise CorruptFileError(f"{path} is no JSON object: {content!r:.80}", do="copy or download it again")
-    return content

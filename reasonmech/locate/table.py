@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
+import pyarrow
 
 from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import CorruptFileError, DataError
@@ -116,11 +117,13 @@ class FeatureTable:
     def load(cls, path: str | Path) -> FeatureTable:
         """Read what `save` wrote. Raises CorruptFileError when the file is damaged."""
         try:
-            return cls(pd.read_parquet(path))
-        except (OSError, ValueError) as error:
-            if isinstance(error, FileNotFoundError):
-                raise
-            raise CorruptFileError(f"{path} is not a feature table: {error}", do="locate again") from error
+            return cls(pd.read_parquet(Path(path).expanduser()))
+        except (OSError, ValueError, pyarrow.ArrowException, DataError) as error:
+            raise CorruptFileError(
+                f"{path} is not a feature table: {error}",
+                allowed="what was saved there",
+                do="give the file that was saved, or locate again",
+            ) from error
 
     def __repr__(self) -> str:
         frame = self.frame

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any, Final
 from reasonmech.errors import CorruptFileError
 from reasonmech.files import write_text
 from reasonmech.hosts import ModelPair
+from reasonmech.json_text import check_shape, read_value
 from reasonmech.organisms.ground_truth.dial_table import measure_dial
 from reasonmech.organisms.ground_truth.intervals import with_intervals
 from reasonmech.organisms.ground_truth.truth import Effort, measure_truth
@@ -33,6 +35,35 @@ NEEDED: Final = (
     "dial",
 )
 MEASURED: Final = ("task", "n_problems", "seed", "base", "thinking", "splice", "outcomes")
+_NUMBER: Final = (float, type(None))
+_INTERVAL: Final = {"estimate": float, "low": float, "high": float}
+_RATE: Final = {"estimate": _NUMBER}  # with its interval, unless there was nothing to count
+_MODEL: Final = {
+    "greedy": {"accuracy": _RATE},
+    "sampled": {"accuracy": _RATE, "slips_undone": _RATE, "onset": {"check": _RATE, "*": _RATE}},
+}
+_BY_ROLE: Final = {"base": str, "thinking": str}
+_SHAPE: Final = {
+    "name": str,
+    "class": str,
+    "card": str,
+    "seed": int,
+    "split": str,
+    "effort": dict,
+    "weights": _BY_ROLE,
+    "requirements": [{"name": str, "value": _NUMBER, "low": float, "high": float, "met": bool}],
+    "measured": {
+        "task": str,
+        "n_problems": int,
+        "seed": int,
+        "base": _MODEL,
+        "thinking": _MODEL,
+        "splice": {"*": _RATE},
+        "outcomes": {"greedy": _BY_ROLE, "spliced": {"*": str}, "*": (str, dict)},
+        "execution": {"*": {"base": _RATE, "thinking": _RATE}},
+    },
+    "dial": [{"factor": str, "share": float, "other": str, "accuracy": float, "low": float, "high": float}],
+}
 DIALLED: Final = 200  # problems on which the dial is tabulated
 
 
@@ -77,16 +108,35 @@ def read_truth(directory: Path) -> Json:
             f"{path} is missing: nothing is known about this pair",
             do="build the pair again with `reasonmech organisms build`, which measures its truth",
         )
-    try:
-        truth = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise CorruptFileError(
-            f"{path} is not JSON: {error}", do="copy it again, or build the pair again"
-        ) from error
-    missing = [name for name in NEEDED if name not in truth] if isinstance(truth, dict) else list(NEEDED)
-    missing += [] if missing else [f"measured.{name}" for name in MEASURED if name not in truth["measured"]]
+    truth = read_value(path, do="copy it again, or build the pair again")
+    truth = truth if isinstance(truth, dict) else {}
+    missing = [name for name in NEEDED if name not in truth]
+    measured = truth.get("measured", {})
+    missing += [
+        f"measured.{name}" for name in MEASURED if isinstance(measured, dict) and name not in measured
+    ]
     if missing:
         raise CorruptFileError(
             f"{path} lacks {', '.join(missing)}", do="build the pair again, which measures its truth"
         )
+    try:
+        check_shape(truth, _SHAPE)
+        for row in _rates(measured):
+            if row["estimate"] is not None:
+                check_shape(row, _INTERVAL, at="of an estimate")
+    except ValueError as error:
+        raise CorruptFileError(
+            f"{path} says {error}",
+            allowed="what `reasonmech organisms build` wrote",
+            do="copy it again, or build the pair again",
+        ) from error
     return truth | {"measured": with_intervals(truth["measured"])}
+
+
+def _rates(node: Json) -> Iterator[Json]:
+    """Every part of what was measured that has an estimate."""
+    if "estimate" in node:
+        yield node
+    for value in node.values():
+        if isinstance(value, dict):
+            yield from _rates(value)

@@ -19,6 +19,7 @@ from reasonmech.disk import explain_failed_writes
 from reasonmech.errors import MismatchError, UnknownNameError
 from reasonmech.files import new_directory, write_text
 from reasonmech.hosts import Host, load_host
+from reasonmech.json_text import read_object
 from reasonmech.metrics.pass_at_k import pass_at_k
 from reasonmech.organisms.ground_truth.forced import forced_prompts, forced_rates
 from reasonmech.organisms.ground_truth.slips import slips_undone
@@ -108,7 +109,7 @@ def _train(stage: TrainingStage, base: LlamaForCausalLM, home: Path, *, progress
 def _read_or_measure(host: Host, base: Host, file: Path, name: str, *, progress: bool) -> dict[str, Any]:
     """What was measured of this model earlier, or is now."""
     if file.exists():
-        row = json.loads(file.read_text())
+        row = read_object(file, {"weights": str}, do="delete it, and the model is measured again")
         if row["weights"] != host.weight_hash:
             raise MismatchError(
                 f"{file} was measured on other weights", do="delete it, and the model is measured again"

@@ -41,13 +41,14 @@ class SweepStore:
             CorruptFileError: it is damaged, or holds other cells.
         """
         import pandas as pd
+        import pyarrow
 
         path = self.shard_path(number)
         if not path.exists():
             return None
         try:
             shard = pd.read_parquet(path).rename(columns=OLD_COLUMNS)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
             raise CorruptFileError(
                 f"{path} is damaged: {error}", do="delete it: it will be computed again"
             ) from error

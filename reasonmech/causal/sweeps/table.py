@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ from reasonmech.causal.sweeps.configurations import CLEAN, Configuration
 from reasonmech.causal.sweeps.store import OLD_COLUMNS, SHARDS, TABLE_FILE
 from reasonmech.errors import CorruptFileError, OutputError
 from reasonmech.files import partial_of, remove_leftovers
+from reasonmech.json_text import read_object
 from reasonmech.resumable import RECORD_FILE
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class SweepTable:
             CorruptFileError: a file is missing or damaged.
         """
         import pandas as pd
+        import pyarrow
 
         path = Path(path).expanduser()
         if not path.is_dir():
@@ -93,9 +94,13 @@ class SweepTable:
         remove_leftovers(path)
         try:
             table = pd.read_parquet(path / TABLE_FILE).rename(columns=OLD_COLUMNS)
-            return cls(table, json.loads((path / RECORD_FILE).read_text()))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, pyarrow.ArrowException) as error:
             raise CorruptFileError(f"{path} is no sweep: {error}", do="run it again") from error
+        if missing := [name for name in (*WHAT, *MEASURED, *NUMBERS) if name not in table]:
+            raise CorruptFileError(
+                f"{path / TABLE_FILE} has no column {', '.join(missing)}", do="run it again"
+            )
+        return cls(table, read_object(path / RECORD_FILE, do="run it again"))
 
     def __len__(self) -> int:
         return len(self.table)

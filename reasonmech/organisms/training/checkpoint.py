@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from reasonmech.disk import explain_failed_writes
 from reasonmech.errors import CorruptFileError, MismatchError
 from reasonmech.files import atomic_write
+from reasonmech.json_text import parse_json
 
 
 def save_checkpoint(
@@ -53,11 +54,12 @@ def load_checkpoint(
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+        step, log = int(metadata["step"]), parse_json(metadata["log"])
+        earlier, current = parse_json(metadata["recipe"]), json.loads(json.dumps(recipe))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise CorruptFileError(
             f"{path} cannot be read: {error}", do="delete it; training starts afresh"
         ) from error
-    earlier, current = json.loads(metadata["recipe"]), json.loads(json.dumps(recipe))
     if earlier != current:
         differing = sorted(k for k in earlier.keys() | current.keys() if earlier.get(k) != current.get(k))
         raise MismatchError(
@@ -74,7 +76,7 @@ def load_checkpoint(
             }
             if state:
                 optimizer.state[parameter] = state
-    return int(metadata["step"]), json.loads(metadata["log"])
+    return step, log
 
 
 @final

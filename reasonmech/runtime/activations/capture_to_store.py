@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from reasonmech.disk import check_room, explain_failed_writes, format_bytes
 from reasonmech.errors import CorruptFileError
 from reasonmech.files import check_new, write_text
+from reasonmech.json_text import parse_json
 from reasonmech.resumable import ResumableDirectory
 from reasonmech.runtime.activations.estimate import shown_before
 from reasonmech.runtime.activations.keep import Keep
@@ -118,7 +119,7 @@ def _finished(partial: Path, number: int) -> ShardEntry | None:
     if not file.is_file():
         return None
     try:
-        entry = ShardEntry.from_json(json.loads(file.read_text()))
+        entry = ShardEntry.from_json(parse_json(file.read_bytes()))
         FileShard(partial, number, entry).verify()
     except (CorruptFileError, ValueError, KeyError, TypeError):
         return None

@@ -106,7 +106,10 @@ class ShardEntry(NamedTuple):
         n_tokens, activations, index = value["n_tokens"], value["activations"], value["index"]
         if not (isinstance(n_tokens, int) and isinstance(activations, list) and isinstance(index, list)):
             raise TypeError("no shard entry")
-        return cls(n_tokens, Stamp(*activations), Stamp(*index))
+        stamps = [Stamp(*stamp) for stamp in (activations, index)]
+        if not all(type(stamp.n_bytes) is int and isinstance(stamp.sha256, str) for stamp in stamps):
+            raise TypeError("no stamp of a file")
+        return cls(n_tokens, *stamps)
 
 
 @final

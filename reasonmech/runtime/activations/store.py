@@ -13,9 +13,11 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from reasonmech.digest import PARTS
 from reasonmech.disk import explain_failed_writes, format_bytes
 from reasonmech.errors import CorruptFileError, NonFiniteError, OutputError
 from reasonmech.files import atomic_write, new_directory, partial_of, remove_leftovers, write_text
+from reasonmech.json_text import check_shape, parse_json
 from reasonmech.resumable import RECORD_FILE
 from reasonmech.runtime.activations.origin import Origin
 from reasonmech.runtime.activations.shards import (
@@ -32,6 +34,21 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMAT: Final = 2
+_STAMP: Final = [(int, str)]
+RECORD_SHAPE: Final = {
+    "format": int,
+    "sites": [str],
+    "origin": {
+        "host_name": str,
+        "host_hash": str,
+        "vocabulary_hash": str,
+        "codes_of": (dict, type(None)),
+        "bos_id?": (int, type(None)),
+        "identity?": (dict.fromkeys(PARTS, str), type(None)),
+    },
+    "shards": [{"n_tokens": int, "activations": _STAMP, "index": _STAMP}],
+    "content_hash": str,
+}
 
 
 class StoreContents(NamedTuple):
@@ -88,7 +105,8 @@ def load_store(path: Path) -> StoreContents:
         raise OutputError(f"{path} {state}", do="capture again with the same out=; finished shards are kept")
     remove_leftovers(path)
     try:
-        record = json.loads((path / RECORD_FILE).read_text())
+        record = parse_json((path / RECORD_FILE).read_bytes())
+        check_shape(record, RECORD_SHAPE)
         if record["format"] != FORMAT:
             raise ValueError(f"format {record['format']}, this version reads {FORMAT}")
         content_hash = record.pop("content_hash")

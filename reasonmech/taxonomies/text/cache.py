@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from reasonmech.errors import CorruptFileError, MismatchError, OutputError
+from reasonmech.json_text import check_shape, parse_json
 
 
 class JudgeCache:
@@ -60,8 +61,9 @@ class JudgeCache:
 
     def _parse(self, number: int, line: bytes) -> None:
         try:
-            row = json.loads(line)
+            row = parse_json(line)
             if number:
+                check_shape(row, {"key": str, "answer": str})
                 self._answers[row["key"]] = row["answer"]
                 return
             named = row["judge"]
