@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
-from itertools import accumulate, groupby, pairwise, takewhile
+from itertools import accumulate, compress, groupby, pairwise, takewhile
 from typing import Final, TypeAlias
 
 from tokenizers.decoders import DecodeStream
@@ -78,12 +78,31 @@ def token_name(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
 def _spell(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, CharSpans]:
     """The text that decoding makes of the tokens, and the characters of each."""
     spelling, written, spans = spelling_of(tokenizer), "", list[tuple[int, int]]()
-    for is_byte, run in groupby(map(int, ids), key=spelling.is_byte):
+    # an id of no token is not there for decoding: bytes on both sides of it may be one character
+    is_token = [spelling.is_token(int(token)) for token in ids]
+    for is_byte, run in groupby(map(int, compress(ids, is_token)), key=spelling.is_byte):
         texts = [spelling.piece(token).text for token in run]
         part, part_spans = _characters(texts, one_by_one=is_byte)
         spans += [(len(written) + start, len(written) + stop) for start, stop in part_spans]
         written += part
-    return written, spans
+    return written, spans if all(is_token) else _with_gaps(spans, is_token)
+
+
+def _with_gaps(spans: CharSpans, is_token: Sequence[bool]) -> CharSpans:
+    """The spans of all ids, from those of tokens: others wrote nothing, or stand in the middle of a
+    character."""
+    filled: CharSpans = []
+    rest = iter(spans)
+    following = next(rest, None)
+    for known in is_token:
+        if known:
+            assert following is not None, "a span for each token"
+            filled.append(following)
+            following = next(rest, None)
+        else:
+            stop = filled[-1][1] if filled else 0
+            filled.append((stop if following is None else min(stop, following[0]), stop))
+    return filled
 
 
 def _characters(texts: Sequence[bytes], *, one_by_one: bool) -> tuple[str, CharSpans]:

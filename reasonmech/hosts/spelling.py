@@ -106,6 +106,10 @@ class Spelling:
             self._pieces[token] = self._read(token)
         return self._pieces[token]
 
+    def is_token(self, token: int) -> bool:
+        """Whether the vocabulary has a token of this id; a model whose rows are padded may write others."""
+        return self._name(token) is not None
+
     def is_byte(self, token: int) -> bool:
         """Whether the token is one byte of a vocabulary that falls back to bytes (Llama 2's, Gemma's)."""
         return token not in self.special and _BYTE.fullmatch(self._name(token) or "") is not None

@@ -71,8 +71,21 @@ def test_any_text_cut_off_anywhere(name: str, text: str, first: int, last: int) 
 def test_any_ids_in_any_order(name: str, data: st.DataObject) -> None:
     spelling, size = spelling_of(layout(name)), len(layout(name))
     parts = [i for i in range(min(size, 1200)) if spelling.piece(i).text.decode(errors="ignore") == ""] or [0]
-    ids = st.one_of(st.integers(0, size - 1), st.sampled_from(parts))
+    padded = st.integers(size, size + 9)  # rows of the model that no token has
+    ids = st.one_of(st.integers(0, size - 1), st.sampled_from(parts), padded)
     check(name, data.draw(st.lists(ids, max_size=10)))
+
+
+@pytest.mark.parametrize("name", ["llama2", "gemma", "qwen2", "smollm2"])
+def test_an_id_of_no_token_stands_between_the_bytes_of_a_character(name: str) -> None:
+    tokenizer = layout(name)
+    ids = tokenizer.encode("a🙂b", add_special_tokens=False)
+    at = len(ids) // 2  # in the middle of the character, where it is several tokens
+    padded = [*ids[:at], len(tokenizer) + 5, len(tokenizer) + 6, *ids[at:], len(tokenizer) + 5]
+    assert decode(tokenizer, padded) == decode(tokenizer, ids)
+    check(name, padded)
+    pieces = token_pieces(tokenizer, padded)
+    assert [piece for piece in pieces if piece] == [piece for piece in token_pieces(tokenizer, ids) if piece]
 
 
 @pytest.mark.parametrize("name", REAL_TEXT)
