@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from typing import Final, NamedTuple
 
 from reasonmech.arguments import check_type
 from reasonmech.errors import UnknownNameError
+from reasonmech.suggestions import close_matches
 
 KINDS: Final = ("resid_pre", "z", "attn_out", "resid_mid", "mlp_out", "resid_post")
 """In the order in which a block computes them."""
 
 HEADED: Final = "z"
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,8}")
 _DEPTH: Final = {kind: order for order, kind in enumerate(KINDS)}
 
 
@@ -39,9 +43,14 @@ class Site(NamedTuple):
             return text
         check_type(text, str, name="site", allowed='a site such as "resid_post.12" or "z.3.1"')
         kind, *numbers = text.split(".")
-        known = kind in KINDS and len(numbers) in ((1, 2) if kind == HEADED else (1,))
-        if not known or not all(number.isdecimal() for number in numbers):
-            raise UnknownNameError("site", text, [*(f"{k}.LAYER" for k in KINDS), f"{HEADED}.LAYER.HEAD"])
+        # digits of other scripts, and zeros in front, would be a second name of one site
+        if not _is_name(text) or not all(_NUMBER.fullmatch(number) for number in numbers):
+            raise UnknownNameError(
+                "site",
+                text,
+                [*(f"{k}.LAYER" for k in KINDS), f"{HEADED}.LAYER.HEAD"],
+                do=_meant(text),
+            )
         return cls(kind, *map(int, numbers))
 
     @property
@@ -58,3 +67,18 @@ class Site(NamedTuple):
 
     def __str__(self) -> str:
         return ".".join(str(part) for part in self if part is not None)
+
+
+def _meant(text: str) -> str:
+    """What to write instead of a name that is none; empty where nothing is near."""
+    kind, *numbers = "".join(unicodedata.normalize("NFKC", text).split()).casefold().split(".")
+    near = close_matches(kind, list(KINDS))
+    if not near or not numbers or not all(number.lstrip("+-").isdecimal() for number in numbers):
+        return ""
+    site = ".".join([near[0], *(str(abs(int(number[:12]))) for number in numbers)])
+    return f"write {site!r}" if _is_name(site) else ""
+
+
+def _is_name(text: str) -> bool:
+    kind, *numbers = text.split(".")
+    return kind in KINDS and len(numbers) in ((1, 2) if kind == HEADED else (1,))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
@@ -20,7 +20,21 @@ MOST_BYTES: Final = 16 * 2**20
 MOST_VALUES: Final = 500_000  # aliases written out
 DEEPEST: Final = 50
 MERGE: Final = "tag:yaml.org,2002:merge"
-_OTHER_BASE: Final = re.compile(r"[-+]?(0[0-7_]+|0b[01_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)$")
+CORE: Final = "tag:yaml.org,2002:"
+SHOWN: Final = 40  # characters of a value in an error
+_SCALARS: Final = {
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "truth value",
+    "null": "null",
+    "timestamp": "date",  # what takes a text says that it got a date
+}
+_QUOTE: Final = {"value": "a default value", "merge": "a merge of mappings"}
+_OTHER_BASE: Final = re.compile(
+    r"[-+]?(0[0-7_]+|0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+|[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)$"
+)
+_GROUPED: Final = re.compile(r"[-+]?([0-9]+_[0-9_]*(\.[0-9_]*)?|[0-9]+\.[0-9]*_[0-9_]*)([eE][-+]?[0-9]+)?$")
 _GUESSED: Final = {
     b"\xff\xfe": "UTF-16 or UTF-32",
     b"\xfe\xff": "UTF-16",
@@ -70,8 +84,9 @@ def parse_yaml(content: bytes | str, *, name: str) -> YamlText:
 
     Raises:
         ConfigError: no UTF-8 (a byte order mark may be in front) or no YAML; a key twice; numbers that are
-            not finite, or in another base than ten; nested too deep, or too large once aliases are written
-            out; with the line.
+            not finite, in another base than ten or with underscores; yes, no, on or off that nobody quoted; a
+            tag that its value is not; a key that is no word; nested too deep, or too large once aliases are
+            written out; with the line.
     """
     text = content if isinstance(content, str) else _decode(content, name)
     try:
@@ -163,47 +178,84 @@ class _Loader(yaml.SafeLoader):
             return self._build_mapping(node, path, lines)
         if not isinstance(node, ScalarNode):
             raise self._error(node, f"a value with the tag {node.tag}", do="leave the tag out")
-        if node.tag.endswith((":int", ":float")) and _OTHER_BASE.match(node.value):
+        return self._scalar(node)
+
+    def _scalar(self, node: ScalarNode) -> Any:
+        """The value of one word or number. Raises ConfigError where YAML would make of it what it is not."""
+        text, tag = node.value, node.tag.removeprefix(CORE)
+        shown = text if len(text) <= SHOWN else text[:SHOWN] + "..."
+        plain = self.resolve(ScalarNode, text, (True, False)).removeprefix(CORE)  # pyright: ignore[reportArgumentType]
+        if tag in _QUOTE and plain == tag:
+            raise self._error(node, f"{shown} would be {_QUOTE[tag]}", do="quote it")
+        if tag not in _SCALARS:
+            raise self._error(node, f"a value with the tag {node.tag}", do="leave the tag out")
+        if tag not in ("str", plain) and (tag, plain) != ("float", "int"):
+            raise self._error(node, f"{shown!r} is no {_SCALARS[tag]}", do=f"leave the tag !!{tag} out")
+        if tag == "bool" and text.casefold() not in ("true", "false"):
+            read = str(self.construct_yaml_bool(node)).lower()
+            raise self._error(node, f"{text} would be {read}", do=f"write {read}, or quote it")
+        if node.style is None and _OTHER_BASE.match(text):
             raise self._error(
-                node,
-                f"{node.value} would be a number in another base than ten",
-                do="quote it, or write it in ten",
+                node, f"{shown} would be a number in another base than ten", do="quote it, or write it in ten"
             )
-        value = self.construct_object(node, deep=True)
+        if node.style is None and _GROUPED.match(text):
+            raise self._error(
+                node, f"{shown} would be a number, written in groups", do="quote it, or write it without _"
+            )
+        try:
+            value = self.construct_object(node, deep=True)
+        except ValueError as error:  # more digits than Python takes, or the 31st of February
+            raise self._error(
+                node, f"the {_SCALARS[tag]} {shown}: {error}", do="mend it, or quote it"
+            ) from error
         if isinstance(value, float) and not math.isfinite(value):
-            raise self._error(node, f"the number {node.value}", do="give a finite number, or leave it out")
+            raise self._error(node, f"the number {shown}", do="give a finite number, or leave it out")
         return value
+
+    def _key(self, node: Node) -> Key:
+        """A key: a word, or a whole number."""
+        value = self._scalar(node) if isinstance(node, ScalarNode) else None
+        if type(value) is str or type(value) is int:
+            return value
+        what = f"the key {node.value}" if isinstance(node, ScalarNode) else "a key that is no word"
+        raise self._error(node, f"{what}, where a word is meant", do="write a word, or quote it")
 
     def _build_mapping(
         self, node: MappingNode, path: tuple[Key, ...], lines: dict[tuple[Key, ...], int]
     ) -> dict[Any, Any]:
         built: dict[Any, Any] = {}
-        first: dict[Any, int] = {}
+        first: dict[str, int] = {}
         merged: dict[Any, Any] = {}
         for key_node, value_node in node.value:
             line = key_node.start_mark.line + 1
-            if key_node.tag == MERGE:
-                parts = value_node.value if isinstance(value_node, SequenceNode) else [value_node]
-                for part in parts:
-                    value = self.build(part, path, lines)
-                    if not isinstance(value, dict):
-                        raise self._error(key_node, "<< names no mapping", do="write the keys out")
-                    merged = value | merged
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable) or isinstance(key, tuple):
-                raise self._error(key_node, "a key that is no word", do="write a word, or quote it")
-            if key in first:
+            merge = key_node.tag == MERGE
+            key = "<<" if merge else self._key(key_node)
+            if str(key) in first:
                 raise ConfigError(
-                    f"{self.text_name}:{line} has the key {key!r} again, which line {first[key]} has",
+                    f"{self.text_name}:{line} has the key {key!r} again, which line {first[str(key)]} has",
                     allowed="each key once",
-                    do="leave one of the two out",
+                    do="write <<: [*one, *other]" if merge else "leave one of the two out",
                 )
-            first[key] = line
-            at = (*path, key if isinstance(key, str | int) else str(key))
+            first[str(key)] = line
+            if merge:
+                merged = self._merge(key_node, value_node, path, lines)
+                continue
+            at = (*path, key)
             lines[at] = line
             built[key] = self.build(value_node, at, lines)
         return merged | built
+
+    def _merge(
+        self, key_node: Node, value_node: Node, path: tuple[Key, ...], lines: dict[tuple[Key, ...], int]
+    ) -> dict[Any, Any]:
+        """What << takes over, the first one's keys before those of the others."""
+        merged: dict[Any, Any] = {}
+        for part in value_node.value if isinstance(value_node, SequenceNode) else [value_node]:
+            value = self.build(part, path, lines)
+            if not isinstance(value, dict):
+                raise self._error(key_node, "<< names no mapping", do="write the keys out")
+            merged = value | merged
+        return merged
 
     def _error(self, node: Node, what: str, *, do: str) -> ConfigError:
         return ConfigError(f"{self.text_name}:{node.start_mark.line + 1}: {what}", do=do)

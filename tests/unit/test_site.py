@@ -29,3 +29,34 @@ def test_an_unknown_name_lists_the_kinds(name: str) -> None:
 def test_something_that_is_no_name_is_refused() -> None:
     with pytest.raises(ArgumentError, match="site is the integer 12"):
         Site.parse(12)  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("resid_post.\u0661", "resid_post.1"),
+        ("resid_post.\uff11", "resid_post.1"),
+        ("resid_post.01", "resid_post.1"),
+        ("resid_post.-0", "resid_post.0"),
+        ("resid_post.+1", "resid_post.1"),
+        ("resid_post. 1", "resid_post.1"),
+        (" resid_post.1", "resid_post.1"),
+        ("resid_post.1\n", "resid_post.1"),
+        ("Resid_Post.1", "resid_post.1"),
+        ("resid_p\u043est.1", "resid_post.1"),
+        ("resid_post\uff0e1", "resid_post.1"),
+        ("z.1.00", "z.1.0"),
+    ],
+)
+def test_a_second_name_of_a_site_is_refused_with_the_right_one(name: str, meant: str) -> None:
+    with pytest.raises(UnknownNameError) as refused:
+        Site.parse(name)
+    assert refused.value.do == f"write {meant!r}"
+
+
+@pytest.mark.parametrize(
+    "name", ["resid_post.1_0", "resid_post.\u00b2x", "resid_post.1e3", "a" * 10_000, "z.1." + "9" * 5000]
+)
+def test_what_is_near_no_site_is_refused_too(name: str) -> None:
+    with pytest.raises(UnknownNameError, match="unknown site"):
+        Site.parse(name)

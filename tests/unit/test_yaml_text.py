@@ -50,6 +50,31 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "base sixty": (b"n: 1:30\n", r":1: 1:30 would be a number in another base"),
     "python": (b"a: !!python/object/apply:os.system ['true']\n", r":1: a value with the tag"),
     "deep": (b"[" * 10_000, "nested more than 50 deep"),
+    "a tag that its value is not": (b"a: 1\nb: !!bool foo\n", r":2: 'foo' is no truth value"),
+    "a date that is none": (b"a: !!timestamp foo\n", r":1: 'foo' is no date"),
+    "a month that is none": (b"a: 2001-13-45\n", r":1: the date 2001-13-45"),
+    "bytes": (b"a: !!binary aGk=\n", r":1: a value with the tag"),
+    "a tag of a key": (b"!!bool foo: 1\n", r":1: 'foo' is no truth value"),
+    "a number that is none": (b"a: !!int foo\n", r":1: 'foo' is no whole number"),
+    "a null that is none": (b"a: !!null foo\n", r":1: 'foo' is no null"),
+    "a number of 5000 digits": (b"a: 1\nb: " + b"9" * 5000, r":2: the whole number 999"),
+    "base sixteen": (b"a: 0x1F\n", r":1: 0x1F would be a number in another base"),
+    "base eight of YAML 1.2": (b"a: 0o17\n", r":1: 0o17 would be"),
+    "groups of digits": (b"a: 1_000\n", r":1: 1_000 would be a number, written in groups"),
+    "groups of digits with a point": (b"a: 1_0.5\n", r":1: 1_0\.5 would be"),
+    "Norway": (b"a: 1\nname: no\n", r":2: no would be false"),
+    "off": (b"a: [x, OFF]\n", r":1: OFF would be false"),
+    "a key that is on": (b"on: 1\n", r":1: on would be true"),
+    "a key that is true": (b"true: 1\n", r":1: the key true"),
+    "a key that is nothing": (b"~: 1\n", r":1: the key ~"),
+    "a key that is no number": (b"a: 1\n.nan: 1\n", r":2: the number \.nan"),
+    "a key with a point": (b"1.5: 1\n", r":1: the key 1\.5"),
+    "a key in base sixty": (b"12:30:45: 1\n", r":1: 12:30:45 would be"),
+    "a key in base sixteen": (b"0x1F: 1\n", r":1: 0x1F would be"),
+    "a key that is a date": (b"2001-01-01: 1\n", r":1: the key 2001-01-01"),
+    "a number and its text": (b"1: a\n'1': b\n", r":2 has the key '1' again, which line 1 has"),
+    "two merges": (b"a: &a {x: 1}\nb: &b {y: 1}\nc: {<<: *a,\n  <<: *b}\n", r":4 has the key '<<' again"),
+    "an equals sign": (b"a: =\n", r":1: = would be"),
     "a key that is a list": (b"? [1]\n: 2\n", ":1.*key"),
 }
 
@@ -82,7 +107,8 @@ def test_every_reader_of_yaml_refuses_it(case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "override", ["question=[", "question=*a", "seed=.inf", "seed=010", "seed={a: 1, a: 2}"]
+    "override",
+    ["question=[", "question=*a", "seed=.inf", "seed=010", "seed={a: 1, a: 2}", "seed=!!bool x", "name=no"],
 )
 def test_an_override_that_is_no_yaml_is_refused(override: str, tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text(EXPERIMENT)
@@ -133,3 +159,24 @@ def test_a_large_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_bytes(b"#" * (17 * 2**20))
     with pytest.raises(ConfigError, match="bytes"):
         read_yaml(tmp_path / "my.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a: 'no'", {"a": "no"}),
+        ('a: "12:30"', {"a": "12:30"}),
+        ("a: '2001-01-01'", {"a": "2001-01-01"}),
+        ("a: !!str 3", {"a": "3"}),
+        ("a: !!int '3'", {"a": 3}),
+        ("a: !!float 3", {"a": 3.0}),
+        (
+            "a: [true, FALSE, ~, null, Null, x_1, w_1_2, n, y]",
+            {"a": [True, False, None, None, None, "x_1", "w_1_2", "n", "y"]},
+        ),
+        ("0: a\n1: b\n'0x': c", {0: "a", 1: "b", "0x": "c"}),
+        ("a: -1.5e3", {"a": -1500.0}),
+    ],
+)
+def test_what_is_said_plainly_is_read(text: str, value: object) -> None:
+    assert parse_yaml(text, name="text").value == value
