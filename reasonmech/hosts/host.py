@@ -21,7 +21,7 @@ from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.identity import WeightHash, hash_config, hash_tokenizer
 from reasonmech.hosts.settings import length_note_of, n_positions_of, sampling_of, softcap_of
 from reasonmech.hosts.sitemap import SiteMap
-from reasonmech.hosts.vocabulary import check_rows, decode, encode, hash_vocabulary
+from reasonmech.hosts.vocabulary import affixes, check_rows, decode, encode, hash_vocabulary
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
@@ -124,10 +124,10 @@ class Host:
 
         Coders, stores, sweeps and runs record it, and are refused on another one. Not noticed: what modules
         hold besides tensors (an eps that was set on a module), and a tokenizer that is edited after it was
-        asked for; its size and special tokens excepted.
+        asked for; its size, special tokens and what it puts around a text excepted.
         """
         words = self.tokenizer
-        key = (len(words), str(words.special_tokens_map))
+        key = (len(words), f"{words.special_tokens_map} {affixes(words)}")
         if self._tokenizer_hash[0] != key:
             self._tokenizer_hash = (key, hash_tokenizer(words))
         ends = hashlib.sha256(repr(self.eos_ids).encode()).hexdigest()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import normalizers, pre_tokenizers
+from tokenizers import normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 import reasonmech as rm
@@ -27,7 +27,7 @@ from reasonmech.runtime import Activations, capture, forward
 from reasonmech.runtime.activations.origin import Origin
 from reasonmech.testing import ARCHITECTURES, tiny_coder, tiny_host, tiny_tokenizer
 from tests.hosts import post_norm_host
-from tests.layouts import LAYOUTS, layout, layout_host
+from tests.layouts import LAYOUTS, layout, layout_host, layout_model
 
 TEXTS = ["w1 w2 . w3", "w9 w1 w22 w4"]
 
@@ -172,6 +172,14 @@ def test_a_tokenizer_that_is_added_to_in_hand_is_noticed() -> None:
     before = host.fingerprint
     host.tokenizer.bos_token = "w1"
     assert host.fingerprint != before
+
+
+@pytest.mark.parametrize("name", ["gemma", "llama2"])
+def test_a_bos_that_is_left_out_from_now_on_is_noticed(name: str) -> None:
+    host = Host(layout_model(name), copy.deepcopy(layout(name)), name="bos")
+    before, ids = host.fingerprint, host.encode("Yes.")
+    host.tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(single="$A", pair="$A $B")
+    assert host.encode("Yes.") == ids[1:] and host.fingerprint != before
 
 
 def test_other_ends_make_another_model() -> None:
