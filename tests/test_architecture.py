@@ -52,6 +52,7 @@ LAYERS = (
     {"locate", "causal", "pairwise"},
     {"hybrid"},
     {"organisms"},
+    {"claims"},
     {"experiments"},
     {"viz"},
     {"report", "doctor"},

@@ -1,0 +1,51 @@
+"""C8: can the base carry out what the thinking model does, once it is made to begin it?"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from reasonmech.claims.claim import Claim, Finding, Rule
+from reasonmech.claims.evidence import Evidence, Execution
+from reasonmech.stats import Interval, ratio_interval
+
+Rise = Literal["none", "rise", "undecided"]
+
+
+def judge_capability(evidence: Evidence, rule: Rule) -> Finding:
+    """Execution after the same forced onsets: does the thinking model do it better than the base?
+
+    Supported where no behaviour is carried out better by more than the margin, by a one-sided test each.
+    """
+    claim = Claim(
+        "C8",
+        "The base can do what the thinking model does: made to begin a sentence, it carries it out as well.",
+        "share of sentences carried out as they should be after a forced onset, on the same texts for both",
+        ("texts of both models",),
+        f"for every behaviour the thinking model is better by less than {rule.execution:.0%}, at level "
+        f"{rule.level:.0%}; refuted where one is better by more",
+        rule,
+    )
+    if not evidence.execution:
+        return Finding(claim, "NOT MEASURED", {}, "no onset of a behaviour can be forced in this task")
+    rises = {name: execution_rise(executed, rule) for name, executed in evidence.execution.items()}
+    numbers = {f"rise of {name}": interval for name, (interval, _) in rises.items()}
+    said = ", ".join(
+        f"{name} {100 * i.estimate:+.1f} [{100 * i.low:+.1f}, {100 * i.high:+.1f}]"
+        for name, (i, _) in rises.items()
+    )
+    reason = f"thinking - base after a forced onset, in points: {said}"
+    changes = {change for _, change in rises.values()}
+    if "rise" in changes:
+        return Finding(claim, "REFUTED", numbers, reason)
+    return Finding(claim, "INCONCLUSIVE" if "undecided" in changes else "SUPPORTED", numbers, reason)
+
+
+def execution_rise(executed: Execution, rule: Rule) -> tuple[Interval, Rise]:
+    """How much better the thinking model carries a behaviour out, and whether that is beyond the margin."""
+    seen = executed.n > 0
+    difference = (executed.thinking - executed.base)[seen]
+    interval = ratio_interval(difference, executed.n[seen].astype(float), level=rule.level)
+    narrow = ratio_interval(difference, executed.n[seen].astype(float), level=1 - 2 * (1 - rule.level))
+    if interval.low > rule.execution:
+        return interval, "rise"
+    return interval, "none" if narrow.high < rule.execution else "undecided"

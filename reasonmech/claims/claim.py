@@ -1,0 +1,96 @@
+"""Claim: a statement, the numbers that decide about it, the rule by which they do, and what came of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final, Literal, final
+
+from reasonmech.stats import Interval
+
+Status = Literal["SUPPORTED", "REFUTED", "INCONCLUSIVE", "INVALID", "NOT MEASURED"]
+VERDICTS: Final = (
+    "WHEN", "HOW", "BOTH", "SHARPENED", "FORMAT", "NEITHER", "INCONCLUSIVE", "INVALID",
+)  # fmt: skip
+Verdict = Literal["WHEN", "HOW", "BOTH", "SHARPENED", "FORMAT", "NEITHER", "INCONCLUSIVE", "INVALID"]
+
+
+@final
+@dataclass(frozen=True)
+class Rule:
+    """The numbers that verdicts hang on, fixed before anything is measured.
+
+    Attributes:
+        margin: a change of accuracy that does not matter; a larger one is an effect (share of problems).
+        minor: share of the gap up to which a cause is a minor one.
+        major: share of the gap from which on a cause is the whole of it.
+        sharpened: share of KL(thinking || base) that a temperature must explain.
+        argmax: share of tokens up to which two models have the same most probable continuations.
+        execution: rise of execution after a forced onset that does not matter (share of sentences).
+        level: of every interval; equivalence is tested at 2 (1 - level), one-sidedly at 1 - level.
+    """
+
+    margin: float = 0.05
+    minor: float = 0.20
+    major: float = 0.80
+    sharpened: float = 0.90
+    argmax: float = 0.02
+    execution: float = 0.05
+    level: float = 0.95
+
+
+@final
+@dataclass(frozen=True)
+class Claim:
+    """What may be said of a pair, frozen before it is looked at.
+
+    Attributes:
+        name: its place on the ladder ("C9") or a word ("sharpening").
+        statement: what is claimed, as a sentence.
+        statistic: what is measured.
+        nulls: controls that must fail, or alternatives that must be excluded.
+        decision: the rule in words.
+        rule: its numbers.
+        split: of problems it is decided on.
+    """
+
+    name: str
+    statement: str
+    statistic: str
+    nulls: tuple[str, ...]
+    decision: str
+    rule: Rule = field(default_factory=Rule)
+    split: str = "confirmation"
+
+    @property
+    def hash(self) -> str:
+        """Identity of everything that was fixed: another rule, or another wording of it, is another claim."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()
+
+
+@final
+@dataclass(frozen=True)
+class Finding:
+    """What came of a claim.
+
+    Attributes:
+        status: of the claim.
+        numbers: every number that decided, by name.
+        reason: why it has this status, as a sentence with its numbers.
+    """
+
+    claim: Claim
+    status: Status
+    numbers: Mapping[str, Interval | float]
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values: claim with its hash, status, numbers, reason."""
+        numbers = {
+            name: value._asdict() if isinstance(value, Interval) else value
+            for name, value in self.numbers.items()
+        }
+        claim = asdict(self.claim) | {"hash": self.claim.hash}
+        return {"claim": claim, "status": self.status, "numbers": numbers, "reason": self.reason}

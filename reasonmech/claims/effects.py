@@ -1,0 +1,76 @@
+"""Effects: what an interval of a mean over problems says beside a margin, and beside a share of another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, final
+
+from reasonmech.claims.claim import Rule
+from reasonmech.claims.evidence import PerProblem
+from reasonmech.stats import Interval, mean_interval
+
+Change = Literal["rise", "fall", "none", "undecided"]
+_REACH: Final = (-1.0, 1.0)
+
+
+@final
+@dataclass(frozen=True)
+class Effect:
+    """The mean of a signed quantity over problems, and what can be said of it.
+
+    Attributes:
+        interval: at `Rule.level`.
+        narrow: at 1 - 2 (1 - level): inside of +-margin it shows equivalence (two one-sided tests).
+        change: rise or fall: beyond the margin with the whole interval; none: `narrow` is inside of it.
+    """
+
+    interval: Interval
+    narrow: Interval
+    change: Change
+
+    @property
+    def moved(self) -> bool:
+        return self.change in ("rise", "fall")
+
+    def __str__(self) -> str:
+        return points(self.interval)
+
+
+def effect(
+    values: PerProblem, rule: Rule, *, margin: float | None = None, bounds: tuple[float, float] = _REACH
+) -> Effect:
+    """The effect that values [problem] show.
+
+    Args:
+        margin: `rule.margin` where it is None.
+        bounds: what a value can be; never read off the sample.
+    """
+    limit = rule.margin if margin is None else margin
+    interval = mean_interval(values, bounds=bounds, level=rule.level)
+    narrow = mean_interval(values, bounds=bounds, level=1 - 2 * (1 - rule.level))
+    change: Change = "undecided"
+    if interval.low > limit:
+        change = "rise"
+    elif interval.high < -limit:
+        change = "fall"
+    elif -limit < narrow.low and narrow.high < limit:
+        change = "none"
+    return Effect(interval, narrow, change)
+
+
+def is_minor(part: PerProblem, whole: PerProblem, rule: Rule, *, share: float | None = None) -> bool:
+    """Whether |mean(part)| is at most a share (`rule.minor`) of mean(whole), which is positive, by two tests.
+
+    part - share whole < 0 and part + share whole > 0, each one-sidedly at 1 - level: no ratio is formed, so
+    that a small whole makes it undecided, not wrong.
+    """
+    limit = rule.minor if share is None else share
+    level, reach = 1 - 2 * (1 - rule.level), 2.0 + 2.0 * limit
+    above = mean_interval(part - limit * whole, bounds=(-reach, reach), level=level)
+    below = mean_interval(part + limit * whole, bounds=(-reach, reach), level=level)
+    return above.high < 0 < below.low
+
+
+def points(interval: Interval) -> str:
+    """An interval of shares in points: "+79.4 [+76.5, +82.2]"."""
+    return f"{100 * interval.estimate:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"

@@ -1,0 +1,117 @@
+"""C9 and C10: is the gap one of when sentences of a kind are begun, or of how they are carried out?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal, final
+
+from reasonmech.claims.claim import Claim, Finding, Rule, Status
+from reasonmech.claims.effects import Effect, effect, is_minor
+from reasonmech.claims.evidence import Outcomes
+from reasonmech.stats import Interval
+
+Cause = Literal["WHEN", "HOW", "BOTH", "none", "undecided"]
+_OUTSIDE: Final = (-2.0, 2.0)
+_NULLS: Final = (
+    "the same kinds begun by one canonical word in every cell",
+    "the base's and the thinking model's own onsets, spliced onto themselves",
+)
+
+
+@final
+@dataclass(frozen=True)
+class SplitGap:
+    """A gap cut into what the onsets do, what the execution does, and what lies in no splice.
+
+    Attributes:
+        when, how, total, outside: mean effects; when + how = total, total + outside = the gap.
+        conditional: the spliced runs are not within the margin of the free ones: the split is one of other
+            texts than the models' own, and says so.
+        cause: which of the two made the gap.
+    """
+
+    when: Effect
+    how: Effect
+    total: Effect
+    outside: Effect
+    conditional: bool
+    cause: Cause
+
+    def numbers(self) -> dict[str, Interval | float]:
+        """The intervals by name, and the shares of the gap as point estimates."""
+        gap = self.total.interval.estimate + self.outside.interval.estimate
+        parts = {"when": self.when, "how": self.how, "outside": self.outside}
+        shares = {
+            f"share_{name}": part.interval.estimate / gap if gap else float("nan")
+            for name, part in parts.items()
+        }
+        return {name: part.interval for name, part in (*parts.items(), ("total", self.total))} | shares
+
+    def __str__(self) -> str:
+        text = f"WHEN {self.when}, HOW {self.how} points"
+        if self.conditional:
+            text += f"; of spliced texts, which lie {self.outside} points from the free-running gap"
+        return text
+
+
+def split_gap(outcomes: Outcomes, rule: Rule) -> SplitGap:
+    """The factorial of one decoding. A loss is split as a gain is, with its sign turned."""
+    cells = outcomes.cells
+    when, how, total = (effect(part, rule) for part in (cells.when, cells.how, cells.total))
+    outside = effect(outcomes.outside, rule, margin=0.03, bounds=_OUTSIDE)
+    sign = 1.0 if total.interval.estimate >= 0 else -1.0
+    whole = sign * cells.total
+    is_small = {
+        "when": when.change == "none" or is_minor(sign * cells.when, whole, rule),
+        "how": how.change == "none" or is_minor(sign * cells.how, whole, rule),
+    }
+    cause: Cause = "undecided"
+    if when.moved and is_small["how"]:
+        cause = "WHEN"
+    elif how.moved and is_small["when"]:
+        cause = "HOW"
+    elif when.moved and how.moved:
+        cause = "BOTH"
+    elif when.change == "none" and how.change == "none":
+        cause = "none"
+    return SplitGap(when, how, total, outside, outside.change != "none", cause)
+
+
+def judge_when(splits: dict[str, SplitGap], decisive: str, rule: Rule) -> Finding:
+    """C9: reinforcement learning taught when."""
+    claim = Claim(
+        "C9",
+        "Training taught when: which kind of sentence to begin.",
+        "WHEN = 1/2 [(S_TB - S_BB) + (S_TT - S_BT)] of the splice factorial, greedy and at T = 1",
+        _NULLS,
+        f"WHEN is beyond {rule.margin:.0%} with its whole interval, and HOW is equivalent to 0 within "
+        f"{rule.margin:.0%} or at most {rule.minor:.0%} of their sum",
+        rule,
+    )
+    return _judge(claim, splits, decisive, "WHEN")
+
+
+def judge_how(splits: dict[str, SplitGap], decisive: str, rule: Rule) -> Finding:
+    """C10: reinforcement learning taught how."""
+    claim = Claim(
+        "C10",
+        "Training taught how: to carry out sentences that the base could not.",
+        "HOW = 1/2 [(S_BT - S_BB) + (S_TT - S_TB)] of the splice factorial, greedy and at T = 1",
+        _NULLS,
+        f"HOW is beyond {rule.margin:.0%} with its whole interval, and WHEN is equivalent to 0 within "
+        f"{rule.margin:.0%} or at most {rule.minor:.0%} of their sum",
+        rule,
+    )
+    return _judge(claim, splits, decisive, "HOW")
+
+
+def _judge(claim: Claim, splits: dict[str, SplitGap], decisive: str, cause: Cause) -> Finding:
+    split = splits[decisive]
+    status: Status = "INCONCLUSIVE"
+    if split.cause != "undecided":
+        status = "SUPPORTED" if split.cause == cause else "REFUTED"
+    numbers = {
+        f"{name}.{key}": value for name, other in splits.items() for key, value in other.numbers().items()
+    }
+    said = "; ".join(f"{name}: {other}" for name, other in splits.items())
+    return Finding(claim, status, numbers, said)

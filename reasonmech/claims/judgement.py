@@ -1,0 +1,155 @@
+"""Judgement: one verdict about a pair, the findings it rests on, and what is said of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+from reasonmech.claims.capability import judge_capability
+from reasonmech.claims.claim import Claim, Finding, Rule, Verdict
+from reasonmech.claims.effects import Effect, effect
+from reasonmech.claims.evidence import Decoding, Evidence
+from reasonmech.claims.factorial import SplitGap, judge_how, judge_when, split_gap
+from reasonmech.claims.outputs import judge_format, judge_length, judge_luck
+from reasonmech.claims.sharpening import judge_sharpening
+
+_OPPOSITE: Final = {"WHEN": "HOW", "HOW": "WHEN"}
+
+
+@final
+@dataclass(frozen=True)
+class Judgement:
+    """What is true of a pair, as far as its evidence goes.
+
+    Attributes:
+        verdict: one of `claim.VERDICTS`.
+        reason: what decided, as a sentence with its numbers.
+        gaps: thinking - base by decoding.
+        splits: the factorial by decoding.
+        decisive: the decoding whose factorial decided: greedy, unless its gap is equivalent to 0.
+        findings: one per claim, in the order in which they were tested.
+    """
+
+    pair: str
+    n: int
+    verdict: Verdict
+    reason: str
+    gaps: dict[Decoding, Effect]
+    splits: dict[Decoding, SplitGap]
+    decisive: Decoding
+    findings: tuple[Finding, ...]
+    rule: Rule
+
+    def finding(self, name: str) -> Finding:
+        """The finding on the claim of that name.
+
+        Raises:
+            KeyError: no such claim.
+        """
+        return {finding.claim.name: finding for finding in self.findings}[name]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; `findings` with the hash of each claim."""
+        return {
+            "pair": self.pair,
+            "problems": self.n,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "decisive": self.decisive,
+            "gaps": {name: gap.interval._asdict() for name, gap in self.gaps.items()},
+            "findings": [finding.to_json() for finding in self.findings],
+        }
+
+
+def judge_evidence(evidence: Evidence, rule: Rule | None = None) -> Judgement:
+    """The verdict that the evidence bears out.
+
+    In this order: a check of integrity that failed (INVALID); the same distribution up to a temperature
+    (SHARPENED); no gap, greedy and at T = 1 (NEITHER); a gap that is gone where the statement of the answer
+    or the length does not count (FORMAT); a gap of guesses alone (NEITHER); the factorial (WHEN, HOW, BOTH).
+    Whatever is not decided by an interval is INCONCLUSIVE, with the reason.
+    """
+    rule = rule or Rule()
+    gaps = {name: effect(outcomes.gap, rule) for name, outcomes in evidence.outcomes.items()}
+    splits = {name: split_gap(outcomes, rule) for name, outcomes in evidence.outcomes.items()}
+    decisive: Decoding = "sampled" if gaps["greedy"].change == "none" else "greedy"
+    outcomes = evidence.outcomes[decisive]
+    findings = (
+        _judge_integrity(evidence, rule),
+        judge_sharpening(evidence, rule),
+        judge_format(outcomes, rule),
+        judge_length(outcomes, rule),
+        judge_luck(outcomes, rule),
+        judge_capability(evidence, rule),
+        judge_when(splits, decisive, rule),
+        judge_how(splits, decisive, rule),
+    )
+    by_name = {finding.claim.name: finding for finding in findings}
+    verdict, reason = _decide(by_name, gaps, splits, decisive, rule)
+    return Judgement(evidence.pair, evidence.n, verdict, reason, gaps, splits, decisive, findings, rule)
+
+
+def _judge_integrity(evidence: Evidence, rule: Rule) -> Finding:
+    claim = Claim(
+        "integrity",
+        "The measurement is one of this pair.",
+        "checks of the runs: " + ", ".join(check.name for check in evidence.checks),
+        (),
+        "every check holds",
+        rule,
+    )
+    failed = [check for check in evidence.checks if not check.passed]
+    if failed:
+        reason = "; ".join(f"{check.name}: {check.detail}" for check in failed)
+        return Finding(claim, "INVALID", {}, reason)
+    return Finding(claim, "SUPPORTED", {}, f"{len(evidence.checks)} checks held")
+
+
+def _decide(
+    findings: dict[str, Finding],
+    gaps: dict[Decoding, Effect],
+    splits: dict[Decoding, SplitGap],
+    decisive: Decoding,
+    rule: Rule,
+) -> tuple[Verdict, str]:
+    if findings["integrity"].status == "INVALID":
+        return "INVALID", findings["integrity"].reason
+    if findings["sharpening"].status == "SUPPORTED":
+        return "SHARPENED", findings["sharpening"].reason
+    said = f"thinking - base is {gaps['greedy']} points greedy, {gaps['sampled']} at T = 1"
+    if all(gap.change == "none" for gap in gaps.values()):
+        return "NEITHER", f"{said}: equivalent to 0 within {rule.margin:.0%}"
+    if not gaps[decisive].moved:
+        return "INCONCLUSIVE", f"{said}: neither beyond {rule.margin:.0%} nor equivalent to 0"
+    if decisive == "sampled" and findings["sharpening"].status == "INCONCLUSIVE":
+        return "INCONCLUSIVE", f"{said}, and it may be temperature: {findings['sharpening'].reason}"
+    for name in ("format", "length"):
+        if findings[name].status == "SUPPORTED":
+            return "FORMAT", findings[name].reason
+    for name in ("format", "length"):
+        if findings[name].status == "INCONCLUSIVE":
+            return "INCONCLUSIVE", f"part of the gap may be one of {name}: {findings[name].reason}"
+    if findings["luck"].status == "SUPPORTED":
+        return "NEITHER", f"the gap is one of guesses: {findings['luck'].reason}"
+    return _by_factorial(findings, splits, decisive)
+
+
+def _by_factorial(
+    findings: dict[str, Finding], splits: dict[Decoding, SplitGap], decisive: Decoding
+) -> tuple[Verdict, str]:
+    split = splits[decisive]
+    if split.cause in ("none", "undecided"):
+        what = "no factor" if split.cause == "none" else "which factor"
+        said = "accounts for the gap" if split.cause == "none" else "accounts for the gap is not decided"
+        return "INCONCLUSIVE", f"{what} {said}: {split}"
+    if split.outside.moved and abs(split.outside.interval.estimate) > 0.2 * abs(
+        split.total.interval.estimate
+    ):
+        return "INCONCLUSIVE", f"too much of the gap lies in no splice: {split}"
+    (other,) = (name for name in splits if name != decisive)
+    if splits[other].cause == _OPPOSITE.get(split.cause):
+        return "INCONCLUSIVE", f"the two decodings contradict each other: {findings['C9'].reason}"
+    capability = findings["C8"]
+    if split.cause == "WHEN" and capability.status == "REFUTED":
+        return "INCONCLUSIVE", f"{split}, but execution rose: {capability.reason}"
+    return split.cause, f"{split} ({decisive}); {capability.reason}"

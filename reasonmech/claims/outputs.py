@@ -1,0 +1,75 @@
+"""Format, length, luck: is the gap gone when an answer's wording, its room, or a guess does not count?"""
+
+from __future__ import annotations
+
+from reasonmech.claims.claim import Claim, Finding, Rule, Status
+from reasonmech.claims.effects import Effect, effect, is_minor
+from reasonmech.claims.evidence import Outcomes, PerProblem
+
+
+def judge_format(outcomes: Outcomes, rule: Rule) -> Finding:
+    """Whether the gap is one of stating the answer: gone where the last value worked out counts as one."""
+    claim = Claim(
+        "format",
+        "The base works the answers out, and does not state them so that they count.",
+        "gap between the models, and the gap where the last value that was worked out counts as the answer",
+        ("the strict grader",),
+        f"what is left of the gap is equivalent to 0 within {rule.margin:.0%}, or at most "
+        f"{rule.minor:.0%} of it; refuted where what vanishes is at most {rule.minor:.0%} of it",
+        rule,
+    )
+    return _explain(
+        claim, outcomes, left=outcomes.reached_gap, without="counting what was worked out", rule=rule
+    )
+
+
+def judge_length(outcomes: Outcomes, rule: Rule) -> Finding:
+    """Whether the gap is one of room: gone where the base has twice the tokens."""
+    claim = Claim(
+        "length",
+        "The base's texts are cut off before they arrive.",
+        "gap between the models, and the gap to the base with twice the tokens",
+        ("the base with as many tokens as the thinking model",),
+        f"what is left of the gap is equivalent to 0 within {rule.margin:.0%}, or at most "
+        f"{rule.minor:.0%} of it; refuted where what vanishes is at most {rule.minor:.0%} of it",
+        rule,
+    )
+    left = outcomes.thinking - outcomes.roomy_base
+    return _explain(claim, outcomes, left=left, without="with twice the tokens for the base", rule=rule)
+
+
+def _explain(claim: Claim, outcomes: Outcomes, *, left: PerProblem, without: str, rule: Rule) -> Finding:
+    gap, rest = effect(outcomes.gap, rule), effect(left, rule)
+    sign = 1.0 if gap.interval.estimate >= 0 else -1.0
+    status = _status(sign * outcomes.gap, sign * left, gap, rest, rule)
+    reason = f"the gap is {gap} points, and {rest} {without}"
+    return Finding(claim, status, {"gap": gap.interval, "left": rest.interval}, reason)
+
+
+def _status(gap: PerProblem, left: PerProblem, whole: Effect, rest: Effect, rule: Rule) -> Status:
+    if not whole.moved:  # there is nothing to explain, unless the alternative made a difference
+        return "REFUTED" if whole.change == "none" else "INCONCLUSIVE"
+    if rest.change == "none" or is_minor(left, gap, rule):
+        return "SUPPORTED"
+    return "REFUTED" if is_minor(gap - left, gap, rule) else "INCONCLUSIVE"
+
+
+def judge_luck(outcomes: Outcomes, rule: Rule) -> Finding:
+    """Whether the gap is one of guesses: gone where an answer counts only with every step before it right."""
+    claim = Claim(
+        "luck",
+        "The models differ in how often they guess right.",
+        "gap between the spliced models, and the gap where every step must be right",
+        ("the grader, which reads answers alone",),
+        f"with every step right the gap is equivalent to 0 within {rule.margin:.0%}; refuted where it is "
+        "beyond",
+        rule,
+    )
+    if outcomes.verified is None:
+        return Finding(claim, "NOT MEASURED", {}, "the task cannot verify steps")
+    gap, left = effect(outcomes.cells.total, rule), effect(outcomes.verified.total, rule)
+    reason = f"the spliced models are {gap} points apart, {left} with every step right"
+    status: Status = "REFUTED" if left.moved or gap.change == "none" else "INCONCLUSIVE"
+    if gap.moved and left.change == "none":
+        status = "SUPPORTED"
+    return Finding(claim, status, {"gap": gap.interval, "verified": left.interval}, reason)

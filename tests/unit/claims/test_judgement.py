@@ -1,0 +1,121 @@
+"""Verdicts on evidence whose answer is plain: one row per situation that a pair can be in."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from reasonmech.claims import Check, Claim, Evidence, Rule, judge_evidence
+from reasonmech.errors import DataError
+from tests.unit.claims.made_evidence import made_evidence, made_outcomes, made_sharpening
+
+N = 300
+
+
+def outcomes(*cells: float, **changed):
+    return made_outcomes(*cells, n=changed.pop("n", N), **changed)
+
+
+PLAIN = {
+    "when": (outcomes(0.22, 0.20, 1.0, 1.0), "WHEN"),
+    "how": (outcomes(0.13, 1.0, 0.13, 1.0), "HOW"),
+    "both-and-neither-alone": (outcomes(0.14, 0.15, 0.13, 1.0), "BOTH"),
+    "both-as-a-sum": (outcomes(0.2, 0.5, 0.6, 0.9), "BOTH"),
+    "nothing": (outcomes(0.21, 0.21, 0.21, 0.21), "NEITHER"),
+    "format": (outcomes(1.0, 1.0, 1.0, 1.0, base=0.0, thinking=1.0, reached=(1.0, 1.0)), "FORMAT"),
+    "length": (outcomes(0.3, 0.3, 1.0, 1.0, roomy=1.0), "FORMAT"),
+    "loss-of-how": (outcomes(1.0, 0.13, 1.0, 0.13), "HOW"),
+    "loss-of-when": (outcomes(1.0, 1.0, 0.2, 0.2), "WHEN"),
+    "gap-that-no-splice-has": (outcomes(0.9, 0.9, 0.95, 1.0, base=0.0), "INCONCLUSIVE"),
+    "small-gap": (outcomes(0.50, 0.50, 0.56, 0.56), "INCONCLUSIVE"),
+}
+
+
+@pytest.mark.parametrize(("greedy", "verdict"), PLAIN.values(), ids=PLAIN.keys())
+def test_plain_evidence_has_its_verdict(greedy, verdict) -> None:
+    judgement = judge_evidence(made_evidence(greedy))
+    assert judgement.verdict == verdict, judgement.reason
+    assert judgement.reason
+
+
+def test_few_problems_decide_nothing() -> None:
+    made = made_evidence(made_outcomes(0.2, 0.2, 0.6, 0.6, n=12))
+    assert judge_evidence(made).verdict == "INCONCLUSIVE"
+
+
+def test_a_temperature_is_its_own_verdict() -> None:
+    sampled = outcomes(0.33, 0.40, 0.40, 0.47)
+    sharp = made_sharpening(N, temperature=0.5, left=0.01, differs=0.0, tempered=0.47)
+    made = made_evidence(outcomes(0.22, 0.22, 0.22, 0.22), sampled, sharpening=sharp)
+    assert judge_evidence(made).verdict == "SHARPENED"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"left": 0.5, "differs": 0.0, "tempered": 0.47},
+        {"left": 0.01, "differs": 0.1, "tempered": 0.47},
+        {"left": 0.01, "differs": 0.0, "tempered": 0.33},
+    ],
+    ids=["other-distribution", "other-argmax", "other-accuracy"],
+)
+def test_what_a_temperature_does_not_explain_is_not_sharpened(other) -> None:
+    sampled = outcomes(0.33, 0.40, 0.40, 0.47)
+    sharp = made_sharpening(N, temperature=0.5, **other)
+    made = made_evidence(outcomes(0.22, 0.22, 0.22, 0.22), sampled, sharpening=sharp)
+    judgement = judge_evidence(made)
+    assert judgement.finding("sharpening").status == "REFUTED"
+    assert judgement.verdict != "SHARPENED"
+
+
+def test_a_failed_check_is_invalid_whatever_the_numbers_say() -> None:
+    failed = Check("clean run twice", passed=False, detail="3 of 300 texts differ")
+    judgement = judge_evidence(made_evidence(PLAIN["when"][0], checks=(failed,)))
+    assert judgement.verdict == "INVALID"
+    assert "3 of 300" in judgement.reason
+
+
+def test_when_is_not_concluded_where_execution_rose() -> None:
+    made = made_evidence(PLAIN["when"][0], execution={"step": (0.5, 0.9)})
+    judgement = judge_evidence(made)
+    assert judgement.verdict == "INCONCLUSIVE"
+    assert judgement.finding("C8").status == "REFUTED"
+
+
+def test_decodings_that_contradict_each_other_decide_nothing() -> None:
+    assert judge_evidence(made_evidence(PLAIN["when"][0], PLAIN["how"][0])).verdict == "INCONCLUSIVE"
+
+
+def test_a_gap_of_guesses_is_neither() -> None:
+    greedy = outcomes(0.2, 0.2, 0.6, 0.6)
+    flat = outcomes(0.2, 0.2, 0.2, 0.2)
+    lucky = type(greedy)(
+        **{name: getattr(greedy, name) for name in ("base", "thinking", "reached_base", "reached_thinking")},
+        roomy_base=greedy.roomy_base,
+        cells=greedy.cells,
+        verified=flat.cells,
+    )
+    assert judge_evidence(made_evidence(lucky)).verdict == "NEITHER"
+
+
+def test_a_claim_is_another_one_under_another_rule() -> None:
+    claim = Claim("C9", "statement", "statistic", (), "decision")
+    assert claim.hash == Claim("C9", "statement", "statistic", (), "decision").hash
+    assert claim.hash != Claim("C9", "statement", "statistic", (), "decision", Rule(margin=0.04)).hash
+    assert claim.hash != Claim("C9", "statement", "statistic", (), "decision", split="tuning").hash
+
+
+def test_evidence_is_of_its_problems() -> None:
+    made = made_evidence(PLAIN["when"][0])
+    with pytest.raises(DataError, match="300 problems, of 299"):
+        Evidence("made", made.problems[:-1], made.outcomes, None)
+    with pytest.raises(DataError, match="outside"):
+        Evidence("made", made.problems, made.outcomes, None, arms={"full": np.full(N, 1.2)})
+
+
+def test_a_judgement_is_plain_json() -> None:
+    import json
+
+    written = json.loads(json.dumps(judge_evidence(made_evidence(PLAIN["both-as-a-sum"][0])).to_json()))
+    assert written["verdict"] == "BOTH"
+    assert {finding["claim"]["name"] for finding in written["findings"]} >= {"C8", "C9", "C10", "sharpening"}
