@@ -29,11 +29,11 @@ def judge_capability(evidence: Evidence, rule: Rule) -> Finding:
         return Finding(claim, "NOT MEASURED", {}, "no onset of a behaviour can be forced in this task")
     rises = {name: execution_rise(executed, rule) for name, executed in evidence.execution.items()}
     numbers = {f"rise of {name}": interval for name, (interval, _) in rises.items()}
-    said = ", ".join(
+    summary = ", ".join(
         f"{name} {100 * i.estimate:+.1f} [{100 * i.low:+.1f}, {100 * i.high:+.1f}]"
         for name, (i, _) in rises.items()
     )
-    reason = f"thinking - base after a forced onset, in points: {said}"
+    reason = f"thinking - base after a forced onset, in points: {summary}"
     changes = {change for _, change in rises.values()}
     if "rise" in changes:
         return Finding(claim, "REFUTED", numbers, reason)

@@ -113,5 +113,5 @@ def _judge(claim: Claim, splits: dict[str, SplitGap], decisive: str, cause: Caus
     numbers = {
         f"{name}.{key}": value for name, other in splits.items() for key, value in other.numbers().items()
     }
-    said = "; ".join(f"{name}: {other}" for name, other in splits.items())
-    return Finding(claim, status, numbers, said)
+    summary = "; ".join(f"{name}: {other}" for name, other in splits.items())
+    return Finding(claim, status, numbers, summary)

@@ -1,4 +1,4 @@
-"""Judgement: one verdict about a pair, the findings it rests on, and what is said of it."""
+"""Judgement: one verdict about a pair, the findings it rests on, and what is summary of it."""
 
 from __future__ import annotations
 
@@ -116,13 +116,13 @@ def _decide(
         return "INVALID", findings["integrity"].reason
     if findings["sharpening"].status == "SUPPORTED":
         return "SHARPENED", findings["sharpening"].reason
-    said = f"thinking - base is {gaps['greedy']} points greedy, {gaps['sampled']} at T = 1"
+    summary = f"thinking - base is {gaps['greedy']} points greedy, {gaps['sampled']} at T = 1"
     if all(gap.change == "none" for gap in gaps.values()):
-        return "NEITHER", f"{said}: equivalent to 0 within {rule.margin:.0%}"
+        return "NEITHER", f"{summary}: equivalent to 0 within {rule.margin:.0%}"
     if not gaps[decisive].moved:
-        return "INCONCLUSIVE", f"{said}: neither beyond {rule.margin:.0%} nor equivalent to 0"
+        return "INCONCLUSIVE", f"{summary}: neither beyond {rule.margin:.0%} nor equivalent to 0"
     if decisive == "sampled" and findings["sharpening"].status == "INCONCLUSIVE":
-        return "INCONCLUSIVE", f"{said}, and it may be temperature: {findings['sharpening'].reason}"
+        return "INCONCLUSIVE", f"{summary}, and it may be temperature: {findings['sharpening'].reason}"
     for name in ("format", "length"):
         if findings[name].status == "SUPPORTED":
             return "FORMAT", findings[name].reason
@@ -140,8 +140,8 @@ def _by_factorial(
     split = splits[decisive]
     if split.cause in ("none", "undecided"):
         what = "no factor" if split.cause == "none" else "which factor"
-        said = "accounts for the gap" if split.cause == "none" else "accounts for the gap is not decided"
-        return "INCONCLUSIVE", f"{what} {said}: {split}"
+        summary = "accounts for the gap" if split.cause == "none" else "accounts for the gap is not decided"
+        return "INCONCLUSIVE", f"{what} {summary}: {split}"
     if split.outside.moved and abs(split.outside.interval.estimate) > 0.2 * abs(
         split.total.interval.estimate
     ):

@@ -51,7 +51,7 @@ def _compare(claim: Claim, measured: Sharpening, evidence: Evidence, rule: Rule)
         "accuracy_left": accuracy.interval,
     }
     allowed = 1 - rule.sharpened
-    said = (
+    summary = (
         f"at T = {measured.temperature:.2f} the base keeps {left.estimate:.0%} "
         f"[{left.low:.0%}, {left.high:.0%}] of the KL, its argmax differs on {differs.estimate:.1%} "
         f"[{differs.low:.1%}, {differs.high:.1%}] of tokens, and it is {accuracy} points from the "
@@ -59,10 +59,10 @@ def _compare(claim: Claim, measured: Sharpening, evidence: Evidence, rule: Rule)
     )
     is_other = abs(math.log(measured.temperature)) > math.log(_MARGINAL)
     if is_other and differs.high <= rule.argmax and left.high <= allowed and accuracy.change == "none":
-        return Finding(claim, "SUPPORTED", numbers, said)
+        return Finding(claim, "SUPPORTED", numbers, summary)
     if not is_other or differs.low > rule.argmax or left.low > allowed or accuracy.moved:
-        return Finding(claim, "REFUTED", numbers, said)
-    return Finding(claim, "INCONCLUSIVE", numbers, said)
+        return Finding(claim, "REFUTED", numbers, summary)
+    return Finding(claim, "INCONCLUSIVE", numbers, summary)
 
 
 def _share_left(measured: Sharpening, rule: Rule) -> Interval:

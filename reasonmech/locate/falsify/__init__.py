@@ -4,11 +4,11 @@ from reasonmech.locate.falsify.baselines import Baselines
 from reasonmech.locate.falsify.corpus import Corpus
 from reasonmech.locate.falsify.counterexamples import Counterexamples, LLMGenerator
 from reasonmech.locate.falsify.crossed import Crossed
-from reasonmech.locate.falsify.effects import EFFECTS, Cells, CrossedEffects, Versions, measure_effects
-from reasonmech.locate.falsify.finding import Attempt, Candidates, Finding, Outcome
+from reasonmech.locate.falsify.effects import EFFECTS, CrossedEffects, CueCells, Versions, measure_effects
+from reasonmech.locate.falsify.finding import Attempt, AttemptFinding, Candidates, Outcome
 from reasonmech.locate.falsify.random_init import RandomInit, random_twin
 from reasonmech.locate.falsify.residualised import Residualised
-from reasonmech.locate.falsify.rule import DRIVERS, Driven, Driver, Rule, classify
+from reasonmech.locate.falsify.rule import DRIVERS, Driven, Driver, DriverRule, classify
 from reasonmech.locate.falsify.survival import Falsification, falsify
 from reasonmech.locate.falsify.swap import TriggerSwap, swap_words
 from reasonmech.locate.falsify.texts import (
@@ -27,7 +27,7 @@ __all__ = [
     "Attempt",
     "Baselines",
     "Candidates",
-    "Cells",
+    "CueCells",
     "Corpus",
     "Counterexamples",
     "Crossed",
@@ -37,12 +37,12 @@ __all__ = [
     "CrossedEffects",
     "Example",
     "Falsification",
-    "Finding",
+    "AttemptFinding",
     "Generator",
     "Outcome",
     "RandomInit",
     "Residualised",
-    "Rule",
+    "DriverRule",
     "TriggerSwap",
     "Versions",
     "classify",

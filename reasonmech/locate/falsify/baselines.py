@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from reasonmech.errors import DataError
 from reasonmech.locate.falsify.corpus import Corpus
-from reasonmech.locate.falsify.finding import Candidates, Finding, outcome_above
+from reasonmech.locate.falsify.finding import AttemptFinding, Candidates, outcome_above
 from reasonmech.locate.rows.by_token import beyond_token, standardised
 from reasonmech.locate.rows.context import design_matrix
 from reasonmech.stats import Interval, auroc, ratio_interval
@@ -71,7 +71,7 @@ class Baselines:
     def name(self) -> str:
         return "baselines"
 
-    def findings(self, coder: SparseCoder, candidates: Candidates) -> list[Finding]:
+    def findings(self, coder: SparseCoder, candidates: Candidates) -> list[AttemptFinding]:
         """One per feature and baseline.
 
         Raises:
@@ -88,7 +88,7 @@ class Baselines:
                 )
                 number = "held-out gain", *gain[:3], "nats per row"
                 outcome = outcome_above(gain, self.floor)
-                findings.append(Finding(feature, baseline.name, outcome, reason, *number))
+                findings.append(AttemptFinding(feature, baseline.name, outcome, reason, *number))
         return findings
 
     def _baselines(self) -> Iterator[_Baseline]:

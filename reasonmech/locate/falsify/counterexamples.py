@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from reasonmech.errors import DataError
-from reasonmech.locate.falsify.finding import Candidates, Finding, outcome_above
+from reasonmech.locate.falsify.finding import AttemptFinding, Candidates, outcome_above
 from reasonmech.locate.falsify.texts import Encode, Example, Generator, read_examples
 from reasonmech.stats import auroc
 
@@ -46,7 +46,7 @@ class Counterexamples:
     def name(self) -> str:
         return "counterexamples"
 
-    def findings(self, coder: SparseCoder, candidates: Candidates) -> list[Finding]:
+    def findings(self, coder: SparseCoder, candidates: Candidates) -> list[AttemptFinding]:
         """One per feature.
 
         Raises:
@@ -69,7 +69,9 @@ class Counterexamples:
             worst = _most_deceptive(column, positive, why)
             reason = f"AUROC {interval} over {len(examples)} of them, floor {self.floor:g}; {worst}"
             outcome = outcome_above(interval, self.floor)
-            findings.append(Finding(feature, self.name, outcome, reason, "AUROC", *interval[:3], "AUROC"))
+            findings.append(
+                AttemptFinding(feature, self.name, outcome, reason, "AUROC", *interval[:3], "AUROC")
+            )
         return findings
 
 

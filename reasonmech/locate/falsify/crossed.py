@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
 from reasonmech.locate.falsify.effects import EFFECTS
-from reasonmech.locate.falsify.finding import Candidates, Finding, Outcome
-from reasonmech.locate.falsify.rule import BEYOND_ITS_CUE, Driven, Rule, classify
+from reasonmech.locate.falsify.finding import AttemptFinding, Candidates, Outcome
+from reasonmech.locate.falsify.rule import BEYOND_ITS_CUE, Driven, DriverRule, classify
 from reasonmech.locate.falsify.texts import CrossedText, read_cells
 
 if TYPE_CHECKING:
@@ -35,21 +35,21 @@ class Crossed:
 
     host: Host
     texts: Sequence[CrossedText]
-    rule: Rule = field(default_factory=Rule)
+    rule: DriverRule = field(default_factory=DriverRule)
     before: int = 1
 
     @property
     def name(self) -> str:
         return "cue x context"
 
-    def findings(self, coder: SparseCoder, candidates: Candidates) -> list[Finding]:
+    def findings(self, coder: SparseCoder, candidates: Candidates) -> list[AttemptFinding]:
         """One per feature; the number is its leading effect."""
         cells = read_cells(self.host, self.texts, coder, features=candidates.features, before=self.before)
         driven = classify(cells, scale=candidates.mean_active, rule=self.rule)
         pairs = zip(candidates.features, driven, strict=True)
         return [self._finding(feature, answer) for feature, answer in pairs]
 
-    def _finding(self, feature: int, driven: Driven) -> Finding:
+    def _finding(self, feature: int, driven: Driven) -> AttemptFinding:
         i = EFFECTS.index(driven.leading)
         number = float(driven.value[i]), float(driven.low[i]), float(driven.high[i]), "mean activations"
         outcome: Outcome = "survives" if driven.driver in BEYOND_ITS_CUE else "refuted"
@@ -58,4 +58,4 @@ class Crossed:
             outcome = "undecided"
         elif outcome == "survives" and driven.value[i] < 0:
             outcome, reason = "refuted", f"silenced where the behaviour is due; {reason}"
-        return Finding(feature, self.name, outcome, reason, f"effect: {driven.leading}", *number)
+        return AttemptFinding(feature, self.name, outcome, reason, f"effect: {driven.leading}", *number)

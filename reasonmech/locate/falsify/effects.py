@@ -34,7 +34,7 @@ class Versions(NamedTuple):
 
 @final
 @dataclass(frozen=True, eq=False)
-class Cells:
+class CueCells:
     """The same texts in six versions, {neutral, behaviour} x {nothing, cue, placebo}, read at the slot.
 
     Attributes:
@@ -119,7 +119,7 @@ class CrossedEffects:
     fires: np.ndarray
 
 
-def contrasts(cells: Cells) -> Float[np.ndarray, "problem effect feature"]:
+def contrasts(cells: CueCells) -> Float[np.ndarray, "problem effect feature"]:
     """The effects in every problem: the mean over its texts."""
     neutral, behaviour = cells.neutral, cells.behaviour
     per_text = np.stack(
@@ -142,7 +142,7 @@ def contrasts(cells: Cells) -> Float[np.ndarray, "problem effect feature"]:
 
 
 def measure_effects(
-    cells: Cells, *, scale: Float[np.ndarray, " feature"] | None = None, draws: int = 2000, seed: int = 0
+    cells: CueCells, *, scale: Float[np.ndarray, " feature"] | None = None, draws: int = 2000, seed: int = 0
 ) -> CrossedEffects:
     """Mean effects and their simultaneous 95 % intervals: mean +- c se, paired by text.
 

@@ -1,4 +1,4 @@
-"""Finding: what one attempt to refute a feature came to, with its numbers; and the protocol of an attempt."""
+"""What one attempt to refute a feature came to, with its numbers; and the protocol of an attempt."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Candidates(NamedTuple):
     mean_active: Float[np.ndarray, " feature"]
 
 
-class Finding(NamedTuple):
+class AttemptFinding(NamedTuple):
     """What one attempt says of one feature.
 
     Attributes:
@@ -61,7 +61,7 @@ class Attempt(Protocol):
     @property
     def name(self) -> str: ...
 
-    def findings(self, coder: SparseCoder, candidates: Candidates) -> list[Finding]:
+    def findings(self, coder: SparseCoder, candidates: Candidates) -> list[AttemptFinding]:
         """One finding or more per candidate."""
         ...
 

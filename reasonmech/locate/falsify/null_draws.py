@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from reasonmech.locate.falsify.effects import Cells, Versions
-from reasonmech.locate.falsify.rule import BEYOND_ITS_CUE, Rule, classify
+from reasonmech.locate.falsify.effects import CueCells, Versions
+from reasonmech.locate.falsify.rule import BEYOND_ITS_CUE, DriverRule, classify
 from reasonmech.locate.falsify.validation import EXPECTED
 from reasonmech.locate.rows.codes import Codes
 from reasonmech.locate.rows.sample import Sample
@@ -56,7 +56,7 @@ def null_draws(
     texts: int = 100,
     q: float = 0.05,
     seed: int = 0,
-    rule: Rule | None = None,
+    rule: DriverRule | None = None,
     progress: bool = True,
 ) -> NullDraws:
     """A/A: labels that have nothing to do with the features, and a context that is the neutral one again.
@@ -71,14 +71,14 @@ def null_draws(
     counts: Counter[str] = Counter()
 
     def draw(draw_seed: int) -> list[str]:
-        return _null_events(draw_seed, texts, q, rule or Rule())
+        return _null_events(draw_seed, texts, q, rule or DriverRule())
 
     for events in replicates(draw, n=draws, seed=seed, progress=progress):
         counts.update(events)
     return NullDraws(draws, counts["discovered"], counts["survived"], counts["beyond"])
 
 
-def _null_events(seed: int, n: int, q: float, rule: Rule) -> list[str]:
+def _null_events(seed: int, n: int, q: float, rule: DriverRule) -> list[str]:
     planted = _dictionary(seed)
     texts, rng = planted_texts(planted, n=n, seed=seed), np.random.default_rng([seed, 7])
     rows = texts.activations[:, ::EVERY]
@@ -104,10 +104,10 @@ def _dictionary(seed: int) -> PlantedDictionary:
     return PlantedDictionary(tuple(features), seed=seed)
 
 
-def _same_context(planted: PlantedDictionary, n: int, seed: int) -> Cells:
+def _same_context(planted: PlantedDictionary, n: int, seed: int) -> CueCells:
     """Cells whose "behaviour" is the neutral text again, with features that fire anew."""
     cells, rng = planted_cells(planted, n=n, seed=seed), np.random.default_rng([seed, 8])
     slot = cells.slot[False]
     neutral = Versions(*(cells.read(behaviour=False, inserted=what) for what in INSERTED))
     again = (embed(planted, cells.texts[False, what].places, rng=rng).activations for what in INSERTED)
-    return Cells(neutral, Versions(*(a[np.arange(n), slot] for a in again)), (slot, slot), np.arange(n))
+    return CueCells(neutral, Versions(*(a[np.arange(n), slot] for a in again)), (slot, slot), np.arange(n))

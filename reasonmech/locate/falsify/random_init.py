@@ -15,7 +15,7 @@ from reasonmech.arguments import check_type
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.frames import rows_where
 from reasonmech.hosts.host import Host
-from reasonmech.locate.falsify.finding import Candidates, Finding, Outcome
+from reasonmech.locate.falsify.finding import AttemptFinding, Candidates, Outcome
 from reasonmech.locate.table import FeatureTable
 from reasonmech.stats import Interval
 
@@ -58,7 +58,7 @@ class RandomInit:
     def name(self) -> str:
         return "random model"
 
-    def findings(self, coder: SparseCoder, candidates: Candidates) -> list[Finding]:
+    def findings(self, coder: SparseCoder, candidates: Candidates) -> list[AttemptFinding]:
         """One per feature, beside the null's best feature, which was chosen for being the best.
 
         A feature survives where the two intervals lie apart, and is refuted where all of its own lies below
@@ -92,7 +92,7 @@ class RandomInit:
             elif value.low > best.high:
                 outcome = "survives"
             number = row["score"], *value[:3], row["unit"]
-            findings.append(Finding(feature, self.name, outcome, reason, *number))
+            findings.append(AttemptFinding(feature, self.name, outcome, reason, *number))
         return findings
 
 

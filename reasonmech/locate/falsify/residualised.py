@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, final
 import numpy as np
 
 from reasonmech.locate.falsify.corpus import Corpus
-from reasonmech.locate.falsify.finding import Candidates, Finding, outcome_above
+from reasonmech.locate.falsify.finding import AttemptFinding, Candidates, outcome_above
 from reasonmech.stats import MIN_PROBLEMS, auroc
 from reasonmech.stats.auroc import comparable
 
@@ -41,7 +41,7 @@ class Residualised:
     def name(self) -> str:
         return "token residual"
 
-    def findings(self, coder: SparseCoder, candidates: Candidates) -> list[Finding]:
+    def findings(self, coder: SparseCoder, candidates: Candidates) -> list[AttemptFinding]:
         """One per feature, valued on held-out problems."""
         corpus, test = self.corpus, self.corpus.held_out
         values = corpus.read(coder, candidates.features)[test]
@@ -58,7 +58,7 @@ class Residualised:
                     " it tells them apart by itself"
                 )
                 number = "AUROC", nan, nan, nan, "AUROC"
-                findings.append(Finding(feature, self.name, "undecided", reason, *number))
+                findings.append(AttemptFinding(feature, self.name, "undecided", reason, *number))
                 continue
             within = auroc(column, positive, problem, within=token)
             reason = (
@@ -66,5 +66,5 @@ class Residualised:
                 f"compared), {overall} among all; floor {self.floor:g}"
             )
             outcome, number = outcome_above(within, self.floor), ("AUROC", *within[:3], "AUROC")
-            findings.append(Finding(feature, self.name, outcome, reason, *number))
+            findings.append(AttemptFinding(feature, self.name, outcome, reason, *number))
         return findings

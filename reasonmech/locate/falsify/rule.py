@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple, final
 import numpy as np
 
 from reasonmech.errors import DataError
-from reasonmech.locate.falsify.effects import EFFECTS, Cells, CrossedEffects, Effect, measure_effects
+from reasonmech.locate.falsify.effects import EFFECTS, CrossedEffects, CueCells, Effect, measure_effects
 
 Driver = Literal[
     "token-driven",
@@ -31,7 +31,7 @@ _PLACEBO: Final = (EFFECTS.index("placebo, neutral"), EFFECTS.index("placebo, be
 
 @final
 @dataclass(frozen=True)
-class Rule:
+class DriverRule:
     """Thresholds, in shares of a feature's mean activation where it fires; tuned on simulators, then frozen.
 
     Attributes:
@@ -81,7 +81,9 @@ class Driven(NamedTuple):
     leading: Effect
 
 
-def classify(cells: Cells, *, scale: np.ndarray | None = None, rule: Rule | None = None) -> list[Driven]:
+def classify(
+    cells: CueCells, *, scale: np.ndarray | None = None, rule: DriverRule | None = None
+) -> list[Driven]:
     """What drives each feature.
 
     | driver | the cue beyond a placebo: neutral, behaviour | a placebo | the context alone |
@@ -103,14 +105,14 @@ def classify(cells: Cells, *, scale: np.ndarray | None = None, rule: Rule | None
     Raises:
         DataError: the two contexts of a pair are read at different positions.
     """
-    rule = rule or Rule()
+    rule = rule or DriverRule()
     if rule.tolerance is not None:
         cells.check_matched(rule.tolerance)
     effects = measure_effects(cells, scale=scale, draws=rule.draws, seed=rule.seed)
     return [_driven(effects, feature, rule) for feature in range(cells.n_features)]
 
 
-def _driven(effects: CrossedEffects, feature: int, rule: Rule) -> Driven:
+def _driven(effects: CrossedEffects, feature: int, rule: DriverRule) -> Driven:
     value, low, high = (array[:, feature] for array in (effects.value, effects.low, effects.high))
     simple = slice(0, len(EFFECTS) - 1)
     lead = int(np.argmax(np.abs(value[simple])))

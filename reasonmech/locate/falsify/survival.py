@@ -15,7 +15,7 @@ from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import DataError
 from reasonmech.files import save_table
 from reasonmech.frames import rows_where
-from reasonmech.locate.falsify.finding import Attempt, Candidates, Finding, Outcome
+from reasonmech.locate.falsify.finding import Attempt, AttemptFinding, Candidates, Outcome
 from reasonmech.locate.rows.checks import SEARCH, check_is_coder
 from reasonmech.locate.table import FeatureTable
 
@@ -148,7 +148,7 @@ def falsify(
             do="give at least one way to be wrong",
         )
     candidates = choose(table, coder, k=k, alpha=alpha)
-    findings: list[Finding] = []
+    findings: list[AttemptFinding] = []
     if candidates.features:
         for attempt in attempts:
             findings += attempt.findings(coder, candidates)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, final
 
 from reasonmech.errors import DataError
 from reasonmech.locate.falsify.corpus import Corpus
-from reasonmech.locate.falsify.finding import Candidates, Finding, Outcome
+from reasonmech.locate.falsify.finding import AttemptFinding, Candidates, Outcome
 from reasonmech.rollout import Rollout
 from reasonmech.stats import auroc
 
@@ -40,7 +40,7 @@ class TriggerSwap:
     def name(self) -> str:
         return "trigger swap"
 
-    def findings(self, coder: SparseCoder, candidates: Candidates) -> list[Finding]:
+    def findings(self, coder: SparseCoder, candidates: Candidates) -> list[AttemptFinding]:
         """One per feature, on all problems: nothing is fitted here."""
         sides = (self.corpus, replace(self.corpus, labels=self.word))
         values = [side.read(coder, candidates.features) for side in sides]
@@ -59,7 +59,7 @@ class TriggerSwap:
                 f"with the trigger swapped, AUROC {function} for what is done and {word} for the old word"
             )
             number = "AUROC of the function", *function[:3], "AUROC"
-            findings.append(Finding(feature, self.name, outcome, reason, *number))
+            findings.append(AttemptFinding(feature, self.name, outcome, reason, *number))
         return findings
 
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 
 from reasonmech.errors import DataError
-from reasonmech.locate.falsify.effects import Cells, Versions
+from reasonmech.locate.falsify.effects import CueCells, Versions
 from reasonmech.locate.falsify.finding import read_features
 from reasonmech.locate.rows.checks import check_coder
 from reasonmech.problem import Problem
@@ -127,7 +127,7 @@ class Encode(Protocol):
 
 def read_cells(
     host: Host, texts: Sequence[CrossedText], coder: SparseCoder, *, features: Sequence[int], before: int = 1
-) -> Cells:
+) -> CueCells:
     """Activations of features in all six versions: the largest of the slot and of the `before` tokens ahead.
 
     The slot spans what is inserted, and as many tokens where nothing is. A feature that fires at the end of a
@@ -166,7 +166,7 @@ def read_cells(
     slots = tuple(
         np.array([len(prefix) for prefix in side]) for side in zip(*(t[1:3] for t in texts), strict=True)
     )
-    return Cells(neutral, behaviour, (slots[0], slots[1]), np.array([text.problem for text in texts]))
+    return CueCells(neutral, behaviour, (slots[0], slots[1]), np.array([text.problem for text in texts]))
 
 
 def read_examples(

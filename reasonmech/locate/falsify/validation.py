@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from reasonmech.frames import rows_where
-from reasonmech.locate.falsify.effects import Cells, Versions
+from reasonmech.locate.falsify.effects import CueCells, Versions
 from reasonmech.locate.falsify.published import injection_rule, reason_rule
-from reasonmech.locate.falsify.rule import DRIVERS, Rule, classify
+from reasonmech.locate.falsify.rule import DRIVERS, DriverRule, classify
 from reasonmech.simulators import (
     INSERTED,
     PlantedCells,
@@ -111,7 +111,7 @@ class Validation:
 
 
 def validate(
-    setting: Setting | None = None, *, rule: Rule | None = None, progress: bool = True
+    setting: Setting | None = None, *, rule: DriverRule | None = None, progress: bool = True
 ) -> Validation:
     """Put every rule to planted features of every kind, whose strengths, rates and leaks vary.
 
@@ -126,7 +126,7 @@ def validate(
     counts: Counter[tuple[str, str, str]] = Counter()
 
     def draw(seed: int) -> list[tuple[str, str, str]]:
-        return _answers(seed, setting, rule or Rule())
+        return _answers(seed, setting, rule or DriverRule())
 
     for answers in replicates(draw, n=setting.draws, seed=setting.seed, progress=progress):
         counts.update(answers)
@@ -177,13 +177,13 @@ def _varied(kind: str, rng: np.random.Generator, *, twin: str | None) -> Planted
     return PlantedFeature(kind, kind, strength=strength, rate=rate, leak=leak, twin=twin)  # pyright: ignore[reportArgumentType]
 
 
-def _answers(seed: int, setting: Setting, rule: Rule) -> list[tuple[str, str, str]]:
+def _answers(seed: int, setting: Setting, rule: DriverRule) -> list[tuple[str, str, str]]:
     planted = varied_dictionary(seed)
     matched = planted_cells(planted, n=setting.pairs, seed=seed)
     apart = planted_cells(planted, n=setting.pairs, seed=seed, position_matched=False)
     texts = planted_texts(planted, n=setting.pairs, seed=seed)
     cells = cells_of(planted, matched, read=setting.read)
-    loose = Rule(rule.floor, rule.band, rule.share, None, rule.draws, rule.seed)
+    loose = DriverRule(rule.floor, rule.band, rule.share, None, rule.draws, rule.seed)
     running = texts.activations if setting.read == "exact" else _linear(planted, texts.residual)
     unmatched = cells_of(planted, apart, read=setting.read)
     answers_of = {
@@ -200,7 +200,7 @@ def _answers(seed: int, setting: Setting, rule: Rule) -> list[tuple[str, str, st
     ]
 
 
-def cells_of(planted: PlantedDictionary, cells: PlantedCells, *, read: Read = "exact") -> Cells:
+def cells_of(planted: PlantedDictionary, cells: PlantedCells, *, read: Read = "exact") -> CueCells:
     """Planted cells as a coder would read them; every text is a problem of its own."""
 
     def version(behaviour: bool, inserted: int) -> np.ndarray:
@@ -209,7 +209,9 @@ def cells_of(planted: PlantedDictionary, cells: PlantedCells, *, read: Read = "e
         return _linear(planted, cells.residual(behaviour=behaviour, inserted=INSERTED[inserted]))
 
     neutral, behaviour = (Versions(*(version(side, i) for i in range(3))) for side in (False, True))
-    return Cells(neutral, behaviour, (cells.slot[False], cells.slot[True]), np.arange(len(cells.slot[True])))
+    return CueCells(
+        neutral, behaviour, (cells.slot[False], cells.slot[True]), np.arange(len(cells.slot[True]))
+    )
 
 
 def _linear(planted: PlantedDictionary, residual: np.ndarray) -> np.ndarray:

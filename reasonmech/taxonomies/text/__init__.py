@@ -5,7 +5,7 @@ from reasonmech.taxonomies.text import venhoff as _venhoff
 from reasonmech.taxonomies.text.annotation import Annotation, by_words, compare
 from reasonmech.taxonomies.text.cache import JudgeCache
 from reasonmech.taxonomies.text.cut import TextSentence, cut, text_trace
-from reasonmech.taxonomies.text.judge import Judge, Judgement, judge_behaviours, judge_prompt, parse_answer
+from reasonmech.taxonomies.text.judge import Judge, JudgedText, judge_behaviours, judge_prompt, parse_answer
 from reasonmech.taxonomies.text.offsets import token_offsets
 from reasonmech.taxonomies.text.segmentation import CharSpan, segment
 from reasonmech.taxonomies.text.taxonomy import Category, Taxonomy, taxonomies
@@ -25,7 +25,7 @@ __all__ = [
     "compare",
     "judge_behaviours",
     "Judge",
-    "Judgement",
+    "JudgedText",
     "JudgeCache",
     "judge_prompt",
     "parse_answer",

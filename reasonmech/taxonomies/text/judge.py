@@ -45,7 +45,7 @@ lists of category names, empty where none applies. For example: {{"1": ["{exampl
 
 
 @dataclass(frozen=True)
-class Judgement:
+class JudgedText:
     """What a judge answered.
 
     Attributes:
@@ -73,7 +73,7 @@ def judge_behaviours(
     cache: JudgeCache,
     retries: int = 2,
     progress: bool = True,
-) -> Judgement:
+) -> JudgedText:
     """Ask a judge for the categories of every sentence, one prompt per rollout, resumably.
 
     An answer that does not parse (`parse_answer`) is asked for again up to `retries` times; then the rollout
@@ -107,7 +107,7 @@ def judge_behaviours(
             do="look at what the judge returns for `judge_prompt(traces[0], taxonomy)`",
         )
     annotation = Annotation(taxonomy, cache.judge, texts, tuple(marks), missing)
-    return Judgement(annotation, asking.n_asked, asking.n_cached, asking.refused)
+    return JudgedText(annotation, asking.n_asked, asking.n_cached, asking.refused)
 
 
 class _Asking:

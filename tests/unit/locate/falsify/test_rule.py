@@ -8,17 +8,17 @@ import pytest
 
 from reasonmech import simulators as sim
 from reasonmech.errors import DataError, NonFiniteError
-from reasonmech.locate.falsify import EFFECTS, Cells, Rule, Versions, classify, measure_effects
+from reasonmech.locate.falsify import EFFECTS, CueCells, DriverRule, Versions, classify, measure_effects
 from reasonmech.locate.falsify.effects import contrasts
 from reasonmech.locate.falsify.validation import EXPECTED, Setting, cells_of, validate, varied_dictionary
 
 
-def _cells(means: np.ndarray, *, n: int = 60, noise: float = 1.0, seed: int = 0) -> Cells:
+def _cells(means: np.ndarray, *, n: int = 60, noise: float = 1.0, seed: int = 0) -> CueCells:
     """Normal activations with given means [context, version, feature]."""
     rng = np.random.default_rng(seed)
     drawn = means[:, :, None] + noise * rng.normal(size=(2, 3, n, means.shape[-1]))
     slot = np.full(n, 7)
-    return Cells(Versions(*drawn[0]), Versions(*drawn[1]), (slot, slot), np.arange(n))
+    return CueCells(Versions(*drawn[0]), Versions(*drawn[1]), (slot, slot), np.arange(n))
 
 
 def test_effects_are_differences_of_cells_averaged_by_problem() -> None:
@@ -39,7 +39,7 @@ def test_effects_are_differences_of_cells_averaged_by_problem() -> None:
         effects.high, effects.value
     )  # every problem agrees
     noisy = _cells(means, n=60)
-    twice = Cells(noisy.neutral, noisy.behaviour, noisy.slots, np.arange(60) // 2)
+    twice = CueCells(noisy.neutral, noisy.behaviour, noisy.slots, np.arange(60) // 2)
     assert np.allclose(contrasts(twice), contrasts(noisy).reshape(30, 2, len(EFFECTS), 2).mean(1))
 
 
@@ -102,7 +102,7 @@ def test_positions_that_differ_are_refused_because_they_pass_for_context() -> No
     with pytest.raises(DataError, match="tokens apart"):
         classify(apart)
     position = [f.name for f in planted.features].index("position")
-    assert classify(apart, rule=Rule(tolerance=None))[position].driver == "context-driven"
+    assert classify(apart, rule=DriverRule(tolerance=None))[position].driver == "context-driven"
 
 
 def test_few_texts_of_a_noisy_feature_are_inconclusive() -> None:
@@ -114,20 +114,20 @@ def test_few_texts_of_a_noisy_feature_are_inconclusive() -> None:
 def test_cells_that_do_not_line_up_are_refused() -> None:
     cells = _cells(np.ones((2, 3, 2)))
     with pytest.raises(DataError, match="one shape"):
-        Cells(
+        CueCells(
             Versions(cells.neutral.absent[:, :1], *cells.neutral[1:]),
             cells.behaviour,
             cells.slots,
             cells.problem,
         )
     with pytest.raises(DataError, match="at least 20"):
-        Cells(cells.neutral, cells.behaviour, cells.slots, np.arange(60) % 5)
+        CueCells(cells.neutral, cells.behaviour, cells.slots, np.arange(60) % 5)
     bad = cells.neutral.cue.copy()
     bad[3] = np.nan
     with pytest.raises(NonFiniteError, match="2 activations"):
-        Cells(cells.neutral._replace(cue=bad), cells.behaviour, cells.slots, cells.problem)
+        CueCells(cells.neutral._replace(cue=bad), cells.behaviour, cells.slots, cells.problem)
     with pytest.raises(DataError, match="floor"):
-        Rule(floor=0.5, band=0.2)
+        DriverRule(floor=0.5, band=0.2)
 
 
 @pytest.mark.slow

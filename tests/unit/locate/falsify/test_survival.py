@@ -10,7 +10,7 @@ import pytest
 
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.locate import FeatureTable
-from reasonmech.locate.falsify import Candidates, Finding, Outcome, RandomInit, falsify
+from reasonmech.locate.falsify import AttemptFinding, Candidates, Outcome, RandomInit, falsify
 from reasonmech.locate.table import COLUMNS
 from tests.unit.locate.falsify.planted_corpus import SITE, ExactCoder
 
@@ -45,10 +45,12 @@ class _Says:
     name: str
     outcomes: dict[int, Outcome]
 
-    def findings(self, coder, candidates: Candidates) -> list[Finding]:
+    def findings(self, coder, candidates: Candidates) -> list[AttemptFinding]:
         assert coder is CODER and list(candidates.mean_active) == [f + 1.0 for f in candidates.features]
         return [
-            Finding(f, self.name, self.outcomes.get(f, "survives"), f"because {f}", "s", 1.0, 0.0, 2.0, "u")
+            AttemptFinding(
+                f, self.name, self.outcomes.get(f, "survives"), f"because {f}", "s", 1.0, 0.0, 2.0, "u"
+            )
             for f in candidates.features
         ]
 
