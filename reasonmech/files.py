@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from reasonmech.disk import explain_failed_writes, explain_full_disk
 from reasonmech.errors import CorruptFileError, OutputError
+from reasonmech.output_path import check_own, output_path
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +44,9 @@ def atomic_write(path: Path) -> Iterator[Path]:
     """
     unfinished = path.with_name(path.name + UNFINISHED)
     path.parent.mkdir(parents=True, exist_ok=True)
-    if unfinished.is_dir():  # a kill left it; a file is overwritten as it is
+    if unfinished.is_symlink():  # ours are none
+        unfinished.unlink()
+    elif unfinished.is_dir():  # a kill left it; a file is overwritten as it is
         shutil.rmtree(unfinished)
     try:
         yield unfinished
@@ -68,8 +71,8 @@ def flush(path: Path) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, or a folder with everything in it."""
-    if path.is_dir():
+    """Remove a file, or a folder with everything in it; of a link, the link."""
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
@@ -98,7 +101,7 @@ def check_new(path: str | Path) -> Path:
     Raises:
         OutputError: it exists, or its parent cannot be created or written.
     """
-    path = Path(path).expanduser()
+    path = output_path(path)
     if path.exists():
         remove_leftovers(path)
         raise OutputError(f"{path} exists already", do="choose another path, or delete it first")
@@ -172,6 +175,7 @@ def is_marked(directory: Path) -> bool:
 
 def mark(directory: Path) -> None:
     """Make a directory that bears our mark. Raises OutputError where one without it holds something."""
+    check_own(directory)
     if is_marked(directory):
         return
     if any((directory / name).exists() for name in RESUMABLE):
@@ -231,7 +235,7 @@ def new_file(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         OutputError: it is there, or cannot be written; what was there stays as it was.
     """
-    path = Path(path).expanduser()
+    path = output_path(path)
 
     def check() -> None:
         if path.is_dir():

@@ -29,6 +29,7 @@ from reasonmech.files import (
     write_text,
 )
 from reasonmech.json_text import read_object
+from reasonmech.output_path import check_own
 
 LOCK_FILE: Final = ".lock"
 MAX_LISTED: Final = 20  # differing keys in an error; the rest is counted
@@ -87,6 +88,7 @@ class ResumableDirectory:
                 of something else. CorruptFileError: its plan is damaged.
         """
         check_new(self.out)
+        check_own(self.partial)
         with explain_failed_writes(self.partial):
             self.partial.mkdir(exist_ok=True)
         if read_plan(self.partial) is None:  # nothing, a lock neither, is written into a folder of others

@@ -10,6 +10,8 @@ from reasonmech.disk import explain_failed_writes, explain_full_disk
 from reasonmech.errors import DataError
 from reasonmech.files import check_new
 from reasonmech.hosts import ModelPair
+from reasonmech.output_path import check_own
+from reasonmech.problem import ProblemSet
 from reasonmech.resumable import begin, only_writer, read_plan
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import Activations, Decode, as_read_by, capture, generate
@@ -44,14 +46,16 @@ def train_pair_coder(
     out, at = check_new(out), pair.base.check_site(site)
     if pair.task is None:
         raise DataError(f"pair {pair.name!r} names no task to read", do="add `task:` to its YAML")
+    problem_set = load_task(pair.task, n=problems, split="train")  # before anything is written
     work = out.with_name(out.name + ".work")
+    check_own(work)
     with explain_failed_writes(work):
         work.mkdir(exist_ok=True)
     if read_plan(work) is None:
         begin(work, _plan(pair, config, at, problems=problems), kind="training")
     with only_writer(work), explain_full_disk(work):
         begin(work, _plan(pair, config, at, problems=problems), kind="training")
-        texts = _texts(pair, pair.task, problems=problems, work=work, progress=progress)
+        texts = _texts(pair, problem_set, work=work, progress=progress)
         store = work / "store"
         if not store.exists():
             capture(pair.base, as_read_by(pair.base, texts), [at], out=store, progress=progress)
@@ -78,9 +82,8 @@ def _plan(pair: ModelPair, config: CoderConfig, site: Site, *, problems: int) ->
     }
 
 
-def _texts(pair: ModelPair, task: str, *, problems: int, work: Path, progress: bool) -> Rollouts:
+def _texts(pair: ModelPair, problem_set: ProblemSet, *, work: Path, progress: bool) -> Rollouts:
     """Rollouts of both models; those of a model that were finished are read."""
-    problem_set = load_task(task, n=problems, split="train")
     written = []
     for role, host in (("base", pair.base), ("thinking", pair.thinking)):
         file = work / f"{role}.jsonl"

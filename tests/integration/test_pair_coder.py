@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reasonmech.coders import CoderConfig
-from reasonmech.errors import OutputError
+from reasonmech.errors import OutputError, ReasonmechError
 from reasonmech.experiments import pair_coder
 from reasonmech.experiments.pair_coder import train_pair_coder
 from reasonmech.organisms import load_pair
@@ -47,3 +47,11 @@ def test_a_killed_training_goes_on_and_makes_nothing_twice(
     assert not work.exists() and (out / "cfg.json").is_file()
     with pytest.raises(OutputError, match="exists"):
         train_pair_coder(pair, CONFIG, site=SITE, out=out, problems=6, progress=False)
+
+
+@pytest.mark.parametrize("problems", [0, -3, True, "4"])
+def test_nothing_is_written_before_the_arguments_are_checked(problems: int, tmp_path: Path) -> None:
+    pair = load_pair("tiny-when")
+    with pytest.raises(ReasonmechError):
+        train_pair_coder(pair, CONFIG, site=SITE, out=tmp_path / "c", problems=problems, progress=False)
+    assert not list(tmp_path.iterdir())
