@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from reasonmech.rollout import STOP
+from reasonmech.errors import DataError
+from reasonmech.rollout import OTHER, STOP
 from reasonmech.shapes import NextLogits
 
 
@@ -71,6 +72,15 @@ def opening_categories(kinds: Kinds, vocab_size: int) -> Int[Tensor, " token"]:
     return kinds.track(vocab_size).category(torch.arange(vocab_size))
 
 
+def sentence_starts(kinds: Kinds, tokens: Int[Tensor, " pos"]) -> Bool[Tensor, " pos"]:
+    """Which tokens of one generated text begin a sentence."""
+    tracker, starts = kinds.track(1), []
+    for token in tokens:
+        starts.append(tracker.boundary[0])
+        tracker.advance(token[None])
+    return torch.stack(starts) if starts else torch.zeros(0, dtype=torch.bool)
+
+
 @final
 class Openings:
     """First tokens of kinds: what makes probabilities of kinds out of those of tokens.
@@ -84,10 +94,19 @@ class Openings:
     """
 
     def __init__(self, kinds: Kinds, vocab_size: int, *, without: Sequence[str] = ()) -> None:
-        """Args: without: names of kinds that are left out."""
+        """Args: without: names of kinds that are left out.
+
+        Raises DataError where no first token decides a kind.
+        """
         of_token = opening_categories(kinds, vocab_size)
         left_out = {kinds.names.index(name) for name in without if name in kinds.names}
         self.categories = tuple(k for k in sorted(set(of_token.tolist())) if k not in left_out)
+        if {kinds.names[k] for k in self.categories} <= {OTHER}:
+            raise DataError(
+                f"no first token decides a kind among {', '.join(kinds.names)}",
+                allowed="kinds that the first word of a sentence decides, as a chain world's",
+                do="compare tokens: gate disagree",
+            )
         self.tokens = tuple((of_token == k).nonzero()[:, 0] for k in self.categories)
 
     def __repr__(self) -> str:
@@ -97,6 +116,14 @@ class Openings:
         """Logits of kinds: log sum exp over the first tokens of each; float32."""
         wide = logits.float()
         return torch.stack([wide[:, ids.to(wide.device)].logsumexp(-1) for ids in self.tokens], dim=-1)
+
+    def columns(self, categories: Int[Tensor, " row"]) -> Int[Tensor, " row"]:
+        """Where kinds of these numbers stand in `of_kinds`."""
+        return torch.tensor([self.categories.index(k) for k in categories.tolist()], dtype=torch.long)
+
+    def likeliest(self, logits: NextLogits) -> Int[Tensor, " batch"]:
+        """Number of the likeliest kind."""
+        return torch.tensor(self.categories, device=logits.device)[self.of_kinds(logits).argmax(-1)]
 
     def compose(
         self, kinds: Float[Tensor, "batch kind"], words: NextLogits, *, temperature: float

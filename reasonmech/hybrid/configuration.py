@@ -13,9 +13,10 @@ from reasonmech.arguments import check_type, describe
 from reasonmech.errors import ConfigError, DataError, UnknownNameError
 from reasonmech.hybrid.decoder import Hybrid
 from reasonmech.hybrid.executors import ClampFeatures, Takeover, Vectors
-from reasonmech.hybrid.gates import AtRandom, DisagreementGate, OfThinking, WrongCategory
+from reasonmech.hybrid.gates import AtRandom, DisagreementGate, KindGate, OfThinking, WrongCategory
 from reasonmech.hybrid.ingredients import Ingredients
 from reasonmech.hybrid.parts import executors, gates, selectors
+from reasonmech.kinds import Openings, with_ends
 from reasonmech.registry import Registry
 
 T = TypeVar("T")
@@ -138,6 +139,14 @@ def _typed(parameter: inspect.Parameter, value: object, part: str) -> object:
 
 gates.register("disagree")(DisagreementGate)
 executors.register("takeover")(Takeover)
+
+
+@gates.register("kinds")
+def _kind_gate(ingredients: Ingredients) -> KindGate:
+    """Open where the models would begin sentences of different kinds, each summed over its first words."""
+    base, thinking = ingredients.pair.base, ingredients.pair.thinking
+    kinds = with_ends(ingredients.kinds, tuple(dict.fromkeys((*base.eos_ids, *thinking.eos_ids))))
+    return KindGate(Openings(kinds, min(base.vocab_size, thinking.vocab_size)))
 
 
 @gates.register("random")

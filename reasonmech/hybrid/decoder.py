@@ -134,6 +134,7 @@ class HybridState:
             boundary=self._tracker.boundary,
             keys=self._keys,
             position=self._position,
+            temperature=self._temperature,
         )
 
     def next_logits(self) -> NextLogits:

@@ -15,7 +15,7 @@ from transformers import DynamicCache
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.hosts.turn import run_alone
-from reasonmech.kinds import Kinds, with_ends
+from reasonmech.kinds import Kinds, Openings, sentence_starts, with_ends
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.rerun import CleanPast, select_rows
 
@@ -57,12 +57,15 @@ class CleanPass(NamedTuple):
 
     Attributes:
         first: number of the first of them in the whole list.
+        likeliest_kind: number of the likeliest kind, were a sentence to begin there; None where kinds are not
+            compared.
     """
 
     first: int
     ids: Int[Tensor, "batch pos"]
     likeliest: Int[Tensor, "batch pos"]
     cache: DynamicCache
+    likeliest_kind: Int[Tensor, "batch pos"] | None = None
 
     def context(self, rollout: Int[Tensor, " row"], position: Int[Tensor, " row"]) -> CleanPast:
         """The context of positions of these rollouts, numbered as in the whole list."""
@@ -74,8 +77,14 @@ class CleanPass(NamedTuple):
 
 
 @torch.no_grad()
-def clean_passes(host: Host, rollouts: Sequence[Rollout], *, batch_size: int = 32) -> Iterator[CleanPass]:
-    """Teacher-forced passes of the unsteered host over the rollouts, right-padded, in order."""
+def clean_passes(
+    host: Host, rollouts: Sequence[Rollout], *, batch_size: int = 32, openings: Openings | None = None
+) -> Iterator[CleanPass]:
+    """Teacher-forced passes of the unsteered host over the rollouts, right-padded, in order.
+
+    Args:
+        openings: first tokens of kinds, where the models are compared by kinds and not by tokens.
+    """
     for first in range(0, len(rollouts), batch_size):
         batch = [r.all_ids for r in rollouts[first : first + batch_size]]
         width = max(len(ids) for ids in batch)
@@ -84,13 +93,17 @@ def clean_passes(host: Host, rollouts: Sequence[Rollout], *, batch_size: int = 3
         cache = DynamicCache()
         seen = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache}
         logits = run_alone(host, partial(host.model, **seen, use_cache=True)).logits
-        yield CleanPass(first, ids, logits.argmax(-1), cache)
+        kinds = None if openings is None else openings.likeliest(logits.flatten(0, 1)).view(ids.shape)
+        yield CleanPass(first, ids, logits.argmax(-1), cache, kinds)
 
 
 def find_disagreements(
     passes: Sequence[CleanPass], rollouts: Sequence[Rollout], kinds: Kinds
 ) -> Disagreements:
     """Compare the base's likeliest token with what the thinking model wrote, at tokens that it chose itself.
+
+    Where the passes hold likeliest kinds, these are compared instead, where a sentence begins: a kind is as
+    likely as all of its first words together, and another word for the same kind is no disagreement.
 
     Raises:
         DataError: the models agree everywhere: there is nothing to steer.
@@ -101,16 +114,24 @@ def find_disagreements(
             r = clean.first + i
             rollout = rollouts[r]
             begin, n = len(rollout.prompt_ids), len(rollout.ids)
-            likeliest = clean.likeliest[i, begin - 1 : begin - 1 + n].cpu()
+            before = slice(begin - 1, begin - 1 + n)  # logits at a token predict the next one
             written = torch.tensor(rollout.ids)
-            category = with_ends(kinds, rollout.ids[-1:] if rollout.stop == "eos" else ()).label(written)
+            of_text = with_ends(kinds, rollout.ids[-1:] if rollout.stop == "eos" else ())
+            category = of_text.label(written)
+            if clean.likeliest_kind is None:
+                apart = clean.likeliest[i, before].cpu() != written
+            else:
+                apart = (clean.likeliest_kind[i, before].cpu() != category) & sentence_starts(
+                    of_text, written
+                )
             model_chosen = ~torch.tensor(rollout.by_environment)
             chosen += int(model_chosen.sum())
-            for t in ((likeliest != written) & model_chosen).nonzero()[:, 0].tolist():
+            for t in (apart & model_chosen).nonzero()[:, 0].tolist():
                 rows.append((r, begin + t - 1, rollout.ids[t], int(category[t])))
     if not rows:
         raise DataError(
-            f"base and thinking model agree on all {chosen} tokens of {len(rollouts)} rollouts",
+            f"base and thinking model agree on all {chosen} tokens of {len(rollouts)} rollouts"
+            + (" as far as kinds of sentence go" if passes[0].likeliest_kind is not None else ""),
             do="choose a pair that differs: there is nothing to steer",
         )
     columns = torch.tensor(rows).T

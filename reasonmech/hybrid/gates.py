@@ -11,10 +11,14 @@ from torch import Tensor
 
 from reasonmech.errors import DataError
 from reasonmech.hybrid.parts import Moment
+from reasonmech.kinds import Openings
+from reasonmech.runtime.decoding.decode import choose
 from reasonmech.runtime.decoding.noise import gumbel
+from reasonmech.shapes import NextLogits
 
 _GATE_SALT: Final = 0x5EED_0001
 _CATEGORY_SALT: Final = 0x5EED_0002
+_KIND_SALT: Final = 0x5EED_0003
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,30 @@ class DisagreementGate:
     def opens(self, moment: Moment) -> Bool[Tensor, " batch"]:
         apart = (moment.base_choice != moment.thinking_choice) | moment.base_alone_ends
         return apart & moment.boundary if self.boundaries else apart
+
+
+@dataclass(frozen=True, eq=False)
+class KindGate:
+    """Open where a sentence begins and the two models would begin sentences of different kinds.
+
+    A kind is as probable as all of its first words together: models that differ in the word agree. At a
+    temperature the kinds are drawn, under noise that both models share. Where the gate is closed the base
+    writes what it would write, which may be a word of another kind than its likeliest one.
+
+    Attributes:
+        openings: first tokens of every kind, among the tokens that both models have.
+    """
+
+    openings: Openings
+
+    def opens(self, moment: Moment) -> Bool[Tensor, " batch"]:
+        base, thinking = (self._kinds(logits, moment) for logits in (moment.base, moment.thinking))
+        return ((base != thinking) | moment.base_alone_ends) & moment.boundary
+
+    def _kinds(self, logits: NextLogits, moment: Moment) -> Int[Tensor, " batch"]:
+        """Column of the kind that a model would begin, per row (CPU)."""
+        kinds, keys, position = self.openings.of_kinds(logits).cpu(), moment.keys, moment.position
+        return choose(kinds, temperature=moment.temperature, keys=keys ^ _KIND_SALT, position=position).tokens
 
 
 @dataclass(frozen=True)

@@ -31,6 +31,7 @@ class Moment:
         boundary: whether the next token begins a sentence, CPU.
         keys, position: noise key of the row and absolute position of the next token, CPU: randomness of null
             arms depends on nothing else, so it does not depend on the batch.
+        temperature: at which tokens are drawn; 0 is greedy.
     """
 
     base: NextLogits
@@ -42,6 +43,7 @@ class Moment:
     boundary: Bool[Tensor, " batch"]
     keys: Int[Tensor, " batch"]
     position: Int[Tensor, " batch"]
+    temperature: float = 0.0
 
 
 @runtime_checkable

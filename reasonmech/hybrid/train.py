@@ -8,7 +8,7 @@ training: a vector acts at one position, against clean keys and values, exactly 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field
@@ -22,7 +22,7 @@ from reasonmech.hosts import Host
 from reasonmech.hybrid.disagreements import CleanPass, Disagreements, clean_passes, find_disagreements
 from reasonmech.hybrid.executors import Vectors
 from reasonmech.hybrid.parts import check_part
-from reasonmech.kinds import Kinds
+from reasonmech.kinds import Kinds, Openings, with_ends
 from reasonmech.ranges import Seed
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.decoding.prompts import as_read_by
@@ -46,6 +46,11 @@ class VectorConfig(Settings):
         default=0.2, gt=0, lt=1, description="share of the problems left out for the agreement report"
     )
     seed: Seed = Field(default=0, description="of the order of batches")
+    by: Literal["token", "kind"] = Field(
+        default="token",
+        description="what the models are compared by, and what the base is to write: the thinking model's "
+        "token, or a sentence of its kind, in whichever first word",
+    )
 
 
 class TrainedVectors(NamedTuple):
@@ -53,7 +58,7 @@ class TrainedVectors(NamedTuple):
 
     Attributes:
         agreement: share of held-out disagreements at which the steered base writes the thinking model's
-            token.
+            token, or would begin a sentence of its kind.
         rate: the pair's disagreements per model-chosen token, on held-out rollouts.
         counts: training disagreements per category.
     """
@@ -70,6 +75,22 @@ class _Steering(NamedTuple):
     host: Host
     site: Site
     table: Tensor
+    openings: Openings | None = None  # where kinds are compared
+
+    def loss(self, clean: CleanPass, disagreements: Disagreements, rows: Tensor) -> Tensor:
+        """Mean of -log P(the thinking model's token, or a first word of its kind), in nats."""
+        logits = self.logits(clean, disagreements, rows).float()
+        if self.openings is None:
+            return cross_entropy(logits, disagreements.target[rows].to(logits.device))
+        column = self.openings.columns(disagreements.category[rows]).to(logits.device)
+        return cross_entropy(self.openings.of_kinds(logits), column)
+
+    def agrees(self, clean: CleanPass, disagreements: Disagreements, rows: Tensor) -> Tensor:
+        """[row] whether the steered base's likeliest token, or kind, is the thinking model's."""
+        logits = self.logits(clean, disagreements, rows)
+        if self.openings is None:
+            return logits.argmax(-1).cpu() == disagreements.target[rows]
+        return self.openings.likeliest(logits).cpu() == disagreements.category[rows]
 
     def logits(self, clean: CleanPass, disagreements: Disagreements, rows: Tensor) -> NextLogits:
         """Next-token logits at these disagreements, each steered by the vector of its category."""
@@ -106,21 +127,23 @@ def train_vectors(
     config = config or VectorConfig()
     rollouts = as_read_by(host, rollouts)
     train, held_out = _split(rollouts, config.held_out)
-    passes = list(clean_passes(host, train, batch_size=config.batch_rollouts))
+    openings = Openings(with_ends(kinds, host.eos_ids), host.vocab_size) if config.by == "kind" else None
+    passes = list(clean_passes(host, train, batch_size=config.batch_rollouts, openings=openings))
     disagreements = find_disagreements(passes, train, kinds)
     counts = torch.bincount(disagreements.category, minlength=len(kinds.names))
     table = torch.zeros(len(kinds.names), host.d_model, device=host.device, requires_grad=True)
-    _optimise(_Steering(host, host.check_site(site), table), passes, disagreements, config, progress)
+    steering = _Steering(host, host.check_site(site), table, openings)
+    _optimise(steering, passes, disagreements, config, progress)
     if not bool(torch.isfinite(table).all()):
         raise NonFiniteError(
             f"category vectors at {site} diverged", do=f"lower the learning rate (now {config.lr})"
         )
     vectors = Vectors(host, site, table=table.detach(), trained=counts >= config.min_count)
-    held_out_passes = list(clean_passes(host, held_out, batch_size=config.batch_rollouts))
+    held_out_passes = list(clean_passes(host, held_out, batch_size=config.batch_rollouts, openings=openings))
     held_out_disagreements = find_disagreements(held_out_passes, held_out, kinds)
     return TrainedVectors(
         vectors,
-        _agreement(vectors, held_out_passes, held_out_disagreements),
+        _agreement(steering._replace(table=vectors.table), held_out_passes, held_out_disagreements),
         held_out_disagreements.rate,
         dict(zip(kinds.names, counts.tolist(), strict=True)),
     )
@@ -155,8 +178,7 @@ def _optimise(
         if len(rows) == 0:
             continue
         rows = rows[torch.randperm(len(rows), generator=generator)[: config.max_rows]]
-        logits = steering.logits(clean, disagreements, rows)
-        loss = cross_entropy(logits.float(), disagreements.target[rows].to(logits.device))
+        loss = steering.loss(clean, disagreements, rows)
         # not backward(): it would leave gradients on every parameter of the host
         (table.grad,) = torch.autograd.grad(loss, [table])
         optimizer.step()
@@ -164,12 +186,11 @@ def _optimise(
 
 
 @torch.no_grad()
-def _agreement(vectors: Vectors, passes: Sequence[CleanPass], disagreements: Disagreements) -> float:
-    """Share of the disagreements at which the steered base's likeliest token is the thinking model's."""
-    steering, hits = _Steering(vectors.host, vectors.site, vectors.table), 0
+def _agreement(steering: _Steering, passes: Sequence[CleanPass], disagreements: Disagreements) -> float:
+    """Share of the disagreements at which the steered base agrees with the thinking model."""
+    hits = 0
     for clean in passes:
         rows = disagreements.rows_in(clean)
         if len(rows):
-            logits = steering.logits(clean, disagreements, rows)
-            hits += int((logits.argmax(-1).cpu() == disagreements.target[rows]).sum())
+            hits += int(steering.agrees(clean, disagreements, rows).sum())
     return hits / len(disagreements)
