@@ -18,7 +18,8 @@ from reasonmech.interventions.axes import Features
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.verbs import patch
 from reasonmech.runtime.batched.cells import Cell, CellGrid, run_cells
-from reasonmech.stats import Interval, ratio_interval
+from reasonmech.stats import DRAWS, LEVEL, Interval
+from reasonmech.stats.bounded import reweight
 
 TOP: Final = "top"
 SAMPLE: Final = "sample"
@@ -42,9 +43,12 @@ class Audit:
         top_correlation: the same over the top alone, which a few large effects cannot carry.
         n_rest: features that differ between the runs and are not among the top; the sample was drawn from
             them.
-        missed: sum of |exact effect| over the rest, estimated from the sample, with its 95 % bootstrap
-            interval over sampled features; an upper bound of what a group of the top features can leave out,
-            as effects may cancel.
+        missed: sum of |exact effect| over the rest, estimated from the sample, with its lower 97.5 % bound.
+            There is no upper one (infinite) unless all of the rest was patched: a sample of 20 from 500
+            features meets none of three large ones in 88 of 100 draws, and nothing in it then says that
+            they are there.
+        n_may_be_stronger: upper 95 % bound of how many of the rest have a larger |exact effect| than any that
+            was sampled (hypergeometric); 0 where all of it was patched.
         top_effect: sum of |exact effect| over the top.
     """
 
@@ -53,6 +57,7 @@ class Audit:
     top_correlation: float
     n_rest: int
     missed: Interval
+    n_may_be_stronger: int
     top_effect: float
 
     @property
@@ -69,7 +74,7 @@ class Audit:
         return (
             f"Spearman {self.rank_correlation:.2f} over {n} features ({self.top_correlation:.2f} over the top"
             f" alone); an estimated {self.missed_share:.1%} of the summed |effect| lies in the {self.n_rest} "
-            "other features"
+            f"other features, up to {self.n_may_be_stronger} of which may be stronger than any sampled one"
         )
 
     def _repr_html_(self) -> str:
@@ -92,7 +97,7 @@ def audit(
     and the error node of every site. A node's exact effect is metric(target with this node as in the source)
     - metric(target), averaged over texts: the quantity that attribution approximates. (Kramár et al. 2024,
     arXiv 2403.00745, bound from random subsets how large an effect may have been missed; here the sum of what
-    was missed is estimated.)
+    was missed is estimated, and the number of features bounded that may be stronger than any sampled one.)
 
     Args:
         top, sample: numbers of features; where there are fewer, all of them.
@@ -137,6 +142,7 @@ def audit(
         top_correlation=_spearman(estimate[group == TOP], exact[group == TOP]),
         n_rest=n_rest,
         missed=_missed(np.abs(exact[group == SAMPLE]), n_rest, seed),
+        n_may_be_stronger=_count_unseen(int((group == SAMPLE).sum()), n_rest),
         top_effect=float(np.abs(exact[group == TOP]).sum()),
     )
 
@@ -186,12 +192,21 @@ def _spearman(estimate: np.ndarray, exact: np.ndarray) -> float:
 
 
 def _missed(sampled: np.ndarray, n_rest: int, seed: int) -> Interval:
-    """Sum over the rest, from the |effects| of a sample of it; without width where all of it was patched."""
+    """Sum over the rest, from the |effects| of a sample of it, which are 0 at least and unbounded above."""
     if n_rest == 0:
         return Interval(0.0, 0.0, 0.0)
     if len(sampled) == 0:
         return Interval(float("nan"), float("nan"), float("nan"))
+    total = float(sampled.sum())
     if len(sampled) == n_rest:
-        return Interval(float(sampled.sum()), float(sampled.sum()), float(sampled.sum()))
-    each = ratio_interval(sampled, np.ones_like(sampled), seed=seed)
-    return Interval(n_rest * each.estimate, n_rest * each.low, n_rest * each.high)
+        return Interval(total, total, total)
+    means = reweight(sampled[:, None], draws=DRAWS, seed=seed).sums[:, 0]  # one unseen feature more, of 0
+    low = n_rest * float(np.quantile(means, (1 - LEVEL) / 2, method="lower"))
+    return Interval(n_rest * total / len(sampled), max(low, total), float("inf"))
+
+
+def _count_unseen(n_sampled: int, n_rest: int) -> int:
+    """The most features that a random sample of the rest misses altogether in more than 5 % of draws."""
+    most = np.arange(n_rest - n_sampled + 1)
+    is_missed = scipy_stats.hypergeom.pmf(0, n_rest, most, n_sampled) > 1 - LEVEL
+    return int(most[is_missed].max())

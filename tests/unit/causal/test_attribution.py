@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from reasonmech.causal.attribution import IntegratedGradients, Method, attribute
-from reasonmech.causal.audit import audit
+from reasonmech.causal.audit import _count_unseen, _missed, audit
 from reasonmech.causal.coder_set import CoderSet
 from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.errors import DataError, MismatchError, NonFiniteError, UnknownNameError
@@ -261,8 +261,25 @@ def test_an_audit_takes_the_top_and_draws_the_rest_by_its_seed() -> None:
     assert np.isnan(audit(attribution, top=2, sample=0).rank_correlation) and np.isnan(
         audit(attribution, sample=0).missed.low
     )
+    assert of_all.n_may_be_stronger == 0 and audit(attribution, sample=0).n_may_be_stronger == n - 20
+    assert f"up to {first.n_may_be_stronger} of which" in str(first)
     with pytest.raises(DataError, match="top >= 1"):
         audit(attribution, top=0)
+
+
+@pytest.mark.parametrize("n_spikes", [0, 3, 40, 250])
+def test_what_an_audit_missed_is_not_bounded_by_what_it_saw(n_spikes: int) -> None:
+    """A sample of 20 of 500 features, a few of which carry nearly everything: most samples hold none."""
+    rng, covered, counted = np.random.default_rng(5), 0, 0
+    effects = np.abs(rng.normal(size=500)) * 0.01
+    effects[:n_spikes] += 10
+    for seed in range(300):
+        sampled = rng.choice(effects, 20, replace=False)
+        missed = _missed(sampled, 500, seed)
+        covered += missed.covers(effects.sum())
+        counted += (effects > sampled.max()).sum() <= _count_unseen(20, 500)
+    assert covered / 300 >= 0.93
+    assert counted / 300 >= 0.93
 
 
 def test_chosen_tokens_of_another_number_of_texts_are_refused() -> None:
