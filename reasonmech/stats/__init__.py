@@ -1,4 +1,4 @@
-"""Statistics whose unit is the problem: intervals, recovery, tests, AUROC, Cohen's kappa."""
+"""Statistics whose unit is the problem: intervals, recovery, factorial, tests, power, AUROC, kappa."""
 
 from reasonmech.stats.auroc import auroc
 from reasonmech.stats.bounded import CONTRAST, SHARE, Bounds, bounds_of
@@ -25,6 +25,8 @@ from reasonmech.stats.intervals import (
     ratio_interval,
 )
 from reasonmech.stats.kappa import Agreement, cohen_kappa
+from reasonmech.stats.null_distribution import NullDistribution, null_distribution
+from reasonmech.stats.power import detectable_difference, problems_for_difference, problems_for_equivalence
 from reasonmech.stats.problems import MIN_PROBLEMS, bootstrap_weights, by_problem
 from reasonmech.stats.recovery import Recovery, recovery
 
@@ -40,6 +42,7 @@ __all__ = [
     "FactorialEffects",
     "Interval",
     "McNemar",
+    "NullDistribution",
     "Recovery",
     "auroc",
     "bh",
@@ -48,6 +51,7 @@ __all__ = [
     "by_problem",
     "clopper_pearson",
     "cohen_kappa",
+    "detectable_difference",
     "factorial",
     "fewest_problems",
     "fieller",
@@ -55,7 +59,10 @@ __all__ = [
     "max_t",
     "mcnemar",
     "mean_interval",
+    "null_distribution",
     "paired_bootstrap",
+    "problems_for_difference",
+    "problems_for_equivalence",
     "rate_interval",
     "ratio_interval",
     "recovery",

@@ -113,9 +113,11 @@ def mean_interval(
     bottom, top = bounds
     if np.isin(means, bounds).all():
         exact = clopper_pearson(int((means == top).sum()), len(means), level=level)
-        return Interval(*(bottom + (top - bottom) * share for share in exact[:3]), level)
+        estimate, low, high = (bottom + (top - bottom) * share for share in exact[:3])
+        return Interval(estimate, low, high, level)
     check_two_problems(len(means))
-    low, high = quantiles(*mean_draws(means, bounds, draws=draws, seed=seed), level)
+    lowest, highest = mean_draws(means, bounds, draws=draws, seed=seed)
+    low, high = quantiles(lowest, highest, level)
     return Interval(float(means.mean()), low, high, level)
 
 

@@ -131,7 +131,7 @@ def test_recovery_covers_where_an_arm_hardly_ever_fails_and_where_it_does(n: int
         for fails in FAILS:
             p = fitted(base, thinking, fails)
             truth = (thinking * (1 - fails) - base) / (thinking - base)
-            drawn = np.random.default_rng(n).multinomial(n, p, 200)
+            drawn = np.random.default_rng(n).multinomial(n, p, 150)
 
             def covers(counts: Counts, truth: float = truth) -> bool:
                 base, thinking, arm = np.repeat(CELLS, counts, axis=0).T
@@ -179,24 +179,24 @@ def test_a_gap_to_the_worse_recovers_as_one_to_the_better() -> None:
 
 def boundary(n: int, p: tuple[float, float], margin: float) -> float:
     """Share of samples on which `tost` declares two arms equivalent that differ by the margin."""
-    drawn = np.random.default_rng(n).multinomial(n, (*p, 1 - sum(p)), 600)
+    drawn = np.random.default_rng(n).multinomial(n, (*p, 1 - sum(p)), 400)
 
     def is_declared(counts: Counts) -> bool:
-        values = differences(*counts)
-        return stats.tost(values, np.zeros(n), margin=margin, bounds=stats.CONTRAST).equivalent
+        a, b = np.repeat([1, 0, 0], counts), np.repeat([0, 1, 0], counts)
+        return stats.tost(a, b, margin=margin).equivalent
 
     return share_of(drawn, is_declared)
 
 
 @pytest.mark.usefixtures("few_draws")
-@pytest.mark.parametrize("n", [10, 30, 100, 200, 500])
+@pytest.mark.parametrize("n", [10, 30, 200, 500])
 def test_equivalence_is_declared_wrongly_in_5_percent_at_most(n: int) -> None:
     """At the margin, reached from either side, by discordant pairs that all lean one way or not."""
     for margin in (0.02, 0.05, 0.1):
         for extra in (0.0, 0.05, 0.2):  # discordant pairs that cancel out
             for p in ((margin + extra / 2, extra / 2), (extra / 2, margin + extra / 2)):
-                # 0.017: two standard errors of 600 samples beyond 0.05
-                assert boundary(n, p, margin) <= 0.05 + 0.017, (margin, extra, p)
+                # 0.022: two standard errors of 400 samples beyond 0.05
+                assert boundary(n, p, margin) <= 0.05 + 0.022, (margin, extra, p)
 
 
 def test_equivalence_is_found_where_there_are_problems_enough_for_it() -> None:
@@ -233,7 +233,7 @@ def test_effects_of_a_factorial_cover(truth: str, samples: int) -> None:
     expected |= {"how_given_base": bt - bb, "how_given_thinking": tt - tb}
     if abs(total) > 1e-9:
         expected |= {"when_share": when / total, "how_share": how / total}
-    hits, rng, replicates = dict.fromkeys(expected, 0), np.random.default_rng(23), 500
+    hits, rng, replicates = dict.fromkeys(expected, 0), np.random.default_rng(23), 400
     for _ in range(replicates):
         luck = rng.random((100, samples, 1))
         swapped = rng.random((100, samples, 4)) < 0.1
