@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 PARTS: Final = {"config": "config", "vocabulary": "tokenizer", "ends": "set of ends of text"}
+SHOWN: Final = 3  # changes of a model that a message names
 
 
 def hash_tensors(tensors: Mapping[str, Tensor], *, salt: str = "") -> str:
@@ -57,12 +58,15 @@ class ModelIdentity:
         ends: hash of its ends of text.
             All three are None where a record is of a time when weights alone were kept: nothing is compared
             then but these.
+        deviations: of a model in hand, what it has that its configuration does not make; for messages, as
+            `config` tells it already.
     """
 
     weights: str
     config: str | None = None
     vocabulary: str | None = None
     ends: str | None = None
+    deviations: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def of(cls, weights: str, beyond: Mapping[str, str] | None) -> ModelIdentity:
@@ -118,10 +122,16 @@ def check_model(
     if other:
         raise MismatchError(
             f"{what} {recorded.weights[:12]}..., which are those of {model}, under another "
-            f"{' and another '.join(other)}",
+            f"{' and another '.join(other)}{_changes(now.deviations)}",
             allowed="the very weights, with the config, tokenizer and ends of text that they had",
             do=do,
         )
+
+
+def _changes(deviations: Sequence[str]) -> str:
+    """What a model has that its configuration does not make, as a part of a sentence."""
+    more = f" and {len(deviations) - SHOWN} more" if len(deviations) > SHOWN else ""
+    return f": now {'; '.join(deviations[:SHOWN])}{more}" if deviations else ""
 
 
 def weights_alone(what: str) -> str:

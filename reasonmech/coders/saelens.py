@@ -6,19 +6,19 @@ from __future__ import annotations
 import copy
 import operator
 import threading
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Self, final
+from typing import TYPE_CHECKING, Any, Final, Self, final
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
+from reasonmech.acting import acting_on
 from reasonmech.coders.hookname import site_of_hook
 from reasonmech.coders.recipe import RECORD, SINKS
 from reasonmech.coders.stream_record import StreamRecord, read_stream_record
-from reasonmech.digest import ModelIdentity, hash_tensors
+from reasonmech.digest import ModelIdentity
 from reasonmech.disk import explain_failed_writes
 from reasonmech.errors import (
     ArgumentError,
@@ -26,8 +26,10 @@ from reasonmech.errors import (
     UnknownNameError,
 )
 from reasonmech.files import new_directory
+from reasonmech.mode import check_precision
 from reasonmech.quiet import quiet_import
 from reasonmech.site import Site
+from reasonmech.state_hash import StateHash
 
 if TYPE_CHECKING:
     from sae_lens import SAE  # noqa: TID251 - this is the adapter
@@ -35,14 +37,6 @@ if TYPE_CHECKING:
 _COLUMNWISE: Final = ("standard", "jumprelu")  # a feature's activation depends on its own column alone
 _NOT_AFFINE: Final = ("constant_norm_rescale", "layer_norm")
 _NOT_FOLDED: Final = ("expected_average_only_in", "covariance_whitening")
-
-
-class _Columns(NamedTuple):
-    """The part of an encoder that a few features need."""
-
-    weight: Tensor
-    bias: Tensor
-    threshold: Tensor
 
 
 class _Norms(threading.local):
@@ -79,7 +73,8 @@ class SAELensCoder:
         self.sae.turn_off_forward_pass_hook_z_reshaping()
         self.d_in, self.d_sae = int(sae.cfg.d_in), int(sae.cfg.d_sae)
         self.architecture: str = sae.cfg.architecture()
-        self._columns: dict[tuple[int, ...], _Columns] = {}
+        self._state = StateHash(self.sae, self._settings)
+        self._index: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
         check_architecture(self.architecture)
         if sae.cfg.normalize_activations in _NOT_FOLDED:
             raise MismatchError(
@@ -123,16 +118,21 @@ class SAELensCoder:
 
     @property
     def weight_hash(self) -> str:
-        return self._weight_hash
+        """As weights, settings and hooks stand (`StateHash` says which edits in place are noticed)."""
+        return self._state.value()
 
-    @cached_property
-    def _weight_hash(self) -> str:
+    def _settings(self) -> str:
+        """What decides activations beside the weights; what was done to the SAE in hand, too."""
         config = self.sae.cfg.to_dict()
         settings = {key: config[key] for key in sorted(config) if key not in ("metadata", "device", "dtype")}
-        salt = repr(settings) + (" centred" if self.stream.centred else "")
-        return hash_tensors(self.sae.state_dict(), salt=salt)
+        done = [line for name, part in self.sae.named_modules() for line in acting_on(name or "sae", part)]
+        now, made = (_described(f) for f in (self.sae.activation_fn, self.sae.get_activation_fn()))
+        if now != made:
+            done.append(f"activation {now}, its settings make {made}")
+        return repr(settings) + (" centred" if self.stream.centred else "") + "".join(done)
 
     def encode(self, x: Float[Tensor, "*axes d_in"]) -> Float[Tensor, "*axes d_sae"]:
+        check_precision(self.name)
         return self.sae.encode(self.seen(x))
 
     def seen(self, x: Float[Tensor, "*axes d_in"]) -> Float[Tensor, "*axes d_in"]:
@@ -145,6 +145,7 @@ class SAELensCoder:
         return x - x.mean(-1, keepdim=True) if self.stream.centred else x
 
     def decode(self, features: Float[Tensor, "*axes d_sae"]) -> Float[Tensor, "*axes d_in"]:
+        check_precision(self.name)
         return self.sae.decode(features)
 
     def read(self, x: Float[Tensor, "*axes d_in"], indices: Sequence[int]) -> Float[Tensor, "*axes k"]:
@@ -158,31 +159,48 @@ class SAELensCoder:
             UnknownNameError: an index is not a feature.
         """
         features = self._check(indices)
+        if self._is_hooked:
+            return self.encode(x)[..., list(features)]
         if self.architecture in _COLUMNWISE and self.sae.cfg.normalize_activations == "none":
-            part = self._columns_of(features)
-            pre: Tensor = self.sae.process_sae_in(self.seen(x)) @ part.weight + part.bias
-            return self.sae.activation_fn(pre) * (pre > part.threshold).to(pre.dtype)
-        if self.architecture == "topk" and len(features) * int(self.sae.cfg.k) <= self.d_sae:
+            check_precision(self.name)
+            index = self._index_of(features)
+            weight, bias = self.sae.W_enc[:, index], self.sae.get_parameter("b_enc")[index]
+            pre: Tensor = self.sae.process_sae_in(self.seen(x)) @ weight + bias
+            if self.architecture != "jumprelu":
+                return self.sae.activation_fn(pre)
+            return self.sae.activation_fn(pre) * (pre > self.sae.get_parameter("threshold")[index]).to(
+                pre.dtype
+            )
+        if self.architecture == "topk" and len(features) * self._k <= self.d_sae:
             return self._read_topk(x, features)
         return self.encode(x)[..., list(features)]
 
-    def _columns_of(self, features: tuple[int, ...]) -> _Columns:
-        if features not in self._columns:
-            index, state = list(features), self.sae.state_dict()
-            nothing = torch.full((len(index),), -torch.inf, device=self.device, dtype=self.dtype)
-            threshold = state["threshold"][index] if "threshold" in state else nothing
-            self._columns[features] = _Columns(
-                state["W_enc"][:, index].contiguous(), state["b_enc"][index], threshold
-            )
-        return self._columns[features]
+    def _index_of(self, features: tuple[int, ...]) -> Tensor:
+        """Features as an index on the coder's device, copied there once."""
+        key = (features, self.device)
+        if key not in self._index:
+            self._index[key] = torch.tensor(features, device=self.device)
+        return self._index[key]
+
+    @property
+    def _is_hooked(self) -> bool:
+        """Whether somebody's hooks act where activations are made: then all of them are."""
+        points = (self.sae.hook_sae_input, self.sae.hook_sae_acts_pre, self.sae.hook_sae_acts_post)
+        return any(point._forward_hooks or point._forward_pre_hooks for point in points)
+
+    @property
+    def _k(self) -> int:
+        activation: Any = self.sae.activation_fn  # what `encode` applies, whatever the settings say
+        return int(activation.k)
 
     def _read_topk(self, x: Tensor, features: tuple[int, ...]) -> Tensor:
         """As SAELens' TopK, without scattering d_sae zeros per token."""
+        check_precision(self.name)
         pre: Tensor = self.sae.process_sae_in(self.seen(x)) @ self.sae.W_enc + self.sae.get_parameter("b_enc")
         if self.sae.cfg.rescale_acts_by_decoder_norm:
             pre = pre * self.sae.W_dec.norm(dim=-1)
-        index = torch.tensor(features, device=pre.device)
-        top = pre.topk(int(self.sae.cfg.k), dim=-1, sorted=False).indices
+        index = self._index_of(features)
+        top = pre.topk(self._k, dim=-1, sorted=False).indices
         selected = (top.unsqueeze(-2) == index.unsqueeze(-1)).any(-1)
         values = pre[..., index].relu()
         return torch.where(selected, values, torch.zeros_like(values))
@@ -248,6 +266,14 @@ def check_architecture(architecture: str) -> None:
             allowed="autoencoders of one position: topk, jumprelu, standard, gated, ...",
             do="use such a coder of the same site",
         )
+
+
+def _described(activation: Callable[[Tensor], Tensor]) -> str:
+    """A function of activations by its class and settings."""
+    if not isinstance(activation, nn.Module):
+        return getattr(activation, "__qualname__", type(activation).__qualname__)
+    settings = {name: value for name, value in vars(activation).items() if isinstance(value, int | float)}
+    return f"{type(activation).__qualname__} {sorted(settings.items())}"
 
 
 def library() -> Any:

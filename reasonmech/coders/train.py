@@ -35,6 +35,7 @@ from reasonmech.coders.training import Training
 from reasonmech.digest import identity_of
 from reasonmech.errors import ConfigError, DataError
 from reasonmech.files import PLAN_FILE, check_new
+from reasonmech.mode import fitting
 from reasonmech.resumable import ResumableDirectory
 from reasonmech.site import Site
 
@@ -139,6 +140,7 @@ def train_coders(
     )
 
 
+@fitting("train_coders")
 def train_together(
     jobs: Mapping[str, TrainingJob],
     source: ActivationSource,

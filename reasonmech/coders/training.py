@@ -14,7 +14,7 @@ from torch import Tensor
 from reasonmech.coders.recipe import CURVE, RECORD, Recipe
 from reasonmech.coders.saelens import SAELensCoder, library
 from reasonmech.coders.sinks import Sinks
-from reasonmech.errors import ConfigError, DataError, NonFiniteError, UnknownNameError
+from reasonmech.errors import BindError, ConfigError, DataError, NonFiniteError, UnknownNameError
 
 POINTS: Final = 100  # of a curve, spread over the steps
 _MEASURED: Final = {
@@ -59,11 +59,18 @@ class Training:
 
         Raises:
             UnknownNameError: SAELens can't train such an architecture. ConfigError: it has no such setting,
-                or needs another k.
+                or needs another k. BindError: torch's default dtype is not float32.
         """
         d_in, device, self._sinks = moments.mean.shape[-1], moments.mean.device, moments.sinks
         self.recipe, self._scale = recipe, d_in**0.5 / moments.norm
         self.curve: dict[str, list[float]] = {name: [] for name in ("step", "tokens", *_MEASURED)}
+        if torch.get_default_dtype() != torch.float32:
+            raise BindError(
+                f"a training under torch.set_default_dtype({torch.get_default_dtype()}), in which SAELens "
+                "makes its weights",
+                allowed="float32: other weights are drawn in another dtype",
+                do="call torch.set_default_dtype(torch.float32) before",
+            )
         with torch.random.fork_rng():
             torch.manual_seed(recipe.seed)
             sae = _new(recipe, d_in=d_in, device=device, metadata=metadata)

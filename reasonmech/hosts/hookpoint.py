@@ -11,6 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from reasonmech.acting import OurHook
+
 Hidden = Float[Tensor, "batch pos width"]
 ModuleOutput = Tensor | tuple[Tensor, ...]
 HiddenEdit: TypeAlias = Callable[[Tensor], Tensor | None]
@@ -110,13 +112,13 @@ class HookPoint(NamedTuple):
                 new = edit(args[0])
                 return None if new is None else (new, *args[1:])
 
-            return self.module.register_forward_pre_hook(before)
+            return self.module.register_forward_pre_hook(OurHook(before))
 
         def after(_: nn.Module, __: tuple[Tensor, ...], output: ModuleOutput) -> ModuleOutput | None:
             new = edit(read_hidden(output))
             return None if new is None else replace_hidden(output, new)
 
-        return self.module.register_forward_hook(after)
+        return self.module.register_forward_hook(OurHook(after))
 
     def _at_sum(self, entry: nn.Module, edit: HiddenEdit) -> Handles:
         held: list[Tensor] = []
@@ -127,4 +129,4 @@ class HookPoint(NamedTuple):
         def through(added: Tensor) -> Tensor | None:
             return edit_sum(added, held.pop(), edit)
 
-        return Handles((entry.register_forward_pre_hook(enter), self._at_module(through)))
+        return Handles((entry.register_forward_pre_hook(OurHook(enter)), self._at_module(through)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
@@ -13,15 +12,16 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reasonmech.digest import ModelIdentity
-from reasonmech.errors import BindError, DataError
+from reasonmech.errors import ArgumentError, BindError, DataError
 from reasonmech.hosts.architecture import architecture_of
 from reasonmech.hosts.characters import token_name
 from reasonmech.hosts.ends import end_ids
 from reasonmech.hosts.hookpoint import HookPoint
-from reasonmech.hosts.identity import WeightHash, hash_config, hash_tokenizer
-from reasonmech.hosts.settings import length_note_of, n_positions_of, sampling_of, softcap_of
+from reasonmech.hosts.identity import LiveIdentity
+from reasonmech.hosts.settings import Softcap, length_note_of, n_positions_of, sampling_of
 from reasonmech.hosts.sitemap import SiteMap
-from reasonmech.hosts.vocabulary import affixes, check_rows, decode, encode, hash_vocabulary
+from reasonmech.hosts.vocabulary import check_rows, decode, encode
+from reasonmech.mode import check_precision, no_inference_mode
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
@@ -34,19 +34,13 @@ class Host:
 
     The model is never wrapped, subclassed or cast. Hooks that the library adds are removed when its call
     returns, so between calls `host.model` is bit-exactly the model that was given. Read it and run it freely.
+    What a host says is read when asked for: a change in hand is followed, and is another `model_identity`.
 
     Attributes:
         name: how results name it.
         model: the untouched Hugging Face model, in eval mode.
         tokenizer: encodes prompts and decodes what was generated.
-        n_layers, d_model: depth, and width of the residual stream.
         n_heads, d_head: heads of a block, and width of each; None where the architecture names no projection.
-        vocab_size: rows of the unembedding (may exceed the tokenizer's vocabulary).
-        n_positions: tokens of the longest text that its configuration allows.
-        length_note: why a rope that reaches further is not followed there; mostly empty.
-        layers: the model's blocks, in order.
-        eos_ids: tokens that end a text, the tokenizer's first, then those of the generation config.
-        pad_id: token used to fill up a batch; always masked, so any id is right.
     """
 
     def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
@@ -58,32 +52,67 @@ class Host:
         """
         self._architecture = architecture_of(model.config.model_type)
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
-        self.vocab_size, self.d_model = self.unembedding().shape
-        self.n_positions: int = n_positions_of(model)
-        self.length_note: str = length_note_of(model)
         self._sites = SiteMap(model, self._architecture, d_model=self.d_model, name=name)
-        self.layers: list[nn.Module] = self._sites.layers
-        self.n_layers = len(self.layers)
-        self._softcap = softcap_of(model, self.layers[-1], self._uncapped)
         self.n_heads, self.d_head = self._sites.n_heads, self._sites.d_head
-        self._tokenizer_hash: tuple[tuple[int, str], str] = ((-1, ""), "")
+        self._identity = LiveIdentity(model, tokenizer)
+        self._softcap = Softcap(model, lambda: self.layers[-1], self._uncapped)
         check_rows(tokenizer, self.vocab_size, name=name)
-        self.eos_ids: tuple[int, ...] = end_ids(model, tokenizer, rows=self.vocab_size)
-        special: Any = tokenizer  # transformers types a special token as anything a config may hold
-        padding: int | None = special.pad_token_id  # often a token that was added without a row for it
-        if padding is None or padding >= self.vocab_size:
-            padding = next(iter(self.eos_ids), 0)
-        self.pad_id: int = padding
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name in self.__dict__:
+            raise ArgumentError(f"{name} of a host was set", do="rm.load_host(model, tokenizer=tokenizer)")
+        super().__setattr__(name, value)
 
     def check_length(self, n_tokens: int, text: str) -> None:
-        """Raise DataError where a text has more tokens than the model has positions: past them it was never
-        trained."""
+        """Raise DataError where a text has more tokens than the model has positions."""
         if n_tokens > self.n_positions:
             raise DataError(
                 f"{text} has {n_tokens} tokens",
                 allowed=f"at most {self.n_positions}, the positions of {self.name!r}{self.length_note}",
                 do="cut it, or load a model whose configuration allows more",
             )
+
+    @property
+    def vocab_size(self) -> int:
+        """Rows of the unembedding (may exceed the tokenizer's vocabulary)."""
+        return len(self.unembedding())
+
+    @property
+    def d_model(self) -> int:
+        """Width of the residual stream."""
+        return self.unembedding().shape[1]
+
+    @property
+    def n_layers(self) -> int:
+        """How many blocks it has."""
+        return len(self.layers)
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The model's blocks, in order."""
+        return self._sites.layers
+
+    @property
+    def n_positions(self) -> int:
+        """Tokens of the longest text that the model's configuration allows."""
+        return n_positions_of(self.model)
+
+    @property
+    def length_note(self) -> str:
+        """Why a rope that reaches further is not followed; mostly empty."""
+        return length_note_of(self.model)
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        """Tokens that end a text, the tokenizer's first, then those of the generation config."""
+        return end_ids(self.model, self.tokenizer, rows=self.vocab_size)
+
+    @property
+    def pad_id(self) -> int:
+        """Token used to fill up a batch; always masked, so any id is right."""
+        special: Any = self.tokenizer  # transformers types a special token as anything a config may hold
+        padding: int | None = special.pad_token_id  # often a token that was added without a row for it
+        return next(iter(self.eos_ids), 0) if padding is None or padding >= self.vocab_size else padding
 
     @property
     def device(self) -> torch.device:
@@ -102,36 +131,22 @@ class Host:
 
     @property
     def weight_hash(self) -> str:
-        """SHA-256 over name, dtype, shape and bytes of every tensor of the state dict, in name order.
+        """SHA-256 over name, dtype, shape and bytes of every tensor of the state dict, as they stand."""
+        return self._identity.weight_hash
 
-        Computed when first asked for, and again after an edit of the weights (`hosts.identity.WeightHash`
-        says which edits are noticed).
-        """
-        return self._weight_hash.value()
-
-    @cached_property
-    def _weight_hash(self) -> WeightHash:
-        return WeightHash(self.model)
-
-    @cached_property
+    @property
     def vocabulary_hash(self) -> str:
-        """SHA-256 over every token and its id: texts that were encoded under another one mean something
-        else."""
-        return hash_vocabulary(self.tokenizer)
+        """SHA-256 over every token and its id: texts encoded under another one mean something else."""
+        return self._identity.vocabulary_hash
 
     def model_identity(self) -> ModelIdentity:
-        """What decides this model's numbers: weights, configuration, tokenizer and ends of text.
+        """What decides this model's numbers, as it stands: weights, configuration, tokenizer, ends of text.
 
-        Coders, stores, sweeps and runs record it, and are refused on another one. Not noticed: what modules
-        hold besides tensors (an eps that was set on a module), and a tokenizer that is edited after it was
-        asked for; its size, special tokens and what it puts around a text excepted.
+        Under "configuration" goes all that it does not make (`Deviations`): hooks of others, replaced
+        modules, settings and buffers set by hand. Coders, stores, sweeps and runs record it, and are refused
+        on another one. Not noticed: a class whose methods are replaced, what a hook reads from elsewhere.
         """
-        words = self.tokenizer
-        key = (len(words), f"{words.special_tokens_map} {affixes(words)}")
-        if self._tokenizer_hash[0] != key:
-            self._tokenizer_hash = (key, hash_tokenizer(words))
-        ends = hashlib.sha256(repr(self.eos_ids).encode()).hexdigest()
-        return ModelIdentity(self.weight_hash, hash_config(self.model.config), self._tokenizer_hash[1], ends)
+        return self._identity.read(self.eos_ids)
 
     @property
     def fingerprint(self) -> str:
@@ -155,21 +170,9 @@ class Host:
         The bridge keeps `z` as [batch, pos, head, d_head], and a head alone has the hook of all of them.
         `resid_mid` can be read there, and written only as `as_hooks` does it: through what attention adds.
         """
-        from reasonmech.hosts.lens import hook_of_part
+        from reasonmech.hosts.lens import hook_of_site
 
-        kind, layer, _ = self.check_site(site)
-        match kind:
-            case "resid_pre":
-                return f"blocks.{layer}.hook_in"
-            case "resid_post":
-                return f"blocks.{layer}.hook_out"
-            case "resid_mid":
-                return f"blocks.{layer}.ln2.hook_in"
-            case "z":
-                return f"blocks.{layer}.attn.o.hook_in"
-            case "attn_out":
-                return hook_of_part(self.lens, layer, self._architecture.attention, side="hook_out")
-        return hook_of_part(self.lens, layer, self._architecture.mlp, side="hook_out")
+        return hook_of_site(self.lens, self.check_site(site), self._architecture)
 
     def lens_entry(self, layer: int) -> str | None:
         """Name of the hook of `lens` at which the stream that entered a block passes, after any edit of
@@ -247,10 +250,12 @@ class Host:
         """Logits that the model's own head gives a residual stream: softcap(unembed(norm(resid))).
 
         Applied to `resid_post` of the last layer these are the model's logits; to an earlier layer, the logit
-        lens.
+        lens. Raises BindError inside torch.autocast.
         """
-        logits = self._uncapped(resid)
-        cap = self._softcap
+        check_precision(self.name)
+        with no_inference_mode():
+            logits = self._uncapped(resid)
+        cap = self._softcap.value()
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def _uncapped(self, resid: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes vocab"]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, final
 
-import torch
-from torch import Tensor
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
-from reasonmech.digest import hash_tensors
+from reasonmech.digest import ModelIdentity
+from reasonmech.hosts.deviations import Deviations
+from reasonmech.hosts.vocabulary import hash_vocabulary, reading_of
+from reasonmech.state_hash import StateHash
 
 # settings of a configuration that no pass in eval mode depends on, beyond the tensors and the ends of text
 _NO_MATTER: Final = (
@@ -39,37 +40,43 @@ _NO_MATTER: Final = (
     "vocab_size",
 )
 _NO_MATTER_ENDS: Final = ("dropout", "_pdrop")
-WHOLE: Final = 4096  # elements up to which all of a tensor is looked at when it is asked whether it changed
-SAMPLED: Final = 256  # elements that are looked at of a larger one
+NAMES: Final = 512  # names of tokens that are looked at to see whether a vocabulary was exchanged
+PROBED: Final = 64  # and how many of them are encoded
 
 
 @final
-class WeightHash:
-    """SHA-256 of a model's state dict, computed when first asked for, and again where a tensor was edited.
+class LiveIdentity:
+    """What decides a model's numbers, read when it is asked for; what was hashed is hashed again where it was
+    changed in hand."""
 
-    An edit is noticed by the tensor's place, torch's version counter, and its elements, of a tensor of more
-    than `WHOLE` `SAMPLED` of them: what `.data` or numpy does to a few elements of a large matrix is not.
-    """
+    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self._model, self._tokenizer = model, tokenizer
+        self._weights, self._deviations = StateHash(model), Deviations(model)
+        self._config_as_given = hash_config(model.config)
+        self._words: tuple[str, str, str] = ("", "", "")  # mark, hash, hash of the vocabulary alone
 
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model
-        self._marks: dict[str, tuple[int, int, int]] = {}
-        self._hash = ""
+    @property
+    def weight_hash(self) -> str:
+        return self._weights.value()
 
-    def value(self) -> str:
-        state = self._model.state_dict()
-        marks = {name: _mark(tensor) for name, tensor in state.items()}
-        if marks != self._marks:
-            self._hash, self._marks = hash_tensors(state), marks
-        return self._hash
+    @property
+    def vocabulary_hash(self) -> str:
+        return self._read_tokenizer()[2]
 
+    def _read_tokenizer(self) -> tuple[str, str, str]:
+        mark = mark_tokenizer(self._tokenizer)
+        if self._words[0] != mark:
+            self._words = (mark, hash_tokenizer(self._tokenizer), hash_vocabulary(self._tokenizer))
+        return self._words
 
-def _mark(tensor: Tensor) -> tuple[int, int, int]:
-    flat = tensor.detach().reshape(-1)
-    every = 1 if len(flat) <= WHOLE else len(flat) // SAMPLED
-    sample = flat[::every].contiguous().view(torch.uint8).cpu()
-    version = -1 if tensor.is_inference() else tensor._version
-    return tensor.data_ptr(), version, hash(sample.numpy().tobytes())
+    def read(self, eos_ids: Sequence[int]) -> ModelIdentity:
+        """All of it, as it stands now."""
+        config, deviations = hash_config(self._model.config), self._deviations.listed()
+        if config != self._config_as_given:
+            deviations = (*deviations, f"its configuration was edited ({self._config_as_given[:12]} before)")
+        ends = hashlib.sha256(repr(tuple(eos_ids)).encode()).hexdigest()
+        beyond = (hash_changed(config, deviations), self._read_tokenizer()[1], ends)
+        return ModelIdentity(self.weight_hash, *beyond, deviations=deviations)
 
 
 def hash_config(config: PretrainedConfig) -> str:
@@ -107,6 +114,25 @@ def hash_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
     else:
         behaviour = [sorted(tokenizer.get_vocab().items()), tokenizer.special_tokens_map]
     return _hash([behaviour, str(tokenizer.bos_token)])
+
+
+def hash_changed(config: str, deviations: Sequence[str]) -> str:
+    """`hash_config`, where a model is as its configuration makes it; with what deviates, another hash."""
+    return _hash([config, list(deviations)]) if deviations else config
+
+
+def mark_tokenizer(tokenizer: PreTrainedTokenizerBase) -> str:
+    """What shows that a tokenizer was changed in hand, without reading all of it: its settings, `reading_of`
+    it, up to `NAMES` names of its vocabulary, and how some of them are encoded. Other merges of a large
+    vocabulary that leave these as they are go unnoticed.
+    """
+    size = len(tokenizer)
+    ids = list(range(0, size, max(1, size // NAMES)))
+    names = [str(name) for name in tokenizer.convert_ids_to_tokens(ids)]
+    settings = {name: value for name, value in vars(tokenizer).items() if isinstance(value, bool)}
+    probe = tokenizer.encode(" ".join(names[:PROBED]) + "".join(names[-PROBED:]))
+    added = sorted((i, repr(token)) for i, token in tokenizer.added_tokens_decoder.items())
+    return _hash([reading_of(tokenizer), names, sorted(settings.items()), probe, added])
 
 
 def _hash(value: object) -> str:

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reasonmech.acting import acting_on
 from reasonmech.errors import MismatchError
+from reasonmech.hosts.architecture import Architecture
 from reasonmech.quiet import quiet_import
+from reasonmech.site import Site
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge  # noqa: TID251 - this is the adapter
@@ -47,6 +50,22 @@ def build_lens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, na
     )
 
 
+def hook_of_site(bridge: TransformerBridge, site: Site, paths: Architecture) -> str | None:
+    """Name of the hook at which a site's tensor passes; None where the bridge shows it nowhere."""
+    match site.kind:
+        case "resid_pre":
+            return f"blocks.{site.layer}.hook_in"
+        case "resid_post":
+            return f"blocks.{site.layer}.hook_out"
+        case "resid_mid":
+            return f"blocks.{site.layer}.ln2.hook_in"
+        case "z":
+            return f"blocks.{site.layer}.attn.o.hook_in"
+        case "attn_out":
+            return hook_of_part(bridge, site.layer, paths.attention, side="hook_out")
+    return hook_of_part(bridge, site.layer, paths.mlp, side="hook_out")
+
+
 def hook_of_part(
     bridge: TransformerBridge, layer: int, path: str, *, side: Literal["hook_in", "hook_out"]
 ) -> str | None:
@@ -67,9 +86,17 @@ def model_of_bridge(bridge: TransformerBridge) -> PreTrainedModel:
     matrices; the names without the infix are the original ones.
 
     Raises:
-        MismatchError: the bridge has folded or centred its weights, so its activations are no longer the
-            model's.
+        MismatchError: the bridge has folded or centred its weights, or has hooks, so its activations are no
+            longer the model's.
     """
+    hooks = [line for name, part in bridge.named_modules() for line in acting_on(name or "the bridge", part)]
+    if hooks:
+        raise MismatchError(
+            f"this TransformerBridge has {hooks[0]}: what is studied is the plain model over its weights, "
+            "which has not",
+            allowed="a bridge without hooks, permanent ones too",
+            do="call bridge.reset_hooks(including_permanent=True); hooks may be added again afterwards",
+        )
     if bridge._weights_processed:
         raise MismatchError(
             "this TransformerBridge has folded and centred its weights: its activations are not the model's",

@@ -36,6 +36,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.hosts.lens import is_bridge, model_of_bridge
 from reasonmech.hosts.on_demand import locate
 from reasonmech.hosts.vocabulary import check_round_trip
+from reasonmech.mode import no_inference_mode
 from reasonmech.paths import ORGANISM_PREFIX
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def load_host(
     if isinstance(source, str | Path):
         spread = isinstance(device, dict) or device in DEVICE_MAPS
         device_map = device if spread and not isinstance(device, torch.device) else None
-        model, origin = _from_checkpoint(source, dtype=dtype, device_map=device_map), str(source)
+        with no_inference_mode():
+            model, origin = _from_checkpoint(source, dtype=dtype, device_map=device_map), str(source)
         if device is not None and not spread:
             nn.Module.to(model, _device(device))
     else:

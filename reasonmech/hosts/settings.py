@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, final
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from reasonmech.acting import OurHook
 from reasonmech.hosts.hookpoint import read_hidden
 
 # of a generation config: what a loop that follows it would do to logits or to the choice of a token
@@ -84,31 +85,44 @@ def _ropes(model: PreTrainedModel) -> list[Mapping[str, Any]]:
     return [rope] if "rope_type" in rope else [one for one in rope.values() if isinstance(one, Mapping)]
 
 
-def softcap_of(model: PreTrainedModel, last: nn.Module, head: Callable[[Tensor], Tensor]) -> float | None:
-    """The cap c of logits c tanh(x / c), where the model applies one.
+@final
+class Softcap:
+    """The cap c of logits c tanh(x / c), where a model applies one; read when it is asked for.
 
     A model that sees images holds the text model's configuration, and its class may leave the cap out (Gemma
-    3's does): then a few tokens are run to see.
-
-    Args:
-        last: last block. head: from its output to logits without a cap.
+    3's does): then a few tokens are run to see, once for each cap that is named.
     """
-    text = model.config.get_text_config()
-    cap: float | None = text.to_dict().get("final_logit_softcapping")
-    if cap is None or text is model.config:
-        return cap
-    seen: list[Tensor] = []
-    handle = last.register_forward_hook(lambda module, args, output: seen.append(read_hidden(output)))
-    embedding = model.get_input_embeddings().get_parameter("weight")
-    ids = torch.arange(min(8, len(embedding)), device=embedding.device)[None]
-    try:
-        with torch.no_grad():
-            logits = model(input_ids=ids, use_cache=False).logits.float()
-            plain = head(seen[0]).float().to(logits.device)
-    finally:
-        handle.remove()
-    capped = cap * torch.tanh(plain / cap)
-    return cap if (capped - logits).abs().max() <= (plain - logits).abs().max() else None
+
+    def __init__(
+        self, model: PreTrainedModel, last: Callable[[], nn.Module], head: Callable[[Tensor], Tensor]
+    ) -> None:
+        """`last` gives the last block, `head` takes its output to logits without a cap."""
+        self._model, self._last, self._head = model, last, head
+        self._applied: dict[float, bool] = {}
+
+    def value(self) -> float | None:
+        text = self._model.config.get_text_config()
+        cap: float | None = text.to_dict().get("final_logit_softcapping")
+        if cap is None or text is self._model.config:
+            return cap
+        if cap not in self._applied:
+            self._applied[cap] = self._is_applied(cap)
+        return cap if self._applied[cap] else None
+
+    def _is_applied(self, cap: float) -> bool:
+        seen: list[Tensor] = []
+        store = OurHook(lambda module, args, output: seen.append(read_hidden(output)))
+        handle = self._last().register_forward_hook(store)
+        embedding = self._model.get_input_embeddings().get_parameter("weight")
+        ids = torch.arange(min(8, len(embedding)), device=embedding.device)[None]
+        try:
+            with torch.no_grad():
+                logits = self._model(input_ids=ids, use_cache=False).logits.float()
+                plain = self._head(seen[0]).float().to(logits.device)
+        finally:
+            handle.remove()
+        capped = cap * torch.tanh(plain / cap)
+        return bool((capped - logits).abs().max() <= (plain - logits).abs().max())
 
 
 def sampling_of(model: PreTrainedModel) -> dict[str, Any]:

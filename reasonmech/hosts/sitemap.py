@@ -18,7 +18,6 @@ class SiteMap:
     """The sites of one model.
 
     Attributes:
-        layers: the model's blocks, in order.
         d_model: width of the residual stream.
         n_heads, d_head: heads of a block, and width of each; None where the architecture names no projection.
         absent: kinds of site that this model has not, and why.
@@ -27,8 +26,8 @@ class SiteMap:
     def __init__(
         self, model: PreTrainedModel, architecture: Architecture, *, d_model: int, name: str
     ) -> None:
-        self.layers: list[nn.Module] = list(model.get_submodule(architecture.layers).children())
-        self.d_model, self._architecture, self._name = d_model, architecture, name
+        self._model, self._architecture, self._name = model, architecture, name
+        self.d_model = d_model
         self.absent = dict[str, str]()
         settings: Any = model.config.get_text_config()  # of a model that sees images, too
         self.n_heads = self.d_head = None
@@ -41,6 +40,11 @@ class SiteMap:
             self.absent["resid_mid"] = "its architecture names no module that the block's input enters"
         elif settings.to_dict().get("use_parallel_residual"):
             self.absent["resid_mid"] = "its attention and MLP read the same stream and are added together"
+
+    @property
+    def layers(self) -> list[nn.Module]:
+        """The model's blocks, in order, as they stand now."""
+        return list(self._model.get_submodule(self._architecture.layers).children())
 
     @property
     def kinds(self) -> tuple[str, ...]:

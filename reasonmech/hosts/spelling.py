@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple, final
 
 from transformers import PreTrainedTokenizerBase
 
-from reasonmech.hosts.vocabulary import affixes, decode
+from reasonmech.hosts.vocabulary import affixes, decode, reading_of
 
 _BYTE: Final = re.compile("<0x([0-9A-Fa-f]{2})>")
 _BLANKS: Final = (" ", "▁", "Ġ")  # how vocabularies write a blank that is part of a token
@@ -213,10 +213,10 @@ _BYTE_LEVEL: Final = _byte_level()
 
 
 def spelling_of(tokenizer: PreTrainedTokenizerBase) -> Spelling:
-    """The spelling of a tokenizer, read once; again where tokens were added to it since."""
-    return _spelling(tokenizer, len(tokenizer))
+    """The spelling of a tokenizer, read once; again where it was changed since (`reading_of`)."""
+    return _spelling(tokenizer, reading_of(tokenizer))
 
 
 @lru_cache(maxsize=8)
-def _spelling(tokenizer: PreTrainedTokenizerBase, size: int) -> Spelling:
+def _spelling(tokenizer: PreTrainedTokenizerBase, reading: str) -> Spelling:
     return Spelling(tokenizer)

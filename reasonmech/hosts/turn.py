@@ -18,6 +18,7 @@ from torch import nn
 
 from reasonmech.errors import ReentryError
 from reasonmech.hosts.host import Host
+from reasonmech.mode import check_mode, no_inference_mode
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -42,14 +43,17 @@ def run_alone(host: Host, run: Callable[[], T]) -> T:
     Raises:
         ReentryError: this thread is inside a pass of that model already: an edit, gate, coder or readout of
             it runs the model, whose hooks would act on both.
+        BindError: some module is in training mode, or autocast is on: the pass would not be the model's.
     """
     turn = _turn_of(host)
     with turn.lock:
         if turn.running:
             raise reentry(host.name)
+        check_mode(host.model, host.name)
         turn.running = True
         try:
-            return run()
+            with no_inference_mode():
+                return run()
         finally:
             turn.running = False
 

@@ -74,6 +74,19 @@ def check_rows(tokenizer: PreTrainedTokenizerBase, rows: int, *, name: str) -> N
         )
 
 
+def reading_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """How a tokenizer reads, beside its vocabulary: its size, special tokens, normaliser, pre-tokenizer, what
+    it puts around a text, and its decoder. Microseconds; another one where it was changed in hand.
+    """
+    parts: list[str] = [str(len(tokenizer)), str(tokenizer.special_tokens_map)]
+    if tokenizer.is_fast:
+        fast: Any = tokenizer
+        backend = fast.backend_tokenizer
+        of_backend = (backend.normalizer, backend.pre_tokenizer, backend.post_processor, backend.decoder)
+        parts += [str(part and part.__getstate__()) for part in of_backend]
+    return "\0".join(parts)
+
+
 def hash_vocabulary(tokenizer: PreTrainedTokenizerBase) -> str:
     """SHA-256 over every token and its id, special ones included."""
     return hashlib.sha256(json.dumps(sorted(tokenizer.get_vocab().items())).encode()).hexdigest()

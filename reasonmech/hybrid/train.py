@@ -23,6 +23,7 @@ from reasonmech.hybrid.disagreements import CleanPass, Disagreements, clean_pass
 from reasonmech.hybrid.executors import Vectors
 from reasonmech.hybrid.parts import check_part
 from reasonmech.kinds import Kinds, Openings, with_ends
+from reasonmech.mode import fitting
 from reasonmech.ranges import Seed
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.decoding.prompts import as_read_by
@@ -99,6 +100,7 @@ class _Steering(NamedTuple):
         return rerun(self.host, context, self.site, lambda x: x + added.to(x))
 
 
+@fitting("train_vectors")
 def train_vectors(
     host: Host,
     site: Site | str,
@@ -131,7 +133,9 @@ def train_vectors(
     passes = list(clean_passes(host, train, batch_size=config.batch_rollouts, openings=openings))
     disagreements = find_disagreements(passes, train, kinds)
     counts = torch.bincount(disagreements.category, minlength=len(kinds.names))
-    table = torch.zeros(len(kinds.names), host.d_model, device=host.device, requires_grad=True)
+    table = torch.zeros(
+        len(kinds.names), host.d_model, device=host.device, dtype=torch.float32, requires_grad=True
+    )
     steering = _Steering(host, host.check_site(site), table, openings)
     _optimise(steering, passes, disagreements, config, progress)
     if not bool(torch.isfinite(table).all()):

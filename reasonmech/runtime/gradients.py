@@ -13,6 +13,7 @@ from torch import Tensor
 
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts.host import Host
+from reasonmech.mode import fitting
 from reasonmech.runtime.memory import halving
 from reasonmech.runtime.passes import full_logits, step_of
 from reasonmech.runtime.readout import Question, Readout, question_batches, questions, read
@@ -57,6 +58,7 @@ class _GraphPass(NamedTuple):
     columns: list[Tensor]
 
 
+@fitting("a gradient")
 def gradients(
     host: Host,
     tokens: ChosenTokens,

@@ -114,8 +114,9 @@ def step_of(host: Host, rows: Sequence[PassRow], numbers: Sequence[int]) -> Step
     width = max(len(row.ids) for row in rows)
     pads = [width - len(row.ids) for row in rows]
     names = sorted({name for row in rows for name in row.labels})
+    padding = host.pad_id
     return Step(
-        ids=torch.tensor([[host.pad_id] * pad + list(row.ids) for pad, row in zip(pads, rows, strict=True)]),
+        ids=torch.tensor([[padding] * pad + list(row.ids) for pad, row in zip(pads, rows, strict=True)]),
         mask=torch.arange(width) >= torch.tensor(pads)[:, None],
         prompt_length=torch.tensor([row.prompt_length for row in rows]),
         new=width,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol, Self, final, runtime_checkable
 
 import torch
@@ -61,6 +60,7 @@ class Features(Axis):
     coder: SparseCoder
     indices: tuple[int, ...]
     transfer: bool = False
+    _held: Tensor | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         check_type(
@@ -106,10 +106,10 @@ class Features(Axis):
     def n_coords(self) -> int:
         return len(self.indices)
 
-    @cached_property
+    @property
     def rows(self) -> Float[Tensor, "coord d_model"]:
-        """Effective decoder rows."""
-        return self.coder.rows(self.indices).detach()
+        """Effective decoder rows, as the coder has them now; those of a call in one that is bound to it."""
+        return self.coder.rows(self.indices).detach() if self._held is None else self._held
 
     def read(self, x: Float[Tensor, "token d_model"]) -> Float[Tensor, "token coord"]:
         return self.coder.read(x.to(device=self.coder.device, dtype=self.coder.dtype), self.indices).to(x)
@@ -140,7 +140,10 @@ class Features(Axis):
             )
 
     def to(self, device: torch.device) -> Features:
-        return self if self.coder.device == device else replace(self, coder=self.coder.to(device))
+        coder = self.coder if self.coder.device == device else self.coder.to(device)
+        bound = replace(self, coder=coder)
+        object.__setattr__(bound, "_held", bound.rows)  # gathered once for a call, not at every token
+        return bound
 
     def to_json(self) -> dict[str, Json]:
         return {

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
+from reasonmech.acting import OurHook
 from reasonmech.hosts.hookpoint import read_hidden
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.turn import of_this_thread, run_alone
@@ -65,7 +66,11 @@ class Prefix:
     @torch.no_grad()
     def _run_clean(self, layers: Sequence[int], last_logits: int) -> Float[Tensor, "row tail vocab"]:
         host, blocks = self.host, self.host.layers
-        handles = [blocks[i].register_forward_hook(of_this_thread(self._storing(i))) for i in layers]
+        handles = [
+            # in front: hooks of others act again on what is handed on
+            blocks[i].register_forward_hook(OurHook(of_this_thread(self._storing(i))), prepend=True)
+            for i in layers
+        ]
         try:
             return host.model(
                 input_ids=self.step.ids.to(host.device),

@@ -219,7 +219,7 @@ def test_a_large_matrix_is_noticed_too_and_an_unchanged_one_is_not_hashed_again(
 ) -> None:
     host = tiny_host(vocab_size=3000)
     before = host.weight_hash
-    monkeypatch.setattr("reasonmech.hosts.identity.hash_tensors", lambda state: "again")
+    monkeypatch.setattr("reasonmech.state_hash.hash_tensors", lambda state, salt: "again")
     assert host.weight_hash == before
     with torch.no_grad():
         host.unembedding().data.mul_(1.01)
