@@ -11,6 +11,7 @@ import pandas as pd
 from reasonmech.arguments import check_type
 from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
 from reasonmech.experiments.tables import (
+    ARM_PAIRS_FILE,
     DETECTORS_FILE,
     METRICS_FILE,
     MISSING_FILE,
@@ -77,6 +78,11 @@ class Run:
     def preservation(self) -> pd.DataFrame:
         """Hazard of each behaviour under its coder's reconstruction; empty when it was not measured."""
         return self._table(PRESERVATION_FILE)
+
+    @cached_property
+    def arm_pairs(self) -> pd.DataFrame:
+        """On how many problems two arms write one text, a pair a row; empty for runs older than this."""
+        return self._table(ARM_PAIRS_FILE)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:

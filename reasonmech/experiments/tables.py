@@ -18,6 +18,7 @@ from reasonmech.json_text import read_value
 # tables of a run that a stage of its own writes
 DETECTORS_FILE: Final = "detectors.parquet"  # stage `compare`
 TRACES_FILE: Final = "traces.parquet"  # stage `traces`
+ARM_PAIRS_FILE: Final = "arm_pairs.parquet"  # stage `arms`
 PRESERVATION_FILE: Final = "kept.parquet"  # stage `kept`
 METRICS_FILE: Final = "metrics.parquet"  # stage `metrics`
 PAIRWISE_FILE: Final = "pairwise.parquet"  # stage `pairwise`

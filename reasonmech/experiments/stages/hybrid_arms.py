@@ -8,12 +8,19 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Final, Literal, Self
 
-import pandas as pd
 from pydantic import Field, model_validator
 
 from reasonmech.errors import ConfigError, DataError
 from reasonmech.experiments.ledger import Cause, Ledger
 from reasonmech.experiments.stages.arm_config import ArmConfig, check_controls, resolve_arms
+from reasonmech.experiments.stages.arm_pairs import (
+    arm_pairs,
+    first_word_rows,
+    pair_notes,
+    pair_table,
+    steered_first_words,
+)
+from reasonmech.experiments.stages.arm_steering import steering_rate, vector_rows
 from reasonmech.experiments.stages.arm_tables import (
     REFERENCES,
     ArmOutcome,
@@ -24,7 +31,7 @@ from reasonmech.experiments.stages.arm_tables import (
 from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
 from reasonmech.experiments.stages.clamped import ClampedGroups, tune_clamp, without_clamp
 from reasonmech.experiments.stages.rollouts import read_rollouts
-from reasonmech.experiments.tables import Condition
+from reasonmech.experiments.tables import ARM_PAIRS_FILE, Condition
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid import (
     ORDER,
@@ -36,9 +43,8 @@ from reasonmech.hybrid import (
     percent_steered,
     train_vectors,
 )
-from reasonmech.hybrid.disagreements import clean_passes, find_disagreements
 from reasonmech.rollout import OTHER, Rollouts
-from reasonmech.runtime import as_read_by, generate
+from reasonmech.runtime import generate
 from reasonmech.tasks import grade, tasks
 
 # decoded before the others: random positions steer as many tokens per problem as `full` does, in texts like
@@ -122,10 +128,12 @@ class RunArms(Stage):
         }
         ordered = [outcomes[name] for name in self.resolved if name in outcomes]
         context.write_conditions([outcome.condition for outcome in ordered])
-        context.write_results(
-            [*arm_tables(outcomes, ordered), _vector_rows(context, kinds, outcomes["thinking"], vectors)]
-        )
-        context.write_notes([*notes.lines, *arm_notes(outcomes).lines])
+        pairs = arm_pairs({outcome.condition.name: outcome for outcome in ordered})
+        words = steered_first_words(outcomes, kinds)
+        context.write_table(pair_table(pairs), ARM_PAIRS_FILE)
+        tables = [*arm_tables(outcomes, ordered), *first_word_rows(outcomes, words)]
+        context.write_results([*tables, vector_rows(context.pair, kinds, outcomes["thinking"], vectors)])
+        context.write_notes([*pair_notes(pairs, words).lines, *notes.lines, *arm_notes(outcomes).lines])
         context.write_ledger(ledger)
         context.write_generations([row for outcome in ordered for row in generation_rows(outcome)])
         if vectors is not None:
@@ -200,7 +208,7 @@ class RunArms(Stage):
                 answers[name] = self._answer(context, name, ingredients)
                 answers[name].save(context.out / f"{name}.jsonl")
             if name == "full" and name in answers:
-                rate = _steering_rate(answers["full"], answers["base"])
+                rate = steering_rate(answers["full"], answers["base"])
                 ingredients = replace(ingredients, rate=rate)
             elif cause := ledger.cause("arm", name):
                 if name in REFERENCES:
@@ -275,26 +283,3 @@ def _steering_site(pair: ModelPair) -> str:
             do="give the stage `arms` a site, such as resid_post.1",
         )
     return f"resid_post.{pair.steering_layer}"
-
-
-def _steering_rate(full: Rollouts, base: Rollouts) -> float:
-    """Chance per token that steers as many tokens per problem as `full` does, in texts like the base's."""
-    return min(1.0, percent_steered(full).steered / percent_steered(base).chosen)
-
-
-def _vector_rows(
-    context: StageContext, kinds: Kinds, thinking: ArmOutcome, trained: TrainedVectors | None
-) -> pd.DataFrame:
-    """How well the vectors do where they were not trained, and how often the pair disagrees there.
-
-    The rate bounds what a disagreement gate steers only under greedy lockstep with the thinking model's own
-    text.
-    """
-    host = context.pair.base
-    rollouts = as_read_by(host, thinking.rollouts)
-    rate = find_disagreements(list(clean_passes(host, rollouts)), rollouts, kinds).rate
-    numbers = {"disagreement_rate": rate}
-    if trained is not None:
-        numbers["vector_agreement"] = trained.agreement
-    condition = thinking.condition
-    return pd.concat([condition.rows(metric, [value], unit="share") for metric, value in numbers.items()])

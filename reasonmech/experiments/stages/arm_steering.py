@@ -1,0 +1,34 @@
+"""How much of a pair's text is steered: the rate of an arm, and the pair's disagreement rate beside it."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from reasonmech.experiments.stages.arm_tables import ArmOutcome
+from reasonmech.hosts import ModelPair
+from reasonmech.hybrid import Kinds, TrainedVectors, percent_steered
+from reasonmech.hybrid.disagreements import clean_passes, find_disagreements
+from reasonmech.rollout import Rollouts
+from reasonmech.runtime import as_read_by
+
+
+def steering_rate(full: Rollouts, base: Rollouts) -> float:
+    """Chance per token that steers as many tokens per problem as `full` does, in texts like the base's."""
+    return min(1.0, percent_steered(full).steered / percent_steered(base).chosen)
+
+
+def vector_rows(
+    pair: ModelPair, kinds: Kinds, thinking: ArmOutcome, trained: TrainedVectors | None
+) -> pd.DataFrame:
+    """How well the vectors do where they were not trained, and how often the pair disagrees there.
+
+    The rate bounds what a disagreement gate steers only under greedy lockstep with the thinking model's own
+    text.
+    """
+    rollouts = as_read_by(pair.base, thinking.rollouts)
+    rate = find_disagreements(list(clean_passes(pair.base, rollouts)), rollouts, kinds).rate
+    numbers = {"disagreement_rate": rate}
+    if trained is not None:
+        numbers["vector_agreement"] = trained.agreement
+    condition = thinking.condition
+    return pd.concat([condition.rows(metric, [value], unit="share") for metric, value in numbers.items()])
