@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import operator
+import os
 import types
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import (
     Any,
     Final,
@@ -39,6 +41,8 @@ class _Scalar(_Shaped, Protocol):
 
 _PLAIN: Final = {str: "string", bool: "truth value", int: "integer", float: "number"}
 _LONGEST: Final = 40
+LONGEST_PART: Final = 255  # bytes of one name in a path, and of a whole path: what disks take
+LONGEST_PATH: Final = 4096
 
 
 def describe(value: object) -> str:
@@ -84,6 +88,31 @@ def check_type(
     if not isinstance(value, expected):
         raise ArgumentError(f"{name} is {describe(value)}", allowed=allowed, do=do)
     return value
+
+
+def check_path(value: object, *, name: str, allowed: str, do: str = "") -> str | Path:
+    """`value`, if it is a text or a path that a disk can hold.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    path = check_type(value, (str, Path), name=name, allowed=allowed, do=do)
+    check_path_text(os.fspath(path), name=name)
+    return path
+
+
+def check_path_text(path: str | bytes, *, name: str) -> None:
+    """Raise ArgumentError for a path that no disk can hold: NUL or half a character in it, or too long."""
+    try:
+        raw = os.fsencode(path)
+    except UnicodeEncodeError:
+        raw = b"\0"
+    if b"\0" in raw or len(raw) >= LONGEST_PATH or max(map(len, raw.split(b"/"))) > LONGEST_PART:
+        raise ArgumentError(
+            f"{name} is {describe(path)}, which no disk can hold",
+            allowed=f"a path without NUL, of less than {LONGEST_PATH} bytes, of {LONGEST_PART} a name",
+            do="give the file or folder a shorter name, of signs that can be printed",
+        )
 
 
 def check_whole(value: object, *, name: str, allowed: str = "a whole number", do: str = "") -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Protocol, runtime_checkable
 
+from reasonmech.door import checked
 from reasonmech.errors import MismatchError
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ def check_weights(what: str, recorded: str | None, *, model: str, weights: str, 
         )
 
 
+@checked
 @dataclass(frozen=True)
 class ModelIdentity:
     """What a model is, as far as numbers depend on it: a name and a path say nothing.
@@ -69,6 +71,7 @@ class ModelIdentity:
     deviations: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
+    @checked
     def of(cls, weights: str, beyond: Mapping[str, str] | None) -> ModelIdentity:
         """From a record: the hash of the weights, and what `beyond_weights` wrote, if it did."""
         return cls(weights, **{part: (beyond or {}).get(part) for part in PARTS})

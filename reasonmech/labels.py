@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, NamedTuple
 
 import numpy as np
 
-from reasonmech.arguments import describe
+from reasonmech.arguments import check_type, check_whole, describe
+from reasonmech.door import checked
 from reasonmech.errors import ArgumentError, DataError, MismatchError
 from reasonmech.rollout import Rollout
 
@@ -29,6 +30,7 @@ class Span(NamedTuple):
     stop: int
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Labels:
     """One row per labelled token position.
@@ -52,6 +54,8 @@ class Labels:
     rollouts: Sequence[Rollout] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        for name, numbers in (("rollout", self.rollout), ("position", self.position)):
+            _check_numbers(numbers, name)
         if not isinstance(self.positive, np.ndarray) or self.positive.dtype != bool:
             raise ArgumentError(  # 0 and 1 would be taken for row numbers
                 f"positive of labels is {describe(self.positive)}, no array of truth values",
@@ -92,6 +96,7 @@ class Labels:
                     f"rollout {r} of problem {str(problem)!r}", f"this one is of {rollouts[r].problem.id!r}"
                 )
 
+    @checked
     def check_text(self, rollout: int, ids: Sequence[int]) -> None:
         """Raise MismatchError unless a text is the labelled rollout of this number, token for token."""
         if self.rollouts is None:
@@ -150,6 +155,7 @@ class Labels:
         return replace(self, rollouts=rollouts)
 
     @classmethod
+    @checked
     def from_opportunities(
         cls, behaviour: str, rollouts: Sequence[Rollout], opportunities: Sequence[Sequence[Opportunity]]
     ) -> Labels:
@@ -162,6 +168,7 @@ class Labels:
         return cls._build(behaviour, "anticipates", rows, rollouts)
 
     @classmethod
+    @checked
     def from_spans(
         cls, behaviour: str, rollouts: Sequence[Rollout], spans: Sequence[Sequence[Span | tuple[int, int]]]
     ) -> Labels:
@@ -173,6 +180,8 @@ class Labels:
         Raises:
             DataError: lengths differ, or a span lies outside its rollout.
         """
+        listed = "per rollout, a list of spans (start, stop)"
+        check_type(spans, (list, tuple), name="spans", allowed=listed)
         if len(spans) != len(rollouts):
             raise DataError(
                 f"{len(spans)} lists of spans for {len(rollouts)} rollouts",
@@ -181,7 +190,7 @@ class Labels:
         rows = []
         for r, (rollout, of_rollout) in enumerate(zip(rollouts, spans, strict=True)):
             inside = np.zeros(len(rollout.ids), dtype=bool)
-            for start, stop in of_rollout:
+            for start, stop in _whole_spans(of_rollout, f"spans[{r}]"):
                 if not 0 <= start < stop <= len(rollout.ids):
                     raise DataError(
                         f"span [{start}, {stop}) of rollout {r} lies outside its {len(rollout.ids)} "
@@ -216,3 +225,30 @@ class Labels:
             np.array(problem),
             rollouts,
         )
+
+
+def _check_numbers(numbers: object, name: str) -> None:
+    """Raise ArgumentError unless they are numbers of rollouts or positions: whole, from 0, in an array."""
+    if not isinstance(numbers, np.ndarray) or numbers.dtype.kind not in "iu":
+        happened = f"{name} of labels is {describe(numbers)}, no array of whole numbers"
+    elif len(numbers) and numbers.min() < 0:
+        happened = f"{name} of labels has the negative number {numbers.min()}"
+    else:
+        return
+    raise ArgumentError(
+        happened,
+        allowed="a numpy array of whole numbers, at least 0",
+        do="count positions from the first token of the prompt, rollouts from 0",
+    )
+
+
+def _whole_spans(spans: object, name: str) -> Iterator[tuple[int, int]]:
+    allowed = "a list of spans (start, stop), half-open token offsets"
+    for i, span in enumerate(check_type(spans, (list, tuple), name=name, allowed=allowed)):
+        pair = check_type(span, (tuple, list), name=f"{name}[{i}]", allowed="(start, stop)")
+        if len(pair) != 2:
+            raise ArgumentError(
+                f"{name}[{i}] is {describe(pair)}", allowed="(start, stop)", do="give where it ends, too"
+            )
+        start, stop = (check_whole(end, name=f"{name}[{i}]", allowed="whole numbers") for end in pair)
+        yield start, stop

@@ -26,16 +26,15 @@ from typing import (
 
 from annotated_types import Ge, Gt, Le, Lt
 
-from reasonmech.arguments import as_plain, check_choice, describe
+from reasonmech.arguments import as_plain, check_choice, check_path_text, describe
 from reasonmech.errors import ArgumentError
 from reasonmech.ranges import MOST
 
 Bound: TypeAlias = Ge | Gt | Le | Lt
 
-LONGEST_PART: Final = 255  # bytes of one name in a path, and of a whole path: what disks take
-LONGEST_PATH: Final = 4096
 _SIMPLE: Final = (bool, int, float, str, bytes, NoneType)
 _WORDS: Final = {bool: "True or False", str: "a text", Path: "a path"}
+_BUILT_IN: Final = (list, tuple, set, frozenset)  # a Site is a tuple, too
 _MANY: Final = (Sequence, Collection, Set, tuple, list, set, frozenset)
 
 
@@ -48,21 +47,28 @@ class Plain:
         plain: plain types; Path where a text is a path.
         choices: of Literals.
         many: kind of the elements, where several are meant.
-        others: classes and arrays that are taken as well; those are for the function to look at.
+        others: whether classes or arrays are taken as well, which the function looks at in its own words.
         bounds: of numbers.
     """
 
     plain: frozenset[type] = frozenset()
     choices: tuple[object, ...] = ()
     many: Plain | None = None
-    others: tuple[str, ...] = ()
+    others: bool = False
     bounds: tuple[Bound, ...] = ()
 
     @cached_property
     def says_something(self) -> bool:
-        """Whether it is about plain values at all."""
+        """Whether it is about plain values at all; of what may be of a class, a path alone is looked at."""
+        if self.others:
+            return Path in self.plain
         inner = self.many is not None and self.many.says_something
         return bool(self.plain - {NoneType} or self.choices or inner)
+
+    @cached_property
+    def _at_once(self) -> frozenset[type]:
+        """Types of which any value will do."""
+        return self.plain & ({bool, NoneType} if Path in self.plain else {bool, str, NoneType})
 
     def admit(self, value: Any, name: str) -> Any:
         """The value, if it is of the kind; a scalar as Python's.
@@ -70,21 +76,23 @@ class Plain:
         Raises:
             ArgumentError: it is not. UnknownNameError: a text that is none of the choices.
         """
+        if type(value) in self._at_once or (type(value) in (int, float) and self._is_number(value)):
+            return value
+        if self.others:
+            if isinstance(value, str | os.PathLike):
+                check_path_text(os.fspath(value), name=name)
+            return value
         plain = as_plain(value)
         if isinstance(plain, os.PathLike) and Path in self.plain:
-            self._check_path(os.fspath(plain), name)
+            check_path_text(os.fspath(plain), name=name)
             return plain if isinstance(plain, Path) else Path(os.fsdecode(plain))
         if not isinstance(plain, _SIMPLE):
             return self._admit_several(plain, name)
         if isinstance(plain, str) and self.plain & {str, Path}:
             if Path in self.plain:
-                self._check_path(plain, name)
+                check_path_text(plain, name=name)
             return plain if str in self.plain else Path(plain)
-        if type(plain) in self.plain and not isinstance(plain, int | float):
-            return plain
-        if isinstance(plain, bool) and bool in self.plain:
-            return plain
-        if self._is_number(plain):
+        if type(plain) in self._at_once or self._is_number(plain):
             return plain
         if self.choices and (isinstance(plain, str) or plain in self.choices):
             return check_choice(plain, self.choices, name=name)
@@ -97,28 +105,22 @@ class Plain:
             right = bool(self.plain & {int, float}) and -MOST <= plain < MOST
         else:
             right = float in self.plain and math.isfinite(plain)
-        return right and all(_holds(bound, plain) for bound in self.bounds)
+        return right and (not self.bounds or all(_holds(bound, plain) for bound in self.bounds))
 
     def _admit_several(self, plain: Any, name: str) -> Any:
         if self.many is not None:
-            if isinstance(plain, list | tuple | set | frozenset):
+            if type(plain) in _BUILT_IN and not self.many.holds_for_all(plain):
                 for i, element in enumerate(plain):
                     self.many.admit(element, f"{name}[{i}]")
-        elif not self.others:
-            raise self._error(plain, name)
-        return plain
+            return plain
+        raise self._error(plain, name)
 
-    def _check_path(self, path: str | bytes, name: str) -> None:
-        try:
-            raw = os.fsencode(path)
-        except UnicodeEncodeError:  # half a character
-            raw = b"\0"
-        if b"\0" in raw or len(raw) >= LONGEST_PATH or max(map(len, raw.split(b"/"))) > LONGEST_PART:
-            raise ArgumentError(
-                f"{name} is {describe(path)}, which no disk can hold",
-                allowed=f"a path without NUL, of less than {LONGEST_PATH} bytes, of {LONGEST_PART} a name",
-                do="give the file or folder a shorter name, of signs that can be printed",
-            )
+    def holds_for_all(self, elements: Collection[Any]) -> bool:
+        """Whether a quick look at thousands of them (ids of tokens) is enough."""
+        kinds = set(map(type, elements))
+        if kinds == {int}:
+            return self._is_number(min(elements)) and self._is_number(max(elements))
+        return Path not in self.plain and kinds <= self.plain & {str, bool}
 
     def _error(self, value: object, name: str) -> ArgumentError:
         return ArgumentError(
@@ -146,16 +148,21 @@ class Plain:
             words.append(f"a {'finite' if float in self.plain else 'whole'} number {bounds}".strip())
         words += [repr(choice) for choice in self.choices]
         words += [f"several, each {self.many.words}"] if self.many is not None else []
-        words += self.others
         return " or ".join(words + (["None"] if NoneType in self.plain else []))
 
 
-class _Anything:
-    """What only type checkers import: it may be anything, with parameters or without."""
+class _Open(type):
+    """The type of what may be anything, with attributes and parameters or without."""
 
-    @classmethod
-    def __class_getitem__(cls, parameters: object) -> type[_Anything]:
-        return cls
+    def __getattr__(cls, name: str) -> type[_Anything]:
+        return _Anything
+
+    def __getitem__(cls, parameters: object) -> type[_Anything]:
+        return _Anything
+
+
+class _Anything(metaclass=_Open):
+    """What only type checkers import."""
 
 
 class _Names(dict[str, Any]):
@@ -190,13 +197,14 @@ def _read(annotation: Any) -> Plain | None:
         return inner if inner is None else replace(inner, bounds=bounds)
     if origin in (Union, UnionType):
         return _united([_read(part) for part in parts])
-    if origin in _MANY and len({part for part in parts if part is not ...}) == 1:
+    pair = origin is tuple and ... not in parts  # (low, high): the function knows which is which
+    if origin in _MANY and not pair:
         inner = _read(parts[0])
         if inner is not None and inner.says_something:
             return Plain(many=inner)
-    if annotation in (Any, object, _Anything) or isinstance(annotation, TypeVar):
+    if annotation in (Any, object, complex, _Anything) or isinstance(annotation, TypeVar):
         return None
-    return Plain(others=(annotation.__name__ if isinstance(annotation, type) else str(annotation),))
+    return Plain(others=True)
 
 
 def _united(kinds: Sequence[Plain | None]) -> Plain | None:
@@ -208,7 +216,7 @@ def _united(kinds: Sequence[Plain | None]) -> Plain | None:
         frozenset[type]().union(*(kind.plain for kind in known)),
         tuple(choice for kind in known for choice in kind.choices),
         _united(several) if several else None,
-        tuple(other for kind in known for other in kind.others),
+        any(kind.others for kind in known),
         tuple(bound for kind in known for bound in kind.bounds),
     )
 

@@ -8,7 +8,10 @@ from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
 
 from transformers import PreTrainedTokenizerBase
 
+from reasonmech.door import checked
 
+
+@checked
 @dataclass(frozen=True)
 class Problem:
     """One problem of a task.
@@ -53,6 +56,7 @@ class ProblemSet(Sequence[Problem]):
     """Problems of one task with the environment in which they are solved (None: the model writes every
     token)."""
 
+    @checked
     def __init__(
         self, problems: Sequence[Problem], *, task: str, environment: Environment | None = None
     ) -> None:

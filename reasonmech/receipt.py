@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any, Final, final
 
+from reasonmech.door import checked
 from reasonmech.json_text import check_shape
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _RECEIPT: Final = {
 OLD_NAMES: Final = {"n_fired": "n_gated"}  # of columns and keys written before gates were said to open
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class ReceiptLine:
@@ -73,6 +75,7 @@ class ReceiptLine:
         return cls(**current)
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class Receipt:

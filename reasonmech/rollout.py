@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Generic, Literal, TypeVar, get_args, overload
 
+from reasonmech.door import checked
 from reasonmech.errors import CorruptFileError
 from reasonmech.files import new_file
 from reasonmech.json_text import check_shape, parse_json
@@ -21,6 +22,7 @@ SLIP: Final = "slip"  # the environment stated something wrong here
 STATED: Final = "stated"  # label of the token that holds the value of a sentence
 
 
+@checked
 @dataclass(frozen=True)
 class Rollout:
     """One generated answer. Offsets count from the first generated token, positions from the prompt's first.
@@ -59,6 +61,7 @@ class Rollout:
         return len(self.ids) - sum(self.by_environment)
 
 
+@checked
 @dataclass(frozen=True)
 class Sentence:
     """A sentence of a rollout: half-open token offsets [start, stop) from the first generated token.
@@ -75,6 +78,7 @@ class Sentence:
     start: int
     stop: int
 
+    @checked
     def is_a(self, kind: str) -> bool:
         """Whether it is of this kind; a sentence of real text may be of several."""
         return kind == self.kind
@@ -83,6 +87,7 @@ class Sentence:
 S_co = TypeVar("S_co", bound=Sentence, covariant=True)
 
 
+@checked
 @dataclass(frozen=True)
 class Trace(Generic[S_co]):
     """A rollout cut into sentences; what behaviours, graders and labellers read.
@@ -124,6 +129,7 @@ class Rollouts(Sequence[Rollout]):
         receipt: what each intervention of the plan really did (None without a plan).
     """
 
+    @checked
     def __init__(
         self, rollouts: Sequence[Rollout], *, task: str = "", receipt: Receipt | None = None
     ) -> None:
@@ -147,6 +153,7 @@ class Rollouts(Sequence[Rollout]):
     def __repr__(self) -> str:
         return f"Rollouts({len(self)} of task {self.task!r})"
 
+    @checked
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write one JSON object per line; the receipt as its JSON values.
 
@@ -160,6 +167,7 @@ class Rollouts(Sequence[Rollout]):
                 out.write(json.dumps(asdict(rollout)) + "\n")
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> Rollouts:
         """Read what `save` wrote.
 

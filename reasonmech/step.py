@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.shapes import Mask, Tokens
 
 
@@ -23,6 +24,7 @@ class CausalLabeller(Protocol):
         ...
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Step:
     """One forward pass over a batch: the whole text so far, and how much of it this pass computes.
@@ -46,6 +48,7 @@ class Step:
     labels: Mapping[str, Mask] = field(default_factory=dict)
 
     @classmethod
+    @checked
     def of(
         cls, ids: Tokens, *, prompt_length: int | None = None, labels: Mapping[str, Mask] | None = None
     ) -> Step:

@@ -5,20 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from reasonmech.behaviours.base import Behaviour, OnsetWords, as_traces, find_behaviour
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.labels import Span
+from reasonmech.ranges import Positive, Seed
 from reasonmech.rollout import STOP, Trace
 from reasonmech.stats import DRAWS
 from reasonmech.stats.kappa import Agreement, cohen_kappa
 
 
+@checked
 def agreement(
     traces: Trace | Sequence[Trace],
     behaviour: str | Behaviour,
     *,
     onset_words: OnsetWords,
-    draws: int = DRAWS,
-    seed: int = 0,
+    draws: Positive = DRAWS,
+    seed: Seed = 0,
 ) -> Agreement:
     """Cohen's kappa of functional (first) and lexical (second) labels over the sentences of traces.
 

@@ -9,6 +9,7 @@ from typing import final
 import numpy as np
 
 from reasonmech.behaviours.base import Behaviour, find_behaviour
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.rollout import Rollout, Trace
 
@@ -32,6 +33,7 @@ class TraceColumns:
     traces: Sequence[Trace]
     behaviours: tuple[str | Behaviour, ...] = ()
 
+    @checked
     def __call__(self, number: int, text: Rollout | str) -> Mapping[str, np.ndarray]:
         """Columns of one rollout, a value per token, prompt included.
 

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import final
 
 from reasonmech.behaviours.base import OnsetWords, boundaries_where, spans_where, spans_with_word
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.labels import Opportunity, Span
 from reasonmech.rollout import Trace
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class SentencesOfKind:

@@ -24,6 +24,7 @@ from reasonmech.door import checked
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.metrics import TextMetric, as_text_metric
+from reasonmech.ranges import Positive
 from reasonmech.runtime.gradients import Gradients, gradients
 from reasonmech.runtime.streams import Streams, read_streams
 from reasonmech.site import Site
@@ -36,6 +37,7 @@ NO_FEATURE: Final = -1  # the error node in `entries`, whose columns are plain n
 PRODUCTS_AT_ONCE: Final = 2**22  # numbers in gradient x row products
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class IntegratedGradients:
@@ -53,6 +55,7 @@ class IntegratedGradients:
             raise DataError(f"{self.steps} steps", allowed="at least one", do="10 is usual")
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class Attribution:
@@ -137,7 +140,7 @@ def attribute(
     *,
     metric: TextMetric,
     method: Method | IntegratedGradients = "gradient",
-    batch_rows: int = 64,
+    batch_rows: Positive = 64,
 ) -> Attribution:
     """To first order, what patching each feature alone would do to a metric; all of all coders at once.
 

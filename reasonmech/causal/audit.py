@@ -17,6 +17,7 @@ from reasonmech.errors import DataError
 from reasonmech.interventions.axes import Features
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.verbs import patch
+from reasonmech.ranges import Seed
 from reasonmech.runtime.batched.cells import Cell, CellGrid, run_cells
 from reasonmech.stats import DRAWS, LEVEL, Interval
 from reasonmech.stats.bounded import reweight
@@ -87,7 +88,7 @@ def audit(
     *,
     top: int = 20,
     sample: int = 20,
-    seed: int = 0,
+    seed: Seed = 0,
     batch_rows: int = 128,
     progress: bool = False,
 ) -> Audit:

@@ -8,6 +8,7 @@ from typing import Final, final
 
 from reasonmech.arguments import as_sequence
 from reasonmech.coders.coder import SparseCoder
+from reasonmech.door import checked
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Features
@@ -16,6 +17,7 @@ from reasonmech.site import Site
 CODERS: Final = "a sparse coder, such as rm.load_coder(path), or several: one per site"
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class CoderSet:

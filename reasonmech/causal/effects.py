@@ -30,6 +30,7 @@ from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.verbs import patch
 from reasonmech.metrics import TextMetric, as_text_metric
+from reasonmech.ranges import Positive
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.activations.keep import Keep
 from reasonmech.runtime.batched.cells import Cell, CellGrid, run_cells
@@ -87,6 +88,7 @@ class Effects:
         ratios = {f"{part}_share": (part, "gap") for part in parts}
         return mean_by(self.table, CELL, columns=(*parts, "gap"), ratios=ratios)
 
+    @checked
     def to_parquet(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the table to a new file. Raises OutputError where there is one, unless it is to go."""
         save_table(self.table, path, overwrite=overwrite)
@@ -105,7 +107,7 @@ def effects(
     axis: Axis,
     *,
     metric: TextMetric,
-    batch_rows: int = 128,
+    batch_rows: Positive = 128,
     progress: bool = False,
 ) -> Effects:
     """Total and direct effect of patching an axis (a site's stream, features, a direction) at each place.

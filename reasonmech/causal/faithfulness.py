@@ -28,6 +28,7 @@ from reasonmech.interventions.axes import Features
 from reasonmech.interventions.edits import Patch
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.metrics import TextMetric, as_text_metric
+from reasonmech.ranges import Positive
 from reasonmech.runtime.batched.cells import Cell, CellGrid, run_cells
 from reasonmech.runtime.streams import read_streams
 from reasonmech.site import Site
@@ -61,6 +62,7 @@ class Faithfulness:
             self.table, CURVE, columns=("value", "effect", "full"), ratios={"share": ("effect", "full")}
         )
 
+    @checked
     def to_parquet(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the table to a new file. Raises OutputError where there is one, unless it is to go."""
         save_table(self.table, path, overwrite=overwrite)
@@ -86,7 +88,7 @@ def faithfulness(
     groups: FeatureGroups | Features,
     *,
     metric: TextMetric,
-    batch_rows: int = 128,
+    batch_rows: Positive = 128,
     progress: bool = False,
 ) -> Faithfulness:
     """How much of what patching a whole site does, patching the first n features of a group does.

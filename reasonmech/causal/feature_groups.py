@@ -11,6 +11,7 @@ import numpy as np
 
 from reasonmech.arguments import as_sequence, check_type, describe
 from reasonmech.coders.coder import SparseCoder
+from reasonmech.door import checked
 from reasonmech.errors import ArgumentError, DataError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Features
@@ -40,6 +41,7 @@ class CurvePoint(NamedTuple):
     patch: GroupPatch
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class FeatureGroups:

@@ -23,6 +23,7 @@ from reasonmech.files import save_table
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Whole
 from reasonmech.metrics import TextMetric, as_text_metric
+from reasonmech.ranges import Positive
 from reasonmech.runtime.batched.cells import Cell, CellGrid, run_cells
 from reasonmech.site import Site
 
@@ -77,11 +78,13 @@ class PatchGrid:
         columns, ratios = ("value", "effect", "gap"), {"normalised": ("effect", "gap")}
         return mean_by(self.table, CELL, columns=columns, ratios=ratios)
 
+    @checked
     def to_parquet(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the table to a new file. Raises OutputError where there is one, unless it is to go."""
         save_table(self.table, path, overwrite=overwrite)
 
     @classmethod
+    @checked
     def from_parquet(cls, path: str | Path) -> PatchGrid:
         """Read what `to_parquet` wrote. Raises CorruptFileError when the file is damaged."""
         try:
@@ -108,7 +111,7 @@ def patch_grid(
     sites: Site | str | Sequence[Site | str],
     *,
     metric: TextMetric,
-    batch_rows: int = 128,
+    batch_rows: Positive = 128,
     progress: bool = False,
 ) -> PatchGrid:
     """The metric after every text when one site at one position is given what the other text had there.

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal, TypeAlias, final, get_args
 import numpy as np
 
 from reasonmech.arguments import as_sequence, describe
+from reasonmech.door import checked
 from reasonmech.errors import ArgumentError, DataError, UnknownNameError
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.pass_rows import TextLike, as_texts
@@ -22,6 +23,7 @@ POSITIONS: Final = "positions [-1, -2], or a name for each place: {'end': -1, 's
 INTEGER: Final = (int, np.integer)
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class TextPairs:

@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import Field
 
-from reasonmech.arguments import check_type
+from reasonmech.arguments import check_path
 from reasonmech.coders.recipe import Recipe
 from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.paths import config_dir, read_config
@@ -98,9 +98,8 @@ def load_coder_config(source: CoderConfig | str | Path) -> CoderConfig:
     """
     if isinstance(source, CoderConfig):
         return source
-    check_type(
+    check_path(
         source,
-        (str, Path),
         name="config",
         allowed="a CoderConfig, a YAML file, or a shipped name such as 'topk'",
     )

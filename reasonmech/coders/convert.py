@@ -16,6 +16,7 @@ from reasonmech.coders.layout import coder_of
 from reasonmech.coders.recipe import RECORD
 from reasonmech.coders.saelens import SAELensCoder
 from reasonmech.digest import hash_file
+from reasonmech.door import checked
 from reasonmech.errors import ArgumentError, CorruptFileError, MismatchError, PickleRefusedError
 from reasonmech.files import check_new
 from reasonmech.site import Site
@@ -29,6 +30,7 @@ _NAMES: Final = {
 }
 
 
+@checked
 def convert_coder(
     source: str | Path,
     out: str | Path,

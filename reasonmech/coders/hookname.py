@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from reasonmech.door import checked
 from reasonmech.errors import MismatchError
 from reasonmech.site import HEADED, Site
 
@@ -39,6 +40,7 @@ def hook_of_site(site: Site) -> str:
     return f"blocks.{site.layer}.{_NAMES[site.kind][0]}"
 
 
+@checked
 def site_of_hook(hook: str | None, *, head: int | None = None) -> Site:
     """Site of a TransformerLens hook, or of a Hugging Face block (whose output is `resid_post`).
 

@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from reasonmech.arguments import check_type, describe
+from reasonmech.arguments import check_path, check_type, describe
 from reasonmech.coders.coder import SparseCoder, Trained
 from reasonmech.coders.directory import read_directory
 from reasonmech.coders.recipe import CONFIG_FILE, ROWS, SENTENCES, WEIGHT_FILE
@@ -52,13 +52,14 @@ def load_coder(
             autoencoder of a residual-stream site.
         OutputError: it cannot be downloaded.
     """
-    check_type(
+    check_path(
         source,
-        (str, Path),
         name="source",
         allowed='a directory, "organism:NAME/coder", or "release/id" of SAELens',
         do="rm.load_coder(source, host=host)",
     )
+    if trained_on is not None:
+        check_type(trained_on, str, name="trained_on", allowed="the name of a model, such as Qwen/Qwen3-0.6B")
     local = resolve(source)
     if local is not None:
         coder = _read_local(local, name=str(source).removeprefix(ORGANISM_PREFIX))

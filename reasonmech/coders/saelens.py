@@ -20,6 +20,7 @@ from reasonmech.coders.recipe import RECORD, SINKS
 from reasonmech.coders.stream_record import StreamRecord, read_stream_record
 from reasonmech.digest import ModelIdentity
 from reasonmech.disk import explain_failed_writes
+from reasonmech.door import checked
 from reasonmech.errors import (
     ArgumentError,
     MismatchError,
@@ -55,6 +56,7 @@ class SAELensCoder:
         stream: what its record says of the activations that it was trained on.
     """
 
+    @checked
     def __init__(self, sae: SAE[Any], *, name: str) -> None:
         """Use `load_coder` or `train_coder`.
 
@@ -242,6 +244,7 @@ class SAELensCoder:
         twin = copy.deepcopy(self.sae)
         return type(self)(twin.to(device=device or self.device, dtype=dtype or self.dtype), name=self.name)
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write a new directory in SAELens' layout; `sae_lens.SAE.load_from_disk` reads it.
 

@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from reasonmech.door import checked
+
 FIRST: Final = (
     4.0  # medians: where half of the first tokens are longer, they are sinks, and all that is longer
 )
@@ -55,12 +57,14 @@ class Sinks:
         return f"{self.n_sinks} of {self.n_tokens} tokens are attention sinks ({share})"
 
 
+@checked
 def no_sinks(n_tokens: int) -> Sinks:
     """Where every token counts."""
     return Sinks(float("inf"), first=False, n_tokens=n_tokens, n_sinks=0, variance_share=0.0)
 
 
 @torch.no_grad()
+@checked
 def find_sinks(
     read: Callable[[Int[Tensor, " n"]], Float[Tensor, "n d_model"]],
     n_tokens: int,

@@ -33,6 +33,7 @@ from reasonmech.coders.source import (
 )
 from reasonmech.coders.training import Training
 from reasonmech.digest import identity_of
+from reasonmech.door import checked
 from reasonmech.errors import ConfigError, DataError
 from reasonmech.files import PLAN_FILE, check_new
 from reasonmech.mode import fitting
@@ -45,6 +46,7 @@ REPORT_EVERY: Final = 50  # steps between two looks at the progress bar's number
 TrainingJob = tuple[CoderConfig, Site]
 
 
+@checked
 def train_coder(
     acts: ActivationSource | Float[Tensor, "token d_model"],
     config: CoderConfig | str | Path,
@@ -81,6 +83,7 @@ def train_coder(
     return train_together({name: (settings, at)}, source, device=where, progress=progress)[name]
 
 
+@checked
 def train_coders(
     acts: ActivationSource,
     configs: Mapping[str, CoderConfig | str | Path] | Sequence[str],

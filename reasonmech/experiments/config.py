@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Self
 
 from pydantic import BeforeValidator, Field, SerializeAsAny, ValidationError, model_validator
 
-from reasonmech.arguments import as_sequence, check_type
+from reasonmech.arguments import as_sequence, check_path
 from reasonmech.errors import ConfigError, ReasonmechError, UnknownNameError
 from reasonmech.experiments.stages import Stage, build_stage, check_order
 from reasonmech.experiments.stages.rollouts import WriteRollouts
@@ -109,7 +109,7 @@ def find_experiment(source: str | Path) -> Path:
         ArgumentError: neither a text nor a path.
         UnknownNameError: no such file or experiment; the shipped ones are listed.
     """
-    path = Path(check_type(source, (str, Path), name="config", allowed=CONFIGS, do='rm.run("demo")'))
+    path = Path(check_path(source, name="config", allowed=CONFIGS, do='rm.run("demo")'))
     if path.is_file():
         return path
     shipped = shipped_experiments()

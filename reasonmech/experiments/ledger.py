@@ -12,6 +12,7 @@ from typing import Any, Final, final
 
 import pandas as pd
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.experiments.tables import read_json
 from reasonmech.files import write_text
@@ -20,6 +21,7 @@ LEDGER_FILE: Final = "ledger.json"  # in a stage's folder
 STAGE: Final = "stage"  # the part of an item that is a whole stage
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class Cause:
@@ -38,6 +40,7 @@ class Cause:
     def of(cls, error: DataError) -> Cause:
         return cls(type(error).__name__, error.happened, error.allowed, error.do)
 
+    @checked
     def of_item(self, item: str) -> Cause:
         """The same cause, for something that needs `item`."""
         return Cause(self.error, f"{item} is missing: {self.happened}", self.allowed, self.do)
@@ -55,6 +58,7 @@ class Ledger:
         self._items: dict[tuple[str, str], Cause | None] = {}
 
     @contextmanager
+    @checked
     def attempt(self, part: str, *items: str) -> Iterator[None]:
         """Plan items and do them in the block: an error of the data makes those of them missing that are not
         yet, and the stage goes on. Errors of other kinds pass."""
@@ -64,28 +68,34 @@ class Ledger:
         except DataError as error:
             self.miss(part, *items, cause=Cause.of(error))
 
+    @checked
     def plan(self, part: str, *items: str) -> None:
         for item in items:
             self._items.setdefault((part, item), None)
 
+    @checked
     def miss(self, part: str, *items: str, cause: Cause) -> None:
         """Items that were planned, or are now, cannot be done; the first cause of each stands."""
         for item in items:
             self._items[part, item] = self._items.get((part, item)) or cause
 
+    @checked
     def planned(self, part: str) -> list[str]:
         """Items of a part."""
         return [item for of, item in self._items if of == part]
 
+    @checked
     def cause(self, part: str, item: str) -> Cause | None:
         """Why an item is missing; None where it is not."""
         return self._items.get((part, item))
 
+    @checked
     def first_cause(self, part: str) -> Cause | None:
         """Why the first missing item of a part is missing, as one who needs it would say; None: none is."""
         of_part = ((item, cause) for (of, item), cause in self._items.items() if of == part)
         return next((cause.of_item(item) for item, cause in of_part if cause is not None), None)
 
+    @checked
     def write(self, folder: Path) -> None:
         rows = [
             {"part": part, "item": item, "cause": None if cause is None else asdict(cause)}
@@ -94,6 +104,7 @@ class Ledger:
         write_text(folder / LEDGER_FILE, json.dumps(rows))
 
     @classmethod
+    @checked
     def read(cls, folder: Path) -> Ledger:
         """The ledger of a finished stage; empty where it kept none."""
         ledger = cls()

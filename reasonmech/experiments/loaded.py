@@ -8,7 +8,8 @@ from typing import Any, Final, final
 
 import pandas as pd
 
-from reasonmech.arguments import check_type
+from reasonmech.arguments import check_path
+from reasonmech.door import checked
 from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
 from reasonmech.experiments.tables import (
     ARM_PAIRS_FILE,
@@ -53,6 +54,7 @@ RECORD: Final = {
 class Run:
     """The files of one run. Everything is read on first use and nothing is computed."""
 
+    @checked
     def __init__(self, path: Path) -> None:
         self.path = path
 
@@ -147,6 +149,7 @@ class Run:
 
         return load_file(self.path / "tensors.safetensors")
 
+    @checked
     def value(self, metric: str, condition: str) -> float:
         """The one number of a condition as a whole. Raises UnknownNameError, listing what was measured."""
         rows = self.results.loc[(self.results.metric == metric) & (self.results.problem == "")]
@@ -172,9 +175,8 @@ def load_run(path: str | Path) -> Run:
         CorruptFileError: a file of it is missing or damaged.
     """
     path = Path(
-        check_type(
+        check_path(
             path,
-            (str, Path),
             name="path",
             allowed="the directory of a finished run, as a text or a path",
             do='rm.load_run("runs/demo-1a2b3c4d"): what `reasonmech run` printed',

@@ -13,6 +13,7 @@ from types import NoneType
 from typing import Final
 
 from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.errors import ConfigError, DataError
 from reasonmech.experiments.assemble import assemble
 from reasonmech.experiments.config import CONFIGS, Experiment, load_experiment
@@ -30,12 +31,13 @@ PAIRS: Final = "a ModelPair, such as rm.load_pair(...) returns"
 IN_HAND: Final = 'rm.run("demo", pair=pair)'
 
 
+@checked
 def run(
     config: str | Path | Experiment,
     *,
     pair: ModelPair | None = None,
     out: str | Path | None = None,
-    overrides: Sequence[str] = (),
+    overrides: Sequence[str] | str = (),
     progress: bool = True,
 ) -> Run:
     """Carry out an experiment and return its finished run.

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pyarrow
 
+from reasonmech.door import checked
 from reasonmech.errors import ConfigError, CorruptFileError
 from reasonmech.json_text import read_value
 
@@ -43,6 +44,7 @@ COLUMNS: Final = (
 )
 
 
+@checked
 @dataclass(frozen=True)
 class Counts:
     """Tokens that an intervention saw, that its mask named, at which its gate was open, that it changed."""
@@ -53,6 +55,7 @@ class Counts:
     n_changed: int | None  # None where it was not counted
 
 
+@checked
 @dataclass(frozen=True)
 class Condition:
     """What was done to which host.
@@ -83,6 +86,7 @@ class Condition:
                 do="an effect is printed beside its control only",
             )
 
+    @checked
     def rows(
         self,
         metric: str,

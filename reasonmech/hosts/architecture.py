@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from reasonmech.door import checked
 from reasonmech.errors import MismatchError
 from reasonmech.registry import Registry
 
 
+@checked
 @dataclass(frozen=True)
 class Architecture:
     """Dotted submodule paths of one `model_type`.

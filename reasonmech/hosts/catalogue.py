@@ -9,7 +9,8 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, model_validator
 
-from reasonmech.arguments import check_type
+from reasonmech.arguments import check_path
+from reasonmech.door import checked
 from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.load import Placement, Source, load_host
@@ -67,6 +68,7 @@ class PairConfig(Settings):
         return {**raw, **models, "tokenizer": {**raw.get("tokenizer", {}), **tokenizers}}
 
 
+@checked
 def register_pair_path(name: str, path: str | Path) -> None:
     """Make `load_pair(name)` find a pair file, or a directory that holds `pair.yaml` or `base/` and
     `thinking/`.
@@ -82,6 +84,7 @@ def pair_names() -> list[str]:
     return sorted({path.stem for path in (config_dir() / "pairs").glob("*.yaml")} | set(pair_paths.kinds()))
 
 
+@checked
 def pair_config(source: str | Path) -> PairConfig:
     """The config of a shipped or registered name, of a YAML file, or of a pair directory.
 
@@ -145,9 +148,8 @@ def load_pair(
         MismatchError: the models differ; every difference is spelt out.
     """
     if source is not None:
-        check_type(
+        check_path(
             source,
-            (str, Path),
             name="source",
             allowed="a pair's name, file or directory",
             do="models in hand: rm.load_pair(base=..., thinking=...)",

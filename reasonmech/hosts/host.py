@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reasonmech.digest import ModelIdentity
+from reasonmech.door import checked
 from reasonmech.errors import ArgumentError, BindError, DataError
 from reasonmech.hosts.architecture import architecture_of
 from reasonmech.hosts.characters import token_name
@@ -249,20 +250,19 @@ class Host:
     def logits_of(self, resid: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes vocab"]:
         """Logits that the model's own head gives a residual stream: softcap(unembed(norm(resid))).
 
-        Applied to `resid_post` of the last layer these are the model's logits; to an earlier layer, the logit
-        lens. Raises BindError inside torch.autocast.
+        Of the last layer's `resid_post` the model's logits; of an earlier layer's, the logit lens. Raises
+        BindError inside torch.autocast.
         """
         check_precision(self.name)
         with no_inference_mode():
-            logits = self._uncapped(resid)
-        cap = self._softcap.value()
+            logits, cap = self._uncapped(resid), self._softcap.value()
         return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def _uncapped(self, resid: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes vocab"]:
         scale, rows = self.norm.get_parameter("weight"), self.unembedding()
-        normed = self.norm(resid.to(device=scale.device, dtype=scale.dtype))
-        return self._head(normed.to(rows.device))
+        return self._head(self.norm(resid.to(device=scale.device, dtype=scale.dtype)).to(rows.device))
 
+    @checked
     def encode(self, text: str) -> list[int]:
         """Token ids of a text that goes on: what the tokenizer puts in front, once, and no end behind.
 
@@ -285,6 +285,7 @@ class Host:
                 do="leave it out, or load the tokenizer that belongs to this model",
             )
 
+    @checked
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids, special tokens included, spacing untouched."""
         return decode(self.tokenizer, ids)
@@ -294,6 +295,6 @@ class Host:
         return token_name(self.tokenizer, token)
 
     def __repr__(self) -> str:
-        size = f"{self.n_layers} layers, d_model {self.d_model}"
         sampler = f", not applied: {self.sampling}" if self.sampling else ""
-        return f"Host({self.name!r}, {size}, {self.dtype}, {self.device}{sampler})"
+        size = f"{self.n_layers} layers, d_model {self.d_model}, {self.dtype}, {self.device}"
+        return f"Host({self.name!r}, {size}{sampler})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, Union, cast
 
 import torch
 from torch import nn
@@ -17,7 +17,7 @@ from transformers import (
 )
 from transformers.utils.peft_utils import find_adapter_config_file
 
-from reasonmech.arguments import check_type, describe
+from reasonmech.arguments import check_path, check_type, describe
 from reasonmech.errors import (
     ArgumentError,
     CorruptFileError,
@@ -43,10 +43,10 @@ if TYPE_CHECKING:
     from reasonmech.hosts.lens import TransformerBridge
 
 TOKENIZER_FILE: Final = "tokenizer.json"
-Placement: TypeAlias = "str | torch.device | dict[str, int | str]"
+Placement: TypeAlias = str | torch.device | dict[str, int | str]
 DEVICE_MAPS: Final = ("auto", "balanced", "balanced_low_0", "sequential")  # those that Hugging Face computes
 DEVICES: Final = f'a device ("cuda:0"), {", ".join(DEVICE_MAPS)}, or a mapping from modules to devices'
-Source: TypeAlias = "str | Path | PreTrainedModel | TransformerBridge"
+Source: TypeAlias = Union[str, Path, PreTrainedModel, "TransformerBridge"]
 
 
 def load_host(
@@ -84,6 +84,7 @@ def load_host(
     if dtype is not None:
         check_type(dtype, torch.dtype, name="dtype", allowed="torch.float32, torch.bfloat16, ...")
     if isinstance(source, str | Path):
+        check_path(source, name="source", allowed="a directory, or the name of a model")
         spread = isinstance(device, dict) or device in DEVICE_MAPS
         device_map = device if spread and not isinstance(device, torch.device) else None
         with no_inference_mode():

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from reasonmech.door import checked
 from reasonmech.errors import UnknownNameError
 from reasonmech.paths import ORGANISM_PREFIX, organism_dir, resolve
 from reasonmech.registry import Registry
@@ -48,6 +49,7 @@ def locate(path: str | Path) -> Path | None:
     return _store_of(path).fetch(name) / role
 
 
+@checked
 def is_here(path: str | Path) -> bool:
     """Whether weights are on this machine already; nothing is built."""
     name, role = _organism(path)

@@ -6,14 +6,17 @@ from collections.abc import Collection
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, TypeAlias, final
 
+from reasonmech.door import checked
 from reasonmech.errors import MismatchError
 from reasonmech.hosts.difference import ACCEPTABLE, Difference, differences_of
 from reasonmech.hosts.host import Host
+from reasonmech.ranges import Count, Positive
 
 THINK_TAGS: Final = ("<think>", "</think>")
 Mark: TypeAlias = str | tuple[str, int]
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class ModelPair:
@@ -41,10 +44,10 @@ class ModelPair:
     base: Host
     thinking: Host
     task: str | None = None
-    steering_layer: int | None = None
+    steering_layer: Count | None = None
     _: KW_ONLY
-    sae_layer: int | None = None
-    n_categories: int | None = None
+    sae_layer: Count | None = None
+    n_categories: Positive | None = None
     note: str = ""
     source: str = ""
     accept: Collection[str] = ()

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 from transformers import PreTrainedTokenizerBase
 
 from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.spelling import Spelling, spelling_of
 
@@ -21,6 +22,7 @@ _WHITE: Final = " \t\r\n▁ĠĊĉč"  # white space as vocabularies write it
 _WHITE_BYTES: Final = frozenset(f"<0x{ord(white):02X}>" for white in " \t\r\n")
 
 
+@checked
 def token_forms(tokenizer: PreTrainedTokenizerBase, text: str, *, blank: bool = False) -> tuple[Run, ...]:
     r"""The runs of token ids that a piece of text is inside a text, each once, the commonest first.
 
@@ -52,6 +54,7 @@ def token_forms(tokenizer: PreTrainedTokenizerBase, text: str, *, blank: bool = 
     return forms
 
 
+@checked
 def onset_tokens(tokenizer: PreTrainedTokenizerBase, word: str) -> tuple[int, ...]:
     """Ids of the tokens that write a word whole, with a blank in front of it or without: those that one reads
     where a sentence begins. Empty where it takes several tokens.
@@ -77,6 +80,7 @@ def blank_tokens(tokenizer: PreTrainedTokenizerBase) -> tuple[int, ...]:
     return tuple(i for i in likely if spelling.piece(i).text and not spelling.piece(i).text.strip())
 
 
+@checked
 def run_after(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str) -> Run:
     """The token ids of a piece of text that goes on from a text: its part of the encoding of both together.
 

@@ -10,11 +10,13 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.hybrid.executors import Takeover
 from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector, check_part
 from reasonmech.kinds import Kinds, with_ends
+from reasonmech.ranges import Positive
 from reasonmech.runtime.decoding.decode import choose
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
@@ -83,7 +85,10 @@ class Hybrid:
     def device(self) -> torch.device:
         return self.pair.base.device
 
-    def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> HybridState:
+    @checked
+    def start(
+        self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: Positive
+    ) -> HybridState:
         return HybridState(self, prompts, mask, rows, max_new_tokens)
 
 
@@ -99,6 +104,7 @@ def _kinds_of(pair: ModelPair) -> Kinds:
 class HybridState:
     """A batch of the pair in flight: both caches hold the same, clean text, the prompt in own tokens."""
 
+    @checked
     def __init__(self, hybrid: Hybrid, prompts: Tokens, mask: Mask, rows: list[RowInfo], room: int) -> None:
         self._hybrid = hybrid
         self._base = HostDecoder.of(hybrid.pair.base).start(prompts, mask, rows, room)

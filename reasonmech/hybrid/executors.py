@@ -10,11 +10,13 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from reasonmech.coders import SparseCoder
+from reasonmech.door import checked
 from reasonmech.errors import BindError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.parts import Moment
 from reasonmech.interventions import Features
 from reasonmech.interventions.hooks import widen
+from reasonmech.ranges import Seed
 from reasonmech.runtime.rerun import CleanPast, rerun
 from reasonmech.shapes import NextLogits
 from reasonmech.site import Site
@@ -55,7 +57,8 @@ class Vectors:
         added = self.table[category.to(self.table.device)]
         return rerun(self.host, context.select(rows.to(self.host.device)), self.site, lambda x: x + added)
 
-    def random(self, seed: int) -> Vectors:
+    @checked
+    def random(self, seed: Seed) -> Vectors:
         """Norm-matched null: every vector replaced by a random direction of the same length."""
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(self.table.shape, generator=generator).to(self.table)
@@ -76,6 +79,7 @@ class ClampFeatures:
         BindError: nothing to clamp. MismatchError: the coder belongs to another model.
     """
 
+    @checked
     def __init__(
         self,
         host: Host,

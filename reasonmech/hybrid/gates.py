@@ -9,9 +9,11 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hybrid.parts import Moment
 from reasonmech.kinds import Openings
+from reasonmech.ranges import Seed
 from reasonmech.runtime.decoding.decode import choose
 from reasonmech.runtime.decoding.noise import gumbel
 from reasonmech.shapes import NextLogits
@@ -21,6 +23,7 @@ _CATEGORY_SALT: Final = 0x5EED_0002
 _KIND_SALT: Final = 0x5EED_0003
 
 
+@checked
 @dataclass(frozen=True)
 class DisagreementGate:
     """Open where the two models would write different tokens, or one with which only the base would end.
@@ -61,6 +64,7 @@ class KindGate:
         return choose(kinds, temperature=moment.temperature, keys=keys ^ _KIND_SALT, position=position).tokens
 
 
+@checked
 @dataclass(frozen=True)
 class AtRandom:
     """Null: open at positions drawn with a fixed probability, blind to both models.
@@ -70,7 +74,7 @@ class AtRandom:
     """
 
     rate: float
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.rate <= 1:
@@ -83,6 +87,7 @@ class AtRandom:
         return torch.exp(-torch.exp(-noise)) < self.rate  # the Gumbel noise back to a uniform number
 
 
+@checked
 @dataclass(frozen=True)
 class OfThinking:
     """The category of the token that the thinking model would write.
@@ -94,7 +99,7 @@ class OfThinking:
     """
 
     among: tuple[int, ...] = ()
-    seed: int = 0
+    seed: Seed = 0
 
     def select(self, moment: Moment) -> Int[Tensor, " batch"]:
         if not self.among:
@@ -103,12 +108,13 @@ class OfThinking:
         return torch.where(torch.isin(moment.category, torch.tensor(self.among)), moment.category, other)
 
 
+@checked
 @dataclass(frozen=True)
 class WrongCategory:
     """Null: a category drawn evenly from `among`, never the one of the thinking model."""
 
     among: tuple[int, ...]
-    seed: int = 0
+    seed: Seed = 0
 
     def select(self, moment: Moment) -> Int[Tensor, " batch"]:
         return _draw(moment, self.among, self.seed, avoid=moment.category)

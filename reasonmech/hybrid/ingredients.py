@@ -6,14 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid.executors import ClampFeatures, Vectors
 from reasonmech.kinds import Kinds
+from reasonmech.ranges import Seed, Share
 
 T = TypeVar("T")
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Ingredients:
     """What arms are made of.
@@ -32,8 +35,8 @@ class Ingredients:
     kinds: Kinds
     vectors: Vectors | None
     clamp: ClampFeatures | None
-    rate: float | None
-    seed: int = 0
+    rate: Share | None
+    seed: Seed = 0
     absent: Mapping[str, DataError] = field(default_factory=dict)
 
     def trained_vectors(self) -> Vectors:

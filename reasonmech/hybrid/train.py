@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from tqdm.auto import tqdm
 
 from reasonmech.arguments import as_sequence, check_type
+from reasonmech.door import checked
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.disagreements import CleanPass, Disagreements, clean_passes, find_disagreements
@@ -101,6 +102,7 @@ class _Steering(NamedTuple):
 
 
 @fitting("train_vectors")
+@checked
 def train_vectors(
     host: Host,
     site: Site | str,

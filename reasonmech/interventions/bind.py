@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, final
 
 from reasonmech.arguments import as_sequence, check_type
+from reasonmech.door import checked
 from reasonmech.errors import BindError, MismatchError, UnknownNameError
 from reasonmech.hosts.difference import differences_of
 from reasonmech.hosts.host import Host
@@ -88,6 +89,7 @@ def as_plan(plan: Intervention | Sequence[Intervention]) -> Sequence[Interventio
     return as_sequence(plan, Intervention, name="plan", allowed=_VERBS)
 
 
+@checked
 def bind(
     plan: Intervention | Sequence[Intervention],
     host: Host,

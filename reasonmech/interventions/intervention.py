@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, TypeAlias, final
 
+from reasonmech.door import checked
 from reasonmech.errors import BindError
 from reasonmech.interventions.axes import Axis, Features
 from reasonmech.interventions.canonical import Json, fingerprint
@@ -14,11 +15,13 @@ from reasonmech.interventions.check_parts import check_parts
 from reasonmech.interventions.edits import Edit
 from reasonmech.interventions.gates import ALWAYS, Gate
 from reasonmech.interventions.masks import EVERYWHERE, Where
+from reasonmech.ranges import Count
 from reasonmech.site import Site
 
 ErrorTerm: TypeAlias = Literal["keep", "drop"]
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False, repr=False)
 class Intervention:
@@ -40,7 +43,7 @@ class Intervention:
     where: Where = EVERYWHERE
     when: Gate = ALWAYS
     error: ErrorTerm = "keep"
-    require_gated: int = 0
+    require_gated: Count = 0
     no_change_allowed: bool = False
 
     def __post_init__(self) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from reasonmech.arguments import check_type
+from reasonmech.arguments import check_path
 from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.interventions.canonical import Json
 from reasonmech.interventions.intervention import Intervention
@@ -76,9 +76,8 @@ def _read(
     if isinstance(source, Mapping):
         return source, PlanContext("the plan", Path.cwd(), host, partner)
     path = Path(
-        check_type(
+        check_path(
             source,
-            (str, Path),
             name="source",
             allowed="the path of a YAML file, or a mapping with the key `plan`",
             do='rm.load_plan("plan.yaml", host)',

@@ -10,6 +10,7 @@ from reasonmech.interventions.edits import Ablate, Clamp, Patch, Scale, Steer
 from reasonmech.interventions.gates import ALWAYS, Gate
 from reasonmech.interventions.intervention import ErrorTerm, Intervention
 from reasonmech.interventions.masks import EVERYWHERE, Where
+from reasonmech.ranges import Count
 
 
 def ablate(
@@ -19,7 +20,7 @@ def ablate(
     where: Where = EVERYWHERE,
     when: Gate = ALWAYS,
     error: ErrorTerm = "keep",
-    require_gated: int = 0,
+    require_gated: Count = 0,
 ) -> Intervention:
     """c <- 0, or `value` (a mean): features knocked out, a projection or the whole stream removed.
 
@@ -43,7 +44,7 @@ def clamp(
     where: Where = EVERYWHERE,
     when: Gate = ALWAYS,
     error: ErrorTerm = "keep",
-    require_gated: int = 0,
+    require_gated: Count = 0,
 ) -> Intervention:
     """c <- v: a fixed decoded contribution in activation units (Features), or a fixed coordinate (Direction).
 
@@ -64,7 +65,7 @@ def scale(
     where: Where = EVERYWHERE,
     when: Gate = ALWAYS,
     error: ErrorTerm = "keep",
-    require_gated: int = 0,
+    require_gated: Count = 0,
 ) -> Intervention:
     """c <- a * c: dampen or amplify. A factor of 1 is a bit-exact identity.
 
@@ -82,7 +83,7 @@ def steer(
     where: Where = EVERYWHERE,
     when: Gate = ALWAYS,
     error: ErrorTerm = "keep",
-    require_gated: int = 0,
+    require_gated: Count = 0,
 ) -> Intervention:
     """c <- c + a: activation units (features), residual-norm units (a direction), a vector (a stream).
 
@@ -103,7 +104,7 @@ def patch(
     where: Where = EVERYWHERE,
     when: Gate = ALWAYS,
     error: ErrorTerm = "keep",
-    require_gated: int = 0,
+    require_gated: Count = 0,
 ) -> Intervention:
     """c <- c(source): activation patching, of the stream, of features, or of a subspace.
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
 from reasonmech.locate.rows.checks import check_is_activations, check_is_coder, check_is_labels
@@ -38,6 +39,7 @@ SETTINGS: Final = {
 }
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class Comparison:

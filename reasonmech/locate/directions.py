@@ -12,6 +12,7 @@ import torch
 
 from reasonmech.arguments import as_sequence, check_type, describe
 from reasonmech.coders import TextSource
+from reasonmech.door import checked
 from reasonmech.errors import ArgumentError, DataError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import Direction, at
@@ -94,6 +95,7 @@ def fit_vector(x: np.ndarray, positive: np.ndarray, problem: np.ndarray, *, meth
     return vector / norm
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class ContrastivePrompts:
@@ -133,6 +135,7 @@ class ContrastivePrompts:
         return f"ContrastivePrompts({len(self.positive)} pairs, token {self.position})"
 
 
+@checked
 def direction(
     source: Activations | Host,
     contrast: Labels | ContrastivePrompts,

@@ -9,10 +9,11 @@ from reasonmech.arguments import check_type
 from reasonmech.door import checked
 from reasonmech.hosts.host import Host
 from reasonmech.interventions import Direction, Features
+from reasonmech.ranges import Positive
 
 
 @checked
-def logit_lens(host: Host, axis: Direction | Features, *, k: int = 10) -> pd.DataFrame:
+def logit_lens(host: Host, axis: Direction | Features, *, k: Positive = 10) -> pd.DataFrame:
     """The k tokens that each direction, or feature's decoder row, promotes and suppresses most.
 
     logit = unembed(norm(v)) minus its mean over the vocabulary: the model's own final norm and head applied

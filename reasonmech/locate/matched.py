@@ -16,6 +16,7 @@ from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.locate.rows.checks import check_is_coder, feature_indices
 from reasonmech.locate.rows.codes import encode_rows
+from reasonmech.ranges import Positive, Seed
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
@@ -37,6 +38,7 @@ class Tolerance(NamedTuple):
     effect: float = 0.1
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class FeatureStats:
@@ -84,8 +86,8 @@ def matched_features(
     stats: FeatureStats,
     targets: Sequence[int] | Features,
     *,
-    n: int,
-    seed: int = 0,
+    n: Positive,
+    seed: Seed = 0,
     tolerance: Tolerance | None = None,
 ) -> list[tuple[int, ...]]:
     """n different random sets of features, the i-th member of each matched to the i-th target.

@@ -7,8 +7,10 @@ from typing import Final, NamedTuple
 import numpy as np
 from scipy import stats as scipy_stats
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.locate.rows.sample import Search
+from reasonmech.ranges import Positive
 from reasonmech.stats import MIN_PROBLEMS, bh, max_t
 
 CELLS: Final = 2**24  # flipped statistics computed at once
@@ -33,7 +35,8 @@ class Discovered(NamedTuple):
     parts: np.ndarray | None = None
     p_adjusted: np.ndarray | None = None
 
-    def best(self, top: int) -> np.ndarray:
+    @checked
+    def best(self, top: Positive) -> np.ndarray:
         """So many features, best first: those that go with the behaviour (sign 1), then the others."""
         return np.lexsort((-self.value, self.sign <= 0))[:top]
 

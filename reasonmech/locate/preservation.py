@@ -21,6 +21,7 @@ from reasonmech.locate.rows.checks import check_is_coder, check_is_labels, check
 from reasonmech.locate.rows.context import next_token, onset_probability
 from reasonmech.locate.rows.sample import at_most
 from reasonmech.locate.scoring.attribution import Onset, first_order_effects
+from reasonmech.ranges import Positive
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.activations.site_sinks import sinks_of
@@ -35,6 +36,7 @@ ROWS: Final = 500  # labelled rows that a pass there and back is spent on
 SEED: Final = 0
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class BehaviourPreservation:
@@ -84,7 +86,7 @@ def behaviour_preservation(
     rollouts: Sequence[Rollout],
     labels: Labels,
     onset_ids: Collection[int],
-    draws: int = DRAWS,
+    draws: Positive = DRAWS,
 ) -> BehaviourPreservation:
     """The hazard of a behaviour untouched, and where the host reads a coder's reconstruction.
 

@@ -12,11 +12,13 @@ import pandas as pd
 import pyarrow
 
 from reasonmech.arguments import as_sequence, check_type
+from reasonmech.door import checked
 from reasonmech.errors import CorruptFileError, DataError
 from reasonmech.files import save_table
 from reasonmech.frames import rows_where
 from reasonmech.interventions import Features
 from reasonmech.locate.rows.checks import SEARCH, check_is_coder
+from reasonmech.ranges import InnerShare, Positive
 from reasonmech.stats import bh
 
 if TYPE_CHECKING:
@@ -89,7 +91,8 @@ class FeatureTable:
             )
         return cls(with_adjusted(pd.concat([table.frame for table in tables], ignore_index=True)))
 
-    def top(self, k: int = 5, *, behaviour: str | None = None) -> FeatureTable:
+    @checked
+    def top(self, k: Positive = 5, *, behaviour: str | None = None) -> FeatureTable:
         """The k best features of each behaviour, mode and site, with every baseline beside them.
 
         Ranked as `locate` ranks: those that go with the behaviour (sign 1) first, then by training value.
@@ -101,6 +104,7 @@ class FeatureTable:
         order = np.lexsort((-shown["value"], shown["site"], shown["mode"], shown["behaviour"]))
         return FeatureTable(shown.take(order))
 
+    @checked
     def of(self, behaviour: str) -> FeatureTable:
         """Rows of one behaviour. Raises DataError when it was not searched for."""
         rows = rows_where(self.frame, self.frame["behaviour"] == behaviour)
@@ -109,11 +113,13 @@ class FeatureTable:
             raise DataError(f"no row of behaviour {behaviour!r} in this table", allowed=known)
         return FeatureTable(rows)
 
+    @checked
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write parquet. Raises OutputError where there is a file, unless it is to go."""
         save_table(self.frame, path, overwrite=overwrite)
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> FeatureTable:
         """Read what `save` wrote. Raises CorruptFileError when the file is damaged."""
         try:
@@ -148,8 +154,14 @@ def with_adjusted(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.assign(p_adjusted=p_adjusted)
 
 
+@checked
 def select(
-    table: FeatureTable, k: int, *, coder: SparseCoder, behaviour: str | None = None, alpha: float = 0.05
+    table: FeatureTable,
+    k: Positive,
+    *,
+    coder: SparseCoder,
+    behaviour: str | None = None,
+    alpha: InnerShare = 0.05,
 ) -> Features:
     """The k features that best go *with* a behaviour on the training split, at the coder's site.
 

@@ -16,6 +16,7 @@ from reasonmech.behaviours import agreement, behaviours
 from reasonmech.behaviours.base import onset_phrases
 from reasonmech.door import checked
 from reasonmech.metrics.base import check_rollouts
+from reasonmech.ranges import Positive, Seed
 from reasonmech.rollout import Rollouts
 from reasonmech.stats import DRAWS
 from reasonmech.tasks import parse, tasks
@@ -32,8 +33,8 @@ def agreement_table(
     rollouts: Mapping[str, Rollouts],
     *,
     also: Sequence[str] = ("backtrack",),
-    draws: int = DRAWS,
-    seed: int = 0,
+    draws: Positive = DRAWS,
+    seed: Seed = 0,
 ) -> pd.DataFrame:
     """Cohen's kappa of what sentences do and the words they use: `behaviours.agreement`, tabulated.
 

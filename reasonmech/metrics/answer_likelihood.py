@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json
@@ -19,6 +20,7 @@ from reasonmech.runtime.readout import Continuation, Reading, Run
 Against = Literal["logsumexp", "mean"]
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class AnswerLikelihood:
@@ -51,6 +53,7 @@ class AnswerLikelihood:
             if len(set(runs)) < len(runs):
                 raise DataError(f"answer_likelihood of text {text} names the answer {_twice(runs)} twice")
 
+    @checked
     def continuations(self, host: Host, n_texts: int) -> Sequence[Sequence[Continuation]]:
         check_number(self.name, len(self.runs), n_texts)
         return self.answers or self.runs

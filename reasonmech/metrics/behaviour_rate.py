@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from reasonmech.arguments import check_type
 from reasonmech.behaviours import behaviours
+from reasonmech.door import checked
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.interventions.canonical import Json
 from reasonmech.metrics.base import check_rollouts, metrics
@@ -19,6 +20,7 @@ from reasonmech.tasks import parse
 Per = Literal["opportunity", "rollout"]
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class BehaviourRate:
@@ -66,6 +68,7 @@ class BehaviourRate:
 
 
 @metrics.register("behaviour_rate")
+@checked
 def behaviour_rate(behaviour: str, *, per: Per = "opportunity") -> BehaviourRate:
     """Onsets per opportunity of a rollout, or ("rollout") whether the behaviour happens in it at all.
 

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from reasonmech.arguments import describe
+from reasonmech.door import checked
 from reasonmech.errors import ArgumentError, DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json
@@ -22,6 +23,7 @@ WORDS: Final = "a word of one token, a token id, or a list with one per text"
 CALL: Final = 'rm.logit_diff(host, good=" yes", bad=" no")'
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class LogitDiff:
@@ -45,6 +47,7 @@ class LogitDiff:
         if same := [a for a, b in zip(self.good, self.bad, strict=True) if a == b]:
             raise DataError(f"logit_diff of token {same[0]} with itself is 0 whatever the model says")
 
+    @checked
     def continuations(self, host: Host, n_texts: int) -> Sequence[Sequence[Run]]:
         if len(self.good) > 1:
             check_number(self.name, len(self.good), n_texts)

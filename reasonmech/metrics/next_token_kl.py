@@ -16,6 +16,7 @@ from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json, tensor_json
 from reasonmech.metrics.base import check_host, check_number, entries_read, metrics, no_runs
+from reasonmech.ranges import Positive
 from reasonmech.runtime.pass_rows import TextLike, pass_rows
 from reasonmech.runtime.passes import run_passes
 from reasonmech.runtime.readout import Reading, Run
@@ -46,6 +47,7 @@ class NextTokenKL:
         # on the CPU: a metric outlives devices, and is compared by its content
         object.__setattr__(self, "reference", self.reference.detach().float().cpu())
 
+    @checked
     def continuations(self, host: Host, n_texts: int) -> Sequence[Sequence[Run]]:
         check_number(self.name, len(self.reference), n_texts)
         if self.reference.shape[1] != host.vocab_size:
@@ -66,7 +68,7 @@ class NextTokenKL:
 
 @checked
 @metrics.register("next_token_kl")
-def next_token_kl(host: Host, texts: Sequence[TextLike], *, batch_size: int = 64) -> NextTokenKL:
+def next_token_kl(host: Host, texts: Sequence[TextLike], *, batch_size: Positive = 64) -> NextTokenKL:
     """KL(reference || run) of the next token after a text, in nats; the reference is a clean run of `texts`.
 
     The metric of ACDC (Conmy et al. 2023, arXiv 2304.14997), here at the last token only. A receipt prints

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.canonical import Json
@@ -17,6 +18,7 @@ from reasonmech.metrics.base import Answer, answers_of, check_host, logsumexp_wh
 from reasonmech.runtime.readout import Reading, Run
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class OnsetLogOdds:
@@ -47,6 +49,7 @@ class OnsetLogOdds:
                         do="leave one of them out",
                     )
 
+    @checked
     def continuations(self, host: Host, n_texts: int) -> Sequence[Sequence[Run]]:
         return [self.onset + self.against] * n_texts
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 import yaml
 from transformers import PreTrainedModel
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.files import PLAN_FILE, partial_of, write_text
 from reasonmech.hosts import ModelPair, load_host
@@ -17,6 +18,7 @@ from reasonmech.organisms.ground_truth.truth import Effort
 from reasonmech.organisms.making import make
 from reasonmech.organisms.recipes import PairRecipe, recipes
 from reasonmech.organisms.record import truth_record, write_truth
+from reasonmech.ranges import Seed
 from reasonmech.resumable import ResumableDirectory
 from reasonmech.tasks.chain import word_tokenizer
 
@@ -27,11 +29,12 @@ CHECKPOINTS: Final = ("base-*", "thinking-*")
 UNPLANNED: Final = (*CHECKPOINTS, "base", "thinking", "pair.yaml", "training.json", "truth.json")
 
 
+@checked
 def build(
     name: str,
     out: str | Path,
     *,
-    seed: int = 0,
+    seed: Seed = 0,
     recipe: PairRecipe | None = None,
     effort: Effort | None = None,
     progress: bool = True,

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, final
 
+from reasonmech.door import checked
 from reasonmech.errors import NotBuiltError
 from reasonmech.files import check_new
 from reasonmech.hosts import organism_stores
@@ -17,6 +18,7 @@ from reasonmech.organisms.making import existing, make
 from reasonmech.organisms.recipes import ModelRecipe, PairRecipe, recipes
 from reasonmech.organisms.training.rotation import Rotation
 from reasonmech.paths import cache_dir, organism_dir
+from reasonmech.ranges import Seed
 from reasonmech.tasks.chain import word_tokenizer
 
 Role = Literal["base", "thinking"]
@@ -36,7 +38,8 @@ def cache_home(name: str, *, seed: int = 0) -> Path:
     return cache_dir() / "organisms" / f"{name}-{recipe_hash(recipes.get(name).seeded(seed))}"
 
 
-def build_in_cache(name: str, *, seed: int = 0, progress: bool = True) -> Path:
+@checked
+def build_in_cache(name: str, *, seed: Seed = 0, progress: bool = True) -> Path:
     """Build an organism with its truth into the cache, where `organism:NAME/thinking` finds seed 0; resumes.
 
     Raises:

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from reasonmech.door import checked
 from reasonmech.organisms.ground_truth.requirements import Requirement
 from reasonmech.organisms.training.grpo import GrpoRecipe
 from reasonmech.organisms.training.pretrain import PretrainRecipe
 from reasonmech.organisms.training.rotation import Rotation
 from reasonmech.organisms.training.tune import TuneRecipe
+from reasonmech.ranges import Seed
 from reasonmech.registry import Registry
 
 Json = dict[str, Any]
@@ -40,6 +42,7 @@ class ModelRecipe:
         return ModelRecipe(start, tuple(replace(stage, seed=seed) for stage in self.stages))
 
 
+@checked
 @dataclass(frozen=True)
 class PairRecipe:
     """A base and a thinking model.
@@ -62,7 +65,8 @@ class PairRecipe:
     task: str = "chain"
     minutes: float = 30.0
 
-    def seeded(self, seed: int) -> PairRecipe:
+    @checked
+    def seeded(self, seed: Seed) -> PairRecipe:
         return replace(self, base=self.base.seeded(seed), thinking=self.thinking.seeded(seed))
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from reasonmech.arguments import as_sequence, check_type
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
 from reasonmech.registry import Registry
@@ -122,6 +123,7 @@ def measure_from_config(config: Mapping[str, object] | str) -> PairMeasure:
     return make(**settings)
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class ComparedModels:
@@ -137,6 +139,7 @@ class ComparedModels:
     text: str
     compared: str
 
+    @checked
     def row(
         self, statistic: str, values: Float[np.ndarray, " text"], problems: Sequence[str], *, unit: str
     ) -> dict[str, object]:

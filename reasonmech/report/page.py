@@ -12,6 +12,7 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.experiments import Run, load_run
 from reasonmech.files import save_text
 from reasonmech.report.answer import answer
@@ -19,6 +20,7 @@ from reasonmech.report.html import script_json, without_markup
 from reasonmech.report.sections import build_sections
 
 
+@checked
 def report(run: Run | str | Path, *, out: str | Path | None = None) -> Path:
     """Write the report of a finished run and return its path.
 

@@ -18,6 +18,7 @@ from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import bind
 from reasonmech.interventions.intervention import Intervention
+from reasonmech.ranges import Positive
 from reasonmech.receipt import Receipt
 from reasonmech.runtime.names import check_words
 from reasonmech.runtime.pass_rows import LabelledTexts, TextLike, check_positions, pass_rows, texts_of
@@ -45,7 +46,7 @@ def forward(
     texts: Sequence[TextLike] | TextLike | LabelledTexts,
     plan: Intervention | Sequence[Intervention] = (),
     *,
-    batch_size: int = 64,
+    batch_size: Positive = 64,
     receipt: ReceiptMode = "sample",
     progress: bool = False,
 ) -> ForwardResult:

@@ -13,6 +13,7 @@ from reasonmech.arguments import check_type
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.interventions.axes import Axis
+from reasonmech.ranges import Positive, Seed
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.row_index import whole_numbers
 from reasonmech.runtime.activations.site_sinks import sinks_at, sinks_of
@@ -22,6 +23,7 @@ CHUNK: Final = 8192  # tokens read at once
 
 
 @torch.no_grad()
+@checked
 def mean_of(
     acts: Activations,
     axis: Axis,
@@ -78,7 +80,7 @@ def _without_sinks(acts: Activations, site: Site, rows: Tensor) -> Tensor:
 
 @checked
 def resampled(
-    acts: Activations, site: Site | str, *, seed: int, n_positions: int | None = None
+    acts: Activations, site: Site | str, *, seed: Seed, n_positions: Positive | None = None
 ) -> Float[Tensor, "row pos width"]:
     """A source for `patch` in which every row holds another text: `patch(axis, resampled(...))` is resample
     ablation.

@@ -8,7 +8,9 @@ from typing import Final, Literal, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
+from reasonmech.ranges import Seed
 from reasonmech.simulators.planted import PlantedDictionary, PlantedTexts, embed
 from reasonmech.simulators.texts import Places, TextModel
 
@@ -29,10 +31,12 @@ class PlantedCells:
     texts: dict[tuple[bool, Inserted], PlantedTexts]
     slot: dict[bool, Int[np.ndarray, " text"]]
 
+    @checked
     def read(self, *, behaviour: bool, inserted: Inserted) -> Float[np.ndarray, "text feature"]:
         """True activations at the slot."""
         return self._at_slot(self.texts[behaviour, inserted].activations, behaviour)
 
+    @checked
     def residual(self, *, behaviour: bool, inserted: Inserted) -> Float[np.ndarray, "text d_model"]:
         """The stream at the slot."""
         return self._at_slot(self.texts[behaviour, inserted].residual, behaviour)
@@ -49,8 +53,9 @@ def slot_probability(
     return weight / weight.sum()
 
 
+@checked
 def planted_cells(
-    dictionary: PlantedDictionary, *, n: int, seed: int = 0, position_matched: bool = True
+    dictionary: PlantedDictionary, *, n: int, seed: Seed = 0, position_matched: bool = True
 ) -> PlantedCells:
     """n texts in six versions each.
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.simulators.policy import KINDS, Status, TabularPolicy, opportunities
 from reasonmech.simulators.world import START, Ended, ReasonerWorld, WorldState, outcomes
@@ -42,6 +43,7 @@ def states_of(items: int) -> list[WorldState]:
     ]
 
 
+@checked
 def transitions(
     policy: TabularPolicy, world: ReasonerWorld, *, items: int
 ) -> Float[np.ndarray, "state next"]:
@@ -70,6 +72,7 @@ def accuracy(policy: TabularPolicy, world: ReasonerWorld) -> float:
     return float(accuracy_by_items(policy, world).mean())
 
 
+@checked
 def pass_at_k(policy: TabularPolicy, world: ReasonerWorld, *, k: int) -> float:
     """Probability that one of k independent solutions is right: the mean over problem sizes of 1 - (1 - p)^k.
 

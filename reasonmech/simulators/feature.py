@@ -9,6 +9,7 @@ from typing import Final, Literal, final, get_args
 import numpy as np
 from jaxtyping import Bool, Float
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError, DuplicateNameError, UnknownNameError
 from reasonmech.simulators.policy import check_probabilities
 from reasonmech.simulators.texts import Places, TextModel
@@ -29,6 +30,7 @@ AMPLITUDES: Final = (0.5, 1.0, 1.5)
 """Multiples of the strength with which a feature fires, equally likely; their mean is 1."""
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class PlantedFeature:

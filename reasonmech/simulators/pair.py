@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple, final, get_args
 import numpy as np
 from jaxtyping import Float
 
+from reasonmech.door import checked
 from reasonmech.errors import UnknownNameError
 from reasonmech.simulators.exact import accuracy
 from reasonmech.simulators.policy import Mixture, TabularPolicy, mix_skills
@@ -53,6 +54,7 @@ class TabularPair:
     base: TabularPolicy
     thinking: TabularPolicy
 
+    @checked
     def spliced(self, *, onset: float, executor: float) -> TabularPolicy:
         """The policy that decides, and executes, as the thinking one with these probabilities.
 
@@ -71,6 +73,7 @@ class TabularPair:
         cells = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0))
         return Factorial(*(accuracy(self.spliced(onset=o, executor=e), world) for o, e in cells))
 
+    @checked
     def dial(
         self, world: ReasonerWorld, *, shares: Sequence[float], factor: Factor = "onset"
     ) -> Float[np.ndarray, " share"]:

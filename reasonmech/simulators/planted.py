@@ -10,11 +10,14 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.ranges import Seed
 from reasonmech.simulators.feature import AMPLITUDES, PlantedFeature, check_features, draw_firing
 from reasonmech.simulators.texts import Places, TextModel
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class PlantedDictionary:
@@ -53,7 +56,7 @@ class PlantedDictionary:
     noise: float = 0.3
     n_outliers: int = 3
     bias: float = -4.0
-    seed: int = 0
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         allowed = "a tuple of PlantedFeature"
@@ -111,6 +114,7 @@ class PlantedDictionary:
         """Log-odds that the behaviour begins, of any residual stream, intervened on or not."""
         return self.bias + (np.asarray(residual, dtype=np.float64) - self.offset) @ self.readout
 
+    @checked
     def index(self, name: str) -> int:
         """Place of a feature.
 
@@ -143,7 +147,8 @@ class PlantedTexts:
     onset: Bool[np.ndarray, "text pos"]
 
 
-def planted_texts(dictionary: PlantedDictionary, *, n: int, seed: int = 0) -> PlantedTexts:
+@checked
+def planted_texts(dictionary: PlantedDictionary, *, n: int, seed: Seed = 0) -> PlantedTexts:
     """n independent texts.
 
     Raises:
@@ -170,7 +175,8 @@ def embed(dictionary: PlantedDictionary, places: Places, *, rng: np.random.Gener
     return PlantedTexts(places, activations, residual, log_odds, onset)
 
 
-def one_of_each(*, d_model: int = 64, seed: int = 0) -> PlantedDictionary:
+@checked
+def one_of_each(*, d_model: int = 64, seed: Seed = 0) -> PlantedDictionary:
     """Every kind of feature once; `context` and `conjunctive` are read, `dormant` follows `context`."""
     features = (
         PlantedFeature("cue 0", "token", cues=(0,), rate=1.0),

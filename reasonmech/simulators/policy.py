@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 
 KINDS: Final = ("step", "check", "backtrack", "conclude", "uncertain")
@@ -52,6 +53,7 @@ def check_probabilities(owner: object, **values: float) -> None:
             )
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class Hazards:
@@ -120,6 +122,7 @@ class Mixture:
         return (1.0 - self.share) * self.base.table() + self.share * self.thinking.table()
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class Skills:

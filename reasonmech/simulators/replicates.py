@@ -8,13 +8,16 @@ from typing import TypeVar
 import numpy as np
 from tqdm.auto import tqdm
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
+from reasonmech.ranges import Seed
 from reasonmech.stats import Interval, clopper_pearson
 
 T = TypeVar("T")
 
 
-def replicates(draw: Callable[[int], T], *, n: int, seed: int = 0, progress: bool = True) -> Iterator[T]:
+@checked
+def replicates(draw: Callable[[int], T], *, n: int, seed: Seed = 0, progress: bool = True) -> Iterator[T]:
     """`draw(seed_0), draw(seed_1), ...`: n independent draws. Seed i depends on (seed, i) alone.
 
     Raises:
@@ -26,7 +29,8 @@ def replicates(draw: Callable[[int], T], *, n: int, seed: int = 0, progress: boo
         yield draw(int(np.random.SeedSequence([seed, i]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
 
-def share_of(event: Callable[[int], bool], *, n: int, seed: int = 0, progress: bool = True) -> Interval:
+@checked
+def share_of(event: Callable[[int], bool], *, n: int, seed: Seed = 0, progress: bool = True) -> Interval:
     """How often an event happens over n replicates, with its exact (Clopper-Pearson) 95 % interval.
 
     The coverage of an interval is the share of `interval(seed).covers(truth)`, the false-positive rate of a

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 
 from reasonmech.door import checked
 from reasonmech.errors import DataError
+from reasonmech.ranges import Seed
 from reasonmech.simulators.chance import draw, row_keys
 from reasonmech.simulators.policy import (
     BACKTRACK,
@@ -56,7 +57,7 @@ class TabularRollouts:
 
 @checked
 def simulate(
-    policy: TabularPolicy, world: ReasonerWorld, *, problems: int, samples: int = 1, seed: int = 0
+    policy: TabularPolicy, world: ReasonerWorld, *, problems: int, samples: int = 1, seed: Seed = 0
 ) -> TabularRollouts:
     """Solve `problems` problems `samples` times.
 

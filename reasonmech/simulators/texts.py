@@ -8,6 +8,7 @@ from typing import NamedTuple, final
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.simulators.policy import check_probabilities
 
@@ -28,6 +29,7 @@ class Places(NamedTuple):
     disfluent: Bool[np.ndarray, "*place"]
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class TextModel:
@@ -106,6 +108,7 @@ class TextModel:
         disfluent = np.array([1 - self.p_disfluent, self.p_disfluent])
         return context * self.tokens()[:, :, None] * disfluent
 
+    @checked
     def draw(self, n: int, *, rng: np.random.Generator) -> Places:
         """n texts: arrays [text, pos]."""
         position = np.broadcast_to(np.arange(self.length), (n, self.length))
@@ -124,6 +127,7 @@ class TextModel:
         filler = self.draw_fillers(context.shape, rng=rng)
         return np.where(cue, rng.integers(0, self.n_cues, context.shape), filler)
 
+    @checked
     def draw_fillers(self, shape: tuple[int, ...], *, rng: np.random.Generator) -> np.ndarray:
         """Ids of tokens that are no cues."""
         return rng.choice(self.n_fillers, p=self.fillers, size=shape) + self.n_cues

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from reasonmech.door import checked
 from reasonmech.simulators.cells import slot_probability
 from reasonmech.simulators.feature import firing_probability
 from reasonmech.simulators.planted import PlantedDictionary
@@ -74,6 +75,7 @@ class CellTruth(NamedTuple):
         return (self.placebo - self.absent).mean(axis=0)
 
 
+@checked
 def cell_truth(dictionary: PlantedDictionary, *, position_matched: bool = True) -> CellTruth:
     """Exact cell means of `planted_cells`."""
     mean, text = _mean_by_place(dictionary), dictionary.text

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.simulators.policy import (
     BACKTRACK,
@@ -18,6 +19,7 @@ from reasonmech.simulators.policy import (
 )
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class ReasonerWorld:

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from reasonmech.arguments import describe
+from reasonmech.door import checked
 from reasonmech.errors import ArgumentError, DataError
 from reasonmech.stats.checks import as_numbers
 
@@ -72,6 +73,7 @@ def check_bounds(bounds: Bounds | None, **columns: np.ndarray) -> None:
             )
 
 
+@checked
 def bounds_of(unit: str) -> Bounds | None:
     """What a value can be by its unit: a share or a probability is within [0, 1]; None for any other unit."""
     return SHARE if unit in ("share", "share right", "probability") else None

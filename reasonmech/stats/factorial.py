@@ -36,6 +36,7 @@ _EFFECTS: Final = {
 }
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class FactorialEffects:

@@ -115,6 +115,7 @@ def tost(
     )
 
 
+@checked
 def fewest_problems(margin: float, *, alpha: float = 0.05) -> int:
     """The fewest problems, all without a difference, whose (1 - 2 alpha) interval lies inside +-margin.
 

@@ -16,6 +16,7 @@ from scipy import stats as scipy_stats
 
 from reasonmech.door import checked
 from reasonmech.errors import DataError
+from reasonmech.ranges import Seed
 from reasonmech.stats.bounded import (
     SHARE,
     Bounds,
@@ -40,6 +41,7 @@ class Interval(NamedTuple):
     high: float
     level: float = LEVEL
 
+    @checked
     def covers(self, value: float) -> bool:
         """Whether the value lies within, ends included."""
         return self.low <= value <= self.high
@@ -55,7 +57,7 @@ class Interval(NamedTuple):
 
 @checked
 def ratio_interval(
-    numerator: ArrayLike, denominator: ArrayLike, *, draws: int = DRAWS, seed: int = 0, level: float = LEVEL
+    numerator: ArrayLike, denominator: ArrayLike, *, draws: int = DRAWS, seed: Seed = 0, level: float = LEVEL
 ) -> Interval:
     """Percentile bootstrap of sum(numerator) / sum(denominator) over problems, both [problem].
 
@@ -82,7 +84,7 @@ def mean_interval(
     *,
     bounds: Bounds | None,
     draws: int = DRAWS,
-    seed: int = 0,
+    seed: Seed = 0,
     level: float = LEVEL,
 ) -> Interval:
     """Mean over problems. An arm that never failed in n problems may fail in others: `bounds` says how far.
@@ -121,6 +123,7 @@ def mean_interval(
     return Interval(float(means.mean()), low, high, level)
 
 
+@checked
 def paired_bootstrap(
     a: ArrayLike,
     b: ArrayLike,

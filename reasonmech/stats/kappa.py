@@ -10,11 +10,13 @@ from numpy.typing import ArrayLike
 
 from reasonmech.door import checked
 from reasonmech.errors import DataError
+from reasonmech.ranges import Positive, Seed
 from reasonmech.stats.checks import as_ids, as_labels
 from reasonmech.stats.intervals import DRAWS, LEVEL, check_draws, tails
 from reasonmech.stats.problems import MIN_PROBLEMS, bootstrap_weights
 
 
+@checked
 @dataclass(frozen=True)
 class Agreement:
     """How two labellers cut the same items into yes and no.
@@ -53,7 +55,7 @@ class Agreement:
 
 @checked
 def cohen_kappa(
-    first: ArrayLike, second: ArrayLike, *, problems: ArrayLike, draws: int = DRAWS, seed: int = 0
+    first: ArrayLike, second: ArrayLike, *, problems: ArrayLike, draws: Positive = DRAWS, seed: Seed = 0
 ) -> Agreement:
     """Cohen's kappa (Cohen 1960) of two labellers, by scikit-learn; its interval resamples whole problems.
 

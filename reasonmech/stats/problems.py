@@ -9,7 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
+from reasonmech.ranges import Positive, Seed
 from reasonmech.stats.checks import as_ids, as_numbers, check_finite
 
 MIN_PROBLEMS: Final = 5
@@ -72,7 +74,8 @@ def check_two_problems(n: int) -> None:
         raise DataError(f"{n} problem has no interval", allowed="at least 2 problems", do="use more problems")
 
 
-def bootstrap_weights(n: int, draws: int, seed: int) -> Iterator[Float[np.ndarray, "draw problem"]]:
+@checked
+def bootstrap_weights(n: int, draws: Positive, seed: Seed) -> Iterator[Float[np.ndarray, "draw problem"]]:
     """How often each of n problems is drawn: chunks [draw, problem] that sum to n along the second axis."""
     rng = np.random.default_rng(seed)
     # Numbers come from one stream in the order of the draws, so the size of a chunk changes none of them.

@@ -13,6 +13,7 @@ from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.kinds import Kinds
 from reasonmech.problem import ProblemSet
+from reasonmech.ranges import Seed
 from reasonmech.registry import Registry
 from reasonmech.rollout import Rollout, Rollouts, Trace
 
@@ -56,7 +57,7 @@ tasks: Registry[Task] = Registry("task")
 
 
 @checked
-def load_task(name: str, *, n: int, seed: int = 0, split: Split = "test") -> ProblemSet:
+def load_task(name: str, *, n: int, seed: Seed = 0, split: Split = "test") -> ProblemSet:
     """Draw `n` problems of a registered task. Splits are disjoint for every seed.
 
     Raises:

@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.frames import groups, rows_where
 from reasonmech.viz.theme import CONTROL, GREY, INK, MARKS, PALE, TEMPLATE, Mark, tint
@@ -28,6 +29,7 @@ ERRORS: Final = {
 }
 
 
+@checked
 def audit_scatter(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
     """Exact effect of each audited node (up) against what the attribution said of it (right); dotted: equal.
 
@@ -71,6 +73,7 @@ def audit_scatter(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
     return _finish(figure, "Attribution against exact patches", note, height=520)
 
 
+@checked
 def faithfulness_curves(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
     """Share of a site's full patching effect against the number of features, beside random groups.
 

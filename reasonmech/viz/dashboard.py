@@ -14,6 +14,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from reasonmech.arguments import check_type, describe
+from reasonmech.door import checked
 from reasonmech.errors import ArgumentError, DataError, UnknownNameError
 from reasonmech.files import new_directory, write_text
 from reasonmech.frames import rows_where
@@ -21,6 +22,7 @@ from reasonmech.hosts import Host
 from reasonmech.interventions import Features
 from reasonmech.labels import Labels
 from reasonmech.locate.feature_summary.facts import DisplayOptions, FeatureFacts, feature_facts
+from reasonmech.ranges import Count
 from reasonmech.rollout import Trace
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture
@@ -28,6 +30,7 @@ from reasonmech.viz.blocks import draw_blocks, join_columns, write_share
 from reasonmech.viz.findings import Findings, check_findings
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class Dashboard:
@@ -43,10 +46,12 @@ class Dashboard:
     n_texts: int
     findings: Findings
 
-    def page(self, feature: int) -> str:
+    @checked
+    def page(self, feature: Count) -> str:
         """One feature's page: everything in one file. Raises UnknownNameError, listing the features shown."""
         return _page(f"feature {feature}", self._feature(self._facts_of(feature), index=False))
 
+    @checked
     def save(self, out: str | Path) -> Path:
         """Write a new directory: `index.html` with a search field, and `feature-<i>.html` for each feature.
 

@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.frames import groups
 from reasonmech.viz.theme import GREY, INK, MARKS, PALE, TEMPLATE
@@ -25,6 +26,7 @@ NAMES: Final = {
 }
 
 
+@checked
 def patch_heatmap(frame: pd.DataFrame, *, value: Shown = "normalised") -> go.Figure:
     """Effect of patching each site (rows, a panel per kind) at each place (columns), white where it is 0.
 

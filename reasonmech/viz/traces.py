@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.locate.feature_summary.tokens import CONTINUED, TOKEN_COLUMNS
 
@@ -50,6 +51,7 @@ KEY = (
 )
 
 
+@checked
 def traces_html(frame: pd.DataFrame, features: Sequence[str]) -> str:
     """A fragment of HTML that shows traces token by token; everything in it is escaped, and it loads nothing.
 

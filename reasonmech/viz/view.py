@@ -9,6 +9,7 @@ from typing import final
 
 import numpy as np
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.files import save_text
 from reasonmech.locate.feature_summary.tokens import CONTINUED
@@ -18,6 +19,7 @@ _OPEN_DIV = (
 )
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class TokenView:
@@ -99,6 +101,7 @@ class TokenView:
         head = f'<meta charset="utf-8"><title>{html.escape(self.title)}</title>'
         return f'<!doctype html><html lang="en"><head>{head}</head><body>{self.fragment}</body></html>\n'
 
+    @checked
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the page. Raises OutputError where there is a file, unless it is to go."""
         return save_text(path, self.html, overwrite=overwrite)

@@ -9,12 +9,14 @@ from functools import cached_property
 from typing import Final, Literal, TypeAlias, final, get_args
 
 from reasonmech.arguments import as_sequence, check_type, describe
+from reasonmech.door import checked
 from reasonmech.errors import ArgumentError, DataError, UnknownNameError
 from reasonmech.interventions.axes import Axis
 from reasonmech.interventions.gates import ALWAYS, Gate
 from reasonmech.interventions.intervention import Intervention, plan_fingerprint
 from reasonmech.interventions.masks import EVERYWHERE, Where
 from reasonmech.interventions.verbs import ablate, clamp, scale, steer
+from reasonmech.ranges import Seed
 
 Draw: TypeAlias = Callable[[int], Axis]
 Verb: TypeAlias = Literal["ablate", "clamp", "scale", "steer"]
@@ -23,6 +25,7 @@ IDENTITY: Final = {"scale": 1.0, "steer": 0.0}  # amounts that are meant to chan
 CLEAN: Final = "clean"  # the configuration without a plan that every other one is compared with
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class Configuration:
@@ -84,7 +87,7 @@ def grid(
     amounts: Sequence[float] | float = (),
     where: Where | Mapping[str, Where] = EVERYWHERE,
     when: Gate = ALWAYS,
-    seeds: Sequence[int] | int = (),
+    seeds: Sequence[Seed] | Seed = (),
 ) -> list[Configuration]:
     """Every axis with every amount at every mask, and drawn axes with every seed. Grids can be added.
 

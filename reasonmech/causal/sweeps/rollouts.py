@@ -19,6 +19,7 @@ from reasonmech.causal.sweeps.identity import cell_hash, content, measured
 from reasonmech.causal.sweeps.run import Block, CellKey, Sweep, carry_out
 from reasonmech.causal.sweeps.table import SweepTable, tidy
 from reasonmech.causal.sweeps.trials import RolloutTrials
+from reasonmech.door import checked
 from reasonmech.errors import DataError, NoChangeError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import bind
@@ -42,6 +43,7 @@ BYTES_PER_ROLLOUT: Final = 1024  # names of fields, and its row of the tables
 BYTES_PER_LETTER: Final = 8  # of a prompt, its tokens and data as JSON
 
 
+@checked
 def sweep_rollouts(
     host: Host,
     problems: ProblemSet | Sequence[str] | str | RolloutTrials,

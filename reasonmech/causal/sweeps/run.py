@@ -17,6 +17,7 @@ from reasonmech.causal.sweeps.identity import Plan, in_order, plan_of
 from reasonmech.causal.sweeps.store import SweepStore, open_store, sweep_directory
 from reasonmech.causal.sweeps.table import SweepTable
 from reasonmech.disk import check_room, format_bytes, format_cost, free_bytes
+from reasonmech.door import checked
 from reasonmech.files import remove_leftovers
 from reasonmech.hosts.host import Host
 from reasonmech.resumable import check_plan
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class SweepEstimate:

@@ -85,6 +85,7 @@ def sweep(
     return carry_out(_text_sweep(host, texts, configurations, metric), out=out, progress=progress)
 
 
+@checked
 def estimate_sweep(
     host: Host,
     texts: Sequence[TextLike] | TextLike | LabelledTexts | TextTrials,

@@ -13,6 +13,7 @@ import numpy as np
 from reasonmech.causal.means import mean_by
 from reasonmech.causal.sweeps.configurations import CLEAN, Configuration
 from reasonmech.causal.sweeps.store import OLD_COLUMNS, SHARDS, TABLE_FILE
+from reasonmech.door import checked
 from reasonmech.errors import CorruptFileError, OutputError
 from reasonmech.files import partial_of, remove_leftovers
 from reasonmech.json_text import read_object
@@ -73,6 +74,7 @@ class SweepTable:
         return table.merge(counts, on="configuration").fillna({"n": 0}).astype({"n": "int64"})
 
     @classmethod
+    @checked
     def load(cls, path: str | Path) -> SweepTable:
         """Read a finished sweep.
 

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import final
 
 from reasonmech.arguments import as_sequence, check_type
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.problem import ProblemSet
 from reasonmech.runtime.decoding.decode import Decode
@@ -17,6 +18,7 @@ from reasonmech.runtime.pass_rows import LabelledTexts, TextLike
 from reasonmech.step import CausalLabeller
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class TextTrials:
@@ -39,6 +41,7 @@ class TextTrials:
             raise DataError(f"batch_rows={self.batch_rows}", allowed="1 or more rows of one pass")
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class RolloutTrials:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, ClassVar, Final, final
 
 import pandas as pd
 
+from reasonmech.door import checked
 from reasonmech.errors import ConfigError
 from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.tables import Condition, write_conditions
 from reasonmech.files import write_table, write_text
 from reasonmech.hosts import ModelPair
 from reasonmech.problem import ProblemSet
+from reasonmech.ranges import Seed
 from reasonmech.registry import Registry
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.settings import Settings
@@ -58,11 +60,12 @@ class StageContext:
     pair: ModelPair
     problems: ProblemSet
     decode: Decode
-    seed: int
+    seed: Seed
     out: Path
     progress: bool
     finished: Mapping[str, Path] = field(default_factory=dict)
 
+    @checked
     def of(self, kind: str) -> Path:
         """Folder of an earlier stage that this one needs."""
         return self.finished[kind]
@@ -82,6 +85,7 @@ class StageContext:
         """The run's table of features; the last stage that writes one has the last word."""
         write_table(table, self.out / "features.parquet")
 
+    @checked
     def write_table(self, table: pd.DataFrame, name: str) -> None:
         """A table of the stage's own; lands in the run's folder."""
         write_table(table, self.open_run_folder() / name)
@@ -94,6 +98,7 @@ class StageContext:
         """Condition -> what its interventions really did, JSON values."""
         write_text(self.out / "receipts.json", json.dumps(receipts))
 
+    @checked
     def write_notes(self, notes: Sequence[str]) -> None:
         """What a reader must know beside the numbers: printed on the report."""
         write_text(self.out / "notes.json", json.dumps(list(notes)))
@@ -102,6 +107,7 @@ class StageContext:
         """What the stage was asked for, and what of it is missing: counted and listed on the report."""
         ledger.write(self.out)
 
+    @checked
     def ledger_of(self, kind: str) -> Ledger:
         """The ledger of an earlier stage that this one needs."""
         return Ledger.read(self.of(kind))
@@ -136,6 +142,7 @@ class Stage(Settings, ABC):
         """What the files say that its settings name, as JSON: a stage is done again when they change."""
         return {}
 
+    @checked
     def check_pair(self, pair: ModelPair, task: str) -> None:
         """Refuse, before any stage runs, what this one could never do with the pair and its task.
 

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.errors import BindError, MismatchError
 from reasonmech.interventions.axes.axis import Axis, axes
 from reasonmech.interventions.canonical import Json, tensor_json
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 UNIT_TOLERANCE: Final = 1e-3  # a unit vector rounded to bfloat16 is off by up to 4e-3 / sqrt(d)
 
 
+@checked
 @axes.register("direction")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
@@ -55,6 +57,7 @@ class Direction(Axis):
             )
 
     @classmethod
+    @checked
     def along(cls, vector: Float[Tensor, " d_model"], site: Site | str, *, name: str = "") -> Self:
         """The direction of a raw vector.
 

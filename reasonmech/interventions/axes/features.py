@@ -70,6 +70,7 @@ class Features(Axis):
             allowed="a sparse coder",
             do='rm.Features(rm.load_coder("directory or release/id", host=host), (14, 53))',
         )
+        check_type(self.transfer, bool, name="transfer", allowed="True or False")
         indices = _indices_of(self.indices)
         object.__setattr__(self, "indices", indices)
         if not indices or len(set(indices)) < len(indices):

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.errors import BindError, MismatchError
 from reasonmech.interventions.axes.axis import Axis, axes
 from reasonmech.interventions.axes.direction import UNIT_TOLERANCE
@@ -28,6 +29,7 @@ ROWS: Final = "a torch tensor [k, width]"
 SPAN: Final = 'rm.Subspace.spanned_by(torch.stack([u, v]), "resid_post.2")'
 
 
+@checked
 @axes.register("subspace")
 @final
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,6 +71,7 @@ class Subspace(Axis):
             )
 
     @classmethod
+    @checked
     def spanned_by(cls, vectors: Float[Tensor, "k width"], site: Site | str, *, name: str = "") -> Self:
         """The subspace that vectors span; the first basis vector is along the first of them, and so on.
 

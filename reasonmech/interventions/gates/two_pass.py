@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.errors import BindError
 from reasonmech.interventions.axes.axis import Axis
 from reasonmech.interventions.canonical import Json
@@ -87,6 +88,7 @@ def disagree() -> Gate:
     return Disagree()
 
 
+@checked
 def uncertain_above(threshold: float) -> Gate:
     """Open where the entropy of the host's clean next-token distribution exceeds it, in nats."""
     return UncertainAbove(threshold)

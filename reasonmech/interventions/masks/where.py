@@ -12,6 +12,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, ClassVar, Final, final
 
 from reasonmech.arguments import check_type, describe
+from reasonmech.door import checked
 from reasonmech.errors import ArgumentError
 from reasonmech.interventions.canonical import Json
 from reasonmech.interventions.part import PlanPart, setting_text
@@ -50,10 +51,12 @@ class Where(PlanPart):
         """Words that it looks for by the characters that tokens spell, and by nothing else."""
         return frozenset()
 
+    @checked
     def reach(self, row: int) -> int:
         """Tokens that a text must have for every position it names in row `row` of the run to exist."""
         return 0
 
+    @checked
     def absence(self, texts: Sequence[Sequence[int]]) -> str:
         """Why it may name no token of these texts (token ids), in words; empty where it can't tell."""
         return ""

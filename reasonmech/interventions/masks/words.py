@@ -16,6 +16,7 @@ from reasonmech.interventions.canonical import Json
 from reasonmech.interventions.masks.finders import Item, finder_of
 from reasonmech.interventions.masks.occurrences import Finder, Pattern
 from reasonmech.interventions.masks.where import Where, masks
+from reasonmech.ranges import MOST
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ALLOWED: Final = (
-    "words, token ids, tuples of token ids (a run of tokens), "
+    "words, token ids (0 or more), tuples of token ids (a run of tokens), "
     "or tuples of a word and its id (names of one thing)"
 )
 
@@ -37,7 +38,9 @@ def _is_item(item: object) -> bool:
 
 def _is_one(item: object) -> bool:
     # True is an int, and no token
-    return (isinstance(item, int) and not isinstance(item, bool)) or (isinstance(item, str) and item != "")
+    if isinstance(item, int):
+        return not isinstance(item, bool) and 0 <= item < MOST
+    return isinstance(item, str) and item != ""
 
 
 def _unbound(where: Where) -> BindError:

@@ -8,6 +8,7 @@ from typing import Any, Final, final, get_type_hints
 
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.errors import UnknownNameError
 from reasonmech.interventions.canonical import Json
 from reasonmech.interventions.reading.spot import Spot
@@ -18,6 +19,7 @@ from reasonmech.registry import Registry
 _OF_A_FILE: Final = ("file", "tensor", *PINS)
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class Entry:
@@ -54,6 +56,7 @@ class Entry:
         """The same entry, where what it holds reads the partner."""
         return replace(self, spot=self.spot.beside())
 
+    @checked
     def only(self, names: Collection[str]) -> None:
         """Refuse every setting but these. Raises ConfigError, naming the first of the others."""
         for key in self.settings:
@@ -61,6 +64,7 @@ class Entry:
                 unknown = UnknownNameError(f"setting of {self.noun}", str(key), sorted(names))
                 raise self.spot.error(unknown.happened, allowed=unknown.allowed or "no setting")
 
+    @checked
     def read(self, name: str, annotation: Any, default: Any = MISSING) -> Any:
         """A setting, as an annotation says; the default where it is not there.
 
@@ -73,6 +77,7 @@ class Entry:
             raise self.spot.error(f"{self.noun} lacks {name}", do=f"write {name}: ...")
         return default
 
+    @checked
     def read_tensor(self, name: str) -> Tensor:
         """A tensor that is all there is to read: `name: {file: FILE}`, or shorter `file: FILE`."""
         if "file" not in self.settings:

@@ -11,11 +11,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.locate.falsify.corpus import Corpus
 from reasonmech.locate.falsify.finding import AttemptFinding, Candidates, outcome_above
 from reasonmech.locate.rows.by_token import beyond_token, standardised
 from reasonmech.locate.rows.context import design_matrix
+from reasonmech.ranges import Positive
 from reasonmech.stats import Interval, auroc, ratio_interval
 from reasonmech.stats.logistic import fit_logistic, log_likelihood
 
@@ -39,6 +41,7 @@ class _Baseline(NamedTuple):
     reads: bool
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class Baselines:
@@ -63,7 +66,7 @@ class Baselines:
     """
 
     corpus: Corpus
-    window: int = 16
+    window: Positive = 16
     floor: float = FLOOR
     entropy: Float[np.ndarray, " row"] | None = None
 

@@ -12,12 +12,14 @@ import pandas as pd
 from jaxtyping import Float
 
 from reasonmech.digest import identity_of
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
 from reasonmech.locate.falsify.finding import read_features
 from reasonmech.locate.rows.checks import check_coder
 from reasonmech.locate.rows.context import known_covariates
 from reasonmech.locate.rows.sample import Search, split_by_problem
+from reasonmech.ranges import Positive
 from reasonmech.rollout import Rollout
 
 if TYPE_CHECKING:
@@ -55,12 +57,14 @@ class Corpus:
         """Position, boundary number and token id of every row."""
         return known_covariates(self.acts, self.labels)
 
+    @checked
     def read(self, coder: SparseCoder, features: Sequence[int]) -> Float[np.ndarray, "row feature"]:
         """Activations at the labelled rows, in activation units. Raises MismatchError on a foreign coder."""
         check_coder(coder, identity_of(self.acts, self.acts.host_hash))
         return read_features(coder, self.acts.rows(coder.site, self.labels), features)
 
-    def words_before(self, window: int) -> list[tuple[int, ...]]:
+    @checked
+    def words_before(self, window: Positive) -> list[tuple[int, ...]]:
         """[row] the token that is read and those before it, `window` in all where there are as many.
 
         Raises:

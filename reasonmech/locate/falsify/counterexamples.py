@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.locate.falsify.finding import AttemptFinding, Candidates, outcome_above
 from reasonmech.locate.falsify.texts import Encode, Example, Generator, read_examples
+from reasonmech.ranges import Positive, Seed
 from reasonmech.stats import auroc
 
 if TYPE_CHECKING:
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from reasonmech.hosts import Host
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class Counterexamples:
@@ -38,8 +41,8 @@ class Counterexamples:
 
     host: Host
     generator: Generator
-    n: int = 200
-    seed: int = 0
+    n: Positive = 200
+    seed: Seed = 0
     floor: float = 0.7
 
     @property
@@ -90,6 +93,7 @@ def _most_deceptive(values: np.ndarray, positive: np.ndarray, why: np.ndarray) -
     return f"most deceptive: {worst!r}, {shares[worst]:.0%} of which {reach}"
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class LLMGenerator:
@@ -110,7 +114,8 @@ class LLMGenerator:
     behaviour: str
     words: tuple[str, ...]
 
-    def examples(self, n: int, *, seed: int) -> Sequence[Example]:
+    @checked
+    def examples(self, n: Positive, *, seed: Seed) -> Sequence[Example]:
         """n examples, half of each kind, read from their second token on; each is a problem of its own.
 
         The first token, a BOS where the tokenizer has one, is where attention sinks and activations are out

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, final
 
+from reasonmech.door import checked
 from reasonmech.locate.falsify.effects import EFFECTS
 from reasonmech.locate.falsify.finding import AttemptFinding, Candidates, Outcome
 from reasonmech.locate.falsify.rule import BEYOND_ITS_CUE, Driven, DriverRule, classify
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from reasonmech.hosts import Host
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class Crossed:

@@ -8,7 +8,9 @@ from typing import Final, Literal, NamedTuple, final
 import numpy as np
 from jaxtyping import Float, Int
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError, NonFiniteError
+from reasonmech.ranges import Count, Positive, Seed
 from reasonmech.stats import LEVEL, bootstrap_weights
 
 Effect = Literal[
@@ -74,7 +76,8 @@ class CueCells:
     def n_features(self) -> int:
         return self.neutral.absent.shape[1]
 
-    def check_matched(self, tolerance: int) -> None:
+    @checked
+    def check_matched(self, tolerance: Count) -> None:
         """Refuse pairs whose slots are further apart than `tolerance` tokens.
 
         A feature that follows the position tells two contexts apart when they are read at different
@@ -141,8 +144,13 @@ def contrasts(cells: CueCells) -> Float[np.ndarray, "problem effect feature"]:
     return summed / count[:, None, None]
 
 
+@checked
 def measure_effects(
-    cells: CueCells, *, scale: Float[np.ndarray, " feature"] | None = None, draws: int = 2000, seed: int = 0
+    cells: CueCells,
+    *,
+    scale: Float[np.ndarray, " feature"] | None = None,
+    draws: Positive = 2000,
+    seed: Seed = 0,
 ) -> CrossedEffects:
     """Mean effects and their simultaneous 95 % intervals: mean +- c se, paired by text.
 

@@ -12,11 +12,13 @@ import torch
 from torch import nn
 
 from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.frames import rows_where
 from reasonmech.hosts.host import Host
 from reasonmech.locate.falsify.finding import AttemptFinding, Candidates, Outcome
 from reasonmech.locate.table import FeatureTable
+from reasonmech.ranges import Seed
 from reasonmech.stats import Interval
 
 if TYPE_CHECKING:
@@ -102,7 +104,8 @@ def _features(table: FeatureTable) -> pd.DataFrame:
     return rows_where(frame, frame["kind"].eq("feature") & frame["value"].notna())
 
 
-def random_twin(host: Host, *, seed: int = 0) -> Host:
+@checked
+def random_twin(host: Host, *, seed: Seed = 0) -> Host:
     """A host of the same architecture and tokenizer, its weights drawn anew by the model's own initialiser.
 
     The host itself keeps its weights.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from reasonmech.door import checked
 from reasonmech.locate.falsify.corpus import Corpus
 from reasonmech.locate.falsify.finding import AttemptFinding, Candidates, outcome_above
 from reasonmech.stats import MIN_PROBLEMS, auroc
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class Residualised:

@@ -7,8 +7,10 @@ from typing import Final, Literal, NamedTuple, final
 
 import numpy as np
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.locate.falsify.effects import EFFECTS, CrossedEffects, CueCells, Effect, measure_effects
+from reasonmech.ranges import Count, Positive, Seed
 
 Driver = Literal[
     "token-driven",
@@ -29,6 +31,7 @@ _ON, _OFF, _UNCLEAR = 1, 0, -1
 _PLACEBO: Final = (EFFECTS.index("placebo, neutral"), EFFECTS.index("placebo, behaviour"))
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class DriverRule:
@@ -50,9 +53,9 @@ class DriverRule:
     floor: float = 0.1
     band: float = 0.35
     share: float = 0.4
-    tolerance: int | None = 0
-    draws: int = 2000
-    seed: int = 0
+    tolerance: Count | None = 0
+    draws: Positive = 2000
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
         if not (0 <= self.floor <= self.band and 0 < self.share < 1):

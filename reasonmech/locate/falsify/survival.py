@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 
 from reasonmech.arguments import as_sequence, check_type
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.files import save_table
 from reasonmech.frames import rows_where
 from reasonmech.locate.falsify.finding import Attempt, AttemptFinding, Candidates, Outcome
 from reasonmech.locate.rows.checks import SEARCH, check_is_coder
 from reasonmech.locate.table import FeatureTable
+from reasonmech.ranges import Count, InnerShare, Positive
 
 if TYPE_CHECKING:
     from reasonmech.coders import SparseCoder
@@ -36,6 +38,7 @@ COLUMNS: Final = {
 }
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class Falsification:
@@ -51,7 +54,8 @@ class Falsification:
     candidates: tuple[int, ...]
     frame: pd.DataFrame
 
-    def outcome(self, feature: int) -> Outcome:
+    @checked
+    def outcome(self, feature: Count) -> Outcome:
         """Refuted by one attempt is refuted; else undecided where one is; else it survives.
 
         Raises:
@@ -81,7 +85,8 @@ class Falsification:
         # in the order of the alphabet "refuted" stands before "undecided"
         return against.sort_values(by="outcome", kind="stable").reset_index(drop=True)
 
-    def of(self, feature: int) -> pd.DataFrame:
+    @checked
+    def of(self, feature: Count) -> pd.DataFrame:
         """All findings of one feature."""
         return rows_where(self.frame, self.frame["feature"] == feature).reset_index(drop=True)
 
@@ -94,6 +99,7 @@ class Falsification:
             rows.append({"feature": feature, **outcomes, "verdict": self.outcome(feature)})
         return pd.DataFrame(rows)
 
+    @checked
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Write the findings as parquet. Raises OutputError where there is a file, unless it is to go."""
         save_table(self.frame, path, overwrite=overwrite)
@@ -115,8 +121,14 @@ _WORDS: Final[tuple[tuple[Outcome, str], ...]] = (
 )  # fmt: skip
 
 
+@checked
 def falsify(
-    table: FeatureTable, coder: SparseCoder, *, attempts: Sequence[Attempt], k: int = 8, alpha: float = 0.05
+    table: FeatureTable,
+    coder: SparseCoder,
+    *,
+    attempts: Sequence[Attempt],
+    k: Positive = 8,
+    alpha: InnerShare = 0.05,
 ) -> Falsification:
     """Try to refute the features that a search found.
 

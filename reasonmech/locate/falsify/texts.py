@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.locate.falsify.effects import CueCells, Versions
 from reasonmech.locate.falsify.finding import read_features
@@ -70,6 +71,7 @@ class Generator(Protocol):
         ...
 
 
+@checked
 def crossed(
     encode: Encode, *, problem: str, contexts: tuple[str, str], after: str, cue: str, placebo: str
 ) -> CrossedText:
@@ -125,6 +127,7 @@ class Encode(Protocol):
     def __call__(self, text: str, /) -> Sequence[int]: ...
 
 
+@checked
 def read_cells(
     host: Host, texts: Sequence[CrossedText], coder: SparseCoder, *, features: Sequence[int], before: int = 1
 ) -> CueCells:
@@ -169,6 +172,7 @@ def read_cells(
     return CueCells(neutral, behaviour, (slots[0], slots[1]), np.array([text.problem for text in texts]))
 
 
+@checked
 def read_examples(
     host: Host, examples: Sequence[Example], coder: SparseCoder, *, features: Sequence[int]
 ) -> Float[np.ndarray, "example feature"]:

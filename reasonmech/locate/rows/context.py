@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
 from reasonmech.rollout import Rollout, Trace
@@ -50,6 +51,7 @@ class Context:
                 )
 
 
+@checked
 def next_token(
     host: Host,
     rollouts: Sequence[Rollout],
@@ -91,6 +93,7 @@ def next_token(
     return pd.DataFrame(torch.cat(pieces).numpy(), columns=["onset_probability", "entropy"])
 
 
+@checked
 def onset_probability(
     host: Host, rollouts: Sequence[Rollout], labels: Labels, onset_ids: Collection[int]
 ) -> np.ndarray:

@@ -7,8 +7,10 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels
+from reasonmech.ranges import Positive, Seed
 from reasonmech.stats import MIN_PROBLEMS
 
 Correction: TypeAlias = Literal["bh", "max_t"]
@@ -16,6 +18,7 @@ Correction: TypeAlias = Literal["bh", "max_t"]
 CLAIM_SPANS: Final = 30  # positive spans below which a search is exploration and carries no claim
 
 
+@checked
 @dataclass(frozen=True)
 class Search:
     """How a search for features is run.
@@ -31,11 +34,11 @@ class Search:
     """
 
     test: float = 0.4
-    top: int = 32
+    top: Positive = 32
     draws: int = 2000
-    seed: int = 0
+    seed: Seed = 0
     correction: Correction = "bh"
-    flips: int = 999
+    flips: Positive = 999
     claim: bool = False
 
 

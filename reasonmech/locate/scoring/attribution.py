@@ -14,6 +14,7 @@ from torch import Tensor
 
 from reasonmech.arguments import check_type
 from reasonmech.digest import check_model, identity_of
+from reasonmech.door import checked
 from reasonmech.hosts.host import Host
 from reasonmech.labels import Labels
 from reasonmech.locate.p_values import Discovered, by_problem_p
@@ -23,6 +24,7 @@ from reasonmech.locate.rows.sample import Sample, Search, at_most, check_spans, 
 from reasonmech.locate.scoring.detection import valued
 from reasonmech.locate.scoring.score import ROWS, Measured, Need, Score, SearchData, scores
 from reasonmech.metrics import TextMetric, as_text_metric
+from reasonmech.ranges import Positive
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.gradients import gradients
 from reasonmech.runtime.pass_rows import PassRow
@@ -44,6 +46,7 @@ ONSET: Final = Need(
 )
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class Onset:
@@ -61,8 +64,8 @@ class Onset:
     host: Host
     rollouts: Sequence[Rollout]
     metric: TextMetric
-    rows: int = 2000
-    batch_rows: int = 64
+    rows: Positive = 2000
+    batch_rows: Positive = 64
 
     def __post_init__(self) -> None:
         check_type(self.host, Host, name="host", allowed="a host", do="Onset(host, rollouts, metric)")

@@ -11,6 +11,7 @@ import pandas as pd
 from torch import no_grad
 
 from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.locate.p_values import Discovered
 from reasonmech.locate.rows.checks import check_match
 from reasonmech.locate.rows.codes import Firing, encode_rows
@@ -18,6 +19,7 @@ from reasonmech.locate.rows.sample import Sample, Search, check_spans, split_by_
 from reasonmech.locate.rows.stream import chunks
 from reasonmech.locate.scoring.score import Measured, Need, Score, SearchData, scores
 from reasonmech.locate.scoring.windows import Windows, word_windows
+from reasonmech.ranges import Positive
 from reasonmech.stats import LEVEL, bootstrap_weights
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ WORDS: Final = Need(
 )
 
 
+@checked
 @scores.register("reason_score")
 @final
 @dataclass(frozen=True, eq=False)
@@ -67,7 +70,7 @@ class ReasonScore(Score):
     before: int = 2
     after: int = 3
     alpha: float = ALPHA
-    shuffles: int = 99
+    shuffles: Positive = 99
     unit = "share of activation"
     needs = (WORDS,)
 

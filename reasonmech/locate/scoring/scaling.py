@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.locate.p_values import Discovered, by_problem_p
 from reasonmech.locate.rows.checks import check_is_activations, check_match
@@ -18,6 +19,7 @@ from reasonmech.locate.rows.codes import Firing
 from reasonmech.locate.rows.sample import Sample, Search, check_spans
 from reasonmech.locate.rows.stream import CELLS, chunks
 from reasonmech.locate.scoring.score import ROWS, Measured, Need, Score, SearchData, scores
+from reasonmech.ranges import Positive
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.stats import LEVEL, MIN_PROBLEMS, bootstrap_weights
 
@@ -33,6 +35,7 @@ SIBLING: Final = Need(
 )
 
 
+@checked
 @scores.register("nu")
 @final
 @dataclass(frozen=True, eq=False)
@@ -62,7 +65,7 @@ class LatentScaling(Score):
     """
 
     sibling: Activations
-    halves: int = 200
+    halves: Positive = 200
     unit = "ratio"
     needs = (ROWS, SIBLING)
 

@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.locate.falsify import CrossedText, Example, crossed
 from reasonmech.organisms.training.corpus import IDS
 from reasonmech.problem import Problem
+from reasonmech.ranges import Positive, Seed
 from reasonmech.tasks.chain.grammar import INDEX_WORDS, evaluate
 from reasonmech.tasks.chain.task import draw
 from reasonmech.tasks.chain.world import CHAIN, World
@@ -70,6 +72,7 @@ class _Passage:
         )
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class ChainExamples:
@@ -88,7 +91,8 @@ class ChainExamples:
         if self.cue not in IDS or self.cue in PLACEBOS:
             raise DataError(f"cue {self.cue!r}", allowed="a word of the chain vocabulary that is no placebo")
 
-    def crossed(self, n: int, *, seed: int = 0) -> list[CrossedText]:
+    @checked
+    def crossed(self, n: Positive, *, seed: Seed = 0) -> list[CrossedText]:
         """n texts in six versions each, whose slot is after a check.
 
         Only a digit of the step and its read-back part the two contexts: they are alike in every other word,
@@ -109,7 +113,8 @@ class ChainExamples:
             )
         return texts
 
-    def examples(self, n: int, *, seed: int) -> Sequence[Example]:
+    @checked
+    def examples(self, n: Positive, *, seed: Seed) -> Sequence[Example]:
         """n examples, read at the last token: half of them contradictions, half what resembles one.
 
         Where the word itself is the trap, it is read as well.

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.errors import DataError, MismatchError
 from reasonmech.hosts import Host
 from reasonmech.rollout import Rollout
@@ -18,6 +19,7 @@ from reasonmech.runtime.decoding.noise import row_key, uniform
 Factor = Literal["onset", "executor"]
 
 
+@checked
 @dataclass(frozen=True, eq=False)
 class Dial:
     """Two models that take turns by lot, sentence by sentence.

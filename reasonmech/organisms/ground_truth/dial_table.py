@@ -11,6 +11,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.organisms.ground_truth.dial import Dial, Factor, turns_of
@@ -27,6 +28,7 @@ GREEDY: Final = Decode(max_new_tokens=224, batch_size=256)
 Role = Literal["base", "thinking"]
 
 
+@checked
 def dial_table(
     pair: ModelPair,
     problems: ProblemSet,

@@ -15,9 +15,11 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reasonmech.arguments import check_type
+from reasonmech.door import checked
 from reasonmech.hosts import Host
 from reasonmech.kinds import Kinds, Openings, with_ends
 from reasonmech.organisms.ground_truth.dial import Dial, Factor, thinking_turns
+from reasonmech.ranges import Positive
 from reasonmech.rollout import OTHER
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder, HostState
@@ -26,6 +28,7 @@ from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.tasks import tasks
 
 
+@checked
 def splice(*, onset: Host | Dial, executor: Host | Dial, task: str = "chain") -> SplicedDecoder:
     """A generator with exact truth: `onset` decides the kind of every sentence, `executor` writes it.
 
@@ -91,7 +94,10 @@ class SplicedDecoder:
     def device(self) -> torch.device:
         return self.executor.base.device
 
-    def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> SplicedState:
+    @checked
+    def start(
+        self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: Positive
+    ) -> SplicedState:
         hosts = {id(host): host for dial in (self.executor, self.onset) for host in dial.hosts}
         states = {
             key: HostDecoder.of(host).start(*read_by(host, prompts, mask, rows), max_new_tokens)

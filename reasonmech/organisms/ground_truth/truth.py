@@ -12,11 +12,13 @@ from tqdm.auto import tqdm
 
 from reasonmech.behaviours import onset_rate, verified_rate
 from reasonmech.behaviours.label import Rate
+from reasonmech.door import checked
 from reasonmech.hosts import Host
 from reasonmech.organisms.ground_truth.forced import forced_prompts, forced_rates
 from reasonmech.organisms.ground_truth.slips import slips_undone
 from reasonmech.organisms.ground_truth.splice import SplicedDecoder, splice
 from reasonmech.problem import ProblemSet
+from reasonmech.ranges import Positive, Seed
 from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
@@ -29,6 +31,7 @@ CELLS: Final = (("base", "base"), ("base", "thinking"), ("thinking", "base"), ("
 _TOKENS: Final = 224  # room for every solution that checks each of five steps and redoes some
 
 
+@checked
 @dataclass(frozen=True)
 class Effort:
     """How much is measured.
@@ -43,13 +46,14 @@ class Effort:
 
     problems: int = 500
     split: Split = "confirmation"
-    seed: int = 0
-    samples: int = 4
+    seed: Seed = 0
+    samples: Positive = 4
     forced: int = 2000
     coverage: int = 64
     coverage_problems: int = 100
 
 
+@checked
 def measure_truth(
     base: Host, thinking: Host, problems: ProblemSet, *, effort: Effort | None = None, progress: bool = True
 ) -> Json:

@@ -16,9 +16,11 @@ from torch import Tensor
 from reasonmech.arguments import check_type
 from reasonmech.coders.coder import Trained
 from reasonmech.digest import ModelIdentity
+from reasonmech.door import checked
 from reasonmech.errors import DataError, MismatchError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.labels import Labels
+from reasonmech.ranges import Seed
 from reasonmech.runtime.activations.origin import CodesOf, Origin
 from reasonmech.runtime.activations.read_sites import FEATURES, VALUES
 from reasonmech.runtime.activations.row_index import RowIndex, row_numbers, whole_numbers
@@ -187,8 +189,9 @@ class Activations:
         self._row_index.check_texts(labels)
         return torch.from_numpy(rows)
 
+    @checked
     def stream(
-        self, site: Site | str, *, batch_size: int, seed: int, epochs: int = 1, buffer: int = BUFFER
+        self, site: Site | str, *, batch_size: int, seed: Seed, epochs: int = 1, buffer: int = BUFFER
     ) -> Iterator[Float[Tensor, "batch d_model"]]:
         """Batches in random order, every token once an epoch, reading long runs of each file and never all of
         them.
@@ -220,6 +223,7 @@ class Activations:
             if isinstance(shard, FileShard):
                 shard.verify()
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write a store, which appears when it is complete.
 
@@ -229,6 +233,7 @@ class Activations:
         save_store(Path(path), self.sites, self.origin, self.shards)
 
     @classmethod
+    @checked
     def load(cls, path: str | Path, *, host: Host | None = None) -> Activations:
         """Read what `save`, or `capture(out=)`, wrote; activations stay on disk until they are asked for.
 
@@ -240,7 +245,6 @@ class Activations:
                 (its
             content is verified when it is first read). MismatchError: they are another model's.
         """
-        check_type(path, (str, Path), name="path", allowed="the directory of a store")
         if host is not None:
             check_type(host, Host, name="host", allowed="a Host, such as rm.load_pair(...).base")
         # absolute: shards are read later, from whatever directory the process is in by then

@@ -77,6 +77,7 @@ def capture(
     return Activations(job.sites, Origin.of(host, job.codes), (MemoryShard(values, index),))
 
 
+@checked
 def estimate_capture(
     host: Host,
     rollouts: Sequence[Rollout | str] | Rollout | str,

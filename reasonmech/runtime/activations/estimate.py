@@ -10,6 +10,7 @@ from typing import Final, final
 from tqdm.auto import tqdm
 
 from reasonmech.disk import format_bytes, format_cost, free_bytes
+from reasonmech.door import checked
 from reasonmech.runtime.activations.read_sites import CaptureJob, read_sites
 from reasonmech.runtime.activations.texts import CaptureTexts, Piece, Survey
 
@@ -19,6 +20,7 @@ INDEX_BYTES: Final = (
 PROBE: Final = 2  # passes that are timed, after one that is not
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class CaptureEstimate:

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reasonmech.arguments import check_type, check_whole
+from reasonmech.arguments import check_type, check_whole, describe
 from reasonmech.coders import SparseCoder
-from reasonmech.errors import DataError
+from reasonmech.door import checked
+from reasonmech.errors import ArgumentError, DataError
 from reasonmech.interventions.masks import EVERYWHERE, Where
 from reasonmech.rollout import Rollout
 
@@ -52,6 +53,7 @@ class TopRows(NamedTuple):
     n_active: Int[Tensor, " token"]
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class TopCodes:
@@ -94,6 +96,7 @@ class TopCodes:
         return {"coder": coder.name, "coder_hash": coder.weight_hash, "d_sae": coder.d_sae, "k": self.k}
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class Keep:
@@ -126,10 +129,14 @@ class Keep:
         )
         if self.codes is not None:
             check_type(self.codes, TopCodes, name="codes", allowed="TopCodes(coder, k)")
+        if self.columns is not None and not callable(self.columns):
+            raise ArgumentError(
+                f"columns is {describe(self.columns)}",
+                allowed="columns of tokens, such as rm.behaviours.TraceColumns(...)",
+                do="leave it out where no column is wanted",
+            )
         if self.dtype is not None:
             check_type(self.dtype, torch.dtype, name="dtype", allowed=", ".join(map(str, DTYPES)))
-        for name, number in (("shard_tokens", self.shard_tokens), ("batch_size", self.batch_size)):
-            check_whole(number, name=name)
         if self.shard_tokens < 1:
             raise DataError(f"{self.shard_tokens} tokens per file", allowed="1 or more")
         if self.batch_size < 1:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, final
 
 from reasonmech.coders.coder import Trained
 from reasonmech.digest import ModelIdentity, check_model, identity_of, weights_alone
+from reasonmech.door import checked
 from reasonmech.errors import MismatchError
 from reasonmech.hosts.host import Host
 from reasonmech.runtime.activations.keep import TopCodes
@@ -29,6 +30,7 @@ class CodesOf(NamedTuple):
         return cls(codes.coder.name, codes.coder.weight_hash, codes.coder.d_sae, codes.k)
 
 
+@checked
 @final
 @dataclass(frozen=True)
 class Origin:
@@ -91,6 +93,7 @@ class Origin:
                 do="load the tokenizer that the texts were encoded with, or capture again",
             )
 
+    @checked
     def warn_if_old(self, path: str | Path) -> None:
         """Say of a store that it records no more of its model than the weights."""
         if self.identity is None:

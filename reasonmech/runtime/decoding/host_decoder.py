@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
+from reasonmech.door import checked
 from reasonmech.errors import BindError, DataError
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.turn import run_alone
@@ -20,6 +21,7 @@ from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.partner_readings import NOTHING, PartnerReadings
 from reasonmech.interventions.recorder import Recorder
+from reasonmech.ranges import Positive
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.labelling import LabelBuffer
 from reasonmech.runtime.decoding.partner import Partner
@@ -87,11 +89,13 @@ class HostDecoder:
     def device(self) -> torch.device:
         return self.host.device
 
-    def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> HostState:
+    @checked
+    def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: Positive) -> HostState:
         return HostState(self, prompts, mask, rows, max_new_tokens)
 
+    @checked
     def start_partner(
-        self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int
+        self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: Positive
     ) -> Partner | None:
         """The other host over the same batch, where some gate reads it.
 

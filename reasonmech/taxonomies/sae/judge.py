@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
+from reasonmech.ranges import Seed
 from reasonmech.stats import DRAWS, SHARE, mean_interval
 from reasonmech.taxonomies.sae.scores import macro_f1
 from reasonmech.taxonomies.sae.sentences import Sentences, SentenceSource
@@ -47,13 +49,14 @@ How similar are these two categories of sentences, from 0 (nothing in common) to
 Answer with one JSON object and nothing else: {{"similarity": number}}"""
 
 
+@checked
 def judge_taxonomy(
     judge: Callable[[str], str],
     taxonomy: SentenceTaxonomy,
     acts: SentenceSource,
     *,
     sentences: Sentences,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> pd.DataFrame:
     """Score a taxonomy by a judge, on sentences that it was not trained on.
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
+from reasonmech.ranges import Positive, Seed
 from reasonmech.stats import DRAWS, SHARE, bootstrap_weights, mean_interval
 from reasonmech.taxonomies.sae.sentences import Halves, SentenceSource
 from reasonmech.taxonomies.sae.taxonomy import NONE, SentenceTaxonomy
@@ -20,8 +22,14 @@ WORD: Final = r"\S+"
 LEVEL: Final = (0.025, 0.975)
 
 
+@checked
 def score_taxonomy(
-    taxonomy: SentenceTaxonomy, acts: SentenceSource, *, sentences: Halves, draws: int = DRAWS, seed: int = 0
+    taxonomy: SentenceTaxonomy,
+    acts: SentenceSource,
+    *,
+    sentences: Halves,
+    draws: Positive = DRAWS,
+    seed: Seed = 0,
 ) -> pd.DataFrame:
     """Score a taxonomy on held-out problems, with intervals by problem.
 

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from reasonmech.coders.sinks import no_sinks
 from reasonmech.coders.source import ActivationSource
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.labels import Labels, Span
+from reasonmech.ranges import Seed
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.site_sinks import sinks_of
@@ -29,6 +31,7 @@ class SentenceSource(ActivationSource, Protocol):
     def rows(self, site: Site | str, labels: Labels) -> Float[Tensor, "label d_model"]: ...
 
 
+@checked
 @final
 @dataclass(frozen=True, eq=False)
 class Sentences:
@@ -51,6 +54,7 @@ class Sentences:
         return len(self.text)
 
     @classmethod
+    @checked
     def of(
         cls,
         rollouts: Sequence[Rollout],
@@ -101,7 +105,8 @@ class Sentences:
             texts=[[trace.text_of(s) for s in trace.sentences] for trace in traces],
         )
 
-    def split(self, share: float = 0.6, *, seed: int = 0) -> Halves:
+    @checked
+    def split(self, share: float = 0.6, *, seed: Seed = 0) -> Halves:
         """Whole problems into a part to train on and a part that is held out.
 
         Raises:

@@ -21,6 +21,7 @@ from reasonmech.coders.saelens import SAELensCoder
 from reasonmech.coders.source import TensorSource, check_captured
 from reasonmech.coders.train import train_together
 from reasonmech.digest import check_model, identity_of
+from reasonmech.door import checked
 from reasonmech.errors import ConfigError, CorruptFileError, DataError, MismatchError
 from reasonmech.files import check_safetensors, new_directory
 from reasonmech.site import Site
@@ -84,6 +85,7 @@ class SentenceTaxonomy:
         strongest = codes.max(-1)
         return torch.where(strongest.values > 0, strongest.indices, NONE)
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write a new directory: the SAE in SAELens' layout, and the centre. Raises OutputError."""
         with new_directory(path) as partial:
@@ -92,6 +94,7 @@ class SentenceTaxonomy:
             save_file({"centre": self.centre.contiguous()}, partial / CENTRE_FILE)
 
 
+@checked
 def load_taxonomy(path: str | Path, *, host: Trained | None = None) -> SentenceTaxonomy:
     """Read what `SentenceTaxonomy.save` wrote, and check that it belongs to a model.
 
@@ -116,6 +119,7 @@ def load_taxonomy(path: str | Path, *, host: Trained | None = None) -> SentenceT
     return SentenceTaxonomy(coder, centre)
 
 
+@checked
 def train_taxonomies(
     acts: SentenceSource,
     sentences: Sentences,

@@ -9,8 +9,10 @@ import pandas as pd
 
 from reasonmech.behaviours import SentencesOfKind
 from reasonmech.behaviours.base import as_traces
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.labels import Span
+from reasonmech.ranges import Positive, Seed
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.stats import DRAWS
 from reasonmech.stats.kappa import Agreement, cohen_kappa
@@ -20,6 +22,7 @@ from reasonmech.taxonomies.text.taxonomy import Taxonomy, find_taxonomy
 Marks = tuple[frozenset[str], ...]  # per sentence, its categories
 
 
+@checked
 @dataclass(frozen=True)
 class Annotation:
     """Categories of the sentences of rollouts.
@@ -66,10 +69,12 @@ class Annotation:
             for trace, marks in self._complete()
         ]
 
+    @checked
     def behaviour(self, category: str) -> SentencesOfKind:
         """The sentences of a category as a behaviour. Raises UnknownNameError where there is no such one."""
         return SentencesOfKind(self.taxonomy.check(category))
 
+    @checked
     def spans(self, category: str) -> list[list[Span]]:
         """Per rollout, token spans of the sentences of a category: what `rm.Labels.from_spans` takes.
 
@@ -127,7 +132,10 @@ def by_words(traces: Trace | Sequence[Trace], taxonomy: str | Taxonomy) -> Annot
     return Annotation(taxonomy, "words", texts, tuple(marks))
 
 
-def compare(first: Annotation, second: Annotation, *, draws: int = DRAWS, seed: int = 0) -> pd.DataFrame:
+@checked
+def compare(
+    first: Annotation, second: Annotation, *, draws: Positive = DRAWS, seed: Seed = 0
+) -> pd.DataFrame:
     """Cohen's kappa of two annotations, one row per category, over the sentences that both annotated.
 
     Columns: taxonomy, category, first, second, kappa, low, high (NaN where undefined: `why_none`), both,

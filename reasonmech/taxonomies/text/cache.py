@@ -7,6 +7,7 @@ import json
 import os
 from pathlib import Path
 
+from reasonmech.door import checked
 from reasonmech.errors import CorruptFileError, MismatchError, OutputError
 from reasonmech.json_text import check_shape, parse_json
 
@@ -23,6 +24,7 @@ class JudgeCache:
         OutputError: the file cannot be written.
     """
 
+    @checked
     def __init__(self, path: str | Path, *, judge: str) -> None:
         self.path, self.judge = Path(path).expanduser(), judge
         self._answers: dict[str, str] = {}
@@ -42,10 +44,12 @@ class JudgeCache:
     def __len__(self) -> int:
         return len(self._answers)
 
+    @checked
     def get(self, prompt: str) -> str | None:
         """The answer to a prompt, None where it was never given."""
         return self._answers.get(_key(prompt))
 
+    @checked
     def put(self, prompt: str, answer: str) -> None:
         """Store an answer; it is on the disk when this returns."""
         self._append({"key": _key(prompt), "answer": answer})

@@ -10,6 +10,7 @@ from typing import cast
 from transformers import PreTrainedTokenizerBase
 
 from reasonmech.arguments import as_sequence, check_type, describe
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.labels import Span
 from reasonmech.rollout import OTHER, STOP, Rollout, Sentence, Trace
@@ -17,6 +18,7 @@ from reasonmech.taxonomies.text.offsets import token_offsets
 from reasonmech.taxonomies.text.segmentation import CharSpan, segment
 
 
+@checked
 @dataclass(frozen=True)
 class TextSentence(Sentence):
     """A sentence of real text; its tokens, [start, stop), are never none.
@@ -35,6 +37,7 @@ class TextSentence(Sentence):
     def tokens(self) -> Span:
         return Span(self.start, self.stop)
 
+    @checked
     def is_a(self, kind: str) -> bool:
         return kind == self.kind or kind in self.categories
 

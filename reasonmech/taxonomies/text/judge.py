@@ -12,6 +12,7 @@ from typing import Final, Protocol, final
 from tqdm.auto import tqdm
 
 from reasonmech.behaviours.base import as_traces
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.rollout import Trace
 from reasonmech.taxonomies.text.annotation import Annotation, Marks
@@ -44,6 +45,7 @@ Answer with one JSON object and nothing else. Its keys are all the numbers from 
 lists of category names, empty where none applies. For example: {{"1": ["{example}"], "2": []}}"""
 
 
+@checked
 @dataclass(frozen=True)
 class JudgedText:
     """What a judge answered.
@@ -65,6 +67,7 @@ class _Object(tuple[tuple[str, object], ...]):
     """A JSON object as its pairs: a dict would hide a key that was given twice."""
 
 
+@checked
 def judge_behaviours(
     judge: Judge,
     traces: Trace | Sequence[Trace],

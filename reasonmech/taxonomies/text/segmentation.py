@@ -6,6 +6,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from reasonmech.door import checked
+
 
 class CharSpan(NamedTuple):
     """Half-open character offsets [start, stop) into a text."""
@@ -49,6 +51,7 @@ _WIDE: Final = frozenset("。！？｡．")
 _OPERATORS: Final = frozenset("=+/^<>×·÷≤≥≠≡,;:)]}")
 
 
+@checked
 def segment(text: str) -> list[CharSpan]:
     r"""Cut a text into sentences: ordered, disjoint, and between them nothing but white space.
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from reasonmech.arguments import check_type
 from reasonmech.behaviours.base import plain
+from reasonmech.door import checked
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.registry import Registry
 
@@ -17,6 +18,7 @@ _LEAD: Final = re.compile(r"^[\s\"'“‘«(\[*_…]+")
 _MARKER: Final = re.compile(r"^(?:[>#*_+-]+\s*|\d{1,3}[.)]\s+)+")
 
 
+@checked
 @dataclass(frozen=True)
 class Category:
     """One category of a taxonomy.
@@ -50,6 +52,7 @@ class Category:
             ) from error
 
 
+@checked
 @dataclass(frozen=True)
 class Taxonomy:
     """Categories of one publication. A sentence may belong to several, or to none.
@@ -66,12 +69,14 @@ class Taxonomy:
     def names(self) -> tuple[str, ...]:
         return tuple(category.name for category in self.categories)
 
+    @checked
     def check(self, category: str) -> str:
         """The name itself. Raises UnknownNameError, listing the categories."""
         if category not in self.names:
             raise UnknownNameError(f"category of taxonomy {self.name!r}", category, self.names)
         return category
 
+    @checked
     def words_say(self, sentence: str) -> frozenset[str]:
         """Categories whose words stand in a sentence. What leads it in (a list marker, a quote, a bracket) is
         left out, ’ counts as ', and any white space as one blank."""
