@@ -197,8 +197,7 @@ def _read(annotation: Any) -> Plain | None:
         return inner if inner is None else replace(inner, bounds=bounds)
     if origin in (Union, UnionType):
         return _united([_read(part) for part in parts])
-    pair = origin is tuple and ... not in parts  # (low, high): the function knows which is which
-    if origin in _MANY and not pair:
+    if origin in _MANY and len({part for part in parts if part is not ...}) == 1:
         inner = _read(parts[0])
         if inner is not None and inner.says_something:
             return Plain(many=inner)
