@@ -28,11 +28,13 @@ NOWHERE = ("a\0b", "a" * 300, "a\ud800", "/".join(["a" * 200] * 30))
 
 def labels(**changed: Any) -> rm.Labels:
     plain: dict[str, Any] = {"behaviour": "b", "mode": "anticipates", "rollout": TWO, "position": TWO}
-    return rm.Labels(**plain | {"positive": YES, "problem": IDS} | changed)
+    plain |= {"positive": YES, "problem": IDS}
+    return rm.Labels(**plain | changed)
 
 
 def problem(**changed: Any) -> rm.Problem:
-    return rm.Problem(**{"id": "a", "prompt": "w1", "answer": "w2"} | changed)
+    plain: dict[str, Any] = {"id": "a", "prompt": "w1", "answer": "w2"}
+    return rm.Problem(**plain | changed)
 
 
 def spans(*listed: Any) -> rm.Labels:
