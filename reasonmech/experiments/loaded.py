@@ -19,6 +19,7 @@ from reasonmech.experiments.tables import (
     PAIRWISE_FILE,
     PRESERVATION_FILE,
     TRACES_FILE,
+    WRITTEN_FILE,
     read_table,
 )
 from reasonmech.files import partial_of, remove_leftovers
@@ -70,6 +71,12 @@ class Run:
     def features(self) -> pd.DataFrame:
         """Located features, empty when the experiment located none."""
         return self._table("features.parquet")
+
+    @cached_property
+    def written_features(self) -> pd.DataFrame:
+        """Features that the run clamps and ablates, one row each; empty where it chose none, and for runs
+        older than this."""
+        return self._table(WRITTEN_FILE)
 
     @cached_property
     def detectors(self) -> pd.DataFrame:

@@ -21,6 +21,7 @@ DETECTORS_FILE: Final = "detectors.parquet"  # stage `compare`
 TRACES_FILE: Final = "traces.parquet"  # stage `traces`
 ARM_PAIRS_FILE: Final = "arm_pairs.parquet"  # stage `arms`
 PRESERVATION_FILE: Final = "kept.parquet"  # stage `kept`
+WRITTEN_FILE: Final = "written_features.parquet"  # stage `groups`
 METRICS_FILE: Final = "metrics.parquet"  # stage `metrics`
 PAIRWISE_FILE: Final = "pairwise.parquet"  # stage `pairwise`
 MISSING_FILE: Final = "missing.parquet"  # of the whole run

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import pandas as pd
 
 from reasonmech.experiments import Run
-from reasonmech.report.html import interval, percent, records
+from reasonmech.report.html import Row, interval, percent, records
 
 ARM_METRICS: Final = (
     "accuracy",
@@ -90,7 +91,9 @@ def start_at_zero(frame: pd.DataFrame, curves: pd.DataFrame) -> pd.DataFrame:
 def effect_frame(run: Run) -> pd.DataFrame:
     """One row per curve or ablation: the located features at their strongest dose beside the random ones.
 
-    Columns: behaviour, host, verb, place, untouched, dose, located, interval, random (their range), kl.
+    Columns: behaviour, host, verb, place, untouched, dose, located, interval, random (their range at that
+    dose), worst_control, worst_control_dose and worst_control_arm (of all doses and all random arms the value
+    that goes farthest the way of the located ones), kl.
     """
     frame = dose_frame(run)
     if frame.empty:
@@ -106,15 +109,26 @@ def effect_frame(run: Run) -> pd.DataFrame:
             continue
         strongest = max(located, key=lambda point: abs(point["value"] - clean))
         # as text: the dose of an ablation is NaN, which equals nothing
-        controls = [
-            point["value"]
-            for point in points
-            if point["arm"] != "located" and str(point["dose"]) == str(strongest["dose"])
-        ]
+        random = [point for point in points if point["arm"] != "located"]
+        controls = [point["value"] for point in random if str(point["dose"]) == str(strongest["dose"])]
         rows.append(
             {key: strongest[key] for key in (*keys, "dose", "kl")}
             | {"untouched": clean, "located": strongest["value"]}
             | {"interval": interval(strongest["low"], strongest["high"])}
             | {"random": f"{percent(min(controls))} to {percent(max(controls))}" if controls else ""}
+            | _worst_control(random, rises=bool(strongest["value"] >= clean))
         )
     return pd.DataFrame(rows)
+
+
+def _worst_control(points: Sequence[Row], *, rises: bool) -> Row:
+    """Of the controls of a curve, at every dose, the one that goes farthest the way of the located features.
+
+    A control at the dose at which it has destroyed the text proves nothing; at a lower dose it may do what
+    the located features do.
+    """
+    if not points:
+        return {"worst_control": float("nan"), "worst_control_dose": float("nan"), "worst_control_arm": ""}
+    worst = (max if rises else min)(points, key=lambda point: point["value"])
+    keys = {"worst_control": "value", "worst_control_dose": "dose", "worst_control_arm": "arm"}
+    return {column: worst[key] for column, key in keys.items()}

@@ -103,14 +103,23 @@ def _arm_table(frame: pd.DataFrame) -> Table:
 def _effect_table(frame: pd.DataFrame) -> Table:
     """The strongest effect at opportunities; what happens elsewhere, and whole curves, are in the report."""
     title = "share of opportunities taken, when a behaviour's features are written"
-    table = _make_table(title, "what", "untouched", "located", "random, matched", "KL, nats")
+    table = _make_table(title, "what", "untouched", "located", "worst random, any dose", "KL, nats")
     for row in records(frame.loc[frame.place != "elsewhere"]):
         dose = "" if pd.isna(row["dose"]) else f" x{row['dose']:g}"
         intervention = Text(f"{row['host']}: {row['verb']} {row['behaviour']}{dose}")
         table.add_row(
-            intervention, percent(row["untouched"]), percent(row["located"]), row["random"], number(row["kl"])
+            intervention,
+            percent(row["untouched"]),
+            percent(row["located"]),
+            _worst_control(row),
+            number(row["kl"]),
         )
     return table
+
+
+def _worst_control(row: Mapping[str, Any]) -> str:
+    dose = "" if pd.isna(row["worst_control_dose"]) else f" (x{row['worst_control_dose']:g})"
+    return percent(row["worst_control"]) + dose
 
 
 def _make_table(title: str, first: str, *others: str) -> Table:

@@ -75,6 +75,14 @@ def test_the_hazard_under_reconstruction_is_measured_for_every_group(finished: R
     assert frame["ratio"].to_numpy() == pytest.approx((frame["spliced"] / frame["clean"]).to_numpy())
 
 
+def test_the_features_that_are_written_are_listed(finished: Run) -> None:
+    written = finished.written_features
+    clamped = written.loc[written.verb == "clamp", ["behaviour", "coder", "feature"]]
+    selected = finished.features.query("selected")[["behaviour", "coder", "feature"]].drop_duplicates()
+    assert {*clamped.itertuples(index=False, name=None)} == {*selected.itertuples(index=False, name=None)}
+    assert set(written.verb) == {"clamp", "ablate"} and (written.decoder_norm > 0).all()
+
+
 def test_a_report_comes_out_of_it(finished: Run) -> None:
     page = render(finished)
     for part in ("recovery-by-arm", "doses", "features", "traces", "receipts", "provenance"):

@@ -21,6 +21,8 @@ from reasonmech.experiments.stages.groups import Group, GroupChoice
 from reasonmech.experiments.stages.locate import SearchScope, read_table
 from reasonmech.experiments.stages.moments import at_opportunities
 from reasonmech.experiments.stages.rollouts import read_rollouts
+from reasonmech.experiments.stages.written import written_features
+from reasonmech.experiments.tables import WRITTEN_FILE
 from reasonmech.files import write_text
 from reasonmech.hosts import ModelPair
 from reasonmech.runtime import capture
@@ -105,6 +107,9 @@ class ChooseGroups(Stage):
         context.write_notes(notes.lines)
         context.write_ledger(ledger)
         context.write_features(_mark_selected(table.frame, [choice.clamp for choice in choices]))
+        if choices:
+            coders = {dictionary.name: dictionary for dictionary in dictionaries}
+            context.write_table(written_features(choices, table.frame, coders), WRITTEN_FILE)
 
     def check_pair(self, pair: ModelPair, task: str) -> None:
         for behaviour in self.sizes:

@@ -43,7 +43,9 @@ def dose_section(run: Run) -> Section | None:
         Column("dose", "dose", number),
         Column("located", "located", percent),
         Column("interval", "95 % interval", text),
-        Column("random", "random, matched", text),
+        Column("random", "random, at that dose", text),
+        Column("worst_control", "worst random, any dose", percent),
+        Column("worst_control_dose", "at dose", number),
         Column("kl", "KL, nats", number),
     )
     every = [Column(key, key, number if is_numeric_dtype(frame[key]) else None) for key in EVERY_DOSE]
