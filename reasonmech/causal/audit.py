@@ -208,6 +208,8 @@ def _missed(sampled: np.ndarray, n_rest: int, seed: int) -> Interval:
 
 def _count_unseen(n_sampled: int, n_rest: int) -> int:
     """The most features that a random sample of the rest misses altogether in more than 5 % of draws."""
+    if n_sampled == n_rest:  # scipy has no draw from nothing
+        return 0
     most = np.arange(n_rest - n_sampled + 1)
     is_missed = scipy_stats.hypergeom.pmf(0, n_rest, most, n_sampled) > 1 - LEVEL
     return int(most[is_missed].max())
