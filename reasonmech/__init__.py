@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from reasonmech import (
         behaviours,
         causal,
+        claims,
         coders,
         experiments,
         hosts,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     )
     from reasonmech.behaviours import label
     from reasonmech.causal import TextPairs, attribute, grid, patch_grid, sweep, sweeps
+    from reasonmech.claims import judge
     from reasonmech.coders import CoderConfig, load_coder, train_coder
     from reasonmech.experiments import load_run, run
     from reasonmech.hybrid import Hybrid
@@ -97,6 +99,7 @@ _EXPORTS = {
     "causal": "TextPairs patch_grid attribute sweep grid",
     "metrics": "logit_diff onset_log_odds",
     "hybrid": "Hybrid",
+    "claims": "judge",
     "experiments": "run load_run",
     "report": "report",
     "viz": "look dashboard",
@@ -107,7 +110,7 @@ _HOME = {name: f"{__name__}.{module}" for module, names in _EXPORTS.items() for 
 _NAMESPACES = {
     name: f"{__name__}.{name}"
     for name in (
-        "behaviours causal coders experiments hosts hybrid interventions metrics organisms pairwise "
+        "behaviours causal claims coders experiments hosts hybrid interventions metrics organisms pairwise "
         "runtime simulators stats tasks taxonomies testing viz"
     ).split()
 } | {

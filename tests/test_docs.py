@@ -18,7 +18,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)  # "```python no-run" is left alone
 LINK = re.compile(r"\]\((?!https?://|#|mailto:)([^)#]+)")
 TEST = re.compile(r"`(tests/[\w/]+\.py)(?:::(\w+))?`")
-SLOW = {"docs/hybrid.md"}  # trains category vectors
+SLOW = {"docs/hybrid.md", "docs/verdicts.md"}  # trains category vectors; judges a pair
 PAIR = "tiny-when"
 
 
@@ -56,6 +56,7 @@ def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest
     if PAIR in code and not (organism_dir() / PAIR / "base").is_dir():
         pytest.skip(f"the weights of {PAIR} are not in this checkout")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("REASONMECH_CACHE", str(tmp_path / "cache"))  # a page leaves nothing behind
     exec(compile(code, str(page), "exec", dont_inherit=True), {"__name__": name_of(page)})
 
 

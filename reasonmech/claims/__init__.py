@@ -2,7 +2,13 @@
 
 from reasonmech.claims.claim import VERDICTS, Claim, Finding, Rule, Status, Verdict
 from reasonmech.claims.evidence import Cells, Check, Evidence, Execution, Outcomes, Sharpening
-from reasonmech.claims.judgement import Judgement, judge_evidence
+from reasonmech.claims.judgement import Judgement, judge_evidence, ladder
+from reasonmech.claims.judging import judge
+from reasonmech.claims.measuring import Extent, Questions, measure_evidence
+from reasonmech.claims.provenance import Provenance
+from reasonmech.claims.registration import Terms
+from reasonmech.claims.saving import load_judgement
+from reasonmech.claims.wording import describe_methods, first_sentence
 
 __all__ = [
     "VERDICTS",
@@ -11,12 +17,22 @@ __all__ = [
     "Claim",
     "Evidence",
     "Execution",
+    "Extent",
     "Finding",
     "Judgement",
     "Outcomes",
+    "Provenance",
+    "Questions",
     "Rule",
     "Sharpening",
     "Status",
+    "Terms",
     "Verdict",
+    "describe_methods",
+    "first_sentence",
+    "judge",
     "judge_evidence",
+    "ladder",
+    "load_judgement",
+    "measure_evidence",
 ]

@@ -6,17 +6,14 @@ from typing import Literal
 
 from reasonmech.claims.claim import Claim, Finding, Rule
 from reasonmech.claims.evidence import Evidence, Execution
-from reasonmech.stats import Interval, ratio_interval
+from reasonmech.stats import Interval, rate_interval
 
 Rise = Literal["none", "rise", "undecided"]
 
 
-def judge_capability(evidence: Evidence, rule: Rule) -> Finding:
-    """Execution after the same forced onsets: does the thinking model do it better than the base?
-
-    Supported where no behaviour is carried out better by more than the margin, by a one-sided test each.
-    """
-    claim = Claim(
+def capability_claim(rule: Rule) -> Claim:
+    """C8, frozen."""
+    return Claim(
         "C8",
         "The base can do what the thinking model does: made to begin a sentence, it carries it out as well.",
         "share of sentences carried out as they should be after a forced onset, on the same texts for both",
@@ -25,6 +22,14 @@ def judge_capability(evidence: Evidence, rule: Rule) -> Finding:
         f"{rule.level:.0%}; refuted where one is better by more",
         rule,
     )
+
+
+def judge_capability(evidence: Evidence, rule: Rule) -> Finding:
+    """Execution after the same forced onsets: does the thinking model do it better than the base?
+
+    Supported where no behaviour is carried out better by more than the margin, by a one-sided test each.
+    """
+    claim = capability_claim(rule)
     if not evidence.execution:
         return Finding(claim, "NOT MEASURED", {}, "no onset of a behaviour can be forced in this task")
     rises = {name: execution_rise(executed, rule) for name, executed in evidence.execution.items()}
@@ -42,10 +47,18 @@ def judge_capability(evidence: Evidence, rule: Rule) -> Finding:
 
 def execution_rise(executed: Execution, rule: Rule) -> tuple[Interval, Rise]:
     """How much better the thinking model carries a behaviour out, and whether that is beyond the margin."""
-    seen = executed.n > 0
-    difference = (executed.thinking - executed.base)[seen]
-    interval = ratio_interval(difference, executed.n[seen].astype(float), level=rule.level)
-    narrow = ratio_interval(difference, executed.n[seen].astype(float), level=1 - 2 * (1 - rule.level))
+    interval = _difference(executed, level=rule.level)
+    narrow = _difference(executed, level=1 - 2 * (1 - rule.level))
     if interval.low > rule.execution:
         return interval, "rise"
     return interval, "none" if narrow.high < rule.execution else "undecided"
+
+
+def _difference(executed: Execution, *, level: float) -> Interval:
+    """thinking - base, as a share of the sentences forced.
+
+    As the rate of (thinking - base + n) / 2 hits of n, which has bounds: two models that never differed in n
+    problems may differ in others.
+    """
+    rate = rate_interval((executed.thinking - executed.base + executed.n) / 2, executed.n, level=level)
+    return Interval(2 * rate.estimate - 1, 2 * rate.low - 1, 2 * rate.high - 1, level)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final, Literal, final
 
+from reasonmech.door import checked
+from reasonmech.ranges import InnerShare, Share
 from reasonmech.stats import Interval
 
 Status = Literal["SUPPORTED", "REFUTED", "INCONCLUSIVE", "INVALID", "NOT MEASURED"]
@@ -18,6 +21,7 @@ Verdict = Literal["WHEN", "HOW", "BOTH", "SHARPENED", "FORMAT", "NEITHER", "INCO
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class Rule:
     """The numbers that verdicts hang on, fixed before anything is measured.
@@ -32,16 +36,17 @@ class Rule:
         level: of every interval; equivalence is tested at 2 (1 - level), one-sidedly at 1 - level.
     """
 
-    margin: float = 0.05
-    minor: float = 0.20
-    major: float = 0.80
-    sharpened: float = 0.90
-    argmax: float = 0.02
-    execution: float = 0.05
-    level: float = 0.95
+    margin: InnerShare = 0.05
+    minor: InnerShare = 0.20
+    major: InnerShare = 0.80
+    sharpened: InnerShare = 0.90
+    argmax: Share = 0.02
+    execution: InnerShare = 0.05
+    level: InnerShare = 0.95
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class Claim:
     """What may be said of a pair, frozen before it is looked at.
@@ -71,6 +76,7 @@ class Claim:
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class Finding:
     """What came of a claim.
@@ -88,9 +94,13 @@ class Finding:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: claim with its hash, status, numbers, reason."""
-        numbers = {
-            name: value._asdict() if isinstance(value, Interval) else value
-            for name, value in self.numbers.items()
-        }
+        numbers = {name: _plain(value) for name, value in self.numbers.items()}
         claim = asdict(self.claim) | {"hash": self.claim.hash}
         return {"claim": claim, "status": self.status, "numbers": numbers, "reason": self.reason}
+
+
+def _plain(value: Interval | float) -> dict[str, float | None] | float | None:
+    """JSON values; None for what is not finite: an end that is not bounded, a share of nothing."""
+    if isinstance(value, Interval):
+        return {name: number if math.isfinite(number) else None for name, number in value._asdict().items()}
+    return float(value) if math.isfinite(value) else None

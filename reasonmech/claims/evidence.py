@@ -13,9 +13,12 @@ from typing import Final, Literal, final
 import numpy as np
 from jaxtyping import Float, Int
 
+from reasonmech.claims.provenance import Provenance
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 
 Decoding = Literal["greedy", "sampled"]
+DECODINGS: Final[tuple[Decoding, ...]] = ("greedy", "sampled")
 PerProblem = Float[np.ndarray, " problem"]
 CELLS: Final = ("bb", "bt", "tb", "tt")
 
@@ -116,6 +119,7 @@ class Outcomes:
 
 
 @final
+@checked
 @dataclass(frozen=True, eq=False)
 class Sharpening:
     """How much of the difference of the two next-token distributions is one of temperature.
@@ -165,6 +169,7 @@ class Execution:
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class Check:
     """An integrity check: what was looked at, and whether it held.
@@ -179,6 +184,7 @@ class Check:
 
 
 @final
+@checked
 @dataclass(frozen=True, eq=False)
 class Evidence:
     """Everything that a verdict on a pair rests on.
@@ -192,6 +198,12 @@ class Evidence:
         arms: name -> shares of right answers [problem] of arms of the hybrid, under greedy decoding; empty
             where none was run.
         checks: integrity checks.
+        leak: tokens of each sentence that the thinking model wrote, the base writing the rest -> shares of
+            right answers [problem], greedy; empty where it was not measured.
+        coalitions: who was the thinking model's, the others being the base's -> shares of right answers
+            [problem], greedy: of onsets by the behaviour that was due, and of the executor.
+        notes: what a reader of a verdict must know: texts that were cut off, what was left out and why.
+        provenance: what was run; None of evidence that was made, not measured.
 
     Raises:
         DataError: no outcome of greedy decoding, or arrays that do not fit the problems.
@@ -204,6 +216,10 @@ class Evidence:
     execution: Mapping[str, Execution] = field(default_factory=dict)
     arms: Mapping[str, PerProblem] = field(default_factory=dict)
     checks: tuple[Check, ...] = ()
+    leak: Mapping[int, PerProblem] = field(default_factory=dict)
+    coalitions: Mapping[tuple[str, ...], PerProblem] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    provenance: Provenance | None = None
 
     def __post_init__(self) -> None:
         missing = {"greedy", "sampled"} - set(self.outcomes)
@@ -214,6 +230,8 @@ class Evidence:
             if len(outcomes.base) != n:
                 raise DataError(f"{decoding}: {len(outcomes.base)} problems, of {n}", allowed="all of them")
         check_shares({f"arm {name}": values for name, values in self.arms.items()}, n=n)
+        check_shares({f"leak {m}": values for m, values in self.leak.items()}, n=n)
+        check_shares({f"coalition {who}": values for who, values in self.coalitions.items()}, n=n)
 
     @property
     def n(self) -> int:

@@ -77,9 +77,9 @@ def split_gap(outcomes: Outcomes, rule: Rule) -> SplitGap:
     return SplitGap(when, how, total, outside, outside.change != "none", cause)
 
 
-def judge_when(splits: dict[str, SplitGap], decisive: str, rule: Rule) -> Finding:
-    """C9: reinforcement learning taught when."""
-    claim = Claim(
+def when_claim(rule: Rule) -> Claim:
+    """C9, frozen."""
+    return Claim(
         "C9",
         "Training taught when: which kind of sentence to begin.",
         "WHEN = 1/2 [(S_TB - S_BB) + (S_TT - S_BT)] of the splice factorial, greedy and at T = 1",
@@ -88,12 +88,17 @@ def judge_when(splits: dict[str, SplitGap], decisive: str, rule: Rule) -> Findin
         f"{rule.margin:.0%} or at most {rule.minor:.0%} of their sum",
         rule,
     )
+
+
+def judge_when(splits: dict[str, SplitGap], decisive: str, rule: Rule) -> Finding:
+    """C9: reinforcement learning taught when."""
+    claim = when_claim(rule)
     return _judge(claim, splits, decisive, "WHEN")
 
 
-def judge_how(splits: dict[str, SplitGap], decisive: str, rule: Rule) -> Finding:
-    """C10: reinforcement learning taught how."""
-    claim = Claim(
+def how_claim(rule: Rule) -> Claim:
+    """C10, frozen."""
+    return Claim(
         "C10",
         "Training taught how: to carry out sentences that the base could not.",
         "HOW = 1/2 [(S_BT - S_BB) + (S_TT - S_TB)] of the splice factorial, greedy and at T = 1",
@@ -102,6 +107,11 @@ def judge_how(splits: dict[str, SplitGap], decisive: str, rule: Rule) -> Finding
         f"{rule.margin:.0%} or at most {rule.minor:.0%} of their sum",
         rule,
     )
+
+
+def judge_how(splits: dict[str, SplitGap], decisive: str, rule: Rule) -> Finding:
+    """C10: reinforcement learning taught how."""
+    claim = how_claim(rule)
     return _judge(claim, splits, decisive, "HOW")
 
 

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final, final
 
-from reasonmech.claims.capability import judge_capability
+from reasonmech.claims.capability import capability_claim, judge_capability
 from reasonmech.claims.claim import Claim, Finding, Rule, Verdict
 from reasonmech.claims.effects import Effect, effect
 from reasonmech.claims.evidence import Decoding, Evidence
-from reasonmech.claims.factorial import SplitGap, judge_how, judge_when, split_gap
-from reasonmech.claims.outputs import judge_format, judge_length, judge_luck
-from reasonmech.claims.sharpening import judge_sharpening
+from reasonmech.claims.factorial import SplitGap, how_claim, judge_how, judge_when, split_gap, when_claim
+from reasonmech.claims.outputs import (
+    format_claim,
+    judge_format,
+    judge_length,
+    judge_luck,
+    length_claim,
+    luck_claim,
+)
+from reasonmech.claims.sharpening import judge_sharpening, sharpening_claim
+from reasonmech.door import checked
+from reasonmech.ranges import Positive
 
 _OPPOSITE: Final = {"WHEN": "HOW", "HOW": "WHEN"}
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class Judgement:
     """What is true of a pair, as far as its evidence goes.
@@ -26,12 +36,14 @@ class Judgement:
         reason: what decided, as a sentence with its numbers.
         gaps: thinking - base by decoding.
         splits: the factorial by decoding.
-        decisive: the decoding whose factorial decided: greedy, unless its gap is equivalent to 0.
+        decisive: the decoding whose factorial decided: greedy, unless only the gap at T = 1 is beyond the
+            margin.
         findings: one per claim, in the order in which they were tested.
+        evidence: what it rests on, problem by problem.
     """
 
     pair: str
-    n: int
+    n: Positive
     verdict: Verdict
     reason: str
     gaps: dict[Decoding, Effect]
@@ -39,7 +51,18 @@ class Judgement:
     decisive: Decoding
     findings: tuple[Finding, ...]
     rule: Rule
+    evidence: Evidence = field(compare=False)
 
+    def __repr__(self) -> str:
+        return f"Judgement({self.pair}: {self.verdict} on {self.n} problems: {self.reason})"
+
+    @property
+    def exploratory(self) -> tuple[str, ...]:
+        """Earlier looks at this split of this pair; empty where it was opened for this judgement alone."""
+        provenance = self.evidence.provenance
+        return () if provenance is None else provenance.opened_before
+
+    @checked
     def finding(self, name: str) -> Finding:
         """The finding on the claim of that name.
 
@@ -58,7 +81,26 @@ class Judgement:
             "decisive": self.decisive,
             "gaps": {name: gap.interval._asdict() for name, gap in self.gaps.items()},
             "findings": [finding.to_json() for finding in self.findings],
+            "checks": [asdict(check) for check in self.evidence.checks],
+            "exploratory": list(self.exploratory),
+            "notes": list(self.evidence.notes),
         }
+
+
+@checked
+def ladder(rule: Rule, split: str = "confirmation") -> tuple[Claim, ...]:
+    """Every claim that a verdict rests on, in the order in which they are tested, before anything is seen."""
+    makers = (
+        integrity_claim,
+        sharpening_claim,
+        format_claim,
+        length_claim,
+        luck_claim,
+        capability_claim,
+        when_claim,
+        how_claim,
+    )
+    return tuple(replace(make(rule), split=split) for make in makers)
 
 
 def judge_evidence(evidence: Evidence, rule: Rule | None = None) -> Judgement:
@@ -70,9 +112,13 @@ def judge_evidence(evidence: Evidence, rule: Rule | None = None) -> Judgement:
     Whatever is not decided by an interval is INCONCLUSIVE, with the reason.
     """
     rule = rule or Rule()
-    gaps = {name: effect(outcomes.gap, rule) for name, outcomes in evidence.outcomes.items()}
-    splits = {name: split_gap(outcomes, rule) for name, outcomes in evidence.outcomes.items()}
-    decisive: Decoding = "sampled" if gaps["greedy"].change == "none" else "greedy"
+    gaps: dict[Decoding, Effect] = {
+        name: effect(outcomes.gap, rule) for name, outcomes in evidence.outcomes.items()
+    }
+    splits: dict[Decoding, SplitGap] = {
+        name: split_gap(outcomes, rule) for name, outcomes in evidence.outcomes.items()
+    }
+    decisive = _decisive(gaps)
     outcomes = evidence.outcomes[decisive]
     findings = (
         _judge_integrity(evidence, rule),
@@ -84,20 +130,37 @@ def judge_evidence(evidence: Evidence, rule: Rule | None = None) -> Judgement:
         judge_when(splits, decisive, rule),
         judge_how(splits, decisive, rule),
     )
+    if evidence.provenance is not None:  # what was made is of no split, and stands for the one that decides
+        split = evidence.provenance.split
+        findings = tuple(replace(one, claim=replace(one.claim, split=split)) for one in findings)
     by_name = {finding.claim.name: finding for finding in findings}
     verdict, reason = _decide(by_name, gaps, splits, decisive, rule)
-    return Judgement(evidence.pair, evidence.n, verdict, reason, gaps, splits, decisive, findings, rule)
+    return Judgement(
+        evidence.pair, evidence.n, verdict, reason, gaps, splits, decisive, findings, rule, evidence
+    )
 
 
-def _judge_integrity(evidence: Evidence, rule: Rule) -> Finding:
-    claim = Claim(
+def _decisive(gaps: dict[Decoding, Effect]) -> Decoding:
+    """Greedy, unless its gap is small, or too uncertain to be split, and that at T = 1 is not."""
+    if gaps["greedy"].moved:
+        return "greedy"
+    return "sampled" if gaps["sampled"].moved or gaps["greedy"].change == "none" else "greedy"
+
+
+def integrity_claim(rule: Rule) -> Claim:
+    """The runs are what they say they are."""
+    return Claim(
         "integrity",
         "The measurement is one of this pair.",
-        "checks of the runs: " + ", ".join(check.name for check in evidence.checks),
+        "checks of the runs, each with what was seen",
         (),
         "every check holds",
         rule,
     )
+
+
+def _judge_integrity(evidence: Evidence, rule: Rule) -> Finding:
+    claim = integrity_claim(rule)
     failed = [check for check in evidence.checks if not check.passed]
     if failed:
         reason = "; ".join(f"{check.name}: {check.detail}" for check in failed)

@@ -2,38 +2,54 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from reasonmech.claims.claim import Claim, Finding, Rule, Status
 from reasonmech.claims.effects import Effect, effect, is_minor
 from reasonmech.claims.evidence import Outcomes, PerProblem
 
+_VANISHED: Final = (-2.0, 2.0)  # what the difference of two gaps can be
 
-def judge_format(outcomes: Outcomes, rule: Rule) -> Finding:
-    """Whether the gap is one of stating the answer: gone where the last value worked out counts as one."""
-    claim = Claim(
+
+def format_claim(rule: Rule) -> Claim:
+    """The gap is one of stating the answer."""
+    return Claim(
         "format",
         "The base works the answers out, and does not state them so that they count.",
         "gap between the models, and the gap where the last value that was worked out counts as the answer",
         ("the strict grader",),
         f"what is left of the gap is equivalent to 0 within {rule.margin:.0%}, or at most "
-        f"{rule.minor:.0%} of it; refuted where what vanishes is at most {rule.minor:.0%} of it",
+        f"{rule.minor:.0%} of it; refuted where what vanishes is equivalent to 0, or at most "
+        f"{rule.minor:.0%} of it",
         rule,
     )
+
+
+def judge_format(outcomes: Outcomes, rule: Rule) -> Finding:
+    """Whether the gap is one of stating the answer: gone where the last value worked out counts as one."""
+    claim = format_claim(rule)
     return _explain(
         claim, outcomes, left=outcomes.reached_gap, without="counting what was worked out", rule=rule
     )
 
 
-def judge_length(outcomes: Outcomes, rule: Rule) -> Finding:
-    """Whether the gap is one of room: gone where the base has twice the tokens."""
-    claim = Claim(
+def length_claim(rule: Rule) -> Claim:
+    """The gap is one of room."""
+    return Claim(
         "length",
         "The base's texts are cut off before they arrive.",
         "gap between the models, and the gap to the base with twice the tokens",
         ("the base with as many tokens as the thinking model",),
         f"what is left of the gap is equivalent to 0 within {rule.margin:.0%}, or at most "
-        f"{rule.minor:.0%} of it; refuted where what vanishes is at most {rule.minor:.0%} of it",
+        f"{rule.minor:.0%} of it; refuted where what vanishes is equivalent to 0, or at most "
+        f"{rule.minor:.0%} of it",
         rule,
     )
+
+
+def judge_length(outcomes: Outcomes, rule: Rule) -> Finding:
+    """Whether the gap is one of room: gone where the base has twice the tokens."""
+    claim = length_claim(rule)
     left = outcomes.thinking - outcomes.roomy_base
     return _explain(claim, outcomes, left=left, without="with twice the tokens for the base", rule=rule)
 
@@ -51,12 +67,13 @@ def _status(gap: PerProblem, left: PerProblem, whole: Effect, rest: Effect, rule
         return "REFUTED" if whole.change == "none" else "INCONCLUSIVE"
     if rest.change == "none" or is_minor(left, gap, rule):
         return "SUPPORTED"
-    return "REFUTED" if is_minor(gap - left, gap, rule) else "INCONCLUSIVE"
+    vanished = effect(gap - left, rule, bounds=_VANISHED)
+    return "REFUTED" if vanished.change == "none" or is_minor(gap - left, gap, rule) else "INCONCLUSIVE"
 
 
-def judge_luck(outcomes: Outcomes, rule: Rule) -> Finding:
-    """Whether the gap is one of guesses: gone where an answer counts only with every step before it right."""
-    claim = Claim(
+def luck_claim(rule: Rule) -> Claim:
+    """The gap is one of guesses."""
+    return Claim(
         "luck",
         "The models differ in how often they guess right.",
         "gap between the spliced models, and the gap where every step must be right",
@@ -65,6 +82,11 @@ def judge_luck(outcomes: Outcomes, rule: Rule) -> Finding:
         "beyond",
         rule,
     )
+
+
+def judge_luck(outcomes: Outcomes, rule: Rule) -> Finding:
+    """Whether the gap is one of guesses: gone where an answer counts only with every step before it right."""
+    claim = luck_claim(rule)
     if outcomes.verified is None:
         return Finding(claim, "NOT MEASURED", {}, "the task cannot verify steps")
     gap, left = effect(outcomes.cells.total, rule), effect(outcomes.verified.total, rule)

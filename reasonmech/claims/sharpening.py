@@ -8,19 +8,15 @@ from typing import Final
 from reasonmech.claims.claim import Claim, Finding, Rule
 from reasonmech.claims.effects import effect
 from reasonmech.claims.evidence import Evidence, Sharpening
-from reasonmech.stats import Interval, mean_interval, ratio_interval
+from reasonmech.stats import Interval, fieller, mean_interval
 
 _SAME: Final = 1e-6  # nats per token: two models that differ by less are one
 _MARGINAL: Final = 1.02  # a temperature nearer to 1 than this factor sharpens nothing
 
 
-def judge_sharpening(evidence: Evidence, rule: Rule) -> Finding:
-    """Whether one temperature explains the pair: same argmax, same distribution, same accuracy.
-
-    Supported where all three hold; refuted where one is excluded; a pair without any difference has nothing
-    that a temperature could explain.
-    """
-    claim = Claim(
+def sharpening_claim(rule: Rule) -> Claim:
+    """One temperature explains the pair."""
+    return Claim(
         "sharpening",
         "The thinking model is the base at another temperature.",
         "share of tokens whose argmax differs; share of KL(thinking || base) left at the fitted temperature; "
@@ -30,6 +26,15 @@ def judge_sharpening(evidence: Evidence, rule: Rule) -> Finding:
         f"{rule.sharpened:.0%} of the KL, and accuracies at T = 1 are equivalent within {rule.margin:.0%}",
         rule,
     )
+
+
+def judge_sharpening(evidence: Evidence, rule: Rule) -> Finding:
+    """Whether one temperature explains the pair: same argmax, same distribution, same accuracy.
+
+    Supported where all three hold; refuted where one is excluded; a pair without any difference has nothing
+    that a temperature could explain.
+    """
+    claim = sharpening_claim(rule)
     if evidence.sharpening is None:
         return Finding(claim, "NOT MEASURED", {}, "no distribution of both models was compared")
     measured = evidence.sharpening
@@ -66,5 +71,5 @@ def _compare(claim: Claim, measured: Sharpening, evidence: Evidence, rule: Rule)
 
 
 def _share_left(measured: Sharpening, rule: Rule) -> Interval:
-    """mean(tempered KL) / mean(KL) by problem: KL has no upper bound, so by the bootstrap."""
-    return ratio_interval(measured.tempered_kl, measured.kl, level=rule.level)
+    """mean(tempered KL) / mean(KL) over problems. A KL has no upper bound, and its mean is about normal."""
+    return fieller(measured.tempered_kl, measured.kl, level=rule.level)

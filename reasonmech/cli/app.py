@@ -15,6 +15,7 @@ import typer
 
 from reasonmech.cli.console import complain
 from reasonmech.cli.doctor import doctor
+from reasonmech.cli.judge import judge
 from reasonmech.cli.options import grouped
 from reasonmech.cli.organisms import organisms_app
 from reasonmech.cli.pairs import pairs
@@ -25,6 +26,7 @@ from reasonmech.cli.validate import validate
 from reasonmech.errors import ReasonmechError
 
 VERBS: Final[Mapping[str, Callable[..., None]]] = {
+    "judge": judge,
     "demo": demo,
     "run": run_experiment,
     "check": check,
@@ -42,9 +44,9 @@ app = typer.Typer(
     name="reasonmech",
     help="Which reasoning features a base model already carries, and what firing them at the right moment "
     "does.",
-    epilog="Ends with 0; with 1 where what was checked is not as it should be (doctor, organisms verify); "
-    "with 2 for a mistake that its message explains; with 3 where a run ended and lacks something that it "
-    "was asked for; with 130 after Ctrl-C.",
+    epilog="Ends with 0; with 1 where what was checked is not as it should be (doctor, organisms verify, "
+    "an invalid judgement); with 2 for a mistake that its message explains; with 3 where a run ended and "
+    "lacks something that it was asked for; with 130 after Ctrl-C.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,

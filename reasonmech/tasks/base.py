@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -50,6 +50,15 @@ class Task(Protocol):
 
     def verified(self, trace: Trace) -> bool:
         """Whether the answer is right *and* every step that it rests on was carried out correctly."""
+        ...
+
+
+@runtime_checkable
+class WorksOut(Protocol):
+    """A task that can tell whether an answer was worked out, whether or not it was stated as one."""
+
+    def reached(self, trace: Trace) -> bool:
+        """Whether the last value that was worked out is the answer, however the text then ends."""
         ...
 
 

@@ -24,7 +24,7 @@ from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.stats import SHARE, Interval, factorial, mean_interval, paired_bootstrap, rate_interval
 from reasonmech.tasks import Split, grade, parse, tasks
-from reasonmech.tasks.chain import chain_trace
+from reasonmech.tasks.chain.task import Chain
 
 Json = dict[str, Any]
 CELLS: Final = (("base", "base"), ("base", "thinking"), ("thinking", "base"), ("thinking", "thinking"))
@@ -160,11 +160,7 @@ def _free_running(greedy: Rollouts, sampled: Rollouts) -> Json:
 
 def _reached(traces: Sequence[Trace]) -> Float[np.ndarray, " rollout"]:
     """Whether the last value worked out is the answer, however the text then ends."""
-    reached = []
-    for trace in traces:
-        values = [s.value for s in chain_trace(trace).sentences if s.relation in ("establishes", "revises")]
-        reached.append(float(bool(values) and str(values[-1]) == trace.rollout.problem.answer))
-    return np.array(reached)
+    return np.array([float(Chain().reached(trace)) for trace in traces])
 
 
 def _sentences_by_kind(traces: Sequence[Trace]) -> dict[str, float]:

@@ -95,6 +95,11 @@ class Chain:
             enumerate(solution(data["start"], operations))
         )
 
+    def reached(self, trace: Trace) -> bool:
+        """Whether the last value worked out is the answer, however the text then ends."""
+        values = [s.value for s in chain_trace(trace).sentences if s.relation in ("establishes", "revises")]
+        return bool(values) and str(values[-1]) == trace.rollout.problem.answer
+
 
 for _world in WORLDS:
     tasks.register(_world.name)(Chain(_world))

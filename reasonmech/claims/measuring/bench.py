@@ -1,0 +1,145 @@
+"""Bench: a pair, the problems it is judged on, and every text that is written about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final, Literal, final
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+
+from reasonmech.claims.evidence import Decoding
+from reasonmech.claims.measuring.extent import Extent
+from reasonmech.claims.measuring.questions import Questions
+from reasonmech.claims.measuring.runs import Runs
+from reasonmech.claims.measuring.self_splice import written_alike
+from reasonmech.hosts import Host, ModelPair
+from reasonmech.organisms.ground_truth.splice import splice
+from reasonmech.problem import ProblemSet
+from reasonmech.rollout import Rollouts
+from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.runtime.decoding.decoder import Decoder
+from reasonmech.runtime.decoding.generate import generate
+from reasonmech.tasks import grade
+
+Role = Literal["base", "thinking"]
+ROLES: Final[tuple[Role, ...]] = ("base", "thinking")
+CELL_ROLES: Final[dict[str, tuple[Role, Role]]] = {
+    "bb": ("base", "base"),
+    "bt": ("base", "thinking"),
+    "tb": ("thinking", "base"),
+    "tt": ("thinking", "thinking"),
+}
+_BATCH: Final = 256
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """A pair on its problems. Every run has the same problems, seed and noise; its name says what it is.
+
+    Attributes:
+        notes: what a reader of the verdict must know, as it comes up.
+    """
+
+    pair: ModelPair
+    questions: Questions
+    extent: Extent
+    runs: Runs
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def problems(self) -> ProblemSet:
+        """Those that the pair is judged on."""
+        return self.questions.judged
+
+    @cached_property
+    def is_one_model(self) -> bool:
+        """Whether both models are the same in everything that decides their numbers."""
+        return self.pair.base.fingerprint == self.pair.thinking.fingerprint
+
+    def host(self, role: Role) -> Host:
+        return self.pair.thinking if self._who(role) == "thinking" else self.pair.base
+
+    def _who(self, role: Role) -> Role:
+        """The model that is run for a role: of two that are one, the base."""
+        return "base" if self.is_one_model else role
+
+    def decode(self, decoding: Decoding, *, temperature: float = 1.0) -> Decode:
+        """How tokens are chosen in every arm of a decoding."""
+        greedy = decoding == "greedy"
+        return Decode(
+            max_new_tokens=self.extent.max_new_tokens,
+            temperature=0.0 if greedy else temperature,
+            samples=1 if greedy else self.extent.samples,
+            seed=self.questions.seed,
+            batch_size=_BATCH,
+        )
+
+    def note(self, text: str) -> None:
+        """Say something to whoever reads the verdict, once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def write(self, name: str, decoder: Host | Decoder, decode: Decode) -> Rollouts:
+        """The problems, answered by a decoder; kept under this name."""
+        rows = len(self.problems) * decode.samples
+        return self.runs.rollouts(name, lambda: write_texts(decoder, self.problems, decode), rows=rows)
+
+    def free(self, role: Role, decoding: Decoding) -> Rollouts:
+        """What a model writes by itself."""
+        who = self._who(role)
+        return self.write(f"{decoding}.free.{who}", self.host(who), self.decode(decoding))
+
+    def spliced(self, cell: str, decoding: Decoding) -> Rollouts:
+        """One cell of the factorial; rows of a free run that its splice would write are taken over."""
+        onset, executor = map(self._who, CELL_ROLES[cell])
+        decode = self.decode(decoding)
+        rows = len(self.problems) * decode.samples
+
+        def make() -> Rollouts:
+            decoder = splice(onset=self.host(onset), executor=self.host(executor), task=self.problems.task)
+            if onset != executor:
+                return write_texts(decoder, self.problems, decode)
+            free = self.free(onset, decoding)
+            alike = written_alike(decoder, free, temperature=decode.temperature)
+            return self.write_again(free, decoder, decode, ~alike)
+
+        return self.runs.rollouts(f"{decoding}.{onset}-{executor}", make, rows=rows)
+
+    def write_again(
+        self, rollouts: Rollouts, decoder: Host | Decoder, decode: Decode, again: np.ndarray
+    ) -> Rollouts:
+        """The same rollouts, those marked [row] written again by a decoder."""
+        samples = decode.samples
+        marked = np.flatnonzero(again.reshape(-1, samples).any(axis=1))
+        if not marked.size:
+            return rollouts
+        subset = ProblemSet(
+            [self.problems[int(i)] for i in marked],
+            task=self.problems.task,
+            environment=self.problems.environment,
+        )
+        written = write_texts(decoder, subset, decode)
+        merged = list(rollouts)
+        for position, i in enumerate(marked.tolist()):
+            for sample in range(samples):
+                row = i * samples + sample
+                if again[row]:
+                    merged[row] = written[position * samples + sample]
+        return Rollouts(merged, task=rollouts.task)
+
+    def right(self, rollouts: Rollouts) -> Float[np.ndarray, " problem"]:
+        """Shares of right answers by the task's own grader; what was cut off is wrong."""
+        return self.by_problem(grade(rollouts))
+
+    def by_problem(self, values: ArrayLike) -> Float[np.ndarray, " problem"]:
+        """Means over the samples of each problem of values [row]."""
+        return np.asarray(values, dtype=np.float64).reshape(len(self.problems), -1).mean(axis=1)
+
+
+def write_texts(decoder: Host | Decoder, problems: ProblemSet, decode: Decode) -> Rollouts:
+    """Answers to problems, without a bar or a receipt of their own."""
+    return generate(decoder, problems, decode=decode, progress=False, receipt="none")

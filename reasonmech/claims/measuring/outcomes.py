@@ -1,0 +1,77 @@
+"""What both models and their splices answer under one decoding, graded in every way that a verdict needs."""
+
+from __future__ import annotations
+
+import numpy as np
+from jaxtyping import Float
+
+from reasonmech.claims.evidence import CELLS, Cells, Decoding, Outcomes
+from reasonmech.claims.measuring.bench import ROLES, Bench
+from reasonmech.rollout import Rollouts
+from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.tasks import WorksOut, parse, tasks
+
+
+def measure_outcomes(bench: Bench, decoding: Decoding) -> Outcomes:
+    """Free runs, the base with more room, and the four splices of one decoding."""
+    free = {role: bench.free(role, decoding) for role in ROLES}
+    cells = {name: bench.spliced(name, decoding) for name in CELLS}
+    for role in ROLES:
+        _say_cut_off(bench, f"{role}, {decoding}", free[role])
+    for name in ("bt", "tb"):
+        _say_cut_off(bench, f"splice {name}, {decoding}", cells[name])
+    task = tasks.get(bench.problems.task)
+    verified = {
+        name: bench.by_problem([task.verified(trace) for trace in parse(runs)])
+        for name, runs in cells.items()
+    }
+    return Outcomes(
+        base=bench.right(free["base"]),
+        thinking=bench.right(free["thinking"]),
+        reached_base=_reached(bench, free["base"]),
+        reached_thinking=_reached(bench, free["thinking"]),
+        roomy_base=bench.right(_with_more_room(bench, free["base"], decoding)),
+        cells=Cells(**{name: bench.right(runs) for name, runs in cells.items()}),
+        verified=Cells(**verified),
+    )
+
+
+def _reached(bench: Bench, rollouts: Rollouts) -> Float[np.ndarray, " problem"]:
+    """Right, or worked out and not stated; of a task that can't tell, right."""
+    task, right = tasks.get(rollouts.task), bench.right(rollouts)
+    if not isinstance(task, WorksOut):
+        bench.note(
+            f"task {rollouts.task!r} does not tell what was worked out from what was stated: no format"
+        )
+        return right
+    worked_out = [float(task.reached(trace)) for trace in parse(rollouts)]
+    graded = [float(task.grade(rollout)) for rollout in rollouts]
+    return bench.by_problem(np.maximum(worked_out, graded))
+
+
+def _with_more_room(bench: Bench, free: Rollouts, decoding: Decoding) -> Rollouts:
+    """The base with twice the tokens. What was not cut off stays as it is, and is not written again."""
+    cut = np.array([rollout.stop == "length" for rollout in free])
+    decode = bench.decode(decoding)
+    room = bench.pair.base.n_positions - max(len(rollout.prompt_ids) for rollout in free)
+    tokens = min(2 * decode.max_new_tokens, room)
+    if cut.any() and tokens < 2 * decode.max_new_tokens:
+        bench.note(
+            f"the base has {bench.pair.base.n_positions} positions: with more room it was given {tokens} "
+            "tokens"
+        )
+    roomy = Decode(**decode.model_dump() | {"max_new_tokens": tokens})
+    return bench.runs.rollouts(
+        f"{decoding}.roomy.base",
+        lambda: bench.write_again(free, bench.pair.base, roomy, cut),
+        rows=len(free),
+    )
+
+
+def _say_cut_off(bench: Bench, whose: str, rollouts: Rollouts) -> None:
+    share = float(np.mean([rollout.stop == "length" for rollout in rollouts]))
+    if share > 0:
+        bench.note(
+            f"{whose}: {share:.1%} of texts were cut off at {bench.extent.max_new_tokens} tokens, and "
+            "count as wrong"
+        )

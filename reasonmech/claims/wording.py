@@ -1,0 +1,159 @@
+"""Wording: sentences that a verdict bears out, and no others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final, NamedTuple
+
+from reasonmech.claims.claim import Rule
+from reasonmech.claims.evidence import Execution
+from reasonmech.claims.judgement import Judgement
+from reasonmech.stats import DRAWS, Interval, factorial
+
+DECODED: Final = {"greedy": "greedy", "sampled": "T = 1"}
+
+
+class GapShares(NamedTuple):
+    """Shares of the spliced gap, under the decoding that decides."""
+
+    when: Interval
+    how: Interval
+
+
+def gap_shares(judgement: Judgement) -> GapShares:
+    """WHEN and HOW as shares of their sum, with intervals; unbounded where the sum may be 0."""
+    cells = judgement.evidence.outcomes[judgement.decisive].cells
+    effects = factorial(bb=cells.bb, bt=cells.bt, tb=cells.tb, tt=cells.tt, level=judgement.rule.level)
+    return GapShares(effects.when_share, effects.how_share)
+
+
+def as_share(interval: Interval) -> str:
+    """A share with its interval: "101 % [97, 106]"."""
+    if math.isnan(interval.estimate) or interval.unbounded:
+        return "a share that is not bounded"
+    return f"{100 * interval.estimate:.0f} % [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
+
+
+def first_sentence(judgement: Judgement) -> str:
+    """What is true of the pair, as far as its verdict goes; exploratory where the split was opened before."""
+    text = _sentence(judgement)
+    if judgement.exploratory:
+        text += (
+            " Exploratory: this split of this pair was opened before, under "
+            f"{'; '.join(judgement.exploratory)}."
+        )
+    return text
+
+
+def _sentence(judgement: Judgement) -> str:
+    pair, verdict, reason = judgement.pair, judgement.verdict, judgement.reason
+    match verdict:
+        case "WHEN" | "HOW" | "BOTH":
+            return _sentence_of_split(judgement)
+        case "SHARPENED":
+            return f"The thinking model of {pair} is its base at another temperature: {reason}."
+        case "FORMAT":
+            return f"The models of {pair} differ in how an answer comes out, not in working it out: {reason}."
+        case "NEITHER":
+            return f"Training taught {pair} neither when nor how: {reason}."
+        case "INVALID":
+            return f"Nothing can be said of {pair}, for a check failed: {reason}."
+        case _:
+            split = judgement.splits[judgement.decisive]
+            seen = judgement.rule.margin + max(
+                part.interval.estimate - part.interval.low for part in (split.when, split.how)
+            )
+            return (
+                f"What training taught {pair} is not decided on {judgement.n} problems: {reason}. An effect "
+                f"of {100 * seen:.0f} points or more would have been seen."
+            )
+
+
+def _sentence_of_split(judgement: Judgement) -> str:
+    taught = {
+        "WHEN": "when: which kind of sentence to begin",
+        "HOW": "how: to carry out sentences that the base could not",
+        "BOTH": "both when to begin a kind of sentence and how to carry it out",
+    }[judgement.verdict]
+    split, shares = judgement.splits[judgement.decisive], gap_shares(judgement)
+    gap = judgement.gaps[judgement.decisive]
+    return (
+        f"Training taught {judgement.pair} {taught}. Of {split.total} points between the spliced models "
+        f"({gap} between the free ones) the onsets account for {as_share(shares.when)}, the execution for "
+        f"{as_share(shares.how)} ({DECODED[judgement.decisive]}, {judgement.n} problems)."
+    )
+
+
+def smallest_p(n: int, rule: Rule) -> Mapping[str, float]:
+    """The smallest p that each test can attain on n problems, whatever they answer.
+
+    Two-valued samples have exact intervals; others have draws, and no p below 1 / (1 + DRAWS).
+    """
+    drawn = 1 / (1 + DRAWS)
+    return {
+        "effect beyond the margin": max(2 * ((1 + rule.margin) / 2) ** n, 2 * drawn),
+        "equivalence": max((1 - rule.margin) ** n, drawn),
+        "execution": drawn,
+    }
+
+
+def describe_methods(judgement: Judgement) -> str:
+    """A paragraph for a paper: what was run, on what, how it was decided, and by which versions."""
+    evidence, rule = judgement.evidence, judgement.rule
+    provenance = evidence.provenance
+    if provenance is None:
+        return f"Evidence about {judgement.pair} was made, not measured; it has no methods."
+    parts = [
+        f"Base and thinking model of {judgement.pair} (fingerprints {provenance.base[:12]} and "
+        f"{provenance.thinking[:12]}) answered the same {judgement.n} problems of task {provenance.task} "
+        f"(split {provenance.split}, seed {provenance.seed}), greedily and at T = 1 "
+        f"({_count(provenance.samples, 'sample')} per problem; sampling noise is keyed by problem, sample, "
+        f"position and token, and shared by all arms), in at most {provenance.max_new_tokens} tokens; a text "
+        "that was cut off counts as wrong.",
+        "In the splice factorial one model chooses the kind of every sentence and the other, or the same, "
+        "writes it. WHEN and HOW are the Shapley values of onset policy and executor on the accuracies of "
+        "the four cells, and sum to the gap between the models spliced onto themselves.",
+        _of_execution(evidence.execution),
+        f"The temperature of the sharpening control was fitted on {provenance.fitted_on} by minimising "
+        "KL(thinking || base at T).",
+        f"Means over problems have {rule.level:.0%} intervals from Dirichlet weights of the problems and of "
+        f"one unseen problem at the worst possible value ({DRAWS} draws), which are Clopper-Pearson's where "
+        "every value is at a bound, and hold for rates of execution, too; the share of the KL has Fieller's.",
+        f"An effect is one where the whole interval lies beyond {100 * rule.margin:g} points; none where the "
+        f"{2 * rule.level - 1:.0%} interval lies within (two one-sided tests). A cause is the whole of the "
+        f"gap where the other is none, or at most {rule.minor:.0%} of it by a one-sided test.",
+        "Smallest attainable p: "
+        + ", ".join(f"{name} {p:.1g}" for name, p in smallest_p(judgement.n, rule).items())
+        + "; claims are tested in a fixed order, without correction.",
+        _of_registration(judgement),
+    ]
+    return " ".join(
+        [part for part in parts if part] + [f"{note[0].upper()}{note[1:]}." for note in evidence.notes]
+    )
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"
+
+
+def _of_execution(execution: Mapping[str, Execution]) -> str:
+    if not execution:
+        return ""
+    forced = ", ".join(f"{name} {int(executed.n.sum())}" for name, executed in execution.items())
+    return (
+        "Both models were made to begin sentences in the same texts of either, at T = 1, and the first "
+        f"equation was checked (onsets forced: {forced})."
+    )
+
+
+def _of_registration(judgement: Judgement) -> str:
+    provenance = judgement.evidence.provenance
+    assert provenance is not None
+    versions = ", ".join(f"{name} {number}" for name, number in provenance.versions.items())
+    claims = ", ".join(f"{one.claim.name} {one.claim.hash[:8]}" for one in judgement.findings)
+    opened = "exploratory: the split had been opened before" if judgement.exploratory else "opened once"
+    return (
+        f"Claims and rule were fixed before, under registration {provenance.registration[:12]} ({opened}); "
+        f"claims: {claims}. Versions: {versions}."
+    )

@@ -1,0 +1,260 @@
+"""From a pair to evidence: what is not run is equal to what would be, and what is wrong is noticed."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tqdm.auto import tqdm
+
+import reasonmech as rm
+from reasonmech.claims import Extent, Questions, Rule
+from reasonmech.claims.capability import execution_rise
+from reasonmech.claims.measuring import integrity
+from reasonmech.claims.measuring.bench import Bench, write_texts
+from reasonmech.claims.measuring.coalitions import measure_coalitions
+from reasonmech.claims.measuring.executing import measure_execution
+from reasonmech.claims.measuring.leak import FirstTokens, measure_leak
+from reasonmech.claims.measuring.outcomes import measure_outcomes
+from reasonmech.claims.measuring.relay import Relay
+from reasonmech.claims.measuring.runs import Runs
+from reasonmech.claims.measuring.self_splice import written_alike
+from reasonmech.claims.measuring.temperature import measure_sharpening
+from reasonmech.claims.shapley import PLAYERS, shapley_values
+from reasonmech.errors import CorruptFileError
+from reasonmech.hosts import Host, ModelPair
+from reasonmech.organisms import splice
+from reasonmech.resumable import ResumableDirectory
+from reasonmech.runtime.decoding.host_decoder import HostDecoder
+from tests.chain_models import random_pair
+
+SMALL = Extent(4, fitting=3, repeated=2, max_new_tokens=50)
+
+
+def bench_of(pair: ModelPair, extent: Extent = SMALL, task: str = "chain") -> Bench:
+    questions = Questions.drawn(task, extent, split="confirmation", seed=0)
+    return Bench(pair, questions, extent, Runs(None, tqdm(disable=True)))
+
+
+@pytest.fixture(scope="module")
+def pair() -> ModelPair:
+    return rm.load_pair("tiny-when")
+
+
+@pytest.fixture
+def bench(pair: ModelPair) -> Bench:
+    return bench_of(pair)
+
+
+def ids(rollouts) -> list[tuple[int, ...]]:
+    return [rollout.ids for rollout in rollouts]
+
+
+@pytest.mark.parametrize("decoding", ["greedy", "sampled"])
+@pytest.mark.parametrize("cell", ["bb", "tt"])
+@pytest.mark.parametrize("which", ["trained", "random"])
+def test_a_splice_with_itself_is_what_running_it_gives(pair, which, cell, decoding) -> None:
+    """Rows of the free run are taken over in a trained pair; a random one begins sentences as it likes."""
+    used = bench_of(pair if which == "trained" else random_pair(), Extent(20, samples=2, max_new_tokens=40))
+    host = used.pair.base if cell == "bb" else used.pair.thinking
+    decode = used.decode(decoding)
+    decoder = splice(onset=host, executor=host, task="chain")
+    free = used.free("base" if cell == "bb" else "thinking", decoding)
+    alike = written_alike(decoder, free, temperature=decode.temperature)
+    assert alike.any() if which == "trained" else not alike.all()
+    assert ids(used.spliced(cell, decoding)) == ids(write_texts(decoder, used.problems, decode))
+
+
+def test_no_row_is_taken_over_where_a_kind_has_several_first_words(pair) -> None:
+    used = bench_of(pair, task="chain-forms")
+    decoder = splice(onset=pair.base, executor=pair.base, task="chain-forms")
+    assert not written_alike(decoder, used.free("base", "greedy"), temperature=0.0).any()
+
+
+def test_two_models_that_are_one_are_run_once(pair) -> None:
+    used = bench_of(ModelPair("same", pair.base, deepcopy_host(pair.base), "chain"))
+    assert used.is_one_model and used.free("thinking", "sampled") is used.free("base", "sampled")
+    outcomes = measure_outcomes(used, "sampled")
+    assert (outcomes.cells.total == 0).all() and (outcomes.gap == 0).all()
+    assert measure_sharpening(used).temperature == 1.0
+
+
+def deepcopy_host(host: Host) -> Host:
+    return Host(deepcopy(host.model), host.tokenizer, name=f"copy of {host.name}")
+
+
+def test_more_room_is_given_to_what_was_cut_off_alone(pair) -> None:
+    swapped = ModelPair("swapped", pair.thinking, pair.base, "chain")
+    used = bench_of(swapped, Extent(12, max_new_tokens=60))
+    free = used.free("base", "greedy")
+    cut = [rollout.stop == "length" for rollout in free]
+    assert any(cut)
+    outcomes = measure_outcomes(used, "greedy")
+    wide = used.decode("greedy").model_copy(update={"max_new_tokens": 120})
+    np.testing.assert_array_equal(
+        outcomes.roomy_base, used.right(write_texts(pair.thinking, used.problems, wide))
+    )
+    assert outcomes.roomy_base.sum() > outcomes.base.sum()
+    assert any("cut off at 60 tokens" in note for note in used.notes)
+
+
+def test_what_was_worked_out_counts_where_it_is_not_stated() -> None:
+    format_pair = rm.load_pair("tiny-format")
+    used = bench_of(format_pair, Extent(3, max_new_tokens=120))
+    outcomes = measure_outcomes(used, "greedy")
+    assert outcomes.base.sum() == 0 and outcomes.reached_base.sum() >= 2
+    assert (outcomes.reached_thinking >= outcomes.thinking).all()
+
+
+def test_a_relay_is_the_first_the_second_and_what_lies_between(pair, bench) -> None:
+    base, thinking = HostDecoder.of(pair.base), HostDecoder.of(pair.thinking)
+    kinds = rm.tasks.tasks.get("chain").kinds(pair.base.tokenizer)
+    decode = bench.decode("sampled")
+    written = {}
+    for m in (0, 1, 10**6):
+        relay = Relay(base, thinking, lambda rows, m=m: FirstTokens(kinds, len(rows), m))
+        written[m] = ids(write_texts(relay, bench.problems, decode))
+    assert written[0] == ids(bench.free("base", "sampled")) != written[10**6]
+    assert written[10**6] == ids(bench.free("thinking", "sampled"))
+    assert written[1] not in (written[0], written[10**6])
+
+
+def test_the_leak_curve_rises_from_the_base_to_the_thinking_model(pair) -> None:
+    bench = bench_of(pair, Extent(3, max_new_tokens=160))
+    curve = measure_leak(bench)
+    assert list(curve) == [0, 1, 2, 4, 8, 16]
+    np.testing.assert_array_equal(curve[0], bench.right(bench.free("base", "greedy")))
+    assert curve[1].mean() == 1.0  # in this pair the first token is all that was taught
+
+
+def test_coalitions_of_nobody_and_of_all_are_the_splices_of_the_factorial(pair) -> None:
+    bench = bench_of(pair, Extent(3, max_new_tokens=160))
+    coalitions = measure_coalitions(bench)
+    assert len(coalitions) == 16
+    np.testing.assert_array_equal(coalitions[()], bench.right(bench.spliced("bb", "greedy")))
+    np.testing.assert_array_equal(coalitions[PLAYERS], bench.right(bench.spliced("tt", "greedy")))
+    np.testing.assert_array_equal(coalitions[("executor",)], bench.right(bench.spliced("bt", "greedy")))
+    np.testing.assert_array_equal(coalitions[PLAYERS[:3]], bench.right(bench.spliced("tb", "greedy")))
+    values = shapley_values(coalitions)
+    assert sum(values.values()).mean() == pytest.approx(coalitions[PLAYERS].mean() - coalitions[()].mean())
+    assert sum(values[name].mean() for name in PLAYERS[:3]) > 0.5  # onsets, whoever executes
+
+
+def test_a_temperature_is_fitted_and_explains_its_own_pair(pair) -> None:
+    sharp = deepcopy_host(pair.base)
+    with torch.no_grad():  # logits twice as large: the base at T = 0.5
+        sharp.model.model.norm.weight.mul_(2)
+    used = bench_of(ModelPair("sharp", pair.base, sharp, "chain"), Extent(12, fitting=12, max_new_tokens=60))
+    measured = measure_sharpening(used)
+    assert measured.temperature == pytest.approx(0.5, rel=0.03)
+    assert measured.kl.mean() > 0.01
+    assert measured.tempered_kl.mean() < 0.01 * measured.kl.mean()
+    assert measured.argmax_differs.max() == 0
+    np.testing.assert_array_equal(measured.tempered, used.right(used.free("thinking", "sampled")))
+
+
+def test_execution_is_counted_by_problem(pair) -> None:
+    used = bench_of(pair, Extent(32, forced=2, max_new_tokens=100))
+    executed = measure_execution(used)
+    assert set(executed) == {"step", "check"}
+    assert (executed["step"].n == 2).all()  # on every problem as often
+    assert executed["step"].base.sum() > 0.9 * executed["step"].n.sum()
+    assert execution_rise(executed["step"], Rule(execution=0.2))[1] == "none"
+
+
+def test_a_behaviour_with_few_places_is_left_out_and_said(bench) -> None:
+    executed = measure_execution(bench)
+    assert executed == {}
+    few = [note for note in bench.notes if "fewer than 30" in note]
+    assert [note.split(":")[0] for note in few] == ["step", "check", "backtrack"]
+
+
+def test_every_check_holds_on_a_sound_pair(bench) -> None:
+    checks = integrity.check_integrity(bench, measure_sharpening(bench))
+    assert all(check.passed for check in checks), checks
+    assert len({check.name for check in checks}) == len(checks) == 11
+
+
+FAULTS = {
+    "encodings agree": (integrity, "decode", lambda tokenizer, _: str(id(tokenizer))),
+    "a zero vector changes nothing": (
+        integrity, "forward",
+        lambda host, texts, plan=(), **_: _noisy(host, texts, bool(plan)),
+    ),
+    "greedy runs repeat": (integrity, "write_texts", lambda *args: _shortened(write_texts(*args))),
+    "onsets are those of the onset model": (
+        Bench, "spliced", lambda bench, cell, decoding, real=Bench.spliced: real(bench, cell[::-1], decoding),
+    ),
+    "all arms answer the same problems": (
+        Bench, "spliced", lambda bench, cell, decoding, real=Bench.spliced: real(bench, cell, decoding)[1:],
+    ),
+    "arms that should differ do": (
+        Bench, "free", lambda bench, role, decoding, real=Bench.free: real(bench, "base", decoding),
+    ),
+}  # fmt: skip
+
+
+class _Noisy:
+    def __init__(self, logits) -> None:
+        self.logits = logits
+
+
+def _noisy(host, texts, hooked: bool) -> _Noisy:
+    return _Noisy([torch.full((2, 2), float(hooked)) for _ in texts])
+
+
+CALLS = iter(range(10**6))
+
+
+def _shortened(rollouts):
+    """Texts that depend on how often they were asked for."""
+    from dataclasses import replace
+
+    from reasonmech.rollout import Rollouts
+
+    n = next(CALLS)
+    return Rollouts([replace(r, ids=(*r.ids, n)) for r in rollouts], task=rollouts.task)
+
+
+@pytest.mark.parametrize(("name", "fault"), FAULTS.items(), ids=FAULTS.keys())
+def test_a_fault_fails_its_check(name, fault, pair, monkeypatch) -> None:
+    used = bench_of(pair, Extent(8, fitting=2, repeated=2, max_new_tokens=50))
+    sharpening = measure_sharpening(used)
+    monkeypatch.setattr(*fault)
+    checks = {check.name: check for check in integrity.check_integrity(used, sharpening)}
+    assert not checks[name].passed, checks[name]
+
+
+def test_answers_that_stand_in_their_prompts_are_noticed() -> None:
+    from reasonmech.problem import Problem, ProblemSet
+
+    told = [Problem(f"p{i}", f"what is {i} ? it is {i}", str(i)) for i in range(40)]
+    assert not integrity._check_answers(ProblemSet(told, task="")).passed
+    for task in ("chain", "chain-novel", "chain-swap"):  # of whose first 59, 12 points more do so by chance
+        for n in (59, 300):
+            assert integrity._check_answers(rm.load_task(task, n=n, split="confirmation")).passed
+
+
+def test_runs_are_kept_and_read_back(pair, tmp_path: Path) -> None:
+    problems = rm.load_task("chain", n=2)
+    directory = ResumableDirectory(tmp_path / "out", {"kind": "test"}, kind="test")
+    calls = []
+
+    def make():
+        calls.append(1)
+        return rm.generate(pair.base, problems, progress=False)
+
+    with directory.open():
+        first = Runs(directory, tqdm(disable=True))
+        written = first.rollouts("base", make, rows=2)
+        assert first.rollouts("base", make, rows=2) is written
+        assert ids(Runs(directory, tqdm(disable=True)).rollouts("base", make, rows=2)) == ids(written)
+        arrays = first.arrays("numbers", lambda: {"kl": np.arange(3.0)}, rows=1)
+        again = Runs(directory, tqdm(disable=True)).arrays("numbers", dict, rows=1)
+        assert len(calls) == 1 and (again["kl"] == arrays["kl"]).all()
+        directory.path("numbers.npz").write_bytes(b"PK")
+        with pytest.raises(CorruptFileError, match="numbers"):
+            Runs(directory, tqdm(disable=True)).arrays("numbers", dict, rows=1)
