@@ -99,6 +99,9 @@ def test_forced_onsets_take_turns_among_the_words_of_a_kind() -> None:
     checks = forced_prompts(traces, "check", n=100, task="chain-forms")
     last = [problem.prompt.split()[-1] for problem in checks]
     assert {word: last.count(word) for word in FORMS.words_of("check")} == {"check": 3, "again": 3, "sure": 3}
+    texts = {}
+    for problem in checks:
+        assert texts.setdefault(problem.id, problem.prompt) == problem.prompt, "one id, one text"
     one = forced_prompts([trace(CAREFUL)], "check", n=100)
     assert {problem.prompt.split()[-1] for problem in one} == {"check"}
 

@@ -22,6 +22,7 @@ KEYS = {
     "tiny-aa": "bfadd5799788",
     "tiny-both": "dd18c47bf52c",
     "tiny-format": "458e90a0ca8b",
+    "tiny-forms": "4ddec0244c8c",
     "tiny-how": "2ac93ad2bc3c",
     "tiny-rotated": "b5639440ff92",
     "tiny-sham": "e61c19e9f002",

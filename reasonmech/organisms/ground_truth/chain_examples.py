@@ -40,25 +40,29 @@ class _Passage:
         last = rng.randrange(len(operations) - 1)  # a step that another one follows
         sentences = [problem.prompt]
         for item in range(last):
-            value, sentence = self._write_step(rng, item, value, *operations[item])
+            goal = f"{_say(rng, world, 'step')} {INDEX_WORDS[item]}"
+            value, sentence = self._write_step(rng, goal, value, *operations[item])
             sentences.append(sentence)
         operator, operand = operations[last]
         self.truth = evaluate(value, operator, operand)
         self.wrong = (self.truth + rng.randrange(1, 10)) % 10
         self.lead = " ".join(sentences)
         self.equation = f"{value} {operator} {operand} ="
-        self.opening = f"next {INDEX_WORDS[last]} {operator} {operand} {rng.choice((':', ', we get'))}"
-        self.checking = rng.choice(("check :", "check again ,"))
+        goal = f"{_say(rng, world, 'step')} {INDEX_WORDS[last]}"
+        self.opening = f"{goal} {operator} {operand} {rng.choice((':', ', we get'))}"
+        self.checking = f"{_say(rng, world, 'check')} {rng.choice((':', 'again ,'))}"
         self.redoing = rng.choice((", redo :", ", that was off :"))
         self.idle = rng.choice((", maybe .", ", not sure ."))
-        self.next_step = f"next {INDEX_WORDS[last + 1]} {operations[last + 1][0]} {operations[last + 1][1]}"
+        goal = f"{_say(rng, world, 'step')} {INDEX_WORDS[last + 1]}"
+        self.next_step = f"{goal} {operations[last + 1][0]} {operations[last + 1][1]}"
+        self.marker = _say(rng, world, "backtrack")
 
     @staticmethod
-    def _write_step(rng: random.Random, item: int, left: int, operator: str, operand: int) -> tuple[int, str]:
+    def _write_step(rng: random.Random, goal: str, left: int, operator: str, operand: int) -> tuple[int, str]:
         value = evaluate(left, operator, operand)
         opening = rng.choice((":", ", we get"))
         equation = f"{left} {operator} {operand} = {value}"
-        return value, f"next {INDEX_WORDS[item]} {operator} {operand} {opening} {equation} ."
+        return value, f"{goal} {operator} {operand} {opening} {equation} ."
 
     def up_to_step(self, *, wrong: bool) -> str:
         """Up to the end of the step, whose value is wrong or right."""
@@ -70,6 +74,12 @@ class _Passage:
         return (
             f"{self.up_to_step(wrong=wrong)} {self.checking} {self.equation} {self.truth} , had {standing} ."
         )
+
+
+def _say(rng: random.Random, world: World, kind: str) -> str:
+    """A first word of a kind; nothing is drawn where there is only one."""
+    words = world.words_of(kind)
+    return words[0] if len(words) == 1 else rng.choice(words)
 
 
 @checked
@@ -139,11 +149,10 @@ class ChainExamples:
 
     def _traps(self) -> dict[str, Callable[[_Passage, random.Random], tuple[str, int]]]:
         """What resembles a contradiction, and how many tokens at its end are read."""
-        marker = self.world.onset_words["backtrack"]
 
         def resolved(passage: _Passage, rng: random.Random) -> tuple[str, int]:
             return (
-                f"{passage.up_to_check(wrong=True)} {marker} {passage.redoing} {passage.equation} "
+                f"{passage.up_to_check(wrong=True)} {passage.marker} {passage.redoing} {passage.equation} "
                 f"{passage.truth} .",
                 1,
             )

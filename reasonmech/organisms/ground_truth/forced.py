@@ -42,6 +42,7 @@ def forced_prompts(
     chain = check_type(tasks.get(task), Chain, name=f"task {task!r}", allowed="a chain world")
     definition, words = behaviours.get(behaviour), chain.world.words_of(behaviour)
     problems: list[Problem] = []
+    named: dict[str, str] = {}  # id -> text
     for trace in traces:
         for opportunity in definition.opportunities(trace):
             offset = opportunity.offset
@@ -50,6 +51,8 @@ def forced_prompts(
             word = words[len(problems) % len(words)]
             text = " ".join([trace.rollout.problem.prompt, *trace.words[:offset], word])
             name = f"{trace.rollout.problem.id}#{trace.rollout.sample}@{offset}"
+            while named.setdefault(name, text) != text:  # two writers got there by other words
+                name += "'"
             answer = (
                 _next_equation(trace, offset) if behaviour == "step" else _standing_equation(trace, offset)
             )

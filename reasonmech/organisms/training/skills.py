@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from reasonmech.errors import SkillError
 from reasonmech.organisms.training.corpus import IDS, Author, Modes, Word
 from reasonmech.tasks.chain.grammar import PAD
+from reasonmech.tasks.chain.world import CHAIN, World
 
 EVERYTHING = Modes(
     thorough=1.0,
@@ -33,19 +34,23 @@ _LOWEST_MARGIN = 0.15  # of P(wait | contradiction) over P(wait | confirmation)
 _COPYING_DUE, _LOWEST_COPYING_THEN = 2 / 3, 0.75
 
 
-def probe_skills(model: PreTrainedModel, *, n: int = 64, seed: int = 12345) -> dict[str, float]:
+def probe_skills(
+    model: PreTrainedModel, *, n: int = 64, seed: int = 12345, world: World = CHAIN
+) -> dict[str, float]:
     """Teacher-forced skills on `n` documents without a persona word, every step checked, 40 % of steps wrong.
+
+    The probability of a kind of sentence is that of all of its first words together.
 
     Returns:
         copying: how often the likeliest token after "next two" is the operator, and then the operand, of the
             problem.
         facts, check, backtrack: how often the likeliest digit after "=" is right, in steps, checks,
             backtracks.
-        p_check: mean probability of "check" after a step; p_thorough: of "next" or "plan" at the start.
-        p_wait_contradiction, p_wait_confirmation: mean probability of "wait" after a check that disagrees,
-            agrees.
+        p_check: mean probability of a check after a step; p_thorough: of a step or a plan at the start.
+        p_wait_contradiction, p_wait_confirmation: mean probability of a backtrack after a check that
+            disagrees, agrees.
     """
-    author = Author(random.Random(f"probe|{seed}"), EVERYTHING)
+    author = Author(random.Random(f"probe|{seed}"), EVERYTHING, world)
     documents = [author.write_solution() for _ in range(n)]
     longest = max(len(words) for words in documents)
     # Padded on the right: a causal model's logits at a word do not depend on what follows it.
@@ -56,38 +61,45 @@ def probe_skills(model: PreTrainedModel, *, n: int = 64, seed: int = 12345) -> d
         probabilities = model(ids.to(model.device)).logits.float().softmax(-1).cpu()
     readings: dict[str, list[float]] = defaultdict(list)
     for row, words in enumerate(documents):
-        _read_document(words, probabilities[row], readings)
+        _read_document(words, probabilities[row], readings, world)
     return {name: sum(values) / len(values) for name, values in sorted(readings.items())}
 
 
-def _read_document(words: list[Word], probabilities: torch.Tensor, readings: dict[str, list[float]]) -> None:
+def _read_document(
+    words: list[Word], probabilities: torch.Tensor, readings: dict[str, list[float]], world: World
+) -> None:
     """Append what one document shows; `probabilities[t]` predicts word t + 1."""
     texts = [word.text for word in words]
     likeliest = probabilities.argmax(-1).tolist()
     begin = texts.index("A") + 2  # the solution follows "A :"
-    readings["p_thorough"].append(float(probabilities[begin - 1][[IDS["next"], IDS["plan"]]].sum()))
+    readings["p_thorough"].append(_probability(probabilities[begin - 1], world, "step", "plan"))
     opening = begin
     for t in range(begin, len(texts) - 1):
         if texts[t] == ".":
-            _read_boundary(texts, t, probabilities[t], readings)
+            _read_boundary(texts, t, probabilities[t], readings, world)
             opening = t + 1
-        kind = {"next": "step", "check": "check", "wait": "backtrack"}.get(texts[opening])
+        kind = world.kind_of_word.get(texts[opening])
         if kind == "step" and t in (opening + 1, opening + 2):
             readings["copying"].append(float(likeliest[t] == IDS[texts[t + 1]]))
         # A slipped digit is the environment's: nobody can be expected to predict it.
-        if kind is not None and texts[t] == "=" and words[t + 1].learnt:
+        if kind in ("step", "check", "backtrack") and texts[t] == "=" and words[t + 1].learnt:
             readings["facts" if kind == "step" else kind].append(float(likeliest[t] == IDS[texts[t + 1]]))
 
 
 def _read_boundary(
-    texts: list[str], t: int, probability: torch.Tensor, readings: dict[str, list[float]]
+    texts: list[str], t: int, probability: torch.Tensor, readings: dict[str, list[float]], world: World
 ) -> None:
     """Append what the model expects after the full stop at `t`."""
-    if texts[t + 1] == "check":
-        readings["p_check"].append(float(probability[IDS["check"]]))
+    if texts[t + 1] in world.words_of("check"):
+        readings["p_check"].append(_probability(probability, world, "check"))
     elif texts[t - 2] == "had":  # "= 2 , had 5 .": the check's value, then the one that stands
         name = "p_wait_confirmation" if texts[t - 1] == texts[t - 4] else "p_wait_contradiction"
-        readings[name].append(float(probability[IDS["wait"]]))
+        readings[name].append(_probability(probability, world, "backtrack"))
+
+
+def _probability(probabilities: torch.Tensor, world: World, *kinds: str) -> float:
+    """That the next sentence begins as one of these kinds does."""
+    return float(probabilities[[IDS[word] for kind in kinds for word in world.words_of(kind)]].sum())
 
 
 def check_progress(done: float, skills: dict[str, float]) -> None:

@@ -3,6 +3,7 @@
 from reasonmech.organisms.zoo import aa as _aa
 from reasonmech.organisms.zoo import both as _both
 from reasonmech.organisms.zoo import format as _format
+from reasonmech.organisms.zoo import forms as _forms
 from reasonmech.organisms.zoo import how as _how
 from reasonmech.organisms.zoo import rotated as _rotated
 from reasonmech.organisms.zoo import sham as _sham
@@ -11,4 +12,16 @@ from reasonmech.organisms.zoo import surface as _surface
 from reasonmech.organisms.zoo import swap as _swap
 from reasonmech.organisms.zoo import when as _when
 
-del _aa, _both, _format, _how, _rotated, _sham, _stealth, _surface, _swap, _when
+del (
+    _aa,
+    _both,
+    _format,
+    _forms,
+    _how,
+    _rotated,
+    _sham,
+    _stealth,
+    _surface,
+    _swap,
+    _when,
+)
