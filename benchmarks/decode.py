@@ -41,10 +41,11 @@ Hook = Callable[[object, object, Tensor], Tensor]
 def peers(host: rm.hosts.Host, ids: Tensor, vector: Tensor) -> dict[str, Callable[[], Tensor]]:
     """nnsight and pyvene steering the same block, where they are installed (`make peers`)."""
     batch, times = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}, {}
+    size = "tiny" if host.n_layers == 4 else "mid"  # each peer changes the model it is given: a twin for each
     if find_spec("nnsight") is not None:
         from nnsight import TransformersModel
 
-        model = TransformersModel(host.model, tokenizer=host.tokenizer, task="text-generation")
+        model = TransformersModel(make_host(size).model, tokenizer=host.tokenizer, task="text-generation")
 
         def nnsight() -> Tensor:
             with model.generate(batch, max_new_tokens=NEW, do_sample=False) as tracer:
@@ -61,7 +62,7 @@ def peers(host: rm.hosts.Host, ids: Tensor, vector: Tensor) -> dict[str, Callabl
             LAYER, "block_output", "pos", 1, source_representation=vector[None, None]
         )
         config = pyvene.IntervenableConfig([place], intervention_types=pyvene.AdditionIntervention)
-        twin = make_host("tiny" if host.n_layers == 4 else "mid").model
+        twin = make_host(size).model
         intervenable = pyvene.IntervenableModel(config, model=twin)
         times[PYVENE] = lambda: intervenable.generate(
             batch, max_new_tokens=NEW, do_sample=False, intervene_on_prompt=False, pad_token_id=host.pad_id

@@ -18,7 +18,7 @@ from reasonmech.files import save_table
 from reasonmech.frames import rows_where
 from reasonmech.interventions import Features
 from reasonmech.locate.rows.checks import SEARCH, check_is_coder
-from reasonmech.ranges import InnerShare, Positive
+from reasonmech.ranges import Positive, Share
 from reasonmech.stats import bh
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def select(
     *,
     coder: SparseCoder,
     behaviour: str | None = None,
-    alpha: InnerShare = 0.05,
+    alpha: Share = 0.05,
 ) -> Features:
     """The k features that best go *with* a behaviour on the training split, at the coder's site.
 
