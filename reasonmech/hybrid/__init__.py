@@ -6,11 +6,41 @@ from reasonmech.hybrid.decoder import Hybrid, HybridState
 from reasonmech.hybrid.executors import ClampFeatures, Takeover, Vectors
 from reasonmech.hybrid.gates import AtRandom, DisagreementGate, OfThinking, WrongCategory
 from reasonmech.hybrid.ingredients import Ingredients
+from reasonmech.hybrid.less_oracle import LESS_ORACLE, RULES
+from reasonmech.hybrid.log import Bits, ControllerLog, bits_passed
+from reasonmech.hybrid.matching import Matched, NeutralTexts, OnsetBias
+from reasonmech.hybrid.oracle_free import OnsetProbe, OracleFreeGate, OracleFreeSelector, fit_onset_probe
 from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector, executors, gates, selectors
+from reasonmech.hybrid.rules import BoundaryGate, FirstTokenGate, FixedCategory, Schedule, Times
+from reasonmech.hybrid.same_text import FirstWords, SameText, first_words, same_texts
 from reasonmech.hybrid.train import TrainedVectors, VectorConfig, train_vectors
+from reasonmech.hybrid.unsteered import Prompted, Sharpened
 from reasonmech.kinds import Kinds
 
 __all__ = [
+    "LESS_ORACLE",
+    "RULES",
+    "Bits",
+    "ControllerLog",
+    "bits_passed",
+    "Matched",
+    "NeutralTexts",
+    "OnsetBias",
+    "OnsetProbe",
+    "OracleFreeGate",
+    "OracleFreeSelector",
+    "fit_onset_probe",
+    "BoundaryGate",
+    "FirstTokenGate",
+    "FixedCategory",
+    "Schedule",
+    "Times",
+    "FirstWords",
+    "SameText",
+    "first_words",
+    "same_texts",
+    "Prompted",
+    "Sharpened",
     "ORDER",
     "Arm",
     "AtRandom",

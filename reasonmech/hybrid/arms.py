@@ -21,11 +21,15 @@ class Arm(NamedTuple):
     Attributes:
         control_for: the arm that this one is a null for, "" where it is none.
         no_control: stated where no null is due.
+        description: what it is, in one line.
+        oracle: whether its controller reads the thinking model while the text is written.
     """
 
     decoder: Callable[[Ingredients], Host | Decoder]
     control_for: str
     no_control: str
+    description: str = ""
+    oracle: bool = True
 
 
 arms: Registry[Arm] = Registry("arm")
@@ -41,27 +45,45 @@ ORDER: Final = (
 )
 
 
-def _hybrid(parts: Mapping[str, object]) -> Callable[[Ingredients], Hybrid]:
+def of_parts(parts: Mapping[str, object]) -> Callable[[Ingredients], Hybrid]:
     """The full hybrid with some of its parts exchanged."""
     return lambda ingredients: hybrid_from_config(ingredients, parts)
 
 
 for name, arm in {
-    "base": Arm(lambda ingredients: ingredients.pair.base, "", "reference"),
-    "thinking": Arm(lambda ingredients: ingredients.pair.thinking, "", "reference"),
-    "full": Arm(_hybrid({}), "", "its nulls are random_category, random_vectors and random_positions"),
+    "base": Arm(lambda ingredients: ingredients.pair.base, "", "reference", "the base alone", oracle=False),
+    "thinking": Arm(
+        lambda ingredients: ingredients.pair.thinking, "", "reference", "the thinking model alone"
+    ),
+    "full": Arm(
+        of_parts({}), "", "", "the vector of the thinking model's category, where the two models disagree"
+    ),
     "clamp": Arm(
-        _hybrid({"gate": {"kind": "disagree", "boundaries": True}, "executor": {"kind": "clamp"}}),
+        of_parts({"gate": {"kind": "disagree", "boundaries": True}, "executor": {"kind": "clamp"}}),
         "",
         "its nulls are those of the dose study",
+        "the base's own features clamped at sentence starts where the two models disagree",
     ),
-    "takeover": Arm(_hybrid({"executor": {"kind": "takeover"}}), "", "the ceiling"),
-    "random_category": Arm(_hybrid({"selector": {"kind": "random"}}), "full", ""),
-    "random_vectors": Arm(_hybrid({"executor": {"kind": "random_vectors"}}), "full", ""),
-    "random_positions": Arm(
-        _hybrid({"gate": {"kind": "random"}, "selector": {"kind": "thinking", "among": "trained"}}),
+    "takeover": Arm(
+        of_parts({"executor": {"kind": "takeover"}}),
+        "",
+        "the ceiling",
+        "the thinking model's token where the two models disagree",
+    ),
+    "random_category": Arm(
+        of_parts({"selector": {"kind": "random"}}), "full", "", "full with another category's vector"
+    ),
+    "random_vectors": Arm(
+        of_parts({"executor": {"kind": "random_vectors"}}),
         "full",
         "",
+        "full with random directions of the same norms",
+    ),
+    "random_positions": Arm(
+        of_parts({"gate": {"kind": "random"}, "selector": {"kind": "thinking", "among": "trained"}}),
+        "full",
+        "",
+        "full at random tokens, as many per problem as it steers in texts like the base's",
     ),
 }.items():
     arms.register(name)(arm)

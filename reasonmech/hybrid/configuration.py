@@ -154,7 +154,7 @@ def _random_gate(
     ingredients: Ingredients, *, rate: float | Literal["matched"] = "matched", seed: Seed = "run"
 ) -> AtRandom:
     """Open at random; "matched": so often that as many tokens per problem are steered as in `full`."""
-    return AtRandom(ingredients.steering_rate() if rate == "matched" else rate, _seed(ingredients, seed))
+    return AtRandom(ingredients.steering_rate() if rate == "matched" else rate, seed_of(ingredients, seed))
 
 
 @selectors.register("thinking")
@@ -165,7 +165,7 @@ def _thinking_selector(
     seed: Seed = "run",
 ) -> OfThinking:
     """The thinking model's category; with `among`, another of these where that is none of them."""
-    return OfThinking(() if among == "any" else _categories(ingredients, among), _seed(ingredients, seed))
+    return OfThinking(() if among == "any" else _categories(ingredients, among), seed_of(ingredients, seed))
 
 
 @selectors.register("random")
@@ -179,7 +179,7 @@ def _random_selector(
             f"only {len(categories)} category has a vector: none is left to be a wrong one",
             do="train vectors for at least two categories (see VectorConfig.min_count)",
         )
-    return WrongCategory(categories, seed=_seed(ingredients, seed))
+    return WrongCategory(categories, seed=seed_of(ingredients, seed))
 
 
 @executors.register("vectors")
@@ -191,7 +191,7 @@ def _vectors(ingredients: Ingredients) -> Vectors:
 @executors.register("random_vectors")
 def _random_vectors(ingredients: Ingredients, *, seed: Seed = "run") -> Vectors:
     """Random directions of the same lengths."""
-    return ingredients.trained_vectors().random(_seed(ingredients, seed))
+    return ingredients.trained_vectors().random(seed_of(ingredients, seed))
 
 
 @executors.register("clamp")
@@ -200,7 +200,8 @@ def _clamp(ingredients: Ingredients) -> ClampFeatures:
     return ingredients.clamped_features()
 
 
-def _seed(ingredients: Ingredients, seed: Seed) -> int:
+def seed_of(ingredients: Ingredients, seed: Seed) -> int:
+    """The seed of a part: its own, or the run's."""
     return ingredients.seed if seed == "run" else seed
 
 

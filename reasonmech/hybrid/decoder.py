@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
@@ -14,6 +14,7 @@ from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.hybrid.executors import Takeover
+from reasonmech.hybrid.log import ControllerLog
 from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector, check_part
 from reasonmech.kinds import Kinds, with_ends
 from reasonmech.ranges import Positive
@@ -21,7 +22,9 @@ from reasonmech.runtime.decoding.decode import choose
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.prompts import read_by
+from reasonmech.runtime.rerun import rerun
 from reasonmech.shapes import Mask, NextLogits, Tokens
+from reasonmech.site import Site
 from reasonmech.tasks import tasks
 
 
@@ -37,6 +40,7 @@ class Hybrid:
     Args:
         gate: when. selector: which category. executor: what is done to the base.
         kinds: the categories; those of the pair's task by default.
+        log: is told what the controller decided; None where nobody asks.
 
     Raises:
         ArgumentError: no pair, or a part that is none (a class instead of an instance of it, say).
@@ -51,6 +55,7 @@ class Hybrid:
         selector: Selector,
         executor: Executor,
         kinds: Kinds | None = None,
+        log: ControllerLog | None = None,
     ) -> None:
         check_type(pair, ModelPair, name="pair", allowed="a pair: rm.load_pair(...)")
         self.pair = pair
@@ -58,10 +63,22 @@ class Hybrid:
         self.selector = check_part(selector, Selector, name="selector")
         self.executor = check_part(executor, Executor, name="executor")
         self.kinds = _kinds_of(pair) if kinds is None else check_part(kinds, Kinds, name="kinds")
+        self.log = log
 
     def __repr__(self) -> str:
         parts = ", ".join(type(part).__name__ for part in (self.gate, self.selector, self.executor))
         return f"Hybrid({self.pair.name!r}: {parts})"
+
+    def logged(self, log: ControllerLog) -> Hybrid:
+        """The same hybrid, whose controller's decisions are written into `log`."""
+        return Hybrid(
+            self.pair,
+            gate=self.gate,
+            selector=self.selector,
+            executor=self.executor,
+            kinds=self.kinds,
+            log=log,
+        )
 
     @property
     def readers(self) -> tuple[Host, ...]:
@@ -115,6 +132,8 @@ class HybridState:
         self._position = torch.tensor([row.prompt_length for row in rows])
         self._temperature = rows[0].temperature
         self._steered = torch.zeros(len(rows), dtype=torch.bool)
+        self._rows = list(rows)
+        self._sentence = torch.full((len(rows),), -1)  # of the last token; nothing is written yet
         # a token of one model alone, in a vocabulary that is padded further, could not be read by the other
         self._rows_of_both = min(hybrid.pair.base.vocab_size, thinking.vocab_size)
         self._ends_of_base = torch.tensor(hybrid.pair.base.eos_ids, dtype=torch.long)
@@ -141,7 +160,23 @@ class HybridState:
             keys=self._keys,
             position=self._position,
             temperature=self._temperature,
+            base_category=self._tracker.category(chosen[0]),
+            sentence=self._sentence + self._tracker.boundary.long(),
+            rows=self._rows,
+            stream=self._stream,
         )
+
+    def _stream(self, rows: Int[Tensor, " row"], site: Site) -> Float[Tensor, "row d_model"]:
+        """The base's stream at its last token, by running that token again, unedited."""
+        read: list[Tensor] = []
+
+        def keep(x: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
+            read.append(x)
+            return x
+
+        host = self._hybrid.pair.base
+        rerun(host, self._base.clean_past().select(rows.to(host.device)), site, keep)
+        return read[0]
 
     def next_logits(self) -> NextLogits:
         moment, parts = self._moment(), self._hybrid
@@ -150,6 +185,9 @@ class HybridState:
         rows = self._steered.nonzero()[:, 0]
         if len(rows) == 0:
             return moment.base
+        if parts.log is not None:
+            handed_over = isinstance(parts.executor, Takeover)
+            parts.log.record(moment, rows, category[rows], handed_over=handed_over)
         steered = parts.executor.execute(moment, self._base.clean_past(), rows, category[rows])
         steered = steered[:, : self._rows_of_both].to(moment.base.dtype)
         return moment.base.index_copy(0, rows.to(moment.base.device), steered)
@@ -164,6 +202,7 @@ class HybridState:
         return by_base | torch.isin(tokens, self._ends)
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
+        self._sentence += self._tracker.boundary.long()
         self._tracker.advance(tokens.cpu())
         self._position = self._position + 1
         self._base.advance(tokens)
@@ -176,6 +215,8 @@ class HybridState:
             self._position[rows],
             self._steered[rows],
         )
+        self._sentence = self._sentence[rows]
+        self._rows = [self._rows[i] for i in rows.tolist()]
         self._base.select(rows)
         self._thinking.select(rows)
 

@@ -10,6 +10,9 @@ from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid.executors import ClampFeatures, Vectors
+from reasonmech.hybrid.matching import NeutralTexts
+from reasonmech.hybrid.oracle_free import OnsetProbe
+from reasonmech.hybrid.rules import Times
 from reasonmech.kinds import Kinds
 from reasonmech.ranges import Seed, Share
 
@@ -28,6 +31,11 @@ class Ingredients:
             that the *base* chooses gives both the same number of steered tokens per problem, whatever the
             length of their texts. None where the full arm was not run.
         seed: of the nulls' randomness.
+        times: where the full arm steered each text; None where it was not run.
+        probe: oracle-free controller; None where there is none.
+        neutral: positions at which strength is measured; None where there are none.
+        prompt: what stands around a problem for a prompted base, such as "careful {problem}"; "" for nothing.
+        best: arm with a fixed category -> the category, chosen on tuning problems.
         absent: name of an ingredient that is None -> why there is none.
     """
 
@@ -38,6 +46,11 @@ class Ingredients:
     rate: Share | None
     seed: Seed = 0
     absent: Mapping[str, DataError] = field(default_factory=dict)
+    times: Times | None = None
+    probe: OnsetProbe | None = None
+    neutral: NeutralTexts | None = None
+    prompt: str = ""
+    best: Mapping[str, int] = field(default_factory=dict)
 
     def trained_vectors(self) -> Vectors:
         """The vectors. Raises DataError where there are none: the reason in `absent`."""
@@ -50,6 +63,30 @@ class Ingredients:
     def steering_rate(self) -> float:
         """The rate. Raises DataError where there is none: the reason in `absent`."""
         return self._present(self.rate, "rate")
+
+    def times_of_full(self) -> Times:
+        """Where the full arm steered. Raises DataError where there is none: the reason in `absent`."""
+        return self._present(self.times, "times")
+
+    def onset_probe(self) -> OnsetProbe:
+        """The oracle-free controller. Raises DataError where there is none: the reason in `absent`."""
+        return self._present(self.probe, "probe")
+
+    def neutral_texts(self) -> NeutralTexts:
+        """Where strength is measured. Raises DataError where there is none: the reason in `absent`."""
+        return self._present(self.neutral, "neutral")
+
+    def best_category(self, arm: str) -> int:
+        """The category of an arm that has a fixed one. Raises DataError where none was chosen."""
+        return self._present(self.best.get(arm), f"category for arm {arm!r}")
+
+    def prompt_around(self) -> str:
+        """The prompt of a prompted base. Raises DataError where there is none."""
+        if not self.prompt:
+            raise DataError(
+                "no prompt for a prompted base", do='name one in stage `arms`: prompt: "careful {problem}"'
+            )
+        return self.prompt
 
     def trained_categories(self) -> tuple[int, ...]:
         return tuple(self.trained_vectors().trained.nonzero()[:, 0].tolist())

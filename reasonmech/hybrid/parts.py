@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeVar, runtime_checkable
 
-from jaxtyping import Bool, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from reasonmech.arguments import describe
-from reasonmech.errors import ArgumentError
+from reasonmech.errors import ArgumentError, DataError
 from reasonmech.registry import Registry
+from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.rerun import CleanPast
 from reasonmech.shapes import NextLogits
+from reasonmech.site import Site
 
 T = TypeVar("T")
+ReadStream = Callable[[Int[Tensor, " row"], Site], Float[Tensor, "row d_model"]]
+
+
+def _no_stream(rows: Int[Tensor, " row"], site: Site) -> Float[Tensor, "row d_model"]:
+    raise DataError(
+        f"a moment without a model: {site} of {len(rows)} rows cannot be read", do="decode a hybrid"
+    )
+
+
+def _of_no_row() -> Int[Tensor, " batch"]:
+    return torch.zeros(0, dtype=torch.long)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +46,10 @@ class Moment:
         keys, position: noise key of the row and absolute position of the next token, CPU: randomness of null
             arms depends on nothing else, so it does not depend on the batch.
         temperature: at which tokens are drawn; 0 is greedy.
+        base_category: category of the token that the base would write, CPU.
+        sentence: number of the sentence that the next token stands in, from 0, CPU.
+        rows: what each row is: its problem, its sample, its number in the run.
+        stream: reads the base's own, unsteered stream at the last token of some rows. Costs a pass of them.
     """
 
     base: NextLogits
@@ -44,6 +62,10 @@ class Moment:
     keys: Int[Tensor, " batch"]
     position: Int[Tensor, " batch"]
     temperature: float = 0.0
+    base_category: Int[Tensor, " batch"] = field(default_factory=_of_no_row)
+    sentence: Int[Tensor, " batch"] = field(default_factory=_of_no_row)
+    rows: Sequence[RowInfo] = ()
+    stream: ReadStream = _no_stream
 
 
 @runtime_checkable

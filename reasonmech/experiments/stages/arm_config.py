@@ -43,9 +43,10 @@ class ArmConfig(Settings):
 
     @property
     def opens_as_often_as_full(self) -> bool:
-        """Whether its gate is random at the rate of `full`, which then has to be decoded first."""
+        """Whether its gate is random at the rate of `full`, or at its times, so that `full` has to be run."""
         gate = self.gate or {}
-        return gate.get("kind") == "random" and gate.get("rate", "matched") == "matched"
+        matched = gate.get("kind") == "random" and gate.get("rate", "matched") == "matched"
+        return matched or gate.get("kind") in ("shuffled", "other_problem")
 
     def arm(self) -> Arm:
         return Arm(HybridConfig.from_mapping(self.parts).build, self.control_for, self.no_control)
@@ -88,10 +89,10 @@ def check_controls(chosen: Sequence[str | ArmConfig], no_control: Mapping[str, s
     nulls_run = {arm.control_for for arm in resolved.values()}
     for choice in chosen:
         name = choice if isinstance(choice, str) else choice.name
-        if name in nulls_run or no_control.get(name):
+        if name in nulls_run or no_control.get(name) or resolved[name].no_control:
             continue
         if isinstance(choice, ArmConfig):
-            if not choice.control_for and not choice.no_control:
+            if not choice.control_for:
                 raise ConfigError(
                     f"arm {name!r} runs without a control",
                     allowed=f"an arm with control_for: {name}, or its own control_for, or no_control: reason",

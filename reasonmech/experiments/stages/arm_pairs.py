@@ -55,14 +55,19 @@ def first_word_rows(
 
 
 def pair_notes(pairs: list[SameText], words: Mapping[str, FirstWords]) -> Notes:
-    """Sentences: which arms write one text, and where steering to a category hands over a token."""
+    """Sentences: which arms write one text, and where steering to a category hands over a token.
+
+    Args:
+        words: of arms whose controller reads the thinking model.
+    """
     notes = Notes()
     for line in sentences(pairs):
         notes.add_remark(line)
     for name, of_arm in words.items():
         if name in CEILINGS:
             continue
-        same = next((p for p in pairs if p.is_one and {p.arm, p.other} in _with_ceilings(name)), None)
+        with_ceilings = [{name, ceiling} for ceiling in CEILINGS]
+        same = next((p for c in with_ceilings for p in pairs if p.is_one and {p.arm, p.other} == c), None)
         if same is None or of_arm.first < AS_GOOD_AS_ONE * of_arm.steered:
             continue
         other = same.other if same.arm == name else same.arm
@@ -72,7 +77,3 @@ def pair_notes(pairs: list[SameText], words: Mapping[str, FirstWords]) -> Notes:
             f"{other}'s does not"
         )
     return notes
-
-
-def _with_ceilings(name: str) -> list[set[str]]:
-    return [{name, ceiling} for ceiling in CEILINGS if ceiling != name]

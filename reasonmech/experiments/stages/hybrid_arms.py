@@ -6,13 +6,21 @@ import hashlib
 import json
 from dataclasses import replace
 from functools import cached_property
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from reasonmech.errors import ConfigError, DataError
 from reasonmech.experiments.ledger import Cause, Ledger
+from reasonmech.experiments.stages.arm_answers import answer_all
 from reasonmech.experiments.stages.arm_config import ArmConfig, check_controls, resolve_arms
+from reasonmech.experiments.stages.arm_ingredients import (
+    is_needed,
+    rules_among,
+    with_best_categories,
+    with_neutral,
+    with_probe,
+)
 from reasonmech.experiments.stages.arm_pairs import (
     arm_pairs,
     first_word_rows,
@@ -20,7 +28,7 @@ from reasonmech.experiments.stages.arm_pairs import (
     pair_table,
     steered_first_words,
 )
-from reasonmech.experiments.stages.arm_steering import steering_rate, vector_rows
+from reasonmech.experiments.stages.arm_steering import bits_rows, vector_rows
 from reasonmech.experiments.stages.arm_tables import (
     REFERENCES,
     ArmOutcome,
@@ -40,16 +48,10 @@ from reasonmech.hybrid import (
     Kinds,
     TrainedVectors,
     VectorConfig,
-    percent_steered,
     train_vectors,
 )
-from reasonmech.rollout import OTHER, Rollouts
-from reasonmech.runtime import generate
+from reasonmech.rollout import OTHER
 from reasonmech.tasks import grade, tasks
-
-# decoded before the others: random positions steer as many tokens per problem as `full` does, in texts like
-# the base's
-FIRST: Final = ("base", "full")
 
 
 @stages.register("arms")  # the kind is what configurations on disk say
@@ -74,6 +76,14 @@ class RunArms(Stage):
         description="arm -> why none of its nulls is run",
     )
 
+    prompt: str = Field(
+        "", description="what the arm `prompted` gives the base: a text around {problem}; empty: none"
+    )
+    rule_tuning: int = Field(
+        20,
+        gt=0,
+        description="problems of the tuning split on which the category of each fixed rule is chosen",
+    )
     clamp_strengths: tuple[float, ...] = Field(
         (1.0, 0.5), min_length=1, description="multiples of the groups' doses that the clamp is tried at"
     )
@@ -109,6 +119,7 @@ class RunArms(Stage):
             clamp=None,
             rate=None,
             seed=context.seed,
+            prompt=self.prompt,
             absent=_absent(ledger, "vectors"),
         )
         clamp = self._clamp(context, ingredients, ledger, notes)
@@ -117,7 +128,8 @@ class RunArms(Stage):
             clamp=None if clamp is None else clamp.executor(context.pair.base, len(kinds.names)),
             absent={**ingredients.absent, **_absent(ledger, "clamp")},
         )
-        answers, ingredients = self._answers(context, ingredients, ledger)
+        ingredients = self._less_oracle(context, ingredients, ledger, notes)
+        answers, ingredients, logs = answer_all(context, self.resolved, ingredients, ledger)
         outcomes = {
             name: ArmOutcome(
                 self._condition(name, ingredients, clamp, ledger),
@@ -132,8 +144,10 @@ class RunArms(Stage):
         words = steered_first_words(outcomes, kinds)
         context.write_table(pair_table(pairs), ARM_PAIRS_FILE)
         tables = [*arm_tables(outcomes, ordered), *first_word_rows(outcomes, words)]
+        tables += bits_rows(outcomes, logs, kinds, self.resolved)
         context.write_results([*tables, vector_rows(context.pair, kinds, outcomes["thinking"], vectors)])
-        context.write_notes([*pair_notes(pairs, words).lines, *notes.lines, *arm_notes(outcomes).lines])
+        told = {name: of_arm for name, of_arm in words.items() if self.resolved[name].oracle}
+        context.write_notes([*pair_notes(pairs, told).lines, *notes.lines, *arm_notes(outcomes).lines])
         context.write_ledger(ledger)
         context.write_generations([row for outcome in ordered for row in generation_rows(outcome)])
         if vectors is not None:
@@ -169,7 +183,7 @@ class RunArms(Stage):
         self, context: StageContext, ingredients: Ingredients, ledger: Ledger, notes: Notes
     ) -> ClampedGroups | None:
         """Clamped features, chosen on tuning problems; None, and in the ledger why, where there are none."""
-        if not self._may_clamp():
+        if not is_needed("clamp", self.arms):
             return None
         with ledger.attempt("ingredient", "clamp"):
             tuned = tune_clamp(context, ingredients, notes, strengths=self.clamp_strengths, n=self.tuning)
@@ -178,13 +192,18 @@ class RunArms(Stage):
             return tuned
         return None
 
-    def _may_clamp(self) -> bool:
-        """Whether an arm can ask for clamped features: arms of plug-ins can."""
-        defined = [arm for arm in self.arms if isinstance(arm, ArmConfig)]
-        named = [arm for arm in self.arms if isinstance(arm, str)]
-        return any((arm.executor or {}).get("kind") == "clamp" for arm in defined) or any(
-            name == "clamp" or name not in ORDER for name in named
-        )
+    def _less_oracle(
+        self, context: StageContext, ingredients: Ingredients, ledger: Ledger, notes: Notes
+    ) -> Ingredients:
+        """With what the chosen arms without an oracle are made of."""
+        if is_needed("probe", self.arms):
+            ingredients = with_probe(context, ingredients, ledger, notes)
+        if is_needed("neutral", self.arms):
+            ingredients = with_neutral(context, ingredients, ledger, notes)
+        if rules := rules_among([*self.resolved]):
+            with ledger.attempt("ingredient", "best categories"):
+                return with_best_categories(context, ingredients, rules, notes, n=self.rule_tuning)
+        return ingredients
 
     def _vector_config(self, context: StageContext) -> VectorConfig:
         """Under the experiment's seed, unless the configuration gives the vectors one of their own."""
@@ -192,48 +211,11 @@ class RunArms(Stage):
             return self.vectors
         return self.vectors.model_copy(update={"seed": context.seed})
 
-    def _answers(
-        self, context: StageContext, ingredients: Ingredients, ledger: Ledger
-    ) -> tuple[dict[str, Rollouts], Ingredients]:
-        """What every arm that can be run wrote, and the ingredients with the rate of the full arm.
-
-        Raises:
-            DataError: the base or the thinking model is missing, between which everything is measured.
-        """
-        answers: dict[str, Rollouts] = {}
-        for name in sorted(
-            self.resolved, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)
-        ):
-            with ledger.attempt("arm", name):
-                answers[name] = self._answer(context, name, ingredients)
-                answers[name].save(context.out / f"{name}.jsonl")
-            if name == "full" and name in answers:
-                rate = steering_rate(answers["full"], answers["base"])
-                ingredients = replace(ingredients, rate=rate)
-            elif cause := ledger.cause("arm", name):
-                if name in REFERENCES:
-                    raise cause.as_error()
-                if name == "full":
-                    absent = {"rate": cause.of_item("arm full").as_error()}
-                    ingredients = replace(ingredients, absent={**ingredients.absent, **absent})
-        return answers, ingredients
-
-    def _answer(self, context: StageContext, name: str, ingredients: Ingredients) -> Rollouts:
-        if name == "thinking":  # it has answered already, decoding as every arm does
-            return read_rollouts(context, "study_thinking")
-        decoder = self.resolved[name].decoder(ingredients)
-        rollouts = generate(decoder, context.problems, decode=context.decode, progress=context.progress)
-        if name not in REFERENCES and not percent_steered(rollouts).steered:
-            raise DataError(
-                f"arm {name!r} steered none of {percent_steered(rollouts).chosen} tokens: it is the base",
-                do="look at its gate and its executor, or leave it out",
-            )
-        return rollouts
-
     def _condition(
         self, name: str, ingredients: Ingredients, clamp: ClampedGroups | None, ledger: Ledger
     ) -> Condition:
-        arm, tags = self.resolved[name], {"study": "arms"}
+        arm = self.resolved[name]
+        tags = {"study": "arms", "description": arm.description, "oracle": "yes" if arm.oracle else "no"}
         if name in REFERENCES:
             return Condition(name, name, tags=tags)
         planned = [other for other, null in self.resolved.items() if null.control_for == name]
@@ -260,6 +242,8 @@ class RunArms(Stage):
         parts: list[object] = [name, ingredients.seed, rate, "" if vectors is None else str(vectors.site)]
         parts += [[] if clamp is None else clamp.to_json()]
         parts += [arm.parts for arm in self.arms if isinstance(arm, ArmConfig) and arm.name == name]
+        if name not in ORDER:
+            parts += [ingredients.prompt, ingredients.best.get(name)]
         digest = hashlib.sha256(json.dumps(parts).encode())
         if vectors is not None:
             digest.update(vectors.table.detach().float().cpu().contiguous().numpy().tobytes())

@@ -73,10 +73,10 @@ def test_settings_that_are_not_given_come_from_the_ingredients() -> None:
     [
         ([], ArgumentError, "executor: {kind: vectors}"),
         ({"gates": {"kind": "random"}}, UnknownNameError, "gate, selector, executor"),
-        ({"gate": "random"}, ArgumentError, "{kind: disagree}"),
-        ({"gate": {"rate": 0.5}}, ConfigError, "kind: disagree"),
+        ({"gate": "random"}, ArgumentError, "{kind: boundaries}"),
+        ({"gate": {"rate": 0.5}}, ConfigError, "kind: boundaries, disagree"),
         ({"gate": {"kind": "randm"}}, UnknownNameError, "disagree"),
-        ({"executor": {"kind": "clam"}}, UnknownNameError, "clamp, random_vectors, takeover, vectors"),
+        ({"executor": {"kind": "clam"}}, UnknownNameError, "clamp, onset_bias, random_vectors, takeover"),
         ({"gate": {"kind": "random", "rat": 0.5}}, UnknownNameError, "rate, seed"),
         ({"gate": {"kind": "random", "rate": "often"}}, ConfigError, "'matched'"),
     ],

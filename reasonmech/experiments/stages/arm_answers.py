@@ -1,0 +1,80 @@
+"""What every arm of a run wrote on the evaluation problems, and what its controller decided."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from reasonmech.errors import DataError
+from reasonmech.experiments.ledger import Ledger
+from reasonmech.experiments.stages.arm_steering import steering_rate
+from reasonmech.experiments.stages.arm_tables import REFERENCES
+from reasonmech.experiments.stages.base import StageContext
+from reasonmech.experiments.stages.rollouts import read_rollouts
+from reasonmech.hybrid import Arm, ControllerLog, Hybrid, Ingredients, Times, percent_steered
+from reasonmech.rollout import Rollouts
+from reasonmech.runtime import generate
+
+# decoded before the others: nulls of time steer as many tokens per problem as `full` does
+FIRST: Final = ("base", "full")
+
+
+class Answers(NamedTuple):
+    """What arms wrote.
+
+    Attributes:
+        ingredients: with the rate and the times of the full arm.
+        logs: what the hybrids' controllers decided; empty ones of arms without a controller.
+    """
+
+    rollouts: dict[str, Rollouts]
+    ingredients: Ingredients
+    logs: dict[str, ControllerLog]
+
+
+def answer_all(
+    context: StageContext, arms: Mapping[str, Arm], ingredients: Ingredients, ledger: Ledger
+) -> Answers:
+    """Let every arm answer; what cannot be run is in the ledger with its cause.
+
+    Raises:
+        DataError: the base or the thinking model is missing, between which everything is measured.
+    """
+    answers: dict[str, Rollouts] = {}
+    logs: dict[str, ControllerLog] = {}
+    for name in sorted(arms, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)):
+        with ledger.attempt("arm", name):
+            answers[name], logs[name] = _answer(context, name, arms[name], ingredients)
+            answers[name].save(context.out / f"{name}.jsonl")
+        if name == "full" and name in answers:
+            rate = steering_rate(answers["full"], answers["base"])
+            times = Times.of(answers["full"], logs["full"], ingredients.kinds)
+            ingredients = replace(ingredients, rate=rate, times=times)
+        elif cause := ledger.cause("arm", name):
+            if name in REFERENCES:
+                raise cause.as_error()
+            if name == "full":
+                missing = dict.fromkeys(("rate", "times"), cause.of_item("arm full").as_error())
+                ingredients = replace(ingredients, absent={**ingredients.absent, **missing})
+    return Answers(answers, ingredients, logs)
+
+
+def _answer(
+    context: StageContext, name: str, arm: Arm, ingredients: Ingredients
+) -> tuple[Rollouts, ControllerLog]:
+    """What an arm wrote, and what its controller decided."""
+    log = ControllerLog()
+    if name == "thinking":  # it has answered already, decoding as every arm does
+        return read_rollouts(context, "study_thinking"), log
+    decoder = arm.decoder(ingredients)
+    is_hybrid = isinstance(decoder, Hybrid)
+    if isinstance(decoder, Hybrid):
+        decoder = decoder.logged(log)
+    rollouts = generate(decoder, context.problems, decode=context.decode, progress=context.progress)
+    if is_hybrid and not percent_steered(rollouts).steered:
+        raise DataError(
+            f"arm {name!r} steered none of {percent_steered(rollouts).chosen} tokens: it is the base",
+            do="look at its gate and its executor, or leave it out",
+        )
+    return rollouts, log
