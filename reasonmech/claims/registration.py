@@ -13,6 +13,7 @@ from typing import Any, Final, final
 from reasonmech.claims.claim import Rule
 from reasonmech.claims.judgement import ladder
 from reasonmech.claims.measuring.extent import Extent
+from reasonmech.disk import explain_failed_writes
 from reasonmech.door import checked
 from reasonmech.files import write_text
 from reasonmech.hosts import ModelPair
@@ -136,8 +137,9 @@ class Looks:
         return None if entry is None else Path(entry["out"])
 
     def _write(self, registration: Registration, entry: Mapping[str, Any]) -> None:
-        self.directory.mkdir(parents=True, exist_ok=True)
-        write_text(self._file(registration.hash), json.dumps(entry, indent=1) + "\n")
+        with explain_failed_writes(self.directory):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            write_text(self._file(registration.hash), json.dumps(entry, indent=1) + "\n")
 
     def _file(self, digest: str) -> Path:
         return self.directory / f"{digest}.json"

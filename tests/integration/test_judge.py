@@ -32,12 +32,12 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_pair_is_judged_once_and_a_second_look_says_so(tmp_path: Path, monkeypatch) -> None:
-    judgement = rm.judge("tiny-sham", n=FEW, out=tmp_path / "out", progress=False)
-    assert judgement.verdict in ("NEITHER", "INCONCLUSIVE")
+    judgement = rm.judge("tiny-aa", n=FEW, out=tmp_path / "out", progress=False)
+    assert judgement.verdict == "NEITHER"
     assert judgement.finding("integrity").status == "SUPPORTED"
     assert judgement.exploratory == ()
     recorded = json.loads((tmp_path / "out" / "judgement.json").read_text())
-    assert recorded["verdict"] == judgement.verdict and "tiny-sham" in recorded["sentence"]
+    assert recorded["verdict"] == judgement.verdict and "tiny-aa" in recorded["sentence"]
     table = pd.read_parquet(tmp_path / "out" / "evidence.parquet")
     assert set(table.problem) == {f"chain/confirmation/0/{i}" for i in range(FEW)}
     assert load_judgement(tmp_path / "out").to_json() == judgement.to_json()
@@ -45,15 +45,15 @@ def test_a_pair_is_judged_once_and_a_second_look_says_so(tmp_path: Path, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(judging, "measure_evidence", _not_again)
         for out in (tmp_path / "out", None, tmp_path / "copy"):
-            assert rm.judge("tiny-sham", n=FEW, out=out, progress=False).to_json() == judgement.to_json()
+            assert rm.judge("tiny-aa", n=FEW, out=out, progress=False).to_json() == judgement.to_json()
         assert (tmp_path / "copy" / "evidence.parquet").is_file()
         with pytest.raises(OutputError, match="exists already"):
-            rm.judge("tiny-sham", n=FEW + 1, out=tmp_path / "out", progress=False)
+            rm.judge("tiny-aa", n=FEW + 1, out=tmp_path / "out", progress=False)
 
-    second = rm.judge("tiny-sham", n=FEW, terms=Terms(seed=1), progress=False)
+    second = rm.judge("tiny-aa", n=FEW, terms=Terms(seed=1), progress=False)
     assert len(second.exploratory) == 1 and f"n = {FEW}, seed 0" in second.exploratory[0]
     assert "Exploratory" in rm.claims.first_sentence(second)
-    assert load_judgement(next((tmp_path / "cache" / "judgements").glob("tiny-sham-*"))).pair == "tiny-sham"
+    assert load_judgement(next((tmp_path / "cache" / "judgements").glob("tiny-aa-*"))).pair == "tiny-aa"
 
 
 def _not_again(*_: object, **__: object) -> None:
@@ -73,7 +73,7 @@ GO = "import sys; from reasonmech.cli.app import main; sys.argv = ['reasonmech',
 def test_a_kill_costs_nothing(tmp_path: Path) -> None:
     def start(out: str, cache: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-c", GO, "judge", "tiny-surface", "--n", str(FEW), "--quiet", "--out", out],
+            [sys.executable, "-c", GO, "judge", "tiny-aa", "--n", str(FEW), "--quiet", "--out", out],
             cwd=tmp_path,
             env={**os.environ, "REASONMECH_CACHE": str(tmp_path / cache)},
             stdout=subprocess.PIPE,
@@ -94,7 +94,7 @@ def test_a_kill_costs_nothing(tmp_path: Path) -> None:
     again = start("killed", "one")
     output, errors = again.communicate()
     assert again.returncode == 0, errors
-    assert "tiny-surface: " in output and "Methods." in output and "Exploratory" not in output
+    assert "tiny-aa: NEITHER" in output and "Methods." in output and "Exploratory" not in output
     resumed = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("*.jsonl")}
     assert {name: resumed[name] for name in kept} == kept  # what was finished was not run again
 

@@ -9,7 +9,7 @@ import pytest
 
 from reasonmech.claims import Extent, Rule, Terms
 from reasonmech.claims.registration import Looks, Registration
-from reasonmech.errors import CorruptFileError
+from reasonmech.errors import CorruptFileError, OutputError
 
 FIRST = Registration("pair", "base-hash", "thinking-hash", "chain", Terms(), Extent(300))
 OTHERS = {
@@ -57,6 +57,12 @@ def test_the_first_look_stays_the_first_when_it_is_opened_again(tmp_path: Path) 
     looks.open(OTHERS["rule"], tmp_path / "two")
     assert looks.open(FIRST, tmp_path / "moved") == ()
     assert looks.place(FIRST) == (tmp_path / "moved").resolve()
+
+
+def test_a_ledger_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "ledger").write_text("a file")
+    with pytest.raises(OutputError, match="cannot write"):
+        Looks(tmp_path / "ledger").open(FIRST, tmp_path / "one")
 
 
 def test_a_damaged_entry_is_named(tmp_path: Path) -> None:
