@@ -22,6 +22,7 @@ from reasonmech.tasks import tasks
 from reasonmech.tasks.chain import CHAIN, Chain
 
 FEW = 59  # the fewest that are judged
+N = 64  # with which a pair of no difference is safely NEITHER: intervals are drawn
 
 
 @pytest.fixture(autouse=True)
@@ -32,26 +33,26 @@ def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_pair_is_judged_once_and_a_second_look_says_so(tmp_path: Path, monkeypatch) -> None:
-    judgement = rm.judge("tiny-aa", n=FEW, out=tmp_path / "out", progress=False)
+    judgement = rm.judge("tiny-aa", n=N, out=tmp_path / "out", progress=False)
     assert judgement.verdict == "NEITHER"
     assert judgement.finding("integrity").status == "SUPPORTED"
     assert judgement.exploratory == ()
     recorded = json.loads((tmp_path / "out" / "judgement.json").read_text())
     assert recorded["verdict"] == judgement.verdict and "tiny-aa" in recorded["sentence"]
     table = pd.read_parquet(tmp_path / "out" / "evidence.parquet")
-    assert set(table.problem) == {f"chain/confirmation/0/{i}" for i in range(FEW)}
+    assert set(table.problem) == {f"chain/confirmation/0/{i}" for i in range(N)}
     assert load_judgement(tmp_path / "out").to_json() == judgement.to_json()
 
     with monkeypatch.context() as patched:
         patched.setattr(judging, "measure_evidence", _not_again)
         for out in (tmp_path / "out", None, tmp_path / "copy"):
-            assert rm.judge("tiny-aa", n=FEW, out=out, progress=False).to_json() == judgement.to_json()
+            assert rm.judge("tiny-aa", n=N, out=out, progress=False).to_json() == judgement.to_json()
         assert (tmp_path / "copy" / "evidence.parquet").is_file()
         with pytest.raises(OutputError, match="exists already"):
-            rm.judge("tiny-aa", n=FEW + 1, out=tmp_path / "out", progress=False)
+            rm.judge("tiny-aa", n=N + 1, out=tmp_path / "out", progress=False)
 
-    second = rm.judge("tiny-aa", n=FEW, terms=Terms(seed=1), progress=False)
-    assert len(second.exploratory) == 1 and f"n = {FEW}, seed 0" in second.exploratory[0]
+    second = rm.judge("tiny-aa", n=N, terms=Terms(seed=1), progress=False)
+    assert len(second.exploratory) == 1 and f"n = {N}, seed 0" in second.exploratory[0]
     assert "Exploratory" in rm.claims.first_sentence(second)
     assert load_judgement(next((tmp_path / "cache" / "judgements").glob("tiny-aa-*"))).pair == "tiny-aa"
 
@@ -61,7 +62,7 @@ def _not_again(*_: object, **__: object) -> None:
 
 
 def test_when_is_judged_when(tmp_path: Path) -> None:
-    judgement = rm.judge("tiny-when", n=FEW + 1, progress=False)
+    judgement = rm.judge("tiny-when", n=N, progress=False)
     assert judgement.verdict == "WHEN", judgement
     assert judgement.finding("C10").status == "REFUTED" and judgement.finding("C9").status == "SUPPORTED"
     assert judgement.finding("sharpening").status == judgement.finding("format").status == "REFUTED"
@@ -73,7 +74,7 @@ GO = "import sys; from reasonmech.cli.app import main; sys.argv = ['reasonmech',
 def test_a_kill_costs_nothing(tmp_path: Path) -> None:
     def start(out: str, cache: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-c", GO, "judge", "tiny-aa", "--n", str(FEW), "--quiet", "--out", out],
+            [sys.executable, "-c", GO, "judge", "tiny-aa", "--n", str(N), "--quiet", "--out", out],
             cwd=tmp_path,
             env={**os.environ, "REASONMECH_CACHE": str(tmp_path / cache)},
             stdout=subprocess.PIPE,
