@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, final
 
 from reasonmech.claims.claim import Claim, Finding, Rule, Status
 from reasonmech.claims.effects import Effect, effect, is_minor
-from reasonmech.claims.evidence import Outcomes
+from reasonmech.claims.evidence import Decoding, Outcomes
 from reasonmech.stats import Interval
 
 Cause = Literal["WHEN", "HOW", "BOTH", "none", "undecided"]
@@ -90,7 +91,7 @@ def when_claim(rule: Rule) -> Claim:
     )
 
 
-def judge_when(splits: dict[str, SplitGap], decisive: str, rule: Rule) -> Finding:
+def judge_when(splits: Mapping[Decoding, SplitGap], decisive: Decoding, rule: Rule) -> Finding:
     """C9: reinforcement learning taught when."""
     claim = when_claim(rule)
     return _judge(claim, splits, decisive, "WHEN")
@@ -109,13 +110,13 @@ def how_claim(rule: Rule) -> Claim:
     )
 
 
-def judge_how(splits: dict[str, SplitGap], decisive: str, rule: Rule) -> Finding:
+def judge_how(splits: Mapping[Decoding, SplitGap], decisive: Decoding, rule: Rule) -> Finding:
     """C10: reinforcement learning taught how."""
     claim = how_claim(rule)
     return _judge(claim, splits, decisive, "HOW")
 
 
-def _judge(claim: Claim, splits: dict[str, SplitGap], decisive: str, cause: Cause) -> Finding:
+def _judge(claim: Claim, splits: Mapping[Decoding, SplitGap], decisive: Decoding, cause: Cause) -> Finding:
     split = splits[decisive]
     status: Status = "INCONCLUSIVE"
     if split.cause != "undecided":

@@ -209,7 +209,7 @@ def _by_factorial(
         split.total.interval.estimate
     ):
         return "INCONCLUSIVE", f"too much of the gap lies in no splice: {split}"
-    (other,) = (name for name in splits if name != decisive)
+    other: Decoding = "sampled" if decisive == "greedy" else "greedy"
     if splits[other].cause == _OPPOSITE.get(split.cause):
         return "INCONCLUSIVE", f"the two decodings contradict each other: {findings['C9'].reason}"
     capability = findings["C8"]

@@ -30,7 +30,7 @@ def measure_execution(bench: Bench) -> dict[str, Execution]:
     if not isinstance(tasks.get(bench.problems.task), Chain):
         bench.note(f"no onset can be forced in task {bench.problems.task!r}: execution was not tested")
         return {}
-    traces = {role: parse(bench.free(role, "sampled")) for role in ROLES}
+    traces: dict[Role, list[Trace]] = {role: parse(bench.free(role, "sampled")) for role in ROLES}
     measured = {}
     for behaviour in FORCED:
         prompts = _one_per_problem(bench, traces, behaviour)

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from tqdm.auto import tqdm
 
-from reasonmech.claims.evidence import CELLS, DECODINGS, Evidence
+from reasonmech.claims.evidence import CELLS, DECODINGS, Decoding, Evidence, Outcomes
 from reasonmech.claims.measuring.bench import ROLES, Bench
 from reasonmech.claims.measuring.coalitions import N_COALITIONS, measure_coalitions
 from reasonmech.claims.measuring.executing import FORCED, measure_execution
@@ -42,7 +42,9 @@ def measure_evidence(
     """
     with tqdm(total=_rows(extent), desc=pair.name, unit="row", disable=not progress) as bar:
         bench = Bench(pair, questions, extent, Runs(directory, bar))
-        outcomes = {decoding: measure_outcomes(bench, decoding) for decoding in DECODINGS}
+        outcomes: dict[Decoding, Outcomes] = {
+            decoding: measure_outcomes(bench, decoding) for decoding in DECODINGS
+        }
         sharpening = measure_sharpening(bench)
         evidence = Evidence(
             pair=pair.name,
