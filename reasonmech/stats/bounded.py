@@ -11,6 +11,7 @@ every distribution within the bounds is a conjecture of theirs; tests measure it
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 from typing import Final, NamedTuple
 
@@ -91,6 +92,13 @@ def reweight(columns: Float[np.ndarray, "problem column"], *, draws: int, seed: 
     problems with few values cost little; the order of the problems changes nothing.
     """
     rows, counts = np.unique(columns, axis=0, return_counts=True)
+    if (len(columns) + 1) * draws <= _CHUNK:
+        # Weights are the gaps between arrivals, and that of equal problems the gap from first to last. Their
+        # weighted sum, by parts: what an arrival is the last of, less what it is the first of.
+        arrivals = _arrivals(len(columns), draws, seed)
+        ends, total = arrivals[counts.cumsum() - 1], arrivals[-1]
+        steps = rows - np.append(rows[1:], np.zeros_like(rows[:1]), axis=0)
+        return Reweighted((steps.T @ ends / total).T, 1.0 - ends[-1] / total)
     shape = np.append(counts, 1).astype(np.float64)
     rng = np.random.default_rng(seed)
     sums, unseen = [], []
@@ -101,6 +109,13 @@ def reweight(columns: Float[np.ndarray, "problem column"], *, draws: int, seed: 
         sums.append(weights[:, :-1] @ rows)
         unseen.append(weights[:, -1])
     return Reweighted(np.concatenate(sums), np.concatenate(unseen))
+
+
+@lru_cache(maxsize=2)
+def _arrivals(n: int, draws: int, seed: int) -> Float[np.ndarray, "problem draw"]:
+    """Arrival times of n + 1 problems, sums of standard exponentials, in every draw."""
+    waits = np.random.default_rng(seed).standard_exponential((n + 1, draws))
+    return waits.cumsum(axis=0)
 
 
 def mean_draws(
