@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final, Literal, final
 
 from reasonmech.claims.claim import Claim, Finding, Rule, Status
-from reasonmech.claims.effects import Effect, effect, is_minor
+from reasonmech.claims.effects import Effect, effect, is_material, is_minor
 from reasonmech.claims.evidence import Decoding, Outcomes
 from reasonmech.stats import Interval
 
@@ -71,7 +71,9 @@ def split_gap(outcomes: Outcomes, rule: Rule) -> SplitGap:
         cause = "WHEN"
     elif how.moved and is_small["when"]:
         cause = "HOW"
-    elif when.moved and how.moved:
+    elif (
+        when.moved and how.moved and all(is_material(sign * p, whole, rule) for p in (cells.when, cells.how))
+    ):
         cause = "BOTH"
     elif when.change == "none" and how.change == "none":
         cause = "none"

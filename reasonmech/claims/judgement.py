@@ -194,11 +194,14 @@ def _decide(
             return "INCONCLUSIVE", f"part of the gap may be one of {name}: {findings[name].reason}"
     if findings["luck"].status == "SUPPORTED":
         return "NEITHER", f"the gap is one of guesses: {findings['luck'].reason}"
-    return _by_factorial(findings, splits, decisive)
+    return _by_factorial(findings, gaps, splits, decisive)
 
 
 def _by_factorial(
-    findings: dict[str, Finding], splits: dict[Decoding, SplitGap], decisive: Decoding
+    findings: dict[str, Finding],
+    gaps: dict[Decoding, Effect],
+    splits: dict[Decoding, SplitGap],
+    decisive: Decoding,
 ) -> tuple[Verdict, str]:
     split = splits[decisive]
     if split.cause in ("none", "undecided"):
@@ -212,7 +215,16 @@ def _by_factorial(
     other: Decoding = "sampled" if decisive == "greedy" else "greedy"
     if splits[other].cause == _OPPOSITE.get(split.cause):
         return "INCONCLUSIVE", f"the two decodings contradict each other: {findings['C9'].reason}"
+    if decisive == "sampled" and gaps["greedy"].change != "none" and not _bears_out(splits["greedy"], split):
+        return "INCONCLUSIVE", f"greedy the gap may have another cause: {splits['greedy']}; at T = 1: {split}"
     capability = findings["C8"]
-    if split.cause == "WHEN" and capability.status == "REFUTED":
-        return "INCONCLUSIVE", f"{split}, but execution rose: {capability.reason}"
+    if split.cause == "WHEN" and capability.status in ("REFUTED", "INCONCLUSIVE"):
+        rose = "rose" if capability.status == "REFUTED" else "may have risen"
+        return "INCONCLUSIVE", f"{split}, but execution {rose}: {capability.reason}"
     return split.cause, f"{split} ({decisive}); {capability.reason}"
+
+
+def _bears_out(greedy: SplitGap, sampled: SplitGap) -> bool:
+    """Whether a greedy gap that is too uncertain to be split can't have another cause than that at T = 1."""
+    other = {"WHEN": greedy.how, "HOW": greedy.when}.get(sampled.cause)
+    return other is not None and other.change == "none"

@@ -7,6 +7,7 @@ import pytest
 
 from reasonmech.claims import Check, Claim, Evidence, Rule, judge_evidence
 from reasonmech.errors import DataError
+from reasonmech.stats import Interval
 from tests.unit.claims.made_evidence import made_evidence, made_outcomes, made_sharpening
 
 N = 300
@@ -21,6 +22,7 @@ PLAIN = {
     "how": (outcomes(0.13, 1.0, 0.13, 1.0), "HOW"),
     "both-and-neither-alone": (outcomes(0.14, 0.15, 0.13, 1.0), "BOTH"),
     "both-as-a-sum": (outcomes(0.2, 0.5, 0.6, 0.9), "BOTH"),
+    "both-or-when": (outcomes(0.1, 0.24, 0.8, 0.94), "INCONCLUSIVE"),
     "nothing": (outcomes(0.21, 0.21, 0.21, 0.21), "NEITHER"),
     "format": (outcomes(1.0, 1.0, 1.0, 1.0, base=0.0, thinking=1.0, reached=(1.0, 1.0)), "FORMAT"),
     "length": (outcomes(0.3, 0.3, 1.0, 1.0, roomy=1.0), "FORMAT"),
@@ -119,3 +121,40 @@ def test_a_judgement_is_plain_json() -> None:
     written = json.loads(json.dumps(judge_evidence(made_evidence(PLAIN["both-as-a-sum"][0])).to_json()))
     assert written["verdict"] == "BOTH"
     assert {finding["claim"]["name"] for finding in written["findings"]} >= {"C8", "C9", "C10", "sharpening"}
+
+
+UNDECIDED = outcomes(0.50, 0.50, 0.57, 0.57)  # a greedy gap of 7 points: neither small nor beyond the margin
+
+
+def test_a_greedy_gap_that_is_not_decided_leaves_the_word_to_that_at_t_1() -> None:
+    judgement = judge_evidence(made_evidence(UNDECIDED, outcomes(0.3, 0.3, 0.7, 0.7)))
+    assert judgement.gaps["greedy"].change == "undecided"
+    assert (judgement.verdict, judgement.decisive) == ("WHEN", "sampled")
+
+
+def test_unless_it_may_have_another_cause() -> None:
+    how = outcomes(0.50, 0.57, 0.50, 0.57)
+    judgement = judge_evidence(made_evidence(how, outcomes(0.3, 0.3, 0.7, 0.7)))
+    assert judgement.gaps["greedy"].change == "undecided"
+    assert judgement.verdict == "INCONCLUSIVE" and "another cause" in judgement.reason
+
+
+def test_what_vanishes_with_the_statement_is_refuted_by_being_equivalent_to_none() -> None:
+    """2 of 15 points: too few to be told from 20 % of the gap, and too few to matter."""
+    made = made_evidence(outcomes(0.50, 0.50, 0.65, 0.65, reached=(0.52, 0.65)))
+    judgement = judge_evidence(made)
+    assert judgement.finding("format").status == "REFUTED"
+    assert judgement.verdict == "WHEN"
+
+
+def test_when_needs_execution_that_is_shown_not_to_have_risen() -> None:
+    made = made_evidence(PLAIN["when"][0], execution={"step": (0.90, 0.95)})
+    judgement = judge_evidence(made)
+    assert judgement.finding("C8").status == "INCONCLUSIVE"
+    assert judgement.verdict == "INCONCLUSIVE" and "may have risen" in judgement.reason
+
+
+def test_execution_that_never_differed_is_no_certainty() -> None:
+    made = made_evidence(PLAIN["when"][0], execution={"step": (0.99, 0.99)})
+    rise = judge_evidence(made).finding("C8").numbers["rise of step"]
+    assert isinstance(rise, Interval) and rise.low < 0 < rise.high
