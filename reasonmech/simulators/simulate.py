@@ -35,21 +35,28 @@ class TabularRollouts:
 
     Attributes:
         correct: [problem, sample] whether the answer is right; what was cut off is wrong.
+        verified: [problem, sample] right, and every item was worked off: no guess.
+        reached: [problem, sample] right, or the last value worked out is that of the answer, whatever was
+            stated.
         cut_off: [problem, sample] whether there is no answer.
         items: [problem] how many items it has.
         slipped: [problem, sample, item] whether the environment slips at an item, worked off or not; items
             that a problem lacks are False.
         sentences: [problem, sample].
+        boundaries: [problem, sample, status, left] how often a sentence began in each situation.
         opportunities, onsets, executed: [problem, sample, kind] how often a kind could begin, began, and was
             carried out rightly (a step: before its slip; an `uncertain` sentence always is); kinds in the
             order of KINDS.
     """
 
     correct: Bool[np.ndarray, "problem sample"]
+    verified: Bool[np.ndarray, "problem sample"]
+    reached: Bool[np.ndarray, "problem sample"]
     cut_off: Bool[np.ndarray, "problem sample"]
     items: Int[np.ndarray, " problem"]
     slipped: Bool[np.ndarray, "problem sample item"]
     sentences: Int[np.ndarray, "problem sample"]
+    boundaries: Int[np.ndarray, "problem sample status left"]
     opportunities: Int[np.ndarray, "problem sample kind"]
     onsets: Int[np.ndarray, "problem sample kind"]
     executed: Int[np.ndarray, "problem sample kind"]
@@ -82,10 +89,13 @@ def simulate(
     by_kind = (problems, samples, len(KINDS))
     return TabularRollouts(
         rows.correct.reshape(by_problem),
+        (rows.correct & rows.worked_out).reshape(by_problem),
+        (rows.correct | rows.worked_out).reshape(by_problem),
         ~rows.answered.reshape(by_problem),
         rows.items.reshape(by_problem)[:, 0],
         rows.slipped.reshape(*by_problem, -1),
         rows.onsets.sum(axis=1).reshape(by_problem),
+        rows.boundaries.reshape(*by_problem, len(Status), 2),
         rows.offered.reshape(by_kind),
         rows.onsets.reshape(by_kind),
         rows.executed.reshape(by_kind),
@@ -128,7 +138,13 @@ class _Lockstep:
         self.correct, self.answered = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
         self._carried, self._wrong = np.zeros(n, dtype=bool), np.zeros(n, dtype=bool)
         self._done, self._status = np.zeros(n, dtype=int), np.full(n, int(Status.SETTLED))
+        self.boundaries = np.zeros((n, len(Status), 2), dtype=int)
         self.offered, self.onsets, self.executed = (np.zeros((n, len(KINDS)), dtype=int) for _ in range(3))
+
+    @property
+    def worked_out(self) -> Bool[np.ndarray, " row"]:
+        """Whether every item is worked off and the standing value is right."""
+        return (self._done == self.items) & ~self._carried & ~self._wrong
 
     def write(self, t: int) -> None:
         """Sentence `t` of every row that has not answered."""
@@ -139,6 +155,7 @@ class _Lockstep:
         kind = (chance[:, None] >= self._thresholds[situation]).sum(axis=-1)
         luck, digit = draw(self._keys["execution"][row], t), draw(self._keys["digit"][row], t)
         sentences = _Sentences(row, kind, luck, digit)
+        self.boundaries[(row, *situation)] += 1
         self.offered[row] += self._can_begin[situation]
         self.onsets[row, kind] += 1
         self.executed[row[kind == UNCERTAIN], UNCERTAIN] += 1
