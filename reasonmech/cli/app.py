@@ -23,6 +23,7 @@ from reasonmech.cli.runs import check, demo, run_experiment, show
 from reasonmech.cli.steer import steer
 from reasonmech.cli.train_coder import train_coder
 from reasonmech.cli.validate import validate
+from reasonmech.cli.validate_features import validate_features
 from reasonmech.errors import ReasonmechError
 
 VERBS: Final[Mapping[str, Callable[..., None]]] = {
@@ -35,6 +36,7 @@ VERBS: Final[Mapping[str, Callable[..., None]]] = {
     "train-coder": train_coder,
     "steer": steer,
     "validate": validate,
+    "validate-features": validate_features,
     "doctor": doctor,
 }
 MISTAKE: Final = 2  # exit code of what a caller can mend, as click has it for options

@@ -1,87 +1,135 @@
-"""`reasonmech validate`: how often the rules that judge features are right where the answer is planted."""
+"""`reasonmech validate`: how often a verdict is wrong, ours and those of published rules."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from reasonmech.cli.console import make_console
 from reasonmech.cli.options import Quiet
-from reasonmech.errors import OutputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from reasonmech.locate.falsify.null_draws import NullDraws
-    from reasonmech.locate.falsify.validation import Validation
+    from reasonmech.claims.validation.error_rates import ErrorRates
+    from reasonmech.stats import Interval
+
+_NONE: Final = "-"
+_SHORT: Final = {"SHARPENED": "SHARP", "INCONCLUSIVE": "INCONCL"}  # of columns
 
 
 @dataclass(frozen=True)
-class SimulationOptions:
-    """What is simulated."""
+class PairOptions:
+    """How much is measured of a pair."""
 
-    draws: Annotated[int, typer.Option(help="planted dictionaries, each with features of every kind")] = 100
-    pairs: Annotated[int, typer.Option(help="texts in six versions, per dictionary")] = 200
-    seed: Annotated[int, typer.Option(help="of everything")] = 0
-    read: Annotated[
-        Literal["exact", "linear"], typer.Option(help="perfect coder, or linear reading of a noisy stream")
-    ] = "exact"
+    problems: Annotated[int, typer.Option(help="of every pair")] = 300
+    samples: Annotated[int, typer.Option(help="at T = 1, per problem; greedy decoding has one")] = 4
 
 
 def validate(
-    simulation: SimulationOptions,
-    null: Annotated[int, typer.Option(help="draws in which there is nothing to find; 0: none")] = 200,
-    out: Annotated[Path | None, typer.Option("--out", help="parquet file for the whole confusion")] = None,
+    pairs: PairOptions,
+    draws: Annotated[int, typer.Option(help="pairs drawn of every population")] = 100,
+    seed: Annotated[int, typer.Option(help="of everything")] = 0,
+    out: Annotated[
+        Path, typer.Option("--out", help="directory of the draws; killed and called again, it goes on there")
+    ] = Path("validation"),
     quiet: Quiet = False,
 ) -> None:
-    """Confusion matrices of the rules of falsification, ours and published ones; and A/A draws."""
-    from reasonmech.files import save_table
-    from reasonmech.locate.falsify import validation
-    from reasonmech.locate.falsify.null_draws import null_draws
+    """Judge simulated pairs whose truth is known, and print how often each verdict is wrong."""
+    from reasonmech.claims.validation import CaseSize
+    from reasonmech.claims.validation import draws as drawn
+    from reasonmech.claims.validation.error_rates import ErrorRates
 
-    if out is not None and out.exists():
-        raise OutputError(f"{out} exists already", do="choose another file, or delete it")
+    size = CaseSize(pairs.problems, pairs.samples)
+    rates = ErrorRates(drawn.save_draws(out, draws=draws, seed=seed, size=size, progress=not quiet))
     console = make_console()
-    setting = validation.Setting(simulation.pairs, simulation.draws, simulation.seed, simulation.read)
-    confusion = validation.validate(setting, progress=not quiet)
-    for rule in validation.RULES:
-        _print_confusion(console, confusion, rule)
-    if null:
-        _print_null(console, null_draws(draws=null, seed=simulation.seed, progress=not quiet))
-    if out is not None:
-        save_table(confusion.frame, out)
+    _print_matrix(console, rates)
+    _print_rates(console, rates)
+    _print_published(console, rates)
+    _print_dial(console, rates)
+    console.print(f"every case, with the reason of its verdict: {out}", soft_wrap=True)
 
 
-def _print_confusion(console: Console, confusion: Validation, rule: str) -> None:
+def _print_matrix(console: Console, rates: ErrorRates) -> None:
     from rich.table import Table
 
-    accuracy, setting = confusion.accuracy(), confusion.setting
-    accuracy = accuracy[accuracy["rule"] == rule].set_index("kind")
-    title = f"{rule}: {setting.draws} dictionaries, {setting.pairs} pairs, {setting.read} reading"
-    table = Table("planted", "right, 95 % interval", "called", title=title, title_justify="left")
-    for kind, counts in confusion.confusion(rule).iterrows():
-        share = accuracy.loc[kind]
-        called = ", ".join(
-            f"{name} {count}" for name, count in counts.sort_values(ascending=False).items() if count
-        )
-        table.add_row(str(kind), f"{share['right']:.0%} [{share['low']:.0%}, {share['high']:.0%}]", called)
+    from reasonmech.claims.validation.populations import POPULATIONS
+
+    matrix = rates.matrix()
+    columns = [str(name) for name in matrix.columns if matrix[name].to_numpy().any()]
+    table = Table(title="Verdicts by what was drawn", title_justify="left", header_style="bold")
+    table.add_column("drawn (truth)")
+    for name in columns:
+        table.add_column(_SHORT.get(name, name), justify="right", no_wrap=True)
+    table.add_column("wrong", no_wrap=True)
+    for population, counts in matrix.to_dict("index").items():
+        truth = POPULATIONS[str(population)].of or "by case"
+        row = [str(counts[name]) if counts[name] else _NONE for name in columns]
+        table.add_row(f"{population} ({truth})", *row, _percent(rates.wrong(str(population))))
+    table.add_row("all", *(str(matrix[name].sum()) for name in columns), _percent(rates.wrong()))
     console.print(table)
 
 
-def _print_null(console: Console, null: NullDraws) -> None:
+def _print_rates(console: Console, rates: ErrorRates) -> None:
     from rich.table import Table
 
-    table = Table("nothing to find (A/A), q = 0.05", "draws", "share, 95 % interval")
-    for event, count in (
-        ("a feature passes the search", null.discovered),
-        ("and is said to go beyond its cue", null.survived),
-        ("any feature is said to go beyond its cue", null.beyond),
+    from reasonmech.claims.validation.error_rates import DECIDED
+
+    table = Table(
+        "verdict", "said where it is not true", "said where it clearly is",
+        title="Rates, exact 95 % intervals", title_justify="left", header_style="bold",
+    )  # fmt: skip
+    for verdict in DECIDED:
+        measured = rates.rates(verdict)
+        table.add_row(verdict, _percent(measured.false), _percent(measured.sensitivity))
+    console.print(table)
+
+
+def _print_published(console: Console, rates: ErrorRates) -> None:
+    from rich.table import Table
+
+    from reasonmech.claims.validation.error_rates import OURS
+    from reasonmech.claims.validation.published import PUBLISHED
+
+    table = Table(
+        "rule", "source", "WHEN where it is not true", "WHEN where it clearly is", "most often untrue of",
+        title="The same pairs by published rules", title_justify="left", header_style="bold",
+    )  # fmt: skip
+    ours = rates.when(OURS)
+    assert ours is not None  # a verdict can always be had
+    ours_shares = _percent(ours.false), _percent(ours.sensitivity)
+    table.add_row(OURS, "", *ours_shares, _worst(rates, OURS), end_section=True)
+    for rule in PUBLISHED:
+        measured = rates.when(rule.name)
+        if measured is None:
+            table.add_row(rule.name, rule.source, "not applicable", "", f"needs {rule.needs}")
+            continue
+        shares = _percent(measured.false), _percent(measured.sensitivity)
+        table.add_row(rule.name, rule.source, *shares, _worst(rates, rule.name))
+    console.print(table)
+
+
+def _worst(rates: ErrorRates, rule: str, n: int = 3) -> str:
+    shares = sorted(rates.false_by_population(rule).items(), key=lambda item: -item[1])
+    return ", ".join(f"{name} {share:.0%}" for name, share in shares[:n] if share) or _NONE
+
+
+def _print_dial(console: Console, rates: ErrorRates) -> None:
+    for words, (slope, intercept, n) in (
+        ("greedy", rates.dial("greedy")),
+        ("at T = 1", rates.dial("sampled")),
     ):
-        share = null.share(count)
-        table.add_row(
-            event, f"{count} of {null.draws}", f"{share.estimate:.1%} [{share.low:.1%}, {share.high:.1%}]"
+        console.print(
+            f"dial from HOW to WHEN, {words}: judged share = {intercept:+.3f} + {slope.estimate:.3f} "
+            f"[{slope.low:.3f}, {slope.high:.3f}] x dialled share ({n} pairs)"
         )
-    console.print(table)
+
+
+def _percent(interval: Interval | None) -> str:
+    if interval is None:
+        return _NONE
+    estimate, low, high = (100 * end for end in interval[:3])
+    return f"{estimate:.1f} % [{low:.1f}, {high:.1f}]"

@@ -152,8 +152,12 @@ def expectations(policy: TabularPolicy, world: ReasonerWorld) -> Expectations:
         visits = occupancy[:-1, :-2].sum(axis=0) / len(world.items)
         np.add.at(boundaries, (status, left), visits)
     onsets, offered = ((boundaries[..., None] * each).sum(axis=(0, 1)) for each in (table, can_begin))
+    right, verified, reached, cut_off = (float(share) for share in np.mean(ends, axis=0))
     return Expectations(
-        *(float(share) for share in np.mean(ends, axis=0)),
+        right,
+        verified,
+        reached,
+        cut_off,
         float(onsets.sum()),
         dict(zip(KINDS, onsets.tolist(), strict=True)),
         dict(zip(KINDS, offered.tolist(), strict=True)),

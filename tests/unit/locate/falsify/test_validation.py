@@ -89,7 +89,18 @@ def test_discoveries_where_nothing_is_are_as_rare_as_promised() -> None:
 
 def test_one_command_prints_every_matrix(tmp_path) -> None:
     out = tmp_path / "confusion.parquet"
-    arguments = ["validate", "--draws", "2", "--pairs", "30", "--null", "2", "--quiet", "--out", str(out)]
+    arguments = [
+        "validate-features",
+        "--draws",
+        "2",
+        "--pairs",
+        "30",
+        "--null",
+        "2",
+        "--quiet",
+        "--out",
+        str(out),
+    ]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 0, result.output
     for shown in (OURS, INJECTION, REASON, "insertion", "A/A"):

@@ -1,0 +1,285 @@
+"""Populations: pairs drawn at random whose cause is known, one for every thing that a pair may be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final, final
+
+import numpy as np
+
+from reasonmech.claims.claim import Verdict
+from reasonmech.claims.validation.tabular_case import TabularCase
+from reasonmech.claims.validation.truth import Truth, truth_of
+from reasonmech.simulators import Hazards, ReasonerWorld, Skills, TabularModel, accuracy, mix_skills
+
+_TRIES: Final = 1000  # draws that a population may reject in a row
+
+_BEGUN: Final = ("step", "check", "backtrack")
+
+
+@final
+@dataclass(frozen=True)
+class Population:
+    """Cases of one kind.
+
+    Attributes:
+        draw: a case from a generator.
+        of: the verdict that its cases have; None: that depends on the case.
+        about: what they are.
+    """
+
+    draw: Callable[[np.random.Generator], TabularCase]
+    of: Verdict | None
+    about: str
+
+    def case(self, rng: np.random.Generator) -> tuple[TabularCase, Truth]:
+        """A case and its truth; one whose truth is not `of`, beyond doubt, is drawn again."""
+        for _ in range(_TRIES):
+            case = self.draw(rng)
+            truth = truth_of(case)
+            if self.of is None or (truth.clear and truth.verdict == self.of):
+                return case, truth
+        raise AssertionError(f"no case of {self.of} in {_TRIES} draws")
+
+
+def _world(rng: np.random.Generator) -> ReasonerWorld:
+    sizes = ((2, 3, 4), (3, 4, 5), (4, 5, 6))
+    return ReasonerWorld(items=sizes[rng.integers(3)], slip=float(rng.choice([0.1, 0.15, 0.2, 0.25])))
+
+
+def _uniform(rng: np.random.Generator, *ranges: tuple[float, float]) -> list[float]:
+    return [float(rng.uniform(*each)) for each in ranges]
+
+
+def _careful(rng: np.random.Generator) -> Hazards:
+    """Hazards of a model that works everything out, checks it, and repairs it."""
+    return Hazards(*_uniform(rng, (0.97, 0.998), (0.93, 0.995), (0.95, 0.995)))
+
+
+def _careless(rng: np.random.Generator) -> Hazards:
+    """Hazards of a model that seldom does: it guesses at once, or never checks, or both."""
+    step = (0.05, 0.45) if rng.random() < 0.5 else (0.8, 0.98)
+    return Hazards(*_uniform(rng, step, (0.01, 0.35), (0.05, 0.45)))
+
+
+def _able(rng: np.random.Generator) -> Skills:
+    return Skills(*_uniform(rng, (0.93, 0.998), (0.93, 0.998), (0.93, 0.998), (0.98, 1.0), (0.08, 0.12)))
+
+
+def _unable(rng: np.random.Generator, able: Skills) -> Skills:
+    """Skills of a model that can do hardly any of it, or that lacks the steps, or what repairs them."""
+    step, check, backtrack = _uniform(rng, (0.15, 0.7), (0.15, 0.7), (0.15, 0.7))
+    lacks = rng.integers(3)
+    if lacks == 1:
+        check, backtrack = able.check, able.backtrack
+    if lacks == 2:
+        step = able.step
+    return replace(able, step=step, check=check, backtrack=backtrack)
+
+
+def _jittered(rng: np.random.Generator, p: float, by: float = 0.004) -> float:
+    return float(np.clip(p + rng.uniform(-by, by), 0.0, 1.0))
+
+
+def _nearly(rng: np.random.Generator, skills: Skills) -> Skills:
+    """The same skills but for noise in the weights: less than half a point each."""
+    return Skills(*(_jittered(rng, getattr(skills, name)) for name in Skills.__dataclass_fields__))
+
+
+def _nearly_onset(rng: np.random.Generator, hazards: Hazards) -> Hazards:
+    return Hazards(*(_jittered(rng, getattr(hazards, name)) for name in _BEGUN))
+
+
+def _model(
+    rng: np.random.Generator, onset: Hazards, known: Skills, sure: float | None = None
+) -> TabularModel:
+    return TabularModel(onset, known, float(rng.uniform(0.97, 0.998)) if sure is None else sure)
+
+
+def _when(rng: np.random.Generator) -> TabularCase:
+    able = _able(rng)
+    base = _model(rng, _careless(rng), able)
+    return TabularCase(base, _model(rng, _careful(rng), _nearly(rng, able), base.sure), _world(rng))
+
+
+def _how(rng: np.random.Generator) -> TabularCase:
+    able = _able(rng)
+    onset = (
+        _careful(rng)
+        if rng.random() < 0.7
+        else Hazards(*_uniform(rng, (0.9, 0.98), (0.01, 0.4), (0.05, 0.45)))
+    )
+    base = _model(rng, onset, _unable(rng, able))
+    return TabularCase(base, _model(rng, _nearly_onset(rng, onset), able, base.sure), _world(rng))
+
+
+def _both(rng: np.random.Generator) -> TabularCase:
+    able = _able(rng)
+    base = _model(rng, _careless(rng), _unable(rng, able))
+    return TabularCase(base, _model(rng, _careful(rng), able, base.sure), _world(rng))
+
+
+def _neither_alone(rng: np.random.Generator) -> TabularCase:
+    """A base that guesses and cannot: onsets alone, and execution alone, give nothing."""
+    able = _able(rng)
+    unable = Skills(*_uniform(rng, (0.1, 0.3), (0.1, 0.5), (0.1, 0.5)), conclude=able.conclude)
+    onset = Hazards(*_uniform(rng, (0.02, 0.2), (0.02, 0.3), (0.05, 0.4)))
+    base = _model(rng, onset, unable)
+    return TabularCase(base, _model(rng, _careful(rng), able, base.sure), _world(rng))
+
+
+def _any_model(rng: np.random.Generator) -> TabularModel:
+    able = _able(rng)
+    onset = _careful(rng) if rng.random() < 0.5 else _careless(rng)
+    return _model(rng, onset, able if rng.random() < 0.5 else _unable(rng, able))
+
+
+def _same(rng: np.random.Generator) -> TabularCase:
+    base = _any_model(rng)
+    return TabularCase(base, base, _world(rng))
+
+
+def _sham(rng: np.random.Generator) -> TabularCase:
+    base = _any_model(rng)
+    assert isinstance(base.onset, Hazards)
+    onset, known = _nearly_onset(rng, base.onset), _nearly(rng, base.known)
+    return TabularCase(base, TabularModel(onset, known, base.sure), _world(rng))
+
+
+def _words(rng: np.random.Generator) -> TabularCase:
+    return replace(_sham(rng), wording=float(rng.uniform(0.05, 0.3)))
+
+
+def _statement(rng: np.random.Generator) -> TabularCase:
+    """A base that works the answer out, and does not state it so that it counts."""
+    able, onset = _able(rng), _careful(rng)
+    silent = replace(_nearly(rng, able), conclude=float(rng.uniform(0.0, 0.5)))
+    base = _model(rng, _nearly_onset(rng, onset), silent)
+    canonical = bool(rng.random() < 0.5)
+    return TabularCase(base, _model(rng, onset, able, base.sure), _world(rng), canonical=canonical)
+
+
+def _length(rng: np.random.Generator) -> TabularCase:
+    """A base that checks every step in a world where nothing slips, and has no room for it."""
+    able = Skills(*_uniform(rng, (0.99, 1.0), (0.99, 1.0), (0.99, 1.0), (0.99, 1.0), (0.08, 0.12)))
+    base = _model(rng, Hazards(*_uniform(rng, (0.99, 0.999), (0.95, 0.999), (0.97, 0.999))), able, 0.995)
+    brief = Hazards(*_uniform(rng, (0.99, 0.999), (0.001, 0.02), (0.97, 0.999)))
+    items = int(rng.integers(3, 6))
+    world = ReasonerWorld((items, items + 1, items + 2), slip=0.0, max_sentences=items + 4)
+    return TabularCase(base, TabularModel(brief, _nearly(rng, able), 0.995), world)
+
+
+def _unsure(rng: np.random.Generator) -> TabularModel:
+    onset = Hazards(*_uniform(rng, (0.55, 0.9), (0.15, 0.85), (0.15, 0.85)))
+    return _model(rng, onset, _able(rng), float(rng.uniform(0.7, 0.93)))
+
+
+def _colder(rng: np.random.Generator) -> TabularCase:
+    base = _unsure(rng)
+    return TabularCase(base, base.tempered(float(rng.uniform(0.3, 0.7))), _world(rng))
+
+
+def _hotter(rng: np.random.Generator) -> TabularCase:
+    case = _colder(rng)
+    return replace(case, base=case.thinking, thinking=case.base)
+
+
+def _lost(draw: Callable[[np.random.Generator], TabularCase]) -> Callable[[np.random.Generator], TabularCase]:
+    def swapped(rng: np.random.Generator) -> TabularCase:
+        case = draw(rng)
+        return replace(case, base=case.thinking, thinking=case.base)
+
+    return swapped
+
+
+def _small(rng: np.random.Generator) -> TabularCase:
+    """A gap of 2 to 20 points at T = 1: effects around the thresholds, of every mixture."""
+    for _ in range(_TRIES):
+        case = _both(rng)
+        onset, executor = (float(rng.uniform(0, 0.7)) * bool(rng.random() < 0.7) for _ in range(2))
+        assert isinstance(case.thinking.onset, Hazards) and isinstance(case.base.onset, Hazards)
+        mixed = {
+            name: (1 - onset) * getattr(case.base.onset, name) + onset * getattr(case.thinking.onset, name)
+            for name in _BEGUN
+        }
+        known = mix_skills(case.base.known, case.thinking.known, share=executor)
+        case = replace(case, thinking=TabularModel(Hazards(**mixed), known, case.base.sure))
+        ends = [accuracy(model.at(1.0), case.world) for model in (case.base, case.thinking)]
+        if 0.02 <= ends[1] - ends[0] <= 0.2:
+            return case
+    raise AssertionError(f"no gap of 2 to 20 points in {_TRIES} draws")
+
+
+def _guesses(rng: np.random.Generator) -> TabularCase:
+    """Both guess at once, and the thinking model guesses better: right without any work."""
+    able = _able(rng)
+    onset = Hazards(*_uniform(rng, (0.01, 0.1), (0.01, 0.3), (0.05, 0.4)))
+    base = _model(rng, onset, able)
+    lucky = replace(_nearly(rng, able), guess=float(rng.uniform(0.5, 0.9)))
+    return TabularCase(base, TabularModel(_nearly_onset(rng, onset), lucky, base.sure), _world(rng))
+
+
+def _high_floor(rng: np.random.Generator) -> TabularCase:
+    """Answers that are often guessed, under a gap of onsets, of execution, or of both."""
+    case = (_when, _how, _both)[rng.integers(3)](rng)
+    floor = float(rng.uniform(0.3, 0.5))
+    base, thinking = (
+        replace(model, known=replace(model.known, guess=floor)) for model in (case.base, case.thinking)
+    )
+    return replace(case, base=base, thinking=thinking)
+
+
+def _when_and_hotter(rng: np.random.Generator) -> TabularCase:
+    """A pair that differs in its onsets, and whose base is hotter besides."""
+    case = _when(rng)
+    return replace(case, base=case.base.tempered(float(rng.uniform(1.2, 1.6))))
+
+
+def _partly_stated(rng: np.random.Generator) -> TabularCase:
+    """A gap of onsets or of execution, and a base that does not state part of what it has worked out."""
+    case = (_when, _how)[rng.integers(2)](rng)
+    known = replace(case.base.known, conclude=float(rng.uniform(0.3, 0.7)))
+    return replace(case, base=replace(case.base, known=known), canonical=bool(rng.random() < 0.5))
+
+
+def _between(rng: np.random.Generator) -> TabularCase:
+    """On the way from a gap of execution alone to one of onsets alone, at a place that is drawn."""
+    able, careful, careless = _able(rng), _careful(rng), _careless(rng)
+    place = float(rng.random())
+    onset = Hazards(*((1 - place) * getattr(careful, n) + place * getattr(careless, n) for n in _BEGUN))
+    base = _model(rng, onset, mix_skills(_unable(rng, able), able, share=place))
+    return TabularCase(base, _model(rng, careful, able, base.sure), _world(rng))
+
+
+def _leaking(rng: np.random.Generator) -> TabularCase:
+    """A gap of execution, measured by a splice whose onsets hand over part of the answer."""
+    return replace(_how(rng), leak=float(rng.uniform(0.05, 0.25)))
+
+
+POPULATIONS: Final[Mapping[str, Population]] = MappingProxyType(
+    {
+        "when": Population(_when, "WHEN", "onsets differ"),
+        "how": Population(_how, "HOW", "execution differs"),
+        "both": Population(_both, "BOTH", "both do, 30/70 to 70/30"),
+        "same": Population(_same, "NEITHER", "one model, twice"),
+        "sham": Population(_sham, "NEITHER", "noise in every hazard and skill"),
+        "words": Population(_words, "NEITHER", "5 to 30 % of words worded otherwise"),
+        "statement": Population(_statement, "FORMAT", "the base does not state its answers"),
+        "length": Population(_length, "FORMAT", "the base is cut off"),
+        "colder": Population(_colder, "SHARPENED", "the base at T = 0.3 to 0.7"),
+        "hotter": Population(_hotter, "SHARPENED", "the reverse"),
+        "when lost": Population(_lost(_when), "WHEN", "a loss"),
+        "how lost": Population(_lost(_how), "HOW", "a loss"),
+        "both lost": Population(_lost(_both), "BOTH", "a loss"),
+        "interaction": Population(_neither_alone, "BOTH", "neither helps without the other"),
+        "guesses": Population(_guesses, "NEITHER", "right without work"),
+        "high floor": Population(_high_floor, None, "30 to 50 % are guessed"),
+        "when, hotter": Population(_when_and_hotter, None, "onsets, on a base at T = 1.2 to 1.6"),
+        "leak": Population(_leaking, "HOW", "onsets hand over 5 to 25 % of the execution"),
+        "partly stated": Population(_partly_stated, None, "and a base that states 30 to 70 % of its answers"),
+        "between": Population(_between, None, "the dial from HOW to WHEN"),
+        "small": Population(_small, None, "a gap of 2 to 20 points"),
+    }
+)
