@@ -3,10 +3,10 @@
 from reasonmech.claims.claim import VERDICTS, Claim, Finding, Rule, Status, Verdict
 from reasonmech.claims.evidence import Cells, Check, Evidence, Execution, Outcomes, Sharpening
 from reasonmech.claims.judgement import Judgement, judge_evidence, ladder
-from reasonmech.claims.judging import judge
+from reasonmech.claims.judging import judge, measure_judgement
 from reasonmech.claims.measuring import Extent, Questions, measure_evidence
 from reasonmech.claims.provenance import Provenance
-from reasonmech.claims.registration import Terms
+from reasonmech.claims.registration import Registration, Terms
 from reasonmech.claims.saving import load_judgement
 from reasonmech.claims.wording import describe_methods, first_sentence
 
@@ -23,6 +23,7 @@ __all__ = [
     "Outcomes",
     "Provenance",
     "Questions",
+    "Registration",
     "Rule",
     "Sharpening",
     "Status",
@@ -35,4 +36,5 @@ __all__ = [
     "ladder",
     "load_judgement",
     "measure_evidence",
+    "measure_judgement",
 ]

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from dataclasses import replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from reasonmech.arguments import check_type
-from reasonmech.claims.evidence import Evidence
 from reasonmech.claims.judgement import Judgement, judge_evidence
 from reasonmech.claims.measuring import Extent, Questions, measure_evidence
-from reasonmech.claims.provenance import Provenance
 from reasonmech.claims.registration import Looks, Registration, Terms
 from reasonmech.claims.saving import (
     EVIDENCE_FILE,
     JUDGEMENT_FILE,
     beside_table,
     evidence_table,
+    judgement_text,
     load_judgement,
 )
-from reasonmech.claims.wording import describe_methods, first_sentence
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.files import RECORD_FILE, new_directory
@@ -39,7 +35,6 @@ from reasonmech.stats import fewest_problems
 from reasonmech.tasks import tasks
 
 TERMS: Final = Terms()
-_PACKAGES: Final = ("reasonmech", "torch", "transformers", "numpy", "scipy")
 
 
 @checked
@@ -94,9 +89,38 @@ def judge(
     plan = {"kind": "judgement", **registration.to_json()}
     with ResumableDirectory(target, plan, kind="judgement").open() as directory:
         opened_before = looks.open(registration, target)
-        measured = measure_evidence(both, questions, extent=extent, directory=directory, progress=progress)
-        provenance = _provenance(registration, questions, opened_before)
-        return _keep(directory, registration, replace(measured, provenance=provenance))
+        judgement = measure_judgement(
+            both, questions, registration, opened_before, directory=directory, progress=progress
+        )
+        return _keep(directory, registration, judgement)
+
+
+@checked
+def measure_judgement(
+    pair: ModelPair,
+    questions: Questions,
+    registration: Registration,
+    opened_before: tuple[str, ...] = (),
+    *,
+    directory: ResumableDirectory | None = None,
+    progress: bool = True,
+) -> Judgement:
+    """Measure what a registration says of a pair, and judge it by its rule; nothing is looked up or kept.
+
+    Args:
+        opened_before: earlier looks at the split, in words.
+        directory: where runs are kept as they end, open for writing; None: nowhere.
+
+    Raises:
+        As `judge` does.
+    """
+    _check_enough(registration.extent.n, registration.terms)
+    _check_kinds(pair, registration.task)
+    measured = measure_evidence(
+        pair, questions, extent=registration.extent, directory=directory, progress=progress
+    )
+    provenance = registration.provenance(questions.fitted_on, opened_before)
+    return judge_evidence(replace(measured, provenance=provenance), registration.terms.rule)
 
 
 def _task_of(pair: ModelPair, terms: Terms) -> str:
@@ -172,31 +196,13 @@ def _copied(recorded: Path, target: Path) -> Path:
     return target
 
 
-def _provenance(
-    registration: Registration, questions: Questions, opened_before: tuple[str, ...]
-) -> Provenance:
-    return Provenance(
-        registration=registration.hash,
-        task=registration.task,
-        split=registration.terms.split,
-        seed=registration.terms.seed,
-        samples=registration.extent.samples,
-        max_new_tokens=registration.extent.max_new_tokens,
-        fitted_on=questions.fitted_on,
-        base=registration.base,
-        thinking=registration.thinking,
-        opened_before=opened_before,
-        versions={package: version(package) for package in _PACKAGES},
-    )
-
-
-def _keep(directory: ResumableDirectory, registration: Registration, evidence: Evidence) -> Judgement:
-    """Judge, and write evidence, judgement and methods; then the directory gets its name."""
-    judgement = judge_evidence(evidence, registration.terms.rule)
+def _keep(directory: ResumableDirectory, registration: Registration, judgement: Judgement) -> Judgement:
+    """Write evidence, judgement and methods; then the directory gets its name."""
+    evidence = judgement.evidence
     with directory.piece(EVIDENCE_FILE) as unfinished:
         evidence_table(evidence).to_parquet(unfinished, index=False)
-    said_of = {"sentence": first_sentence(judgement), "methods": describe_methods(judgement)}
-    _write_json(directory, JUDGEMENT_FILE, judgement.to_json() | said_of)
+    with directory.piece(JUDGEMENT_FILE) as unfinished:
+        unfinished.write_text(judgement_text(judgement), encoding="utf-8")
     directory.complete(
         {
             "hash": registration.hash,
@@ -205,8 +211,3 @@ def _keep(directory: ResumableDirectory, registration: Registration, evidence: E
         }
     )
     return judgement
-
-
-def _write_json(directory: ResumableDirectory, name: str, values: dict[str, Any]) -> None:
-    with directory.piece(name) as unfinished:
-        unfinished.write_text(json.dumps(values, indent=1, allow_nan=False) + "\n", encoding="utf-8")

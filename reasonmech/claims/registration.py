@@ -7,12 +7,14 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, final
 
 from reasonmech.claims.claim import Rule
 from reasonmech.claims.judgement import ladder
 from reasonmech.claims.measuring.extent import Extent
+from reasonmech.claims.provenance import Provenance
 from reasonmech.disk import explain_failed_writes
 from reasonmech.door import checked
 from reasonmech.files import write_text
@@ -25,6 +27,7 @@ from reasonmech.tasks import Split
 MEASURING: Final = 1
 """Version of what is measured and how: raised where the same models would give other numbers."""
 
+_PACKAGES: Final = ("reasonmech", "torch", "transformers", "numpy", "scipy")
 _ENTRY: Final = {
     "hash": str, "opened": str, "opened_before": [str], "out": str, "extent": {"n": int}, "seed": int,
     "base": str, "thinking": str, "task": str, "split": str,
@@ -86,6 +89,22 @@ class Registration:
             "seed": self.terms.seed,
             "extent": asdict(self.extent),
         }
+
+    def provenance(self, fitted_on: str, opened_before: tuple[str, ...]) -> Provenance:
+        """What is kept with the evidence that was measured under it."""
+        return Provenance(
+            registration=self.hash,
+            task=self.task,
+            split=self.terms.split,
+            seed=self.terms.seed,
+            samples=self.extent.samples,
+            max_new_tokens=self.extent.max_new_tokens,
+            fitted_on=fitted_on,
+            base=self.base,
+            thinking=self.thinking,
+            opened_before=opened_before,
+            versions={package: version(package) for package in _PACKAGES},
+        )
 
     @property
     def hash(self) -> str:

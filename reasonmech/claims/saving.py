@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -25,6 +26,7 @@ from reasonmech.claims.evidence import (
 )
 from reasonmech.claims.judgement import Judgement, judge_evidence
 from reasonmech.claims.provenance import Provenance
+from reasonmech.claims.wording import describe_methods, first_sentence
 from reasonmech.door import checked
 from reasonmech.errors import CorruptFileError
 from reasonmech.files import RECORD_FILE
@@ -138,6 +140,12 @@ def beside_table(evidence: Evidence) -> dict[str, Any]:
         "notes": list(evidence.notes),
         "provenance": None if evidence.provenance is None else asdict(evidence.provenance),
     }
+
+
+def judgement_text(judgement: Judgement) -> str:
+    """The file of a judgement, JSON: its plain values, its first sentence and its methods."""
+    words = {"sentence": first_sentence(judgement), "methods": describe_methods(judgement)}
+    return json.dumps(judgement.to_json() | words, indent=1, allow_nan=False) + "\n"
 
 
 @checked

@@ -152,7 +152,11 @@ def _of_registration(judgement: Judgement) -> str:
     assert provenance is not None
     versions = ", ".join(f"{name} {number}" for name, number in provenance.versions.items())
     claims = ", ".join(f"{one.claim.name} {one.claim.hash[:8]}" for one in judgement.findings)
-    opened = "exploratory: the split had been opened before" if judgement.exploratory else "opened once"
+    opened = (
+        "opened once" if provenance.split == "confirmation" else "a split that is not kept for confirmation"
+    )
+    if judgement.exploratory:
+        opened = "exploratory: the split had been opened before"
     return (
         f"Claims and rule were fixed before, under registration {provenance.registration[:12]} ({opened}); "
         f"claims: {claims}. Versions: {versions}."

@@ -9,6 +9,7 @@ from typing import Any, Final, final
 import pandas as pd
 
 from reasonmech.arguments import check_path
+from reasonmech.claims.saving import JUDGEMENT_FILE
 from reasonmech.door import checked
 from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
 from reasonmech.experiments.tables import (
@@ -48,6 +49,21 @@ RECORD: Final = {
     "receipts": {"*": [{"site": str, "n_masked": int, "mean_relative": _NUMBER, "kl?": _NUMBER}]},
     "notes": [str],
     "planned?": {"*": {"*": int}},
+}
+
+
+_INTERVAL: Final = {"estimate": float, "low": float, "high": float}
+JUDGEMENT: Final = {
+    "pair": str,
+    "problems": int,
+    "verdict": str,
+    "reason": str,
+    "sentence": str,
+    "methods": str,
+    "decisive": str,
+    "gaps": {"*": _INTERVAL},
+    "findings": [{"claim": {"name": str, "statement": str}, "status": str, "reason": str, "numbers": {}}],
+    "notes": [str],
 }
 
 
@@ -102,6 +118,13 @@ class Run:
     def pairwise(self) -> pd.DataFrame:
         """Statistics of the pair, rows of `reasonmech.pairwise.COLUMNS`; empty when none was configured."""
         return self._table(PAIRWISE_FILE)
+
+    @cached_property
+    def judgement(self) -> dict[str, Any] | None:
+        """The verdict about the pair, as `claims.Judgement.to_json` has it, with its first sentence and its
+        methods; None where the run judged nothing."""
+        file = self.path / JUDGEMENT_FILE
+        return read_object(file, JUDGEMENT, do="run the experiment again") if file.is_file() else None
 
     @cached_property
     def traces(self) -> pd.DataFrame:

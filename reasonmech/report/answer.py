@@ -1,9 +1,9 @@
-"""The answer of a run in one sentence, from its table; what was not measured is not said."""
+"""The answer of a run: its verdict where it has one, else what was measured; nothing else is said."""
 
 from __future__ import annotations
 
 from math import isinf
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
@@ -34,13 +34,23 @@ class Answer(NamedTuple):
 
 
 def answer(run: Run) -> Answer:
-    """What the hybrid recovered, beside its best control; the located features only, where none was run.
+    """The verdict about the pair; what the hybrid recovered stands below it, and above all else without one.
 
     What is missing stands first among the notes.
     """
     missing = count_sentence(run)
-    headline = _answer(run)
+    headline = _below_verdict(run.judgement, _answer(run))
     return headline._replace(notes=(missing, *headline.notes)) if missing else headline
+
+
+def _below_verdict(judgement: dict[str, Any] | None, measured: Answer) -> Answer:
+    """What was measured as the notes of a verdict: a recovery does not tell when from how."""
+    if judgement is None:
+        warning = "No verdict was asked for: a recovery alone does not tell when from how (stage `judge`)."
+        return measured._replace(notes=(*measured.notes, warning))
+    detail = f"on {judgement['problems']} problems"
+    tiles = (Tile("verdict", judgement["verdict"], detail, "good"), *measured.tiles)
+    return Answer(judgement["sentence"], (measured.sentence, *measured.notes), tiles)
 
 
 def _answer(run: Run) -> Answer:

@@ -12,6 +12,7 @@ from reasonmech.viz.detectors import feature_table, value_by_site
 from reasonmech.viz.dial import dial_curves
 from reasonmech.viz.doses import dose_curves
 from reasonmech.viz.findings import Findings
+from reasonmech.viz.gap import gap_by_factor
 from reasonmech.viz.look import look
 from reasonmech.viz.patching import effect_parts, patch_heatmap
 from reasonmech.viz.recovery import recovery_by_arm
@@ -30,6 +31,7 @@ __all__ = [
     "dose_curves",
     "faithfulness_curves",
     "feature_table",
+    "gap_by_factor",
     "logit_lens",
     "look",
     "effect_parts",

@@ -5,6 +5,7 @@ from reasonmech.experiments.stages import compare as _compare
 from reasonmech.experiments.stages import dose_response as _dose_response
 from reasonmech.experiments.stages import feature_groups as _feature_groups
 from reasonmech.experiments.stages import hybrid_arms as _hybrid_arms
+from reasonmech.experiments.stages import judge as _judge
 from reasonmech.experiments.stages import locate as _locate
 from reasonmech.experiments.stages import metrics as _metrics
 from reasonmech.experiments.stages import pairwise as _pairwise
@@ -22,6 +23,7 @@ del (
     _dose_response,
     _feature_groups,
     _hybrid_arms,
+    _judge,
     _locate,
     _metrics,
     _pairwise,

@@ -22,6 +22,7 @@ from reasonmech.report.sections import provenance as _provenance
 from reasonmech.report.sections import receipts as _receipts
 from reasonmech.report.sections import recovery as _recovery
 from reasonmech.report.sections import traces as _traces
+from reasonmech.report.sections import verdict as _verdict
 from reasonmech.report.sections.base import SectionBuilder, sections
 
 __all__ = ["Section", "SectionBuilder", "build_sections", "reading_order", "sections"]
@@ -36,10 +37,20 @@ del (
     _receipts,
     _recovery,
     _traces,
+    _verdict,
 )
 
 # what is missing, what was measured, then (after the sections of plug-ins) what one needs to doubt it
-RESULTS: Final = ("missing", "recovery-by-arm", "metrics", "pairwise", "doses", "features", "traces")
+RESULTS: Final = (
+    "missing",
+    "verdict",
+    "recovery-by-arm",
+    "metrics",
+    "pairwise",
+    "doses",
+    "features",
+    "traces",
+)
 RECORD: Final = ("receipts", "notes", "provenance")
 
 

@@ -201,4 +201,5 @@ def test_a_plugins_section_stands_before_the_record(run: Run, monkeypatch: pytes
 
 def test_every_section_of_the_package_has_a_place_in_the_reading_order() -> None:
     assert sorted(reading_order()) == sections.kinds()
-    assert reading_order()[:2] == ["missing", "recovery-by-arm"] and reading_order()[-1] == "provenance"
+    assert reading_order()[:3] == ["missing", "verdict", "recovery-by-arm"]
+    assert reading_order()[-1] == "provenance"
