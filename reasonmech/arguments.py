@@ -60,7 +60,7 @@ def describe(value: object) -> str:
         return f"the class {value.__name__}"
     if isinstance(value, _Shaped):
         return f"{article} {name} of shape {tuple(value.shape)}"
-    if isinstance(value, list | tuple | set | dict):
+    if isinstance(value, list | set | dict) or type(value) is tuple:  # a named tuple is one value
         return f"{article} {name} of {len(value)}"
     return f"{article} {name}"
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
 
 from reasonmech.arguments import as_sequence, check_type, describe
+from reasonmech.door import checked
 from reasonmech.errors import ArgumentError
+from reasonmech.site import Site
 
 
 @pytest.mark.parametrize(
@@ -23,6 +27,7 @@ from reasonmech.errors import ArgumentError
         (lambda x: x, "the function <lambda>"),
         (dict, "the class dict"),
         ([1, 2], "a list of 2"),
+        (Site("resid_post", 1), "a Site"),
         (ValueError(), "a ValueError"),
     ],
 )
@@ -62,3 +67,23 @@ def test_an_error_says_what_is_allowed_and_what_to_do_and_is_a_type_error() -> N
         check_type(
             torch.zeros(3), str, name="axis", allowed="a Direction", do='Direction.along(x, "resid_post.1")'
         )
+
+
+SITE = Site("resid_post", 1)  # a named tuple: a value, not three of them
+
+
+@checked
+def one_or_several(sites: Sequence[Site | str] | Site | str, names: Sequence[str] = ()) -> object:
+    return sites
+
+
+@checked
+def several(sites: Sequence[Site | str], names: Sequence[str] = ()) -> object:
+    return sites
+
+
+def test_a_named_tuple_is_one_value_at_the_door() -> None:
+    assert one_or_several(SITE) is SITE and one_or_several(sites=SITE) is SITE
+    assert one_or_several([SITE, "resid_post.2"]) == [SITE, "resid_post.2"] == several([SITE, "resid_post.2"])
+    with pytest.raises(ArgumentError, match=r"names\[1\] is the integer 2"):
+        one_or_several(SITE, names=("a", 2))  # type: ignore[arg-type]

@@ -78,11 +78,11 @@ def test_paths_that_mean_a_place_are_written_there(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.chdir(tmp_path)
-    for given, place in (
+    for path, place in (
         ("~/out", "home/out"),
         ("a/../b/out", "b/out"),
         ("slash/", "slash"),
         (f"{'n' * 200}", "n" * 200),
     ):
-        WRITERS[writer](given)
+        WRITERS[writer](path)
         assert (tmp_path / place).exists()

@@ -363,7 +363,7 @@ def test_a_disk_that_is_full_at_once_says_so(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(OutputError, match=r"c\.partial: .*No space left[\s\S]*make room"):
         train_coders(TwoSites(), {"narrow": CONFIGS["narrow"]}, out=tmp_path / "c", progress=False)
     (tmp_path / "d.partial").touch()
-    with pytest.raises(OutputError, match=r"cannot write .*d\.partial"):
+    with pytest.raises(OutputError, match=r"d\.partial is a file, which we never made"):
         train_coders(TwoSites(), {"narrow": CONFIGS["narrow"]}, out=tmp_path / "d", progress=False)
 
 
