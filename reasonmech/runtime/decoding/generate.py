@@ -63,7 +63,8 @@ def generate(
         `decode.samples` rollouts per problem, in the order of the problems.
 
     Raises:
-        DataError: no problem, a prompt that encodes to no token, or more tokens than the model has positions.
+        DataError: no problem, one problem or id twice, a prompt that encodes to no token, or more tokens than
+            the model has positions.
         NonFiniteError: NaN logits; the problem and position are named.
         BindError: the plan cannot run on this host.
         UnknownNameError: a stop string that the tokenizer never writes.

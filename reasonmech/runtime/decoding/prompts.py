@@ -48,25 +48,38 @@ def encode_prompts(decoder: Decoder, problems: ProblemSet, decode: Decode) -> di
     """Tokens of every problem's prompt, by the problem's id, as the decoder's first model reads it.
 
     Raises:
-        DataError: no problem, two prompts of one id; a prompt without tokens, or no room to answer it, in any
+        DataError: no problem, one id twice; a prompt without tokens, or no room to answer it, in any
             model that reads it.
     """
     if len(problems) == 0:
         raise DataError("no problem to answer", do="ask for at least one")
-    problems_by_id: dict[str, Problem] = {}
-    for problem in problems:
-        # the same problem twice gets the same noise and harms nothing; another one under its id would be lost
-        if problems_by_id.setdefault(problem.id, problem) != problem:
-            raise DataError(
-                f"2 problems are called {problem.id!r}",
-                allowed="one prompt and answer for each id, which keys the sampling noise and is the unit of "
-                "intervals",
-                do="give each problem an id of its own",
-            )
+    _check_ids(problems)
     read = [{problem.id: _encode(host, problem) for problem in problems} for host in decoder.readers]
     for host, prompts in zip(decoder.readers, read, strict=True):
         _check_lengths(host, prompts, decode)
     return read[0]
+
+
+def _check_ids(problems: ProblemSet) -> None:
+    """Raise DataError where an id stands twice: it keys the sampling noise and is the unit of intervals."""
+    of_id: dict[str, list[Problem]] = {}
+    for problem in problems:
+        of_id.setdefault(problem.id, []).append(problem)
+    for name, those in of_id.items():
+        if any(one != those[0] for one in those):
+            raise DataError(
+                f"{len(those)} problems are called {name!r}",
+                allowed="one prompt and answer for each id, which keys the sampling noise and is the unit of "
+                "intervals",
+                do="give each problem an id of its own",
+            )
+        if len(those) > 1:
+            raise DataError(
+                f"problem {name!r} stands {len(those)} times among the problems",
+                allowed="each once: its id keys the sampling noise, so its answers would all be the same, "
+                "and is the unit of intervals, which would count it several times",
+                do=f"give it once, and Decode(samples={len(those)}, temperature=1.0) for several answers",
+            )
 
 
 def check_same_prompts(host: Host, partner: Host, problems: ProblemSet) -> None:

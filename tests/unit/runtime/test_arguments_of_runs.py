@@ -73,6 +73,19 @@ def test_two_problems_of_one_id_are_refused() -> None:
         generate(HOST, [Problem("mine/0", "w1", ""), Problem("mine/0", "w2", "")], progress=False)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_one_problem_several_times_is_refused_with_what_to_write(temperature: float) -> None:
+    problem, decode = Problem("mine/0", TEXT, ""), Decode(max_new_tokens=4, temperature=temperature)
+    three: list[list[Problem] | ProblemSet] = [[problem] * 3, ProblemSet([problem] * 3, task="")]
+    for problems in (*three, [problem, Problem("mine/1", TEXT, ""), problem, problem]):
+        with pytest.raises(DataError, match=r"'mine/0' stands 3 times[^$]*Decode\(samples=3"):
+            generate(HOST, problems, decode=decode, progress=False)
+    samples = Decode(max_new_tokens=4, temperature=1.0, samples=3)
+    assert len({r.ids for r in generate(HOST, problem, decode=samples, progress=False)}) == 3
+    prompts = Decode(max_new_tokens=4, temperature=1.0)
+    assert len({r.ids for r in generate(HOST, [TEXT] * 3, decode=prompts, progress=False)}) == 3
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
