@@ -8,6 +8,7 @@ from reasonmech.arguments import check_type
 from reasonmech.interventions.axes.axis import Axis
 from reasonmech.interventions.edits.edit import Edit
 from reasonmech.interventions.gates.gate import Gate
+from reasonmech.interventions.masks.labelled import GIVE_LABELS
 from reasonmech.interventions.masks.where import MASK, Where
 from reasonmech.site import Site
 
@@ -33,7 +34,7 @@ def check_parts(axis: object, edit: object, where: object, when: object) -> None
         Where,
         name="where",
         allowed=MASK,
-        do='where=rm.labelled("mine"), with labels={"mine": ...}, for tokens that you find yourself',
+        do='where=rm.labelled("mine") for tokens that you find yourself: ' + GIVE_LABELS,
     )
     check_type(
         when,

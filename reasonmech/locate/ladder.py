@@ -92,7 +92,7 @@ def ladder(
 
 def _check_types(fit: object, falsification: object, preservation: object) -> None:
     check_type(fit, FitReport, name="fit", allowed="a fit report", do="rm.check_fit(host, coder, rollouts)")
-    attempts = "rm.falsify(table, coder, attempts=[...])"
+    attempts = "rm.falsify.falsify(table, coder, attempts=[...])"
     check_type(falsification, Falsification, name="falsification", allowed="a falsification", do=attempts)
     if preservation is not None:
         allowed = "what `rm.behaviour_preservation` gives, or None"

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 from reasonmech.arguments import check_type
 from reasonmech.errors import UnknownNameError
 from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
+
+GIVE_LABELS: Final = (
+    'rm.forward(host, rm.runtime.LabelledTexts(texts, {"mine": positions}), plan), or '
+    'rm.generate(rm.runtime.HostDecoder.of(host, plan, labellers={"mine": labeller}), problems)'
+)
 
 
 @masks.register("labelled")
@@ -27,7 +32,7 @@ class Labelled(Where):
             str,
             name="name of labelled()",
             allowed="the name of a label",
-            do='rm.labelled("mine"), with labels= in forward, or labellers= in generate',
+            do='rm.labelled("mine"); ' + GIVE_LABELS,
         )
 
     def mask(self, step: Step) -> Mask:
@@ -36,7 +41,7 @@ class Labelled(Where):
                 "label",
                 self.name,
                 sorted(step.labels),
-                do="pass labels= to forward, or labellers= to generate",
+                do=GIVE_LABELS,
             )
         return step.labels[self.name]
 
