@@ -13,7 +13,7 @@ from reasonmech.arguments import check_type
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host, ModelPair
-from reasonmech.hybrid.executors import Takeover
+from reasonmech.hybrid.executors import ClampFeatures, Takeover
 from reasonmech.hybrid.log import ControllerLog
 from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector, check_part
 from reasonmech.kinds import Kinds, with_ends
@@ -34,7 +34,9 @@ class Hybrid:
 
     Give it to `generate` like a host. Keys and values of a steered position are not kept: what follows reads
     a clean past (position-isolated steering). Tokens flagged as steered are those the executor acted on.
-    What it writes is in the names that the thinking model gives tokens: text, stop strings and kinds.
+    Clamped features act where a sentence begins, whatever the gate: in the middle of one, a feature that goes
+    with an onset word would begin the next, again and again. What it writes is in the names that the thinking
+    model gives tokens: text, stop strings and kinds.
     A text ends at an end of either model; where `Takeover` lets the thinking model write, at its own alone.
 
     Args:
@@ -182,6 +184,8 @@ class HybridState:
         moment, parts = self._moment(), self._hybrid
         category = parts.selector.select(moment)
         self._steered = parts.gate.opens(moment) & parts.executor.covers(category)
+        if isinstance(parts.executor, ClampFeatures):
+            self._steered = self._steered & moment.boundary
         rows = self._steered.nonzero()[:, 0]
         if len(rows) == 0:
             return moment.base

@@ -70,7 +70,8 @@ class Vectors:
 class ClampFeatures:
     """Clamps features of the base's own sparse coder, per category; the coder's error is kept.
 
-    x <- x + sum_f (v_f - a_f(x)) W_dec[f], over the features f of the row's category.
+    x <- x + sum_f (v_f - a_f(x)) W_dec[f], over the features f of the row's category. A `Hybrid` lets it
+    act where a sentence begins and nowhere else.
 
     Attributes:
         features: category -> (feature indices, clamped activations in the coder's activation units).

@@ -56,6 +56,13 @@ class Dial:
             )
 
     @property
+    def words(self) -> str:
+        """The models that have a turn, and how often: "'a'", or "'a' and 0.25 'b'"."""
+        if len(self.hosts) == 1:
+            return repr(self.hosts[0].name)
+        return f"{self.base.name!r} and {self.share:g} {self.thinking.name!r}"
+
+    @property
     def hosts(self) -> tuple[Host, ...]:
         """Those that ever have a turn."""
         if self.share == 0.0 or self.base is self.thinking:

@@ -70,6 +70,9 @@ class SplicedDecoder:
         self.rows = min(host.vocab_size for host in self.readers)
         self.openings = Openings(self.kinds, self.rows, without=(OTHER,))
 
+    def __repr__(self) -> str:
+        return f"SplicedDecoder(onset {self.onset.words}, executor {self.executor.words})"
+
     @property
     def readers(self) -> tuple[Host, ...]:
         """The executor's base, then every other model that has a say."""

@@ -11,6 +11,7 @@ import yaml
 from reasonmech.errors import ArgumentError, ConfigError, DataError, ReasonmechError, UnknownNameError
 from reasonmech.hybrid import (
     AtRandom,
+    ClampFeatures,
     DisagreementGate,
     Hybrid,
     HybridConfig,
@@ -26,7 +27,7 @@ from reasonmech.hybrid import (
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.tasks.chain import OneWordKinds
-from reasonmech.testing import tiny_pair
+from reasonmech.testing import tiny_coder, tiny_pair
 
 PAIR = tiny_pair()
 KINDS = OneWordKinds({"one": "w1", "two": "w2", "three": "w3"}, PAIR.base.tokenizer)
@@ -120,3 +121,27 @@ def test_arms_are_the_mappings_that_they_stand_for() -> None:
     assert random_positions.gate == AtRandom(0.25, 7) and random_positions.selector == OfThinking((0, 1), 7)
     takeover = arms.get("takeover").decoder(INGREDIENTS)
     assert isinstance(takeover, Hybrid) and isinstance(takeover.executor, Takeover)
+
+
+@pytest.mark.parametrize("gate", [DisagreementGate(), AtRandom(1.0), AtRandom(0.5)])
+def test_clamps_act_where_a_sentence_begins_whatever_the_gate(gate: DisagreementGate | AtRandom) -> None:
+    coder, n = tiny_coder(PAIR.base), len(KINDS.names)
+    clamp = ClampFeatures(PAIR.base, coder, features={i: ((0, 1), (9.0, 9.0)) for i in range(n)}, n=n)
+    parts = {"gate": gate, "selector": OfThinking((0, 1, 2)), "kinds": KINDS}
+    hybrid, takeover = (Hybrid(PAIR, executor=executor, **parts) for executor in (clamp, Takeover()))  # type: ignore[arg-type]
+    decode, texts = Decode(max_new_tokens=24), [f"w{i} w{i + 1}" for i in range(12)]
+    steered = 0
+    for rollout in generate(hybrid, texts, decode=decode, progress=False):
+        tracker = KINDS.track(1)
+        for token, fired in zip(rollout.ids, rollout.steered, strict=True):
+            assert not fired or bool(tracker.boundary[0])
+            steered += fired
+            tracker.advance(torch.tensor([token]))
+    assert steered
+    inside = 0  # the same gate opens inside sentences, for what may act there
+    for rollout in generate(takeover, texts, decode=decode, progress=False):
+        tracker = KINDS.track(1)
+        for token, fired in zip(rollout.ids, rollout.steered, strict=True):
+            inside += fired and not bool(tracker.boundary[0])
+            tracker.advance(torch.tensor([token]))
+    assert inside
