@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -64,6 +65,18 @@ def check_changed(plan: Sequence[Intervention], lines: Sequence[ReceiptLine], *,
                 allowed="an edit that changes at least one token",
                 do=f"{_ADVICE.get(intervention.verb, 'look at the edit')}; {_ALLOW}; {_RESULT}",
                 result=run.result,
+            )
+
+
+def warn_idle(plan: Sequence[Intervention], *, run: Silence) -> None:
+    """Warn where a part of a mask looked for words that a run has not, though the mask named tokens."""
+    for number, intervention in enumerate(plan):
+        for why in () if intervention.no_change_allowed else run.plan[number].where.idle(run.texts):
+            warnings.warn(
+                f"{_name(intervention, number)}: of its mask {intervention.where}, {why}. Siblings may call "
+                "a tag's token by other names: rm.interventions.inside(*pair.think_marks), or (word, id) for "
+                f"a word; {_ALLOW}",
+                stacklevel=2,
             )
 
 

@@ -61,6 +61,10 @@ class Where(PlanPart):
         """Why it may name no token of these texts (token ids), in words; empty where it can't tell."""
         return ""
 
+    def idle(self, texts: Sequence[Sequence[int]]) -> tuple[str, ...]:
+        """Parts of it that read words of which these texts (token ids) have none, each with why."""
+        return ()
+
     def to_json(self) -> dict[str, Json]:
         """Canonical form."""
         return {"kind": self.kind} | {field.name: _plain(self.__dict__[field.name]) for field in fields(self)}
@@ -152,6 +156,9 @@ class Combination(Where):
     def absence(self, texts: Sequence[Sequence[int]]) -> str:
         return "; ".join(why for why in (self.a.absence(texts), self.b.absence(texts)) if why)
 
+    def idle(self, texts: Sequence[Sequence[int]]) -> tuple[str, ...]:
+        return self.a.idle(texts) + self.b.idle(texts)
+
     def labels(self) -> frozenset[str]:
         return self.a.labels() | self.b.labels()
 
@@ -208,6 +215,9 @@ class Not(Where):
 
     def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
         return Not(self.a.resolve(tokenizer))
+
+    def idle(self, texts: Sequence[Sequence[int]]) -> tuple[str, ...]:
+        return self.a.idle(texts)
 
     def labels(self) -> frozenset[str]:
         return self.a.labels()

@@ -138,6 +138,10 @@ class BoundWords(Where):
     def words(self) -> frozenset[str]:
         return self.source.words()
 
+    def idle(self, texts: Sequence[Sequence[int]]) -> tuple[str, ...]:
+        why = self.absence(texts)
+        return (f"{self} marks nothing: {why}",) if why else ()
+
     def to_json(self) -> dict[str, Json]:
         return self.source.to_json()
 
@@ -214,6 +218,16 @@ class BoundInside(BoundWords):
 
     def absence(self, texts: Sequence[Sequence[int]]) -> str:
         return self.opening.absence(texts)
+
+    def idle(self, texts: Sequence[Sequence[int]]) -> tuple[str, ...]:
+        """Without an opening tag; or without a closing one that the vocabulary has no token for, either: a
+        text that was cut off closes nothing, but there the model may call its token otherwise."""
+        if why := super().idle(texts):
+            return why
+        n_tokens, why_open = len(self.closing.run), self.closing.absence(texts)
+        if not why_open or n_tokens == 1:
+            return ()
+        return (f"{self} stays open: {why_open}, and it takes {n_tokens} tokens of this tokenizer",)
 
 
 def _last(marks: Mask) -> Int[Tensor, "batch pos"]:

@@ -16,7 +16,7 @@ from reasonmech.interventions.bind import BoundPlan
 from reasonmech.interventions.edits import Clamp
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
-from reasonmech.interventions.no_change import Silence, check_changed
+from reasonmech.interventions.no_change import Silence, check_changed, warn_idle
 from reasonmech.receipt import Receipt, ReceiptLine
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.receipt.replay import replay
@@ -116,6 +116,7 @@ class ReceiptRecorder:
         result = result_of(receipt)
         run = Silence(self.bound.plan, [row.ids for row in rows], result)
         check_changed(self.bound.original, receipt.lines, run=run)
+        warn_idle(self.bound.original, run=run)
         return result
 
     def _receipt(self, rows: Sequence[PassRow]) -> Receipt:
