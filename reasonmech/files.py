@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from reasonmech.disk import explain_failed_writes, explain_full_disk
 from reasonmech.errors import CorruptFileError, OutputError
+from reasonmech.lock import LOCK_FILE, only_holder
 from reasonmech.output_path import check_own, output_path
 
 if TYPE_CHECKING:
@@ -132,9 +132,9 @@ def new_directory(path: str | Path) -> Iterator[Path]:
     partial, again = partial_of(path), "make room, and make the same call again"
     with explain_failed_writes(partial, do=again):
         mark(partial)
-    with only_holder(partial / MARK_FILE, partial):
+    with only_holder(partial / LOCK_FILE, partial):
         for left in partial.iterdir():
-            if left.name != MARK_FILE:
+            if left.name not in (MARK_FILE, LOCK_FILE):
                 remove(left)
         whole = partial / path.name
         whole.mkdir()
@@ -191,38 +191,16 @@ def mark(directory: Path) -> None:
             f"{directory} is no interrupted save of ours: it holds {', '.join(names[:4])}",
             do="choose another path, or move it away; nothing was changed",
         )
+    new = not directory.exists()
     try:
         directory.mkdir(exist_ok=True)
         file.write_bytes(MARK)
     except OSError:
-        shutil.rmtree(directory, ignore_errors=True)
+        with suppress(OSError):  # an empty folder that was there is nobody's to remove
+            file.unlink(missing_ok=True)
+            if new:
+                directory.rmdir()
         raise
-
-
-@contextmanager
-def only_holder(file: Path, directory: Path) -> Iterator[None]:
-    """Hold a lock on a file, which stands for a directory that several processes may reach.
-
-    The kernel lets go when the process dies, however it dies: a file that is left locks nobody out.
-
-    Raises:
-        OutputError: another process, or another thread, holds it, or it cannot be written.
-    """
-    try:
-        lock = file.open("a")
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {directory}: {error.strerror}", do="choose a directory you can write"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise OutputError(
-                f"another process is writing {directory}",
-                do="wait for it, or choose another output directory",
-            ) from error
-        yield
 
 
 @contextmanager

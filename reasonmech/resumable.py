@@ -22,16 +22,15 @@ from reasonmech.files import (
     UNFINISHED,
     atomic_write,
     check_new,
-    only_holder,
     partial_of,
     remove,
     remove_leftovers,
     write_text,
 )
 from reasonmech.json_text import read_object
+from reasonmech.lock import LOCK_FILE, only_holder
 from reasonmech.output_path import check_own
 
-LOCK_FILE: Final = ".lock"
 MAX_LISTED: Final = 20  # differing keys in an error; the rest is counted
 MAX_SHOWN: Final = 40  # characters of a value in an error
 ADDED_LATER: Final = ("identity",)  # keys of a plan that earlier versions did not write
@@ -192,8 +191,8 @@ def check_plan(
     if changes := differences(earlier, json.loads(json.dumps(plan)), words=words):
         raise OutputError(
             f"{directory} holds part of another {kind} ({changes})",
-            do="go on with the same arguments, choose another output directory, or delete it; "
-            "nothing was changed",
+            do=f"call with the arguments that it was begun with, choose another output directory, or delete "
+            f"{directory}, which we made (its {PLAN_FILE} says so); nothing was changed",
         )
     if later:
         warnings.warn(weights_alone(f"the {kind} in {directory}"), stacklevel=2)

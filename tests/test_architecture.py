@@ -36,6 +36,7 @@ LAYERS = (
         "disk",
         "yaml_text",
         "json_text",
+        "lock",
         "output_path",
         "files",
         "resumable",

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from reasonmech.errors import CorruptFileError, OutputError
-from reasonmech.files import PLAN_FILE, UNFINISHED
+from reasonmech.files import PLAN_FILE, UNFINISHED, new_directory
 from reasonmech.resumable import (
     LOCK_FILE,
     ResumableDirectory,
@@ -85,6 +88,40 @@ def test_a_lock_is_let_go_and_its_file_locks_nobody_out(tmp_path: Path) -> None:
     assert (tmp_path / LOCK_FILE).exists()
     with only_writer(tmp_path):
         pass
+
+
+def test_who_comes_second_is_told_who_is_writing_and_since_when(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from reasonmech.resumable import only_writer\n"
+        "with only_writer(Path(sys.argv[1])): print('held', flush=True); time.sleep(600)"
+    )
+    first = subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE, text=True)
+    assert first.stdout is not None and first.stdout.readline() == "held\n"
+    words = rf"another process is writing .*: process {first.pid} on \S+, since 20\d\d-\d\d-\d\d \d\d:\d\d"
+    with pytest.raises(OutputError, match=words), only_writer(tmp_path):
+        raise AssertionError("the block must not start")
+    first.kill()
+    first.wait()
+    mine = rf"process {os.getpid()} on .*\(this process"  # and no line of the dead one is read for it
+    with only_writer(tmp_path), pytest.raises(OutputError, match=mine), only_writer(tmp_path):
+        raise AssertionError("the block must not start")
+    assert (tmp_path / LOCK_FILE).read_text() == ""
+
+
+def test_who_comes_second_to_a_save_is_told_the_same(tmp_path: Path) -> None:
+    out, mine = tmp_path / "out", rf"process {os.getpid()} on"
+    with new_directory(out), pytest.raises(OutputError, match=mine), new_directory(out):
+        raise AssertionError("the block must not start")
+    assert names(tmp_path) == ["out"] and names(tmp_path / "out") == []
+
+
+def test_a_plan_of_other_arguments_says_what_differs_and_what_can_be_deleted(tmp_path: Path) -> None:
+    begin(tmp_path, PLAN, kind="capture")
+    with pytest.raises(OutputError) as error:
+        begin(tmp_path, PLAN | {"n": 4}, kind="capture")
+    message = str(error.value)
+    assert "(n: 3, now 4)" in message and "the arguments that it was begun with" in message
+    assert f"delete {tmp_path}, which we made" in message and "nothing was changed" in message
 
 
 def test_a_directory_without_a_plan_is_no_finished_one(tmp_path: Path) -> None:

@@ -77,6 +77,22 @@ def test_an_empty_folder_of_that_name_is_what_a_kill_before_the_mark_leaves(tmp_
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
 
 
+def test_an_empty_folder_in_which_the_mark_cannot_be_written_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fails)
+    for there in (True, False):
+        out = tmp_path / f"out-{there}"
+        if there:
+            partial_of(out).mkdir()
+        with pytest.raises(OutputError, match="cannot write"), new_directory(out):
+            raise AssertionError("the block must not start")
+        assert partial_of(out).exists() == there
+
+
 def test_two_saves_of_one_name_at_once_do_not_remove_each_others_files(tmp_path: Path) -> None:
     with new_directory(tmp_path / "out") as partial:
         (partial / "first").write_text("1")
