@@ -125,6 +125,19 @@ def metaspace(scheme: str) -> PreTrainedTokenizerFast:
     return _llama(raw, tags=("[INST]", "[/INST]"))
 
 
+def unigram(scheme: str) -> PreTrainedTokenizerFast:
+    """T5's kind without byte fallback: what its vocabulary lacks is one unk token. No member of LAYOUTS,
+    whose texts hold any character; `scheme` as of `metaspace`."""
+    words = sorted({word for sentence in SENTENCES for word in sentence.split()})
+    characters = sorted(set("".join(words)) - set(words))
+    scored = [("<unk>", 0.0), ("<s>", 0.0), ("</s>", 0.0), ("<pad>", 0.0), ("▁", -2.0)]
+    scored += [(f"▁{word}", -5.0) for word in words] + [(word, -6.0) for word in words]
+    raw = Tokenizer(models.Unigram([*scored, *((sign, -9.0) for sign in characters)], unk_id=0))
+    raw.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme=scheme)
+    raw.decoder = decoders.Metaspace(replacement="▁", prepend_scheme=scheme)
+    return _llama(raw)
+
+
 def prefix_space() -> PreTrainedTokenizerFast:
     """GPT-2's kind with `add_prefix_space`."""
     split = pre_tokenizers.ByteLevel(add_prefix_space=True)

@@ -25,7 +25,7 @@ from reasonmech.errors import (
 )
 from reasonmech.files import check_safetensors
 from reasonmech.json_text import read_object
-from reasonmech.paths import ORGANISM_PREFIX, resolve
+from reasonmech.paths import ORGANISM_PREFIX, organism_dir, resolve
 
 
 def load_coder(
@@ -60,6 +60,7 @@ def load_coder(
     )
     if trained_on is not None:
         check_type(trained_on, str, name="trained_on", allowed="the name of a model, such as Qwen/Qwen3-0.6B")
+    _check_organism(str(source))
     local = resolve(source)
     if local is not None:
         coder = _read_local(local, name=str(source).removeprefix(ORGANISM_PREFIX))
@@ -78,6 +79,22 @@ def load_coder(
     if coder.model_hash is None:
         check_name(coder, host, trained_on=trained_on)
     return coder if coder.device == host.device else coder.to(host.device)
+
+
+def _check_organism(source: str) -> None:
+    """Raise UnknownNameError where a part of an organism is meant that is no coder: most ship none."""
+    name = source.removeprefix(ORGANISM_PREFIX)
+    home = organism_dir()
+    coders = sorted(file.parent.relative_to(home).as_posix() for file in home.glob(f"*/*/{CONFIG_FILE}"))
+    if name != source and name not in coders:
+        pair = name.split("/")[0] if (home / name.split("/")[0]).is_dir() else "PAIR"
+        raise UnknownNameError(
+            "coder of an organism",
+            source,
+            [ORGANISM_PREFIX + coder for coder in coders] or ["a directory that train_coder(...).save wrote"],
+            do=f"train one: reasonmech train-coder {pair} topk --site resid_post.2 --out DIR, then "
+            'rm.load_coder("DIR")',
+        )
 
 
 def _read_local(path: Path, *, name: str) -> SAELensCoder:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from pydantic import Field, model_validator
 
-from reasonmech.arguments import check_path
+from reasonmech.arguments import check_path, describe
 from reasonmech.door import checked
 from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.hosts.host import Host
@@ -124,6 +124,21 @@ def _beside(file: Path, named: str) -> str:
     return str(local) if local.exists() else named
 
 
+def _half_a_pair(base: object, thinking: object) -> UnknownNameError:
+    """The error where neither a name nor two models are given."""
+    do = "give both base= and thinking=, or a pair by its name"
+    for side, other, model in (("base", "thinking", base), ("thinking", "base", thinking)):
+        if model is not None:
+            named = str(model) if isinstance(model, str | Path) else describe(model)
+            return UnknownNameError(
+                f"{other} sibling of {side}=",
+                named,
+                pair_names(),
+                do=f"{do} ({side}= then stands in for its own)",
+            )
+    return UnknownNameError("pair", "(nothing)", pair_names(), do=do)
+
+
 def load_pair(
     source: str | Path | None = None,
     *,
@@ -158,7 +173,7 @@ def load_pair(
     elif base is not None and thinking is not None:
         config = PairConfig(name="pair", base="", thinking="")
     else:
-        raise UnknownNameError("pair", "None", pair_names(), do="give a name, or both base= and thinking=")
+        raise _half_a_pair(base, thinking)
 
     def load(side: Role, model: Host | Source | None, configured: str) -> Host:
         if isinstance(model, Host):

@@ -25,6 +25,8 @@ COMPUTED: Final = re.compile(
     r"(rotary_emb\.(inv_freq|cos_cached|sin_cached)|masked_bias|(^|\.)position_ids)$"
 )
 
+_SETTINGS: Final = {"eos_token_id?": (int, [int], type(None))}
+
 
 def check_checkpoint(directory: Path) -> None:
     """Check that a directory holds a complete safetensors checkpoint.
@@ -49,11 +51,11 @@ def check_checkpoint(directory: Path) -> None:
             f"{directory} holds no config.json",
             do="give a directory written by save_pretrained, or a Hub name",
         )
-    settings = read_object(config, {"quantization_config?": (dict, type(None))}, do=AGAIN)
+    settings = read_object(config, _SETTINGS | {"quantization_config?": (dict, type(None))}, do=AGAIN)
     check_quantised(settings, str(directory))
-    for name in ("generation_config.json", "tokenizer_config.json"):  # transformers would do without them
-        if (directory / name).is_file():
-            read_object(directory / name, do=AGAIN)
+    for name, shape in (("generation_config.json", _SETTINGS), ("tokenizer_config.json", {})):
+        if (directory / name).is_file():  # transformers would do without them
+            read_object(directory / name, shape, do=AGAIN)
     shards = sorted(directory.glob("*.safetensors"))
     _check_shards(directory, shards)
     for shard in shards:

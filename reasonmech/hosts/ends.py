@@ -7,6 +7,9 @@ from typing import Any, TypeAlias
 
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from reasonmech.arguments import describe
+from reasonmech.errors import CorruptFileError
+
 EosIds: TypeAlias = "int | Sequence[int] | None"
 
 
@@ -33,4 +36,13 @@ def end_ids(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, rows:
 def _listed(ids: EosIds) -> list[int]:
     if ids is None:
         return []
-    return [ids] if isinstance(ids, int) else [int(i) for i in ids]
+    listed: Any = [ids] if not isinstance(ids, list | tuple) else ids
+    for i in listed:
+        if not isinstance(i, int) or isinstance(i, bool):
+            raise CorruptFileError(
+                f"eos_token_id is {describe(ids)}",
+                allowed="a token id, or a list of them",
+                do="mend it in config.json or generation_config.json; of a model in hand, in model.config or "
+                "model.generation_config",
+            )
+    return [int(i) for i in listed]

@@ -7,6 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, Union, cast
 
 import torch
+from huggingface_hub.errors import (
+    GatedRepoError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
@@ -46,6 +52,7 @@ TOKENIZER_FILE: Final = "tokenizer.json"
 Placement: TypeAlias = str | torch.device | dict[str, int | str]
 DEVICE_MAPS: Final = ("auto", "balanced", "balanced_low_0", "sequential")  # those that Hugging Face computes
 DEVICES: Final = f'a device ("cuda:0"), {", ".join(DEVICE_MAPS)}, or a mapping from modules to devices'
+SOURCES: Final = ("an existing directory", "owner/name on the Hub", "organism:NAME/base")
 Source: TypeAlias = Union[str, Path, PreTrainedModel, "TransformerBridge"]
 
 
@@ -101,8 +108,8 @@ def load_host(
         if tokenizer is None and not isinstance(source, PreTrainedModel):
             tokenizer = cast(PreTrainedTokenizerBase, source.tokenizer)
     name = name or origin.removeprefix(ORGANISM_PREFIX) or type(model).__name__
-    _check_finite(model, name=name)
     words = _tokenizer(tokenizer if tokenizer is not None else origin, name=name)
+    _check_finite(model, n_tokens=len(words), name=name)
     check_round_trip(words, name=name)
     return Host(model, words, name=name)
 
@@ -133,9 +140,7 @@ def _from_checkpoint(
             raise CorruptFileError(
                 f"transformers finds no model in {source}: {error}", do="give what save_pretrained wrote"
             ) from error
-        raise UnknownNameError(
-            "model", str(source), ["an existing directory", "owner/name on the Hub"]
-        ) from error
+        raise _not_on_hub(str(source), error) from error
     except ImportError as error:
         if "quanti" not in str(error):
             raise
@@ -176,7 +181,7 @@ def _where(source: str | Path) -> str:
         return str(local)
     text = str(source)
     if isinstance(source, Path) or text.startswith(("/", ".", "~")) or text.count("/") > 1:
-        raise UnknownNameError("model", text, ["an existing directory", "owner/name on the Hub"])
+        raise UnknownNameError("model", text, SOURCES, do=f"no directory {text!r} is there: look at its path")
     _check_hub_adapter(text)
     return text
 
@@ -223,10 +228,42 @@ def _tokenizer(source: PreTrainedTokenizerBase | str | Path, *, name: str) -> Pr
         ) from error
 
 
-def _check_finite(model: PreTrainedModel, *, name: str) -> None:
-    bad = [key for key, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())]
-    if bad:
-        raise NonFiniteError(
-            f"{len(bad)} weights of {name!r} hold NaN or infinity, the first is {bad[0]}",
-            do="load the checkpoint in the dtype it was trained in, or use another one",
+def _not_on_hub(name: str, error: BaseException) -> UnknownNameError:
+    """The error for a name under which Hugging Face has nothing for us, by what it says is the cause."""
+    causes: list[BaseException] = [error]
+    while cause := causes[-1].__cause__ or causes[-1].__context__:
+        causes.append(cause)
+    if any(isinstance(cause, GatedRepoError) for cause in causes):
+        do = f"accept its licence at hf.co/{name}, and log in: hf auth login"
+    elif any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
+        do = "the Hub has no such name: look at its spelling; of a private model, log in: hf auth login"
+    elif any(isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled) for cause in causes):
+        do = (
+            "no directory of that name is here, it is not in the Hub's cache, and the Hub cannot be reached "
+            f"(or HF_HUB_OFFLINE is set): look at the path, or run hf download {name} where it can be"
         )
+    else:
+        do = f"look at its path or name; transformers says: {error}"
+    return UnknownNameError("model", name, SOURCES, do=do)
+
+
+def _check_finite(model: PreTrainedModel, *, n_tokens: int, name: str) -> None:
+    """Raise NonFiniteError where a weight is not finite; of rows that no token has, these are named."""
+    bad = {key: weight for key, weight in model.named_parameters() if not bool(torch.isfinite(weight).all())}
+    if not bad:
+        return
+    happened = f"{len(bad)} weights of {name!r} hold NaN or infinity, the first is {next(iter(bad))}"
+    of_tokens = (model.get_input_embeddings(), model.get_output_embeddings())
+    by_token = {id(module.weight) for module in of_tokens if module is not None}
+    rows = [(~torch.isfinite(weight)).nonzero()[:, 0] for weight in bad.values()]
+    first, last = min(int(of_one.min()) for of_one in rows), max(int(of_one.max()) for of_one in rows)
+    if first >= n_tokens and all(id(weight) in by_token for weight in bad.values()):
+        raise NonFiniteError(
+            f"{happened}: in rows {first} to {last}, which none of the tokenizer's {n_tokens} tokens has",
+            allowed="finite numbers in padded rows, too: the model may draw them",
+            do=f"fill these rows in the checkpoint, weight[{n_tokens}:] = 0 of {' and '.join(bad)}, or cut "
+            f"them off: model.resize_token_embeddings({n_tokens}); then save it again",
+        )
+    raise NonFiniteError(
+        happened, do="load the checkpoint in the dtype it was trained in, or use another one"
+    )

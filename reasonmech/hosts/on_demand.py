@@ -44,7 +44,7 @@ def locate(path: str | Path) -> Path | None:
         NotBuiltError: its weights are not on this machine, and building them takes minutes.
     """
     name, role = _organism(path)
-    if not name or (organism_dir() / name / role).exists():
+    if (role and (organism_dir() / name / role).exists()) or not str(path).startswith(ORGANISM_PREFIX):
         return resolve(path)
     return _store_of(path).fetch(name) / role
 
@@ -72,7 +72,13 @@ def _store_of(path: str | Path) -> OrganismStore:
         store = organism_stores.get(kind)
         if str(path).removeprefix(ORGANISM_PREFIX) in store.parts():
             return store
-    raise UnknownNameError("organism", str(path), _parts())
+    name, role = _organism(path)
+    models = [part for part in _parts() if part.startswith(f"{ORGANISM_PREFIX}{name}/")]
+    if name and not role and models:
+        do = f"name one of its models: {' or '.join(models)}; both are rm.load_pair({name!r})"
+    else:
+        do = "rm.load_host takes one of these, rm.load_pair a pair by its name alone"
+    raise UnknownNameError("organism", str(path), _parts(), do=do)
 
 
 def _parts() -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence, Set
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import accumulate, takewhile
 from typing import Any, Final, NamedTuple, final
 
@@ -16,6 +16,7 @@ from reasonmech.hosts.vocabulary import affixes, decode, reading_of
 _BYTE: Final = re.compile("<0x([0-9A-Fa-f]{2})>")
 _BLANKS: Final = (" ", "▁", "Ġ")  # how vocabularies write a blank that is part of a token
 _LOST: Final = "\ufffd"
+_RARE: Final = ("\ua66e", "\U00010400", "\u4f60", "\u2603")  # of which a vocabulary without bytes lacks one
 _JOINERS: Final = "\u200c\u200d"  # without width, inside words of Persian, Hindi, ...
 # names of characters of scripts that do not part words by blanks
 _WITHOUT_BLANKS: Final = re.compile(
@@ -153,6 +154,26 @@ class Spelling:
     def text(self, ids: Sequence[int]) -> str:
         """The text of token ids, without the blank that encoding puts in front; half a character is "�"."""
         return b"".join(piece.text for piece in self.spell(ids)).decode(errors="replace")
+
+    def source(self, ids: Sequence[int]) -> str:
+        """A text that has these tokens when it is encoded: `text`, with a character that the vocabulary lacks
+        for each unk token. Its name is a special token, behind which encoding may put a blank."""
+        pieces, unk = self.spell(ids), self.tokenizer.unk_token_id
+        unknown = self._unknown.encode()
+        written = (
+            unknown if unknown and int(token) == unk else piece.text
+            for token, piece in zip(ids, pieces, strict=True)
+        )
+        return b"".join(written).decode(errors="replace")
+
+    @cached_property
+    def _unknown(self) -> str:
+        """A character that encoding writes as the unk token; "" where it has tokens for any text."""
+        unk, word = self.tokenizer.unk_token_id, self._front.strip()
+        for sign in _RARE:
+            if unk is not None and unk in self.tokenizer.encode(word + sign, add_special_tokens=False):
+                return sign
+        return ""
 
     def borders(self, ids: Sequence[int]) -> list[int]:
         """Bytes written before each token, and by all of them [token + 1]."""

@@ -93,7 +93,7 @@ def run_after(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str)
         DataError: the encoding of both has no border between tokens there.
     """
     spelling = spelling_of(tokenizer)
-    left = spelling.text(ids[spelling.front(ids) :])
+    left = spelling.source(ids[spelling.front(ids) :])
     borders = list(_behind(spelling, tokenizer, left, text))
     if borders:
         # a blank that encoding puts in front writes nothing: it is the end's where the text has it already

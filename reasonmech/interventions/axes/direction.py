@@ -21,7 +21,7 @@ from reasonmech.site import Site
 if TYPE_CHECKING:
     from reasonmech.hosts.host import Host
 
-UNIT_TOLERANCE: Final = 1e-3  # a unit vector rounded to bfloat16 is off by up to 4e-3 / sqrt(d)
+UNIT_TOLERANCE: Final = 1e-3
 
 
 @checked
@@ -47,8 +47,9 @@ class Direction(Axis):
     def __post_init__(self) -> None:
         _check_vector(self.vector)
         object.__setattr__(self, "site", check_site(self.site))
-        norm = float(self.vector.detach().float().norm())
-        if self.vector.dim() != 1 or abs(norm - 1) > UNIT_TOLERANCE:
+        norm = _exact_norm(self.vector)
+        rounding = torch.finfo(self.vector.dtype).eps / 2  # of each number, so of the norm at most
+        if self.vector.dim() != 1 or abs(norm - 1) > max(UNIT_TOLERANCE, rounding):
             raise BindError(
                 f"a direction of shape {tuple(self.vector.shape)} and norm {norm:.4g}",
                 allowed="one vector of norm 1, so that amounts are in residual-norm units",
@@ -64,10 +65,19 @@ class Direction(Axis):
         Raises:
             ArgumentError: it is no floating-point tensor. BindError: it is not finite, or zero.
         """
-        norm = _check_vector(vector).norm()
-        if not norm > 0:
+        half = _check_vector(vector).dtype in (torch.bfloat16, torch.float16)
+        wide, exact = vector.float() if half else vector, _exact_norm(vector)
+        norm = wide.norm()
+        if exact == 0:
             raise BindError("the zero vector has no direction", allowed="a vector of norm > 0")
-        return cls(vector / norm, check_site(site), name)
+        if abs(float(norm) / exact - 1) > UNIT_TOLERANCE:
+            raise BindError(
+                f"a vector of norm {exact:.3g}, of which {wide.dtype} cannot hold the squares",
+                allowed="a norm that is computed without overflow or underflow",
+                do="look at where the vector comes from; its direction alone is "
+                "rm.Direction.along(vector / vector.abs().max(), site)",
+            )
+        return cls((wide / norm).to(vector.dtype), check_site(site), name)
 
     @classmethod
     def from_entry(cls, entry: Entry) -> Self:
@@ -119,3 +129,10 @@ def _check_vector(vector: object) -> Tensor:
         allowed="a torch tensor [d_model]",
         do='rm.Direction.along(torch.as_tensor(vector), "resid_post.2")',
     )
+
+
+def _exact_norm(vector: Tensor) -> float:
+    """Of numbers of any size: scaled by the largest one, whose square might not be a number."""
+    wide = vector.detach().double()
+    largest = float(wide.abs().max()) if wide.numel() else 0.0
+    return largest * float((wide / largest).norm()) if largest > 0 else 0.0

@@ -12,7 +12,7 @@ from reasonmech.shapes import Mask
 from reasonmech.step import Step
 
 GIVE_LABELS: Final = (
-    'rm.forward(host, rm.runtime.LabelledTexts(texts, {"mine": positions}), plan), or '
+    'rm.forward(host, rm.runtime.LabelledTexts(texts, labels={"mine": marks}), plan), or '
     'rm.generate(rm.runtime.HostDecoder.of(host, plan, labellers={"mine": labeller}), problems)'
 )
 

@@ -28,7 +28,7 @@ from reasonmech.hosts.spelling import spelling_of
 from reasonmech.hosts.vocabulary import encode
 from reasonmech.hosts.words import onset_tokens, run_after, token_forms
 from reasonmech.step import Step
-from tests.layouts import BLIND_TO_A_BLANK, CORPUS, LAYOUTS, REAL_TEXT, layout, layout_model
+from tests.layouts import BLIND_TO_A_BLANK, CORPUS, LAYOUTS, REAL_TEXT, layout, layout_model, unigram
 
 TEXTS = (
     "Okay. Wait, let me check. (wait) Yes.\nWait.",
@@ -294,3 +294,18 @@ def test_a_text_that_is_never_written_is_refused_at_every_door(
     with pytest.raises(UnknownNameError, match=message):
         decode = rm.Decode(max_new_tokens=2, stop_strings=(word,))
         rm.generate(host, ["okay"], decode=decode, progress=False)
+
+
+@pytest.mark.parametrize("scheme", ["always", "first"])
+@pytest.mark.parametrize("text", ["Is it so? 你", "x你", "你", "Is it so? 你好", "你 x 你"])
+@pytest.mark.parametrize("answer", ["yes", " yes", "."])
+def test_a_text_goes_on_behind_a_character_that_the_vocabulary_lacks(
+    scheme: str, text: str, answer: str
+) -> None:
+    """Its unk token has the name of a special one, behind which "always" puts a blank."""
+    tokenizer = unigram(scheme)
+    ids, both = (tokenizer.encode(t, add_special_tokens=False) for t in (text, text + answer))
+    assert ids[-1] == tokenizer.unk_token_id and both[: len(ids)] == ids
+    assert run_after(tokenizer, ids, answer) == tuple(both[len(ids) :])
+    written = tokenizer.convert_ids_to_tokens(both[len(ids) :])
+    assert "".join(written) == answer.replace(" ", "▁")
