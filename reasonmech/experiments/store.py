@@ -45,7 +45,10 @@ class RunStore:
     def finished(self, stage: str, inputs: str) -> bool:
         """Whether `stage` was completed earlier with exactly these inputs."""
         stamp = self.stage_path(stage) / STAMP
-        return stamp.exists() and self.stamp(stage)["inputs"] == inputs
+        if not stamp.exists():
+            return False
+        do = f"delete {stamp.parent}: the stage is done again"
+        return read_object(stamp, {"inputs": str}, do=do)["inputs"] == inputs
 
     @contextmanager
     def writing(self, stage: str, inputs: str, note: dict[str, object]) -> Iterator[Path]:

@@ -193,7 +193,7 @@ def test_a_damaged_plan_is_named(user: User, tmp_path: Path) -> None:
     whole = plan.read_text()
     for damaged in (whole[:9], "", '"a plan"'):
         plan.write_text(damaged)
-        with pytest.raises(CorruptFileError, match=r"plan\.json is not JSON|plan\.json is no plan"):
+        with pytest.raises(CorruptFileError, match=r"plan\.json is not JSON|plan\.json is no JSON object"):
             user.write(tmp_path / "out")
     plan.write_text(whole)
     user.write(tmp_path / "out")
