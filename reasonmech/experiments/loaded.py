@@ -17,6 +17,8 @@ from reasonmech.experiments.tables import (
     DETECTORS_FILE,
     METRICS_FILE,
     MISSING_FILE,
+    NULL_DRAWS_FILE,
+    NULLS_FILE,
     PAIRWISE_FILE,
     PRESERVATION_FILE,
     TRACES_FILE,
@@ -108,6 +110,16 @@ class Run:
     def arm_pairs(self) -> pd.DataFrame:
         """On how many problems two arms write one text, a pair a row; empty for runs older than this."""
         return self._table(ARM_PAIRS_FILE)
+
+    @cached_property
+    def nulls(self) -> pd.DataFrame:
+        """The full arm among draws of each null, a null a row; empty when no draws were run."""
+        return self._table(NULLS_FILE)
+
+    @cached_property
+    def null_draws(self) -> pd.DataFrame:
+        """What each draw of each null did, at its own best dose; empty when no draws were run."""
+        return self._table(NULL_DRAWS_FILE)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:

@@ -20,6 +20,8 @@ from reasonmech.json_text import read_value
 DETECTORS_FILE: Final = "detectors.parquet"  # stage `compare`
 TRACES_FILE: Final = "traces.parquet"  # stage `traces`
 ARM_PAIRS_FILE: Final = "arm_pairs.parquet"  # stage `arms`
+NULLS_FILE: Final = "nulls.parquet"  # stage `nulls`
+NULL_DRAWS_FILE: Final = "null_draws.parquet"  # stage `nulls`
 PRESERVATION_FILE: Final = "kept.parquet"  # stage `kept`
 WRITTEN_FILE: Final = "written_features.parquet"  # stage `groups`
 METRICS_FILE: Final = "metrics.parquet"  # stage `metrics`

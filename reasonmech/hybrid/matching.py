@@ -49,10 +49,10 @@ class Matched(NamedTuple):
         missed = ~self.reached
         if not missed.any():
             return ""
-        worst = (self.kl / self.target)[missed].min()
+        shares = (self.kl / self.target)[missed]
         return (
-            f"{int(missed.sum())} of {len(missed)} do not reach the KL that they are to match at any scale "
-            f"(the weakest has {float(worst):.0%} of it)"
+            f"{int(missed.sum())} of {len(missed)} are not within {WITHIN:.0%} of the KL they are to match "
+            f"at any scale that was tried ({float(shares.min()):.0%} to {float(shares.max()):.0%} of it)"
         )
 
 

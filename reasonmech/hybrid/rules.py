@@ -17,6 +17,7 @@ from reasonmech.hybrid.parts import Moment
 from reasonmech.hybrid.same_text import sentence_starts_of
 from reasonmech.kinds import Kinds
 from reasonmech.rollout import Rollout
+from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.noise import uniform
 
 _STREAM: Final = "hybrid gate at boundaries"
@@ -118,13 +119,17 @@ class Schedule:
     def _scheduled(self, moment: Moment) -> Int[Tensor, " batch"]:
         """The category, -1 where nothing is to be steered."""
         sentences = moment.sentence.tolist()
-        return torch.tensor(
-            [
-                self._of(row.problem.id, row.sample).get(sentence, -1)
-                for row, sentence in zip(moment.rows, sentences, strict=True)
-            ],
-            dtype=torch.long,
-        )
+        categories = [
+            self.category(row, sentence) for row, sentence in zip(moment.rows, sentences, strict=True)
+        ]
+        return torch.tensor(categories, dtype=torch.long)
+
+    def category(self, row: RowInfo, sentence: int) -> int:
+        """The category towards which a sentence of a row is steered; -1 for none.
+
+        Raises DataError where nothing was drawn for the row.
+        """
+        return self._of(row.problem.id, row.sample).get(sentence, -1)
 
     def _of(self, problem: str, sample: int) -> Mapping[int, int]:
         times = self.times.get((problem, sample))

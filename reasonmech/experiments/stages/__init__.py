@@ -8,6 +8,7 @@ from reasonmech.experiments.stages import hybrid_arms as _hybrid_arms
 from reasonmech.experiments.stages import judge as _judge
 from reasonmech.experiments.stages import locate as _locate
 from reasonmech.experiments.stages import metrics as _metrics
+from reasonmech.experiments.stages import null_draws as _null_draws
 from reasonmech.experiments.stages import pairwise as _pairwise
 from reasonmech.experiments.stages import preservation as _preservation
 from reasonmech.experiments.stages import rollouts as _rollouts
@@ -26,6 +27,7 @@ del (
     _judge,
     _locate,
     _metrics,
+    _null_draws,
     _pairwise,
     _preservation,
     _rollouts,

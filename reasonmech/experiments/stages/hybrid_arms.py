@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal, Self
+from typing import Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,7 @@ from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stage
 from reasonmech.experiments.stages.clamped import ClampedGroups, tune_clamp, without_clamp
 from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.experiments.tables import ARM_PAIRS_FILE, Condition
+from reasonmech.files import write_text
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid import (
     ORDER,
@@ -52,6 +53,8 @@ from reasonmech.hybrid import (
 )
 from reasonmech.rollout import OTHER
 from reasonmech.tasks import grade, tasks
+
+SITE_FILE: Final = "site.txt"  # in the stage's folder: where the category vectors act
 
 
 @stages.register("arms")  # the kind is what configurations on disk say
@@ -151,7 +154,9 @@ class RunArms(Stage):
         context.write_ledger(ledger)
         context.write_generations([row for outcome in ordered for row in generation_rows(outcome)])
         if vectors is not None:
-            context.write_tensors({"category_vectors": vectors.vectors.table})
+            trained = vectors.vectors
+            write_text(context.out / SITE_FILE, str(trained.site))
+            context.write_tensors({"category_vectors": trained.table, "category_trained": trained.trained})
 
     def check_pair(self, pair: ModelPair, task: str) -> None:
         pair.base.check_site(self.site or _steering_site(pair))

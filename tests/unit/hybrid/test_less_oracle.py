@@ -226,7 +226,7 @@ def test_a_strength_out_of_reach_is_said_with_its_shortfall() -> None:
     assert matched.reached.tolist() == [False, True, True]
     torch.testing.assert_close(matched.kl[1:], target[1:], rtol=0.05, atol=0)
     assert (
-        matched.describe_shortfall().startswith("1 of 3 do not reach")
+        matched.describe_shortfall().startswith("1 of 3 are not within 10%")
         and "50%" in matched.describe_shortfall()
     )
     assert Matched(target, target, target).describe_shortfall() == ""

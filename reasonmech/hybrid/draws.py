@@ -1,0 +1,106 @@
+"""Many draws of a null in one batch: row after row the same problems, under the parts of draw after draw.
+
+A run of `n` rows per draw has rows [0, n) of draw 0, [n, 2 n) of draw 1, and so on: all draws share problems,
+what the environment writes, and the noise of tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final, final
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from reasonmech.errors import DataError
+from reasonmech.hybrid.executors import Vectors
+from reasonmech.hybrid.parts import Moment, Selector
+from reasonmech.hybrid.rules import Schedule
+from reasonmech.problem import ProblemSet
+from reasonmech.runtime.rerun import CleanPast, rerun
+from reasonmech.shapes import NextLogits
+from reasonmech.splitmix import mix_tensor
+
+_SALT: Final = 0x5EED_0005
+
+
+def repeat(problems: ProblemSet, draws: int) -> ProblemSet:
+    """The problems once per draw."""
+    return ProblemSet([*problems] * draws, task=problems.task, environment=problems.environment)
+
+
+def draw_of(moment: Moment, n: int) -> Int[Tensor, " batch"]:
+    """Number of the draw that each row belongs to, `n` rows each."""
+    return torch.tensor([row.index // n for row in moment.rows], dtype=torch.long)
+
+
+@final
+class VectorDraws:
+    """Category vectors, others in every draw, at the position where the gate is open.
+
+    Attributes:
+        tables: [draw, category, d_model], residual-norm units.
+        n: rows per draw.
+    """
+
+    def __init__(self, vectors: Vectors, tables: Float[Tensor, "draw category d_model"], n: int) -> None:
+        if not bool(torch.isfinite(tables).all()):
+            raise DataError("vectors of a null are not finite", do="draw them with smaller doses")
+        self.host, self.site, self.trained, self.n = vectors.host, vectors.site, vectors.trained, n
+        self.tables = tables.to(vectors.table)
+
+    def covers(self, category: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        return self.trained[category]
+
+    def execute(
+        self, moment: Moment, context: CleanPast, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
+    ) -> NextLogits:
+        device = self.tables.device
+        added = self.tables[draw_of(moment, self.n)[rows].to(device), category.to(device)]
+        return rerun(self.host, context.select(rows.to(self.host.device)), self.site, lambda x: x + added)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SelectorDraws:
+    """A selector whose randomness is another in every draw.
+
+    Attributes:
+        n: rows per draw.
+    """
+
+    selector: Selector
+    n: int
+
+    def select(self, moment: Moment) -> Int[Tensor, " batch"]:
+        keys = moment.keys ^ mix_tensor(draw_of(moment, self.n) + _SALT)
+        return self.selector.select(replace(moment, keys=keys))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ScheduleDraws:
+    """Times and categories, others in every draw.
+
+    Attributes:
+        schedules: one per draw.
+        n: rows per draw.
+    """
+
+    schedules: Sequence[Schedule]
+    n: int
+
+    def opens(self, moment: Moment) -> Bool[Tensor, " batch"]:
+        return moment.boundary & (self._scheduled(moment) >= 0)
+
+    def select(self, moment: Moment) -> Int[Tensor, " batch"]:
+        return self._scheduled(moment).clamp_min(0)
+
+    def _scheduled(self, moment: Moment) -> Int[Tensor, " batch"]:
+        categories = [
+            self.schedules[row.index // self.n].category(row, sentence)
+            for row, sentence in zip(moment.rows, moment.sentence.tolist(), strict=True)
+        ]
+        return torch.tensor(categories, dtype=torch.long)
