@@ -76,7 +76,7 @@ def warn_idle(plan: Sequence[Intervention], *, run: Silence) -> None:
                 f"{_name(intervention, number)}: of its mask {intervention.where}, {why}. Siblings may call "
                 "a tag's token by other names: rm.interventions.inside(*pair.think_marks), or (word, id) for "
                 f"a word; {_ALLOW}",
-                stacklevel=2,
+                stacklevel=5,  # the line that called forward or generate
             )
 
 
