@@ -18,6 +18,7 @@ TINY: Final = (
     "stages.kept.rollouts=20",
     "stages.study.rollouts=20",
     "stages.study.doses=[2.0]",
+    "stages.selectivity.rollouts=10",
     "stages.arms.vectors.steps=20",
     "stages.arms.tuning=8",
 )

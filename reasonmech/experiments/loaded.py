@@ -15,12 +15,15 @@ from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
 from reasonmech.experiments.tables import (
     ARM_PAIRS_FILE,
     DETECTORS_FILE,
+    MATCHED_ONSETS_FILE,
     METRICS_FILE,
     MISSING_FILE,
     NULL_DRAWS_FILE,
     NULLS_FILE,
+    ONSETS_FILE,
     PAIRWISE_FILE,
     PRESERVATION_FILE,
+    SELECTIVITY_FILE,
     TRACES_FILE,
     WRITTEN_FILE,
     read_table,
@@ -95,6 +98,21 @@ class Run:
         """Features that the run clamps and ablates, one row each; empty where it chose none, and for runs
         older than this."""
         return self._table(WRITTEN_FILE)
+
+    @cached_property
+    def onsets(self) -> pd.DataFrame:
+        """Every intervention of the study on the onset of every kind; empty for runs older than this."""
+        return self._table(ONSETS_FILE)
+
+    @cached_property
+    def selectivity(self) -> pd.DataFrame:
+        """Groups beside controls matched in KL, with a reading; empty where it was not measured."""
+        return self._table(SELECTIVITY_FILE)
+
+    @cached_property
+    def matched_onsets(self) -> pd.DataFrame:
+        """The same groups and controls on the onset of every kind; empty where it was not measured."""
+        return self._table(MATCHED_ONSETS_FILE)
 
     @cached_property
     def detectors(self) -> pd.DataFrame:

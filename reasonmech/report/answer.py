@@ -12,6 +12,7 @@ from reasonmech.report.frames import arm_frame, numbers_by_condition
 from reasonmech.report.html import Row, interval, percent, records
 from reasonmech.report.missing import count_sentence
 from reasonmech.report.preservation import lost_behaviours
+from reasonmech.report.selectivity import readings
 
 MUST_FAIL: Final = 0.10  # upper bound of what a control may recover
 
@@ -140,11 +141,13 @@ def _spell(row: Row) -> str:
 
 
 def _coder_warnings(run: Run) -> tuple[str, ...]:
-    """Where a coder loses a behaviour, or its features detect it worse than what needs no coder."""
+    """Where a coder loses a behaviour, its features detect it worse than what needs no coder, or what they
+    move is a word or more than the behaviour."""
+    warnings = (*lost_behaviours(run), *readings(run))
     if run.detectors.empty:
-        return lost_behaviours(run)
+        return warnings
     lower = run.detectors.loc[run.detectors["sae_is_lower"].astype(bool)]
-    return (*lost_behaviours(run), *dict.fromkeys(lower["headline"].tolist()))
+    return (*warnings, *dict.fromkeys(lower["headline"].tolist()))
 
 
 def _answer_without_hybrid(run: Run) -> Answer:

@@ -83,6 +83,20 @@ def test_the_features_that_are_written_are_listed(finished: Run) -> None:
     assert set(written.verb) == {"clamp", "ablate"} and (written.decoder_norm > 0).all()
 
 
+def test_every_group_is_read_on_every_onset(finished: Run) -> None:
+    located = finished.selectivity.query("arm == 'located'")
+    assert set(located.behaviour) == {"step", "check"} and (located.reading != "").all()
+    assert set(zip(located.verb, located.host, strict=True)) == {
+        ("clamp", "base"),
+        ("ablate", "base"),
+        ("ablate", "thinking"),
+    }
+    assert {"step", "check", "conclude"} <= set(finished.onsets.onset)
+    clamped = finished.onsets.query("verb == 'clamp' and arm == 'located' and among == 'all'")
+    shares = clamped.groupby(["behaviour", "place", "dose"]).value.sum()
+    assert shares.to_numpy() == pytest.approx(1, abs=1e-6)
+
+
 def test_a_report_comes_out_of_it(finished: Run) -> None:
     page = render(finished)
     for part in ("recovery-by-arm", "doses", "features", "traces", "receipts", "provenance"):

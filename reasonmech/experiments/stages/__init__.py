@@ -12,6 +12,7 @@ from reasonmech.experiments.stages import null_draws as _null_draws
 from reasonmech.experiments.stages import pairwise as _pairwise
 from reasonmech.experiments.stages import preservation as _preservation
 from reasonmech.experiments.stages import rollouts as _rollouts
+from reasonmech.experiments.stages import selectivity as _selectivity
 from reasonmech.experiments.stages import traces as _traces
 from reasonmech.experiments.stages.base import Stage, StageContext, build_stage, check_order, stages
 from reasonmech.experiments.stages.corpora import corpora
@@ -31,5 +32,6 @@ del (
     _pairwise,
     _preservation,
     _rollouts,
+    _selectivity,
     _traces,
 )

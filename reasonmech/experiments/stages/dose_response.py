@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Final, Literal, NamedTuple
 
+import pandas as pd
 import torch
 from pydantic import Field
 from tqdm.auto import tqdm
@@ -20,12 +21,14 @@ from reasonmech.experiments.stages.controls import TOLERANCES, draw_controls
 from reasonmech.experiments.stages.groups import GroupChoice, read_absent, read_groups
 from reasonmech.experiments.stages.moments import (
     MOMENT,
+    Onsets,
     Response,
     at_opportunities,
     elsewhere,
     onset_ids,
     respond,
 )
+from reasonmech.experiments.stages.onset_table import EveryOnset
 from reasonmech.experiments.stages.study_texts import StudyTexts
 from reasonmech.experiments.stages.study_trials import (
     FeatureArm,
@@ -37,6 +40,7 @@ from reasonmech.experiments.stages.study_trials import (
     trial_rows,
     untouched_trial,
 )
+from reasonmech.experiments.tables import ONSETS_FILE
 from reasonmech.interventions import (
     Features,
     Intervention,
@@ -86,17 +90,20 @@ class StudyFeatures(Stage):
                 trials += self._trials(texts, subject, ("clamp", "base", place), ledger, notes)
             for side in ("thinking", "base"):
                 trials += self._trials(texts, subject, ("ablate", side, AT_OPPORTUNITIES), ledger, notes)
-        conditions, tables, receipts = [], [], {}
+        conditions, tables, receipts, onsets = [], [], {}, EveryOnset(context)
         for trial in tqdm(trials, desc="study", disable=not context.progress):
             with ledger.attempt("condition", trial.condition.name):
-                response = _respond(context, trial, notes)
+                response = _respond(context, trial, onsets.of(trial.testbed), notes)
                 conditions.append(trial.condition)
                 tables += trial_rows(trial, response)
+                onsets.add(trial, response)
                 if trial.plan:
                     receipts[trial.condition.name] = [line | {"kl": response.kl} for line in response.lines]
         context.write_conditions(conditions)
         context.write_results(tables)
         context.write_receipts(receipts)
+        if onsets.rows:
+            context.write_table(pd.DataFrame(onsets.rows), ONSETS_FILE)
         context.write_notes(notes.lines)
         context.write_ledger(ledger)
 
@@ -193,12 +200,12 @@ def _plan(arm: FeatureArm, side: str, dose: float | None) -> list[Intervention]:
     return [clamp(arm.features, dose * torch.tensor(arm.mean_active), where=labelled(MOMENT))]
 
 
-def _respond(context: StageContext, trial: Trial, notes: Notes) -> Response:
+def _respond(context: StageContext, trial: Trial, every: Onsets, notes: Notes) -> Response:
     """What a trial does; one that changes nothing has an effect of 0, and a note says why."""
     host, moments = trial.testbed.host, trial.testbed.moments
     onsets = onset_ids(host, context.problems.task, moments.behaviour)
     try:
-        return respond(host, moments, trial.plan, onsets=onsets)
+        return respond(host, moments, trial.plan, onsets=onsets, every_onset=every)
     except NoChangeError as silent:  # such as a rare feature
         assert isinstance(silent.result, Response)
         notes.add_remark(f"{trial.condition.name} changes nothing, so its effect is 0: {silent.happened}")

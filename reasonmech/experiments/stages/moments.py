@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import final
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from reasonmech.behaviours import behaviours
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.interventions import Intervention, bind
-from reasonmech.kinds import opening_categories, with_ends
+from reasonmech.kinds import Openings, opening_categories, with_ends
 from reasonmech.receipt import Receipt
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.runtime.pass_rows import PassRow
@@ -34,12 +37,19 @@ class BehaviourMoments:
         place: what they have in common, in words ("at opportunities", "elsewhere").
         rollouts: those with any such moment.
         positions: [rollout][moment] position, prompt included, of the last token before the moment.
+        next_kinds: [rollout][moment] kind of the sentence that its author began there; "" where none is.
     """
 
     behaviour: str
     place: str
     rollouts: tuple[Rollout, ...]
     positions: tuple[tuple[int, ...], ...]
+    next_kinds: tuple[tuple[str, ...], ...]
+
+    @property
+    def written(self) -> np.ndarray:
+        """[moment] kind of the sentence that the author began there."""
+        return np.array([kind for kinds in self.next_kinds for kind in kinds], dtype=object)
 
     @property
     def problems(self) -> np.ndarray:
@@ -51,8 +61,12 @@ class BehaviourMoments:
         """The moments of at most `limit` rollouts, evenly drawn."""
         n = min(limit, len(self.rollouts))
         chosen = [i * len(self.rollouts) // n for i in range(n)]
-        rollouts = tuple(self.rollouts[i] for i in chosen)
-        return replace(self, rollouts=rollouts, positions=tuple(self.positions[i] for i in chosen))
+        return replace(
+            self,
+            rollouts=tuple(self.rollouts[i] for i in chosen),
+            positions=tuple(self.positions[i] for i in chosen),
+            next_kinds=tuple(self.next_kinds[i] for i in chosen),
+        )
 
     def __len__(self) -> int:
         return sum(map(len, self.positions))
@@ -80,7 +94,7 @@ def _moments_of(
     traces: Sequence[Trace], offsets: list[set[int]], behaviour: str, place: str, limit: int
 ) -> BehaviourMoments:
     by_trace = zip(traces, offsets, strict=True)
-    usable = [(trace.rollout, sorted(starts)) for trace, starts in by_trace if starts]
+    usable = [(trace, sorted(starts)) for trace, starts in by_trace if starts]
     if not usable:
         raise DataError(
             f"no moment {place} of {behaviour!r} in {len(traces)} rollouts", do="use more rollouts"
@@ -89,9 +103,17 @@ def _moments_of(
     thinned = [usable[i * len(usable) // n] for i in range(n)]
     # what decides a token is read one position before it
     positions = tuple(
-        tuple(len(rollout.prompt_ids) + start - 1 for start in starts) for rollout, starts in thinned
+        tuple(len(trace.rollout.prompt_ids) + start - 1 for start in starts) for trace, starts in thinned
     )
-    return BehaviourMoments(behaviour, place, tuple(rollout for rollout, _ in thinned), positions)
+    rollouts = tuple(trace.rollout for trace, _ in thinned)
+    kinds = tuple(_kinds_at(trace, starts) for trace, starts in thinned)
+    return BehaviourMoments(behaviour, place, rollouts, positions, kinds)
+
+
+def _kinds_at(trace: Trace, starts: Sequence[int]) -> tuple[str, ...]:
+    """Kinds of the sentences that begin there; "" where the text ends."""
+    kind_of = {sentence.start: sentence.kind for sentence in trace.sentences}
+    return tuple(kind_of.get(start, "") for start in starts)
 
 
 def onset_ids(host: Host, task: str, behaviour: str) -> tuple[int, ...]:
@@ -115,6 +137,30 @@ def onset_ids(host: Host, task: str, behaviour: str) -> tuple[int, ...]:
     return tuple(ids)
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class Onsets:
+    """Every kind of sentence that a first token decides: what a next-token distribution says of each.
+
+    Attributes:
+        names: [kind].
+    """
+
+    names: tuple[str, ...]
+    openings: Openings
+
+    @classmethod
+    def of(cls, host: Host, task: str) -> Onsets:
+        """Those of a task, in a host's tokens. Raises DataError where no first token decides a kind."""
+        kinds = with_ends(tasks.get(task).kinds(host.tokenizer), host.eos_ids)
+        openings = Openings(kinds, host.vocab_size)
+        return cls(tuple(kinds.names[k] for k in openings.categories), openings)
+
+    def log_shares(self, logits: Float[Tensor, "moment vocab"]) -> Float[np.ndarray, "moment kind"]:
+        """Log-probability that the next token begins a sentence of each kind."""
+        return self.openings.of_kinds(logits).double().log_softmax(-1).cpu().numpy()
+
+
 @dataclass(frozen=True, eq=False)
 class Response:
     """What a plan did to the probability of an onset.
@@ -124,12 +170,14 @@ class Response:
         interval: its mean over problems.
         kl: nats per token between edited and clean next-token distributions; None for an empty plan.
         lines: the receipt's lines, JSON values.
+        log_shares: [moment, kind] log-probability of every kind, where they were asked for.
     """
 
     value: np.ndarray
     interval: Interval
     kl: float | None
     lines: list[dict[str, object]]
+    log_shares: np.ndarray | None = None
 
 
 def respond(
@@ -139,30 +187,37 @@ def respond(
     *,
     onsets: Sequence[int],
     receipt: ReceiptMode = "sample",
+    every_onset: Onsets | None = None,
 ) -> Response:
     """Teacher-forced: every text is read as it was written, the plan acts where its masks say.
 
-    Of each text's logits only the probability of the onsets, summed, at its moments is stored.
+    Of each text's logits only the probability of the onsets, summed, at its moments is stored; with
+    `every_onset` that of every kind, too.
     """
     recorder = ReceiptRecorder(bind(plan, host), receipt, batch_size=BATCH)
-    rows = _pass_rows(moments)
+    rows = pass_rows(moments)
     probabilities: dict[int, np.ndarray] = {}
+    of_kinds: dict[int, np.ndarray] = {}
     with torch.no_grad():
         for row, logits in run_passes(host, rows, hooks=recorder.hooks(), batch_size=BATCH):
             at_moments = logits[list(moments.positions[row])].float()
             probabilities[row] = at_moments.softmax(-1)[:, list(onsets)].sum(-1).cpu().numpy()
+            if every_onset is not None:
+                of_kinds[row] = every_onset.log_shares(at_moments)
     value = np.concatenate([probabilities[row] for row in range(len(rows))])
     interval = mean_interval(value, moments.problems, bounds=SHARE, draws=DRAWS)
+    log_shares = np.concatenate([of_kinds[row] for row in range(len(rows))]) if of_kinds else None
 
     def response_of(receipt: Receipt | None) -> Response:
         if receipt is None:
-            return Response(value, interval, None, [])
-        return Response(value, interval, receipt.kl, [asdict(line) for line in receipt.lines])
+            return Response(value, interval, None, [], log_shares)
+        lines = [asdict(line) for line in receipt.lines]
+        return Response(value, interval, receipt.kl, lines, log_shares)
 
     return recorder.finish(rows, response_of)
 
 
-def _pass_rows(moments: BehaviourMoments) -> list[PassRow]:
+def pass_rows(moments: BehaviourMoments) -> list[PassRow]:
     """Each text with its moments labelled, where masks look for them."""
     return [
         PassRow.of(rollout, {MOMENT: frozenset(positions)})

@@ -11,6 +11,7 @@ from reasonmech.experiments import Run
 from reasonmech.report.frames import dose_frame, effect_frame, start_at_zero
 from reasonmech.report.html import Column, Figure, Section, folded, number, percent, table, text
 from reasonmech.report.sections.base import sections
+from reasonmech.report.selectivity import selectivity_blocks
 from reasonmech.viz import dose_curves
 
 DOSE_AXIS: Final = "dose, × mean activation"
@@ -53,7 +54,8 @@ def dose_section(run: Run) -> Section | None:
         "A cause, not a correlation: the located features are written, and the behaviour moves or does not. "
         "KL is between the next-token distributions with and without the intervention, in nats a token."
     )
-    blocks = [table(effect_frame(run), columns), folded("Every dose and every control", table(frame, every))]
+    blocks = [table(effect_frame(run), columns), *selectivity_blocks(run)]
+    blocks.append(folded("Every dose and every control", table(frame, every)))
     return Section("doses", "What the features do", lead, figures, blocks)
 
 

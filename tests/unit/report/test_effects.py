@@ -11,7 +11,8 @@ import pytest
 from rich.console import Console
 
 from reasonmech.experiments import Run, load_run
-from reasonmech.report import summary
+from reasonmech.report import render, summary
+from reasonmech.report.answer import answer
 from reasonmech.report.frames import effect_frame
 from tests.made_run import make_run
 
@@ -58,3 +59,34 @@ def test_a_curve_without_a_control_says_so(tmp_path: Path) -> None:
     row = effect_frame(load_run(run.path)).iloc[0]
     assert pd.isna(row["worst_control"]) and row["worst_control_arm"] == ""
     assert row["located"] == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize(
+    ("reading", "sentence"),
+    [
+        (
+            "onset-word button",
+            "clamped for check in the base model is an onset-word button: the unembedding row",
+        ),
+        (
+            "not selective",
+            "clamped for check in the base model is not selective: it also moves <b>so</b> 0.5",
+        ),
+        ("undecided", ""),
+    ],
+)
+def test_a_group_that_writes_a_word_is_called_a_button_at_the_top(
+    tmp_path: Path, reading: str, sentence: str
+) -> None:
+    run = make_run(tmp_path / "run")
+    row = {"behaviour": "check", "host": "base", "verb": "clamp", "kl": 1.0, "kl_shortfall": 0.0}
+    numbers = ["untouched", "value", "direct_share", "elsewhere"]
+    row |= {f"{key}{end}": 0.5 for key in numbers for end in ("", ".low", ".high")}
+    rows = [{"arm": "located", "reading": reading, "also": "<b>so</b> 0.5"}, {"arm": "unembedding row"}]
+    frame = pd.DataFrame([row | {"reading": "", "also": ""} | more for more in rows])
+    frame.to_parquet(run.path / "selectivity.parquet")
+    run = load_run(run.path)
+    notes = answer(run).notes
+    assert any(sentence in note for note in notes) if sentence else not any("group" in note for note in notes)
+    page = render(run)
+    assert "A behaviour, or a word?" in page and reading in page and "<b>so</b>" not in page
