@@ -14,7 +14,10 @@ from reasonmech.door import checked
 from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
 from reasonmech.experiments.tables import (
     ARM_PAIRS_FILE,
+    BASELINES_FILE,
     DETECTORS_FILE,
+    FALSIFIED_FILE,
+    LADDER_FILE,
     MATCHED_ONSETS_FILE,
     METRICS_FILE,
     MISSING_FILE,
@@ -98,6 +101,21 @@ class Run:
         """Features that the run clamps and ablates, one row each; empty where it chose none, and for runs
         older than this."""
         return self._table(WRITTEN_FILE)
+
+    @cached_property
+    def ladder(self) -> pd.DataFrame:
+        """Verdicts on C0, C1 and C2 for every feature that is written; empty where nobody asked."""
+        return self._table(LADDER_FILE)
+
+    @cached_property
+    def falsified(self) -> pd.DataFrame:
+        """What every attempt to refute a clamped feature came to; empty where nobody asked."""
+        return self._table(FALSIFIED_FILE)
+
+    @cached_property
+    def baselines(self) -> pd.DataFrame:
+        """AUROC of what needs no coder where those features are to detect; empty where nobody asked."""
+        return self._table(BASELINES_FILE)
 
     @cached_property
     def onsets(self) -> pd.DataFrame:

@@ -97,6 +97,18 @@ def test_every_group_is_read_on_every_onset(finished: Run) -> None:
     assert shares.to_numpy() == pytest.approx(1, abs=1e-6)
 
 
+def test_every_written_feature_has_verdicts(finished: Run) -> None:
+    keys = ["behaviour", "verb", "coder", "feature"]
+    of_ladder = {*finished.ladder[keys].itertuples(index=False, name=None)}
+    assert of_ladder <= {*finished.written_features[keys].itertuples(index=False, name=None)}
+    assert {"check"} <= set(finished.ladder.behaviour)
+    per_claim = finished.ladder.groupby([*keys, "source", "claim"]).size()
+    assert (per_claim == 1).all() and set(finished.ladder.claim.str[:2]) == {"C0", "C1", "C2"}
+    assert {"previous kind", "position", "best feature of a random model"} <= set(finished.baselines.baseline)
+    clamped = finished.ladder.query("verb == 'clamp'").feature
+    assert set(clamped) <= set(finished.falsified.feature)
+
+
 def test_a_report_comes_out_of_it(finished: Run) -> None:
     page = render(finished)
     for part in ("recovery-by-arm", "doses", "features", "traces", "receipts", "provenance"):

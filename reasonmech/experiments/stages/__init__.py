@@ -6,6 +6,7 @@ from reasonmech.experiments.stages import dose_response as _dose_response
 from reasonmech.experiments.stages import feature_groups as _feature_groups
 from reasonmech.experiments.stages import hybrid_arms as _hybrid_arms
 from reasonmech.experiments.stages import judge as _judge
+from reasonmech.experiments.stages import ladder as _ladder
 from reasonmech.experiments.stages import locate as _locate
 from reasonmech.experiments.stages import metrics as _metrics
 from reasonmech.experiments.stages import null_draws as _null_draws
@@ -26,6 +27,7 @@ del (
     _feature_groups,
     _hybrid_arms,
     _judge,
+    _ladder,
     _locate,
     _metrics,
     _null_draws,

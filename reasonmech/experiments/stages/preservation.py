@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from dataclasses import fields
 from typing import Any, Literal
 
 import pandas as pd
@@ -10,12 +12,12 @@ from tqdm.auto import tqdm
 
 from reasonmech.behaviours import label
 from reasonmech.experiments.ledger import Ledger
-from reasonmech.experiments.stages.base import Stage, StageContext, stages
+from reasonmech.experiments.stages.base import RUN_FILES, Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
 from reasonmech.experiments.stages.groups import read_absent, read_groups
 from reasonmech.experiments.stages.moments import onset_ids
 from reasonmech.experiments.stages.rollouts import Source, read_by_base
-from reasonmech.experiments.tables import PRESERVATION_FILE
+from reasonmech.experiments.tables import PRESERVATION_FILE, read_table
 from reasonmech.locate import BehaviourPreservation, behaviour_preservation
 from reasonmech.stats import Interval
 from reasonmech.tasks import parse
@@ -65,3 +67,24 @@ def _row(preservation: BehaviourPreservation) -> dict[str, Any]:
         else:
             row[name] = value
     return row
+
+
+def read_preservation(context: StageContext) -> dict[tuple[str, str], BehaviourPreservation]:
+    """What the stage measured, by coder and behaviour; empty where it measured nothing."""
+    path = context.of("kept") / RUN_FILES / PRESERVATION_FILE
+    if not path.exists():
+        return {}
+    names = [field.name for field in fields(BehaviourPreservation)]
+    return {
+        (str(row["coder"]), str(row["behaviour"])): BehaviourPreservation(
+            **{name: _value(row, name) for name in names}
+        )
+        for row in read_table(path).to_dict("records")
+    }
+
+
+def _value(row: Mapping[Hashable, Any], name: str) -> Any:
+    """A field as it was: an interval where three columns are there."""
+    if f"{name}.low" not in row:
+        return row[name]
+    return Interval(row[name], row[f"{name}.low"], row[f"{name}.high"])

@@ -50,6 +50,7 @@ class Baselines:
     - the token that is read,
     - the position and the number of the boundary, linearly and by tenths,
     - the bag of the last `window` tokens, the read one included,
+    - the kind of the sentence before, where it is given,
     - the entropy of the host's next-token distribution, where it is given.
 
     A detector that adds nothing to one of them is explained by it. To what knows the token, a feature adds
@@ -63,12 +64,16 @@ class Baselines:
         entropy: [row] nats, as `reasonmech.locate.next_token` gives them; None: not compared. It nearly
             contains the probability of the onset itself, so what falls to it alone may be the decision and no
             artefact.
+        previous: [row] kind of the sentence that holds the row, as `reasonmech.locate.previous_kinds` gives
+            them; None: not compared. Among all boundaries of a thinking model's text it may tell everything:
+            a step is over, so a check begins.
     """
 
     corpus: Corpus
     window: Positive = 16
     floor: float = FLOOR
     entropy: Float[np.ndarray, " row"] | None = None
+    previous: Sequence[str] | np.ndarray | None = None
 
     @property
     def name(self) -> str:
@@ -78,7 +83,7 @@ class Baselines:
         """One per feature and baseline.
 
         Raises:
-            DataError: an entropy that is not one per row.
+            DataError: an entropy, or a kind, that is not one per row.
         """
         values = self.corpus.read(coder, candidates.features)
         findings = []
@@ -102,17 +107,26 @@ class Baselines:
             "bag of words": bag_of_words(corpus.words_before(self.window), train=train),
         }
         if self.entropy is not None:
-            if len(self.entropy) != len(corpus.labels):
-                raise DataError(
-                    f"{len(self.entropy)} entropies for {len(corpus.labels)} labelled rows",
-                    do="give one per row",
-                )
-            designs["entropy"] = design_matrix(pd.DataFrame({"entropy": np.asarray(self.entropy)}), train)
+            designs["entropy"] = self._design("entropies", self.entropy, train)
+        if self.previous is not None:
+            designs["previous kind"] = self._design("previous kinds", self.previous, train)
         fitted_on, test = corpus.labels.take(train), corpus.labels.take(~train)
         for name, design in designs.items():
             weights = fit_logistic(design[train], fitted_on.positive)
             alone = auroc(design[~train] @ weights, test.positive, test.problem)
             yield _Baseline(name, design, alone, reads=name in ("token", "bag of words"))
+
+    def _design(self, what: str, column: Sequence[str] | np.ndarray, train: np.ndarray) -> np.ndarray:
+        if len(column) != len(self.corpus.labels):
+            raise DataError(
+                f"{len(column)} {what} for {len(self.corpus.labels)} labelled rows", do="give one per row"
+            )
+        return design_matrix(pd.DataFrame({what: np.asarray(column)}), train)
+
+    def alone(self) -> pd.DataFrame:
+        """AUROC of each baseline by itself, on held-out problems: baseline, value, low, high."""
+        rows = [(one.name, *one.alone[:3]) for one in self._baselines()]
+        return pd.DataFrame(rows, columns=["baseline", "value", "low", "high"])
 
     def _rate_by_token(self) -> Float[np.ndarray, "row covariate"]:
         """How often other problems are positive where they read a row's token, for any number of tokens."""

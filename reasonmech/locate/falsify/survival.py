@@ -16,8 +16,9 @@ from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.files import save_table
 from reasonmech.frames import rows_where
+from reasonmech.interventions import Features
 from reasonmech.locate.falsify.finding import Attempt, AttemptFinding, Candidates, Outcome
-from reasonmech.locate.rows.checks import SEARCH, check_is_coder
+from reasonmech.locate.rows.checks import SEARCH, check_is_coder, feature_indices
 from reasonmech.locate.table import FeatureTable
 from reasonmech.ranges import Count, InnerShare, Positive
 
@@ -127,6 +128,7 @@ def falsify(
     coder: SparseCoder,
     *,
     attempts: Sequence[Attempt],
+    features: Features | Sequence[int] | None = None,
     k: Positive = 8,
     alpha: InnerShare = 0.05,
 ) -> Falsification:
@@ -141,6 +143,7 @@ def falsify(
         coder: the coder that was searched.
         attempts: `Crossed`, `Residualised`, `Baselines`, `TriggerSwap`, `RandomInit`, `Counterexamples`, or
             anything else that gives findings.
+        features: these, in place of the best of the search: what was chosen on another text, say.
         k: at most so many candidates.
         alpha: false-discovery rate that a candidate has passed.
 
@@ -159,12 +162,25 @@ def falsify(
             allowed="one or more, of different names",
             do="give at least one way to be wrong",
         )
-    candidates = choose(table, coder, k=k, alpha=alpha)
+    candidates = choose(table, coder, k=k, alpha=alpha) if features is None else take(table, coder, features)
     findings: list[AttemptFinding] = []
     if candidates.features:
         for attempt in attempts:
             findings += attempt.findings(coder, candidates)
     return Falsification(table, candidates.features, pd.DataFrame(findings, columns=list(COLUMNS)))
+
+
+def take(table: FeatureTable, coder: SparseCoder, features: Features | Sequence[int]) -> Candidates:
+    """These features of a search, whatever it says of them.
+
+    Raises:
+        DataError: the table does not hold one of them at the coder's site.
+    """
+    frame, indices = _at_site(table, coder), feature_indices(features)
+    of_feature = frame.drop_duplicates("feature").set_index("feature")["mean_active"]
+    if missing := [index for index in indices if index not in of_feature.index]:
+        raise DataError(f"features {missing} are not in the table", do="search the coder that they are of")
+    return Candidates(indices, of_feature.loc[list(indices)].to_numpy(np.float64))
 
 
 def choose(table: FeatureTable, coder: SparseCoder, *, k: int, alpha: float) -> Candidates:
@@ -173,6 +189,14 @@ def choose(table: FeatureTable, coder: SparseCoder, *, k: int, alpha: float) -> 
     Raises:
         DataError: a table of several behaviours, or one without features at the coder's site.
     """
+    frame = _at_site(table, coder)
+    passing = rows_where(frame, (frame["sign"] > 0) & (frame["p_adjusted"] <= alpha))
+    best = passing.sort_values(by="train_value", ascending=False).head(k)
+    return Candidates(tuple(int(i) for i in best["feature"]), best["mean_active"].to_numpy(np.float64))
+
+
+def _at_site(table: FeatureTable, coder: SparseCoder) -> pd.DataFrame:
+    """The features of one search at the coder's site. Raises DataError."""
     frame = rows_where(
         table.frame, table.frame["kind"].eq("feature") & table.frame["site"].eq(str(coder.site))
     )
@@ -186,6 +210,4 @@ def choose(table: FeatureTable, coder: SparseCoder, *, k: int, alpha: float) -> 
         raise DataError(
             f"the table holds several searches: {sorted(searches)}", do="take one: table.of(behaviour)"
         )
-    passing = rows_where(frame, (frame["sign"] > 0) & (frame["p_adjusted"] <= alpha))
-    best = passing.sort_values(by="train_value", ascending=False).head(k)
-    return Candidates(tuple(int(i) for i in best["feature"]), best["mean_active"].to_numpy(np.float64))
+    return frame

@@ -31,6 +31,7 @@ class Search:
         correction: over all features: "bh" (false-discovery rate) or "max_t" (any false discovery at all).
         flips: draws of max-T.
         claim: what is found will carry a claim: fewer than 30 positive spans are refused, not just marked.
+        also: features that get a held-out value whatever their rank: those that were chosen elsewhere, say.
     """
 
     test: float = 0.4
@@ -40,6 +41,7 @@ class Search:
     correction: Correction = "bh"
     flips: Positive = 999
     claim: bool = False
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

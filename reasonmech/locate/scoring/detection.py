@@ -65,7 +65,7 @@ class DetectionScore(Score):
         codes = encode(data.acts, labels, data.coder)
         split = split_rows(data.acts, labels, data.context, search)
         discovered = self.discover(codes.take_rows(~split.held_out), split.train)
-        best = discovered.best(search.top).tolist()
+        best = list(dict.fromkeys([*discovered.best(search.top).tolist(), *search.also]))
         detectors: dict[Detector, np.ndarray] = {("feature", i): codes.column(i) for i in best}
         detectors |= _baselines(data, split)
         values = np.stack(list(detectors.values()), axis=1).astype(np.float64)

@@ -14,6 +14,7 @@ from reasonmech.experiments import Run
 from reasonmech.report.html import Section
 from reasonmech.report.sections import doses as _doses
 from reasonmech.report.sections import features as _features
+from reasonmech.report.sections import ladder as _ladder
 from reasonmech.report.sections import metrics as _metrics
 from reasonmech.report.sections import missing as _missing
 from reasonmech.report.sections import notes as _notes
@@ -29,6 +30,7 @@ __all__ = ["Section", "SectionBuilder", "build_sections", "reading_order", "sect
 del (
     _doses,
     _features,
+    _ladder,
     _metrics,
     _missing,
     _notes,
@@ -49,6 +51,7 @@ RESULTS: Final = (
     "pairwise",
     "doses",
     "features",
+    "ladder",
     "traces",
 )
 RECORD: Final = ("receipts", "notes", "provenance")

@@ -36,6 +36,19 @@ def table(world, coder) -> FeatureTable:
     return locate(world.acts, world.labels, coder, context=Context(ceiling=world.true_hazard))
 
 
+def test_features_chosen_elsewhere_are_valued_whatever_their_rank(table, world, coder) -> None:
+    context = Context(ceiling=world.true_hazard)
+    few = locate(world.acts, world.labels, coder, context=context, search=Search(top=1, also=(3, 7)))
+    valued = few.frame.loc[(few.frame.kind == "feature") & few.frame.value.notna()]
+    best = table.top(1).frame.query("kind == 'feature'").feature.tolist()
+    assert set(valued.feature) == {*best, 3, 7}
+    for feature in (3, 7):
+        both = [_row(one, "feature", feature) for one in (few, table)]
+        assert both[0]["train_value"] == both[1]["train_value"]
+        if not np.isnan(both[1]["value"]):
+            assert both[0]["value"] == both[1]["value"]
+
+
 def _row(table: FeatureTable, kind: str, feature: int = -1) -> dict:
     rows = table.frame[(table.frame.kind == kind) & (table.frame.feature == feature)]
     assert len(rows) == 1

@@ -126,6 +126,21 @@ def test_baselines_explain_lexical_and_positional_features_and_not_the_context()
         _outcomes(Baselines(labelled, entropy=entropy[:5]), "context")
 
 
+def test_the_kind_of_the_sentence_before_may_tell_everything() -> None:
+    """As it does among all boundaries of a thinking model's text: after a step comes a check."""
+    labelled = corpus(80)
+    previous = np.where(labelled.labels.positive, "step", "check")
+    baselines = Baselines(labelled, previous=previous)
+    assert _outcomes(baselines, "context")["context", "previous kind"] == "refuted"
+    alone = baselines.alone().set_index("baseline")
+    assert list(alone.index) == ["token", "position", "bag of words", "previous kind"]
+    assert alone.loc["previous kind", "value"] == 1.0 and alone.loc["position", "value"] < 0.9
+    idle = np.resize(["step", "check"], len(previous))  # a kind that says nothing takes nothing away
+    assert _outcomes(Baselines(labelled, previous=idle), "context")["context", "previous kind"] == "survives"
+    with pytest.raises(DataError, match="previous kinds"):
+        _outcomes(Baselines(labelled, previous=previous[:5]), "context")
+
+
 def test_a_bag_counts_words_and_forgets_their_order() -> None:
     words = [(1, 2), (2, 1), (1, 1), (3, 9)]
     bag = bag_of_words(words, train=np.array([True, True, True, False]))

@@ -73,6 +73,15 @@ def test_candidates_are_what_select_would_choose_and_one_refutation_is_enough() 
         falsification.outcome(3)
 
 
+def test_features_that_were_chosen_elsewhere_are_attacked_whatever_the_search_says() -> None:
+    one = _Says("one", {3: "refuted"})
+    falsification = falsify(_table(), CODER, attempts=[one], features=(4, 3))
+    assert falsification.candidates == (4, 3)
+    assert [falsification.outcome(f) for f in (4, 3)] == ["survives", "refuted"]
+    with pytest.raises(DataError, match=r"features \[7\] are not in the table"):
+        falsify(_table(), CODER, attempts=[one], features=(7,))
+
+
 def test_findings_are_written_and_read(tmp_path) -> None:
     falsification = falsify(_table(), CODER, attempts=[_Says("one", {})])
     falsification.save(tmp_path / "findings.parquet")
