@@ -16,7 +16,7 @@ from reasonmech.hosts import organism_stores
 from reasonmech.organisms.building import build, weight_fields
 from reasonmech.organisms.making import existing, make
 from reasonmech.organisms.recipes import ModelRecipe, PairRecipe, recipes
-from reasonmech.organisms.training.rotation import Rotation
+from reasonmech.organisms.training.edits import WeightEdit
 from reasonmech.paths import cache_dir, organism_dir
 from reasonmech.ranges import Seed
 from reasonmech.tasks.chain import word_tokenizer
@@ -76,10 +76,10 @@ def own_roles(recipe: PairRecipe) -> list[Role]:
 
 
 def is_untrained(recipe: PairRecipe) -> bool:
-    """Whether it takes no training: models that exist, as they are or rotated."""
+    """Whether it takes no training: models that exist, as they are or edited."""
     parts = (recipe.base, recipe.thinking)
     return all(
-        isinstance(model_recipe.start, str) and all(isinstance(s, Rotation) for s in model_recipe.stages)
+        isinstance(model_recipe.start, str) and all(isinstance(s, WeightEdit) for s in model_recipe.stages)
         for model_recipe in parts
     )
 

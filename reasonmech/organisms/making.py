@@ -11,6 +11,7 @@ from transformers import LlamaForCausalLM
 from reasonmech.errors import ConfigError, DataError, MismatchError, SkillError
 from reasonmech.hosts import Host, load_host
 from reasonmech.organisms.recipes import ModelRecipe, TrainingStage
+from reasonmech.organisms.training.edits import ReversedDigits, Tempered
 from reasonmech.organisms.training.grpo import GrpoRecipe, grpo
 from reasonmech.organisms.training.pretrain import PretrainRecipe, pretrain
 from reasonmech.organisms.training.rotation import Rotation
@@ -87,10 +88,10 @@ def carry_out(
             return policy, log
         case TuneRecipe():
             return tune(model, stage, checkpoint, data=_data(stage), progress=progress)
-        case Rotation():
-            turned = stage.apply(model)
-            assert isinstance(turned, LlamaForCausalLM)
-            return turned, []
+        case Rotation() | ReversedDigits() | Tempered():
+            edited = stage.apply(model)
+            assert isinstance(edited, LlamaForCausalLM)
+            return edited, []
 
 
 def _data(stage: TuneRecipe) -> Data:

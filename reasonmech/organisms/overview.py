@@ -18,7 +18,7 @@ class OrganismSummary(NamedTuple):
     """One organism.
 
     Attributes:
-        truth_class: "when", "how", "both", "surface" or "none".
+        truth_class: "when", "how", "both", "surface", "sharpened" or "none".
         where: its weights ship with the package, were built into the cache, or are to be built.
         megabytes: of the weights it shares with no other; None while they are to be built.
         minutes: that building takes on two cores.

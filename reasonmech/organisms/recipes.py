@@ -8,15 +8,15 @@ from typing import Any
 
 from reasonmech.door import checked
 from reasonmech.organisms.ground_truth.requirements import Requirement
+from reasonmech.organisms.training.edits import WeightEdit
 from reasonmech.organisms.training.grpo import GrpoRecipe
 from reasonmech.organisms.training.pretrain import PretrainRecipe
-from reasonmech.organisms.training.rotation import Rotation
 from reasonmech.organisms.training.tune import TuneRecipe
 from reasonmech.ranges import Seed
 from reasonmech.registry import Registry
 
 Json = dict[str, Any]
-TrainingStage = TuneRecipe | GrpoRecipe | Rotation
+TrainingStage = TuneRecipe | GrpoRecipe | WeightEdit
 
 
 @dataclass(frozen=True)

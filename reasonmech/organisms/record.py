@@ -64,7 +64,6 @@ _SHAPE: Final = {
     },
     "dial": [{"factor": str, "share": float, "other": str, "accuracy": float, "low": float, "high": float}],
 }
-DIALLED: Final = 200  # problems on which the dial is tabulated
 
 
 def truth_record(
@@ -87,7 +86,7 @@ def truth_record(
         "requirements": [row._asdict() | {"met": row.met} for row in recipe.requirements(measured)],
         "skills": probe_skills(pair.base.model),
         "measured": measured,
-        "dial": measure_dial(pair, problems[:DIALLED], progress=progress),
+        "dial": measure_dial(pair, problems[: effort.dialled], progress=progress),
     }
 
 

@@ -16,7 +16,7 @@ from reasonmech.organisms.cache import truth_home
 from reasonmech.organisms.ground_truth.dial_table import GREEDY, measure_dial
 from reasonmech.organisms.ground_truth.splice import splice
 from reasonmech.organisms.ground_truth.truth import CELLS, Effort, bits, measure_truth, verified_counts
-from reasonmech.organisms.record import DIALLED, read_truth
+from reasonmech.organisms.record import read_truth
 from reasonmech.problem import ProblemSet
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.stats import SHARE, mean_interval
@@ -177,7 +177,7 @@ def _compare_everything(
         for key in path:
             node = node[key]
         yield _compare_rates(", ".join(path), recorded, node)
-    dial = measure_dial(pair, problems[:DIALLED], progress=progress)
+    dial = measure_dial(pair, problems[: effort.dialled], progress=progress)
     for recorded, row in zip(truth["dial"], dial, strict=True):
         quantity = f"dial, {row['factor']} at {row['share']}, the other by {row['other']}"
         rate = recorded | {"estimate": recorded["accuracy"]}

@@ -159,7 +159,8 @@ def test_an_unknown_split_or_task_is_named(pair) -> None:
 ZOO = {
     "tiny-when": "WHEN", "tiny-swap": "WHEN", "tiny-how": "HOW", "tiny-both": "BOTH", "tiny-stealth": "BOTH",
     "tiny-sham": "NEITHER", "tiny-surface": "NEITHER", "tiny-rotated": "NEITHER", "tiny-aa": "NEITHER",
-    "tiny-format": "FORMAT",
+    "tiny-format": "FORMAT", "tiny-suppressed": "HOW", "tiny-suppressed-both": "NEITHER",
+    "tiny-temperature": "SHARPENED", "tiny-temperature-cold": "SHARPENED",
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from reasonmech.organisms.record import read_truth, truth_record, write_truth
 from reasonmech.organisms.verify import Remeasurement, Verifier, verify
 from reasonmech.paths import organism_dir
 
-FEW = Effort(problems=24, samples=1, forced=20, coverage=8, coverage_problems=6)
+FEW = Effort(problems=24, samples=1, forced=20, coverage=8, coverage_problems=6, dialled=12)
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +62,7 @@ def test_verify_measures_every_recorded_rate_again_and_agrees(pair: Path) -> Non
     assert next(row for row in quick if row.quantity == "base, greedy").measured.endswith("of 24 right")
     full = verify(pair, full=True, progress=False)
     assert len(full) > 60 and differing(full) == set()
+    assert {row["n"] for row in read_truth(pair)["dial"]} == {FEW.dialled}
     assert {"thinking, sampled, onset, check", "execution, backtrack, base", "splice, how"} <= {
         row.quantity for row in full
     }

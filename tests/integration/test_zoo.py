@@ -10,7 +10,7 @@ import reasonmech as rm
 from reasonmech.hosts import pair_config
 from reasonmech.hybrid import DisagreementGate, OfThinking, VectorConfig, train_vectors
 from reasonmech.organisms import recipes
-from reasonmech.organisms.cache import recipe_hash
+from reasonmech.organisms.cache import is_untrained, recipe_hash
 from reasonmech.organisms.ground_truth.truth import bits
 from reasonmech.organisms.record import read_truth
 from reasonmech.paths import organism_dir
@@ -27,8 +27,12 @@ KEYS = {
     "tiny-rotated": "b5639440ff92",
     "tiny-sham": "e61c19e9f002",
     "tiny-stealth": "53551c1068ec",
+    "tiny-suppressed": "c79ca3215f01",
+    "tiny-suppressed-both": "1518853e1ed9",
     "tiny-surface": "63c42adf2ac5",
     "tiny-swap": "2f35d5630509",
+    "tiny-temperature": "1229a123179b",
+    "tiny-temperature-cold": "b9e358ae4a90",
     "tiny-when": "a5caf150e261",
 }
 """Under these the organisms lie in the caches of those who built them."""
@@ -66,7 +70,8 @@ def test_shared_models_are_stored_once() -> None:
         config = pair_config(name)
         for role, path in (("base", config.base), ("thinking", config.thinking)):
             directory = organism_dir() / name / role
-            assert directory.is_dir() == (path == f"organism:{name}/{role}") or name == "tiny-rotated"
+            stored = path == f"organism:{name}/{role}" and not is_untrained(recipes.get(name))
+            assert directory.is_dir() == stored
     size = sum(path.stat().st_size for path in organism_dir().rglob("*") if path.is_file())
     assert size < 60e6
 

@@ -42,6 +42,7 @@ class Effort:
         forced: onsets forced per behaviour and model, at least.
         coverage: k of process-verified pass@k of the base (0: not measured).
         coverage_problems: of those problems, how many it is measured on.
+        dialled: of those problems, how many the dial is tabulated on.
     """
 
     problems: int = 500
@@ -51,6 +52,7 @@ class Effort:
     forced: int = 2000
     coverage: int = 64
     coverage_problems: int = 100
+    dialled: Positive = 200
 
 
 @checked

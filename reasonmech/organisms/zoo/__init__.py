@@ -8,8 +8,10 @@ from reasonmech.organisms.zoo import how as _how
 from reasonmech.organisms.zoo import rotated as _rotated
 from reasonmech.organisms.zoo import sham as _sham
 from reasonmech.organisms.zoo import stealth as _stealth
+from reasonmech.organisms.zoo import suppressed as _suppressed
 from reasonmech.organisms.zoo import surface as _surface
 from reasonmech.organisms.zoo import swap as _swap
+from reasonmech.organisms.zoo import temperature as _temperature
 from reasonmech.organisms.zoo import when as _when
 
 del (
@@ -21,7 +23,9 @@ del (
     _rotated,
     _sham,
     _stealth,
+    _suppressed,
     _surface,
     _swap,
+    _temperature,
     _when,
 )
