@@ -74,7 +74,8 @@ class ModelIdentity:
     @checked
     def of(cls, weights: str, beyond: Mapping[str, str] | None) -> ModelIdentity:
         """From a record: the hash of the weights, and what `beyond_weights` wrote, if it did."""
-        return cls(weights, **{part: (beyond or {}).get(part) for part in PARTS})
+        known = beyond or {}
+        return cls(weights, known.get("config"), known.get("vocabulary"), known.get("ends"))
 
     def beyond_weights(self) -> dict[str, str] | None:
         """The other hashes, as JSON; None where they are not known."""

@@ -29,4 +29,4 @@ def gap_by_factor(frame: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title="points of accuracy, 95 % interval by problem", tickformat=".0%")
     figure.update_yaxes(categoryorder="array", categoryarray=values_in_order(frame, "factor"))
     figure.update_layout(scattermode="group")
-    return finish(figure, "What the gap is made of", height=230 + 55 * frame["factor"].nunique())
+    return finish(figure, "What the gap is made of", height=230 + 55 * len(values_in_order(frame, "factor")))

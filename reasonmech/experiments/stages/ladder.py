@@ -99,7 +99,8 @@ class ClimbLadder(Stage):
                 if _is_in(scope, behaviour):
                     ledger.miss("ladder", item_name(behaviour, "any coder", scope), cause=cause)
         if verdicts:
-            context.write_table(pd.concat(verdicts, ignore_index=True)[list(COLUMNS)], LADDER_FILE)
+            table = pd.DataFrame(pd.concat(verdicts, ignore_index=True), columns=list(COLUMNS))
+            context.write_table(table, LADDER_FILE)
             context.write_table(pd.concat(baselines, ignore_index=True), BASELINES_FILE)
             context.write_table(pd.concat(findings, ignore_index=True), FALSIFIED_FILE)
         context.write_ledger(ledger)
