@@ -70,7 +70,7 @@ class Direction(Axis):
         norm = wide.norm()
         if exact == 0:
             raise BindError("the zero vector has no direction", allowed="a vector of norm > 0")
-        if abs(float(norm) / exact - 1) > UNIT_TOLERANCE:
+        if abs(float(norm.detach()) / exact - 1) > UNIT_TOLERANCE:
             raise BindError(
                 f"a vector of norm {exact:.3g}, of which {wide.dtype} cannot hold the squares",
                 allowed="a norm that is computed without overflow or underflow",
