@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, overload, runtime_checkable
 from transformers import PreTrainedTokenizerBase
 
 from reasonmech.door import checked
+from reasonmech.ranges import Positive
 
 
 @checked
@@ -54,13 +55,23 @@ class Environment(Protocol):
 
 class ProblemSet(Sequence[Problem]):
     """Problems of one task with the environment in which they are solved (None: the model writes every
-    token)."""
+    token).
+
+    Attributes:
+        repeats: how often each problem stands on purpose, for a decoder that treats its rows differently.
+    """
 
     @checked
     def __init__(
-        self, problems: Sequence[Problem], *, task: str, environment: Environment | None = None
+        self,
+        problems: Sequence[Problem],
+        *,
+        task: str,
+        environment: Environment | None = None,
+        repeats: Positive = 1,
     ) -> None:
         self.problems, self.task, self.environment = tuple(problems), task, environment
+        self.repeats = repeats
 
     @overload
     def __getitem__(self, index: int) -> Problem: ...

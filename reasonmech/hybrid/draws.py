@@ -28,7 +28,9 @@ _SALT: Final = 0x5EED_0005
 
 def repeat(problems: ProblemSet, draws: int) -> ProblemSet:
     """The problems once per draw."""
-    return ProblemSet([*problems] * draws, task=problems.task, environment=problems.environment)
+    return ProblemSet(
+        [*problems] * draws, task=problems.task, environment=problems.environment, repeats=draws
+    )
 
 
 def draw_of(moment: Moment, n: int) -> Int[Tensor, " batch"]:

@@ -47,6 +47,9 @@ class MeasureSelectivity(Stage):
         ("thinking", "base"), description="models in which the groups that are ablated are"
     )
     controls: int = Field(2, ge=0, description="groups of features as active at the opportunities")
+    ablation_controls: int | None = Field(
+        None, ge=0, description="as many for ablations, whose groups are wider; null: `controls`"
+    )
 
     def run(self, context: StageContext) -> None:
         coders, texts, ledger = read_coders(context), StudyTexts(context), Ledger()
@@ -64,6 +67,9 @@ class MeasureSelectivity(Stage):
             context.write_table(pd.DataFrame(summary), SELECTIVITY_FILE)
             context.write_table(pd.DataFrame(onsets), MATCHED_ONSETS_FILE)
         context.write_ledger(ledger)
+
+    def _n_controls(self, verb: Verb) -> int:
+        return self.controls if verb == "clamp" or self.ablation_controls is None else self.ablation_controls
 
     @property
     def _where(self) -> list[tuple[Verb, Side]]:
@@ -100,9 +106,10 @@ class MeasureSelectivity(Stage):
             arms += clamped_arms(bed, group.indices, group.amounts(1.0), group.dose)
         else:
             arms.append(bed.ablate_arm(LOCATED, group.wider))
-        with ledger.attempt("controls", f"active controls of {subject.item}"):
-            indices = group.indices if verb == "clamp" else group.wider
-            arms += active_arms(bed, verb, indices, arms[0], n=self.controls, seed=context.seed)
+        if n := self._n_controls(verb):
+            with ledger.attempt("controls", f"active controls of {subject.item}"):
+                indices = group.indices if verb == "clamp" else group.wider
+                arms += active_arms(bed, verb, indices, arms[0], n=n, seed=context.seed)
         tags = {
             "behaviour": behaviour,
             "host": subject.side,

@@ -73,7 +73,7 @@ def _check_ids(problems: ProblemSet) -> None:
                 "intervals",
                 do="give each problem an id of its own",
             )
-        if len(those) > 1:
+        if len(those) > problems.repeats:
             raise DataError(
                 f"problem {name!r} stands {len(those)} times among the problems",
                 allowed="each once: its id keys the sampling noise, so its answers would all be the same, "
