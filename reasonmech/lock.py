@@ -8,8 +8,9 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from io import FileIO
 from pathlib import Path
-from typing import Final, TextIO
+from typing import Final
 
 from reasonmech.errors import OutputError
 
@@ -28,7 +29,7 @@ def only_holder(file: Path, directory: Path) -> Iterator[None]:
             written.
     """
     try:
-        lock = file.open("a", encoding="utf-8")
+        lock = file.open("ab", buffering=0)  # a buffer would keep what a full disk refused, for the close
     except OSError as error:
         raise OutputError(
             f"cannot write {directory}: {error.strerror}", do="choose a directory you can write"
@@ -53,11 +54,10 @@ def _me() -> str:
     return f"process {os.getpid()} on {socket.gethostname()}"
 
 
-def _write(lock: TextIO, line: str) -> None:
+def _write(lock: FileIO, line: str) -> None:
     with suppress(OSError):  # on a full disk the holder has no name, and what it writes fails by itself
         lock.truncate(0)
-        lock.write(line)
-        lock.flush()
+        lock.write(line.encode())
 
 
 def _holder(file: Path) -> str:

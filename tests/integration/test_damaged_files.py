@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -94,8 +95,12 @@ def test_a_store(data: st.DataObject) -> None:
             value = json.loads(text)
             text = json.dumps(value | {"content_hash": hash_of(value)})
         (path / "record.json").write_text(text)
+        old = damage.path == ("origin", "identity") and damage.how != "duplicate"  # a store of such a time
         try:
-            again = rm.Activations.load(path, host=HOST)
+            with warnings.catch_warnings():
+                if old:
+                    warnings.filterwarnings("ignore", "the store .* hash of its model's weights alone")
+                again = rm.Activations.load(path, host=HOST)
             again.verify()
         except ReasonmechError:
             return

@@ -18,7 +18,7 @@ from reasonmech.coders import CoderConfig, train_coders
 from reasonmech.coders.source import TensorSource
 from reasonmech.errors import CorruptFileError, OutputError
 from reasonmech.experiments.store import open_store
-from reasonmech.files import PLAN_FILE, partial_of
+from reasonmech.files import PLAN_FILE, partial_of, write_text
 from reasonmech.interventions import Direction
 from reasonmech.metrics import logit_diff
 from reasonmech.organisms import building
@@ -99,7 +99,7 @@ def quick_organism(monkeypatch: pytest.MonkeyPatch) -> None:
         for role in ("base", "thinking"):
             checkpoint = directory.path(f"{role}-0.safetensors")
             if not checkpoint.exists():
-                checkpoint.write_text(role)
+                write_text(checkpoint, role)
             with directory.piece(role) as unfinished:
                 unfinished.mkdir()
                 (unfinished / "weights").write_text(checkpoint.read_text())
