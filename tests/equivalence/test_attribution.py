@@ -153,7 +153,7 @@ def metric_by_hand(host: Host, answers: list[str]) -> Callable[[list[int], Tenso
 def linear_host() -> Host:
     """A host whose logits are linear in the last block's MLP output and in the stream that leaves it."""
     host = tiny_host()
-    host.model.get_submodule("model").norm = nn.Identity()
+    host.model.get_submodule("model").norm = nn.Identity().eval()
     return host
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from reasonmech.errors import DataError, MismatchError
+from reasonmech.errors import ArgumentError, MismatchError
 from reasonmech.hosts import Host
 from reasonmech.labels import Labels
 from reasonmech.locate import FeatureTable, Onset, OnsetAttribution, Search, locate
@@ -112,5 +112,5 @@ def test_rows_beyond_the_limit_are_drawn_and_other_models_refused(host, coder, r
     stranger = tiny_host(seed=1)
     with pytest.raises(MismatchError, match="the metric is read from"):
         locate(acts, labels, coder, score=OnsetAttribution(Onset(stranger, rollouts, metric)))
-    with pytest.raises(DataError, match="0 rows"):
-        locate(acts, labels, coder, score=OnsetAttribution(Onset(host, rollouts, metric, rows=0)))
+    with pytest.raises(ArgumentError, match="rows is the integer 0"):
+        Onset(host, rollouts, metric, rows=0)
