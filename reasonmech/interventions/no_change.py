@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -76,8 +77,16 @@ def warn_idle(plan: Sequence[Intervention], *, run: Silence) -> None:
                 f"{_name(intervention, number)}: of its mask {intervention.where}, {why}. Siblings may call "
                 "a tag's token by other names: rm.interventions.inside(*pair.think_marks), or (word, id) for "
                 f"a word; {_ALLOW}",
-                stacklevel=5,  # the line that called forward or generate
+                stacklevel=_levels_to_caller(),
             )
+
+
+def _levels_to_caller() -> int:
+    """The stacklevel, for who asks here, of the line that called this library: wrappers may lie between."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("reasonmech."):
+        frame, level = frame.f_back, level + 1
+    return level
 
 
 def _check_gated(intervention: Intervention, number: int, line: ReceiptLine, result: object) -> None:
