@@ -19,7 +19,8 @@ _HOOKS: Final = {
     "_backward_hooks": "backward hook",
 }
 _FUNCTIONS: Final = ("forward", "__call__")
-_HARMLESS: Final = "transformers."  # its own hooks read, or ask for gradients
+# these read, or ask for gradients; what somebody adds to a bridge is of transformer_lens.hook_points
+_HARMLESS: Final = ("transformers.", "transformer_lens.model_bridge.")
 
 
 @final
