@@ -25,6 +25,8 @@ def signed_identity(host: Host, path: Path) -> SparseCoder:
         "architecture": "standard",
         "apply_b_dec_to_input": False,
     }
+    for name in ("k", "rescale_acts_by_decoder_norm"):  # of a TopK alone
+        config.pop(name, None)
     (path / "cfg.json").write_text(json.dumps(config))
     eye = torch.eye(host.d_model)
     both = torch.cat([eye, -eye])
@@ -90,6 +92,7 @@ def test_a_coder_that_fits_the_layer_beside_its_own_better_is_refused(tmp_path: 
     for claimed in (0, 2):  # off by a layer, as where the embedding counts as one
         config_now = json.loads(file.read_text())
         config_now["metadata"]["hook_name"] = f"blocks.{claimed}.hook_out"
+        config_now["metadata"]["reasonmech"]["site"] = f"resid_post.{claimed}"
         file.write_text(json.dumps(config_now))
         with pytest.raises(MismatchError, match=rf"at resid_post\.{claimed}, where .* at resid_post\.1"):
             check_fit(host, load_coder(tmp_path / "c", host=host), TEXTS, progress=False)

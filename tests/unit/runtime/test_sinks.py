@@ -48,6 +48,7 @@ def labelled(coder: SparseCoder, path: Path, layer: int, host: Host) -> SparseCo
     coder.save(path)
     config = json.loads((path / "cfg.json").read_text())
     config["metadata"]["hook_name"] = f"blocks.{layer}.hook_out"
+    config["metadata"]["reasonmech"]["site"] = f"resid_post.{layer}"
     (path / "cfg.json").write_text(json.dumps(config))
     return load_coder(path, host=host)
 
