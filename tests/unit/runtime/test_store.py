@@ -9,7 +9,9 @@ import re
 import resource
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from functools import wraps
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -161,21 +163,34 @@ def test_a_finished_shard_that_was_damaged_is_computed_again(tmp_path: Path) -> 
 def counted(host: Host) -> Iterator[list[int]]:
     """Rows of every pass of a host."""
     rows: list[int] = []
-    handle = host.layers[0].register_forward_pre_hook(lambda _, args: rows.append(len(args[0])))
-    try:
+    first = host.layers[0]
+    forward = type(first).forward
+
+    @wraps(forward)
+    def counting(module: torch.nn.Module, hidden: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        if module is first:
+            rows.append(len(hidden))
+        return forward(module, hidden, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:  # of the class: a hook on the host is another configuration
+        patch.setattr(type(first), "forward", counting)
         yield rows
-    finally:
-        handle.remove()
 
 
 @contextmanager
 def full_index(partial: Path) -> Iterator[None]:
     """Every write to the third part of the index fails as on a full disk."""
-    (partial / "index").mkdir(parents=True)
     blocked = partial / "index" / "00002.parquet.unfinished"
-    blocked.symlink_to("/dev/full")
-    yield
-    blocked.unlink(missing_ok=True)
+    write = pd.DataFrame.to_parquet
+
+    def onto_full(table: pd.DataFrame, path: Path, **kwargs: Any) -> None:
+        if path == blocked:
+            path.symlink_to("/dev/full")
+        write(table, path, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pd.DataFrame, "to_parquet", onto_full)
+        yield
 
 
 @contextmanager
