@@ -54,6 +54,7 @@ class Terms:
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class Registration:
     """What is fixed before anything is seen.
@@ -72,6 +73,7 @@ class Registration:
     extent: Extent
 
     @classmethod
+    @checked
     def of(cls, pair: ModelPair, *, task: str, terms: Terms, extent: Extent) -> Registration:
         """The registration of a pair."""
         return cls(pair.name, pair.base.fingerprint, pair.thinking.fingerprint, task, terms, extent)
@@ -90,6 +92,7 @@ class Registration:
             "extent": asdict(self.extent),
         }
 
+    @checked
     def provenance(self, fitted_on: str, opened_before: tuple[str, ...]) -> Provenance:
         """What is kept with the evidence that was measured under it."""
         return Provenance(

@@ -76,6 +76,7 @@ class Ingredients:
         """Where strength is measured. Raises DataError where there is none: the reason in `absent`."""
         return self._present(self.neutral, "neutral")
 
+    @checked
     def best_category(self, arm: str) -> int:
         """The category of an arm that has a fixed one. Raises DataError where none was chosen."""
         return self._present(self.best.get(arm), f"category for arm {arm!r}")

@@ -10,6 +10,7 @@ from typing import NamedTuple, final
 from jaxtyping import Int
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hybrid.parts import Moment
 from reasonmech.hybrid.same_text import sentence_starts_of
@@ -44,6 +45,7 @@ class ControllerLog:
     def __repr__(self) -> str:
         return f"ControllerLog({len(self.choices)} open gates)"
 
+    @checked
     def record(
         self,
         moment: Moment,
@@ -62,6 +64,7 @@ class ControllerLog:
             offset = int(moment.position[row]) - info.prompt_length
             self.choices[info.problem.id, info.sample, offset] = OpenGate(one, bit, handed_over)
 
+    @checked
     def at(self, rollout: Rollout, offset: int) -> OpenGate:
         """The choice at a steered token. Raises DataError where the rollout is of another run."""
         choice = self.choices.get((rollout.problem.id, rollout.sample, offset))

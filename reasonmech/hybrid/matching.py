@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.disagreements import clean_passes
@@ -99,6 +100,7 @@ class NeutralTexts:
     clean: Float[Tensor, "position vocab"]
 
     @classmethod
+    @checked
     @torch.no_grad()
     def draw(cls, host: Host, rollouts: Sequence[Rollout], *, n: int = 16, seed: int = 0) -> NeutralTexts:
         """Draw `n` tokens that the model chose; the strength is measured at the token before each.

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.parts import Moment
@@ -24,6 +25,7 @@ from reasonmech.site import Site
 
 
 @final
+@checked
 @dataclass(frozen=True, eq=False)
 class OnsetProbe:
     """A multinomial logistic regression of the kind that a thinking model begins on the base's stream.
@@ -95,6 +97,7 @@ class OracleFreeSelector:
         return self.probe.at(moment).clamp_min(0)
 
 
+@checked
 def fit_onset_probe(
     base: Host, rollouts: Sequence[Rollout], kinds: Kinds, *, site: Site | str = "", held_out: float = 0.2
 ) -> OnsetProbe:

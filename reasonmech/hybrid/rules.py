@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hybrid.log import ControllerLog, steered_offsets
 from reasonmech.hybrid.parts import Moment
@@ -23,6 +24,7 @@ from reasonmech.runtime.decoding.noise import uniform
 _STREAM: Final = "hybrid gate at boundaries"
 
 
+@checked
 @dataclass(frozen=True)
 class BoundaryGate:
     """Open where a sentence begins, with a fixed probability, blind to both models.
@@ -55,6 +57,7 @@ class FirstTokenGate:
         return moment.boundary & (moment.sentence == 0)
 
 
+@checked
 @dataclass(frozen=True)
 class FixedCategory:
     """One category, whatever the models would do."""
@@ -124,6 +127,7 @@ class Schedule:
         ]
         return torch.tensor(categories, dtype=torch.long)
 
+    @checked
     def category(self, row: RowInfo, sentence: int) -> int:
         """The category towards which a sentence of a row is steered; -1 for none.
 
@@ -158,6 +162,7 @@ class Times:
         rows = tuple((r.problem.id, r.sample) for r in rollouts)
         return cls(rows, tuple(steered_texts(rollouts, log, kinds)))
 
+    @checked
     def shuffled(self, seed: int) -> Schedule:
         """As many steered sentences per text, towards the same categories, among all of its sentences.
 

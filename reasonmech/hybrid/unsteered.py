@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.problem import Problem
@@ -62,6 +63,7 @@ class Prompted(_OfHost):
         DataError: a template in which the problem does not stand once.
     """
 
+    @checked
     def __init__(self, host: Host, template: str) -> None:
         super().__init__(host)
         if template.count(PROBLEM) != 1 or template == PROBLEM:
@@ -74,6 +76,7 @@ class Prompted(_OfHost):
     def __repr__(self) -> str:
         return f"Prompted({self.host.name!r}, {self.template!r})"
 
+    @checked
     def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> DecoderState:
         reworded = [row._replace(problem=self._reword(row)) for row in rows]
         return HostDecoder.of(self.host).start(*read_by(self.host, prompts, mask, reworded), max_new_tokens)
@@ -91,6 +94,7 @@ class Sharpened(_OfHost):
         DataError: a temperature that is not positive.
     """
 
+    @checked
     def __init__(self, host: Host, temperature: float) -> None:
         super().__init__(host)
         if not temperature > 0:
@@ -100,6 +104,7 @@ class Sharpened(_OfHost):
     def __repr__(self) -> str:
         return f"Sharpened({self.host.name!r}, temperature {self.temperature:g})"
 
+    @checked
     def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> DecoderState:
         state = HostDecoder.of(self.host).start(prompts, mask, rows, max_new_tokens)
         return _SharpenedState(state, rows, self.temperature)

@@ -24,7 +24,7 @@ from reasonmech.simulators.policy import (
 )
 from reasonmech.simulators.replicates import replicates, share_of
 from reasonmech.simulators.simulate import TabularRollouts, simulate
-from reasonmech.simulators.tabular_model import TabularModel, Tempered
+from reasonmech.simulators.tabular_model import TabularModel, TemperedModel
 from reasonmech.simulators.texts import Places, TextModel
 from reasonmech.simulators.tokens import (
     WORDED,
@@ -41,7 +41,7 @@ __all__ = [
     "KINDS", "Hazards", "Mixture", "OnsetPolicy", "Skills", "Status", "TabularPolicy", "mix_skills",
     "ReasonerWorld", "WorldState", "Expectations", "accuracy", "accuracy_by_items", "expectations",
     "pass_at_k", "transitions",
-    "TabularModel", "Tempered", "TokenDistances", "WORDED", "argmax_differs", "disagreement",
+    "TabularModel", "TemperedModel", "TokenDistances", "WORDED", "argmax_differs", "disagreement",
     "js_distances", "kl_distances",
     "Factorial", "TabularPair", "TabularRollouts", "simulate", "replicates", "share_of",
     "TextModel", "Places", "PlantedFeature", "PlantedDictionary", "PlantedTexts", "one_of_each",

@@ -8,13 +8,15 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.simulators.policy import OnsetPolicy, Skills, TabularPolicy, check_probabilities
 
 
 @final
+@checked
 @dataclass(frozen=True)
-class Tempered:
+class TemperedModel:
     """The decisions of another policy at a temperature: P(kind)^(1/T), normalised; at 0 the likeliest kind.
 
     Raises:
@@ -33,6 +35,7 @@ class Tempered:
 
 
 @final
+@checked
 @dataclass(frozen=True)
 class TabularModel:
     """A reasoner before anybody samples from it: `at(temperature)` is the policy that a sampler makes of it.
@@ -64,6 +67,7 @@ class TabularModel:
                 allowed="at least 2 words, and for the most probable one at least its share",
             )
 
+    @checked
     def at(self, temperature: float) -> TabularPolicy:
         """The policy of sampling at this temperature; 0: greedy decoding.
 
@@ -77,17 +81,20 @@ class TabularModel:
         known = self.known
         skills = (known.step, known.check, known.backtrack, known.conclude, known.guess)
         execution = Skills(*(share * sure + (1.0 - share) * other for share in skills))
-        return TabularPolicy(Tempered(self.onset, temperature), execution)
+        return TabularPolicy(TemperedModel(self.onset, temperature), execution)
 
+    @checked
     def sure_at(self, temperature: float) -> float:
         """Probability of the most probable word at a temperature."""
         return float(self.word_at(temperature)[0])
 
+    @checked
     def word_at(self, temperature: float) -> Float[np.ndarray, " digit"]:
         """Probabilities of the words of an execution, the most probable one first."""
         others = (1.0 - self.sure) / (self.digits - 1)
         return sharpen(np.array([self.sure, *[others] * (self.digits - 1)]), temperature)
 
+    @checked
     def tempered(self, temperature: float) -> TabularModel:
         """The model whose temperature 1 is this one's `temperature`: the same argmax, sharper or flatter.
 
@@ -98,7 +105,7 @@ class TabularModel:
             raise DataError(
                 f"temperature {temperature}", allowed="above 0", do="use at(0) to decode greedily"
             )
-        onset = Tempered(self.onset, temperature)
+        onset = TemperedModel(self.onset, temperature)
         return TabularModel(onset, self.known, self.sure_at(temperature), self.digits)
 
 

@@ -9,6 +9,7 @@ from typing import Final, final
 import numpy as np
 from jaxtyping import Float
 
+from reasonmech.door import checked
 from reasonmech.simulators.policy import BACKTRACK, CHECK, CONCLUDE, STEP
 from reasonmech.simulators.tabular_model import TabularModel, sharpen
 
@@ -19,6 +20,7 @@ _LEAST: Final = 1e-9  # probability that any model leaves to any token
 
 
 @final
+@checked
 @dataclass(frozen=True, eq=False)
 class TokenDistances:
     """A divergence between two models' next-token distributions, nats, by where the token stands.
@@ -34,6 +36,7 @@ class TokenDistances:
     disagreed: float
 
 
+@checked
 def kl_distances(
     thinking: TabularModel, base: TabularModel, *, temperatures: Sequence[float] = (1.0,)
 ) -> list[TokenDistances]:

@@ -2,7 +2,7 @@
 
 from reasonmech.problem import Environment, Problem, ProblemSet, Scribe
 from reasonmech.tasks import chain as _chain  # registers itself
-from reasonmech.tasks.base import Split, Task, WorksOut, grade, load_task, parse, tasks
+from reasonmech.tasks.base import Split, Task, TellsWhatIsDue, WorksOut, grade, load_task, parse, tasks
 
 __all__ = [
     "Split",
@@ -15,6 +15,7 @@ __all__ = [
     "Problem",
     "ProblemSet",
     "Scribe",
+    "TellsWhatIsDue",
     "WorksOut",
 ]
 del _chain

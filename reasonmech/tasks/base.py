@@ -62,6 +62,15 @@ class WorksOut(Protocol):
         ...
 
 
+@runtime_checkable
+class TellsWhatIsDue(Protocol):
+    """A task that can tell which behaviour is due at the end of a text that is still being written."""
+
+    def due(self, rollout: Rollout) -> str:
+        """Name of the behaviour that the next sentence ought to begin."""
+        ...
+
+
 tasks: Registry[Task] = Registry("task")
 
 

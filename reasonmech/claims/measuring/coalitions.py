@@ -24,10 +24,7 @@ from reasonmech.kinds import Kinds
 from reasonmech.organisms.ground_truth.splice import splice
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.decoding.decoder import RowInfo
-from reasonmech.tasks import tasks
-from reasonmech.tasks.chain.behaviours import contradicted, unverified
-from reasonmech.tasks.chain.sentence import chain_trace
-from reasonmech.tasks.chain.task import Chain
+from reasonmech.tasks import TellsWhatIsDue, tasks
 
 N_COALITIONS: Final = 2 ** len(PLAYERS)
 
@@ -35,7 +32,7 @@ N_COALITIONS: Final = 2 ** len(PLAYERS)
 def measure_coalitions(bench: Bench) -> dict[tuple[str, ...], PerProblem]:
     """Right answers, greedy, by who is the thinking model's; empty where a task's moments cannot be told."""
     task = tasks.get(bench.problems.task)
-    if not isinstance(task, Chain):
+    if not isinstance(task, TellsWhatIsDue):
         bench.note(
             f"task {bench.problems.task!r} does not say what is due at a boundary: no split by behaviour"
         )
@@ -55,7 +52,7 @@ def _subsets() -> Iterator[tuple[str, ...]]:
         yield from combinations(PLAYERS, size)
 
 
-def _relay(bench: Bench, task: Chain, members: tuple[str, ...]) -> Relay:
+def _relay(bench: Bench, task: TellsWhatIsDue, members: tuple[str, ...]) -> Relay:
     executor = bench.host("thinking" if EXECUTOR in members else "base")
     by_base, by_thinking = (
         splice(onset=bench.host(role), executor=executor, task=bench.problems.task)
@@ -72,7 +69,12 @@ class DueTurns:
     """
 
     def __init__(
-        self, task: Chain, kinds: Kinds, rows: list[RowInfo], members: tuple[str, ...], executor: Host
+        self,
+        task: TellsWhatIsDue,
+        kinds: Kinds,
+        rows: list[RowInfo],
+        members: tuple[str, ...],
+        executor: Host,
     ) -> None:
         self._task, self._members, self._tokenizer = task, members, executor.tokenizer
         self._tracker = kinds.track(len(rows))
@@ -87,17 +89,10 @@ class DueTurns:
         )
 
     def _due(self, row: int) -> str:
-        """Backtrack where a contradiction stands, check where a step is unverified, step elsewhere."""
+        """The behaviour that is due at the end of what a row has written."""
         ids = tuple(self._written[row])
-        if not ids:
-            return "step"
-        flags = (False,) * len(ids)
-        text = decode(self._tokenizer, ids)
-        partial = Rollout(self._problems[row], 0, (), ids, flags, flags, "length", text)
-        sentences = chain_trace(self._task.parse(partial)).sentences
-        if contradicted(sentences):
-            return "backtrack"
-        return "check" if unverified(sentences) else "step"
+        flags, text = (False,) * len(ids), decode(self._tokenizer, ids) if ids else ""
+        return self._task.due(Rollout(self._problems[row], 0, (), ids, flags, flags, "length", text))
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
         self._tracker.advance(tokens)

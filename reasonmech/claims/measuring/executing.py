@@ -9,11 +9,10 @@ import numpy as np
 from reasonmech.behaviours import onset_rate
 from reasonmech.claims.evidence import Execution
 from reasonmech.claims.measuring.bench import ROLES, Bench, Role
-from reasonmech.organisms.ground_truth.forced import forced_prompts, forced_rates
+from reasonmech.organisms.ground_truth.forced import can_force, forced_prompts, forced_rates
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Trace
-from reasonmech.tasks import parse, tasks
-from reasonmech.tasks.chain.task import Chain
+from reasonmech.tasks import parse
 
 FORCED: Final = ("step", "check", "backtrack")
 FEWEST: Final = 30  # problems; of fewer a rate says nothing
@@ -27,7 +26,7 @@ def measure_execution(bench: Bench) -> dict[str, Execution]:
     behaviour: as many onsets on every problem, so that the interval of their difference is as narrow as so
     many problems warrant. A behaviour that can be begun on fewer than 30 problems is left out, and said.
     """
-    if not isinstance(tasks.get(bench.problems.task), Chain):
+    if not can_force(bench.problems.task):
         bench.note(f"no onset can be forced in task {bench.problems.task!r}: execution was not tested")
         return {}
     traces: dict[Role, list[Trace]] = {role: parse(bench.free(role, "sampled")) for role in ROLES}

@@ -76,9 +76,9 @@ class MeasureSelectivity(Stage):
         """What is done in which model."""
         return [("clamp", "base"), *(("ablate", side) for side in self.ablate_in)]
 
-    def _subjects(self, context: StageContext) -> list[_Subject]:
+    def _subjects(self, context: StageContext) -> list[_Intervened]:
         return [
-            _Subject(verb, side, choice.clamp if verb == "clamp" else choice.ablate)
+            _Intervened(verb, side, choice.clamp if verb == "clamp" else choice.ablate)
             for choice in read_groups(context)
             for verb, side in self._where
         ]
@@ -87,7 +87,7 @@ class MeasureSelectivity(Stage):
         self,
         context: StageContext,
         texts: StudyTexts,
-        subject: _Subject,
+        subject: _Intervened,
         coders: Mapping[str, SparseCoder],
         ledger: Ledger,
     ) -> SelectivityRows:
@@ -122,7 +122,7 @@ class MeasureSelectivity(Stage):
 
 @final
 @dataclass(frozen=True)
-class _Subject:
+class _Intervened:
     """A group, and what is done to it in which model."""
 
     verb: Verb

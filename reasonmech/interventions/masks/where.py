@@ -61,6 +61,7 @@ class Where(PlanPart):
         """Why it may name no token of these texts (token ids), in words; empty where it can't tell."""
         return ""
 
+    @checked
     def idle(self, texts: Sequence[Sequence[int]]) -> tuple[str, ...]:
         """Parts of it that read words of which these texts (token ids) have none, each with why."""
         return ()

@@ -25,6 +25,11 @@ from reasonmech.tasks.chain.task import Chain
 _MAX_TOKENS: Final = 14  # tokens from any onset word to the digit it states, with room to spare
 
 
+def can_force(task: str) -> bool:
+    """Whether onsets can be forced in texts of a task: in those of chain worlds."""
+    return isinstance(tasks.get(task), Chain)
+
+
 def forced_prompts(
     traces: Sequence[Trace], behaviour: str, *, n: int, seed: int = 0, task: str = "chain"
 ) -> ProblemSet:

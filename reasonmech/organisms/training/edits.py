@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedModel
 
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.organisms.training.rotation import Rotation
 from reasonmech.tasks.chain.grammar import DIGITS, VOCABULARY
@@ -64,6 +65,7 @@ def _orthonormal(vectors: list[list[float]]) -> list[list[float]]:
     return basis
 
 
+@checked
 @dataclass(frozen=True)
 class Tempered:
     """All logits divided by a temperature, in the gain of the final norm: at T = 1 as the model was at T.

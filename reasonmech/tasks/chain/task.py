@@ -13,6 +13,8 @@ from reasonmech.behaviours import OnsetWords
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.tasks.base import Split, tasks
+from reasonmech.tasks.chain.behaviours.backtrack import contradicted
+from reasonmech.tasks.chain.behaviours.check import unverified
 from reasonmech.tasks.chain.environment import ChainEnvironment
 from reasonmech.tasks.chain.grammar import prompt, solution
 from reasonmech.tasks.chain.kinds import OneWordKinds
@@ -94,6 +96,15 @@ class Chain:
         return standing_values(chain_trace(trace).sentences) == dict(
             enumerate(solution(data["start"], operations))
         )
+
+    def due(self, rollout: Rollout) -> str:
+        """Backtrack where a contradiction stands, check where a step is unverified, step elsewhere."""
+        if not rollout.ids:
+            return "step"
+        sentences = self.parse(rollout).sentences
+        if contradicted(sentences):
+            return "backtrack"
+        return "check" if unverified(sentences) else "step"
 
     def reached(self, trace: Trace) -> bool:
         """Whether the last value worked out is the answer, however the text then ends."""

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from reasonmech.errors import DataError
+from reasonmech.errors import ArgumentError, DataError
 from reasonmech.simulators import (
     Hazards,
     ReasonerWorld,
     Skills,
     TabularModel,
-    Tempered,
+    TemperedModel,
     argmax_differs,
     disagreement,
     expectations,
@@ -92,7 +92,7 @@ def test_temperatures_and_words_that_there_are_not_are_refused() -> None:
         MODEL.at(-1.0)
     with pytest.raises(DataError, match="temperature 0"):
         MODEL.tempered(0.0)
-    with pytest.raises(DataError, match="temperature nan"):
-        Tempered(MODEL.onset, float("nan"))
+    with pytest.raises(ArgumentError, match="temperature is the number nan"):
+        TemperedModel(MODEL.onset, float("nan"))
     with pytest.raises(DataError, match="most probable of 10 words"):
         TabularModel(MODEL.onset, MODEL.known, sure=0.05)
