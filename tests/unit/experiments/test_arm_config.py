@@ -29,8 +29,7 @@ def load(tmp_path: Path, *arms: Any) -> RunArms:
     demo["stages"] = [s for s in demo["stages"] if s["kind"] != "traces"]
     path = tmp_path / "trial.yaml"
     path.write_text(yaml.safe_dump(demo))
-    stage = load_experiment(path).stages[-1]
-    assert isinstance(stage, RunArms)
+    (stage,) = (stage for stage in load_experiment(path).stages if isinstance(stage, RunArms))
     return stage
 
 
