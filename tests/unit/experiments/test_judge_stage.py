@@ -28,11 +28,12 @@ def context(out: Path) -> StageContext:
 
 
 def test_a_pair_of_one_model_is_neither(out: Path) -> None:
-    JudgePair(n=60).run(context(out))
+    """On a few more than the 59 problems that suffice exactly: drawn ends vary by a few per cent."""
+    JudgePair(n=64).run(context(out))
     judgement = json.loads((out / "keep" / "judgement.json").read_text())
-    assert (judgement["verdict"], judgement["problems"]) == ("NEITHER", 60)
+    assert (judgement["verdict"], judgement["problems"]) == ("NEITHER", 64)
     evidence = pd.read_parquet(out / "keep" / "evidence.parquet")
-    assert evidence["problem"].nunique() == 60
+    assert evidence["problem"].nunique() == 64
     assert evidence["problem"].str.startswith("chain/test/0/").all()
 
 
