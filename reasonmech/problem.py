@@ -79,7 +79,12 @@ class ProblemSet(Sequence[Problem]):
     def __getitem__(self, index: slice) -> ProblemSet: ...
     def __getitem__(self, index: int | slice) -> Problem | ProblemSet:
         if isinstance(index, slice):
-            return ProblemSet(self.problems[index], task=self.task, environment=self.environment)
+            return ProblemSet(
+                self.problems[index],
+                task=self.task,
+                environment=self.environment,
+                repeats=self.repeats,
+            )
         return self.problems[index]
 
     def __len__(self) -> int:

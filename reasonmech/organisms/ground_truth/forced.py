@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
@@ -68,7 +69,9 @@ def forced_prompts(
             do="use rollouts that work step by step",
         )
     random.Random(seed).shuffle(problems)
-    return ProblemSet(problems[:n], task="")
+    # Two models that wrote the same text have one question in it, which counts for either.
+    most = max(Counter(problem.id for problem in problems[:n]).values())
+    return ProblemSet(problems[:n], task="", repeats=most)
 
 
 def _stated(trace: Trace, offset: int) -> list[ChainSentence]:
