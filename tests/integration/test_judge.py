@@ -62,9 +62,7 @@ def _not_again(*_: object, **__: object) -> None:
 
 
 def test_when_is_judged_when(tmp_path: Path) -> None:
-    judgement = rm.judge(
-        "tiny-when", n=100, progress=False
-    )  # with 64, execution is not equal within 5 points
+    judgement = rm.judge("tiny-when", n=300, progress=False)
     assert judgement.verdict == "WHEN", judgement
     assert judgement.finding("C10").status == "REFUTED" and judgement.finding("C9").status == "SUPPORTED"
     assert judgement.finding("sharpening").status == judgement.finding("format").status == "REFUTED"
