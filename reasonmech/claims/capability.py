@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from reasonmech.claims.claim import Claim, Finding, Rule
+from reasonmech.claims.effects import points
 from reasonmech.claims.evidence import Evidence, Execution
 from reasonmech.stats import Interval, rate_interval
 
@@ -34,10 +35,7 @@ def judge_capability(evidence: Evidence, rule: Rule) -> Finding:
         return Finding(claim, "NOT MEASURED", {}, "no onset of a behaviour can be forced in this task")
     rises = {name: execution_rise(executed, rule) for name, executed in evidence.execution.items()}
     numbers = {f"rise of {name}": interval for name, (interval, _) in rises.items()}
-    summary = ", ".join(
-        f"{name} {100 * i.estimate:+.1f} [{100 * i.low:+.1f}, {100 * i.high:+.1f}]"
-        for name, (i, _) in rises.items()
-    )
+    summary = ", ".join(f"{name} {points(interval)}" for name, (interval, _) in rises.items())
     reason = f"thinking - base after a forced onset, in points: {summary}"
     changes = {change for _, change in rises.values()}
     if "rise" in changes:

@@ -29,7 +29,7 @@ class Rule:
     Attributes:
         margin: a change of accuracy that does not matter; a larger one is an effect (share of problems).
         minor: share of the gap up to which a cause is a minor one.
-        major: share of the gap from which on a cause is the whole of it.
+        conditional: distance of the spliced gap from the free one that does not matter (share of problems).
         sharpened: share of KL(thinking || base) that a temperature must explain.
         argmax: share of tokens up to which two models have the same most probable continuations.
         execution: rise of execution after a forced onset that does not matter (share of sentences).
@@ -38,7 +38,7 @@ class Rule:
 
     margin: InnerShare = 0.05
     minor: InnerShare = 0.20
-    major: InnerShare = 0.80
+    conditional: InnerShare = 0.03
     sharpened: InnerShare = 0.90
     argmax: Share = 0.02
     execution: InnerShare = 0.05

@@ -59,7 +59,7 @@ def split_gap(outcomes: Outcomes, rule: Rule) -> SplitGap:
     """The factorial of one decoding. A loss is split as a gain is, with its sign turned."""
     cells = outcomes.cells
     when, how, total = (effect(part, rule) for part in (cells.when, cells.how, cells.total))
-    outside = effect(outcomes.outside, rule, margin=0.03, bounds=_OUTSIDE)
+    outside = effect(outcomes.outside, rule, margin=rule.conditional, bounds=_OUTSIDE)
     sign = 1.0 if total.interval.estimate >= 0 else -1.0
     whole = sign * cells.total
     is_small = {
@@ -82,40 +82,48 @@ def split_gap(outcomes: Outcomes, rule: Rule) -> SplitGap:
 
 def when_claim(rule: Rule) -> Claim:
     """C9, frozen."""
-    return Claim(
+    return _factor_claim(
         "C9",
         "Training taught when: which kind of sentence to begin.",
-        "WHEN = 1/2 [(S_TB - S_BB) + (S_TT - S_BT)] of the splice factorial, greedy and at T = 1",
-        _NULLS,
-        f"WHEN is beyond {rule.margin:.0%} with its whole interval, and HOW is equivalent to 0 within "
-        f"{rule.margin:.0%} or at most {rule.minor:.0%} of their sum",
+        "WHEN = 1/2 [(S_TB - S_BB) + (S_TT - S_BT)]",
+        ("WHEN", "HOW"),
         rule,
     )
 
 
 def judge_when(splits: Mapping[Decoding, SplitGap], decisive: Decoding, rule: Rule) -> Finding:
     """C9: reinforcement learning taught when."""
-    claim = when_claim(rule)
-    return _judge(claim, splits, decisive, "WHEN")
+    return _judge(when_claim(rule), splits, decisive, "WHEN")
 
 
 def how_claim(rule: Rule) -> Claim:
     """C10, frozen."""
-    return Claim(
+    return _factor_claim(
         "C10",
         "Training taught how: to carry out sentences that the base could not.",
-        "HOW = 1/2 [(S_BT - S_BB) + (S_TT - S_TB)] of the splice factorial, greedy and at T = 1",
-        _NULLS,
-        f"HOW is beyond {rule.margin:.0%} with its whole interval, and WHEN is equivalent to 0 within "
-        f"{rule.margin:.0%} or at most {rule.minor:.0%} of their sum",
+        "HOW = 1/2 [(S_BT - S_BB) + (S_TT - S_TB)]",
+        ("HOW", "WHEN"),
         rule,
     )
 
 
 def judge_how(splits: Mapping[Decoding, SplitGap], decisive: Decoding, rule: Rule) -> Finding:
     """C10: reinforcement learning taught how."""
-    claim = how_claim(rule)
-    return _judge(claim, splits, decisive, "HOW")
+    return _judge(how_claim(rule), splits, decisive, "HOW")
+
+
+def _factor_claim(name: str, statement: str, formula: str, factors: tuple[str, str], rule: Rule) -> Claim:
+    """The claim that the first factor is the cause, and the second is not."""
+    factor, other = factors
+    return Claim(
+        name,
+        statement,
+        f"{formula} of the splice factorial, greedy and at T = 1",
+        _NULLS,
+        f"{factor} is beyond {rule.margin:.0%} with its whole interval, and {other} is equivalent to 0 "
+        f"within {rule.margin:.0%} or at most {rule.minor:.0%} of their sum",
+        rule,
+    )
 
 
 def _judge(claim: Claim, splits: Mapping[Decoding, SplitGap], decisive: Decoding, cause: Cause) -> Finding:

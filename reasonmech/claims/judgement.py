@@ -1,4 +1,4 @@
-"""Judgement: one verdict about a pair, the findings it rests on, and what is summary of it."""
+"""Judgement: one verdict about a pair, the findings it rests on, and what is said of it."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def _decide(
             return "INCONCLUSIVE", f"part of the gap may be one of {name}: {findings[name].reason}"
     if findings["luck"].status == "SUPPORTED":
         return "NEITHER", f"the gap is one of guesses: {findings['luck'].reason}"
-    return _by_factorial(findings, gaps, splits, decisive)
+    return _by_factorial(findings, gaps, splits, decisive, rule)
 
 
 def _by_factorial(
@@ -202,15 +202,15 @@ def _by_factorial(
     gaps: dict[Decoding, Effect],
     splits: dict[Decoding, SplitGap],
     decisive: Decoding,
+    rule: Rule,
 ) -> tuple[Verdict, str]:
     split = splits[decisive]
     if split.cause in ("none", "undecided"):
         what = "no factor" if split.cause == "none" else "which factor"
         summary = "accounts for the gap" if split.cause == "none" else "accounts for the gap is not decided"
         return "INCONCLUSIVE", f"{what} {summary}: {split}"
-    if split.outside.moved and abs(split.outside.interval.estimate) > 0.2 * abs(
-        split.total.interval.estimate
-    ):
+    outside, total = (abs(part.interval.estimate) for part in (split.outside, split.total))
+    if split.outside.moved and outside > rule.minor * total:
         return "INCONCLUSIVE", f"too much of the gap lies in no splice: {split}"
     other: Decoding = "sampled" if decisive == "greedy" else "greedy"
     if splits[other].cause == _OPPOSITE.get(split.cause):

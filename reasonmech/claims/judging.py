@@ -89,7 +89,7 @@ def judge(
     plan = {"kind": "judgement", **registration.to_json()}
     with ResumableDirectory(target, plan, kind="judgement").open() as directory:
         opened_before = looks.open(registration, target)
-        judgement = measure_judgement(
+        judgement = _measure(
             both, questions, registration, opened_before, directory=directory, progress=progress
         )
         return _keep(directory, registration, judgement)
@@ -97,25 +97,28 @@ def judge(
 
 @checked
 def measure_judgement(
-    pair: ModelPair,
-    questions: Questions,
-    registration: Registration,
-    opened_before: tuple[str, ...] = (),
-    *,
-    directory: ResumableDirectory | None = None,
-    progress: bool = True,
+    pair: ModelPair, questions: Questions, registration: Registration, *, progress: bool = True
 ) -> Judgement:
     """Measure what a registration says of a pair, and judge it by its rule; nothing is looked up or kept.
 
-    Args:
-        opened_before: earlier looks at the split, in words.
-        directory: where runs are kept as they end, open for writing; None: nowhere.
-
     Raises:
-        As `judge` does.
+        DataError: as `judge` does.
     """
     _check_enough(registration.extent.n, registration.terms)
     _check_kinds(pair, registration.task)
+    return _measure(pair, questions, registration, (), directory=None, progress=progress)
+
+
+def _measure(
+    pair: ModelPair,
+    questions: Questions,
+    registration: Registration,
+    opened_before: tuple[str, ...],
+    *,
+    directory: ResumableDirectory | None,
+    progress: bool,
+) -> Judgement:
+    """What was checked, measured and judged; runs are kept in the directory as they end."""
     measured = measure_evidence(
         pair, questions, extent=registration.extent, directory=directory, progress=progress
     )

@@ -18,9 +18,7 @@ def format_claim(rule: Rule) -> Claim:
         "The base works the answers out, and does not state them so that they count.",
         "gap between the models, and the gap where the last value that was worked out counts as the answer",
         ("the strict grader",),
-        f"what is left of the gap is equivalent to 0 within {rule.margin:.0%}, or at most "
-        f"{rule.minor:.0%} of it; refuted where what vanishes is equivalent to 0, or at most "
-        f"{rule.minor:.0%} of it",
+        _decision(rule),
         rule,
     )
 
@@ -40,9 +38,7 @@ def length_claim(rule: Rule) -> Claim:
         "The base's texts are cut off before they arrive.",
         "gap between the models, and the gap to the base with twice the tokens",
         ("the base with as many tokens as the thinking model",),
-        f"what is left of the gap is equivalent to 0 within {rule.margin:.0%}, or at most "
-        f"{rule.minor:.0%} of it; refuted where what vanishes is equivalent to 0, or at most "
-        f"{rule.minor:.0%} of it",
+        _decision(rule),
         rule,
     )
 
@@ -52,6 +48,15 @@ def judge_length(outcomes: Outcomes, rule: Rule) -> Finding:
     claim = length_claim(rule)
     left = outcomes.thinking - outcomes.roomy_base
     return _explain(claim, outcomes, left=left, without="with twice the tokens for the base", rule=rule)
+
+
+def _decision(rule: Rule) -> str:
+    """How it is decided whether the gap is gone where something does not count."""
+    return (
+        f"what is left of the gap is equivalent to 0 within {rule.margin:.0%}, or at most "
+        f"{rule.minor:.0%} of it; refuted where what vanishes is equivalent to 0, or at most "
+        f"{rule.minor:.0%} of it"
+    )
 
 
 def _explain(claim: Claim, outcomes: Outcomes, *, left: PerProblem, without: str, rule: Rule) -> Finding:
