@@ -72,13 +72,15 @@ def opening_categories(kinds: Kinds, vocab_size: int) -> Int[Tensor, " token"]:
     return kinds.track(vocab_size).category(torch.arange(vocab_size))
 
 
-def sentence_starts(kinds: Kinds, tokens: Int[Tensor, " pos"]) -> Bool[Tensor, " pos"]:
-    """Which tokens of one generated text begin a sentence."""
-    tracker, starts = kinds.track(1), []
-    for token in tokens:
-        starts.append(tracker.boundary[0])
-        tracker.advance(token[None])
-    return torch.stack(starts) if starts else torch.zeros(0, dtype=torch.bool)
+def sentence_starts(kinds: Kinds, texts: Sequence[Sequence[int]]) -> list[Bool[Tensor, " pos"]]:
+    """Per generated text, given as ids, which of its tokens begin a sentence; all texts at once."""
+    width = max(map(len, texts), default=0)
+    ids = torch.tensor([[*text, *[0] * (width - len(text))] for text in texts], dtype=torch.long)
+    tracker, starts = kinds.track(len(texts)), torch.zeros(len(texts), width, dtype=torch.bool)
+    for offset in range(width):
+        starts[:, offset] = tracker.boundary
+        tracker.advance(ids[:, offset])
+    return [row[: len(text)] for row, text in zip(starts, texts, strict=True)]
 
 
 @final

@@ -121,9 +121,8 @@ def find_disagreements(
             if clean.likeliest_kind is None:
                 apart = clean.likeliest[i, before].cpu() != written
             else:
-                apart = (clean.likeliest_kind[i, before].cpu() != category) & sentence_starts(
-                    of_text, written
-                )
+                (begins,) = sentence_starts(of_text, [rollout.ids])
+                apart = (clean.likeliest_kind[i, before].cpu() != category) & begins
             model_chosen = ~torch.tensor(rollout.by_environment)
             chosen += int(model_chosen.sum())
             for t in (apart & model_chosen).nonzero()[:, 0].tolist():

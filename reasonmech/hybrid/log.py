@@ -13,8 +13,7 @@ from torch import Tensor
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hybrid.parts import Moment
-from reasonmech.hybrid.same_text import sentence_starts_of
-from reasonmech.kinds import Kinds
+from reasonmech.kinds import Kinds, sentence_starts
 from reasonmech.rollout import Rollout
 
 
@@ -110,7 +109,7 @@ def bits_passed(rollouts: Sequence[Rollout], controller: ControllerLog, kinds: K
     """
     gates: Counter[tuple[bool, bool]] = Counter()
     choices: list[OpenGate] = []
-    for rollout, starts in zip(rollouts, sentence_starts_of(rollouts, kinds), strict=True):
+    for rollout, starts in zip(rollouts, sentence_starts(kinds, [r.ids for r in rollouts]), strict=True):
         opened = set(steered_offsets(rollout))
         choices += [controller.at(rollout, offset) for offset in sorted(opened)]
         for offset, written in enumerate(rollout.by_environment):

@@ -15,8 +15,7 @@ from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.parts import Moment
-from reasonmech.hybrid.same_text import sentence_starts_of
-from reasonmech.kinds import Kinds
+from reasonmech.kinds import Kinds, sentence_starts
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.decoding.prompts import as_read_by
 from reasonmech.runtime.pass_rows import PassRow
@@ -143,7 +142,7 @@ def _sentences(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Stream before every sentence that the model began itself, its kind, and its problem."""
     positions, y, problem = [], [], []
-    for rollout, starts in zip(rollouts, sentence_starts_of(rollouts, kinds), strict=True):
+    for rollout, starts in zip(rollouts, sentence_starts(kinds, [r.ids for r in rollouts]), strict=True):
         chosen = starts & ~torch.tensor(rollout.by_environment)
         offsets = chosen.nonzero()[:, 0].tolist()
         category = kinds.label(torch.tensor(rollout.ids))

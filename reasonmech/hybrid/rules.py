@@ -15,8 +15,7 @@ from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hybrid.log import ControllerLog, steered_offsets
 from reasonmech.hybrid.parts import Moment
-from reasonmech.hybrid.same_text import sentence_starts_of
-from reasonmech.kinds import Kinds
+from reasonmech.kinds import Kinds, sentence_starts
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.noise import uniform
@@ -87,7 +86,7 @@ class SteeredText(NamedTuple):
 def steered_texts(rollouts: Sequence[Rollout], log: ControllerLog, kinds: Kinds) -> list[SteeredText]:
     """Where an arm steered each of its texts, by sentences."""
     texts = []
-    for rollout, starts in zip(rollouts, sentence_starts_of(rollouts, kinds), strict=True):
+    for rollout, starts in zip(rollouts, sentence_starts(kinds, [r.ids for r in rollouts]), strict=True):
         number = (starts.long().cumsum(0) - 1).tolist()
         offsets = steered_offsets(rollout)
         categories = [log.at(rollout, offset).category for offset in offsets]

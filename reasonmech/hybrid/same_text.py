@@ -7,11 +7,9 @@ from itertools import combinations
 from typing import Final, NamedTuple
 
 import torch
-from jaxtyping import Bool
-from torch import Tensor
 
 from reasonmech.errors import DataError
-from reasonmech.kinds import Kinds
+from reasonmech.kinds import Kinds, sentence_starts
 from reasonmech.rollout import Rollout
 
 AS_GOOD_AS_ONE: Final = 0.95  # share of problems from which two arms are said to write one text
@@ -79,21 +77,10 @@ class FirstWords(NamedTuple):
 def first_words(rollouts: Sequence[Rollout], kinds: Kinds) -> FirstWords:
     """Count steered tokens that the model chose, and those of them with which a sentence begins."""
     first = steered = 0
-    for rollout, starts in zip(rollouts, sentence_starts_of(rollouts, kinds), strict=True):
+    for rollout, starts in zip(rollouts, sentence_starts(kinds, [r.ids for r in rollouts]), strict=True):
         chosen = torch.tensor(rollout.steered) & ~torch.tensor(rollout.by_environment)
         first, steered = first + int((chosen & starts).sum()), steered + int(chosen.sum())
     return FirstWords(first, steered)
-
-
-def sentence_starts_of(rollouts: Sequence[Rollout], kinds: Kinds) -> list[Bool[Tensor, " pos"]]:
-    """Per rollout, which of its generated tokens begin a sentence: `kinds.sentence_starts`, all at once."""
-    width = max((len(r.ids) for r in rollouts), default=0)
-    ids = torch.tensor([[*r.ids, *[0] * (width - len(r.ids))] for r in rollouts], dtype=torch.long)
-    tracker, starts = kinds.track(len(rollouts)), torch.zeros(ids.shape, dtype=torch.bool)
-    for offset in range(width):
-        starts[:, offset] = tracker.boundary
-        tracker.advance(ids[:, offset])
-    return [row[: len(r.ids)] for row, r in zip(starts, rollouts, strict=True)]
 
 
 def sentences(pairs: Sequence[SameText]) -> list[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from reasonmech.experiments import Run
 from reasonmech.report.frames import arm_frame, numbers_by_condition
-from reasonmech.report.html import Row, interval, percent, records
+from reasonmech.report.html import Row, interval, percent, records, with_interval
 from reasonmech.report.missing import count_sentence
 from reasonmech.report.preservation import lost_behaviours
 from reasonmech.report.selectivity import readings
@@ -87,7 +87,7 @@ def _tile(label: str, row: Row, metric: str, *, tone: str = "") -> Tile:
 def _answer_sentence(full: Row, gap: str) -> str:
     if isinf(full["recovery.low"]):
         return f"The gap {gap} is within its own uncertainty: no share of it can be said to be recovered."
-    recovered = f"{percent(full['recovery'])} {interval(full['recovery.low'], full['recovery.high'])}"
+    recovered = _recovery(full)
     return (
         f"Firing the base model's own reasoning at the thinking model's moments recovers {recovered} of the "
         f"gap {gap}, steering {percent(full['percent_steered'])} of the tokens it chooses."
@@ -106,9 +106,8 @@ def _clamp_note(by_name: dict[str, Row]) -> str:
     if "clamp" not in by_name:
         return ""
     row = by_name["clamp"]
-    spread = interval(row["recovery.low"], row["recovery.high"])
     how = "Clamping the base's own SAE features there, in place of trained vectors, recovers"
-    return f"{how} {percent(row['recovery'])} {spread}."
+    return f"{how} {_recovery(row)}."
 
 
 def _controls_of_full(table: pd.DataFrame) -> list[Row]:
@@ -123,9 +122,7 @@ def _control_note(controls: list[Row]) -> str:
     if not controls:
         return "No control was run beside it: read the number with that in mind."
     best = controls[0]
-    spread = interval(best["recovery.low"], best["recovery.high"])
-    recovered = f"{percent(best['recovery'])} {spread}"
-    sentence = f"The best of {len(controls)} controls, {_spell(best)}, recovers {recovered}."
+    sentence = f"The best of {len(controls)} controls, {_spell(best)}, recovers {_recovery(best)}."
     # the upper end counts: a control may not recover more by luck of the problems
     if best["recovery.high"] > MUST_FAIL:
         sentence += (
@@ -133,6 +130,11 @@ def _control_note(controls: list[Row]) -> str:
             " with this one the hybrid shows no mechanism of its own."
         )
     return sentence
+
+
+def _recovery(row: Row) -> str:
+    """What an arm recovers, with its interval."""
+    return with_interval(row["recovery"], row["recovery.low"], row["recovery.high"])
 
 
 def _spell(row: Row) -> str:

@@ -62,6 +62,11 @@ def interval(low: float, high: float) -> str:
     return f"[{100 * low:.1f}, {100 * high:.1f}]"
 
 
+def with_interval(value: float, low: float, high: float) -> str:
+    """A share with its interval, in percent: "98.3 % [95.1, 100.0]"."""
+    return f"{percent(value)} {interval(low, high)}"
+
+
 def number(value: float) -> str:
     """Three significant digits; a dash where nothing was measured."""
     return "–" if pd.isna(value) else f"{value:.3g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from reasonmech.experiments import Run
-from reasonmech.report.html import Column, heading, interval, percent, table, text
+from reasonmech.report.html import Column, heading, percent, table, text, with_interval
 
 OUTCOMES = {
     "kept": "kept",
@@ -21,7 +21,7 @@ def preservation_blocks(run: Run) -> list[Markup]:
     hazards = run.preservation
     ratios = zip(hazards["ratio"], hazards["ratio.low"], hazards["ratio.high"], strict=True)
     frame = hazards.assign(
-        ratio=[f"{percent(value)} {interval(low, high)}" for value, low, high in ratios],
+        ratio=[with_interval(*ratio) for ratio in ratios],
         verdict=[OUTCOMES[outcome] for outcome in hazards["outcome"]],
     )
     columns = (
@@ -53,6 +53,6 @@ def lost_behaviours(run: Run) -> tuple[str, ...]:
     rows = run.preservation.loc[run.preservation["outcome"] == "lost"].to_dict("records")
     return tuple(
         f"The coder {row['coder']} loses {row['behaviour']}: under its reconstruction the base begins it "
-        f"{percent(row['ratio'])} {interval(row['ratio.low'], row['ratio.high'])} as often."
+        f"{with_interval(row['ratio'], row['ratio.low'], row['ratio.high'])} as often."
         for row in rows
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from reasonmech.experiments import Run
-from reasonmech.report.html import Column, folded, heading, interval, number, percent, table, text
+from reasonmech.report.html import Column, folded, heading, number, percent, table, text, with_interval
 
 LEAD = (
     "The same groups at the dose that fitting problems chose, on the onset of every kind of sentence. Beside "
@@ -25,8 +25,8 @@ def selectivity_blocks(run: Run) -> list[Markup]:
     shares = zip(frame["direct_share"], frame["direct_share.low"], frame["direct_share.high"], strict=True)
     ends = zip(frame["elsewhere"], frame["elsewhere.low"], frame["elsewhere.high"], strict=True)
     frame = frame.assign(
-        direct=[f"{percent(share)} {interval(low, high)}" for share, low, high in shares],
-        away=[f"{percent(change)} {interval(low, high)}" for change, low, high in ends],
+        direct=[with_interval(*share) for share in shares],
+        away=[with_interval(*change) for change in ends],
     )
     columns = (
         Column("behaviour", "behaviour"),

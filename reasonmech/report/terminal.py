@@ -15,7 +15,7 @@ from rich.text import Text
 from reasonmech.experiments import Run
 from reasonmech.report.answer import answer
 from reasonmech.report.frames import arm_frame, effect_frame
-from reasonmech.report.html import interval, number, percent, records
+from reasonmech.report.html import number, percent, records, with_interval
 from reasonmech.report.missing import causes
 
 
@@ -138,4 +138,4 @@ def _make_table(title: str, first: str, *others: str) -> Table:
 
 
 def _with_interval(value: float, low: float, high: float) -> Text:
-    return Text(f"{percent(value)} {interval(low, high)}")
+    return Text(with_interval(value, low, high))

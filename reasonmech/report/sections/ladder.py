@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from reasonmech.experiments import Run
 from reasonmech.frames import groups
-from reasonmech.report.html import Column, Section, folded, heading, interval, number, percent, table, text
+from reasonmech.report.html import Column, Section, folded, heading, number, table, text, with_interval
 from reasonmech.report.sections.base import sections
 
 ORDER = ("SUPPORTED", "REFUTED", "INCONCLUSIVE", "NOT TESTED")
@@ -76,7 +76,7 @@ def _counts(ladder: pd.DataFrame) -> pd.DataFrame:
 
 def _baselines(frame: pd.DataFrame) -> Markup:
     ends = zip(frame["value"], frame["low"], frame["high"], strict=True)
-    frame = frame.assign(auroc=[f"{percent(value)} {interval(low, high)}" for value, low, high in ends])
+    frame = frame.assign(auroc=[with_interval(*value) for value in ends])
     columns = (
         Column("behaviour", "behaviour"),
         Column("source", "text"),

@@ -121,7 +121,7 @@ def test_disagreements_by_kind_equal_a_loop(rollouts: rm.Rollouts) -> None:
     wanted = []
     for r, rollout in enumerate(rollouts):
         ids = torch.tensor(rollout.ids)
-        starts, category = sentence_starts(KINDS, ids), KINDS.label(ids)
+        (starts,), category = sentence_starts(KINDS, [ids.tolist()]), KINDS.label(ids)
         with torch.no_grad():
             probabilities = PAIR.base.model(torch.tensor([rollout.all_ids])).logits[0].softmax(-1)
         begin = len(rollout.prompt_ids)

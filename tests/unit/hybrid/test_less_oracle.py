@@ -36,7 +36,7 @@ from reasonmech.hybrid import (
 )
 from reasonmech.hybrid.log import OpenGate
 from reasonmech.hybrid.matching import Matched, match, unembedding_rows
-from reasonmech.hybrid.same_text import sentence_starts_of
+from reasonmech.kinds import sentence_starts
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.tasks.chain import OneWordKinds, word_tokenizer
@@ -109,7 +109,7 @@ def test_rules_steer_where_they_say(ingredients: Ingredients, problems: rm.Probl
         hybrid = arms.get(name).decoder(ingredients)
         assert isinstance(hybrid, Hybrid) and hybrid.selector == FixedCategory(STEP)
         rollouts = write(hybrid, problems)
-        steered, starts = [r.steered for r in rollouts], sentence_starts_of(rollouts, KINDS)
+        steered, starts = [r.steered for r in rollouts], sentence_starts(KINDS, [r.ids for r in rollouts])
         if name == "first_token":
             assert all(flags[0] and not any(flags[1:]) for flags in steered)
             continue
@@ -141,7 +141,7 @@ def test_random_boundaries_are_as_many_and_of_the_same_categories_at_other_times
         expected = 200 * text.n_steered / text.n_sentences
         assert max(abs(n - expected) for n in each.values()) < 5 * expected**0.5
     rollouts = write(arms.get("random_boundaries").decoder(ingredients), problems)
-    for r, starts in zip(rollouts, sentence_starts_of(rollouts, KINDS), strict=True):
+    for r, starts in zip(rollouts, sentence_starts(KINDS, [r.ids for r in rollouts]), strict=True):
         number = (starts.cumsum(0) - 1).tolist()
         planned = times.shuffled(ingredients.seed).times[r.problem.id, 0]
         reached = {number[t] for t, flag in enumerate(r.steered) if flag}

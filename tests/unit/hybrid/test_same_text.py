@@ -9,7 +9,7 @@ import torch
 
 from reasonmech.errors import DataError
 from reasonmech.experiments.stages.arm_pairs import pair_notes, pair_table
-from reasonmech.hybrid.same_text import FirstWords, first_words, same_texts, sentence_starts_of, sentences
+from reasonmech.hybrid.same_text import FirstWords, first_words, same_texts, sentences
 from reasonmech.kinds import sentence_starts
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
@@ -75,9 +75,14 @@ def test_steered_first_words_are_counted_among_what_the_model_chose() -> None:
 
 def test_starts_of_many_texts_equal_those_of_each_alone() -> None:
     texts = [rollout("next one . check : 2 . so"), rollout("so"), rollout("next . next . .")]
-    for starts, text in zip(sentence_starts_of(texts, KINDS), texts, strict=True):
-        assert torch.equal(starts, sentence_starts(KINDS, torch.tensor(text.ids)))
-    assert sentence_starts_of([], KINDS) == []
+    for starts, text in zip(sentence_starts(KINDS, [t.ids for t in texts]), texts, strict=True):
+        (alone,) = sentence_starts(KINDS, [text.ids])
+        tracker, one_by_one = KINDS.track(1), []
+        for token in text.ids:
+            one_by_one.append(bool(tracker.boundary[0]))
+            tracker.advance(torch.tensor([token]))
+        assert starts.tolist() == alone.tolist() == one_by_one
+    assert sentence_starts(KINDS, []) == []
 
 
 def test_arms_of_other_problems_are_refused() -> None:
