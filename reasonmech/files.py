@@ -6,21 +6,22 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from safetensors import SafetensorError, safe_open
 
 from reasonmech.disk import explain_failed_writes, explain_full_disk
-from reasonmech.errors import CorruptFileError, OutputError
+from reasonmech.errors import CorruptFileError, DataError, OutputError
 from reasonmech.lock import LOCK_FILE, only_holder
 from reasonmech.output_path import check_own, output_path
 
 if TYPE_CHECKING:
     import pandas as pd
 
+T = TypeVar("T")
 UNFINISHED: Final = ".unfinished"  # ends the name of a file or folder that is being written
 PLAN_FILE: Final = "plan.json"  # what a partial directory is part of (`resumable`)
 RECORD_FILE: Final = "record.json"
@@ -247,6 +248,29 @@ def save_table(table: pd.DataFrame, path: str | Path, *, overwrite: bool = False
     """Write a table as parquet where a caller has named. Raises OutputError as `new_file`."""
     with new_file(path, overwrite=overwrite) as unfinished:
         table.to_parquet(unfinished, index=False)
+
+
+def load_table(path: str | Path, make: Callable[[pd.DataFrame], T], *, what: str, do: str) -> T:
+    """What `make` makes of a table that `save_table` wrote.
+
+    Args:
+        what: it is, for the error: "a patch grid".
+        do: what gives the file again.
+
+    Raises:
+        CorruptFileError: the file is missing, damaged, or another table.
+    """
+    import pandas as pd
+    import pyarrow
+
+    try:
+        return make(pd.read_parquet(Path(path).expanduser()))
+    except (OSError, ValueError, pyarrow.ArrowException, DataError) as error:
+        raise CorruptFileError(
+            f"{path} is not {what}: {error}",
+            allowed="what was saved there",
+            do=f"give the file that was saved, or {do}",
+        ) from error
 
 
 def check_safetensors(path: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Final, final
 
 import numpy as np
 import pandas as pd
-import pyarrow
 from torch import Tensor
 
 from reasonmech.arguments import as_sequence
@@ -18,8 +17,8 @@ from reasonmech.causal.aligned_pairs import AlignedPairs, align
 from reasonmech.causal.means import mean_by
 from reasonmech.causal.text_pairs import TextPairs
 from reasonmech.door import checked
-from reasonmech.errors import CorruptFileError, DataError
-from reasonmech.files import save_table
+from reasonmech.errors import DataError
+from reasonmech.files import load_table, save_table
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.axes import Whole
 from reasonmech.metrics import TextMetric, as_text_metric
@@ -87,14 +86,7 @@ class PatchGrid:
     @checked
     def from_parquet(cls, path: str | Path) -> PatchGrid:
         """Read what `to_parquet` wrote. Raises CorruptFileError when the file is damaged."""
-        try:
-            return cls(pd.read_parquet(Path(path).expanduser()))
-        except (OSError, ValueError, pyarrow.ArrowException, DataError) as error:
-            raise CorruptFileError(
-                f"{path} is not a patch grid: {error}",
-                allowed="what was saved there",
-                do="give the file that was saved, or run it again",
-            ) from error
+        return load_table(path, cls, what="a patch grid", do="run it again")
 
     def __repr__(self) -> str:
         n_sites, n_places = self.table["site"].nunique(), self.table["position"].nunique()

@@ -9,14 +9,13 @@ from typing import Final, final
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.problem import Problem
 from reasonmech.runtime.decoding.decoder import DecoderState, RowInfo
-from reasonmech.runtime.decoding.host_decoder import HostDecoder
+from reasonmech.runtime.decoding.host_decoder import HostDecoder, OfHost
 from reasonmech.runtime.decoding.noise import gumbel
 from reasonmech.runtime.decoding.prompts import read_by
 from reasonmech.shapes import Mask, NextLogits, Tokens
@@ -25,35 +24,19 @@ PROBLEM: Final = "{problem}"
 _SALT: Final = 0x5EED_0004
 
 
-class _OfHost:
+class _Unsteered(OfHost):
     """A decoder of one untouched host."""
 
     def __init__(self, host: Host) -> None:
-        self.host = host
+        self._host = host
 
     @property
-    def readers(self) -> tuple[Host, ...]:
-        return (self.host,)
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        return self.host.tokenizer
-
-    @property
-    def eos_ids(self) -> tuple[int, ...]:
-        return self.host.eos_ids
-
-    @property
-    def pad_id(self) -> int:
-        return self.host.pad_id
-
-    @property
-    def device(self) -> torch.device:
-        return self.host.device
+    def host(self) -> Host:
+        return self._host
 
 
 @final
-class Prompted(_OfHost):
+class Prompted(_Unsteered):
     """The host behind another prompt. A rollout's `prompt_ids` stay those of the problem's own prompt.
 
     Args:
@@ -86,7 +69,7 @@ class Prompted(_OfHost):
 
 
 @final
-class Sharpened(_OfHost):
+class Sharpened(_Unsteered):
     """The host sampled at a temperature of its own, whatever the run decodes at; 1 / temperature is the
     exponent of its distribution of the next token.
 

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
-import pyarrow
 
 from reasonmech.arguments import as_sequence, check_type
 from reasonmech.door import checked
-from reasonmech.errors import CorruptFileError, DataError
-from reasonmech.files import save_table
+from reasonmech.errors import DataError
+from reasonmech.files import load_table, save_table
 from reasonmech.frames import rows_where
 from reasonmech.interventions import Features
 from reasonmech.locate.rows.checks import SEARCH, check_is_coder
@@ -122,14 +121,7 @@ class FeatureTable:
     @checked
     def load(cls, path: str | Path) -> FeatureTable:
         """Read what `save` wrote. Raises CorruptFileError when the file is damaged."""
-        try:
-            return cls(pd.read_parquet(Path(path).expanduser()))
-        except (OSError, ValueError, pyarrow.ArrowException, DataError) as error:
-            raise CorruptFileError(
-                f"{path} is not a feature table: {error}",
-                allowed="what was saved there",
-                do="give the file that was saved, or locate again",
-            ) from error
+        return load_table(path, cls, what="a feature table", do="locate again")
 
     def __repr__(self) -> str:
         frame = self.frame

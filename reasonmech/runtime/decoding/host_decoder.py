@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import final
@@ -31,9 +32,37 @@ from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.step import CausalLabeller, Step
 
 
+class OfHost(ABC):
+    """What a decoder of one host has from it."""
+
+    @property
+    @abstractmethod
+    def host(self) -> Host: ...
+
+    @property
+    def readers(self) -> tuple[Host, ...]:
+        return (self.host,)
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.host.tokenizer
+
+    @property
+    def eos_ids(self) -> tuple[int, ...]:
+        return self.host.eos_ids
+
+    @property
+    def pad_id(self) -> int:
+        return self.host.pad_id
+
+    @property
+    def device(self) -> torch.device:
+        return self.host.device
+
+
 @final
 @dataclass(frozen=True, eq=False)
-class HostDecoder:
+class HostDecoder(OfHost):
     """One host under a bound plan; an empty one runs the plain model with no hook installed.
 
     Attributes:
@@ -72,22 +101,6 @@ class HostDecoder:
     def readers(self) -> tuple[Host, ...]:
         other = self.bound.partner
         return (self.host,) if other is None or not self.bound.reads_partner else (self.host, other)
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        return self.host.tokenizer
-
-    @property
-    def eos_ids(self) -> tuple[int, ...]:
-        return self.host.eos_ids
-
-    @property
-    def pad_id(self) -> int:
-        return self.host.pad_id
-
-    @property
-    def device(self) -> torch.device:
-        return self.host.device
 
     @checked
     def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: Positive) -> HostState:
