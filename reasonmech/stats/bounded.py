@@ -126,6 +126,18 @@ def mean_draws(
     return sums[:, 0] + unseen * np.array(bounds)[:, None]
 
 
+def mean_ends(
+    values: Float[np.ndarray, " problem"], bounds: Bounds, level: float, *, draws: int, seed: int
+) -> tuple[float, float]:
+    """Ends of the mean. Of problems that are all alike they are exact, without a draw: the weight of the
+    unseen problem beside n others is Beta(1, n), whose quantiles are 1 - (1 - q)^(1 / n).
+    """
+    if values.min() == values.max():
+        value, unseen = float(values[0]), 1.0 - ((1.0 - level) / 2) ** (1.0 / len(values))
+        return value + (bounds[0] - value) * unseen, value + (bounds[1] - value) * unseen
+    return quantiles(*mean_draws(values, bounds, draws=draws, seed=seed), level)
+
+
 def quantiles(
     lowest: Float[np.ndarray, " draw"], highest: Float[np.ndarray, " draw"], level: float
 ) -> tuple[float, float]:

@@ -11,7 +11,7 @@ from scipy import stats as scipy_stats
 
 from reasonmech.door import checked
 from reasonmech.errors import DataError
-from reasonmech.stats.bounded import SHARE, Bounds, check_bounds, difference_bounds, mean_draws, quantiles
+from reasonmech.stats.bounded import SHARE, Bounds, check_bounds, difference_bounds, mean_draws, mean_ends
 from reasonmech.stats.checks import as_labels, as_numbers, check_finite, check_lengths
 from reasonmech.stats.intervals import DRAWS
 from reasonmech.stats.problems import check_two_problems, same_problems
@@ -103,7 +103,7 @@ def tost(
         return _two_t_tests(difference, margin, alpha)
     limits = difference_bounds(bounds)
     lowest, highest = mean_draws(difference, limits, draws=DRAWS, seed=0)
-    low, high = quantiles(lowest, highest, 1 - 2 * alpha)
+    low, high = mean_ends(difference, limits, 1 - 2 * alpha, draws=DRAWS, seed=0)
     n_outside = max((lowest <= -margin).sum(), (highest >= margin).sum())
     return Equivalence(
         estimate=float(difference.mean()),

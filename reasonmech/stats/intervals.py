@@ -22,7 +22,7 @@ from reasonmech.stats.bounded import (
     Bounds,
     check_bounds,
     difference_bounds,
-    mean_draws,
+    mean_ends,
     quantiles,
     reweight,
 )
@@ -118,8 +118,7 @@ def mean_interval(
         estimate, low, high = (bottom + (top - bottom) * share for share in exact[:3])
         return Interval(estimate, low, high, level)
     check_two_problems(len(means))
-    lowest, highest = mean_draws(means, bounds, draws=draws, seed=seed)
-    low, high = quantiles(lowest, highest, level)
+    low, high = mean_ends(means, bounds, level, draws=draws, seed=seed)
     return Interval(float(means.mean()), low, high, level)
 
 

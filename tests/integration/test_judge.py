@@ -21,8 +21,7 @@ from reasonmech.hosts import ModelPair
 from reasonmech.tasks import tasks
 from reasonmech.tasks.chain import CHAIN, Chain
 
-FEW = 59  # the fewest that are judged
-N = 64  # with which a pair of no difference is safely NEITHER: intervals are drawn
+FEW = N = 59  # the fewest that are judged: a pair of no difference is NEITHER on them
 
 
 @pytest.fixture(autouse=True)

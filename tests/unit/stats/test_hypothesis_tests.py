@@ -58,3 +58,21 @@ def test_max_t_of_few_problems_is_not_below_what_flipping_their_signs_can_give()
         unit = parts / np.sqrt((parts**2).sum())
         null = rng.choice((-1.0, 1.0), (999, 5)) @ unit[:, None]
         assert stats.max_t([unit.sum()], null)[0] > 0.03
+
+
+@pytest.mark.parametrize("margin", [0.02, 0.05, 0.1])
+def test_as_many_problems_as_are_needed_without_a_difference_are_equivalent_and_one_fewer_are_not(
+    margin: float,
+) -> None:
+    needed = stats.fewest_problems(margin)
+    for n, equivalent in ((needed, True), (needed - 1, False)):
+        alike = stats.mean_interval(np.zeros(n), bounds=stats.CONTRAST, level=0.9)
+        assert (alike.high < margin) is equivalent
+        right = np.ones(n) * 0.5
+        assert stats.tost(right, right, margin=margin).equivalent is equivalent
+
+
+def test_the_exact_ends_of_equal_problems_are_those_of_the_draws() -> None:
+    exact = stats.mean_interval(np.full(60, 0.25), bounds=stats.CONTRAST)
+    nearly = stats.mean_interval(np.r_[np.full(59, 0.25), 0.25 + 1e-9], bounds=stats.CONTRAST, draws=100_000)
+    np.testing.assert_allclose(exact[:3], nearly[:3], atol=2e-3)
