@@ -135,7 +135,8 @@ def mean_ends(
     if values.min() == values.max():
         value, unseen = float(values[0]), 1.0 - ((1.0 - level) / 2) ** (1.0 / len(values))
         return value + (bounds[0] - value) * unseen, value + (bounds[1] - value) * unseen
-    return quantiles(*mean_draws(values, bounds, draws=draws, seed=seed), level)
+    lowest, highest = mean_draws(values, bounds, draws=draws, seed=seed)
+    return quantiles(lowest, highest, level)
 
 
 def quantiles(
