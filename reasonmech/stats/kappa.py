@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -11,9 +12,10 @@ from numpy.typing import ArrayLike
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.ranges import Positive, Seed
+from reasonmech.stats.bounded import quantiles, reweight
 from reasonmech.stats.checks import as_ids, as_labels
-from reasonmech.stats.intervals import DRAWS, LEVEL, check_draws, tails
-from reasonmech.stats.problems import MIN_PROBLEMS, bootstrap_weights
+from reasonmech.stats.intervals import DRAWS, LEVEL, check_draws
+from reasonmech.stats.problems import MIN_PROBLEMS
 
 
 @checked
@@ -25,9 +27,8 @@ class Agreement:
         both, only_first, only_second, neither: items by who said yes.
         problems: problems that the items come from, the unit of the interval.
         kappa: Cohen's kappa, (observed agreement - expected) / (1 - expected); None where it is undefined.
-        low, high: 95 % bootstrap over problems, of the draws in which kappa is defined; None where there is
-            none. Of width 0 when the labellers agree on everything: then it says nothing about rarer
-            disagreements.
+        low, high: 95 % interval by problem; None where there is none. Two labellers that agreed on everything
+            may disagree in problems that were not seen, so it has a width then, too.
         why_none: why kappa, or its interval, is None ("" when both are there).
     """
 
@@ -57,8 +58,11 @@ class Agreement:
 def cohen_kappa(
     first: ArrayLike, second: ArrayLike, *, problems: ArrayLike, draws: Positive = DRAWS, seed: Seed = 0
 ) -> Agreement:
-    """Cohen's kappa (Cohen 1960) of two labellers, by scikit-learn; its interval resamples whole problems.
+    """Cohen's kappa (Cohen 1960) of two labellers, by scikit-learn; its interval reweights whole problems.
 
+    The interval is that of `stats.bounded`: one problem that was not seen is put where it does most against
+    the end that is sought: as many items as the most that one has, all disagreements, or all one answer of
+    both. Where hardly anybody says yes, one such problem counts for much, and the interval is wide.
     Kappa is undefined where both labellers give one answer to everything, and has no interval where fewer
     than 5 problems hold a yes of anybody, or a no of anybody: then `why_none` says so.
 
@@ -88,12 +92,23 @@ def cohen_kappa(
         kappa = _kappa(a, b)
         reason = _too_few(a | b, a & b, problem)
         if not reason:
-            draws_of_kappa = np.concatenate(
-                [kappas(weights @ counts) for weights in bootstrap_weights(len(ids), draws, seed)]
-            )
-            # nan: draws of problems in which kappa is undefined
-            low, high = (float(q) for q in np.nanquantile(draws_of_kappa, tails(LEVEL)))
+            low, high = _ends(counts.astype(np.float64), draws=draws, seed=seed)
     return Agreement(both, only_first, only_second, neither, len(ids), kappa, low, high, reason)
+
+
+_UNSEEN: Final = np.array(  # shares of the cells in a problem that was not seen
+    [[1, 0, 0, 0], [0, 0, 0, 1], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0.5, 0.5, 0]]
+)
+
+
+def _ends(counts: Float[np.ndarray, "problem cell"], *, draws: int, seed: int) -> tuple[float, float]:
+    """Quantiles of the least and of the largest kappa that an unseen problem can make of each draw."""
+    sums, unseen = reweight(counts, draws=draws, seed=seed)
+    size = unseen[:, None] * counts.sum(1).max()
+    kappa = np.stack([kappas(sums + size * cells) for cells in _UNSEEN])
+    # nan: an unseen problem of one answer leaves a draw without the other; with disagreements of both kinds
+    # none is
+    return quantiles(np.nanmin(kappa, axis=0), np.nanmax(kappa, axis=0), LEVEL)
 
 
 def kappas(counts: Float[np.ndarray, "draw cell"]) -> Float[np.ndarray, " draw"]:

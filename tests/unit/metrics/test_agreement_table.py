@@ -60,7 +60,8 @@ def test_the_table_has_a_row_per_model_and_behaviour() -> None:
     assert list(table.groupby("model")["behaviour"].count()) == [6, 6]
     assert tuple(table.columns) == COLUMNS
     rows = table.set_index(["model", "behaviour"])
-    assert rows.loc[("base", "backtrack"), ["kappa", "low", "high"]].tolist() == [1.0, 1.0, 1.0]
+    assert rows.loc[("base", "backtrack"), ["kappa", "high"]].tolist() == [1.0, 1.0]
+    assert rows.loc[("base", "backtrack"), "low"] < 0.5  # six problems do not exclude a seventh that differs
     cell = rows.loc[("thinking", "backtrack")]
     assert (cell["both"], cell["only_functional"], cell["only_lexical"], cell["problems"]) == (3, 3, 0, 6)
     expected = agreement([parse(r) for r in silent], "backtrack", onset_words=ONSET_WORDS, draws=200)

@@ -227,7 +227,8 @@ def test_two_annotations_are_compared_category_by_category() -> None:
     cuts = [cut_text("Wait, no. So x is 5.", problem=str(i)) for i in range(6)]
     words = by_words(cuts, taxonomies.get("venhoff"))
     same = compare(words, words, draws=100).set_index("category")
-    assert same.loc["backtracking", ["kappa", "low", "high"]].tolist() == [1.0, 1.0, 1.0]
+    assert same.loc["backtracking", ["kappa", "high"]].tolist() == [1.0, 1.0]
+    assert 0 < same.loc["backtracking", "low"] < 0.5  # six problems do not exclude a seventh that differs
     assert "said no" in same.loc["initializing", "why_none"]
     with pytest.raises(DataError, match="different rollouts or taxonomies"):
         compare(words, by_words(cuts, taxonomies.get("gandhi")))
