@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from reasonmech.printable import printable
 from reasonmech.suggestions import close_matches
 
 
 class ReasonmechError(Exception):
     """Base of every error that a caller can cause.
+
+    What in them would act on a terminal is written out (`printable`).
 
     Args:
         happened: what went wrong, with the offending values.
@@ -17,12 +20,12 @@ class ReasonmechError(Exception):
     """
 
     def __init__(self, happened: str, *, allowed: str = "", do: str = "") -> None:
-        self.happened, self.allowed, self.do = happened, allowed, do
-        parts = [happened]
+        self.happened, self.allowed, self.do = map(printable, (happened, allowed, do))
+        parts = [self.happened]
         if allowed:
-            parts.append(f"Allowed: {allowed}")
+            parts.append(f"Allowed: {self.allowed}")
         if do:
-            parts.append(f"Do: {do}")
+            parts.append(f"Do: {self.do}")
         super().__init__("\n  ".join(parts))
 
 

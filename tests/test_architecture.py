@@ -26,6 +26,7 @@ LAYERS = (
         "arguments",
         "door",
         "plain",
+        "printable",
         "ranges",
         "settings",
         "suggestions",

@@ -13,7 +13,7 @@ from typing import Final
 
 import typer
 
-from reasonmech.cli.console import complain
+from reasonmech.cli.console import complain, plain_warnings
 from reasonmech.cli.doctor import doctor
 from reasonmech.cli.judge import judge
 from reasonmech.cli.options import grouped
@@ -62,7 +62,8 @@ app.add_typer(organisms_app, name="organisms")
 def main() -> None:
     """Run the command; a caller's mistake ends it with code 2 and a message, Ctrl-C with 130."""
     try:
-        app()
+        with plain_warnings():
+            app()
     except (ReasonmechError, OSError, MemoryError) as error:  # of the system: a path that was given
         complain(f"{type(error).__name__}: {error}")
         raise SystemExit(MISTAKE) from None

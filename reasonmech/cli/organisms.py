@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reasonmech.cli.console import make_console
+from reasonmech.cli.console import make_console, say
 from reasonmech.cli.options import Quiet
 
 if TYPE_CHECKING:
@@ -80,11 +80,11 @@ def organisms_build(
     from reasonmech.organisms.cache import cache_home
 
     if out is None and cache_home(name, seed=seed).is_dir():
-        print(f"{cache_home(name, seed=seed)} is built already; delete it to build it again")
+        say(f"{cache_home(name, seed=seed)} is built already; delete it to build it again")
     elif out is None:
-        print(build_in_cache(name, seed=seed, progress=not quiet))
+        say(build_in_cache(name, seed=seed, progress=not quiet))
     else:
-        print(build(name, out, seed=seed, progress=not quiet))
+        say(build(name, out, seed=seed, progress=not quiet))
 
 
 @organisms_app.command("verify")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from reasonmech.cli.console import make_console
+from reasonmech.cli.console import make_console, say
 from reasonmech.cli.options import Out, Overrides, Quiet
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def check(
     from reasonmech.experiments import default_path, load_experiment
 
     experiment = load_experiment(config, overrides or ())
-    print(yaml.safe_dump(json.loads(experiment.canonical()), sort_keys=False).rstrip())
-    print(f"# valid; would be written to {default_path(experiment)}")
+    say(yaml.safe_dump(json.loads(experiment.canonical()), sort_keys=False).rstrip())
+    say(f"# valid; would be written to {default_path(experiment)}")
 
 
 def show(

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from reasonmech.cli.console import say
 from reasonmech.cli.options import Quiet
 
 
@@ -25,4 +26,4 @@ def train_coder(
 
     settings, loaded = load_coder_config(config), load_pair(pair)
     coder = train_pair_coder(loaded, settings, site=site, out=out, problems=problems, progress=not quiet)
-    print(f"{coder.d_sae} features at {coder.site} of {loaded.base.name}: {out}")
+    say(f"{coder.d_sae} features at {coder.site} of {loaded.base.name}: {out}")

@@ -17,6 +17,7 @@ from reasonmech.organisms.ground_truth.dial_table import GREEDY, measure_dial
 from reasonmech.organisms.ground_truth.splice import splice
 from reasonmech.organisms.ground_truth.truth import CELLS, Effort, bits, measure_truth, verified_counts
 from reasonmech.organisms.record import read_truth
+from reasonmech.printable import printable
 from reasonmech.problem import ProblemSet
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.stats import SHARE, mean_interval
@@ -81,7 +82,8 @@ class Verifier:
         steps = chain(
             self._compare_greedy(measured, pair, problems), self._compare_coverage(measured, pair, problems)
         )
-        rows += tqdm(steps, total=len(CELLS) + 4, desc=pair.name, leave=False, disable=not self.progress)
+        name = printable(pair.name)
+        rows += tqdm(steps, total=len(CELLS) + 4, desc=name, leave=False, disable=not self.progress)
         if self.full:
             rows += _compare_everything(truth, pair, problems, progress=self.progress)
         return rows

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 from markupsafe import Markup
 
 Row = dict[str, Any]
-TAGS: Final = ("b", "br", "extra")  # of plotly's, that figures use; they load and link nothing
-_OTHER_TAG: Final = re.compile(rf"<(?!/?(?:{'|'.join(TAGS)})\s*/?>)")
 
 
 class Figure(NamedTuple):
@@ -119,18 +116,3 @@ def script_json(value: object) -> Markup:
     """JSON that cannot end the script element that holds it."""
     encoded = json.dumps(value, allow_nan=False)
     return Markup(encoded.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
-
-
-def without_markup(value: Any) -> Any:
-    """A figure's JSON in which no name is a link or a style: plotly reads tags in titles, ticks and labels.
-
-    The tags that figures themselves are written with (`TAGS`) stay.
-    """
-    match value:
-        case str():
-            return _OTHER_TAG.sub("&lt;", value)
-        case list():
-            return [without_markup(item) for item in value]
-        case dict():
-            return {key: without_markup(item) for key, item in value.items()}
-    return value

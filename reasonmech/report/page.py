@@ -7,8 +7,6 @@ from importlib.resources import files
 from pathlib import Path
 from types import NoneType
 
-from jinja2 import Environment
-from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from reasonmech.arguments import check_type
@@ -16,8 +14,10 @@ from reasonmech.door import checked
 from reasonmech.experiments import Run, load_run
 from reasonmech.files import save_text
 from reasonmech.report.answer import answer
-from reasonmech.report.html import script_json, without_markup
+from reasonmech.report.html import script_json
 from reasonmech.report.sections import build_sections
+from reasonmech.viz.figure_text import without_markup
+from reasonmech.viz.pages import Source, fill_in
 
 
 @checked
@@ -55,20 +55,20 @@ def render(run: Run) -> str:
     figures = {
         f.id: without_markup(json.loads(f.figure.to_json())) for section in parts for f in section.figures
     }
-    template = Environment(autoescape=True).from_string(_asset("report.html.j2"))
-    return template.render(
-        title=run.record["experiment"],
-        run=run.record["run"],
-        finished=run.record["finished"],
-        question=run.record["question"],
-        answer=answer(run),
-        contents=[(section.id, section.heading) for section in parts],
-        sections=parts,
-        figures_json=script_json(figures),
-        plotly=Markup(get_plotlyjs()) if figures else "",
-        css=Markup(_asset("report.css")),
-        js=Markup(_asset("report.js")),
-    )
+    values = {
+        "title": run.record["experiment"],
+        "run": run.record["run"],
+        "finished": run.record["finished"],
+        "question": run.record["question"],
+        "answer": answer(run),
+        "contents": [(section.id, section.heading) for section in parts],
+        "sections": parts,
+        "figures_json": script_json(figures),
+        "plotly": Source(get_plotlyjs()) if figures else "",
+        "css": Source(_asset("report.css")),
+        "js": Source(_asset("report.js")),
+    }
+    return str(fill_in(_asset("report.html.j2"), values))
 
 
 def _asset(name: str) -> str:

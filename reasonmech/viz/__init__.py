@@ -1,8 +1,9 @@
 """Views: hoverable tokens, traces, and figures from tidy tables. They open anywhere, offline.
 
 To add a figure, write a function from a tidy frame to a plotly figure in a module here (see `doses.py`):
-`drawing.py` has the check of the frame, curves with bands, points with error bars and the finish. To put it
-on the report, call it from a section: `reasonmech/report/sections/`.
+`drawing.py` has the check of the frame, curves with bands, points with error bars and the finish, and
+`@names_as_text` keeps names from being links. To put it on the report, call it from a section:
+`reasonmech/report/sections/`.
 """
 
 from reasonmech.locate.logit_lens import logit_lens

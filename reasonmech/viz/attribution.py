@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.frames import groups, rows_where
+from reasonmech.viz.figure_text import names_as_text
 from reasonmech.viz.theme import CONTROL, GREY, INK, MARKS, PALE, TEMPLATE, Mark, tint
 
 GUIDE: Final = {"color": GREY, "dash": "dot", "width": 1.5}
@@ -30,6 +31,7 @@ ERRORS: Final = {
 
 
 @checked
+@names_as_text
 def audit_scatter(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
     """Exact effect of each audited node (up) against what the attribution said of it (right); dotted: equal.
 
@@ -74,6 +76,7 @@ def audit_scatter(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
 
 
 @checked
+@names_as_text
 def faithfulness_curves(frame: pd.DataFrame, *, note: str = "") -> go.Figure:
     """Share of a site's full patching effect against the number of features, beside random groups.
 

@@ -10,7 +10,6 @@ from types import NoneType
 from typing import final
 
 import pandas as pd
-from jinja2 import Environment
 from markupsafe import Markup
 
 from reasonmech.arguments import check_type, describe
@@ -28,6 +27,7 @@ from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.viz.blocks import draw_blocks, join_columns, write_share
 from reasonmech.viz.findings import Findings, check_findings
+from reasonmech.viz.pages import fill_in
 
 
 @checked
@@ -242,7 +242,7 @@ def _page(title: str, body: Markup, *, js: Markup | None = None) -> str:
 
 
 def _render(template: str, values: Mapping[str, object]) -> Markup:
-    return Markup(Environment(autoescape=True, trim_blocks=True).from_string(_asset(template)).render(values))
+    return fill_in(_asset(template), values)
 
 
 def _asset(name: str) -> str:

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 from reasonmech.errors import DataError
 from reasonmech.frames import groups, rows_where
 from reasonmech.viz.drawing import check_frame, draw_points, finish, values_in_order
+from reasonmech.viz.figure_text import names_as_text
 from reasonmech.viz.theme import GUIDE, INK, MARKS, Mark
 
 KIND_MARKS: Final = {
@@ -27,6 +28,7 @@ KIND_NAMES: Final = {
 NULL_VALUE: Final = {"AUROC": 0.5}  # of every other unit it is 0
 
 
+@names_as_text
 def feature_table(frame: pd.DataFrame) -> go.Figure:
     """Held-out value of located features with 95 % intervals, baselines in the same panel.
 
@@ -72,6 +74,7 @@ def feature_table(frame: pd.DataFrame) -> go.Figure:
     return finish(figure, title, height=210 + 28 * sum(heights) + 30 * len(panels))
 
 
+@names_as_text
 def value_by_site(frame: pd.DataFrame) -> go.Figure:
     """Best feature of each site (chosen on the training split) and every baseline, across sites.
 

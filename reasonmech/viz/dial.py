@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 
 from reasonmech.frames import groups
 from reasonmech.viz.drawing import Curve, check_frame, draw_curve
+from reasonmech.viz.figure_text import names_as_text
 from reasonmech.viz.theme import MARKS, TEMPLATE
 
 _NEEDED = ("factor", "other", "share", "accuracy", "low", "high")
@@ -14,6 +15,7 @@ _HOVER = "%{x:.0%}: %{y:.1%} [%{customdata[0]:.1%}, %{customdata[1]:.1%}]"
 _FACTORS = {"onset": "who decides the kind of a sentence", "executor": "who writes it"}
 
 
+@names_as_text
 def dial_curves(frame: pd.DataFrame) -> go.Figure:
     """Accuracy by share, one line per factor and holder of the other factor, with 95 % bands by problem.
 

@@ -11,12 +11,14 @@ from plotly.subplots import make_subplots
 from reasonmech.door import checked
 from reasonmech.frames import groups
 from reasonmech.viz.drawing import Curve, check_frame, draw_curve, finish, is_control, values_in_order
+from reasonmech.viz.figure_text import names_as_text
 from reasonmech.viz.theme import CONTROL, MARKS, Mark
 
 HOVER = "%{x:g}: %{y:.1%} [%{customdata[0]:.1%}, %{customdata[1]:.1%}]"
 
 
 @checked
+@names_as_text
 def dose_curves(frame: pd.DataFrame, *, dose: str = "clamped to (activation units)") -> go.Figure:
     """Rate of each behaviour against the clamped value: located features beside matched random ones.
 

@@ -7,9 +7,11 @@ import plotly.graph_objects as go
 
 from reasonmech.frames import rows_where
 from reasonmech.viz.drawing import check_frame, draw_points, finish, values_in_order
+from reasonmech.viz.figure_text import names_as_text
 from reasonmech.viz.theme import GUIDE, MARKS
 
 
+@names_as_text
 def gap_by_factor(frame: pd.DataFrame) -> go.Figure:
     """Points of accuracy that each factor accounts for, of the gap between base and thinking model.
 

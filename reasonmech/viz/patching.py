@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from reasonmech.door import checked
 from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.frames import groups
+from reasonmech.viz.figure_text import names_as_text
 from reasonmech.viz.theme import GREY, INK, MARKS, PALE, TEMPLATE
 
 Shown: TypeAlias = Literal["normalised", "effect"]
@@ -27,6 +28,7 @@ NAMES: Final = {
 
 
 @checked
+@names_as_text
 def patch_heatmap(frame: pd.DataFrame, *, value: Shown = "normalised") -> go.Figure:
     """Effect of patching each site (rows, a panel per kind) at each place (columns), white where it is 0.
 
@@ -84,6 +86,7 @@ def patch_heatmap(frame: pd.DataFrame, *, value: Shown = "normalised") -> go.Fig
     return figure.update_layout(coloraxis=axis, plot_bgcolor=PALE)
 
 
+@names_as_text
 def effect_parts(frame: pd.DataFrame) -> go.Figure:
     """Total, direct and indirect effect of each patch, with 95 % intervals by problem.
 

@@ -8,9 +8,11 @@ import plotly.graph_objects as go
 
 from reasonmech.frames import rows_where
 from reasonmech.viz.drawing import check_frame, draw_points, finish, is_control
+from reasonmech.viz.figure_text import names_as_text
 from reasonmech.viz.theme import CONTROL, GUIDE, MARKS
 
 
+@names_as_text
 def recovery_by_arm(frame: pd.DataFrame) -> go.Figure:
     """Share of the gap between base (0 %) and thinking model (100 %) that each arm recovers.
 

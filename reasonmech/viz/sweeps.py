@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from reasonmech.errors import DataError
 from reasonmech.frames import groups
 from reasonmech.viz.drawing import Curve, check_frame, draw_curve, finish, is_control
+from reasonmech.viz.figure_text import names_as_text
 from reasonmech.viz.patching import DIVERGING
 from reasonmech.viz.theme import CONTROL, GUIDE, MARKS, Mark
 
@@ -34,6 +35,7 @@ MAX_NUMBERED: Final = 14  # columns of a panel that leave room for a number in e
 MAX_COLUMNS: Final = 2
 
 
+@names_as_text
 def sweep_curves(frame: pd.DataFrame) -> go.Figure:
     """Change of the metric against the amount, one line per axis with its 95 % interval, one panel per mask.
 
@@ -72,6 +74,7 @@ def sweep_curves(frame: pd.DataFrame) -> go.Figure:
     return finish(figure, f"{metric} · effect of {verb}, 95 % intervals", height=460)
 
 
+@names_as_text
 def sweep_map(frame: pd.DataFrame) -> go.Figure:
     """Change of the metric for every axis (rows) and amount (columns), one panel per mask, symmetric about 0.
 

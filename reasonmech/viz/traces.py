@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import html
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ import pandas as pd
 from reasonmech.door import checked
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.locate.feature_summary.tokens import CONTINUED, TOKEN_COLUMNS
+from reasonmech.viz.pages import as_html
 
 STYLE = """
 .rm-traces { font: 15px/2.1 Inter, 'Segoe UI', Helvetica, Arial, sans-serif; color: #1b1f24;
@@ -79,12 +79,12 @@ def traces_html(frame: pd.DataFrame, features: Sequence[str]) -> str:
     for i, (name, peak) in enumerate(zip(features, values.max(0), strict=True)):
         chosen = " checked" if i == 0 else ""
         picks.append(f'<input type="radio" name="{uid}" id="{uid}-{i}"{chosen}>')
-        picks.append(f'<label for="{uid}-{i}">{html.escape(name)} (max {peak:.3g})</label>')
+        picks.append(f'<label for="{uid}-{i}">{as_html(name)} (max {peak:.3g})</label>')
         rules.append(f"#{uid}-{i}:checked ~ article .t {{ --a: var(--a{i}, 0); }}")
     articles = []
     for name, rows in frame.assign(_row=np.arange(len(frame))).groupby("trace", sort=False):
         words = "".join(_word(row, values[row["_row"]], peaks, features) for row in rows.to_dict("records"))
-        articles.append(f'<article><h4>{html.escape(str(name))}</h4><p class="words">{words}</p></article>')
+        articles.append(f'<article><h4>{as_html(name)}</h4><p class="words">{words}</p></article>')
     style = f"<style>{STYLE}{' '.join(rules)}</style>"
     return f'<div class="rm-traces">{style}{"".join(picks)}{KEY}{"".join(articles)}</div>'
 
@@ -95,9 +95,9 @@ def _word(row: dict[str, object], values: np.ndarray, peaks: np.ndarray, feature
     ]
     shade = ";".join(f"--a{i}:{v:.2f}" for i, v in enumerate((values / peaks).clip(0, 1)) if v >= 0.005)
     lines = [f"{name}: {value:.3g}" for name, value in zip(features, values, strict=True)]
-    hover = html.escape("\n".join([*lines, *marks])).replace("\n", "&#10;")
-    tag = f'<span class="tag">{html.escape(str(row["onset"]))}</span>' if row["onset"] else ""
+    hover = as_html("\n".join([*lines, *marks])).replace("\n", "&#10;")
+    tag = f'<span class="tag">{as_html(row["onset"])}</span>' if row["onset"] else ""
     slip = '<span class="tag slipped">slip</span>' if row["slip"] else ""
     style = f' style="{shade}"' if shade else ""
-    body = html.escape(str(row["text"])) or CONTINUED
+    body = as_html(row["text"]) or CONTINUED
     return f'{tag}<span class="{" ".join(["t", *marks])}"{style} data-v="{hover}">{body}</span>{slip}'

@@ -11,6 +11,7 @@ from plotly.subplots import make_subplots
 from reasonmech.coders import SparseCoder, training_curve
 from reasonmech.errors import DataError
 from reasonmech.frames import groups
+from reasonmech.viz.figure_text import names_as_text
 from reasonmech.viz.theme import MARKS, TEMPLATE
 
 _PANELS = {
@@ -21,6 +22,7 @@ _PANELS = {
 }
 
 
+@names_as_text
 def training_curves(coders: Sequence[SparseCoder]) -> go.Figure:
     """How coders were trained: variance explained, features per token, dead features and loss against tokens
     read.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from dataclasses import dataclass
 from pathlib import Path
 from typing import final
@@ -13,6 +12,8 @@ from reasonmech.door import checked
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.files import save_text
 from reasonmech.locate.feature_summary.tokens import CONTINUED
+from reasonmech.printable import printable
+from reasonmech.viz.pages import as_html
 
 _OPEN_DIV = (
     'style="margin: 15px 0;"/>'  # circuitsvis leaves its div open: all that follows would vanish into it
@@ -60,7 +61,7 @@ class TokenView:
         """HTML for a page that exists already: a heading and the view, its JavaScript inlined (1.3 MB)."""
         from circuitsvis.utils.render import render
 
-        tokens = [html.escape(piece) or CONTINUED for piece in self.pieces]
+        tokens = [as_html(piece) or CONTINUED for piece in self.pieces]
         low, high = self._bounds()
         if len(self.labels) == 1:
             values = self.values[:, 0].tolist()
@@ -78,7 +79,7 @@ class TokenView:
             )
         source = rendered.local_src.replace(_OPEN_DIV, _OPEN_DIV.replace("/>", "></div>"), 1)
         caption = " · ".join(
-            (html.escape(self.title), html.escape(", ".join(self.labels)), f"max {self.values.max():.3g}")
+            (as_html(self.title), as_html(", ".join(self.labels)), f"max {self.values.max():.3g}")
         )
         if self.sinks:
             caption += f" · shades from {min(low):.3g} to {max(high):.3g}: {self._sinks_named()} beyond"
@@ -98,7 +99,7 @@ class TokenView:
     @property
     def html(self) -> str:
         """A whole page."""
-        head = f'<meta charset="utf-8"><title>{html.escape(self.title)}</title>'
+        head = f'<meta charset="utf-8"><title>{as_html(self.title)}</title>'
         return f'<!doctype html><html lang="en"><head>{head}</head><body>{self.fragment}</body></html>\n'
 
     @checked
@@ -115,4 +116,4 @@ class TokenView:
 
 def _plain(label: str) -> str:
     """A label that can stand inside a script and is not escaped again by the page."""
-    return label.replace("<", "‹").replace(">", "›")
+    return printable(label).replace("<", "‹").replace(">", "›")

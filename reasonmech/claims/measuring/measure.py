@@ -19,6 +19,7 @@ from reasonmech.claims.measuring.runs import Runs
 from reasonmech.claims.measuring.temperature import measure_sharpening
 from reasonmech.door import checked
 from reasonmech.hosts import ModelPair
+from reasonmech.printable import printable
 from reasonmech.resumable import ResumableDirectory
 
 
@@ -40,7 +41,7 @@ def measure_evidence(
     Raises:
         DataError: the task's kinds cannot be told in the pair's tokens.
     """
-    with tqdm(total=_rows(extent), desc=pair.name, unit="row", disable=not progress) as bar:
+    with tqdm(total=_rows(extent), desc=printable(pair.name), unit="row", disable=not progress) as bar:
         bench = Bench(pair, questions, extent, Runs(directory, bar))
         outcomes: dict[Decoding, Outcomes] = {
             decoding: measure_outcomes(bench, decoding) for decoding in DECODINGS

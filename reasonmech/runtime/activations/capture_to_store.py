@@ -15,6 +15,7 @@ from reasonmech.disk import check_room, explain_failed_writes, format_bytes
 from reasonmech.errors import CorruptFileError
 from reasonmech.files import check_new, write_text
 from reasonmech.json_text import parse_json
+from reasonmech.printable import printable
 from reasonmech.resumable import ResumableDirectory
 from reasonmech.runtime.activations.estimate import shown_before
 from reasonmech.runtime.activations.keep import Keep
@@ -84,7 +85,7 @@ def _shards(
     _check_room(partial, _missing(job, survey, 0) - on_disk)
     if progress:
         estimate = shown_before(job, texts, survey, out=directory.out)
-        tqdm.write(f"capture to {directory.out}: {estimate}", file=sys.stderr)
+        tqdm.write(printable(f"capture to {directory.out}: {estimate}"), file=sys.stderr)
     n_done = sum(int(survey.lengths[bounds[number] : bounds[number + 1]].sum()) for number in finished)
     with tqdm(
         total=int(survey.lengths.sum()),
