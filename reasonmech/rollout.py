@@ -34,6 +34,8 @@ class Rollout:
         stop: "eos"; "token" when one of `Decode.stop_tokens` or `Decode.stop_strings` ended it, "length" when
             it was cut off (both graded as wrong, never dropped).
         text: `ids` decoded.
+        pieces: what each generated token adds to the text; none where decoding puts blanks between tokens, or
+            nobody has noted it.
     """
 
     problem: Problem
@@ -44,6 +46,7 @@ class Rollout:
     steered: tuple[bool, ...]
     stop: Stop
     text: str
+    pieces: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return (
@@ -164,7 +167,10 @@ class Rollouts(Sequence[Rollout]):
         with new_file(path, overwrite=overwrite) as unfinished, unfinished.open("w", encoding="utf-8") as out:
             out.write(json.dumps({"task": self.task, "n": len(self), "receipt": receipt}) + "\n")
             for rollout in self:
-                out.write(json.dumps(asdict(rollout)) + "\n")
+                row = asdict(rollout)
+                if not rollout.pieces:  # files of models that have none stay what they were
+                    del row["pieces"]
+                out.write(json.dumps(row) + "\n")
 
     @classmethod
     @checked
@@ -212,6 +218,7 @@ _ROW: Final = {
     "ids": [int],
     "by_environment": [bool],
     "steered": [bool],
+    "pieces?": [str],
 }
 
 
@@ -229,5 +236,8 @@ def _rollout_of(row: Mapping[str, Any]) -> Rollout:
     unknown = sorted(set(row) - {field.name for field in fields(Rollout)})
     if unknown:
         raise ValueError(f"unknown {', '.join(unknown)}")
-    lists: dict[str, Any] = {name: tuple(row[name]) for name in (*ids, *flags)}
+    pieces = tuple(row.get("pieces", ()))
+    if pieces and len(pieces) != len(row["ids"]):
+        raise ValueError(f"{len(row['ids'])} tokens, and {len(pieces)} pieces of text")
+    lists: dict[str, Any] = {name: tuple(row[name]) for name in (*ids, *flags)} | {"pieces": pieces}
     return Rollout(problem=problem, sample=row["sample"], stop=row["stop"], text=row["text"], **lists)

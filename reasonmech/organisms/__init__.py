@@ -7,6 +7,7 @@ from reasonmech.hosts import (  # which find an organism that does not ship once
     load_pair,
 )
 from reasonmech.organisms import zoo as _zoo  # each organism registers itself
+from reasonmech.organisms.adapters import reinforce_adapter, tune_adapter, with_adapter
 from reasonmech.organisms.building import build
 from reasonmech.organisms.cache import build_in_cache
 from reasonmech.organisms.ground_truth.chain_examples import ChainExamples
@@ -32,5 +33,8 @@ __all__ = [
     "load_pair",
     "measure_truth",
     "recipes",
+    "reinforce_adapter",
     "splice",
+    "tune_adapter",
+    "with_adapter",
 ]

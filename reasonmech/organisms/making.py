@@ -12,7 +12,7 @@ from reasonmech.errors import ConfigError, DataError, MismatchError, SkillError
 from reasonmech.hosts import Host, load_host
 from reasonmech.organisms.recipes import ModelRecipe, TrainingStage
 from reasonmech.organisms.training.edits import ReversedDigits, Tempered
-from reasonmech.organisms.training.grpo import GrpoRecipe, grpo
+from reasonmech.organisms.training.grpo import GrpoRecipe, Loop, grpo
 from reasonmech.organisms.training.pretrain import PretrainRecipe, pretrain
 from reasonmech.organisms.training.rotation import Rotation
 from reasonmech.organisms.training.skills import CHAIN_SKILLS, check_base, probe_skills
@@ -83,7 +83,7 @@ def carry_out(
     match stage:
         case GrpoRecipe():
             base = Host(model, word_tokenizer(), name="base")
-            policy, log = grpo(base, stage, checkpoint, progress=progress)
+            policy, log = grpo(base, stage, checkpoint, loop=Loop(progress=progress))
             assert isinstance(policy, LlamaForCausalLM)
             return policy, log
         case TuneRecipe():

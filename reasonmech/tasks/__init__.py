@@ -1,7 +1,8 @@
 """Tasks: problems from a seed, the environment they are solved in, a parser and a programmatic grader."""
 
 from reasonmech.problem import Environment, Problem, ProblemSet, Scribe
-from reasonmech.tasks import chain as _chain  # registers itself
+from reasonmech.tasks import chain as _chain  # each registers itself
+from reasonmech.tasks import letters as _letters
 from reasonmech.tasks.base import Split, Task, TellsWhatIsDue, WorksOut, grade, load_task, parse, tasks
 
 __all__ = [
@@ -18,4 +19,4 @@ __all__ = [
     "TellsWhatIsDue",
     "WorksOut",
 ]
-del _chain
+del _chain, _letters

@@ -19,13 +19,12 @@ from reasonmech.organisms.training.batches import UNLEARNT, BatchShape, Mix, Tok
 from reasonmech.organisms.training.corpus import IDS, Modes
 from reasonmech.organisms.training.grpo import (
     GrpoRecipe,
+    Loop,
     _check_collapse,
-    _loss,
-    _pad,
-    _split,
     advantages,
     grpo,
 )
+from reasonmech.organisms.training.policy_batch import pad_batch, policy_loss, split_batches
 from reasonmech.organisms.training.pretrain import PretrainRecipe, new_model, pretrain
 from reasonmech.organisms.training.skills import SkillProbe, check_base, probe_skills
 from reasonmech.rollout import Rollouts
@@ -116,7 +115,9 @@ def parity(rollouts: Rollouts) -> np.ndarray:
 def test_grpo_resumes_bit_for_bit_and_leaves_the_base_alone(tmp_path: Path) -> None:
     base = tiny_base()
     untouched = new_model(TINY)
-    whole, log = grpo(base, FEW, tmp_path / "w.safetensors", reward=parity, save_every=2, progress=False)
+    whole, log = grpo(
+        base, FEW, tmp_path / "w.safetensors", reward=parity, loop=Loop(save_every=2, progress=False)
+    )
     assert not same(whole, base.model) and same(base.model, untouched) and len(log) == 4
     calls = 0
 
@@ -128,8 +129,10 @@ def test_grpo_resumes_bit_for_bit_and_leaves_the_base_alone(tmp_path: Path) -> N
         return parity(rollouts)
 
     with pytest.raises(Killed):
-        grpo(base, FEW, tmp_path / "k.safetensors", reward=kill, save_every=2, progress=False)
-    resumed, resumed_log = grpo(base, FEW, tmp_path / "k.safetensors", reward=parity, progress=False)
+        grpo(base, FEW, tmp_path / "k.safetensors", reward=kill, loop=Loop(save_every=2, progress=False))
+    resumed, resumed_log = grpo(
+        base, FEW, tmp_path / "k.safetensors", reward=parity, loop=Loop(progress=False)
+    )
     assert same(whole, resumed) and resumed_log == log
 
 
@@ -137,7 +140,7 @@ def test_grpo_reaches_the_optimum_of_a_bandit(tmp_path: Path) -> None:
     """One decision, one arm in eight pays: the policy must end up pulling it."""
     recipe = replace(FEW, iterations=60, problems=2, samples=32, max_new_tokens=1, lr=1e-2)
     reward = lambda rollouts: np.array([r.ids[0] % 8 == 3 for r in rollouts])  # noqa: E731
-    _, log = grpo(tiny_base(), recipe, tmp_path / "b.safetensors", reward=reward, progress=False)
+    _, log = grpo(tiny_base(), recipe, tmp_path / "b.safetensors", reward=reward, loop=Loop(progress=False))
     assert log[0]["reward"] < 0.3 and np.mean([row["reward"] for row in log[-5:]]) > 0.95
 
 
@@ -160,11 +163,11 @@ def test_environment_and_prompt_tokens_have_no_gradient() -> None:
                 expected = expected - a * logp[len(r.prompt_ids) + t - 1, token]
     assert sum(rollouts[0].by_environment) == 9
     torch.testing.assert_close(
-        _loss(host, _pad(rollouts, advantage, host.pad_id)), expected, rtol=1e-5, atol=1e-3
+        policy_loss(host, pad_batch(rollouts, advantage, host.pad_id)), expected, rtol=1e-5, atol=1e-3
     )
-    split = _split(rollouts, advantage, host.pad_id, row_tokens=100)
+    split = split_batches(rollouts, advantage, host.pad_id, row_tokens=100)
     assert len(split) == 2
-    torch.testing.assert_close(sum(_loss(host, u) for u in split), expected, rtol=1e-5, atol=1e-3)
+    torch.testing.assert_close(sum(policy_loss(host, u) for u in split), expected, rtol=1e-5, atol=1e-3)
 
 
 def test_a_reward_below_the_base_for_30_iterations_raises() -> None:

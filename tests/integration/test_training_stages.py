@@ -15,7 +15,7 @@ from reasonmech.errors import DataError, MismatchError, UnknownNameError
 from reasonmech.hosts import Host, load_host
 from reasonmech.organisms import Effort
 from reasonmech.organisms.training.batches import UNLEARNT, TokenBatch
-from reasonmech.organisms.training.grpo import GrpoRecipe, _sample, grpo
+from reasonmech.organisms.training.grpo import GrpoRecipe, Loop, _sample, grpo
 from reasonmech.organisms.training.pretrain import PretrainRecipe, new_model
 from reasonmech.organisms.training.rewards import rewards
 from reasonmech.organisms.training.tune import Data, TuneRecipe, corpus_data, trace_data, tune
@@ -132,7 +132,7 @@ def test_negative_lessons_lower_the_probability_of_the_unpaid_rollout(tmp_path: 
     recipe = replace(SHORT, iterations=1, problems=1, samples=8, lessons="negative", warmup=1)
     base = tiny_base()
     rollouts = _sample(base, recipe, 0)
-    trained, log = grpo(base, recipe, tmp_path / "n.safetensors", reward=pay, progress=False)
+    trained, log = grpo(base, recipe, tmp_path / "n.safetensors", reward=pay, loop=Loop(progress=False))
     assert log[0]["useful"] == pytest.approx(1 / 8)
 
     def log_probability(model: PreTrainedModel) -> float:
@@ -143,7 +143,7 @@ def test_negative_lessons_lower_the_probability_of_the_unpaid_rollout(tmp_path: 
 
     assert log_probability(trained) < log_probability(base.model)
     all_lessons = replace(recipe, lessons="all")
-    both, log = grpo(base, all_lessons, tmp_path / "a.safetensors", reward=pay, progress=False)
+    both, log = grpo(base, all_lessons, tmp_path / "a.safetensors", reward=pay, loop=Loop(progress=False))
     assert log[0]["useful"] == 1.0 and not same(both, trained)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, final
 
@@ -27,13 +28,13 @@ def save_checkpoint(
     recipe: dict[str, Any],
     log: list[dict[str, Any]],
 ) -> None:
-    """Write everything that a killed training needs to go on, in one rename.
+    """Write everything that a killed training needs to go on, in one rename; what is frozen it has.
 
     Raises:
         OutputError: the disk is full; the checkpoint before this one is whole.
     """
-    tensors = {f"model.{name}": p.detach().clone() for name, p in model.named_parameters()}
-    for name, parameter in model.named_parameters():
+    tensors = {f"model.{name}": p.detach().clone() for name, p in _trained(model)}
+    for name, parameter in _trained(model):
         for key, value in optimizer.state[parameter].items():
             tensors[f"adamw.{key}.{name}"] = value.detach().clone()
     metadata = {"step": str(step), "recipe": json.dumps(recipe, sort_keys=True), "log": json.dumps(log)}
@@ -67,7 +68,7 @@ def load_checkpoint(
             do="give another output directory, or delete the checkpoint",
         )
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in _trained(model):
             parameter.copy_(tensors[f"model.{name}"])
             state = {
                 k.split(".", 2)[1]: v
@@ -75,8 +76,15 @@ def load_checkpoint(
                 if k.startswith("adamw.") and k.split(".", 2)[2] == name
             }
             if state:
-                optimizer.state[parameter] = state
+                # as AdamW keeps them: moments beside the parameter, the count of steps where it was
+                optimizer.state[parameter] = {
+                    k: v if k == "step" else v.to(parameter.device) for k, v in state.items()
+                }
     return step, log
+
+
+def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
+    return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
 
 
 @final

@@ -62,6 +62,30 @@ class Modes:
     proper_end: float = 1.0
 
 
+class Habits(NamedTuple):
+    """What one document's author does: the hidden modes of a document, drawn.
+
+    Attributes:
+        persona: whether the document begins with words that say so.
+        thorough: whether the author works step by step.
+        check, backtrack: probabilities of a check per step, and of a backtrack where a check disagrees.
+    """
+
+    persona: bool
+    thorough: bool
+    check: float
+    backtrack: float
+
+    @classmethod
+    def draw(cls, rng: random.Random, modes: Modes) -> Habits:
+        """One document's habits."""
+        if rng.random() < modes.persona:
+            return cls(True, rng.random() < modes.careful[0], modes.careful[1], modes.careful[2])
+        thorough = rng.random() < modes.thorough
+        check = modes.check_step[rng.random() >= modes.checks]
+        return cls(False, thorough, check, modes.backtrack[rng.random() >= modes.notices])
+
+
 class Author:
     """Writes documents of one world as lists of words from one random stream."""
 
@@ -81,23 +105,19 @@ class Author:
         """A problem of the training split and its solution, in one draw of the hidden modes."""
         rng, modes = self.rng, self.modes
         problem = draw(rng, "train", id="corpus", world=self.world)
-        persona = rng.random() < modes.persona
-        if persona:
-            thorough, p_check, p_back = rng.random() < modes.careful[0], modes.careful[1], modes.careful[2]
-        else:
-            thorough = rng.random() < modes.thorough
-            p_check = modes.check_step[rng.random() >= modes.checks]
-            p_back = modes.backtrack[rng.random() >= modes.notices]
-        words = _words(f"{rng.choice(PERSONAS)} {problem.prompt}" if persona else problem.prompt)
+        habits = Habits.draw(rng, modes)
+        words = _words(f"{rng.choice(PERSONAS)} {problem.prompt}" if habits.persona else problem.prompt)
         value = int(problem.answer)  # who does not work step by step still states the right answer
-        if thorough:
+        if habits.thorough:
             operations = problem.data["operations"]
             if rng.random() < modes.plan:
                 opening = f"{self.begin('plan')} : {len(operations)}"
                 words += _words(f"{opening} {self.choose_form('steps .', 'to do in all .')}")
             value = problem.data["start"]
             for item, (operator, operand) in enumerate(operations):
-                step_words, value = self.write_step(item, value, operator, operand, p_check, p_back)
+                step_words, value = self.write_step(
+                    item, value, operator, operand, habits.check, habits.backtrack
+                )
                 words += step_words
         return [*words, *self.write_ending(value)]
 

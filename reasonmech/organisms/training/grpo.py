@@ -8,13 +8,14 @@ base.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import PreTrainedModel
@@ -22,10 +23,17 @@ from transformers import PreTrainedModel
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.organisms.training.checkpoint import Snapshots, load_checkpoint, save_checkpoint
+from reasonmech.organisms.training.policy_batch import (
+    PolicyBatch,
+    loss_of_choices,
+    policy_loss,
+    split_batches,
+)
 from reasonmech.organisms.training.pretrain import adamw
 from reasonmech.organisms.training.rewards import Reward, rewards
-from reasonmech.rollout import Rollout, Rollouts
+from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.decode import Decode
+from reasonmech.runtime.decoding.decoder import Decoder
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.tasks import load_task
 
@@ -68,21 +76,51 @@ class GrpoRecipe:
         """A short warm-up, then linearly down to a twentieth: late batches teach little, and shake."""
         return self.lr * min((iteration + 1) / self.warmup, 1.0 - 0.95 * iteration / self.iterations)
 
+    def loss(self, host: Host, batch: PolicyBatch) -> Tensor:
+        """-sum over model-chosen tokens of advantage x log p(token | text before it)."""
+        return policy_loss(host, batch)
 
-class PolicyBatch(NamedTuple):
-    """Rollouts, padded on the right, with what each is worth.
+
+@dataclass(frozen=True)
+class EntropyRecipe(GrpoRecipe):
+    """The same with a bonus for undecided choices, so that a rare one is not lost before it has paid.
 
     Attributes:
-        ids: prompt and text.
-        chosen: whether the model chose the token; prompts, environment tokens and padding were not chosen.
-        advantage: of the whole rollout.
-        mask: 1 where there is a token, 0 where there is padding.
+        entropy: nats of a choice's entropy are worth this much beside an advantage, which has unit variance.
     """
 
-    ids: Int[Tensor, "row pos"]
-    chosen: Bool[Tensor, "row pos"]
-    advantage: Float[Tensor, " row"]
-    mask: Int[Tensor, "row pos"]
+    entropy: float = 0.0
+
+    def loss(self, host: Host, batch: PolicyBatch) -> Tensor:
+        return loss_of_choices(host, batch, self.entropy)
+
+
+class Writer(Protocol):
+    """What writes one iteration's rollouts, with the weights of a host as they stand."""
+
+    def __call__(self, host: Host) -> Host | Decoder: ...
+
+
+Log = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Loop:
+    """How a training is run; what is learnt depends on none of it but `stop`.
+
+    Attributes:
+        save_every: iterations from one checkpoint to the next.
+        progress: show a bar.
+        writer: another way to write the same rollouts, up to rounding.
+        measure: numbers of an iteration's rollouts for the log.
+        stop: after every iteration, whether the log says that it was the last.
+    """
+
+    save_every: int = 10
+    progress: bool = True
+    writer: Writer = lambda host: host
+    measure: Callable[[Rollouts], dict[str, float]] = lambda rollouts: {}
+    stop: Callable[[Log], bool] = lambda log: False
 
 
 def advantages(
@@ -103,46 +141,49 @@ def grpo(
     checkpoint: Path,
     *,
     reward: Reward | None = None,
-    save_every: int = 10,
-    progress: bool = True,
-) -> tuple[PreTrainedModel, list[dict[str, Any]]]:
-    """Train a copy of the base's model, or go on from `checkpoint`.
+    loop: Loop | None = None,
+) -> tuple[PreTrainedModel, Log]:
+    """Train a copy of the base's model, or go on from `checkpoint`; what is frozen in it stays as it is.
 
     Args:
         reward: paid instead of the recipe's (in tests).
-        save_every: iterations from one checkpoint to the next.
 
     Returns:
         The copy, and one log row per iteration (mean reward; mean tokens of a rollout; share of rollouts with
-            an advantage).
+            an advantage; what the loop measures).
 
     Raises:
         DataError: the reward stayed below the base's for `recipe.patience` iterations.
         MismatchError: the checkpoint belongs to another recipe.
         CorruptFileError: the checkpoint is damaged.
     """
-    model, described = copy.deepcopy(base.model), asdict(recipe)
+    model, described, loop = copy.deepcopy(base.model), asdict(recipe), loop or Loop()
     optimizer = adamw(model, lr=recipe.lr, betas=recipe.betas, weight_decay=0.0)
     n_done, log = 0, []
     if checkpoint.exists():
         n_done, log = load_checkpoint(checkpoint, model, optimizer, recipe=described)
     reward = reward or rewards.get(recipe.reward)
     snapshots = Snapshots(checkpoint, recipe.snapshots, recipe.iterations)
+    policy = Host(model, base.tokenizer, name="policy")
     bar = tqdm(
         range(n_done, recipe.iterations),
         initial=n_done,
         total=recipe.iterations,
         desc="grpo",
-        disable=not progress,
+        disable=not loop.progress,
     )
     for iteration in bar:
-        row = _iterate(Host(model, base.tokenizer, name="policy"), optimizer, recipe, iteration, reward)
-        log.append({"iteration": iteration} | row)
+        rollouts = _sample(loop.writer(policy), recipe, iteration)
+        row = _learn(policy, optimizer, recipe, rollouts, lr=recipe.learning_rate(iteration), reward=reward)
+        log.append({"iteration": iteration} | row | loop.measure(rollouts))
         bar.set_postfix(reward=f"{row['reward']:.3f}", tokens=f"{row['tokens']:.0f}")
         _check_collapse(log, recipe)
         snapshots.after(iteration + 1, model)
-        if (iteration + 1) % save_every == 0 or iteration + 1 == recipe.iterations:
+        last = iteration + 1 == recipe.iterations or loop.stop(log)
+        if (iteration + 1) % loop.save_every == 0 or last:
             save_checkpoint(checkpoint, model, optimizer, step=iteration + 1, recipe=described, log=log)
+        if last:
+            break
     return model.eval(), log
 
 
@@ -157,24 +198,31 @@ def _check_collapse(log: list[dict[str, Any]], recipe: GrpoRecipe) -> None:
         )
 
 
-def _iterate(
-    host: Host, optimizer: torch.optim.AdamW, recipe: GrpoRecipe, iteration: int, reward: Reward
+def _learn(
+    host: Host,
+    optimizer: torch.optim.AdamW,
+    recipe: GrpoRecipe,
+    rollouts: Rollouts,
+    *,
+    lr: float,
+    reward: Reward,
 ) -> dict[str, float]:
     """One gradient step on fresh rollouts; returns its row of the log."""
-    rollouts = _sample(host, recipe, iteration)
     payment = reward(rollouts).astype(float)
     groups = recipe.pool or recipe.problems
     advantage = advantages(payment.reshape(groups, -1)).reshape(-1)
     if recipe.lessons == "negative":
         advantage = np.minimum(advantage, 0.0)
     for group in optimizer.param_groups:
-        group["lr"] = recipe.learning_rate(iteration)
+        group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
     useful = [i for i in range(len(rollouts)) if advantage[i] != 0.0]
     # Over all tokens of the iteration, not within each rollout: length is then neither paid nor punished.
     tokens = sum(rollouts[i].n_chosen for i in useful)
-    for batch in _split([rollouts[i] for i in useful], advantage[useful], host.pad_id, recipe.row_tokens):
-        (_loss(host, batch) / tokens).backward()
+    for batch in split_batches(
+        [rollouts[i] for i in useful], advantage[useful], host.pad_id, recipe.row_tokens
+    ):
+        (recipe.loss(host, batch) / tokens).backward()
     if useful:
         torch.nn.utils.clip_grad_norm_(host.model.parameters(), recipe.clip)
         optimizer.step()
@@ -185,7 +233,7 @@ def _iterate(
     }
 
 
-def _sample(host: Host, recipe: GrpoRecipe, iteration: int) -> Rollouts:
+def _sample(writer: Host | Decoder, recipe: GrpoRecipe, iteration: int) -> Rollouts:
     """One iteration's rollouts: `problems` x `samples` of them, with a fixed pool of problems or without."""
     rows, groups = recipe.problems * recipe.samples, recipe.pool or recipe.problems
     # A seed of problems per iteration; two recipe seeds never meet the same one before iteration 1,000,000.
@@ -198,49 +246,4 @@ def _sample(host: Host, recipe: GrpoRecipe, iteration: int) -> Rollouts:
         seed=recipe.seed + (iteration if recipe.pool else 0),  # other noise where the problems are the same
         batch_size=rows,
     )
-    host.model.eval()
-    return generate(host, problems, decode=decode, progress=False, receipt="none")
-
-
-def _split(rollouts: list[Rollout], advantage: np.ndarray, pad_id: int, row_tokens: int) -> list[PolicyBatch]:
-    """Right-padded batches of at most `row_tokens` tokens, longest rollouts together."""
-    order = sorted(range(len(rollouts)), key=lambda i: len(rollouts[i].all_ids))
-    batches: list[list[int]] = [[]]
-    for i in order:
-        if batches[-1] and (len(batches[-1]) + 1) * len(rollouts[i].all_ids) > row_tokens:
-            batches.append([])
-        batches[-1].append(i)
-    return [_pad([rollouts[i] for i in rows], advantage[rows], pad_id) for rows in batches if rows]
-
-
-def _pad(rollouts: list[Rollout], advantage: np.ndarray, pad_id: int) -> PolicyBatch:
-    width = max(len(r.all_ids) for r in rollouts)
-    ids, chosen, mask = [], [], []
-    for r in rollouts:
-        fill = width - len(r.all_ids)
-        ids.append([*r.all_ids, *[pad_id] * fill])
-        chosen.append(
-            [
-                *[False] * len(r.prompt_ids),
-                *[not by_environment for by_environment in r.by_environment],
-                *[False] * fill,
-            ]
-        )
-        mask.append([1] * len(r.all_ids) + [0] * fill)
-    return PolicyBatch(
-        torch.tensor(ids),
-        torch.tensor(chosen),
-        torch.tensor(advantage, dtype=torch.float32),
-        torch.tensor(mask),
-    )
-
-
-def _loss(host: Host, batch: PolicyBatch) -> Tensor:
-    """-sum over model-chosen tokens of advantage x log p(token | text before it)."""
-    device = host.device
-    logits = host.model(batch.ids.to(device), attention_mask=batch.mask.to(device)).logits[:, :-1].float()
-    logp = -torch.nn.functional.cross_entropy(
-        logits.transpose(1, 2), batch.ids[:, 1:].to(device), reduction="none"
-    )
-    weight = batch.advantage[:, None] * batch.chosen[:, 1:]
-    return -(logp * weight.to(device)).sum()
+    return generate(writer, problems, decode=decode, progress=False, receipt="none")

@@ -100,9 +100,9 @@ def new_model(recipe: PretrainRecipe) -> LlamaForCausalLM:
 def adamw(
     model: PreTrainedModel, *, lr: float, betas: tuple[float, float], weight_decay: float
 ) -> torch.optim.AdamW:
-    """AdamW (Loshchilov and Hutter 2019) with decay on matrices only, not on gains of norms."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
+    """AdamW (Loshchilov and Hutter 2019) of what is trained, with decay on matrices only, not on gains."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    matrices, others = [p for p in trained if p.ndim > 1], [p for p in trained if p.ndim <= 1]
     groups = [{"params": matrices, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=lr, betas=betas)
 
@@ -170,9 +170,10 @@ def next_token_step(
     """One step on the next-token loss of a batch; returns the loss in nats a token."""
     for group in optimizer.param_groups:
         group["lr"] = lr
-    logits = model(batch.ids).logits[:, :-1]  # those at a token predict the next one
+    ids, labels = batch.ids.to(model.device), batch.labels.to(model.device)
+    logits = model(ids).logits[:, :-1]  # those at a token predict the next one
     loss = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), batch.labels[:, 1:].flatten(), ignore_index=UNLEARNT
+        logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=UNLEARNT
     )
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

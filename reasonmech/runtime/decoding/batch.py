@@ -11,6 +11,8 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from reasonmech.errors import NonFiniteError
+from reasonmech.hosts.characters import token_pieces
+from reasonmech.hosts.spelling import spelling_of
 from reasonmech.hosts.vocabulary import decode
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollout, Stop
@@ -128,5 +130,12 @@ class DecodingBatch:
                     steered=tuple(self.steered[i, :length].tolist()),
                     stop=stop,
                     text=decode(self.decoder.tokenizer, ids),
+                    pieces=self._pieces(ids),
                 ),
             )
+
+    def _pieces(self, ids: Sequence[int]) -> tuple[str, ...]:
+        """What each token wrote; nothing where blanks between tokens are no part of them: words are parted by
+        those."""
+        tokenizer = self.decoder.tokenizer
+        return () if spelling_of(tokenizer).joins else tuple(token_pieces(tokenizer, ids))

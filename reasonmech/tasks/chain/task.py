@@ -13,13 +13,12 @@ from reasonmech.behaviours import OnsetWords
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.tasks.base import Split, tasks
-from reasonmech.tasks.chain.behaviours.backtrack import contradicted
-from reasonmech.tasks.chain.behaviours.check import unverified
 from reasonmech.tasks.chain.environment import ChainEnvironment
 from reasonmech.tasks.chain.grammar import prompt, solution
 from reasonmech.tasks.chain.kinds import OneWordKinds
-from reasonmech.tasks.chain.parser import follows, parse
-from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, standing_values
+from reasonmech.tasks.chain.parser import parse
+from reasonmech.tasks.chain.sentence import ChainSentence
+from reasonmech.tasks.chain.value_task import ValueTask
 from reasonmech.tasks.chain.world import CHAIN, WORLDS, World
 
 LENGTHS: Final = (3, 4, 5)
@@ -58,7 +57,7 @@ def draw(rng: random.Random, split: Split, *, id: str, world: World = CHAIN) -> 
             return problem
 
 
-class Chain:
+class Chain(ValueTask):
     """A chain world as a task; see the package docstring."""
 
     def __init__(self, world: World = CHAIN) -> None:
@@ -80,36 +79,9 @@ class Chain:
     def parse(self, rollout: Rollout) -> Trace[ChainSentence]:
         return parse(rollout, self.world.kind_of_word)
 
-    def grade(self, rollout: Rollout) -> bool:
-        if rollout.stop != "eos":
-            return False
-        concluded = [s for s in self.parse(rollout).sentences if s.kind == "conclude"]
-        return bool(concluded) and str(concluded[-1].value) == rollout.problem.answer
-
-    def verified(self, trace: Trace) -> bool:
-        """Right answer, every operation carried out in order on the value that stands, every last value
-        right."""
-        data = trace.rollout.problem.data
-        operations = [(operator, operand) for operator, operand in data["operations"]]
-        if not self.grade(trace.rollout) or not follows(trace, data["start"], operations):
-            return False
-        return standing_values(chain_trace(trace).sentences) == dict(
-            enumerate(solution(data["start"], operations))
-        )
-
-    def due(self, rollout: Rollout) -> str:
-        """Backtrack where a contradiction stands, check where a step is unverified, step elsewhere."""
-        if not rollout.ids:
-            return "step"
-        sentences = self.parse(rollout).sentences
-        if contradicted(sentences):
-            return "backtrack"
-        return "check" if unverified(sentences) else "step"
-
-    def reached(self, trace: Trace) -> bool:
-        """Whether the last value worked out is the answer, however the text then ends."""
-        values = [s.value for s in chain_trace(trace).sentences if s.relation in ("establishes", "revises")]
-        return bool(values) and str(values[-1]) == trace.rollout.problem.answer
+    def values(self, problem: Problem) -> list[int]:
+        operations = [(operator, operand) for operator, operand in problem.data["operations"]]
+        return solution(problem.data["start"], operations)
 
 
 for _world in WORLDS:

@@ -1,0 +1,61 @@
+"""ValueTask: what worlds share in which a value stands and operations are carried out on it one by one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from reasonmech.problem import Problem
+from reasonmech.rollout import Rollout, Trace
+from reasonmech.tasks.chain.behaviours.backtrack import contradicted
+from reasonmech.tasks.chain.behaviours.check import unverified
+from reasonmech.tasks.chain.parser import follows
+from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, standing_values
+
+
+class ValueTask(ABC):
+    """Grading of texts whose sentences are `ChainSentence`s; how they are written is the subclass's matter.
+
+    A problem's data hold "start", a value, and "operations", pairs of an operator and an operand.
+    """
+
+    @abstractmethod
+    def parse(self, rollout: Rollout) -> Trace[ChainSentence]:
+        """Cut a rollout into sentences by token offset."""
+
+    @abstractmethod
+    def values(self, problem: Problem) -> list[int]:
+        """The right value after each operation."""
+
+    def sentences(self, rollout: Rollout) -> Sequence[ChainSentence]:
+        """The sentences of a text that is still being written; their offsets may be none."""
+        return self.parse(rollout).sentences
+
+    def grade(self, rollout: Rollout) -> bool:
+        if rollout.stop != "eos":
+            return False
+        concluded = [s for s in self.sentences(rollout) if s.kind == "conclude"]
+        return bool(concluded) and str(concluded[-1].value) == rollout.problem.answer
+
+    def verified(self, trace: Trace) -> bool:
+        """Right answer, every operation carried out in order on the value that stands, every last value
+        right."""
+        problem = trace.rollout.problem
+        operations = [(operator, operand) for operator, operand in problem.data["operations"]]
+        if not self.grade(trace.rollout) or not follows(trace, problem.data["start"], operations):
+            return False
+        return standing_values(chain_trace(trace).sentences) == dict(enumerate(self.values(problem)))
+
+    def due(self, rollout: Rollout) -> str:
+        """Backtrack where a contradiction stands, check where a step is unverified, step elsewhere."""
+        if not rollout.ids:
+            return "step"
+        sentences = tuple(self.sentences(rollout))
+        if contradicted(sentences):
+            return "backtrack"
+        return "check" if unverified(sentences) else "step"
+
+    def reached(self, trace: Trace) -> bool:
+        """Whether the last value worked out is the answer, however the text then ends."""
+        values = [s.value for s in chain_trace(trace).sentences if s.relation in ("establishes", "revises")]
+        return bool(values) and str(values[-1]) == trace.rollout.problem.answer
