@@ -33,6 +33,8 @@ class Rule:
         sharpened: share of KL(thinking || base) that a temperature must explain.
         argmax: share of tokens up to which two models have the same most probable continuations.
         execution: rise of execution after a forced onset that does not matter (share of sentences).
+        leak: share of the gap up to which a sentence's own words may be handed over.
+        kept: share of what the thinking model's moments give that a controller without an oracle must keep.
         level: of every interval; equivalence is tested at 2 (1 - level), one-sidedly at 1 - level.
     """
 
@@ -42,6 +44,8 @@ class Rule:
     sharpened: InnerShare = 0.90
     argmax: Share = 0.02
     execution: InnerShare = 0.05
+    leak: InnerShare = 0.25
+    kept: InnerShare = 0.50
     level: InnerShare = 0.95
 
 

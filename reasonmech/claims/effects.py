@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal, final
 
@@ -71,18 +72,26 @@ def is_minor(part: PerProblem, whole: PerProblem, rule: Rule, *, share: float | 
     return above.high < 0 < below.low
 
 
-def is_material(part: PerProblem, whole: PerProblem, rule: Rule) -> bool:
+def is_material(part: PerProblem, whole: PerProblem, rule: Rule, *, share: float | None = None) -> bool:
     """Whether |mean(part)| is above a share (`rule.minor`) of mean(whole), which is positive, by a test.
 
     What is not shown to be minor is not thereby shown to matter.
     """
-    level, reach = 1 - 2 * (1 - rule.level), 2.0 + 2.0 * rule.minor
+    limit = rule.minor if share is None else share
+    level, reach = 1 - 2 * (1 - rule.level), 2.0 + 2.0 * limit
     bounds = (-reach, reach)
-    above = mean_interval(part - rule.minor * whole, bounds=bounds, level=level)
-    below = mean_interval(part + rule.minor * whole, bounds=bounds, level=level)
+    above = mean_interval(part - limit * whole, bounds=bounds, level=level)
+    below = mean_interval(part + limit * whole, bounds=bounds, level=level)
     return above.low > 0 or below.high < 0
 
 
 def points(interval: Interval) -> str:
     """An interval of shares in points: "+79.4 [+76.5, +82.2]"."""
     return f"{100 * interval.estimate:+.1f} [{100 * interval.low:+.1f}, {100 * interval.high:+.1f}]"
+
+
+def as_share(interval: Interval) -> str:
+    """A share with its interval: "101 % [97, 106]"."""
+    if math.isnan(interval.estimate) or interval.unbounded:
+        return "a share that is not bounded"
+    return f"{100 * interval.estimate:.0f} % [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"

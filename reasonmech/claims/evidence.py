@@ -22,6 +22,12 @@ DECODINGS: Final[tuple[Decoding, ...]] = ("greedy", "sampled")
 PerProblem = Float[np.ndarray, " problem"]
 CELLS: Final = ("bb", "bt", "tb", "tt")
 
+OWN: Final = "own moments"
+"""Arm: the base, made to begin the thinking model's kinds at the moments of its splice."""
+ANOTHER: Final = "another problem's moments"
+ORACLE_FREE: Final = "oracle-free"
+_OTHER_MOMENTS: Final = "other moments"
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -195,13 +201,14 @@ class Evidence:
         outcomes: by decoding.
         sharpening: None where neither model has a distribution to compare.
         execution: by behaviour; empty where no onset can be forced.
-        arms: name -> shares of right answers [problem] of arms of the hybrid, under greedy decoding; empty
-            where none was run.
+        arms: name -> shares of right answers [problem] of the base under a controller, greedy: `OWN`,
+            `ANOTHER`, `ORACLE_FREE`, `other_moments(draw)`, or an arm of a hybrid; empty where none was run.
         checks: integrity checks.
         leak: tokens of each sentence that the thinking model wrote, the base writing the rest -> shares of
             right answers [problem], greedy; empty where it was not measured.
         coalitions: who was the thinking model's, the others being the base's -> shares of right answers
             [problem], greedy: of onsets by the behaviour that was due, and of the executor.
+        same: two arms -> whether they write one text [problem]; empty where that was not looked at.
         notes: what a reader of a verdict must know: texts that were cut off, what was left out and why.
         provenance: what was run; None of evidence that was made, not measured.
 
@@ -218,6 +225,7 @@ class Evidence:
     checks: tuple[Check, ...] = ()
     leak: Mapping[int, PerProblem] = field(default_factory=dict)
     coalitions: Mapping[tuple[str, ...], PerProblem] = field(default_factory=dict)
+    same: Mapping[str, PerProblem] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     provenance: Provenance | None = None
 
@@ -232,11 +240,22 @@ class Evidence:
         check_shares({f"arm {name}": values for name, values in self.arms.items()}, n=n)
         check_shares({f"leak {m}": values for m, values in self.leak.items()}, n=n)
         check_shares({f"coalition {who}": values for who, values in self.coalitions.items()}, n=n)
+        check_shares({f"same text {arms}": values for arms, values in self.same.items()}, n=n)
 
     @property
     def n(self) -> int:
         """Number of problems."""
         return len(self.problems)
+
+    def other_moments(self) -> Float[np.ndarray, "draw problem"]:
+        """Every draw of the null of `OWN`; none where it was not run."""
+        drawn = [values for name, values in self.arms.items() if name.startswith(_OTHER_MOMENTS)]
+        return np.array(drawn).reshape(len(drawn), self.n)
+
+
+def other_moments(draw: int) -> str:
+    """Name of the arm that has the thinking model's kinds at moments drawn among all of its text's."""
+    return f"{_OTHER_MOMENTS} {draw:02}"
 
 
 def check_shares(arrays: Mapping[str, np.ndarray], *, n: int) -> None:

@@ -10,6 +10,16 @@ from reasonmech.claims.claim import Claim, Finding, Rule, Verdict
 from reasonmech.claims.effects import Effect, effect
 from reasonmech.claims.evidence import Decoding, Evidence
 from reasonmech.claims.factorial import SplitGap, how_claim, judge_how, judge_when, split_gap, when_claim
+from reasonmech.claims.moments import (
+    judge_leak,
+    judge_moments,
+    judge_oracle_free,
+    judge_takeover,
+    leak_claim,
+    moments_claim,
+    oracle_free_claim,
+    takeover_claim,
+)
 from reasonmech.claims.outputs import (
     format_claim,
     judge_format,
@@ -23,6 +33,12 @@ from reasonmech.door import checked
 from reasonmech.ranges import Positive
 
 _OPPOSITE: Final = {"WHEN": "HOW", "HOW": "WHEN"}
+_REFUTES_WHEN: Final = {
+    "moments": "the same kinds at other moments do as much",
+    "leak": "more is handed over than a kind of sentence",
+}
+"""Claims beside the factorial without which there is no WHEN. An oracle-free controller is not among them:
+one that fails may be a weak probe, which says nothing of what training taught."""
 
 
 @final
@@ -99,6 +115,10 @@ def ladder(rule: Rule, split: str = "confirmation") -> tuple[Claim, ...]:
         capability_claim,
         when_claim,
         how_claim,
+        moments_claim,
+        oracle_free_claim,
+        leak_claim,
+        takeover_claim,
     )
     return tuple(replace(make(rule), split=split) for make in makers)
 
@@ -129,6 +149,10 @@ def judge_evidence(evidence: Evidence, rule: Rule | None = None) -> Judgement:
         judge_capability(evidence, rule),
         judge_when(splits, decisive, rule),
         judge_how(splits, decisive, rule),
+        judge_moments(evidence, rule),
+        judge_oracle_free(evidence, rule),
+        judge_leak(evidence, rule),
+        judge_takeover(evidence, rule),
     )
     if evidence.provenance is not None:  # what was made is of no split, and stands for the one that decides
         split = evidence.provenance.split
@@ -221,6 +245,9 @@ def _by_factorial(
     if split.cause == "WHEN" and capability.status in ("REFUTED", "INCONCLUSIVE"):
         rose = "rose" if capability.status == "REFUTED" else "may have risen"
         return "INCONCLUSIVE", f"{split}, but execution {rose}: {capability.reason}"
+    for name, refuted in _REFUTES_WHEN.items():
+        if split.cause == "WHEN" and findings[name].status == "REFUTED":
+            return "INCONCLUSIVE", f"{split}, but {refuted}: {findings[name].reason}"
     return split.cause, f"{split} ({decisive}); {capability.reason}"
 
 

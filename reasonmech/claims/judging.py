@@ -59,7 +59,7 @@ def judge(
     Args:
         pair: a pair, or the name of one.
         n: problems.
-        full: four samples at T = 1, the factorial by behaviour and the leak curve as well.
+        full: four samples at T = 1, the factorial by behaviour, the leak curve and the moments, too.
         terms: task, split, seed and rule.
         out: directory to create; None: one in the user's cache.
 

@@ -43,9 +43,9 @@ def evidence_table(evidence: Evidence) -> pd.DataFrame:
     """Long form: pair, measure, condition, problem, value; a row per problem and quantity.
 
     Measures are "right" (shares of right answers of a condition such as "greedy/base", "greedy/tb",
-    "leak/4", "coalition/check+executor", "arm/full"), "verified" (the same with every step right), "kl",
-    "tempered_kl", "argmax_differs", and "forced" (onsets by behaviour: "check/n", and how many of them
-    either model carried out).
+    "leak/4", "coalition/check+executor", "arm/own moments"), "verified" (the same with every step right),
+    "same text" (1 where two arms wrote one), "kl", "tempered_kl", "argmax_differs", and "forced" (onsets by
+    behaviour: "check/n", and how many of them either model carried out).
     """
     rows = [
         pd.DataFrame(
@@ -72,6 +72,8 @@ def _columns(evidence: Evidence) -> Iterator[tuple[tuple[str, str], PerProblem]]
     for behaviour, executed in evidence.execution.items():
         for field in fields(executed):
             yield ("forced", f"{behaviour}/{field.name}"), getattr(executed, field.name)
+    for name, values in evidence.same.items():
+        yield ("same text", name), values
     for kind, arms in (("arm", evidence.arms), ("leak", evidence.leak)):
         for name, values in arms.items():
             yield ("right", f"{kind}/{name}"), values
@@ -106,6 +108,7 @@ def evidence_from_table(table: pd.DataFrame, beside: Mapping[str, Any]) -> Evide
             tuple(name.split("+")) if name else (): values
             for name, values in _under("coalition", right).items()
         },
+        same={pair: values for (measure, pair), values in columns.items() if measure == "same text"},
         notes=tuple(beside["notes"]),
         provenance=provenance,
     )

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from reasonmech.claims.claim import Rule
+from reasonmech.claims.claim import Rule, Status
+from reasonmech.claims.effects import as_share
 from reasonmech.claims.evidence import Execution
 from reasonmech.claims.judgement import Judgement
 from reasonmech.stats import DRAWS, Interval, factorial
 
 DECODED: Final = {"greedy": "greedy", "sampled": "T = 1"}
+
+_BESIDE_WHEN: Final[Mapping[str, Mapping[Status, str]]] = {
+    "moments": {
+        "SUPPORTED": "and the same kinds at other moments do less",
+        "INCONCLUSIVE": "though it is not decided whether the same kinds at other moments do less",
+    },
+    "oracle-free": {
+        "SUPPORTED": "and a controller that reads the base alone keeps {kept} of it",
+        "REFUTED": "but a controller that reads the base alone keeps no half of it ({kept})",
+        "INCONCLUSIVE": "but it is not decided whether one that reads the base alone keeps half ({kept})",
+    },
+    "leak": {"INCONCLUSIVE": "though the words of sentences may be part of it"},
+    "takeover": {"SUPPORTED": "and with its kinds the base writes the thinking model's own texts"},
+}
+"""What is said of a WHEN by what came of the claims beside its factorial."""
 
 
 class GapShares(NamedTuple):
@@ -26,13 +41,6 @@ def gap_shares(judgement: Judgement) -> GapShares:
     cells = judgement.evidence.outcomes[judgement.decisive].cells
     effects = factorial(bb=cells.bb, bt=cells.bt, tb=cells.tb, tt=cells.tt, level=judgement.rule.level)
     return GapShares(effects.when_share, effects.how_share)
-
-
-def as_share(interval: Interval) -> str:
-    """A share with its interval: "101 % [97, 106]"."""
-    if math.isnan(interval.estimate) or interval.unbounded:
-        return "a share that is not bounded"
-    return f"{100 * interval.estimate:.0f} % [{100 * interval.low:.0f}, {100 * interval.high:.0f}]"
 
 
 def first_sentence(judgement: Judgement) -> str:
@@ -77,12 +85,28 @@ def _sentence_of_split(judgement: Judgement) -> str:
         "BOTH": "both when to begin a kind of sentence and how to carry it out",
     }[judgement.verdict]
     split, shares = judgement.splits[judgement.decisive], gap_shares(judgement)
-    gap = judgement.gaps[judgement.decisive]
+    gap, decoded = judgement.gaps[judgement.decisive], DECODED[judgement.decisive]
     return (
-        f"Training taught {judgement.pair} {taught}. Of {split.total} points between the spliced models "
-        f"({gap} between the free ones) the onsets account for {as_share(shares.when)}, the execution for "
-        f"{as_share(shares.how)} ({DECODED[judgement.decisive]}, {judgement.n} problems)."
+        f"Training taught {judgement.pair} {taught}{_qualified(judgement)}. Of {split.total} points "
+        f"between the spliced models ({gap} between the free ones) the onsets account for "
+        f"{as_share(shares.when)}, the execution for {as_share(shares.how)} ({decoded}, {judgement.n} "
+        "problems)."
     )
+
+
+def _qualified(judgement: Judgement) -> str:
+    """What was found besides of a WHEN: of its moments, without an oracle, of what is handed over."""
+    if judgement.verdict != "WHEN":
+        return ""
+    words = [
+        clause
+        for name, by_status in _BESIDE_WHEN.items()
+        for clause in [by_status.get(judgement.finding(name).status, "")]
+        if clause
+    ]
+    kept = judgement.finding("oracle-free").numbers.get("kept")
+    share = as_share(kept) if isinstance(kept, Interval) else ""
+    return "".join(f", {clause.format(kept=share)}" for clause in words)
 
 
 def smallest_p(n: int, rule: Rule) -> Mapping[str, float]:

@@ -32,7 +32,8 @@ def judge(
     pair: Annotated[str, typer.Argument(help="pair, such as tiny-when, or a directory of one")],
     judged: Judged,
     full: Annotated[
-        bool, typer.Option("--full", help="more samples, the factorial by behaviour, the leak curve")
+        bool,
+        typer.Option("--full", help="more samples, behaviours, the leak curve, other moments, no oracle"),
     ] = False,
     out: Out = None,
     quiet: Quiet = False,

@@ -106,6 +106,40 @@ def test_a_kill_costs_nothing(tmp_path: Path) -> None:
     assert evidence[0].equals(evidence[1])
 
 
+@pytest.mark.slow
+def test_a_kill_of_a_full_judgement_costs_one_run(tmp_path: Path) -> None:
+    """In the middle of the draws of other moments, of which the first are kept."""
+    small = "import reasonmech.claims.measuring.moments as m; m.DRAWS, m._TOGETHER = 4, 1; "
+
+    def start(out: str, cache: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", small + GO, "judge", "tiny-when", "--full", "--n", str(N), "--quiet",
+             "--split", "test", "--out", out],
+            cwd=tmp_path,
+            env={**os.environ, "REASONMECH_CACHE": str(tmp_path / cache)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+
+    process, partial = start("killed", "one"), tmp_path / "killed.partial"
+    while not list(partial.glob("greedy.other-moments.*.npz")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    kept = {path.name: path.stat().st_mtime_ns for path in partial.glob("greedy.*")}
+    assert len(kept) > 20 and not (tmp_path / "killed").exists()
+    again, whole = start("killed", "one"), start("whole", "two")
+    outputs = [process.communicate() for process in (again, whole)]
+    assert again.returncode == whole.returncode == 0, outputs
+    assert outputs[0][0] == outputs[1][0] and "oracle-free" in outputs[0][0]
+    resumed = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "killed").glob("greedy.*")}
+    assert {name: resumed[name] for name in kept} == kept
+    evidence = [pd.read_parquet(tmp_path / out / "evidence.parquet") for out in ("killed", "whole")]
+    assert evidence[0].equals(evidence[1]) and "arm/oracle-free" in set(evidence[0].condition)
+
+
 @pytest.fixture
 def pair() -> ModelPair:
     return rm.load_pair("tiny-aa")

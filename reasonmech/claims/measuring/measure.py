@@ -13,6 +13,7 @@ from reasonmech.claims.measuring.executing import FORCED, measure_execution
 from reasonmech.claims.measuring.extent import Extent
 from reasonmech.claims.measuring.integrity import check_integrity
 from reasonmech.claims.measuring.leak import TOKENS, measure_leak
+from reasonmech.claims.measuring.moments import N_ARMS, measure_moments
 from reasonmech.claims.measuring.outcomes import measure_outcomes
 from reasonmech.claims.measuring.questions import Questions
 from reasonmech.claims.measuring.runs import Runs
@@ -57,6 +58,8 @@ def measure_evidence(
         )
         if extent.by_behaviour:
             evidence = replace(evidence, leak=measure_leak(bench), coalitions=measure_coalitions(bench))
+            moments = measure_moments(bench)
+            evidence = replace(evidence, arms=moments.arms, same=moments.same)
         bar.update(bar.total - bar.n)
     return replace(evidence, notes=tuple(bench.notes))
 
@@ -67,4 +70,4 @@ def _rows(extent: Extent) -> int:
     runs_of_a_decoding = len(ROLES) + len(CELLS) + 1  # free, spliced, with more room
     rows = runs_of_a_decoding * (greedy + sampled) + sampled + 2 * extent.n + 2 * extent.fitting
     rows += len(FORCED) * len(ROLES) * extent.n * extent.forced + 4 * extent.repeated * (1 + extent.samples)
-    return rows + extent.by_behaviour * (len(TOKENS) + N_COALITIONS) * extent.n
+    return rows + extent.by_behaviour * (len(TOKENS) + N_COALITIONS + N_ARMS) * extent.n

@@ -33,6 +33,7 @@ def evidence() -> Evidence:
         arms={"full": rng.integers(0, 2, N).astype(float)},
         leak={0: np.zeros(N), 16: np.ones(N)},
         coalitions={(): np.zeros(N), ("check", "executor"): np.ones(N)},
+        same={"tb = thinking": rng.integers(0, 2, N).astype(float)},
         notes=("12 % were cut off",),
         provenance=PROVENANCE,
     )
