@@ -12,6 +12,7 @@ from reasonmech.cli.console import make_console
 from reasonmech.cli.options import Quiet
 
 if TYPE_CHECKING:
+    import pandas as pd
     from rich.console import Console
 
     from reasonmech.claims.validation.error_rates import ErrorRates
@@ -25,8 +26,10 @@ _SHORT: Final = {"SHARPENED": "SHARP", "INCONCLUSIVE": "INCONCL"}  # of columns
 class PairOptions:
     """How much is measured of a pair."""
 
-    problems: Annotated[int, typer.Option(help="of every pair")] = 300
-    samples: Annotated[int, typer.Option(help="at T = 1, per problem; greedy decoding has one")] = 4
+    problems: Annotated[int, typer.Option(help="of every pair; of a trained one the first 200 at most")] = 300
+    samples: Annotated[
+        int, typer.Option(help="of a simulated pair at T = 1, per problem; greedy decoding has one")
+    ] = 1
 
 
 def validate(
@@ -36,21 +39,57 @@ def validate(
     out: Annotated[
         Path, typer.Option("--out", help="directory of the draws; killed and called again, it goes on there")
     ] = Path("validation"),
+    zoo: Annotated[
+        bool, typer.Option("--zoo", help="the trained pairs that are here, in place of simulated ones")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Judge simulated pairs whose truth is known, and print how often each verdict is wrong."""
+    """Judge pairs whose truth is known; print how often verdicts, and published rules, are wrong."""
     from reasonmech.claims.validation import CaseSize
     from reasonmech.claims.validation import draws as drawn
     from reasonmech.claims.validation.error_rates import ErrorRates
 
+    console = make_console()
+    if zoo:
+        _validate_zoo(console, pairs, out, progress=not quiet)
+        return
     size = CaseSize(pairs.problems, pairs.samples)
     rates = ErrorRates(drawn.save_draws(out, draws=draws, seed=seed, size=size, progress=not quiet))
-    console = make_console()
     _print_matrix(console, rates)
     _print_rates(console, rates)
     _print_published(console, rates)
     _print_dial(console, rates)
     console.print(f"every case, with the reason of its verdict: {out}", soft_wrap=True)
+
+
+def _validate_zoo(console: Console, pairs: PairOptions, out: Path, *, progress: bool) -> None:
+    import torch
+
+    from reasonmech.claims.validation.error_rates import ErrorRates
+    from reasonmech.claims.validation.zoo import MOST, save_zoo
+
+    torch.set_num_threads(1)  # models this small gain nothing from more threads
+    frame = save_zoo(out, problems=min(pairs.problems, MOST), progress=progress)
+    rates = ErrorRates(frame)
+    _print_pairs(console, frame)
+    _print_rates(console, rates)
+    _print_published(console, rates)
+    console.print(f"every pair, with what each rule read: {out}", soft_wrap=True)
+
+
+def _print_pairs(console: Console, frame: pd.DataFrame) -> None:
+    """A line per trained pair: truth, verdict, and what the published rules say."""
+    from rich.table import Table
+
+    from reasonmech.claims.validation.published import PUBLISHED
+
+    rules = [rule for rule in PUBLISHED if set(frame[rule.name]) != {"not applicable"}]
+    table = Table(title="Trained pairs", title_justify="left", header_style="bold")
+    for name in ("pair", "truth", "verdict", *(rule.name for rule in rules)):
+        table.add_column(name)
+    for row in frame.to_dict("records"):
+        table.add_row(row["population"], row["truth"], row["verdict"], *(row[rule.name] for rule in rules))
+    console.print(table)
 
 
 def _print_matrix(console: Console, rates: ErrorRates) -> None:

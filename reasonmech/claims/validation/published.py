@@ -29,6 +29,8 @@ class PublishedRule:
 
 def _recovers_half(exhibit: Exhibit) -> bool | None:
     """Half of the gap or more is recovered by a hybrid: (arm - base) / (thinking - base) >= 0.5."""
+    if exhibit.recovered is not None:
+        return exhibit.recovered >= 0.5
     arm, outcomes = exhibit.evidence.arms.get("full"), exhibit.evidence.outcomes["greedy"]
     if arm is None:
         return None
@@ -55,6 +57,11 @@ def _moves_few_weights(exhibit: Exhibit) -> bool | None:
     return None if exhibit.unchanged is None else exhibit.unchanged >= 0.7
 
 
+def _moves_keywords(exhibit: Exhibit) -> bool | None:
+    """The base begins more of its sentences with a keyword under +1 times the difference than under -1."""
+    return None if exhibit.keywords is None else exhibit.keywords[1] > exhibit.keywords[0]
+
+
 def _unread(exhibit: Exhibit) -> bool | None:
     return None
 
@@ -67,7 +74,9 @@ PUBLISHED: Final = (
     ),
     PublishedRule("<= 30 % of bf16 weights move", "arXiv 2505.11711", "weights", _moves_few_weights),
     PublishedRule("a feature of top ReasonScore", "arXiv 2503.18878", "a coder of the base", _unread),
-    PublishedRule("DiffMean +-1 moves keywords", "arXiv 2506.18167", "activations and steering", _unread),
+    PublishedRule(
+        "DiffMean +-1 moves keywords", "arXiv 2506.18167", "activations and steering", _moves_keywords
+    ),
     PublishedRule("crosscoder norm ratio", "arXiv 2504.02922", "a crosscoder of the pair", _unread),
 )
 """Each with the threshold that its readers use. What cannot be computed of a pair is not applied to it."""
