@@ -18,6 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 _PACKAGE: Final = Path(__file__).resolve().parent
 ORGANISM_PREFIX: Final = "organism:"
 CACHE_VARIABLE: Final = "REASONMECH_CACHE"
+SMOLLM2_VARIABLE: Final = "SMOLLM2"
 LONGEST_NAME: Final = 200  # bytes: the disks' 255, less the ends that names are given meanwhile
 
 
@@ -35,6 +36,16 @@ def cache_dir() -> Path:
 def organism_dir() -> Path:
     """Directory of the shipped organisms' weights."""
     return _PACKAGE / "organisms" / "weights"
+
+
+def adapter_dir() -> Path:
+    """Directory of the shipped adapters of models that are not ours to ship."""
+    return _PACKAGE / "organisms" / "adapter_weights"
+
+
+def smollm2_dir() -> Path:
+    """Directory of SmolLM2-135M-Instruct: $SMOLLM2 where it is set, else what `make smollm2` writes."""
+    return Path(os.environ.get(SMOLLM2_VARIABLE, _PACKAGE.parent / ".smollm2")).expanduser()
 
 
 def resolve(path: str | Path) -> Path | None:

@@ -6,6 +6,7 @@ from reasonmech.hosts import (  # which find an organism that does not ship once
     load_host,
     load_pair,
 )
+from reasonmech.organisms import smol as _smol  # registers its store
 from reasonmech.organisms import zoo as _zoo  # each organism registers itself
 from reasonmech.organisms.adapters import reinforce_adapter, tune_adapter, with_adapter
 from reasonmech.organisms.building import build
@@ -17,7 +18,7 @@ from reasonmech.organisms.ground_truth.splice import SplicedDecoder, splice
 from reasonmech.organisms.ground_truth.truth import Effort, measure_truth
 from reasonmech.organisms.recipes import PairRecipe, recipes
 
-del _zoo
+del _smol, _zoo
 
 __all__ = [
     "ChainExamples",

@@ -25,12 +25,12 @@ from reasonmech.organisms.training.static_decoder import StaticWriter
 from reasonmech.organisms.training.tune import TuneRecipe, tune
 
 BASE: Final = TuneRecipe(
-    steps=160, rows=64, warmup=10, weight_decay=0.0, world="letters", skill_share=0.4, modes=MODES
+    steps=200, rows=64, warmup=10, weight_decay=0.0, world="letters", skill_share=0.4, modes=MODES
 )
 """Of a base that can step, check and notice, and mostly does not."""
 BASE_SHAPE: Final = LoraShape(16, 32)
 THINKING: Final = EntropyRecipe(
-    seed=1, iterations=130, problems=48, lr=1e-4, max_new_tokens=176, task="letters", entropy=0.01
+    seed=1, iterations=150, problems=48, lr=1e-4, max_new_tokens=176, task="letters", entropy=0.01
 )
 THINKING_SHAPE: Final = LoraShape(8, 16, seed=1)
 

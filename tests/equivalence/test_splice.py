@@ -8,7 +8,6 @@ import torch
 from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
 from reasonmech.organisms.ground_truth.forced import (
-    first_equation,
     forced_execution,
     forced_prompts,
     forced_rates,
@@ -17,6 +16,7 @@ from reasonmech.organisms.ground_truth.splice import splice
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.tasks import load_task
+from reasonmech.tasks.chain import Chain
 from reasonmech.tasks.chain.grammar import EOS, ONSET_WORDS
 from reasonmech.tasks.chain.parser import parse
 from reasonmech.tasks.chain.world import FORMS
@@ -126,8 +126,8 @@ def test_forced_prompts_end_in_the_onset_word_and_expect_the_standing_equation()
 
 
 def test_first_equation_is_the_first_complete_one_or_none() -> None:
-    assert first_equation(["again", ",", "8", "+", "4", "=", "2", ",", "had", "5", "."]) == "8 + 4 = 2"
-    assert first_equation(["again", ",", "8", "+", "4"]) is None
+    assert Chain().first_equation("again , 8 + 4 = 2 , had 5 .") == "8 + 4 = 2"
+    assert Chain().first_equation("again , 8 + 4") is None
 
 
 def test_a_random_model_executes_no_forced_check_reliably(pair: ModelPair) -> None:

@@ -72,7 +72,11 @@ def _force(bench: Bench, prompts: ProblemSet) -> dict[str, np.ndarray]:
     counts = {name: np.zeros(len(index)) for name in ("n", *ROLES)}
     for role in ROLES:
         rates = forced_rates(
-            bench.host(role), prompts, samples=bench.extent.forced, seed=bench.questions.seed
+            bench.host(role),
+            prompts,
+            samples=bench.extent.forced,
+            seed=bench.questions.seed,
+            task=bench.problems.task,
         )
         for problem, rate in rates.items():
             counts[role][index[problem]] = rate.hits

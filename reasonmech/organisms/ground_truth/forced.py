@@ -18,17 +18,15 @@ from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.tasks.base import tasks
 from reasonmech.tasks.chain.behaviours import contradicted, unverified
-from reasonmech.tasks.chain.environment import equation_before
-from reasonmech.tasks.chain.grammar import DIGITS, evaluate
 from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace
-from reasonmech.tasks.chain.task import Chain
+from reasonmech.tasks.chain.value_task import ValueTask
 
 _MAX_TOKENS: Final = 14  # tokens from any onset word to the digit it states, with room to spare
 
 
 def can_force(task: str) -> bool:
-    """Whether onsets can be forced in texts of a task: in those of chain worlds."""
-    return isinstance(tasks.get(task), Chain)
+    """Whether onsets can be forced in texts of a task: in those of chain and letters worlds."""
+    return isinstance(tasks.get(task), ValueTask)
 
 
 def forced_prompts(
@@ -45,8 +43,8 @@ def forced_prompts(
     Raises:
         ArgumentError: a task that is no chain world. DataError: no opportunity in these traces.
     """
-    chain = check_type(tasks.get(task), Chain, name=f"task {task!r}", allowed="a chain world")
-    definition, words = behaviours.get(behaviour), chain.world.words_of(behaviour)
+    world = _value_task(task)
+    definition, words = behaviours.get(behaviour), world.world.words_of(behaviour)
     problems: list[Problem] = []
     named: dict[str, str] = {}  # id -> text
     for trace in traces:
@@ -55,14 +53,13 @@ def forced_prompts(
             if behaviour == "step" and _is_unfinished(trace, offset):
                 continue
             word = words[len(problems) % len(words)]
-            text = " ".join([trace.rollout.problem.prompt, *trace.words[:offset], word])
+            before = trace.separator.join([trace.rollout.problem.prompt, *trace.words[:offset]])
+            text = f"{before} {word}"
             name = f"{trace.rollout.problem.id}#{trace.rollout.sample}@{offset}"
             while named.setdefault(name, text) != text:  # two writers got there by other words
                 name += "'"
-            answer = (
-                _next_equation(trace, offset) if behaviour == "step" else _standing_equation(trace, offset)
-            )
-            problems.append(Problem(name, text, answer))
+            equation = _next_equation if behaviour == "step" else _standing_equation
+            problems.append(Problem(name, text, equation(trace, offset, world)))
     if not problems:
         raise DataError(
             f"no opportunity for {behaviour!r} in {len(traces)} traces",
@@ -74,18 +71,27 @@ def forced_prompts(
     return ProblemSet(problems[:n], task="", repeats=most)
 
 
+def _value_task(task: str) -> ValueTask:
+    return check_type(
+        tasks.get(task),
+        ValueTask,  # pyright: ignore[reportAbstractUsage]
+        name=f"task {task!r}",
+        allowed="a chain world, or a letters world",
+    )
+
+
 def _stated(trace: Trace, offset: int) -> list[ChainSentence]:
     """The sentences before `offset` that leave a value standing."""
     previous = [s for s in chain_trace(trace).sentences if s.start < offset]
     return [s for s in previous if s.relation in ("establishes", "revises")]
 
 
-def _standing_equation(trace: Trace, offset: int) -> str:
+def _standing_equation(trace: Trace, offset: int, world: ValueTask) -> str:
     """The equation whose value stands at `offset`, as it was written, with its true value."""
     latest = _stated(trace, offset)[-1]
     assert latest.equation is not None
     left, operator, right = latest.equation.split()
-    return f"{latest.equation} = {evaluate(int(left), operator, int(right))}"
+    return f"{latest.equation} = {world.evaluate(int(left), operator, int(right))}"
 
 
 def _is_unfinished(trace: Trace, offset: int) -> bool:
@@ -94,7 +100,7 @@ def _is_unfinished(trace: Trace, offset: int) -> bool:
     return unverified(previous) or contradicted(previous)
 
 
-def _next_equation(trace: Trace, offset: int) -> str:
+def _next_equation(trace: Trace, offset: int, world: ValueTask) -> str:
     """The next operation of the problem on the value that stands at `offset`, with its true value."""
     data = trace.rollout.problem.data
     stated = _stated(trace, offset)
@@ -102,28 +108,25 @@ def _next_equation(trace: Trace, offset: int) -> str:
     left = int(data["start"]) if not stated else stated[-1].value
     assert left is not None
     operator, right = data["operations"][done]
-    return f"{left} {operator} {right} = {evaluate(left, operator, right)}"
+    return f"{left} {operator} {right} = {world.evaluate(left, operator, right)}"
 
 
-def forced_execution(host: Host, prompts: ProblemSet, *, samples: int = 1, seed: int = 0) -> Rate:
+def forced_execution(
+    host: Host, prompts: ProblemSet, *, samples: int = 1, seed: int = 0, task: str = "chain"
+) -> Rate:
     """How often the first equation after the forced onset is the right one, with its value, at T = 1."""
-    rates = forced_rates(host, prompts, samples=samples, seed=seed).values()
+    rates = forced_rates(host, prompts, samples=samples, seed=seed, task=task).values()
     return Rate(sum(rate.hits for rate in rates), sum(rate.n for rate in rates))
 
 
-def forced_rates(host: Host, prompts: ProblemSet, *, samples: int = 1, seed: int = 0) -> dict[str, Rate]:
+def forced_rates(
+    host: Host, prompts: ProblemSet, *, samples: int = 1, seed: int = 0, task: str = "chain"
+) -> dict[str, Rate]:
     """`forced_execution` of every problem that the texts of `forced_prompts` came from, by its id."""
+    world = _value_task(task)
     decode = Decode(max_new_tokens=_MAX_TOKENS, temperature=1.0, samples=samples, seed=seed, batch_size=256)
     right: dict[str, list[bool]] = {}
     for rollout in generate(host, prompts, decode=decode, progress=False, receipt="none"):
         source, _, _ = rollout.problem.id.rpartition("#")  # as `forced_prompts` names its texts
-        right.setdefault(source, []).append(first_equation(rollout.text.split()) == rollout.problem.answer)
+        right.setdefault(source, []).append(world.first_equation(rollout.text) == rollout.problem.answer)
     return {source: Rate(sum(of_problem), len(of_problem)) for source, of_problem in right.items()}
-
-
-def first_equation(words: list[str]) -> str | None:
-    """The first equation with its value in a list of words, "8 + 4 = 2"; None when none is complete."""
-    for t in range(4, len(words)):
-        if words[t] in DIGITS and equation_before(words[:t]):
-            return " ".join(words[t - 4 : t + 1])
-    return None

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from reasonmech.behaviours.label import Rate
 from reasonmech.rollout import Trace
-from reasonmech.tasks.chain import ChainSentence, chain_trace, evaluate
+from reasonmech.tasks.chain import ChainSentence, chain_trace
 
 
 def slips_undone(traces: Sequence[Trace]) -> Rate:
@@ -27,19 +27,15 @@ def _has_slipped(trace: Trace, sentence: ChainSentence) -> bool:
 
 def _is_undone(step: ChainSentence, later: tuple[ChainSentence, ...]) -> bool:
     """Whether the item's equation has its right value when the next step, or the answer, begins."""
-    undone = False
+    undone = rechecked = False
     for sentence in later:
-        if sentence.adopts == step.item:  # a repair without a word: the next step starts from the right value
-            undone = sentence.adopted == _true_value(step)
+        # a repair without a word: the next step starts from what a check had found
+        if sentence.adopts == step.item:
+            undone = rechecked
         if sentence.relation in ("establishes", "concludes"):
             break
+        if sentence.contradicts and sentence.item == step.item:
+            rechecked = sentence.correct is True
         if sentence.relation == "revises" and sentence.item == step.item:
             undone = sentence.correct is True and sentence.equation == step.equation
     return undone
-
-
-def _true_value(step: ChainSentence) -> int:
-    """The true value of the equation that a step wrote."""
-    assert step.equation is not None
-    left, operator, right = step.equation.split()
-    return evaluate(int(left), operator, int(right))

@@ -205,7 +205,7 @@ def _execution(hosts: Mapping[str, Host], sampled: Mapping[str, Rollouts], effor
         prompts = forced_prompts(traces, behaviour, task=task, n=forced, seed=seed)
         samples = -(-forced // len(prompts))  # rounded up
         rows[behaviour] = {
-            name: _rate(forced_rates(host, prompts, samples=samples, seed=seed).values())
+            name: _rate(forced_rates(host, prompts, samples=samples, seed=seed, task=task).values())
             | {"n_texts": len(prompts)}
             for name, host in hosts.items()
         }

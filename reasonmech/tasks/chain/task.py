@@ -9,12 +9,11 @@ from typing import Final
 
 from transformers import PreTrainedTokenizerBase
 
-from reasonmech.behaviours import OnsetWords
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.tasks.base import Split, tasks
-from reasonmech.tasks.chain.environment import ChainEnvironment
-from reasonmech.tasks.chain.grammar import prompt, solution
+from reasonmech.tasks.chain.environment import ChainEnvironment, equation_before
+from reasonmech.tasks.chain.grammar import DIGITS, evaluate, prompt, solution
 from reasonmech.tasks.chain.kinds import OneWordKinds
 from reasonmech.tasks.chain.parser import parse
 from reasonmech.tasks.chain.sentence import ChainSentence
@@ -61,8 +60,7 @@ class Chain(ValueTask):
     """A chain world as a task; see the package docstring."""
 
     def __init__(self, world: World = CHAIN) -> None:
-        self.world = world
-        self.onset_words: OnsetWords = world.onset_words
+        super().__init__(world)
 
     def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet:
         world = self.world
@@ -79,9 +77,15 @@ class Chain(ValueTask):
     def parse(self, rollout: Rollout) -> Trace[ChainSentence]:
         return parse(rollout, self.world.kind_of_word)
 
-    def values(self, problem: Problem) -> list[int]:
-        operations = [(operator, operand) for operator, operand in problem.data["operations"]]
-        return solution(problem.data["start"], operations)
+    def evaluate(self, left: int, operator: str, right: int) -> int:
+        return evaluate(left, operator, right)
+
+    def first_equation(self, text: str) -> str | None:
+        words = text.split()
+        for t in range(4, len(words)):
+            if words[t] in DIGITS and equation_before(words[:t]):
+                return " ".join(words[t - 4 : t + 1])
+        return None
 
 
 for _world in WORLDS:

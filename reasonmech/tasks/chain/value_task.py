@@ -5,27 +5,47 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from reasonmech.behaviours import OnsetWords
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.tasks.chain.behaviours.backtrack import contradicted
 from reasonmech.tasks.chain.behaviours.check import unverified
 from reasonmech.tasks.chain.parser import follows
 from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, standing_values
+from reasonmech.tasks.chain.world import World
 
 
 class ValueTask(ABC):
     """Grading of texts whose sentences are `ChainSentence`s; how they are written is the subclass's matter.
 
     A problem's data hold "start", a value, and "operations", pairs of an operator and an operand.
+
+    Attributes:
+        world: operators, first words of kinds of sentence, and what the environment writes.
     """
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.onset_words: OnsetWords = world.onset_words
 
     @abstractmethod
     def parse(self, rollout: Rollout) -> Trace[ChainSentence]:
         """Cut a rollout into sentences by token offset."""
 
     @abstractmethod
+    def evaluate(self, left: int, operator: str, right: int) -> int:
+        """The value of one operation."""
+
+    @abstractmethod
+    def first_equation(self, text: str) -> str | None:
+        """The first equation with its value in a text, "8 + 4 = 2"; None when none is complete."""
+
     def values(self, problem: Problem) -> list[int]:
         """The right value after each operation."""
+        values = [problem.data["start"]]
+        for operator, operand in problem.data["operations"]:
+            values.append(self.evaluate(values[-1], operator, operand))
+        return values[1:]
 
     def sentences(self, rollout: Rollout) -> Sequence[ChainSentence]:
         """The sentences of a text that is still being written; their offsets may be none."""

@@ -8,7 +8,6 @@ from typing import Final
 
 from transformers import PreTrainedTokenizerBase
 
-from reasonmech.behaviours import OnsetWords
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.tasks.base import Split, tasks
@@ -18,7 +17,15 @@ from reasonmech.tasks.chain.task import split_of
 from reasonmech.tasks.chain.value_task import ValueTask
 from reasonmech.tasks.chain.world import World
 from reasonmech.tasks.letters.environment import LettersEnvironment, digit_tokens
-from reasonmech.tasks.letters.grammar import WORLD, WORLDS, allowed_values, prompt, solution
+from reasonmech.tasks.letters.grammar import (
+    EVALUATED,
+    WORLD,
+    WORLDS,
+    allowed_values,
+    evaluate,
+    prompt,
+    solution,
+)
 from reasonmech.tasks.letters.parser import parse, read
 
 LENGTHS: Final = (2, 3, 4)
@@ -57,8 +64,7 @@ class Letters(ValueTask):
     """A letters world as a task; see the package docstring."""
 
     def __init__(self, world: World = WORLD) -> None:
-        self.world = world
-        self.onset_words: OnsetWords = world.onset_words
+        super().__init__(world)
 
     def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet:
         world = self.world
@@ -79,9 +85,12 @@ class Letters(ValueTask):
     def sentences(self, rollout: Rollout) -> list[ChainSentence]:
         return read(rollout.text, self.world.kind_of_word)
 
-    def values(self, problem: Problem) -> list[int]:
-        operations = [(operator, operand) for operator, operand in problem.data["operations"]]
-        return solution(problem.data["start"], operations)
+    def evaluate(self, left: int, operator: str, right: int) -> int:
+        return evaluate(left, operator, right)
+
+    def first_equation(self, text: str) -> str | None:
+        equation = EVALUATED.search(text)
+        return None if equation is None else "{} {} {} = {}".format(*equation.groups())
 
 
 for _world in WORLDS:
