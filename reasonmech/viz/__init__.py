@@ -15,6 +15,7 @@ from reasonmech.viz.doses import dose_curves
 from reasonmech.viz.findings import Findings
 from reasonmech.viz.gap import gap_by_factor
 from reasonmech.viz.look import look
+from reasonmech.viz.null_draws import arm_among_draws
 from reasonmech.viz.patching import effect_parts, patch_heatmap
 from reasonmech.viz.recovery import recovery_by_arm
 from reasonmech.viz.sweeps import sweep_curves, sweep_map
@@ -26,6 +27,7 @@ __all__ = [
     "Dashboard",
     "Findings",
     "TokenView",
+    "arm_among_draws",
     "audit_scatter",
     "dashboard",
     "dial_curves",

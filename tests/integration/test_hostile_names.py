@@ -276,6 +276,9 @@ FIGURES: dict[str, Callable[[str], go.Figure]] = {
         )
     ),
     "gap_by_factor": lambda n: viz.gap_by_factor(frame(f"factor decoding {INTERVAL}", n, n, 0.5, 0.4, 0.6)),
+    "arm_among_draws": lambda n: viz.arm_among_draws(
+        frame("null accuracy", n, 0.5), frame("null accuracy q95 q95.low q95.high", n, 0.9, 0.5, 0.4, 0.6)
+    ),
     "patch_heatmap": lambda n: viz.patch_heatmap(
         frame(
             "site kind position metric unit direction normalised normalised_low normalised_high",

@@ -18,6 +18,7 @@ from reasonmech.report.sections import ladder as _ladder
 from reasonmech.report.sections import metrics as _metrics
 from reasonmech.report.sections import missing as _missing
 from reasonmech.report.sections import notes as _notes
+from reasonmech.report.sections import nulls as _nulls
 from reasonmech.report.sections import pairwise as _pairwise
 from reasonmech.report.sections import provenance as _provenance
 from reasonmech.report.sections import receipts as _receipts
@@ -34,6 +35,7 @@ del (
     _metrics,
     _missing,
     _notes,
+    _nulls,
     _pairwise,
     _provenance,
     _receipts,
@@ -47,6 +49,7 @@ RESULTS: Final = (
     "missing",
     "verdict",
     "recovery-by-arm",
+    "nulls",
     "metrics",
     "pairwise",
     "doses",

@@ -185,6 +185,17 @@ FAULTS = {
         lambda host, texts, plan=(), **_: _noisy(host, texts, bool(plan)),
     ),
     "greedy runs repeat": (integrity, "write_texts", lambda *args: _shortened(write_texts(*args))),
+    "sampled runs repeat": (integrity, "write_texts", lambda *args: _shortened(write_texts(*args))),
+    "greedy runs do not depend on the batch": (
+        integrity, "write_texts", lambda *args: _marked(write_texts(*args)),
+    ),
+    "sampled runs do not depend on the batch": (
+        integrity, "write_texts", lambda *args: _marked(write_texts(*args)),
+    ),
+    "same decoding in every arm": (
+        Bench, "spliced",
+        lambda bench, cell, decoding, real=Bench.spliced: _lengthened(real(bench, cell, decoding)),
+    ),
     "onsets are those of the onset model": (
         Bench, "spliced", lambda bench, cell, decoding, real=Bench.spliced: real(bench, cell[::-1], decoding),
     ),
@@ -204,6 +215,25 @@ class _Noisy:
 
 def _noisy(host, texts, hooked: bool) -> _Noisy:
     return _Noisy([torch.full((2, 2), float(hooked)) for _ in texts])
+
+
+def _marked(rollouts):
+    """Texts of another batch: every one has a token more, each time the same."""
+    from dataclasses import replace
+
+    from reasonmech.rollout import Rollouts
+
+    return Rollouts([replace(r, ids=(*r.ids, 0)) for r in rollouts], task=rollouts.task)
+
+
+def _lengthened(rollouts):
+    """An arm that was given more tokens than the others."""
+    from dataclasses import replace
+
+    from reasonmech.rollout import Rollouts
+
+    more = [replace(r, ids=(*r.ids, *[0] * 60), stop="length") for r in rollouts]
+    return Rollouts(more, task=rollouts.task)
 
 
 CALLS = iter(range(10**6))
