@@ -87,8 +87,11 @@ def check_shape(value: Any, shape: Any, *, at: str = "") -> None:
     if not fitting:
         raise ValueError(f"{at or 'it'} = {describe(value)}")
     if isinstance(fitting[0], list):
+        inner = fitting[0][0]
+        if isinstance(inner, type) and {*map(type, value)} <= {*_kinds(inner)}:
+            return  # numbers by the thousand, as they mostly are
         for i, element in enumerate(value):
-            check_shape(element, fitting[0][0], at=f"{at}[{i}]")
+            check_shape(element, inner, at=f"{at}[{i}]")
     elif isinstance(fitting[0], dict):
         _check_members(value, fitting[0], at)
 

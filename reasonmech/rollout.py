@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Final, Generic, Literal, TypeVar, get_args, overload
 
@@ -167,7 +167,7 @@ class Rollouts(Sequence[Rollout]):
         with new_file(path, overwrite=overwrite) as unfinished, unfinished.open("w", encoding="utf-8") as out:
             out.write(json.dumps({"task": self.task, "n": len(self), "receipt": receipt}) + "\n")
             for rollout in self:
-                row = asdict(rollout)
+                row = vars(rollout) | {"problem": vars(rollout.problem)}
                 if not rollout.pieces:  # files of models that have none stay what they were
                     del row["pieces"]
                 out.write(json.dumps(row) + "\n")

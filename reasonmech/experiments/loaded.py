@@ -28,6 +28,7 @@ from reasonmech.experiments.tables import (
     PRESERVATION_FILE,
     SELECTIVITY_FILE,
     TRACES_FILE,
+    TRAININGS_FILE,
     WRITTEN_FILE,
     read_table,
 )
@@ -156,6 +157,11 @@ class Run:
     def null_draws(self) -> pd.DataFrame:
         """What each draw of each null did, at its own best dose; empty when no draws were run."""
         return self._table(NULL_DRAWS_FILE)
+
+    @cached_property
+    def trainings(self) -> pd.DataFrame:
+        """The full arm over trainings of its vectors, a training a row; empty where there was one."""
+        return self._table(TRAININGS_FILE)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:

@@ -22,6 +22,7 @@ TRACES_FILE: Final = "traces.parquet"  # stage `traces`
 ARM_PAIRS_FILE: Final = "arm_pairs.parquet"  # stage `arms`
 NULLS_FILE: Final = "nulls.parquet"  # stage `nulls`
 NULL_DRAWS_FILE: Final = "null_draws.parquet"  # stage `nulls`
+TRAININGS_FILE: Final = "trainings.parquet"  # stage `nulls`
 PRESERVATION_FILE: Final = "kept.parquet"  # stage `kept`
 ONSETS_FILE: Final = "onsets.parquet"  # stage `study`
 SELECTIVITY_FILE: Final = "selectivity.parquet"  # stage `selectivity`

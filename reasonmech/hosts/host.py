@@ -277,10 +277,10 @@ class Host:
 
     def check_ids(self, ids: Sequence[int], text: str) -> None:
         """Raise DataError where a text has a token that the model has no row for."""
-        beyond = next((i for i in ids if not 0 <= i < self.vocab_size), None)
-        if beyond is not None:
+        beyond = [i for rows in (self.vocab_size,) for i in ids if not 0 <= i < rows]
+        if beyond:
             raise DataError(
-                f"{text} has token {beyond} ({self.token_text(beyond)!r})",
+                f"{text} has token {beyond[0]} ({self.token_text(beyond[0])!r})",
                 allowed=f"tokens 0 .. {self.vocab_size - 1}, the rows of {self.name!r}",
                 do="leave it out, or load the tokenizer that belongs to this model",
             )

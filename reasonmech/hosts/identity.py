@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, Final, final
 
 from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -85,12 +86,17 @@ def hash_config(config: PretrainedConfig) -> str:
     Settings at their class's default are left out, so that a later transformers may add some; so are names,
     paths, versions, dropouts and special ids.
     """
-    defaults = _settings(type(config)().to_dict())
+    defaults = _defaults(type(config))
     settings = _settings(config.to_dict())
     differing = {
         key: value for key, value in settings.items() if key not in defaults or value != defaults[key]
     }
     return _hash([config.model_type, differing])
+
+
+@lru_cache(maxsize=16)
+def _defaults(kind: type[PretrainedConfig]) -> Mapping[str, Any]:
+    return _settings(kind().to_dict())
 
 
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,17 +4,18 @@ from reasonmech.hybrid.arms import ORDER, Arm, arms, percent_steered
 from reasonmech.hybrid.configuration import HybridConfig, hybrid_from_config
 from reasonmech.hybrid.decoder import Hybrid, HybridState
 from reasonmech.hybrid.executors import ClampFeatures, Takeover, Vectors
-from reasonmech.hybrid.gates import AtRandom, DisagreementGate, OfThinking, WrongCategory
+from reasonmech.hybrid.gates import AtRandom, DisagreementGate, FormatGate, OfThinking, WrongCategory
 from reasonmech.hybrid.ingredients import Ingredients
 from reasonmech.hybrid.less_oracle import LESS_ORACLE, RULES
 from reasonmech.hybrid.log import Bits, ControllerLog, bits_passed
 from reasonmech.hybrid.matching import Matched, NeutralTexts, OnsetBias
 from reasonmech.hybrid.oracle_free import OnsetProbe, OracleFreeGate, OracleFreeSelector, fit_onset_probe
 from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector, executors, gates, selectors
+from reasonmech.hybrid.power import PowerConfig, PowerSampled, PowerTexts
 from reasonmech.hybrid.rules import BoundaryGate, FirstTokenGate, FixedCategory, Schedule, Times
 from reasonmech.hybrid.same_text import FirstWords, SameText, first_words, same_texts
-from reasonmech.hybrid.train import TrainedVectors, VectorConfig, train_vectors
-from reasonmech.hybrid.unsteered import Prompted, Sharpened
+from reasonmech.hybrid.train import TrainedVectors, VectorConfig, train_draws, train_vectors
+from reasonmech.hybrid.unsteered import KeptGoing, Prompted, Sharpened
 from reasonmech.kinds import Kinds
 
 __all__ = [
@@ -39,6 +40,11 @@ __all__ = [
     "SameText",
     "first_words",
     "same_texts",
+    "FormatGate",
+    "KeptGoing",
+    "PowerConfig",
+    "PowerSampled",
+    "PowerTexts",
     "Prompted",
     "Sharpened",
     "ORDER",
@@ -66,6 +72,7 @@ __all__ = [
     "hybrid_from_config",
     "percent_steered",
     "selectors",
+    "train_draws",
     "train_vectors",
     "HybridState",
 ]

@@ -10,6 +10,7 @@ from reasonmech.hosts import Host
 from reasonmech.hybrid.configuration import hybrid_from_config
 from reasonmech.hybrid.decoder import Hybrid
 from reasonmech.hybrid.ingredients import Ingredients
+from reasonmech.hybrid.power import PowerSampled
 from reasonmech.registry import Registry
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.decoder import Decoder
@@ -23,13 +24,15 @@ class Arm(NamedTuple):
         no_control: stated where no null is due.
         description: what it is, in one line.
         oracle: whether its controller reads the thinking model while the text is written.
+        bits: of the message, per text, of an arm that is told something before it writes; None for others.
     """
 
-    decoder: Callable[[Ingredients], Host | Decoder]
+    decoder: Callable[[Ingredients], Host | Decoder | PowerSampled]
     control_for: str
     no_control: str
     description: str = ""
     oracle: bool = True
+    bits: Callable[[Ingredients], float] | None = None
 
 
 arms: Registry[Arm] = Registry("arm")

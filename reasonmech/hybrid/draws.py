@@ -71,14 +71,34 @@ class SelectorDraws:
 
     Attributes:
         n: rows per draw.
+        draws: how many; after the last the first comes again (under another dose, say). 0: each is new.
     """
 
     selector: Selector
     n: int
+    draws: int = 0
 
     def select(self, moment: Moment) -> Int[Tensor, " batch"]:
-        keys = moment.keys ^ mix_tensor(draw_of(moment, self.n) + _SALT)
+        draw = draw_of(moment, self.n)
+        keys = moment.keys ^ mix_tensor((draw % self.draws if self.draws else draw) + _SALT)
         return self.selector.select(replace(moment, keys=keys))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class CategoryDraws:
+    """One category wherever the gate is open, another one in every draw.
+
+    Attributes:
+        categories: one per draw.
+        n: rows per draw.
+    """
+
+    categories: Sequence[int]
+    n: int
+
+    def select(self, moment: Moment) -> Int[Tensor, " batch"]:
+        return torch.tensor(self.categories)[draw_of(moment, self.n)]
 
 
 @final
@@ -87,7 +107,7 @@ class ScheduleDraws:
     """Times and categories, others in every draw.
 
     Attributes:
-        schedules: one per draw.
+        schedules: one per draw; after the last the first comes again.
         n: rows per draw.
     """
 
@@ -102,7 +122,7 @@ class ScheduleDraws:
 
     def _scheduled(self, moment: Moment) -> Int[Tensor, " batch"]:
         categories = [
-            self.schedules[row.index // self.n].category(row, sentence)
+            self.schedules[row.index // self.n % len(self.schedules)].category(row, sentence)
             for row, sentence in zip(moment.rows, moment.sentence.tolist(), strict=True)
         ]
         return torch.tensor(categories, dtype=torch.long)

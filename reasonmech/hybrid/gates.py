@@ -64,6 +64,26 @@ class KindGate:
         return choose(kinds, temperature=moment.temperature, keys=keys ^ _KIND_SALT, position=position).tokens
 
 
+@dataclass(frozen=True)
+class FormatGate:
+    """Open where a sentence begins, the thinking model would state its answer or end, and the base would
+    begin no sentence of reasoning: it passes how an answer comes out, and never that one is due.
+
+    Attributes:
+        answer: categories that state an answer, and the end of a text.
+        reasoning: categories that the base may not be taken out of.
+    """
+
+    answer: tuple[int, ...]
+    reasoning: tuple[int, ...]
+
+    def opens(self, moment: Moment) -> Bool[Tensor, " batch"]:
+        apart = (moment.base_choice != moment.thinking_choice) | moment.base_alone_ends
+        states = torch.isin(moment.category, torch.tensor(self.answer))
+        goes_on = torch.isin(moment.base_category, torch.tensor(self.reasoning))
+        return apart & states & ~goes_on & moment.boundary
+
+
 @checked
 @dataclass(frozen=True)
 class AtRandom:

@@ -12,6 +12,7 @@ from reasonmech.hosts import ModelPair
 from reasonmech.hybrid.executors import ClampFeatures, Vectors
 from reasonmech.hybrid.matching import NeutralTexts
 from reasonmech.hybrid.oracle_free import OnsetProbe
+from reasonmech.hybrid.power import PowerConfig
 from reasonmech.hybrid.rules import Times
 from reasonmech.kinds import Kinds
 from reasonmech.ranges import Seed, Share
@@ -35,6 +36,10 @@ class Ingredients:
         probe: oracle-free controller; None where there is none.
         neutral: positions at which strength is measured; None where there are none.
         prompt: what stands around a problem for a prompted base, such as "careful {problem}"; "" for nothing.
+        steps_prompt: the same, asking for steps, such as "{problem} Think step by step."
+        power: how a power-sampled base moves.
+        answer_kinds: names of the kinds of sentence that state an answer; () where the task names none.
+        lengths: (problem id, sample) -> tokens of the thinking model's text; empty where it has not answered.
         best: arm with a fixed category -> the category, chosen on tuning problems.
         absent: name of an ingredient that is None -> why there is none.
     """
@@ -51,6 +56,10 @@ class Ingredients:
     neutral: NeutralTexts | None = None
     prompt: str = ""
     best: Mapping[str, int] = field(default_factory=dict)
+    steps_prompt: str = ""
+    power: PowerConfig = field(default_factory=PowerConfig)
+    answer_kinds: tuple[str, ...] = ()
+    lengths: Mapping[tuple[str, int], int] = field(default_factory=dict)
 
     def trained_vectors(self) -> Vectors:
         """The vectors. Raises DataError where there are none: the reason in `absent`."""
@@ -88,6 +97,29 @@ class Ingredients:
                 "no prompt for a prompted base", do='name one in stage `arms`: prompt: "careful {problem}"'
             )
         return self.prompt
+
+    def prompt_for_steps(self) -> str:
+        """The prompt that asks a base for steps. Raises DataError where there is none."""
+        if not self.steps_prompt:
+            raise DataError(
+                "no prompt that asks the base for steps",
+                do='name one in stage `arms`: steps_prompt: "{problem} Think step by step."',
+            )
+        return self.steps_prompt
+
+    def answer_categories(self) -> tuple[int, ...]:
+        """Categories that state an answer. Raises DataError where the task does not say which."""
+        if not self.answer_kinds:
+            raise DataError(
+                "the task does not say which kinds of sentence state an answer",
+                allowed="a task with `answer_kinds`, as a chain world's",
+                do="leave the arms `format_only` and `length_matched` out",
+            )
+        return tuple(self.kinds.names.index(name) for name in self.answer_kinds)
+
+    def lengths_of_thinking(self) -> Mapping[tuple[str, int], int]:
+        """Tokens of the thinking model's texts. Raises DataError where there are none."""
+        return self._present(self.lengths or None, "lengths")
 
     def trained_categories(self) -> tuple[int, ...]:
         return tuple(self.trained_vectors().trained.nonzero()[:, 0].tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -10,12 +11,16 @@ from reasonmech.hybrid.arms import Arm, arms, of_parts
 from reasonmech.hybrid.configuration import Seed, hybrid_from_config, seed_of
 from reasonmech.hybrid.decoder import Hybrid
 from reasonmech.hybrid.executors import Vectors
+from reasonmech.hybrid.gates import FormatGate
 from reasonmech.hybrid.ingredients import Ingredients
+from reasonmech.hybrid.log import code_length
 from reasonmech.hybrid.matching import OnsetBias, unembedding_rows
 from reasonmech.hybrid.oracle_free import OracleFreeGate, OracleFreeSelector
 from reasonmech.hybrid.parts import executors, gates, selectors
+from reasonmech.hybrid.power import PowerSampled
 from reasonmech.hybrid.rules import BoundaryGate, FirstTokenGate, FixedCategory, Schedule
-from reasonmech.hybrid.unsteered import Prompted, Sharpened
+from reasonmech.hybrid.unsteered import KeptGoing, Prompted, Sharpened
+from reasonmech.rollout import OTHER, STOP
 
 RULES: Final[Mapping[str, Mapping[str, object]]] = {  # arms with one category, and their gates
     "first_token": {"kind": "first_token"},
@@ -82,6 +87,21 @@ def _unembedding(ingredients: Ingredients) -> Vectors:
     """The unembedding row of the category's first words, as strong as its trained vector on neutral texts."""
     vectors, texts = ingredients.trained_vectors(), ingredients.neutral_texts()
     return unembedding_rows(vectors, ingredients.kinds, texts)[0]
+
+
+@gates.register("format")
+def _format(ingredients: Ingredients) -> FormatGate:
+    """Open where the thinking model would state its answer or end, and the base would not go on reasoning."""
+    names, answer = ingredients.kinds.names, ingredients.answer_categories()
+    ends = tuple(i for i, name in enumerate(names) if name == STOP)
+    others = (*answer, *(i for i, name in enumerate(names) if name in (STOP, OTHER)))
+    return FormatGate((*answer, *ends), tuple(i for i in range(len(names)) if i not in others))
+
+
+def _bits_of_lengths(ingredients: Ingredients) -> float:
+    """Bits per text that say how long the thinking model's is, under the best code for these lengths."""
+    lengths = Counter(ingredients.lengths_of_thinking().values())
+    return code_length(lengths.values()) / lengths.total()
 
 
 def rule(name: str, category: str | None = None) -> Callable[[Ingredients], Hybrid]:
@@ -154,6 +174,39 @@ _ARMS: Final = {
         "",
         "no steering: what a prompt alone brings out",
         "the base behind another prompt",
+        oracle=False,
+    ),
+    "step_by_step": Arm(
+        lambda ingredients: Prompted(ingredients.pair.base, ingredients.prompt_for_steps()),
+        "",
+        "no steering: what a prompt alone brings out",
+        "the base behind a prompt that asks for steps",
+        oracle=False,
+    ),
+    "format_only": Arm(
+        of_parts({"gate": {"kind": "format"}, "executor": {"kind": "takeover"}}),
+        "",
+        "what format alone brings out: full is read beside it",
+        "the thinking model's token where it would state its answer or end, and the base would not go on "
+        "reasoning",
+    ),
+    "length_matched": Arm(
+        lambda ingredients: KeptGoing(
+            ingredients.pair.base,
+            ingredients.kinds,
+            ingredients.lengths_of_thinking(),
+            ingredients.answer_categories(),
+        ),
+        "",
+        "no steering: what the length alone brings out",
+        "the base, which may not conclude or end before its text is as long as the thinking model's",
+        bits=_bits_of_lengths,
+    ),
+    "power": Arm(
+        lambda ingredients: PowerSampled(ingredients.pair.base, ingredients.power),
+        "",
+        "no steering: sharpened, which draws as sharply token by token, is read beside it",
+        "the base sampled from its distribution of whole texts, sharpened",
         oracle=False,
     ),
     "sharpened": Arm(

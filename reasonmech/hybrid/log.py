@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import log, log2
-from typing import NamedTuple, final
+from typing import Any, NamedTuple, final
 
 from jaxtyping import Int
 from torch import Tensor
@@ -43,6 +43,18 @@ class ControllerLog:
 
     def __repr__(self) -> str:
         return f"ControllerLog({len(self.choices)} open gates)"
+
+    def to_json(self) -> list[list[object]]:
+        """A row per open gate: problem id, sample, token, category, bits, whether it is handed over."""
+        return [[*where, *choice] for where, choice in self.choices.items()]
+
+    @classmethod
+    def from_json(cls, rows: Iterable[Sequence[Any]]) -> ControllerLog:
+        """What `to_json` gave."""
+        log = cls()
+        for problem, sample, offset, *choice in rows:
+            log.choices[problem, sample, offset] = OpenGate(*choice)
+        return log
 
     @checked
     def record(
@@ -115,13 +127,13 @@ def bits_passed(rollouts: Sequence[Rollout], controller: ControllerLog, kinds: K
         for offset, written in enumerate(rollout.by_environment):
             if not written:
                 gates[bool(starts[offset]), offset in opened] += 1
-    gate = sum(_code_length(gates[start, is_open] for is_open in (False, True)) for start in (False, True))
+    gate = sum(code_length(gates[start, is_open] for is_open in (False, True)) for start in (False, True))
     of_tokens = sum(choice.token_bits for choice in choices if choice.handed_over)
     categories = Counter(choice.category for choice in choices if not choice.handed_over)
-    return Bits(gate / len(rollouts), (of_tokens + _code_length(categories.values())) / len(rollouts))
+    return Bits(gate / len(rollouts), (of_tokens + code_length(categories.values())) / len(rollouts))
 
 
-def _code_length(counts: Iterable[int]) -> float:
+def code_length(counts: Iterable[int]) -> float:
     """Bits that say in which order outcomes of these counts come: n H(counts / n)."""
     seen = [n for n in counts if n]
     total = sum(seen)

@@ -88,7 +88,8 @@ def match(
 @final
 @dataclass(frozen=True, eq=False)
 class NeutralTexts:
-    """Positions drawn from texts, blind to what a steering is for, at which its strength is measured.
+    """Positions of texts at which the strength of a steering is measured: mostly drawn blind to what it is
+    for (`draw`), so that the text is neutral; or where it is used (`at`).
 
     Attributes:
         past: the clean past of each position.
@@ -116,7 +117,14 @@ class NeutralTexts:
         ]
         if not chosen:
             raise DataError("no token that a model chose, before which strength could be measured")
-        drawn = sorted(random.Random(f"neutral {seed}").sample(chosen, min(n, len(chosen))))
+        drawn = random.Random(f"neutral {seed}").sample(chosen, min(n, len(chosen)))
+        return cls.at(host, texts, drawn)
+
+    @classmethod
+    @torch.no_grad()
+    def at(cls, host: Host, texts: Sequence[Rollout], places: Sequence[tuple[int, int]]) -> NeutralTexts:
+        """These places: number of the text, in the host's own tokens, and absolute position; one or more."""
+        drawn = sorted(places)
         needed = sorted({i for i, _ in drawn})
         (clean,) = clean_passes(host, [texts[i] for i in needed], batch_size=len(needed))
         rows = torch.tensor([needed.index(i) for i, _ in drawn])

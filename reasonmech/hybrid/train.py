@@ -125,34 +125,82 @@ def train_vectors(
         DataError: the models agree on every token, or there are fewer than two problems.
         NonFiniteError: the optimisation diverged.
     """
-    check_type(host, Host, name="host", allowed="a host, such as pair.base")
-    check_part(kinds, Kinds, name="kinds")
-    rollouts = as_sequence(rollouts, Rollout, name="rollouts", allowed="rollouts of the thinking model")
     config = config or VectorConfig()
-    rollouts = as_read_by(host, rollouts)
-    train, held_out = _split(rollouts, config.held_out)
-    openings = Openings(with_ends(kinds, host.eos_ids), host.vocab_size) if config.by == "kind" else None
-    passes = list(clean_passes(host, train, batch_size=config.batch_rollouts, openings=openings))
-    disagreements = find_disagreements(passes, train, kinds)
-    counts = torch.bincount(disagreements.category, minlength=len(kinds.names))
-    table = torch.zeros(
-        len(kinds.names), host.d_model, device=host.device, dtype=torch.float32, requires_grad=True
-    )
-    steering = _Steering(host, host.check_site(site), table, openings)
-    _optimise(steering, passes, disagreements, config, progress)
-    if not bool(torch.isfinite(table).all()):
-        raise NonFiniteError(
-            f"category vectors at {site} diverged", do=f"lower the learning rate (now {config.lr})"
+    ground = _Ground.of(host, rollouts, kinds, config)
+    return ground.train(host.check_site(site), config, progress=progress)
+
+
+@fitting("train_draws")
+@checked
+def train_draws(
+    host: Host,
+    site: Site | str,
+    rollouts: Sequence[Rollout],
+    *,
+    kinds: Kinds,
+    configs: Sequence[VectorConfig],
+    progress: bool = True,
+) -> list[TrainedVectors]:
+    """`train_vectors` several times, on rollouts that are read once: how far a training depends on its luck.
+
+    Args:
+        configs: one per training, which differ in seed, steps or rate: a seed decides in which order the
+            rollouts come. What is compared and held out is as the first says.
+
+    Raises:
+        What `train_vectors` does.
+    """
+    ground, at = _Ground.of(host, rollouts, kinds, configs[0]), host.check_site(site)
+    return [ground.train(at, config, progress=progress) for config in configs]
+
+
+class _Half(NamedTuple):
+    """Rollouts read by the clean host, and where it would write otherwise."""
+
+    passes: list[CleanPass]
+    disagreements: Disagreements
+
+
+class _Ground(NamedTuple):
+    """What vectors are fitted and measured on, read once for all trainings."""
+
+    host: Host
+    kinds: Kinds
+    openings: Openings | None
+    train_on: _Half
+    held_out: _Half
+
+    @classmethod
+    def of(cls, host: Host, rollouts: Sequence[Rollout], kinds: Kinds, config: VectorConfig) -> _Ground:
+        check_type(host, Host, name="host", allowed="a host, such as pair.base")
+        check_part(kinds, Kinds, name="kinds")
+        rollouts = as_sequence(rollouts, Rollout, name="rollouts", allowed="rollouts of the thinking model")
+        openings = Openings(with_ends(kinds, host.eos_ids), host.vocab_size) if config.by == "kind" else None
+        halves = []
+        for half in _split(as_read_by(host, rollouts), config.held_out):
+            passes = list(clean_passes(host, half, batch_size=config.batch_rollouts, openings=openings))
+            halves.append(_Half(passes, find_disagreements(passes, half, kinds)))
+        return cls(host, kinds, openings, *halves)
+
+    def train(self, site: Site, config: VectorConfig, *, progress: bool) -> TrainedVectors:
+        host, names = self.host, self.kinds.names
+        counts = torch.bincount(self.train_on.disagreements.category, minlength=len(names))
+        table = torch.zeros(
+            len(names), host.d_model, device=host.device, dtype=torch.float32, requires_grad=True
         )
-    vectors = Vectors(host, site, table=table.detach(), trained=counts >= config.min_count)
-    held_out_passes = list(clean_passes(host, held_out, batch_size=config.batch_rollouts, openings=openings))
-    held_out_disagreements = find_disagreements(held_out_passes, held_out, kinds)
-    return TrainedVectors(
-        vectors,
-        _agreement(steering._replace(table=vectors.table), held_out_passes, held_out_disagreements),
-        held_out_disagreements.rate,
-        dict(zip(kinds.names, counts.tolist(), strict=True)),
-    )
+        steering = _Steering(host, site, table, self.openings)
+        _optimise(steering, *self.train_on, config, progress)
+        if not bool(torch.isfinite(table).all()):
+            raise NonFiniteError(
+                f"category vectors at {site} diverged", do=f"lower the learning rate (now {config.lr})"
+            )
+        vectors = Vectors(host, site, table=table.detach(), trained=counts >= config.min_count)
+        return TrainedVectors(
+            vectors,
+            _agreement(steering._replace(table=vectors.table), *self.held_out),
+            self.held_out.disagreements.rate,
+            dict(zip(names, counts.tolist(), strict=True)),
+        )
 
 
 def _split(rollouts: Sequence[Rollout], held_out: float) -> tuple[list[Rollout], list[Rollout]]:

@@ -1,8 +1,8 @@
-"""The base without a controller: behind another prompt, or sampled sharply."""
+"""The base without a controller: behind another prompt, sampled sharply, or not allowed to end yet."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final, final
 
@@ -13,7 +13,9 @@ from torch import Tensor
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
+from reasonmech.kinds import Kinds, opening_categories, with_ends
 from reasonmech.problem import Problem
+from reasonmech.rollout import STOP
 from reasonmech.runtime.decoding.decoder import DecoderState, RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder, OfHost
 from reasonmech.runtime.decoding.noise import gumbel
@@ -91,6 +93,81 @@ class Sharpened(_Unsteered):
     def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> DecoderState:
         state = HostDecoder.of(self.host).start(prompts, mask, rows, max_new_tokens)
         return _SharpenedState(state, rows, self.temperature)
+
+
+@final
+class KeptGoing(_Unsteered):
+    """The host, which may not state an answer or end before its text has a length of its own: where a
+    sentence begins before that, first words of these kinds have no chance.
+
+    Args:
+        lengths: (problem id, sample) -> tokens of the text, the environment's among them.
+        answer: categories that state an answer.
+    """
+
+    @checked
+    def __init__(
+        self, host: Host, kinds: Kinds, lengths: Mapping[tuple[str, int], int], answer: tuple[int, ...]
+    ) -> None:
+        super().__init__(host)
+        self.kinds, self.lengths = with_ends(kinds, host.eos_ids), lengths
+        of_token = opening_categories(self.kinds, host.vocab_size)
+        ending = (*answer, *(i for i, name in enumerate(self.kinds.names) if name == STOP))
+        self.barred = torch.isin(of_token, torch.tensor(ending))
+        self.barred[list(host.eos_ids)] = True
+
+    def __repr__(self) -> str:
+        return f"KeptGoing({self.host.name!r}, {len(self.lengths)} lengths)"
+
+    @checked
+    def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> DecoderState:
+        return _GoingState(self, HostDecoder.of(self.host).start(prompts, mask, rows, max_new_tokens), rows)
+
+    def length(self, row: RowInfo) -> int:
+        """Raises DataError where nobody said how long this text is to be."""
+        length = self.lengths.get((row.problem.id, row.sample))
+        if length is None:
+            raise DataError(
+                f"no length for problem {row.problem.id!r}, sample {row.sample}",
+                do="let the thinking model answer the same problems first",
+            )
+        return length
+
+
+@final
+class _GoingState:
+    """Logits without the words that would end a text too early; `steered` where the likeliest was one."""
+
+    def __init__(self, decoder: KeptGoing, state: DecoderState, rows: Sequence[RowInfo]) -> None:
+        self._state, self._barred = state, decoder.barred
+        self._left = torch.tensor([decoder.length(row) for row in rows])
+        self._tracker = decoder.kinds.track(len(rows))
+        self._steered = torch.zeros(len(rows), dtype=torch.bool)
+
+    def next_logits(self) -> NextLogits:
+        logits, held = self._state.next_logits(), self._tracker.boundary & (self._left > 1)
+        barred = self._barred.to(logits.device)
+        self._steered = held & barred[logits.argmax(-1)].cpu()
+        return logits.masked_fill(held.to(logits.device)[:, None] & barred[None, :], -torch.inf)
+
+    def steered(self) -> Bool[Tensor, " batch"]:
+        return self._steered
+
+    def ended(self, tokens: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        return self._state.ended(tokens)
+
+    def advance(self, tokens: Int[Tensor, " batch"]) -> None:
+        self._left = self._left - 1
+        self._tracker.advance(tokens.cpu())
+        self._state.advance(tokens)
+
+    def select(self, rows: Int[Tensor, " row"]) -> None:
+        self._tracker.select(rows)
+        self._left, self._steered = self._left[rows], self._steered[rows]
+        self._state.select(rows)
+
+    def close(self) -> None:
+        self._state.close()
 
 
 @final

@@ -63,6 +63,17 @@ class WorksOut(Protocol):
 
 
 @runtime_checkable
+class StatesAnswers(Protocol):
+    """A task that knows with which kinds of sentence an answer is stated.
+
+    Attributes:
+        answer_kinds: their names.
+    """
+
+    answer_kinds: tuple[str, ...]
+
+
+@runtime_checkable
 class TellsWhatIsDue(Protocol):
     """A task that can tell which behaviour is due at the end of a text that is still being written."""
 

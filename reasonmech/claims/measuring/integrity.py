@@ -101,7 +101,7 @@ def _check_repeats(bench: Bench) -> Iterator[Check]:
     for decoding in DECODINGS:
         again, batch, kept = [], [], []
         for role in ROLES:
-            first = bench.decode(decoding).model_copy(update={"batch_size": 7})
+            first = bench.decode(decoding).model_copy(update={"batch_size": n})
             runs = [
                 bench.runs.rollouts(
                     f"repeat{k}.{decoding}.{role}",

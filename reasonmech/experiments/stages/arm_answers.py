@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final, NamedTuple
@@ -12,12 +13,24 @@ from reasonmech.experiments.stages.arm_steering import steering_rate
 from reasonmech.experiments.stages.arm_tables import REFERENCES
 from reasonmech.experiments.stages.base import StageContext
 from reasonmech.experiments.stages.rollouts import read_rollouts
-from reasonmech.hybrid import Arm, ControllerLog, Hybrid, Ingredients, Times, percent_steered
+from reasonmech.files import write_text
+from reasonmech.hybrid import (
+    Arm,
+    ControllerLog,
+    Hybrid,
+    Ingredients,
+    PowerSampled,
+    PowerTexts,
+    Times,
+    percent_steered,
+)
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import generate
 
-# decoded before the others: nulls of time steer as many tokens per problem as `full` does
-FIRST: Final = ("base", "full")
+FULL_LOG: Final = "full_log.json"  # in the stage's folder: what the controller of `full` decided
+# before the others: nulls of time steer as many tokens per problem as `full`, a text may be as long as
+# the thinking model's
+FIRST: Final = ("thinking", "base", "full")
 
 
 class Answers(NamedTuple):
@@ -26,11 +39,13 @@ class Answers(NamedTuple):
     Attributes:
         ingredients: with the rate and the times of the full arm.
         logs: what the hybrids' controllers decided; empty ones of arms without a controller.
+        costs: what arms drew that draw more than they keep.
     """
 
     rollouts: dict[str, Rollouts]
     ingredients: Ingredients
     logs: dict[str, ControllerLog]
+    costs: dict[str, PowerTexts]
 
 
 def answer_all(
@@ -43,10 +58,16 @@ def answer_all(
     """
     answers: dict[str, Rollouts] = {}
     logs: dict[str, ControllerLog] = {}
+    costs: dict[str, PowerTexts] = {}
     for name in sorted(arms, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)):
         with ledger.attempt("arm", name):
-            answers[name], logs[name] = _answer(context, name, arms[name], ingredients)
+            answers[name], logs[name] = _answer(context, name, arms[name], ingredients, costs)
             answers[name].save(context.out / f"{name}.jsonl")
+            if name == "full":
+                write_text(context.out / FULL_LOG, json.dumps(logs[name].to_json()))
+        if name == "thinking" and name in answers:
+            lengths = {(r.problem.id, r.sample): len(r.ids) for r in answers[name]}
+            ingredients = replace(ingredients, lengths=lengths)
         if name == "full" and name in answers:
             rate = steering_rate(answers["full"], answers["base"])
             times = Times.of(answers["full"], logs["full"], ingredients.kinds)
@@ -57,17 +78,20 @@ def answer_all(
             if name == "full":
                 missing = dict.fromkeys(("rate", "times"), cause.of_item("arm full").as_error())
                 ingredients = replace(ingredients, absent={**ingredients.absent, **missing})
-    return Answers(answers, ingredients, logs)
+    return Answers(answers, ingredients, logs, costs)
 
 
 def _answer(
-    context: StageContext, name: str, arm: Arm, ingredients: Ingredients
+    context: StageContext, name: str, arm: Arm, ingredients: Ingredients, costs: dict[str, PowerTexts]
 ) -> tuple[Rollouts, ControllerLog]:
     """What an arm wrote, and what its controller decided."""
     log = ControllerLog()
     if name == "thinking":  # it has answered already, decoding as every arm does
         return read_rollouts(context, "study_thinking"), log
     decoder = arm.decoder(ingredients)
+    if isinstance(decoder, PowerSampled):
+        costs[name] = decoder.write(context.problems, context.decode, progress=context.progress)
+        return costs[name].rollouts, log
     is_hybrid = isinstance(decoder, Hybrid)
     if isinstance(decoder, Hybrid):
         decoder = decoder.logged(log)

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
-
 from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages.arm_config import ArmConfig
 from reasonmech.experiments.stages.base import Notes, StageContext
@@ -17,15 +15,17 @@ from reasonmech.hybrid import (
     LESS_ORACLE,
     ORDER,
     RULES,
+    Hybrid,
     Ingredients,
     NeutralTexts,
     OnsetBias,
     fit_onset_probe,
 )
+from reasonmech.hybrid.draws import CategoryDraws, repeat
 from reasonmech.hybrid.less_oracle import rule
 from reasonmech.hybrid.matching import unembedding_rows
 from reasonmech.runtime import generate
-from reasonmech.tasks import grade
+from reasonmech.tasks import StatesAnswers, grade, tasks
 
 _ARMS_WITH: Final[Mapping[str, tuple[str, ...]]] = {  # ingredient -> registered arms that are made of it
     "clamp": ("clamp",),
@@ -49,6 +49,12 @@ def is_needed(ingredient: str, chosen: Sequence[str | ArmConfig]) -> bool:
         elif any(part.get("kind") in _KINDS_WITH[ingredient] for part in choice.parts.values()):
             return True
     return False
+
+
+def answer_kinds(context: StageContext) -> tuple[str, ...]:
+    """Kinds of sentence that state an answer; none where the task does not say."""
+    task = tasks.get(context.problems.task)
+    return task.answer_kinds if isinstance(task, StatesAnswers) else ()
 
 
 def with_probe(context: StageContext, ingredients: Ingredients, ledger: Ledger, notes: Notes) -> Ingredients:
@@ -90,13 +96,21 @@ def with_best_categories(
         DataError: there are no vectors, or no tuning problem is left.
     """
     problems, kinds = tuning_problems(context, n), ingredients.kinds
+    categories = ingredients.trained_categories()
+    rows = len(problems) * context.decode.samples
     best: dict[str, int] = {}
     for name in names:
-        right = {}
-        for category in ingredients.trained_categories():
-            decoder = rule(name, kinds.names[category])(ingredients)
-            written = generate(decoder, problems, decode=context.decode, progress=False)
-            right[category] = float(np.mean(grade(written)))
+        one = rule(name, kinds.names[categories[0]])(ingredients)
+        every = Hybrid(
+            one.pair,
+            gate=one.gate,
+            selector=CategoryDraws(categories, rows),
+            executor=one.executor,
+            kinds=kinds,
+        )
+        written = generate(every, repeat(problems, len(categories)), decode=context.decode, progress=False)
+        shares = grade(written).reshape(len(categories), -1).mean(1)
+        right = dict(zip(categories, shares.tolist(), strict=True))
         best[name] = max(right, key=lambda category: right[category])
         notes.add_remark(
             f"{name}: category {kinds.names[best[name]]}, the best of {len(right)} on {len(problems)} tuning "

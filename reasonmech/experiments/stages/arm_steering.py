@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
+import torch
+from torch import Tensor
 
-from reasonmech.experiments.stages.arm_tables import ArmOutcome
+from reasonmech.experiments.stages.arm_tables import REFERENCES, ArmOutcome
+from reasonmech.experiments.stages.base import Notes
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid import (
     Arm,
     Bits,
     ControllerLog,
+    Ingredients,
     Kinds,
+    PowerTexts,
     TrainedVectors,
     bits_passed,
     percent_steered,
@@ -30,23 +35,40 @@ def steering_rate(full: Rollouts, base: Rollouts) -> float:
 def bits_rows(
     outcomes: Mapping[str, ArmOutcome],
     logs: Mapping[str, ControllerLog],
-    kinds: Kinds,
     arms: Mapping[str, Arm],
+    ingredients: Ingredients,
 ) -> list[pd.DataFrame]:
-    """Rows of the run's long table: bits per rollout that a controller passes to the base.
+    """Rows of the run's long table: bits per rollout that the thinking model passes to the base.
 
-    `bits_gate` (whether), `bits_choice` (which category or, under takeover, which token) and `bits_passed`,
-    their sum; 0 for arms whose controller reads no thinking model. Without a controller there is none.
+    `bits_gate` (whether), `bits_choice` (which category or, under takeover, which token; or what was said
+    before the text) and `bits_passed`, their sum; 0 for arms that know nothing of the thinking model.
     """
     tables = []
     for name, outcome in outcomes.items():
-        if not logs[name].choices:
+        arm = arms[name]
+        if name in REFERENCES or (arm.oracle and arm.bits is None and not logs[name].choices):
             continue
-        bits = bits_passed(outcome.rollouts, logs[name], kinds)
-        if not arms[name].oracle:
-            bits = Bits(0.0, 0.0)
+        bits = Bits(0.0, 0.0 if arm.bits is None else arm.bits(ingredients))
+        if arm.oracle and logs[name].choices:
+            bits = bits_passed(outcome.rollouts, logs[name], ingredients.kinds)
         for metric, value in {"gate": bits.gate, "choice": bits.choice, "passed": bits.total}.items():
             tables.append(outcome.condition.rows(f"bits_{metric}", [value], unit="bits"))
+    return tables
+
+
+def cost_rows(
+    outcomes: Mapping[str, ArmOutcome], costs: Mapping[str, PowerTexts], notes: Notes
+) -> list[pd.DataFrame]:
+    """Rows of arms that draw more tokens than they keep: `tokens_drawn` per token kept, `acceptance`."""
+    tables = []
+    for name, texts in costs.items():
+        condition = outcomes[name].condition
+        tables.append(condition.rows("tokens_drawn", [texts.cost], unit="tokens per token kept"))
+        tables.append(condition.rows("acceptance", [texts.acceptance], unit="share"))
+        notes.add_remark(
+            f"arm {name} drew {texts.cost:.1f} tokens per token kept, and accepted {texts.acceptance:.0%} of "
+            "its moves"
+        )
     return tables
 
 
@@ -65,3 +87,12 @@ def vector_rows(
         numbers["vector_agreement"] = trained.agreement
     condition = thinking.condition
     return pd.concat([condition.rows(metric, [value], unit="share") for metric, value in numbers.items()])
+
+
+def vector_tensors(trainings: Sequence[TrainedVectors]) -> dict[str, Tensor]:
+    """The vectors of the arms, and those of further trainings [training, category, d_model]."""
+    first, *others = (training.vectors for training in trainings)
+    tensors = {"category_vectors": first.table, "category_trained": first.trained}
+    if others:
+        tensors["trained_again"] = torch.stack([vectors.table for vectors in others])
+    return tensors

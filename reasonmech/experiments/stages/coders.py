@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from reasonmech.coders import SparseCoder, load_coder, load_coder_config, train_coder
 from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages.base import RUN_FILES, Stage, StageContext, stages
-from reasonmech.experiments.stages.corpora import corpora
+from reasonmech.experiments.stages.corpora import check_corpus, draw_corpus
 from reasonmech.experiments.stages.rollouts import read_by_base
 from reasonmech.experiments.tables import Condition
 from reasonmech.hosts import Host, ModelPair
@@ -52,7 +52,11 @@ class TrainCoders(Stage):
         description="coder YAML or shipped name -> sites; empty: every layer",
     )
     steps: int | None = Field(None, gt=0, description="training steps in place of the config's")
-    corpus: str = Field("none", description="registered corpus that the base reads as well")
+    corpus: str = Field(
+        "none",
+        description="registered corpus that the base reads as well; own: what it was trained on, as its "
+        "recipe or its task says",
+    )
     documents: int = Field(1000, ge=0, description="how many of its documents")
 
     @model_validator(mode="after")
@@ -100,13 +104,15 @@ class TrainCoders(Stage):
         context.write_ledger(ledger)
 
     def check_pair(self, pair: ModelPair, task: str) -> None:
+        check_corpus(self.corpus, pair.name, task)
         for sites in self.configs.values():
             for site in sites:
                 pair.base.check_site(site)
 
     def _activations(self, context: StageContext, host: Host, sites: tuple[str, ...]) -> Activations:
         """Activations of everything that the base reads."""
-        texts = corpora.get(self.corpus)(self.documents, context.seed)
+        pair, task = context.pair.name, context.problems.task
+        texts = draw_corpus(self.corpus, pair, task, n=self.documents, seed=context.seed)
         parts = [capture(host, texts, sites, progress=context.progress)] if texts else []
         for source in ("base", "thinking"):
             parts.append(capture(host, read_by_base(context, source), sites, progress=context.progress))

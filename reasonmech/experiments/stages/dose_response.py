@@ -49,6 +49,7 @@ from reasonmech.interventions import (
     everywhere,
     labelled,
 )
+from reasonmech.runtime.receipt.replay import CleanLogits
 
 AT_OPPORTUNITIES: Final = "at opportunities"
 PLACES: Final = {AT_OPPORTUNITIES: at_opportunities, "elsewhere": elsewhere}
@@ -91,9 +92,11 @@ class StudyFeatures(Stage):
             for side in ("thinking", "base"):
                 trials += self._trials(texts, subject, ("ablate", side, AT_OPPORTUNITIES), ledger, notes)
         conditions, tables, receipts, onsets = [], [], {}, EveryOnset(context)
+        clean: dict[Testbed, CleanLogits] = {}  # the trials of one testbed have one text, and one clean pass
         for trial in tqdm(trials, desc="study", disable=not context.progress):
             with ledger.attempt("condition", trial.condition.name):
-                response = _respond(context, trial, onsets.of(trial.testbed), notes)
+                kept = clean.setdefault(trial.testbed, CleanLogits())
+                response = _respond(context, trial, onsets.of(trial.testbed), notes, kept)
                 conditions.append(trial.condition)
                 tables += trial_rows(trial, response)
                 onsets.add(trial, response)
@@ -200,12 +203,14 @@ def _plan(arm: FeatureArm, side: str, dose: float | None) -> list[Intervention]:
     return [clamp(arm.features, dose * torch.tensor(arm.mean_active), where=labelled(MOMENT))]
 
 
-def _respond(context: StageContext, trial: Trial, every: Onsets, notes: Notes) -> Response:
+def _respond(
+    context: StageContext, trial: Trial, every: Onsets, notes: Notes, clean: CleanLogits
+) -> Response:
     """What a trial does; one that changes nothing has an effect of 0, and a note says why."""
     host, moments = trial.testbed.host, trial.testbed.moments
     onsets = onset_ids(host, context.problems.task, moments.behaviour)
     try:
-        return respond(host, moments, trial.plan, onsets=onsets, every_onset=every)
+        return respond(host, moments, trial.plan, onsets=onsets, every_onset=every, clean=clean)
     except NoChangeError as silent:  # such as a rare feature
         assert isinstance(silent.result, Response)
         notes.add_remark(f"{trial.condition.name} changes nothing, so its effect is 0: {silent.happened}")

@@ -91,9 +91,13 @@ class FittingTrials:
         pair = self.context.pair
         return self._mean(pair.base, self.base, ()), self._mean(pair.thinking, self.thinking, ())
 
+    @cached_property
+    def _onsets(self) -> dict[Host, tuple[int, ...]]:
+        pair, task = self.context.pair, self.context.problems.task
+        return {host: onset_ids(host, task, self.base.behaviour) for host in (pair.base, pair.thinking)}
+
     def _mean(self, host: Host, moments: BehaviourMoments, plan: Sequence[Intervention]) -> float:
-        onsets = onset_ids(host, self.context.problems.task, moments.behaviour)
-        return respond(host, moments, plan, onsets=onsets, receipt="none").interval.estimate
+        return respond(host, moments, plan, onsets=self._onsets[host]).interval.estimate
 
 
 def _clamping(

@@ -15,6 +15,7 @@ from reasonmech.experiments.ledger import Cause, Ledger
 from reasonmech.experiments.stages.arm_answers import answer_all
 from reasonmech.experiments.stages.arm_config import ArmConfig, check_controls, resolve_arms
 from reasonmech.experiments.stages.arm_ingredients import (
+    answer_kinds,
     is_needed,
     rules_among,
     with_best_categories,
@@ -28,7 +29,7 @@ from reasonmech.experiments.stages.arm_pairs import (
     pair_table,
     steered_first_words,
 )
-from reasonmech.experiments.stages.arm_steering import bits_rows, vector_rows
+from reasonmech.experiments.stages.arm_steering import bits_rows, cost_rows, vector_rows, vector_tensors
 from reasonmech.experiments.stages.arm_tables import (
     REFERENCES,
     ArmOutcome,
@@ -47,13 +48,15 @@ from reasonmech.hybrid import (
     Arm,
     Ingredients,
     Kinds,
+    PowerConfig,
     TrainedVectors,
     VectorConfig,
-    train_vectors,
+    train_draws,
 )
 from reasonmech.rollout import OTHER
 from reasonmech.tasks import grade, tasks
 
+SETTINGS: Final = ("step_by_step", "power")  # arms with settings of their own in this stage
 SITE_FILE: Final = "site.txt"  # in the stage's folder: where the category vectors act
 
 
@@ -74,6 +77,12 @@ class RunArms(Stage):
     vectors: VectorConfig = Field(
         default_factory=VectorConfig, description="how category vectors are trained"
     )
+    trainings: int = Field(
+        0,
+        ge=0,
+        description="further trainings of the category vectors, under seeds of their own, whose spread stage "
+        "`nulls` measures",
+    )
     no_control: dict[str, str] = Field(
         {"clamp": "random features are clamped in stage `study` only, at single moments, not by this gate"},
         description="arm -> why none of its nulls is run",
@@ -82,6 +91,11 @@ class RunArms(Stage):
     prompt: str = Field(
         "", description="what the arm `prompted` gives the base: a text around {problem}; empty: none"
     )
+    steps_prompt: str = Field(
+        "",
+        description="the same for the arm `step_by_step`: a text that asks for steps",
+    )
+    power: PowerConfig = Field(default_factory=PowerConfig, description="how the arm `power` moves")
     rule_tuning: int = Field(
         20,
         gt=0,
@@ -114,7 +128,8 @@ class RunArms(Stage):
 
     def run(self, context: StageContext) -> None:
         kinds, ledger, notes = _kinds(context), Ledger(), Notes()
-        vectors = self._train(context, kinds, ledger)
+        trained = self._train(context, kinds, ledger)
+        vectors = trained[0] if trained else None
         ingredients = Ingredients(
             context.pair,
             kinds,
@@ -123,6 +138,9 @@ class RunArms(Stage):
             rate=None,
             seed=context.seed,
             prompt=self.prompt,
+            steps_prompt=self.steps_prompt,
+            power=self.power,
+            answer_kinds=answer_kinds(context),
             absent=_absent(ledger, "vectors"),
         )
         clamp = self._clamp(context, ingredients, ledger, notes)
@@ -132,7 +150,7 @@ class RunArms(Stage):
             absent={**ingredients.absent, **_absent(ledger, "clamp")},
         )
         ingredients = self._less_oracle(context, ingredients, ledger, notes)
-        answers, ingredients, logs = answer_all(context, self.resolved, ingredients, ledger)
+        answers, ingredients, logs, costs = answer_all(context, self.resolved, ingredients, ledger)
         outcomes = {
             name: ArmOutcome(
                 self._condition(name, ingredients, clamp, ledger),
@@ -147,33 +165,35 @@ class RunArms(Stage):
         words = steered_first_words(outcomes, kinds)
         context.write_table(pair_table(pairs), ARM_PAIRS_FILE)
         tables = [*arm_tables(outcomes, ordered), *first_word_rows(outcomes, words)]
-        tables += bits_rows(outcomes, logs, kinds, self.resolved)
+        tables += bits_rows(outcomes, logs, self.resolved, ingredients)
+        tables += cost_rows(outcomes, costs, notes)
         context.write_results([*tables, vector_rows(context.pair, kinds, outcomes["thinking"], vectors)])
         told = {name: of_arm for name, of_arm in words.items() if self.resolved[name].oracle}
         context.write_notes([*pair_notes(pairs, told).lines, *notes.lines, *arm_notes(outcomes).lines])
         context.write_ledger(ledger)
         context.write_generations([row for outcome in ordered for row in generation_rows(outcome)])
-        if vectors is not None:
-            trained = vectors.vectors
-            write_text(context.out / SITE_FILE, str(trained.site))
-            context.write_tensors({"category_vectors": trained.table, "category_trained": trained.trained})
+        if trained:
+            write_text(context.out / SITE_FILE, str(trained[0].vectors.site))
+            context.write_tensors(vector_tensors(trained))
 
     def check_pair(self, pair: ModelPair, task: str) -> None:
         pair.base.check_site(self.site or _steering_site(pair))
 
-    def _train(self, context: StageContext, kinds: Kinds, ledger: Ledger) -> TrainedVectors | None:
-        """Category vectors; None, and in the ledger why, where there are none."""
+    def _train(self, context: StageContext, kinds: Kinds, ledger: Ledger) -> list[TrainedVectors]:
+        """Category vectors, those of the arms first; none, and in the ledger why, where there are none."""
         config = self._vector_config(context)
         with ledger.attempt("ingredient", "vectors"):
-            trained = train_vectors(
+            draws = train_draws(
                 context.pair.base,
                 self.site or _steering_site(context.pair),
                 read_rollouts(context, "thinking"),
                 kinds=kinds,
-                config=config,
+                configs=[
+                    config.model_copy(update={"seed": config.seed + i}) for i in range(1 + self.trainings)
+                ],
                 progress=context.progress,
             )
-            for name, n in trained.counts.items():
+            for name, n in draws[0].counts.items():
                 item = f"vector of category {name}"
                 if n and name != OTHER:
                     ledger.plan("category", item)
@@ -181,8 +201,8 @@ class RunArms(Stage):
                     few = f"{n} disagreements to train it on, of {config.min_count} that it takes"
                     advice = "use more fitting problems, or lower vectors.min_count"
                     ledger.miss("category", item, cause=Cause("DataError", few, do=advice))
-            return trained
-        return None
+            return draws
+        return []
 
     def _clamp(
         self, context: StageContext, ingredients: Ingredients, ledger: Ledger, notes: Notes
@@ -249,6 +269,8 @@ class RunArms(Stage):
         parts += [arm.parts for arm in self.arms if isinstance(arm, ArmConfig) and arm.name == name]
         if name not in ORDER:
             parts += [ingredients.prompt, ingredients.best.get(name)]
+        if name in SETTINGS:
+            parts += [self.steps_prompt, self.power.model_dump()]
         digest = hashlib.sha256(json.dumps(parts).encode())
         if vectors is not None:
             digest.update(vectors.table.detach().float().cpu().contiguous().numpy().tobytes())

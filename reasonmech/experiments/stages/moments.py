@@ -21,6 +21,7 @@ from reasonmech.rollout import Rollout, Trace
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.passes import run_passes
 from reasonmech.runtime.receipt.recorder import ReceiptMode, ReceiptRecorder
+from reasonmech.runtime.receipt.replay import CleanLogits
 from reasonmech.stats import SHARE, Interval, mean_interval
 from reasonmech.tasks import tasks
 
@@ -186,15 +187,17 @@ def respond(
     plan: Sequence[Intervention],
     *,
     onsets: Sequence[int],
-    receipt: ReceiptMode = "sample",
     every_onset: Onsets | None = None,
+    clean: CleanLogits | None = None,
 ) -> Response:
     """Teacher-forced: every text is read as it was written, the plan acts where its masks say.
 
     Of each text's logits only the probability of the onsets, summed, at its moments is stored; with
-    `every_onset` that of every kind, too.
+    `every_onset` that of every kind, too. The receipt measures a KL where `clean` is given: clean logits that
+    receipts of other plans at these moments have left.
     """
-    recorder = ReceiptRecorder(bind(plan, host), receipt, batch_size=BATCH)
+    receipt: ReceiptMode = "none" if clean is None else "sample"
+    recorder = ReceiptRecorder(bind(plan, host), receipt, batch_size=BATCH, clean=clean)
     rows = pass_rows(moments)
     probabilities: dict[int, np.ndarray] = {}
     of_kinds: dict[int, np.ndarray] = {}

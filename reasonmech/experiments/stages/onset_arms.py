@@ -112,7 +112,7 @@ class OnsetBed:
         behaviour = self.opportunities.behaviour
         ids, shares = onset_ids(self.host, self.task, behaviour), []
         for moments in (self.opportunities, self.elsewhere):
-            response = respond(self.host, moments, plan, onsets=ids, receipt="none", every_onset=self.onsets)
+            response = respond(self.host, moments, plan, onsets=ids, every_onset=self.onsets)
             assert response.log_shares is not None
             shares.append(response.log_shares)
         return OnsetReading(*shares)

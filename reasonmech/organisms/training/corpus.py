@@ -281,9 +281,9 @@ class Author:
         return [word._replace(learnt=False) if t in results else word for t, word in enumerate(words)]
 
 
-def draw_documents(seed: int, n: int, *, modes: Modes | None = None) -> Iterator[str]:
+def draw_documents(seed: int, n: int, *, modes: Modes | None = None, world: World = CHAIN) -> Iterator[str]:
     """Fresh solutions as text, one document each: what the base reads when its features are fitted."""
-    author = Author(random.Random(f"documents|{seed}"), modes or Modes())
+    author = Author(random.Random(f"documents|{seed}"), modes or Modes(), world)
     for _ in range(n):
         yield " ".join(word.text for word in author.write_solution())
 

@@ -73,6 +73,7 @@ class CaptureTexts:
             raise DataError("no text to capture from")
         self._host, self._items, self._keep = host, items, keep
         self._where = keep.where.resolve(host.tokenizer)
+        self._room, self._vocab_size = host.n_positions, host.vocab_size  # read off the model once
 
     def __len__(self) -> int:
         return len(self._items)
@@ -123,8 +124,9 @@ class CaptureTexts:
         check_words(self._keep.where, self._host, [item])
         if not len(ids):
             raise DataError(f"text {number} ({problem}) has no token", do="leave it out")
-        self._host.check_length(len(ids), f"text {number} ({problem})")
-        size = self._host.vocab_size
+        if len(ids) > self._room:
+            self._host.check_length(len(ids), f"text {number} ({problem})")
+        size = self._vocab_size
         if ids.min() < 0 or ids.max() >= size:
             position = int(((ids < 0) | (ids >= size)).argmax())
             raise DataError(

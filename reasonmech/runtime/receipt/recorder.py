@@ -19,7 +19,7 @@ from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.no_change import Silence, check_changed, warn_idle
 from reasonmech.receipt import Receipt, ReceiptLine
 from reasonmech.runtime.pass_rows import PassRow
-from reasonmech.runtime.receipt.replay import replay
+from reasonmech.runtime.receipt.replay import CleanLogits, replay
 
 ReceiptMode = Literal["sample", "full", "none"]
 Result = TypeVar("Result")
@@ -39,20 +39,28 @@ class ReceiptRecorder:
     mutable thing in a run under a plan: everything else is a value.
     """
 
-    def __init__(self, bound: BoundPlan, mode: ReceiptMode, *, batch_size: int = 64) -> None:
+    def __init__(
+        self,
+        bound: BoundPlan,
+        mode: ReceiptMode,
+        *,
+        batch_size: int = 64,
+        clean: CleanLogits | None = None,
+    ) -> None:
         """Nothing is counted yet.
 
         Args:
             mode: "sample" replays 16 rows for the KL, evenly spread, "full" all; "none" replays none and
                 computes no norms.
             batch_size: rows per pass of the replay.
+            clean: clean logits that runs of other plans on the same rows have left.
 
         Raises:
             UnknownNameError: no such mode.
         """
         if mode not in get_args(ReceiptMode):
             raise UnknownNameError("receipt", str(mode), get_args(ReceiptMode))
-        self.bound, self.mode, self.batch_size = bound, mode, batch_size
+        self.bound, self.mode, self.batch_size, self._clean = bound, mode, batch_size, clean
         self._counts = [_Counts() for _ in bound.plan]
 
     def hooks(self) -> Hooks | None:
@@ -128,7 +136,7 @@ class ReceiptRecorder:
             return Receipt(lines)
         n = len(rows) if self.mode == "full" else min(SAMPLE_ROWS, len(rows))
         numbers = [i * len(rows) // n for i in range(n)]  # evenly spread
-        replayed = replay(self.bound, rows, numbers, batch_size=self.batch_size)
+        replayed = replay(self.bound, rows, numbers, batch_size=self.batch_size, clean=self._clean)
         return Receipt(lines, replayed.kl, n, replayed.n_tokens, replayed.noop_parity)
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, final
 
 import torch
+from torch import Tensor
 
+from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import BoundPlan
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.runtime.decoding.decode_again import decode_again
@@ -34,8 +36,41 @@ class Replay(NamedTuple):
     noop_parity: float
 
 
-def replay(bound: BoundPlan, rows: Sequence[PassRow], numbers: Sequence[int], *, batch_size: int) -> Replay:
-    """Some rows of a run again, teacher-forced; they keep their number, which sources of `patch` follow."""
+@final
+class CleanLogits:
+    """Clean logits of the rows of one run, for several plans on the very same rows of one host.
+
+    They are kept where all rows that are replayed fit into one pass; else they are computed again.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Tensor] = {}
+
+    def of(self, host: Host, batch: Sequence[PassRow], numbers: Sequence[int], *, keep: bool) -> list[Tensor]:
+        """Logits that chose each row's tokens, in the order of the rows."""
+        if self._kept.keys() >= {*numbers}:
+            return [self._kept[number] for number in numbers]
+        passes = {i: x[_choosing(batch[i])] for i, x in run_passes(host, batch, batch_size=len(batch))}
+        logits = [passes[i] for i in range(len(batch))]
+        if keep:
+            self._kept |= dict(zip(numbers, logits, strict=True))
+        return logits
+
+
+def replay(
+    bound: BoundPlan,
+    rows: Sequence[PassRow],
+    numbers: Sequence[int],
+    *,
+    batch_size: int,
+    clean: CleanLogits | None = None,
+) -> Replay:
+    """Some rows of a run again, teacher-forced; they keep their number, which sources of `patch` follow.
+
+    Args:
+        clean: of earlier plans on the same rows; None: this is the only one.
+    """
+    untouched = clean or CleanLogits()
     host = bound.host
     longest = max((len(rows[number].ids) for number in numbers), default=1)
     together = max(1, min(batch_size, MAX_LOGITS // (longest * host.vocab_size)))
@@ -45,7 +80,7 @@ def replay(bound: BoundPlan, rows: Sequence[PassRow], numbers: Sequence[int], *,
         for start in range(0, len(numbers), together):
             chunk = numbers[start : start + together]
             batch = [_with_labels(rows[number], bound.labellers) for number in chunk]
-            clean = {i: x[_choosing(batch[i])] for i, x in run_passes(host, batch, batch_size=together)}
+            plain = untouched.of(host, batch, chunk, keep=len(numbers) <= together)
             if decodes:
                 edited = dict(enumerate(decode_again(HostDecoder(bound), batch, chunk)))
             else:
@@ -53,7 +88,7 @@ def replay(bound: BoundPlan, rows: Sequence[PassRow], numbers: Sequence[int], *,
                 edited = {i: x[_choosing(batch[i])] for i, x in passes}
             for i, logits in edited.items():
                 tokens = logits.shape[-1]  # fewer than the host has, where its partner has fewer
-                p, q = (x[:, :tokens].float().log_softmax(-1) for x in (logits, clean.pop(i)))
+                p, q = (x[:, :tokens].float().log_softmax(-1) for x in (logits, plain[i]))
                 total += float((p.exp() * (p - q)).sum())
                 n_tokens += len(p)
     return Replay(total / n_tokens if n_tokens else None, n_tokens, noop_parity(host))

@@ -83,6 +83,7 @@ class ChainScribe:
 
     def __init__(self, world: ChainEnvironment, key: str, tokenizer: PreTrainedTokenizerBase) -> None:
         self._world, self._key, self._tokenizer = world, key, tokenizer
+        self._spelling = spelling_of(tokenizer)
         self._sentence: list[str] = []
         self._pending: deque[str] = deque()
         self._standing: str | None = None
@@ -109,7 +110,7 @@ class ChainScribe:
         if self._pending:
             return self._pending.popleft(), True
         # as it reads in the text, whatever its name; an id of a padded vocabulary writes nothing
-        word = spelling_of(self._tokenizer).piece(proposed).text.decode(errors="replace").strip()
+        word = self._spelling.piece(proposed).text.decode(errors="replace").strip()
         equation = equation_before(self._sentence)
         if equation is None or word not in DIGITS:
             return word, False

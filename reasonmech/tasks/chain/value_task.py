@@ -27,6 +27,7 @@ class ValueTask(ABC):
     def __init__(self, world: World) -> None:
         self.world = world
         self.onset_words: OnsetWords = world.onset_words
+        self.answer_kinds = ("conclude",)
 
     @abstractmethod
     def parse(self, rollout: Rollout) -> Trace[ChainSentence]:

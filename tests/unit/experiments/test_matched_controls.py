@@ -54,7 +54,7 @@ def steered(host: Host, site: str, amount: float, seed: int = 0) -> list[Interve
 
 def log_shares(host: Host, moments: BehaviourMoments, plan: list[Intervention]) -> np.ndarray:
     ids, every = onset_ids(host, "chain", "check"), Onsets.of(host, "chain")
-    response = respond(host, moments, plan, onsets=ids, receipt="none", every_onset=every)
+    response = respond(host, moments, plan, onsets=ids, every_onset=every)
     assert response.log_shares is not None
     kind = every.names.index("check")
     assert np.exp(response.log_shares[:, kind]) == pytest.approx(response.value, abs=1e-5)

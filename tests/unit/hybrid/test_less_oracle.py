@@ -23,6 +23,8 @@ from reasonmech.hybrid import (
     Ingredients,
     NeutralTexts,
     OnsetBias,
+    PowerConfig,
+    PowerSampled,
     Prompted,
     Sharpened,
     Takeover,
@@ -48,6 +50,8 @@ STEP = KINDS.names.index("step")
 
 
 def write(decoder: object, problems: rm.ProblemSet, decode: rm.Decode = DECODE) -> Rollouts:
+    if isinstance(decoder, PowerSampled):
+        return decoder.write(problems, decode, progress=False).rollouts
     return rm.generate(decoder, problems, decode=decode, progress=False)  # type: ignore[arg-type]
 
 
@@ -76,6 +80,10 @@ def ingredients(written: Rollouts, problems: rm.ProblemSet) -> Ingredients:
         probe=fit_onset_probe(pair.base, written, KINDS),
         neutral=NeutralTexts.draw(pair.base, written, n=8),
         prompt="careful {problem}",
+        steps_prompt="{problem} we get",
+        power=PowerConfig(blocks=2, moves=1),
+        answer_kinds=("conclude",),
+        lengths={(p.id, 0): 40 + i for i, p in enumerate(problems)},
         best=dict.fromkeys(RULES, STEP),
     )
     log = ControllerLog()
@@ -279,3 +287,43 @@ def test_a_log_holds_what_the_controller_decided(ingredients: Ingredients, probl
     p = ingredients.pair.base.model(text).logits[0, -1].softmax(-1)[r.ids[t]].item()
     assert choice.handed_over and choice.token_bits == pytest.approx(-log2(p), rel=1e-3)
     assert choice.category == int(KINDS.label(torch.tensor(r.ids))[t])
+
+
+def test_format_alone_passes_how_an_answer_comes_out_and_never_that_one_is_due(
+    ingredients: Ingredients, problems: rm.ProblemSet
+) -> None:
+    written = write(arms.get("format_only").decoder(ingredients), problems)
+    base = write(ingredients.pair.base, problems)
+    assert [r.ids for r in written] == [r.ids for r in base], "tiny-when's base states what it guesses"
+    rambling = replace(ingredients, pair=rm.load_pair("tiny-format"))
+    alone, helped = (
+        write(decoder, problems, rm.Decode(max_new_tokens=224))
+        for decoder in (rambling.pair.base, arms.get("format_only").decoder(rambling))
+    )
+    assert rm.grade(alone).mean() < 0.5 and rm.grade(helped).mean() > 0.9
+    starts = sentence_starts(KINDS, [r.ids for r in helped])
+    for rollout, begins in zip(helped, starts, strict=True):
+        assert all(begins[t] for t, flag in enumerate(rollout.steered) if flag)
+    with pytest.raises(DataError, match="does not say which kinds"):
+        arms.get("format_only").decoder(replace(ingredients, answer_kinds=()))
+
+
+def test_a_base_that_is_to_write_as_long_ends_no_earlier(
+    ingredients: Ingredients, problems: rm.ProblemSet
+) -> None:
+    free = write(ingredients.pair.base, problems)
+    kept = write(arms.get("length_matched").decoder(ingredients), problems)
+    conclude = KINDS.names.index("conclude")
+    assert any(len(r.ids) < 20 for r in free)
+    for rollout in kept:
+        length = ingredients.lengths[rollout.problem.id, 0]
+        kinds = KINDS.label(torch.tensor(rollout.ids))
+        first = next(t for t in range(len(rollout.ids)) if kinds[t] == conclude or t == len(rollout.ids) - 1)
+        assert len(rollout.ids) >= length and first >= length - 1
+        assert not any(rollout.steered[length:])
+    alone = write(arms.get("length_matched").decoder(ingredients), problems[3:4])
+    assert alone[0].ids == kept[3].ids, "blind to the batch"
+    bits = arms.get("length_matched").bits
+    assert bits is not None and bits(ingredients) == pytest.approx(log2(len(problems)))
+    with pytest.raises(DataError, match="no length for problem"):
+        write(arms.get("length_matched").decoder(replace(ingredients, lengths={("other", 0): 3})), problems)

@@ -102,10 +102,16 @@ def test_the_stage_ranks_the_arm_among_its_draws(tmp_path: Path) -> None:
     assert not Ledger.read(folders["nulls"]).missing()
     nulls = pd.read_parquet(folders["nulls"] / "keep" / NULLS_FILE).set_index("null")
     draws = pd.read_parquet(folders["nulls"] / "keep" / NULL_DRAWS_FILE)
-    assert list(nulls.index) == ["vectors_norm", "vectors_kl", "categories", "positions"]
+    assert list(nulls.index) == [
+        "vectors_norm",
+        "vectors_kl",
+        "vectors_kl_steered",
+        "categories",
+        "positions",
+    ]
     assert (nulls.n_draws == 3).all() and (nulls.n_problems == 4).all() and (nulls.smallest_p == 0.25).all()
     assert nulls["q95"].isna().all(), "three draws have no 95 % quantile"
-    assert len(draws) == 12 and set(draws.dose) <= {1.0, 2.0} and (draws.percent_steered > 0).any()
+    assert len(draws) == 15 and set(draws.dose) <= {1.0, 2.0} and (draws.percent_steered > 0).any()
     for null, row in nulls.iterrows():
         of_null = draws[draws.null == null].accuracy
         assert row.p == (1 + (of_null >= row.accuracy - 1e-9).sum()) / 4 and row.largest == of_null.max()
