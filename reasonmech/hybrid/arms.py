@@ -24,6 +24,7 @@ class Arm(NamedTuple):
         no_control: stated where no null is due.
         description: what it is, in one line.
         oracle: whether its controller reads the thinking model while the text is written.
+        silent: whether it may steer nothing, which then is what it shows; other arms are missing then.
         bits: of the message, per text, of an arm that is told something before it writes; None for others.
     """
 
@@ -33,6 +34,7 @@ class Arm(NamedTuple):
     description: str = ""
     oracle: bool = True
     bits: Callable[[Ingredients], float] | None = None
+    silent: bool = False
 
 
 arms: Registry[Arm] = Registry("arm")

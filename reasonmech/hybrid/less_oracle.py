@@ -189,6 +189,7 @@ _ARMS: Final = {
         "what format alone brings out: full is read beside it",
         "the thinking model's token where it would state its answer or end, and the base would not go on "
         "reasoning",
+        silent=True,
     ),
     "length_matched": Arm(
         lambda ingredients: KeptGoing(

@@ -96,7 +96,7 @@ def _answer(
     if isinstance(decoder, Hybrid):
         decoder = decoder.logged(log)
     rollouts = generate(decoder, context.problems, decode=context.decode, progress=context.progress)
-    if is_hybrid and not percent_steered(rollouts).steered:
+    if is_hybrid and not arm.silent and not percent_steered(rollouts).steered:
         raise DataError(
             f"arm {name!r} steered none of {percent_steered(rollouts).chosen} tokens: it is the base",
             do="look at its gate and its executor, or leave it out",
