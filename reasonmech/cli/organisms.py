@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reasonmech.cli.console import make_console, say
+from reasonmech.cli.console import complain, make_console, say
 from reasonmech.cli.options import Quiet
 
 if TYPE_CHECKING:
@@ -75,12 +75,17 @@ def organisms_build(
     out: Annotated[Path | None, typer.Option("--out", help="directory to create; else the cache")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Build an organism from scratch; killed and started again, it goes on where it was."""
+    """Build an organism from scratch, and print where it is; killed and started again, it goes on where it
+    was.
+
+    reasonmech judge "$(reasonmech organisms build tiny-how --seed 1)"
+    """
     from reasonmech.organisms import build, build_in_cache
     from reasonmech.organisms.cache import cache_home
 
     if out is None and cache_home(name, seed=seed).is_dir():
-        say(f"{cache_home(name, seed=seed)} is built already; delete it to build it again")
+        complain(f"{name}, seed {seed}, is built already; delete it to build it again")
+        say(cache_home(name, seed=seed))
     elif out is None:
         say(build_in_cache(name, seed=seed, progress=not quiet))
     else:

@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, final
+from typing import Final, Literal, final
 
 from reasonmech.door import checked
 from reasonmech.errors import NotBuiltError
@@ -22,6 +22,8 @@ from reasonmech.ranges import Seed
 from reasonmech.tasks.chain import word_tokenizer
 
 Role = Literal["base", "thinking"]
+SEEDS: Final = 10
+"""Seeds that are looked for: 0, which ships, to 9."""
 
 
 def recipe_hash(recipe: PairRecipe) -> str:
@@ -48,6 +50,17 @@ def build_in_cache(name: str, *, seed: Seed = 0, progress: bool = True) -> Path:
         DataError: as `build`.
     """
     return build(name, cache_home(name, seed=seed), seed=seed, progress=progress)
+
+
+@checked
+def built_seeds(name: str) -> dict[int, Path]:
+    """Where an organism of other seeds than the shipped one is in the cache, by seed.
+
+    Raises:
+        UnknownNameError: no such organism.
+    """
+    homes = {seed: cache_home(name, seed=seed) for seed in range(1, SEEDS)}
+    return {seed: home for seed, home in homes.items() if home.is_dir()}
 
 
 def truth_home(source: str | Path) -> Path:

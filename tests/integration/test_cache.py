@@ -10,11 +10,19 @@ from pathlib import Path
 import pytest
 
 import reasonmech as rm
+from reasonmech.cli.organisms import organisms_build
 from reasonmech.errors import NotBuiltError, OutputError, UnknownNameError
 from reasonmech.files import partial_of
 from reasonmech.hosts import is_here
 from reasonmech.organisms import build_in_cache, cache, recipes
-from reasonmech.organisms.cache import cache_home, is_untrained, own_roles, recipe_hash, truth_home
+from reasonmech.organisms.cache import (
+    built_seeds,
+    cache_home,
+    is_untrained,
+    own_roles,
+    recipe_hash,
+    truth_home,
+)
 from reasonmech.organisms.recipes import ModelRecipe
 from reasonmech.organisms.training.rotation import Rotation
 from reasonmech.paths import cache_dir, organism_dir
@@ -152,6 +160,17 @@ def test_two_processes_do_not_build_one_organism_at_once(own_cache: Path) -> Non
     cache_home("tiny-when").mkdir()
     with pytest.raises(OutputError, match="exists already"):
         build_in_cache("tiny-when", progress=False)
+
+
+def test_seeds_that_were_built_are_listed_and_printed_for_what_reads_a_pair(own_cache: Path, capsys) -> None:
+    assert built_seeds("tiny-how") == {}
+    for seed in (0, 2):
+        cache_home("tiny-how", seed=seed).mkdir(parents=True)
+    home = cache_home("tiny-how", seed=2)
+    assert built_seeds("tiny-how") == {2: home} and home != cache_home("tiny-how")
+    organisms_build("tiny-how", seed=2)
+    printed = capsys.readouterr()
+    assert printed.out == f"{home}\n" and "is built already" in printed.err
 
 
 def test_the_cache_is_where_the_variable_says(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:

@@ -21,13 +21,12 @@ from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.files import remove_leftovers, write_table
 from reasonmech.organisms import load_pair, recipes
-from reasonmech.organisms.cache import cache_home
+from reasonmech.organisms.cache import built_seeds
 from reasonmech.organisms.overview import list_loadable
 from reasonmech.ranges import Positive
 from reasonmech.resumable import ResumableDirectory, check_plan
 
 ZOO_FILE: Final = "zoo.parquet"
-SEEDS: Final = range(1, 10)
 MOST: Final = 200
 """Problems of a trained pair: those of the test split, whose confirmation split stays unopened."""
 _OF_CLASS: Final[Mapping[str, Verdict]] = {
@@ -56,11 +55,9 @@ def specimens() -> list[Specimen]:
     known = []
     for name in list_loadable():
         known.append(Specimen(name, name, truth_of_organism(name)))
-        homes = {seed: cache_home(name, seed=seed) for seed in SEEDS}
         known += [
             Specimen(f"{name}, seed {seed}", str(home), truth_of_organism(name))
-            for seed, home in homes.items()
-            if home.is_dir()
+            for seed, home in built_seeds(name).items()
         ]
     return known
 

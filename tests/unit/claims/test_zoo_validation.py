@@ -108,10 +108,7 @@ def test_organisms_have_truths_and_seeds_are_pairs_of_their_own(monkeypatch, tmp
     truths = {each.name: each.truth for each in zoo.specimens()}
     assert truths["tiny-format"] == "FORMAT" and truths["tiny-temperature"] == "SHARPENED"
     assert truths["tiny-suppressed"] == "HOW" and truths["tiny-suppressed-both"] == "NEITHER"
-    (tmp_path / "two").mkdir()
-    monkeypatch.setattr(
-        zoo, "cache_home", lambda name, seed: tmp_path / ("two" if (name, seed) == ("tiny-how", 2) else "no")
-    )
+    monkeypatch.setattr(zoo, "built_seeds", lambda name: {2: tmp_path / "two"} if name == "tiny-how" else {})
     assert ("tiny-how, seed 2", str(tmp_path / "two"), "HOW") in zoo.specimens()
     with pytest.raises(DataError, match="not here: tiny-nobody"):
         zoo.save_zoo(tmp_path / "out", names=["tiny-nobody"])
