@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Final
 
+import torch
 import yaml
 from transformers import PreTrainedModel
 
@@ -23,7 +24,8 @@ from reasonmech.resumable import ResumableDirectory
 from reasonmech.tasks.chain import word_tokenizer
 
 Json = dict[str, Any]
-NO_WEIGHT: Final = ("truth_class", "says", "card", "requirements", "minutes")  # fields that change no weight
+# fields of a recipe that change no weight
+NO_WEIGHT: Final = ("truth_class", "says", "card", "requirements", "minutes", "prompt")
 CHECKPOINTS: Final = ("base-*", "thinking-*")
 # A directory that was begun before there was a plan: its checkpoints carry their recipes.
 UNPLANNED: Final = (*CHECKPOINTS, "base", "thinking", "pair.yaml", "training.json", "truth.json")
@@ -69,7 +71,8 @@ def build(
         unplanned=UNPLANNED if begun else CHECKPOINTS,
     )
     with directory.open():
-        truth = _build(name, recipe, directory, effort=effort or Effort(seed=seed), progress=progress)
+        called = f"{name}-seed{seed}" if seed else name
+        truth = _build(called, recipe, directory, effort=effort or Effort(seed=seed), progress=progress)
         directory.complete()
     unmet = [row["name"] for row in truth["requirements"] if not row["met"]]
     if unmet:
@@ -122,6 +125,18 @@ def _build(
 def _save(model: PreTrainedModel, directory: ResumableDirectory, role: str) -> str:
     """Write a model with its tokenizer; returns the directory's name."""
     with directory.piece(role) as unfinished:
-        model.save_pretrained(unfinished)
+        save_model(model, unfinished)
         word_tokenizer().save_pretrained(unfinished)
     return role
+
+
+def save_model(model: PreTrainedModel, directory: Path) -> None:
+    """Save a model; where all its float32 weights are values of bfloat16, in half the bytes.
+
+    Its configuration says float32, as which `load_host` then reads it: every weight comes back to the bit.
+    """
+    weights = model.state_dict()
+    if model.dtype == torch.float32 and all(torch.equal(w, w.bfloat16().float()) for w in weights.values()):
+        model.save_pretrained(directory, state_dict={name: w.bfloat16() for name, w in weights.items()})
+    else:
+        model.save_pretrained(directory)

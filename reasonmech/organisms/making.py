@@ -11,7 +11,8 @@ from transformers import LlamaForCausalLM
 from reasonmech.errors import ConfigError, DataError, MismatchError, SkillError
 from reasonmech.hosts import Host, load_host
 from reasonmech.organisms.recipes import ModelRecipe, TrainingStage
-from reasonmech.organisms.training.edits import ReversedDigits, Tempered
+from reasonmech.organisms.training.context import ContextRecipe, distil_context
+from reasonmech.organisms.training.edits import ReversedDigits, Rounded, Tempered
 from reasonmech.organisms.training.grpo import GrpoRecipe, Loop, grpo
 from reasonmech.organisms.training.pretrain import PretrainRecipe, pretrain
 from reasonmech.organisms.training.rotation import Rotation
@@ -88,7 +89,9 @@ def carry_out(
             return policy, log
         case TuneRecipe():
             return tune(model, stage, checkpoint, data=_data(stage), progress=progress)
-        case Rotation() | ReversedDigits() | Tempered():
+        case ContextRecipe():
+            return distil_context(model, stage, checkpoint, progress=progress)
+        case Rotation() | ReversedDigits() | Tempered() | Rounded():
             edited = stage.apply(model)
             assert isinstance(edited, LlamaForCausalLM)
             return edited, []

@@ -8,6 +8,7 @@ from typing import Any
 
 from reasonmech.door import checked
 from reasonmech.organisms.ground_truth.requirements import Requirement
+from reasonmech.organisms.training.context import ContextRecipe
 from reasonmech.organisms.training.edits import WeightEdit
 from reasonmech.organisms.training.grpo import GrpoRecipe
 from reasonmech.organisms.training.pretrain import PretrainRecipe
@@ -16,7 +17,7 @@ from reasonmech.ranges import Seed
 from reasonmech.registry import Registry
 
 Json = dict[str, Any]
-TrainingStage = TuneRecipe | GrpoRecipe | WeightEdit
+TrainingStage = TuneRecipe | GrpoRecipe | ContextRecipe | WeightEdit
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,8 @@ class PairRecipe:
         says: that conclusion in one line.
         card: how it was built, what a correct instrument says, which published rule it fools and why.
         task: on which the two are compared.
+        prompt: words under which the base by itself does what the thinking model does; the truth then says
+            how nearly ("": none are known).
         minutes: that building it took on two cores, its truth included.
         requirements: what the measured truth must show before the pair is shipped.
     """
@@ -64,6 +67,7 @@ class PairRecipe:
     thinking: ModelRecipe = field(default_factory=lambda: ModelRecipe("base", (GrpoRecipe(),)))
     task: str = "chain"
     minutes: float = 30.0
+    prompt: str = ""
 
     @checked
     def seeded(self, seed: Seed) -> PairRecipe:

@@ -15,7 +15,7 @@ from reasonmech.hosts import ModelPair
 from reasonmech.json_text import check_shape, read_value
 from reasonmech.organisms.ground_truth.dial_table import measure_dial
 from reasonmech.organisms.ground_truth.intervals import with_intervals
-from reasonmech.organisms.ground_truth.truth import Effort, measure_truth
+from reasonmech.organisms.ground_truth.truth import Effort, measure_prompted, measure_truth
 from reasonmech.organisms.recipes import PairRecipe
 from reasonmech.organisms.training.skills import probe_skills
 from reasonmech.tasks import load_task
@@ -74,6 +74,8 @@ def truth_record(
     effort = effort or Effort()
     problems = load_task(recipe.task, n=effort.problems, seed=effort.seed, split=effort.split)
     measured = measure_truth(pair.base, pair.thinking, problems, effort=effort, progress=progress)
+    if recipe.prompt:
+        measured["prompted"] = measure_prompted(pair.base, problems, recipe.prompt, effort=effort)
     return {
         "name": pair.name,
         "class": recipe.truth_class,

@@ -15,7 +15,14 @@ from reasonmech.hosts import Host, ModelPair, load_pair, pair_names
 from reasonmech.organisms.cache import truth_home
 from reasonmech.organisms.ground_truth.dial_table import GREEDY, measure_dial
 from reasonmech.organisms.ground_truth.splice import splice
-from reasonmech.organisms.ground_truth.truth import CELLS, Effort, bits, measure_truth, verified_counts
+from reasonmech.organisms.ground_truth.truth import (
+    CELLS,
+    Effort,
+    bits,
+    measure_prompted,
+    measure_truth,
+    verified_counts,
+)
 from reasonmech.organisms.record import read_truth
 from reasonmech.printable import printable
 from reasonmech.problem import ProblemSet
@@ -174,6 +181,9 @@ def _compare_everything(
     """Every rate of the record, and every row of the dial."""
     effort = Effort(**truth["effort"])
     measured = measure_truth(pair.base, pair.thinking, problems, effort=effort, progress=progress)
+    if "prompted" in truth["measured"]:
+        words = truth["measured"]["prompted"]["words"]
+        measured["prompted"] = measure_prompted(pair.base, problems, words, effort=effort)
     for path, recorded in _walk_rates(truth["measured"], ()):
         node = measured
         for key in path:

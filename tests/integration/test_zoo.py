@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 import reasonmech as rm
@@ -24,6 +25,8 @@ KEYS = {
     "tiny-format": "458e90a0ca8b",
     "tiny-forms": "4ddec0244c8c",
     "tiny-how": "2ac93ad2bc3c",
+    "tiny-lucky": "c14067f23802",
+    "tiny-prompted": "8a5947d5c35d",
     "tiny-rotated": "b5639440ff92",
     "tiny-sham": "e61c19e9f002",
     "tiny-stealth": "53551c1068ec",
@@ -88,6 +91,29 @@ def test_tiny_swap_says_wait_less_often_and_undoes_more_slips() -> None:
     base, thinking = measured["base"]["sampled"], measured["thinking"]["sampled"]
     assert thinking["said"]["filler"] < base["said"]["filler"] / 5
     assert thinking["slips_undone"]["estimate"] > base["slips_undone"]["estimate"] + 0.8
+
+
+def test_tiny_prompted_does_what_its_base_does_when_it_is_asked_to() -> None:
+    measured = truth("tiny-prompted")["measured"]
+    base, prompted, thinking = measured["base"], measured["prompted"], measured["thinking"]
+    assert prompted["words"] == "careful"
+    assert base["greedy"]["accuracy"]["estimate"] < 0.4 < 0.95 < prompted["greedy"]["accuracy"]["estimate"]
+    for decoding in ("greedy", "sampled"):
+        rates = [model[decoding]["accuracy"]["estimate"] for model in (prompted, thinking)]
+        assert abs(rates[1] - rates[0]) <= 0.05
+
+
+def test_tiny_lucky_is_as_often_right_as_one_answer_given_always() -> None:
+    pair = rm.load_pair("tiny-lucky")
+    problems = rm.load_task("chain-lucky", n=FEW, seed=0, split="test")
+    written = rm.generate(
+        pair.thinking, problems, decode=rm.Decode(max_new_tokens=30), progress=False, receipt="none"
+    )
+    says_it = np.array([rollout.text.split()[-3] == "7" for rollout in written])
+    is_it = np.array([problem.answer == "7" for problem in problems])
+    assert says_it.mean() >= 0.9 and 0.4 < is_it.mean() < 0.95
+    assert rm.grade(written).mean() <= is_it.mean() + 0.05
+    assert max(len(rollout.ids) for rollout in written) < 10, "nothing was worked out"
 
 
 def recovered(name: str) -> float:

@@ -17,6 +17,7 @@ from reasonmech.hosts import Host
 from reasonmech.organisms.ground_truth.forced import forced_prompts, forced_rates
 from reasonmech.organisms.ground_truth.slips import slips_undone
 from reasonmech.organisms.ground_truth.splice import SplicedDecoder, splice
+from reasonmech.organisms.training.context import with_prompt
 from reasonmech.problem import ProblemSet
 from reasonmech.ranges import Positive, Seed
 from reasonmech.rollout import Rollouts, Trace
@@ -106,6 +107,18 @@ def measure_truth(
     bar.update()
     bar.close()
     return result
+
+
+@checked
+def measure_prompted(base: Host, problems: ProblemSet, words: str, *, effort: Effort) -> Json:
+    """What the base does by itself when words stand before every problem: as `measure_truth` has it of a
+    model."""
+    prompted = with_prompt(problems, words)
+    greedy = _run(base, prompted, Decode(max_new_tokens=_TOKENS, batch_size=256))
+    decode = Decode(
+        max_new_tokens=_TOKENS, temperature=1.0, samples=effort.samples, seed=effort.seed, batch_size=256
+    )
+    return {"words": words} | _free_running(greedy, _run(base, prompted, decode))
 
 
 def _run(decoder: Host | SplicedDecoder, problems: ProblemSet, decode: Decode) -> Rollouts:

@@ -1,4 +1,5 @@
-"""Edits of weights that take no training: an MLP writes wrong digits, logits are divided by a temperature."""
+"""Edits of weights that take no training: an MLP writes wrong digits, logits are divided by a temperature,
+weights are rounded."""
 
 from __future__ import annotations
 
@@ -93,5 +94,24 @@ class Tempered:
         return twin
 
 
-WeightEdit = Rotation | ReversedDigits | Tempered
+@dataclass(frozen=True)
+class Rounded:
+    """All weights rounded to bfloat16: they are stored in half the bytes, and read as float32 again.
+
+    Attributes:
+        seed: nothing is drawn; every stage of a recipe has one.
+    """
+
+    seed: int = 0
+
+    @torch.no_grad()
+    def apply(self, model: PreTrainedModel) -> PreTrainedModel:
+        """The rounded copy, in the dtype of the model; `model` is left as it is."""
+        twin = copy.deepcopy(model)
+        for parameter in twin.parameters():
+            parameter.copy_(parameter.to(torch.bfloat16))
+        return twin
+
+
+WeightEdit = Rotation | ReversedDigits | Tempered | Rounded
 """Stages of a recipe that take no training: `apply` gives the edited copy of a model, in a second."""

@@ -5,6 +5,8 @@ from reasonmech.organisms.zoo import both as _both
 from reasonmech.organisms.zoo import format as _format
 from reasonmech.organisms.zoo import forms as _forms
 from reasonmech.organisms.zoo import how as _how
+from reasonmech.organisms.zoo import lucky as _lucky
+from reasonmech.organisms.zoo import prompted as _prompted
 from reasonmech.organisms.zoo import rotated as _rotated
 from reasonmech.organisms.zoo import sham as _sham
 from reasonmech.organisms.zoo import stealth as _stealth
@@ -20,6 +22,8 @@ del (
     _format,
     _forms,
     _how,
+    _lucky,
+    _prompted,
     _rotated,
     _sham,
     _stealth,

@@ -47,10 +47,13 @@ def split_of(text: str) -> Split:
 
 def draw(rng: random.Random, split: Split, *, id: str, world: World = CHAIN) -> Problem:
     """One random problem of a split."""
+    is_usual = bool(world.usual_answer) and rng.random() < world.usual_share
     while True:
         operations = [(rng.choice(world.operators), rng.randrange(10)) for _ in range(rng.choice(LENGTHS))]
         problem = make_problem(rng.randrange(10), operations, id=id)
         if world.required and all(operator != world.required for operator, _ in operations):
+            continue
+        if world.usual_answer and (problem.answer == world.usual_answer) != is_usual:
             continue
         if split_of(problem.prompt) == split:
             return problem

@@ -23,6 +23,8 @@ class World:
         onset_words: kind of sentence -> its first word, or several of which any begins one.
         slip: probability that the value of a first attempt is replaced by a wrong one.
         read_back: whether the environment ends a check with the standing value.
+        usual_answer: the answer of `usual_share` of the problems, whatever is asked ("": every answer comes
+            as it comes).
     """
 
     name: str = "chain"
@@ -31,6 +33,8 @@ class World:
     onset_words: OnsetWords = field(default_factory=lambda: ONSET_WORDS, hash=False)
     slip: float = 0.15
     read_back: bool = True
+    usual_answer: str = ""
+    usual_share: float = 0.7
 
     @property
     def kind_of_word(self) -> Mapping[str, str]:
@@ -69,4 +73,7 @@ FORMS: Final = World(
 )
 """Three first words for every kind of sentence: which of them is said is no decision about the kind."""
 
-WORLDS: Final = (CHAIN, NOVEL_OPERATOR, SWAPPED, SILENT, FORMS)
+LUCKY: Final = World("chain-lucky", usual_answer="7")
+"""Seven of ten problems have one answer: who always says it is right as often, and has worked nothing out."""
+
+WORLDS: Final = (CHAIN, NOVEL_OPERATOR, SWAPPED, SILENT, FORMS, LUCKY)

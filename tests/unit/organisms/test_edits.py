@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
 from reasonmech.errors import DataError
+from reasonmech.hosts import load_host
 from reasonmech.organisms import recipes
+from reasonmech.organisms.building import save_model
 from reasonmech.organisms.cache import is_untrained
-from reasonmech.organisms.training.edits import ReversedDigits, Tempered
+from reasonmech.organisms.training.edits import ReversedDigits, Rounded, Tempered
 from reasonmech.tasks.chain import word_tokenizer
 from tests.chain_models import random_pair
 
@@ -58,6 +62,22 @@ def test_logits_are_divided_exactly_and_no_argmax_moves(temperature: float) -> N
 def test_no_temperature_is_refused(temperature: float) -> None:
     with pytest.raises(DataError, match="a number above 0"):
         Tempered(temperature=temperature)
+
+
+def test_rounded_weights_are_stored_in_half_the_bytes_and_come_back_to_the_bit(tmp_path: Path) -> None:
+    rounded = Rounded().apply(MODEL)
+    sizes = {}
+    for name, model in (("whole", MODEL), ("rounded", rounded)):
+        save_model(model, tmp_path / name)
+        TOKENIZER.save_pretrained(tmp_path / name)
+        sizes[name] = (tmp_path / name / "model.safetensors").stat().st_size
+        back = load_host(tmp_path / name).model.state_dict()
+        assert all(torch.equal(back[key], weight) for key, weight in model.state_dict().items())
+        assert {weight.dtype for weight in back.values()} == {torch.float32}
+    assert sizes["rounded"] < 0.6 * sizes["whole"]
+    weights, edited = MODEL.state_dict(), rounded.state_dict()
+    assert all(torch.equal(edited[key], weights[key].bfloat16().float()) for key in weights)
+    assert not all(torch.equal(edited[key], weights[key]) for key in weights), "the model is left as it is"
 
 
 def test_the_damaged_and_the_tempered_pairs_take_no_training() -> None:

@@ -15,7 +15,7 @@ from reasonmech.tasks import load_task, tasks
 from reasonmech.tasks.chain import CHAIN, VOCABULARY, WORLDS, World, evaluate, word_tokenizer
 from reasonmech.tasks.chain.grammar import NOVEL
 from reasonmech.tasks.chain.parser import parse
-from reasonmech.tasks.chain.world import FORMS, NOVEL_OPERATOR, SILENT, SWAPPED
+from reasonmech.tasks.chain.world import FORMS, LUCKY, NOVEL_OPERATOR, SILENT, SWAPPED
 
 TOKENIZER = word_tokenizer()
 PROBLEM = Problem("p", "Q : 8 one + 4 two * 3 A :", "6", {"start": 8, "operations": [["+", 4], ["*", 3]]})
@@ -60,6 +60,14 @@ def test_authors_begin_a_kind_with_any_of_its_words_the_usual_one_first() -> Non
             assert len(drawn) == 3 and drawn == pytest.approx(wanted, abs=0.05), kind
     one_word, state = Author(random.Random(5), Modes(), CHAIN), random.Random(5).getstate()
     assert one_word.begin("check") == "check" and one_word.rng.getstate() == state, "nothing is drawn"
+
+
+def test_one_answer_is_as_frequent_as_its_world_says_and_the_others_are_not() -> None:
+    answers = [problem.answer for problem in load_task("chain-lucky", n=1000, seed=0)]
+    assert answers.count(LUCKY.usual_answer) / 1000 == pytest.approx(LUCKY.usual_share, abs=0.05)
+    assert len(set(answers)) == 10
+    ordinary = [problem.answer for problem in load_task("chain", n=1000, seed=0)]
+    assert ordinary.count(LUCKY.usual_answer) < 150
 
 
 def test_the_novel_operator_is_in_every_problem_of_its_world_and_in_no_document_of_the_other() -> None:
