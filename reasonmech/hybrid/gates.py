@@ -64,6 +64,7 @@ class KindGate:
         return choose(kinds, temperature=moment.temperature, keys=keys ^ _KIND_SALT, position=position).tokens
 
 
+@checked
 @dataclass(frozen=True)
 class FormatGate:
     """Open where a sentence begins, the thinking model would state its answer or end, and the base would

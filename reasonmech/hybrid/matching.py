@@ -121,6 +121,7 @@ class NeutralTexts:
         return cls.at(host, texts, drawn)
 
     @classmethod
+    @checked
     @torch.no_grad()
     def at(cls, host: Host, texts: Sequence[Rollout], places: Sequence[tuple[int, int]]) -> NeutralTexts:
         """These places: number of the text, in the host's own tokens, and absolute position; one or more."""
