@@ -131,6 +131,20 @@ def check_whole(value: object, *, name: str, allowed: str = "a whole number", do
     raise ArgumentError(f"{name} is {describe(value)}", allowed=allowed, do=do)
 
 
+def check_real(value: object, *, name: str, allowed: str = "a number", do: str = "") -> float:
+    """`value`, if it is a number of Python's, numpy's or torch's, and no truth value.
+
+    Its range, and whether it is finite, are for the caller to check.
+
+    Raises:
+        ArgumentError: it is something else.
+    """
+    plain = as_plain(value)
+    if isinstance(plain, bool) or not isinstance(plain, int | float):
+        raise ArgumentError(f"{name} is {describe(value)}", allowed=allowed, do=do)
+    return plain
+
+
 def _is_truth_value(value: object) -> bool:
     """Whether it says True or False; a tensor that does has an index, 1 or 0."""
     plain = value.item() if isinstance(value, _Scalar) and math.prod(value.shape) == 1 else value

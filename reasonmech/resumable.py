@@ -33,7 +33,7 @@ from reasonmech.output_path import check_own
 
 MAX_LISTED: Final = 20  # differing keys in an error; the rest is counted
 MAX_SHOWN: Final = 40  # characters of a value in an error
-ADDED_LATER: Final = ("identity",)  # keys of a plan that earlier versions did not write
+ADDED_LATER: Final = ("identity", "model")  # keys of a plan that earlier versions did not write
 _ABSENT: Final = "(not there)"
 
 
@@ -59,7 +59,7 @@ class ResumableDirectory:
         kind: what is written, for errors: "capture", "sweep".
         working: patterns of names in it that only a partial directory holds: checkpoints, marks of progress.
         unplanned: patterns of names that a kill may have left before there was a plan.
-        words: key of the plan -> what to say where it differs, in place of the key and both values.
+        words: key of the plan, dotted -> what to say where it differs, in place of the key and both values.
     """
 
     out: Path
@@ -194,7 +194,7 @@ def check_plan(
             do=f"call with the arguments that it was begun with, choose another output directory, or delete "
             f"{directory}, which we made (its {PLAN_FILE} says so); nothing was changed",
         )
-    if later:
+    if "identity" in later:
         warnings.warn(weights_alone(f"the {kind} in {directory}"), stacklevel=2)
 
 
@@ -221,14 +221,16 @@ def differences(
     """Dotted keys whose values differ, with both values; "" where none does.
 
     Args:
-        words: top-level key -> what to say of it instead.
+        words: dotted key -> what to say of it, and of what is under it, instead.
     """
-    named = [words[key] for key in words if old.get(key) != new.get(key)]
-    before = dict(_flat({key: value for key, value in old.items() if key not in words}))
-    after = dict(_flat({key: value for key, value in new.items() if key not in words}))
+    before, after = dict(_flat(old)), dict(_flat(new))
     keys = [key for key in {**before, **after} if before.get(key, _ABSENT) != after.get(key, _ABSENT)]
+    told = {key: word for key in keys for word in words if f"{key}.".startswith(f"{word}.")}
+    named = [words[word] for word in words if word in told.values()]
     lines = [
-        f"{key}: {_short(before.get(key, _ABSENT))}, now {_short(after.get(key, _ABSENT))}" for key in keys
+        f"{key}: {_short(before.get(key, _ABSENT))}, now {_short(after.get(key, _ABSENT))}"
+        for key in keys
+        if key not in told
     ]
     rest = len(lines) - MAX_LISTED
     return "; ".join([*named, *lines[:MAX_LISTED], *([f"and {rest} more"] if rest > 0 else [])])

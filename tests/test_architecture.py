@@ -41,6 +41,7 @@ LAYERS = (
         "output_path",
         "files",
         "resumable",
+        "device",
         "digest",
         "state_hash",
         "acting",

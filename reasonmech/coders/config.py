@@ -9,6 +9,7 @@ from pydantic import Field
 
 from reasonmech.arguments import check_path
 from reasonmech.coders.recipe import Recipe
+from reasonmech.door import checked
 from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.paths import config_dir, read_config
 from reasonmech.ranges import Seed
@@ -90,6 +91,7 @@ class CoderConfig(Settings):
         )
 
 
+@checked
 def load_coder_config(source: CoderConfig | str | Path) -> CoderConfig:
     """Read a YAML file, or a shipped one by its name ("topk"); a config is returned as it is.
 

@@ -16,6 +16,7 @@ from reasonmech.coders.sparsify import WEIGHT_FILE as SPARSIFY_FILE
 from reasonmech.coders.sparsify import read_sparsify
 from reasonmech.coders.stream_record import CENTRED
 from reasonmech.digest import check_model, identity_of, weights_alone
+from reasonmech.door import checked
 from reasonmech.errors import (
     ArgumentError,
     CorruptFileError,
@@ -28,6 +29,7 @@ from reasonmech.json_text import read_object
 from reasonmech.paths import ORGANISM_PREFIX, organism_dir, resolve
 
 
+@checked
 def load_coder(
     source: str | Path, *, host: Trained | None = None, trained_on: str | None = None
 ) -> SparseCoder:

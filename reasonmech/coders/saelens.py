@@ -18,6 +18,7 @@ from reasonmech.acting import acting_on
 from reasonmech.coders.hookname import site_of_hook
 from reasonmech.coders.recipe import RECORD, SINKS
 from reasonmech.coders.stream_record import StreamRecord, read_stream_record
+from reasonmech.device import device_of
 from reasonmech.digest import ModelIdentity
 from reasonmech.disk import explain_failed_writes
 from reasonmech.door import checked
@@ -181,7 +182,7 @@ class SAELensCoder:
         """Features as an index on the coder's device, copied there once."""
         key = (features, self.device)
         if key not in self._index:
-            self._index[key] = torch.tensor(features, device=self.device)
+            self._index[key] = torch.tensor(features, dtype=torch.long, device=self.device)
         return self._index[key]
 
     @property
@@ -229,11 +230,12 @@ class SAELensCoder:
     def _check(self, indices: Sequence[int]) -> tuple[int, ...]:
         try:
             features = tuple(operator.index(i) for i in indices)
+            wrong = len(features) != len(indices) or any(isinstance(i, bool) for i in indices)
         except TypeError:
-            features = ()
-        if len(features) != len(indices) or any(isinstance(i, bool) for i in indices):
+            features, wrong = (), True
+        if wrong:
             raise ArgumentError(
-                f"features {list(indices)!r:.80} of {self.name!r}", allowed="whole numbers, in a list"
+                f"features {indices!r:.80} of {self.name!r}", allowed="whole numbers, in a list"
             )
         for i in features:
             if not 0 <= i < self.d_sae:
@@ -241,8 +243,8 @@ class SAELensCoder:
         return features
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Self:
-        twin = copy.deepcopy(self.sae)
-        return type(self)(twin.to(device=device or self.device, dtype=dtype or self.dtype), name=self.name)
+        twin, where = copy.deepcopy(self.sae), self.device if device is None else device_of(device)
+        return type(self)(twin.to(device=where, dtype=dtype or self.dtype), name=self.name)
 
     @checked
     def save(self, path: str | Path) -> None:

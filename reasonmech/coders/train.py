@@ -32,6 +32,7 @@ from reasonmech.coders.source import (
     one_site,
 )
 from reasonmech.coders.training import Training
+from reasonmech.device import device_of
 from reasonmech.digest import identity_of
 from reasonmech.door import checked
 from reasonmech.errors import ConfigError, DataError
@@ -77,8 +78,9 @@ def train_coder(
         UnknownNameError: no such config, architecture or site. MismatchError: a tensor without site and host.
     """
     settings = load_coder_config(config)
+    where = None if device is None else device_of(device)
     at, source = one_site(acts, site=site, host=host)
-    where = torch.device(device if device is not None else host.device if host is not None else "cpu")
+    where = where or torch.device("cpu" if host is None else host.device)
     name = f"{settings.architecture}@{at}"
     return train_together({name: (settings, at)}, source, device=where, progress=progress)[name]
 
@@ -125,7 +127,7 @@ def train_coders(
                 f"{name}={str(value)!r} is one of them", allowed="a list", do=f'write ["{value}"]'
             )
     named = configs if isinstance(configs, Mapping) else {name: name for name in configs}
-    settings = {name: load_coder_config(config) for name, config in named.items()}
+    settings, where = {name: load_coder_config(config) for name, config in named.items()}, device_of(device)
     at = [check_captured(acts, site) for site in (acts.sites if sites is None else sites)]
     jobs = {f"{name}/{site}": (config, site) for (name, config), site in product(settings.items(), at)}
     if len({(config.batch_size, config.seed, config.buffer) for config, _ in jobs.values()}) != 1:
@@ -136,11 +138,9 @@ def train_coders(
             do="train those that differ in another call",
         )
     if out is None:
-        return dict(train_together(jobs, acts, device=torch.device(device), progress=progress))
+        return dict(train_together(jobs, acts, device=where, progress=progress))
     check_names(settings, working=WORKING)
-    return dict(
-        _train_to_directory(jobs, acts, out=check_new(out), device=torch.device(device), progress=progress)
-    )
+    return dict(_train_to_directory(jobs, acts, out=check_new(out), device=where, progress=progress))
 
 
 @fitting("train_coders")

@@ -250,6 +250,7 @@ class Run:
         return f"Run({str(self.path)!r}, {len(self.results)} numbers)"
 
 
+@checked
 def load_run(path: str | Path) -> Run:
     """Open a finished run.
 

@@ -139,6 +139,7 @@ def _half_a_pair(base: object, thinking: object) -> UnknownNameError:
     return UnknownNameError("pair", "(nothing)", pair_names(), do=do)
 
 
+@checked
 def load_pair(
     source: str | Path | None = None,
     *,

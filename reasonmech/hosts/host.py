@@ -23,6 +23,7 @@ from reasonmech.hosts.settings import Softcap, length_note_of, n_positions_of, s
 from reasonmech.hosts.sitemap import SiteMap
 from reasonmech.hosts.vocabulary import check_rows, decode, encode
 from reasonmech.mode import check_precision, no_inference_mode
+from reasonmech.ranges import Count, Id
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ class Host:
             raise ArgumentError(f"{name} of a host was set", do="rm.load_host(model, tokenizer=tokenizer)")
         super().__setattr__(name, value)
 
-    def check_length(self, n_tokens: int, text: str) -> None:
+    @checked
+    def check_length(self, n_tokens: Count, text: str) -> None:
         """Raise DataError where a text has more tokens than the model has positions."""
         if n_tokens > self.n_positions:
             raise DataError(
@@ -175,12 +177,12 @@ class Host:
 
         return hook_of_site(self.lens, self.check_site(site), self._architecture)
 
-    def lens_entry(self, layer: int) -> str | None:
-        """Name of the hook of `lens` at which the stream that entered a block passes, after any edit of
-        it."""
+    @checked
+    def lens_entry(self, layer: Count) -> str | None:
+        """Name of the hook of `lens` at which what entered a block passes, after any edit of it."""
         from reasonmech.hosts.lens import hook_of_part
 
-        entry = self._architecture.entry
+        layer, entry = self.check_site(Site("resid_post", layer)).layer, self._architecture.entry
         return None if entry is None else hook_of_part(self.lens, layer, entry, side="hook_in")
 
     @property
@@ -197,11 +199,8 @@ class Host:
         return self._sites.check(site)
 
     def width(self, site: Site | str) -> int:
-        """Numbers per token at a site: d_model, n_heads * d_head of `z.L`, d_head of `z.L.H`.
-
-        Raises:
-            UnknownNameError: the host has no such site.
-        """
+        """Numbers per token at a site: d_model, n_heads * d_head of `z.L`, d_head of `z.L.H`. Raises
+        UnknownNameError."""
         return self._sites.width(self.check_site(site))
 
     def columns(self, site: Site | str) -> slice:
@@ -216,9 +215,8 @@ class Host:
             UnknownNameError: the host has no such site.
             BindError: the model was compiled; its compiled passes ignore hooks without a word.
         """
-        compiled = [
-            name for name, module in self.model.named_modules() if module._compiled_call_impl is not None
-        ]
+        modules = self.model.named_modules()
+        compiled = [name for name, module in modules if module._compiled_call_impl is not None]
         if compiled:
             raise BindError(
                 f"{compiled[0] or type(self.model).__name__} of host {self.name!r} is compiled",
@@ -275,12 +273,13 @@ class Host:
         self.check_ids(ids, repr(text if len(text) < 60 else f"{text[:57]}..."))
         return ids
 
+    @checked
     def check_ids(self, ids: Sequence[int], text: str) -> None:
         """Raise DataError where a text has a token that the model has no row for."""
         beyond = [i for rows in (self.vocab_size,) for i in ids if not 0 <= i < rows]
         if beyond:
             raise DataError(
-                f"{text} has token {beyond[0]} ({self.token_text(beyond[0])!r})",
+                f"{text} has token {beyond[0]} ({token_name(self.tokenizer, beyond[0])!r})",
                 allowed=f"tokens 0 .. {self.vocab_size - 1}, the rows of {self.name!r}",
                 do="leave it out, or load the tokenizer that belongs to this model",
             )
@@ -290,7 +289,8 @@ class Host:
         """Text of token ids, special tokens included, spacing untouched."""
         return decode(self.tokenizer, ids)
 
-    def token_text(self, token: int) -> str:
+    @checked
+    def token_text(self, token: Id) -> str:
         """What one token writes; "[id 130]" for an id that writes nothing, such as one of padding."""
         return token_name(self.tokenizer, token)
 

@@ -86,12 +86,13 @@ def hash_config(config: PretrainedConfig) -> str:
     Settings at their class's default are left out, so that a later transformers may add some; so are names,
     paths, versions, dropouts and special ids.
     """
-    defaults = _defaults(type(config))
-    settings = _settings(config.to_dict())
-    differing = {
-        key: value for key, value in settings.items() if key not in defaults or value != defaults[key]
-    }
-    return _hash([config.model_type, differing])
+    return _hash([config.model_type, settings_of(config)])
+
+
+def settings_of(config: PretrainedConfig) -> dict[str, Any]:
+    """The settings that `hash_config` hashes, by name."""
+    defaults, settings = _defaults(type(config)), _settings(config.to_dict())
+    return {key: value for key, value in settings.items() if key not in defaults or value != defaults[key]}
 
 
 @lru_cache(maxsize=16)

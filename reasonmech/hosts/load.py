@@ -24,6 +24,8 @@ from transformers import (
 from transformers.utils.peft_utils import find_adapter_config_file
 
 from reasonmech.arguments import check_path, check_type, describe
+from reasonmech.device import device_of
+from reasonmech.door import checked
 from reasonmech.errors import (
     ArgumentError,
     CorruptFileError,
@@ -56,6 +58,7 @@ SOURCES: Final = ("an existing directory", "owner/name on the Hub", "organism:NA
 Source: TypeAlias = Union[str, Path, PreTrainedModel, "TransformerBridge"]
 
 
+@checked
 def load_host(
     source: Source,
     *,
@@ -94,10 +97,15 @@ def load_host(
         check_path(source, name="source", allowed="a directory, or the name of a model")
         spread = isinstance(device, dict) or device in DEVICE_MAPS
         device_map = device if spread and not isinstance(device, torch.device) else None
+        where = (
+            None
+            if device is None or isinstance(device, dict) or spread
+            else device_of(device, allowed=DEVICES)
+        )
         with no_inference_mode():
             model, origin = _from_checkpoint(source, dtype=dtype, device_map=device_map), str(source)
-        if device is not None and not spread:
-            nn.Module.to(model, _device(device))
+        if where is not None:
+            nn.Module.to(model, where)
     else:
         if not (dtype is None and device is None):
             raise MismatchError(
@@ -112,13 +120,6 @@ def load_host(
     _check_finite(model, n_tokens=len(words), name=name)
     check_round_trip(words, name=name)
     return Host(model, words, name=name)
-
-
-def _device(device: Placement) -> torch.device:
-    try:
-        return torch.device(check_type(device, (str, torch.device), name="device", allowed=DEVICES))
-    except RuntimeError as error:
-        raise ArgumentError(f"device is {describe(device)}", allowed=DEVICES) from error
 
 
 def _from_checkpoint(

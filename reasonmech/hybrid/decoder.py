@@ -15,7 +15,7 @@ from reasonmech.errors import DataError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.hybrid.executors import ClampFeatures, Takeover
 from reasonmech.hybrid.log import ControllerLog
-from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector, check_part
+from reasonmech.hybrid.parts import Executor, HybridGate, Moment, OfOneModel, Selector, check_part
 from reasonmech.kinds import Kinds, with_ends
 from reasonmech.ranges import Positive
 from reasonmech.runtime.decoding.decode import choose
@@ -46,6 +46,7 @@ class Hybrid:
 
     Raises:
         ArgumentError: no pair, or a part that is none (a class instead of an instance of it, say).
+        MismatchError: when it writes, an executor that was made for another base or other kinds.
         DataError: there are no kinds to track: the pair names no task, or the task's have no tokens here.
     """
 
@@ -108,6 +109,8 @@ class Hybrid:
     def start(
         self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: Positive
     ) -> HybridState:
+        if isinstance(self.executor, OfOneModel):
+            self.executor.check(self.pair.base, self.kinds.names)
         return HybridState(self, prompts, mask, rows, max_new_tokens)
 
 

@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from reasonmech.errors import DataError
-from reasonmech.hybrid.executors import Vectors
+from reasonmech.hosts import Host
+from reasonmech.hybrid.executors import Vectors, check_base, check_table
 from reasonmech.hybrid.parts import Moment, Selector
 from reasonmech.hybrid.rules import Schedule
 from reasonmech.problem import ProblemSet
@@ -51,7 +52,11 @@ class VectorDraws:
         if not bool(torch.isfinite(tables).all()):
             raise DataError("vectors of a null are not finite", do="draw them with smaller doses")
         self.host, self.site, self.trained, self.n = vectors.host, vectors.site, vectors.trained, n
-        self.tables = tables.to(vectors.table)
+        check_table(tables, vectors.trained, vectors.host, vectors.site)
+        self.tables, self._made_for = tables.to(vectors.table), vectors.made_for
+
+    def check(self, host: Host, categories: Sequence[str]) -> None:
+        check_base("the vectors of a null", self._made_for, host, (len(self.trained), categories))
 
     def covers(self, category: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         return self.trained[category]

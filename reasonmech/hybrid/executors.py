@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import final
 
 import torch
@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from reasonmech.coders import SparseCoder
+from reasonmech.digest import ModelIdentity, check_model
 from reasonmech.door import checked
-from reasonmech.errors import BindError
+from reasonmech.errors import BindError, MismatchError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.parts import Moment
 from reasonmech.interventions import Features
@@ -29,6 +30,10 @@ class Vectors:
     Attributes:
         table: [category, d_model], residual-norm units.
         trained: categories that have a vector; the others are left alone.
+        made_for: the model that they were made for; a hybrid with another base is refused.
+
+    Raises:
+        BindError: vectors of another shape than the site, not finite, or none.
     """
 
     def __init__(
@@ -40,6 +45,7 @@ class Vectors:
         trained: Bool[Tensor, " category"],
     ) -> None:
         self.host, self.site = host, host.check_site(site)
+        check_table(table, trained, host, self.site)
         if not bool(torch.isfinite(table).all()):
             raise BindError(f"category vectors for {self.site} are not finite", do="train them again")
         if not bool(trained.any()):
@@ -47,6 +53,11 @@ class Vectors:
                 "no category has a vector: the arm would be the base", do="lower VectorConfig.min_count"
             )
         self.table, self.trained = table.to(host.device, host.dtype), trained
+        self.made_for = host.model_identity()
+
+    @checked
+    def check(self, host: Host, categories: Sequence[str]) -> None:
+        check_base("the category vectors", self.made_for, host, (len(self.trained), categories))
 
     def covers(self, category: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         return self.trained[category]
@@ -97,12 +108,18 @@ class ClampFeatures:
             )
         self._axis = Features(coder, self.indices)
         self._axis.check(host)
+        self._made_for = host.model_identity()
         self._value = torch.zeros(n, len(self.indices))
         self._clamped = torch.zeros(n, len(self.indices), dtype=torch.bool)
         for category, (chosen, values) in features.items():
             for feature, value in zip(chosen, values, strict=True):
                 column = self.indices.index(feature)
                 self._value[category, column], self._clamped[category, column] = value, True
+
+    @checked
+    def check(self, host: Host, categories: Sequence[str]) -> None:
+        check_base("the clamped features", self._made_for, host, (len(self._clamped), categories))
+        self._axis.check(host)
 
     def covers(self, category: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         return self._clamped.any(dim=1)[category]
@@ -131,3 +148,41 @@ class Takeover:
         self, moment: Moment, context: CleanPast, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
     ) -> NextLogits:
         return moment.thinking[rows.to(moment.thinking.device)]
+
+
+def check_table(
+    table: Float[Tensor, "*draw category d_model"],
+    trained: Bool[Tensor, " category"],
+    host: Host,
+    site: Site,
+) -> None:
+    """Raise BindError unless each category of a table has a vector of the site's width."""
+    shape = (len(trained), host.width(site))
+    if table.shape[-2:] != shape:
+        raise BindError(
+            f"category vectors of shape {tuple(table.shape)} at {site} of {host.name!r}",
+            allowed=f"[{shape[0]}, {shape[1]}]: one for each entry of `trained`, as wide as the stream there",
+            do="train them on this host",
+        )
+
+
+def check_base(what: str, made_for: ModelIdentity, host: Host, categories: tuple[int, Sequence[str]]) -> None:
+    """Raise MismatchError where the base of a hybrid is not what an executor was made for.
+
+    Args:
+        categories: how many the executor has, and the names of the hybrid's.
+    """
+    check_model(
+        f"{what} were made for weights",
+        made_for,
+        host.model_identity(),
+        model=f"base {host.name!r}",
+        do="make them for this base, or take the pair that they were made for",
+    )
+    n, names = categories
+    if n != len(names):
+        raise MismatchError(
+            f"{what} are of {n} categories, the hybrid's kinds are {len(names)}",
+            allowed=", ".join(names),
+            do="make them with these kinds, or give the hybrid the kinds that they were made with",
+        )

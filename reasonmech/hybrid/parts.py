@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reasonmech.arguments import describe
 from reasonmech.errors import ArgumentError, DataError
+from reasonmech.hosts import Host
 from reasonmech.registry import Registry
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.rerun import CleanPast
@@ -94,6 +95,15 @@ class Executor(Protocol):
         self, moment: Moment, context: CleanPast, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
     ) -> NextLogits:
         """Logits for `rows`; `context` is the clean context of the whole batch."""
+        ...
+
+
+@runtime_checkable
+class OfOneModel(Protocol):
+    """An executor that writes the stream of one model, for categories in one order."""
+
+    def check(self, host: Host, categories: Sequence[str]) -> None:
+        """Raise MismatchError where the base of a hybrid is another model, or its categories are others."""
         ...
 
 

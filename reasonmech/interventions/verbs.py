@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from reasonmech.door import checked
 from reasonmech.interventions.axes import Axis
 from reasonmech.interventions.canonical import Amount
 from reasonmech.interventions.edits import Ablate, Clamp, Patch, Scale, Steer
@@ -13,6 +14,7 @@ from reasonmech.interventions.masks import EVERYWHERE, Where
 from reasonmech.ranges import Count
 
 
+@checked
 def ablate(
     axis: Axis,
     *,
@@ -37,6 +39,7 @@ def ablate(
     return Intervention(axis, Ablate(value), where=where, when=when, error=error, require_gated=require_gated)
 
 
+@checked
 def clamp(
     axis: Axis,
     value: Amount,
@@ -58,6 +61,7 @@ def clamp(
     return Intervention(axis, Clamp(value), where=where, when=when, error=error, require_gated=require_gated)
 
 
+@checked
 def scale(
     axis: Axis,
     factor: Amount,
@@ -76,6 +80,7 @@ def scale(
     return Intervention(axis, Scale(factor), where=where, when=when, error=error, require_gated=require_gated)
 
 
+@checked
 def steer(
     axis: Axis,
     amount: Amount,
@@ -97,6 +102,7 @@ def steer(
     return Intervention(axis, Steer(amount), where=where, when=when, error=error, require_gated=require_gated)
 
 
+@checked
 def patch(
     axis: Axis,
     source: Tensor,

@@ -106,10 +106,11 @@ def answer_likelihood(
     """
     check_host(host, do="rm.metrics.answer_likelihood(host, references)")
     references = answers_of(references, name="references", do="write [answer, ...], one answer per text")
-    if isinstance(distractors, str):
-        raise DataError(
-            f"distractors {distractors!r} is one text", do="write [[wrong, ...], ...], one per text"
-        )
+    do = "write [[wrong, ...], ...], one per text"
+    distractors = answers_of(distractors, name="distractors", do=do)
+    for wrong in distractors:
+        if not isinstance(wrong, str):
+            answers_of(wrong, name="distractors of a text", do=do)
     if distractors and len(distractors) != len(references):
         raise DataError(f"distractors for {len(distractors)} texts, references for {len(references)}")
     others = [[wrong] if isinstance(wrong, str) else wrong for wrong in distractors or [()] * len(references)]

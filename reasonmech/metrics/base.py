@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from reasonmech.arguments import check_type
-from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.arguments import check_type, describe
+from reasonmech.errors import ArgumentError, DataError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.words import Run, token_forms
 from reasonmech.registry import Registry
@@ -86,6 +86,10 @@ def answers_of(answers: Sequence[Answer], *, name: str, do: str) -> Sequence[Ans
     """
     if isinstance(answers, str):
         raise DataError(f"{name} {answers!r} is one text", allowed="a list of answers", do=do)
+    if isinstance(answers, bytes):
+        raise ArgumentError(
+            f"{name} is {describe(answers)}", allowed=f"a list of answers, each {AN_ANSWER}", do=do
+        )
     return check_type(answers, Sequence, name=name, allowed=f"a list of answers, each {AN_ANSWER}", do=do)
 
 
@@ -95,7 +99,10 @@ def token_of(host: Host, word: Word) -> int:
     Raises:
         ArgumentError: it is neither a text nor a token id. DataError: it is not one token.
     """
-    check_type(word, (str, int, np.integer), name="a word", allowed="a text that is one token, or a token id")
+    allowed = "a text that is one token, or a token id"
+    check_type(word, (str, int, np.integer), name="a word", allowed=allowed)
+    if isinstance(word, bool):
+        raise ArgumentError(f"a word is {describe(word)}", allowed=allowed)
     runs = runs_of(host, word if isinstance(word, str) else (word,))
     if len(single := [run[0] for run in runs if len(run) == 1]) == 1:
         return single[0]

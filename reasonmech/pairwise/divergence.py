@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reasonmech.arguments import check_real
 from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
 from reasonmech.pairwise.base import COLUMNS, ComparedModels, PairMeasure, PairRollouts, measures
@@ -55,6 +56,7 @@ class Divergence(PairMeasure):
     threshold: float = 0.1
 
     def __post_init__(self) -> None:
+        check_real(self.threshold, name="threshold", allowed="a number, in nats", do="threshold=0.1")
         if not 0 < self.threshold < math.log(2):
             raise DataError(
                 f"threshold {self.threshold}",

@@ -9,7 +9,7 @@ from typing import Final, Protocol, final
 import numpy as np
 from jaxtyping import Bool, Float
 
-from reasonmech.arguments import check_type
+from reasonmech.arguments import check_real
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 
@@ -42,9 +42,7 @@ def check_probabilities(owner: object, **values: float) -> None:
         DataError: names the field and its value.
     """
     for name, value in values.items():
-        check_type(
-            value, (int, float), name=f"{type(owner).__name__}'s {name}", allowed="a number from 0 to 1"
-        )
+        check_real(value, name=f"{type(owner).__name__}'s {name}", allowed="a number from 0 to 1")
         if not 0.0 <= value <= 1.0:
             raise DataError(
                 f"{type(owner).__name__}({name}={value})",

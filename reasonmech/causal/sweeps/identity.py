@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence, Set
 from importlib.metadata import version
@@ -18,13 +19,28 @@ from torch import Tensor
 from reasonmech.causal.sweeps.configurations import Configuration
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
+from reasonmech.hosts.identity import settings_of
 from reasonmech.interventions.canonical import Json, fingerprint, tensor_json
 from reasonmech.runtime.pass_rows import PassRow
 
 Plan: TypeAlias = dict[str, Json]
 
-# "identity" is held to by the plan as a whole: cells keep the hash that they had before it was recorded
-NOT_MEASURED: Final = ("identity", "configurations", "texts", "problems", "seeds", "batch_rows", "versions")
+# "identity" and "model" are held to by the plan as a whole: cells keep the hash that they had before
+NOT_MEASURED: Final = (
+    "identity",
+    "model",
+    "configurations",
+    "texts",
+    "problems",
+    "seeds",
+    "batch_rows",
+    "versions",
+)
+WORDS: Final = {  # what a part of a plan says where it differs; what of it, `model` says
+    "identity.config": "the model is configured or edited otherwise",
+    "identity.vocabulary": "the tokenizer is another",
+    "identity.ends": "other tokens end a text",
+}
 
 
 @runtime_checkable
@@ -116,9 +132,16 @@ def plan_of(
     host: Host, metric: object, configurations: Sequence[Configuration], settings: Mapping[str, object]
 ) -> Plan:
     """Everything that the numbers of a sweep depend on; the order of the configurations is not part of it."""
+    identity = host.model_identity()
     return {
-        "host": host.weight_hash,
-        "identity": host.model_identity().beyond_weights(),
+        "host": identity.weights,
+        "identity": identity.beyond_weights(),
+        "model": {
+            "tensors": identity.weights,
+            "settings": content(json.loads(json.dumps(settings_of(host.model.config), default=str))),
+            "ends": list(host.eos_ids),
+            "edited": list(identity.deviations),
+        },
         "metric": content(metric),
         "configurations": {one.name: one.fingerprint for one in configurations},
         **{name: content(value) for name, value in settings.items()},

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
-from reasonmech.causal.sweeps.identity import Plan
+from reasonmech.causal.sweeps.identity import WORDS, Plan
 from reasonmech.errors import CorruptFileError
 from reasonmech.receipt import OLD_NAMES
 from reasonmech.resumable import ResumableDirectory
@@ -79,7 +79,7 @@ def open_store(out: Path, plan: Plan) -> Iterator[SweepStore]:
 
 def sweep_directory(out: Path, plan: Plan) -> ResumableDirectory:
     """Where a sweep is written, and what of it is gone when it is complete."""
-    return ResumableDirectory(out, plan, kind="sweep", working=[SHARDS])
+    return ResumableDirectory(out, plan, kind="sweep", working=[SHARDS], words=WORDS)
 
 
 def _shard(number: int) -> str:

@@ -11,6 +11,7 @@ from typing import Final, Protocol, final
 
 from tqdm.auto import tqdm
 
+from reasonmech.arguments import check_whole
 from reasonmech.behaviours.base import as_traces
 from reasonmech.door import checked
 from reasonmech.errors import DataError
@@ -162,6 +163,7 @@ def parse_answer(answer: str, n: int, taxonomy: Taxonomy) -> Marks:
         DataError: anything else: no JSON object, a sentence left out, doubled or made up, an unknown
             category.
     """
+    check_whole(n, name="n", allowed="how many sentences there are")
     if not isinstance(answer, str):  # what clients return for a refusal or a filtered answer
         raise _invalid(f"{type(answer).__name__}, no text", n)
     text = answer.strip()

@@ -9,7 +9,7 @@ import torch
 from transformers import AddedToken, PreTrainedTokenizerFast
 
 import reasonmech as rm
-from reasonmech.errors import DataError, MismatchError
+from reasonmech.errors import ArgumentError, DataError, MismatchError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.hybrid import DisagreementGate, Hybrid, OfThinking, Takeover, train_vectors
 from reasonmech.interventions import disagree, steer
@@ -109,7 +109,9 @@ def test_a_padded_id_is_visible_in_the_logit_lens_and_harms_no_environment() -> 
     beyond = table[table.token_id >= 64]
     assert len(beyond) > 10 and (beyond.token == [f"[id {i}]" for i in beyond.token_id]).all()
     assert (table.token.str.strip() != "").all()
-    assert (host.token_text(7), host.token_text(130), host.token_text(-1)) == ("w1", "[id 130]", "[id -1]")
+    assert (host.token_text(7), host.token_text(130)) == ("w1", "[id 130]")
+    with pytest.raises(ArgumentError, match="token is the integer -1"):
+        host.token_text(-1)
     problems = rm.load_task("chain", n=1)
     scribe = problems.environment.scribe(problems[0], 0, word_tokenizer())
     assert scribe.write(500) == (500, False)
