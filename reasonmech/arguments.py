@@ -167,7 +167,7 @@ def as_sequence(
     """
     if isinstance(value, one):
         return [value]
-    if isinstance(value, str) or not isinstance(value, Sequence):
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
         raise ArgumentError(
             f"{name} is {describe(value)}", allowed=allowed, do="give one, or a list of them (list(...))"
         )
