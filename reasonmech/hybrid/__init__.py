@@ -1,6 +1,6 @@
 """The hybrid: a base model that fires its own reasoning at the thinking model's moments."""
 
-from reasonmech.hybrid.arms import ORDER, Arm, arms, percent_steered
+from reasonmech.hybrid.arms import CLAMPED, ORDER, Arm, arms, percent_steered
 from reasonmech.hybrid.configuration import HybridConfig, hybrid_from_config
 from reasonmech.hybrid.decoder import Hybrid, HybridState
 from reasonmech.hybrid.executors import ClampFeatures, Takeover, Vectors
@@ -19,6 +19,7 @@ from reasonmech.hybrid.unsteered import KeptGoing, Prompted, Sharpened
 from reasonmech.kinds import Kinds
 
 __all__ = [
+    "CLAMPED",
     "LESS_ORACLE",
     "RULES",
     "Bits",

@@ -50,6 +50,9 @@ ORDER: Final = (
 )
 
 
+CLAMPED: Final = {"gate": {"kind": "disagree", "boundaries": True}, "executor": {"kind": "clamp"}}
+
+
 def of_parts(parts: Mapping[str, object]) -> Callable[[Ingredients], Hybrid]:
     """The full hybrid with some of its parts exchanged."""
     return lambda ingredients: hybrid_from_config(ingredients, parts)
@@ -64,7 +67,7 @@ for name, arm in {
         of_parts({}), "", "", "the vector of the thinking model's category, where the two models disagree"
     ),
     "clamp": Arm(
-        of_parts({"gate": {"kind": "disagree", "boundaries": True}, "executor": {"kind": "clamp"}}),
+        of_parts(CLAMPED),
         "",
         "its nulls are those of the dose study",
         "the base's own features clamped at sentence starts where the two models disagree",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeAlias, runtime_checkable
+from typing import Final, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from reasonmech.runtime.readout import Reading, Readout
 
 Word: TypeAlias = str | int  # a text that is one token, or a token id
 Answer: TypeAlias = str | Sequence[int]  # a text, or a run of token ids
+A = TypeVar("A")
 
 A_HOST: Final = "a Host: rm.load_host(...), or one side of rm.load_pair(...)"
 AN_ANSWER: Final = "a text, or a list of token ids"
@@ -78,7 +79,7 @@ def runs_of(host: Host, answer: Answer) -> tuple[Run, ...]:
     return (ids,)
 
 
-def answers_of(answers: Sequence[Answer], *, name: str, do: str) -> Sequence[Answer]:
+def answers_of(answers: Sequence[A], *, name: str, do: str) -> Sequence[A]:
     """Several answers. One text alone is refused: an answer per text or continuation is meant.
 
     Raises:

@@ -16,7 +16,7 @@ from reasonmech.experiments.stages.coders import read_coders
 from reasonmech.experiments.stages.groups import Group, read_candidates
 from reasonmech.experiments.stages.lengths import Lengths
 from reasonmech.hosts import Host
-from reasonmech.hybrid import ClampFeatures, Ingredients, Kinds, arms
+from reasonmech.hybrid import CLAMPED, ClampFeatures, Ingredients, Kinds, hybrid_from_config
 from reasonmech.problem import ProblemSet
 from reasonmech.runtime import generate
 from reasonmech.runtime.decoding.decoder import Decoder
@@ -142,7 +142,7 @@ def tune_clamp(
     refused: list[TunedClamp] = []
     for option in options:
         executor = option.executor(context.pair.base, len(ingredients.kinds.names))
-        tuned = TunedClamp(option, *write(arms.get("clamp").decoder(replace(ingredients, clamp=executor))))
+        tuned = TunedClamp(option, *write(hybrid_from_config(replace(ingredients, clamp=executor), CLAMPED)))
         (refused if tuned.lengths.runs_away((base, thinking)) else fit).append(tuned)
         if fit and fit[-1].accuracy >= goal:
             break
