@@ -11,7 +11,7 @@ from typing import Final, final
 from reasonmech.disk import explain_full_disk
 from reasonmech.experiments.ledger import STAGE as WHOLE_STAGE
 from reasonmech.experiments.ledger import Cause, Ledger
-from reasonmech.files import PLAN_FILE, atomic_write, partial_of, write_text
+from reasonmech.files import PLAN_FILE, UNFINISHED, atomic_write, partial_of, write_text
 from reasonmech.json_text import read_object
 from reasonmech.resumable import ResumableDirectory
 
@@ -91,8 +91,15 @@ def open_store(out: Path, plan: Mapping[str, object]) -> Iterator[RunStore]:
             it now.
     """
     # Runs begun before there was a plan hold their stages, and what was assembled of them.
-    unplanned = ["*"] if (partial_of(out) / STAGES).is_dir() else []
+    unplanned = ["*"] if _is_of_before(partial_of(out) / STAGES) else []
     directory = ResumableDirectory(out, plan, kind="run", working=[STAGES, PLAN_FILE], unplanned=unplanned)
     with directory.open():
         directory.path(STAGES).mkdir(exist_ok=True)
         yield RunStore(directory)
+
+
+def _is_of_before(stages: Path) -> bool:
+    """Whether a folder holds stages of a run, and nothing else: each has its stamp, or a kill cut it off."""
+    held = list(stages.iterdir()) if stages.is_dir() else []
+    finished = [path for path in held if (path / STAMP).is_file()]
+    return bool(finished) and all(path in finished or path.name.endswith(UNFINISHED) for path in held)

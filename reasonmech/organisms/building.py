@@ -19,6 +19,7 @@ from reasonmech.organisms.ground_truth.truth import Effort
 from reasonmech.organisms.making import make
 from reasonmech.organisms.recipes import PairRecipe, recipes
 from reasonmech.organisms.record import truth_record, write_truth
+from reasonmech.organisms.training.checkpoint import is_checkpoint
 from reasonmech.ranges import Seed
 from reasonmech.resumable import ResumableDirectory
 from reasonmech.tasks.chain import word_tokenizer
@@ -26,7 +27,12 @@ from reasonmech.tasks.chain import word_tokenizer
 Json = dict[str, Any]
 # fields of a recipe that change no weight
 NO_WEIGHT: Final = ("truth_class", "says", "card", "requirements", "minutes", "prompt")
-CHECKPOINTS: Final = ("base-*", "thinking-*")
+CHECKPOINTS: Final = tuple(  # their whole names: what begins like one may be somebody's
+    f"{role}-{number}{end}"
+    for role in ("base", "thinking")
+    for number in ("[0-9]", "[0-9][0-9]", "stage[0-9]", "stage[0-9][0-9]")
+    for end in (".safetensors*", ".failed*", "-snapshots", ".partial")
+)
 # A directory that was begun before there was a plan: its checkpoints carry their recipes.
 UNPLANNED: Final = (*CHECKPOINTS, "base", "thinking", "pair.yaml", "training.json", "truth.json")
 
@@ -61,14 +67,13 @@ def build(
     recipe = (recipe or recipes.get(name)).seeded(seed)
     plan = {"name": name, "recipe": weight_fields(recipe)}
     target = Path(out).expanduser()
-    # what was saved beside our checkpoints is ours; a folder of models without one is somebody's
-    begun = any(any(partial_of(target).glob(pattern)) for pattern in CHECKPOINTS)
+    begun = _is_of_before(partial_of(target))
     directory = ResumableDirectory(
         target,
         plan,
         kind="organism",
         working=[*CHECKPOINTS, PLAN_FILE],
-        unplanned=UNPLANNED if begun else CHECKPOINTS,
+        unplanned=UNPLANNED if begun else (),
     )
     with directory.open():
         called = f"{name}-seed{seed}" if seed else name
@@ -81,6 +86,14 @@ def build(
             do=f"read {directory.out}/truth.json; build from another seed before you use the pair as a ruler",
         )
     return directory.out
+
+
+def _is_of_before(partial: Path) -> bool:
+    """Whether an organism was begun there before there was a plan: what is called a checkpoint is one, and
+    what was saved beside it is ours. A folder of models without one is somebody's."""
+    named = [path for pattern in CHECKPOINTS for path in partial.glob(pattern)]
+    checkpoints = [path for path in named if path.suffix == ".safetensors"]
+    return bool(checkpoints) and all(map(is_checkpoint, checkpoints))
 
 
 def weight_fields(recipe: PairRecipe) -> Json:

@@ -12,13 +12,15 @@ from typing import NamedTuple
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 
 from reasonmech.causal.sweeps import grid, sweep
 from reasonmech.coders import CoderConfig, train_coders
 from reasonmech.coders.source import TensorSource
 from reasonmech.errors import CorruptFileError, OutputError
 from reasonmech.experiments.store import open_store
-from reasonmech.files import PLAN_FILE, partial_of, write_text
+from reasonmech.files import PLAN_FILE, atomic_write, partial_of
 from reasonmech.interventions import Direction
 from reasonmech.metrics import logit_diff
 from reasonmech.organisms import building
@@ -99,10 +101,13 @@ def quick_organism(monkeypatch: pytest.MonkeyPatch) -> None:
         for role in ("base", "thinking"):
             checkpoint = directory.path(f"{role}-0.safetensors")
             if not checkpoint.exists():
-                write_text(checkpoint, role)
+                metadata = {"step": "1", "recipe": "{}", "log": role}
+                with atomic_write(checkpoint) as unfinished:
+                    unfinished.write_bytes(save({"model.w": torch.zeros(1)}, metadata=metadata))
             with directory.piece(role) as unfinished:
                 unfinished.mkdir()
-                (unfinished / "weights").write_text(checkpoint.read_text())
+                with safe_open(checkpoint, framework="pt") as file:
+                    (unfinished / "weights").write_text(file.metadata()["log"])
         return {"requirements": []}
 
     monkeypatch.setattr(building, "_build", written)

@@ -83,6 +83,15 @@ def load_checkpoint(
     return step, log
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is one that `save_checkpoint` wrote, by what its header says."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {"step", "recipe", "log"} <= set(file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def _trained(model: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     return ((name, p) for name, p in model.named_parameters() if p.requires_grad)
 

@@ -55,9 +55,7 @@ def capture_to_store(
     most_kept = max(1, SHARD_BYTES // job.row_bytes())
     bounds = _bounds(survey, shard_tokens=keep.shard_tokens, most_kept=most_kept)
     plan = _plan(job, survey, keep, bounds)
-    directory = ResumableDirectory(
-        out, plan, kind="capture", working=[PROGRESS], unplanned=[PROGRESS], words=WORDS
-    )
+    directory = ResumableDirectory(out, plan, kind="capture", working=[PROGRESS], words=WORDS)
     check_new(out)  # again: another process may have finished it meanwhile
     if not directory.partial.exists():  # before there is a plan, which another choice of tokens does not have
         _check_room(directory.partial, _missing(job, survey, 0))
