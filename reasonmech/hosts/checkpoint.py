@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from safetensors import safe_open
+from transformers import PreTrainedModel
 
 from reasonmech.arguments import describe
 from reasonmech.errors import CorruptFileError, MismatchError, PickleRefusedError
@@ -34,7 +35,7 @@ def check_checkpoint(directory: Path) -> None:
     Raises:
         PickleRefusedError: its weights are pickled.
         CorruptFileError: config.json or weights are missing, unreadable or truncated, or GGUF.
-        MismatchError: it holds an adapter, alone or beside weights, or quantised weights.
+        MismatchError: it holds an adapter, alone, beside weights or in a folder in it, or quantised weights.
     """
     if directory.is_file() and directory.suffix == ".safetensors":
         raise CorruptFileError(
@@ -44,6 +45,7 @@ def check_checkpoint(directory: Path) -> None:
         )
     check_adapter(directory / ADAPTER, str(directory))
     _check_adapter_weights(directory)
+    _check_adapters_within(directory)
     _check_gguf(directory)
     config = directory / "config.json"
     if not config.is_file():
@@ -58,9 +60,11 @@ def check_checkpoint(directory: Path) -> None:
             read_object(directory / name, shape, do=AGAIN)
     shards = sorted(directory.glob("*.safetensors"))
     _check_shards(directory, shards)
+    dtypes: dict[str, str] = {}
     for shard in shards:
         check_safetensors(shard)
-        _check_tensors(shard)
+        dtypes |= _check_tensors(shard)
+    _check_scales(dtypes, str(directory), plain=settings.get("quantization_config") is None)
 
 
 def _check_shards(directory: Path, shards: Sequence[Path]) -> None:
@@ -91,9 +95,9 @@ def _check_shards(directory: Path, shards: Sequence[Path]) -> None:
         )
 
 
-def _check_tensors(shard: Path) -> None:
-    """Refuse what the names and dtypes of a file's tensors tell: an adapter under another file's name, and
-    whole numbers in place of weights, which would be read as if they were the weights."""
+def _check_tensors(shard: Path) -> dict[str, str]:
+    """The dtypes of a file's tensors; refused is what they and the names tell: an adapter under another
+    file's name, and whole numbers in place of weights, which would be read as if they were the weights."""
     with safe_open(shard, framework="pt") as file:
         dtypes = {name: str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
     adapter = next((name for name in dtypes if ".lora_" in name), None)
@@ -106,6 +110,37 @@ def _check_tensors(shard: Path) -> None:
     whole = next((n for n, dtype in dtypes.items() if n.endswith("weight") and dtype[0] in "IU"), None)
     if whole:
         raise quantised_weights(str(shard), f"{whole} is {dtypes[whole]}")
+    return dtypes
+
+
+def _check_scales(dtypes: Mapping[str, str], source: str, *, plain: bool) -> None:
+    """Refuse weights in eight bits of which nothing says by what they are to be multiplied: they would be
+    read as if they were the weights, or stay what nobody can calculate with.
+
+    Args:
+        plain: config.json does not say that they are quantised.
+    """
+    eight = sorted(name for name, dtype in dtypes.items() if dtype.startswith("F8_"))
+    bare = [name for name in eight if not any(scale in dtypes for scale in _scales_of(name))]
+    if bare:
+        n = f"{len(bare)} of {len(eight)} weights in {dtypes[bare[0]]}"
+        raise quantised_weights(source, f"{n} have no scale, such as {bare[0]} (no {_scales_of(bare[0])[0]})")
+    if eight and plain:
+        how = "no quantization_config in its config.json says how they are read"
+        raise quantised_weights(source, f"{eight[0]} is {dtypes[eight[0]]}, and {how}")
+
+
+def _scales_of(name: str) -> tuple[str, ...]:
+    """How a weight's scale may be called."""
+    stem = name.removesuffix("weight")
+    return (f"{name}_scale_inv", f"{name}_scale", f"{stem}scale_inv", f"{stem}scale")
+
+
+def check_eight_bits(model: PreTrainedModel, source: str) -> None:
+    """Refuse a model whose weights stayed in eight bits: no sum over them is what it is in a wider dtype."""
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and weight.element_size() == 1:
+            raise quantised_weights(source, f"{name} is {weight.dtype} after loading")
 
 
 def check_adapter(config: Path, source: str) -> None:
@@ -142,6 +177,22 @@ def _check_adapter_weights(directory: Path) -> None:
         f"{directory} holds weights of an adapter ({lacking}) beside {others[0].name}",
         allowed="whole weights, in which an adapter is merged",
         do=f"{merge}; where the weights beside it are meant without it, copy them elsewhere",
+    )
+
+
+def _check_adapters_within(directory: Path) -> None:
+    """Refuse an adapter in a folder of the directory, which transformers never looks at: a training leaves
+    its adapters there (`checkpoint-500/`, `default/`), and the weights alone are the model before it."""
+    within = sorted(file for name in (ADAPTER, "adapter_model*") for file in directory.glob(f"*/**/{name}"))
+    if not within:
+        return
+    folder = within[0].parent
+    raise MismatchError(
+        f"{directory} holds an adapter in a folder in it ({within[0].relative_to(directory)}), which would "
+        "be ignored",
+        allowed="whole weights, in which an adapter is merged",
+        do=f"merge it: {MERGE.replace('DIR', repr(str(folder)))}; where the weights are meant without it, "
+        f"move {folder.name!r} elsewhere",
     )
 
 

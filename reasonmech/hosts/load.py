@@ -36,6 +36,7 @@ from reasonmech.errors import (
 from reasonmech.hosts.checkpoint import (
     check_adapter,
     check_checkpoint,
+    check_eight_bits,
     check_quantised,
     check_report,
     quantised_weights,
@@ -117,6 +118,7 @@ def load_host(
             tokenizer = cast(PreTrainedTokenizerBase, source.tokenizer)
     name = name or origin.removeprefix(ORGANISM_PREFIX) or type(model).__name__
     words = _tokenizer(tokenizer if tokenizer is not None else origin, name=name)
+    check_eight_bits(model, name)
     _check_finite(model, n_tokens=len(words), name=name)
     check_round_trip(words, name=name)
     return Host(model, words, name=name)

@@ -178,7 +178,7 @@ def test_a_dtype_is_one_of_torch(checkpoint: Path) -> None:
 
 
 def add_adapter(directory: Path) -> None:
-    directory.mkdir(exist_ok=True)
+    directory.mkdir(exist_ok=True, parents=True)
     config = {
         "peft_type": "LORA",
         "base_model_name_or_path": "org/base",
@@ -419,3 +419,70 @@ def test_whole_numbers_are_not_read_as_weights(dtype: torch.dtype, checkpoint: P
     save_file(state, checkpoint / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(MismatchError, match=r"quantised: model\.layers\.0\.mlp\.up_proj\.weight is [IU]"):
         load_host(checkpoint)
+
+
+@pytest.mark.parametrize("folder", ["adapter", "checkpoint-500", "runs/second/default"])
+@pytest.mark.parametrize("left", ["adapter_config.json", "adapter_model.safetensors"])
+def test_an_adapter_in_a_folder_beside_weights_is_refused(left: str, folder: str, checkpoint: Path) -> None:
+    """transformers would leave it out without a word, on every machine."""
+    (checkpoint / "runs" / "logs").mkdir(parents=True)
+    assert load_host(checkpoint).n_layers
+    add_adapter(checkpoint / folder)
+    for name in {"adapter_config.json", "adapter_model.safetensors"} - {left}:
+        (checkpoint / folder / name).unlink()
+    with pytest.raises(MismatchError, match=rf"in a folder in it \({folder}/{left}\)") as caught:
+        load_host(checkpoint)
+    assert "merge_and_unload" in caught.value.do and "move" in caught.value.do
+
+
+def in_eight_bits(checkpoint: Path, *, dtype: torch.dtype, scaled: bool, says: bool) -> None:
+    """Weights of projections in eight bits, with their scales or without; the config says so or not."""
+    state = load_file(checkpoint / "model.safetensors")
+    for name in [name for name in state if name.endswith("proj.weight")]:
+        scale = (state[name].abs().max() / torch.finfo(dtype).max).reshape(1, 1)
+        state[name] = (state[name] / scale).to(dtype)
+        if scaled:
+            state[f"{name}_scale_inv"] = scale
+    save_file(state, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    config = json.loads((checkpoint / "config.json").read_text())
+    if says:
+        config["quantization_config"] = {"quant_method": "fp8", "weight_block_size": [128, 128]}
+    (checkpoint / "config.json").write_text(json.dumps(config))
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2])
+@pytest.mark.parametrize(
+    ("scaled", "says", "cause"),
+    [
+        (False, False, r"28 of 28 weights in F8_\w+ have no scale, such as model\.layers\.0\.mlp"),
+        (False, True, r"28 of 28 weights in F8_\w+ have no scale, such as model\.layers\.0\.mlp"),
+        (True, False, r"no quantization_config in its config\.json says how they are read"),
+    ],
+)
+def test_weights_in_eight_bits_without_their_scale_are_refused(
+    dtype: torch.dtype, scaled: bool, says: bool, cause: str, checkpoint: Path
+) -> None:
+    in_eight_bits(checkpoint, dtype=dtype, scaled=scaled, says=says)
+    with pytest.raises(MismatchError, match=cause) as caught:
+        load_host(checkpoint)
+    assert "dequantize" in caught.value.do
+
+
+def test_one_scale_that_lacks_is_named(checkpoint: Path) -> None:
+    in_eight_bits(checkpoint, dtype=torch.float8_e4m3fn, scaled=True, says=True)
+    state = load_file(checkpoint / "model.safetensors")
+    del state["model.layers.1.mlp.up_proj.weight_scale_inv"]
+    save_file(state, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(MismatchError, match=r"1 of 28 weights .*such as model\.layers\.1\.mlp\.up_proj\.w"):
+        load_host(checkpoint)
+
+
+def test_a_model_in_hand_whose_weights_are_in_eight_bits_is_refused() -> None:
+    host = tiny_host()
+    projection = host.layers[0].get_submodule("mlp.up_proj")
+    eight = projection.get_parameter("weight").detach().to(torch.float8_e4m3fn)
+    projection.register_parameter("weight", torch.nn.Parameter(eight, requires_grad=False))
+    with pytest.raises(
+        MismatchError, match=r"quantised: model\.layers\.0\.mlp\.up_proj\.weight is torch\.fl"
+    ):
+        load_host(host.model, tokenizer=host.tokenizer)
