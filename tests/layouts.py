@@ -138,6 +138,25 @@ def unigram(scheme: str) -> PreTrainedTokenizerFast:
     return _llama(raw)
 
 
+def word_pieces(*, cleanup: bool = False, vocab_size: int = 110) -> PreTrainedTokenizerFast:
+    """BERT's kind: words are cut into a first piece and pieces that go on ("##ing"), blanks are no part of
+    either. No member of LAYOUTS, whose texts have line breaks and tags."""
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
+    raw = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    raw.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    raw.decoder = decoders.WordPiece(prefix="##", cleanup=cleanup)
+    words = [*CORPUS, *("So I am checking it, waiting, letting it be." for _ in range(40))]
+    trainer = trainers.WordPieceTrainer(vocab_size=vocab_size, special_tokens=special, show_progress=False)
+    raw.train_from_iterator(words, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=raw,
+        unk_token="[UNK]",
+        pad_token="[PAD]",
+        eos_token="[SEP]",
+        clean_up_tokenization_spaces=False,
+    )
+
+
 def prefix_space() -> PreTrainedTokenizerFast:
     """GPT-2's kind with `add_prefix_space`."""
     split = pre_tokenizers.ByteLevel(add_prefix_space=True)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import takewhile
 from typing import Any, Final
 
+from tokenizers import decoders
 from transformers import PreTrainedTokenizerBase
 
 from reasonmech.errors import MismatchError
@@ -52,8 +53,29 @@ def affixes(tokenizer: PreTrainedTokenizerBase) -> tuple[list[int], list[int]]:
 
 
 def decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
-    """Text of token ids, special tokens included, spacing untouched."""
-    return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+    """Text of token ids, special tokens included, spacing untouched.
+
+    A text that begins with a piece that goes on (WordPiece's "##ing") has no mark of it: decoders leave it
+    there, and no model has written "##".
+    """
+    text = str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+    mark = piece_mark(tokenizer)
+    if not mark or not text.startswith(mark):
+        return text
+    words: Any = tokenizer  # transformers types what an id of no token gives as if it were a name
+    size = len(tokenizer)
+    named = (words.convert_ids_to_tokens(int(i)) for i in ids if 0 <= int(i) < size)
+    first = next((name for name in named if name is not None), "")
+    return text.removeprefix(mark) if first.startswith(mark) and first != mark else text
+
+
+def piece_mark(tokenizer: PreTrainedTokenizerBase) -> str:
+    """With what the names of pieces begin that go on in a word; "" where no blank is put between tokens."""
+    if not tokenizer.is_fast:
+        return ""
+    fast: Any = tokenizer
+    decoder = fast.backend_tokenizer.decoder
+    return decoder.prefix if isinstance(decoder, decoders.WordPiece) else ""
 
 
 def check_rows(tokenizer: PreTrainedTokenizerBase, rows: int, *, name: str) -> None:

@@ -12,7 +12,8 @@ from transformers import PreTrainedTokenizerBase
 from reasonmech.arguments import check_type
 from reasonmech.door import checked
 from reasonmech.errors import DataError, UnknownNameError
-from reasonmech.hosts.spelling import Spelling, spelling_of
+from reasonmech.hosts.spelling import Spelling, continues, spelling_of
+from reasonmech.hosts.vocabulary import piece_mark
 
 Run: TypeAlias = tuple[int, ...]
 
@@ -94,7 +95,7 @@ def run_after(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str)
     """
     spelling = spelling_of(tokenizer)
     left = spelling.source(ids[spelling.front(ids) :])
-    borders = list(_behind(spelling, tokenizer, left, text))
+    borders = _within(spelling, tokenizer, left, text) or list(_behind(spelling, tokenizer, left, text))
     if borders:
         # a blank that encoding puts in front writes nothing: it is the end's where the text has it already
         runs = [run for before, run in borders if before[-1:] == tuple(ids[-1:])]
@@ -152,6 +153,24 @@ def _behind(
     several where a token between them writes nothing."""
     if spelling.joins:
         left, text = left + " ", text.removeprefix(" ") or text
+    yield from _parted(spelling, tokenizer, left, text)
+
+
+def _within(
+    spelling: Spelling, tokenizer: PreTrainedTokenizerBase, left: str, text: str
+) -> list[tuple[Run, Run]]:
+    """As `_behind`, for a text that goes on in the last word of `left`, where tokens are joined by blanks and
+    some go on in a word ("check" and "##ing"); none where it does not."""
+    if not (piece_mark(tokenizer) and left and continues(left[-1], text[0])):
+        return []
+    return [
+        parts for parts in _parted(spelling, tokenizer, left, text) if not spelling.piece(parts[1][0]).joint
+    ]
+
+
+def _parted(
+    spelling: Spelling, tokenizer: PreTrainedTokenizerBase, left: str, text: str
+) -> Iterator[tuple[Run, Run]]:
     whole = tokenizer.encode(left + text, add_special_tokens=False)
     pieces, borders, encoded = spelling.spell(whole), spelling.borders(whole), text.encode()
     for i, (border, piece) in enumerate(zip(borders, pieces, strict=False)):
