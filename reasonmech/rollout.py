@@ -130,13 +130,20 @@ class Rollouts(Sequence[Rollout]):
     Attributes:
         task: name of the task that grades them ("" for plain prompts).
         receipt: what each intervention of the plan really did (None without a plan).
+        writer: of a splice, which model decided and which wrote: "onset 'a', executor 'b'"; "" for others,
+            and in files of before.
     """
 
     @checked
     def __init__(
-        self, rollouts: Sequence[Rollout], *, task: str = "", receipt: Receipt | None = None
+        self,
+        rollouts: Sequence[Rollout],
+        *,
+        task: str = "",
+        receipt: Receipt | None = None,
+        writer: str = "",
     ) -> None:
-        self.rollouts, self.task, self.receipt = tuple(rollouts), task, receipt
+        self.rollouts, self.task, self.receipt, self.writer = tuple(rollouts), task, receipt, writer
 
     @overload
     def __getitem__(self, index: int) -> Rollout: ...
@@ -144,7 +151,7 @@ class Rollouts(Sequence[Rollout]):
     def __getitem__(self, index: slice) -> Rollouts: ...
     def __getitem__(self, index: int | slice) -> Rollout | Rollouts:
         if isinstance(index, slice):
-            return Rollouts(self.rollouts[index], task=self.task, receipt=self.receipt)
+            return Rollouts(self.rollouts[index], task=self.task, receipt=self.receipt, writer=self.writer)
         return self.rollouts[index]
 
     def __len__(self) -> int:
@@ -154,7 +161,8 @@ class Rollouts(Sequence[Rollout]):
         return iter(self.rollouts)
 
     def __repr__(self) -> str:
-        return f"Rollouts({len(self)} of task {self.task!r})"
+        by = f", by {self.writer}" if self.writer else ""
+        return f"Rollouts({len(self)} of task {self.task!r}{by})"
 
     @checked
     def save(self, path: str | Path, *, overwrite: bool = False) -> None:
@@ -165,7 +173,9 @@ class Rollouts(Sequence[Rollout]):
         """
         receipt = None if self.receipt is None else self.receipt.to_json()
         with new_file(path, overwrite=overwrite) as unfinished, unfinished.open("w", encoding="utf-8") as out:
-            out.write(json.dumps({"task": self.task, "n": len(self), "receipt": receipt}) + "\n")
+            head = {"task": self.task, "n": len(self), "receipt": receipt}
+            by = {"writer": self.writer} if self.writer else {}  # files of one host stay what they were
+            out.write(json.dumps(head | by) + "\n")
             for rollout in self:
                 row = vars(rollout) | {"problem": vars(rollout.problem)}
                 if not rollout.pieces:  # files of models that have none stay what they were
@@ -185,7 +195,7 @@ class Rollouts(Sequence[Rollout]):
             lines = Path(path).expanduser().read_bytes().splitlines()
             head = parse_json(lines[0])
             check_shape(head, _HEAD)
-            n, task = head["n"], head["task"]
+            n, task, writer = head["n"], head["task"], head.get("writer", "")
             receipt = None if head["receipt"] is None else Receipt.from_json(head["receipt"])
             rollouts = []
             for number, line in enumerate(lines[1:], start=2):  # noqa: B007 - the error names it
@@ -204,11 +214,11 @@ class Rollouts(Sequence[Rollout]):
             ) from error
         if len(rollouts) != n:
             raise CorruptFileError(f"{path} holds {len(rollouts)} of {n} rollouts", do="generate it again")
-        return cls(rollouts, task=task, receipt=receipt)
+        return cls(rollouts, task=task, receipt=receipt, writer=writer)
 
 
 _PROBLEM: Final = {"id": str, "prompt": str, "answer": str, "data?": dict}
-_HEAD: Final = {"n": int, "task": str, "receipt": (dict, type(None))}
+_HEAD: Final = {"n": int, "task": str, "receipt": (dict, type(None)), "writer?": str}
 _ROW: Final = {
     "problem": _PROBLEM,
     "sample": int,

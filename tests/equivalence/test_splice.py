@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 import torch
 
 from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
+from reasonmech.organisms.ground_truth.dial import Dial
 from reasonmech.organisms.ground_truth.forced import (
     forced_execution,
     forced_prompts,
     forced_rates,
 )
 from reasonmech.organisms.ground_truth.splice import splice
+from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.tasks import load_task
@@ -136,3 +141,22 @@ def test_a_random_model_executes_no_forced_check_reliably(pair: ModelPair) -> No
     rate = forced_execution(pair.base, prompts)
     assert rate.n == 3 and rate.hits < 3
     assert forced_rates(pair.base, prompts) == {texts[0].rollout.problem.id: rate}, "all of one problem"
+
+
+def test_a_splices_rollouts_name_its_two_models(pair: ModelPair, tmp_path: Path) -> None:
+    problems, decode = load_task("chain", n=2), Decode(max_new_tokens=8)
+    base, thinking = repr(pair.base.name), repr(pair.thinking.name)
+    half = Dial(pair.base, pair.thinking, 0.5)
+    for onset, executor, writer in (
+        (pair.thinking, pair.base, f"onset {thinking}, executor {base}"),
+        (pair.base, pair.thinking, f"onset {base}, executor {thinking}"),
+        (half, pair.base, f"onset {base} and 0.5 {thinking}, executor {base}"),
+    ):
+        spliced = generate(splice(onset=onset, executor=executor), problems, decode=decode, progress=False)
+        assert spliced.writer == writer == spliced[:1].writer and writer in repr(spliced)
+        spliced.save(tmp_path / "spliced.jsonl", overwrite=True)
+        assert Rollouts.load(tmp_path / "spliced.jsonl").writer == writer
+    free = generate(pair.base, problems, decode=decode, progress=False)
+    free.save(tmp_path / "free.jsonl")  # as it was before there was a writer
+    head = json.loads((tmp_path / "free.jsonl").read_text().splitlines()[0])
+    assert free.writer == Rollouts.load(tmp_path / "free.jsonl").writer == "" and "writer" not in head

@@ -105,7 +105,8 @@ class Bench:
                 return write_texts(decoder, self.problems, decode)
             free = self.free(onset, decoding)
             alike = written_alike(decoder, free, temperature=decode.temperature)
-            return self.write_again(free, decoder, decode, ~alike)
+            written = self.write_again(free, decoder, decode, ~alike)
+            return Rollouts(written.rollouts, task=written.task, writer=decoder.writer)
 
         return self.runs.rollouts(f"{decoding}.{onset}-{executor}", make, rows=rows)
 

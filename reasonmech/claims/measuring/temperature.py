@@ -49,7 +49,7 @@ def measure_sharpening(bench: Bench) -> Sharpening:
 
 
 def _first_samples(rollouts: Rollouts) -> Rollouts:
-    return Rollouts([r for r in rollouts if r.sample == 0], task=rollouts.task)
+    return Rollouts([r for r in rollouts if r.sample == 0], task=rollouts.task, writer=rollouts.writer)
 
 
 def _fit(bench: Bench) -> dict[str, np.ndarray]:

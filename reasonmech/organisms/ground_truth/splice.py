@@ -71,7 +71,12 @@ class SplicedDecoder:
         self.openings = Openings(self.kinds, self.rows, without=(OTHER,))
 
     def __repr__(self) -> str:
-        return f"SplicedDecoder(onset {self.onset.words}, executor {self.executor.words})"
+        return f"SplicedDecoder({self.writer})"
+
+    @property
+    def writer(self) -> str:
+        """Which model decides and which writes, which its rollouts say (`Rollouts.writer`)."""
+        return f"onset {self.onset.words}, executor {self.executor.words}"
 
     @property
     def readers(self) -> tuple[Host, ...]:

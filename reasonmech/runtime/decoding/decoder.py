@@ -92,3 +92,13 @@ class Decoder(Protocol):
         They are tokens of the first reader; another one reads `prompts.read_by`.
         """
         ...
+
+
+@runtime_checkable
+class OfSeveralModels(Protocol):
+    """A decoder whose rollouts say which of its models did what."""
+
+    @property
+    def writer(self) -> str:
+        """In words: "onset 'a', executor 'b'"."""
+        ...

@@ -21,7 +21,7 @@ from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.runtime.decoding.batch import DecodingBatch
 from reasonmech.runtime.decoding.decode import Decode
-from reasonmech.runtime.decoding.decoder import Decoder, RowInfo
+from reasonmech.runtime.decoding.decoder import Decoder, OfSeveralModels, RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.noise import row_key
 from reasonmech.runtime.decoding.prompts import as_problems, check_same_prompts, encode_prompts
@@ -78,7 +78,9 @@ def generate(
     tasks = as_problems(problems)
     decoder = HostDecoder.of(host, plan) if isinstance(host, Host) else _without_plan(host, as_plan(plan))
     if not isinstance(decoder, HostDecoder):
-        return Rollouts(_write_all(decoder, tasks, decode=decode, progress=progress), task=tasks.task)
+        together = _write_all(decoder, tasks, decode=decode, progress=progress)
+        writer = decoder.writer if isinstance(decoder, OfSeveralModels) else ""
+        return Rollouts(together, task=tasks.task, writer=writer)
     if decoder.bound.partner is not None and decoder.bound.partner_sites:
         check_same_prompts(decoder.host, decoder.bound.partner, tasks)
     recorder = ReceiptRecorder(decoder.bound, receipt, batch_size=decode.batch_size)

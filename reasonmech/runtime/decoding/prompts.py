@@ -127,7 +127,7 @@ def as_read_by(host: Host, rollouts: Sequence[Rollout]) -> Rollouts:
     listed = as_sequence(rollouts, Rollout, name="rollouts", allowed="rollouts: rm.generate(...)")
     read = [_as_read_by(host, rollout) for rollout in listed]
     if isinstance(rollouts, Rollouts):
-        return Rollouts(read, task=rollouts.task, receipt=rollouts.receipt)
+        return Rollouts(read, task=rollouts.task, receipt=rollouts.receipt, writer=rollouts.writer)
     return Rollouts(read)
 
 
