@@ -160,3 +160,21 @@ def test_a_splices_rollouts_name_its_two_models(pair: ModelPair, tmp_path: Path)
     free.save(tmp_path / "free.jsonl")  # as it was before there was a writer
     head = json.loads((tmp_path / "free.jsonl").read_text().splitlines()[0])
     assert free.writer == Rollouts.load(tmp_path / "free.jsonl").writer == "" and "writer" not in head
+
+
+def test_a_splice_follows_ends_that_are_changed_in_hand() -> None:
+    """Ends of text are read when it writes, as those of a host are."""
+    pair = random_pair()
+    problems, decode = load_task("chain", n=4), Decode(max_new_tokens=24)
+    earlier = splice(onset=pair.thinking, executor=pair.base)
+    before = generate(earlier, problems, decode=decode, progress=False)
+    end = before[0].ids[5]
+    for host in (pair.base, pair.thinking):
+        host.model.generation_config.eos_token_id = [1, end]  # pyright: ignore
+    later = splice(onset=pair.thinking, executor=pair.base)
+    written = [
+        [r.ids for r in generate(decoder, problems, decode=decode, progress=False)]
+        for decoder in (earlier, later)
+    ]
+    assert written[0] == written[1] != [r.ids for r in before]
+    assert repr(earlier.kinds) == repr(later.kinds)

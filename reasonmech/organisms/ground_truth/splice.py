@@ -61,17 +61,25 @@ class SplicedDecoder:
 
     Attributes:
         rows: tokens that all its models have: vocabularies may be padded differently.
-        openings: tokens that begin a sentence of some kind, by kind; the end of the text is one.
     """
 
     def __init__(self, onset: Host | Dial, executor: Host | Dial, *, kinds: Kinds) -> None:
         self.onset, self.executor = _as_dial(onset, "onset"), _as_dial(executor, "executor")
-        self.kinds = with_ends(kinds, self.eos_ids)
+        self._kinds = kinds
         self.rows = min(host.vocab_size for host in self.readers)
-        self.openings = Openings(self.kinds, self.rows, without=(OTHER,))
 
     def __repr__(self) -> str:
         return f"SplicedDecoder({self.writer})"
+
+    @property
+    def kinds(self) -> Kinds:
+        """What is decided between, the ends of text that its models have now among them."""
+        return with_ends(self._kinds, self.eos_ids)
+
+    @property
+    def openings(self) -> Openings:
+        """Tokens that begin a sentence of some kind, by kind; the end of the text is one."""
+        return Openings(self.kinds, self.rows, without=(OTHER,))
 
     @property
     def writer(self) -> str:
@@ -131,14 +139,14 @@ class SplicedState:
         self._temperature = rows[0].temperature
         self._ends = torch.tensor(decoder.eos_ids, dtype=torch.long)
         self._sentence = torch.zeros(len(rows), dtype=torch.long)
-        self._tracker = decoder.kinds.track(len(rows))
+        self._tracker, self._openings = decoder.kinds.track(len(rows)), decoder.openings
 
     def next_logits(self) -> NextLogits:
         rows = self._decoder.rows
         by_host = {key: state.next_logits()[:, :rows] for key, state in self._states.items()}
         logits = self._take_turns(by_host, self._decoder.executor, "executor")
         onset = self._take_turns(by_host, self._decoder.onset, "onset")
-        openings, boundary = self._decoder.openings, self._tracker.boundary.to(logits.device)
+        openings, boundary = self._openings, self._tracker.boundary.to(logits.device)
         # At a boundary nothing but the first word of a sentence, or the end, can be chosen.
         first = openings.compose(openings.of_kinds(onset), logits, temperature=self._temperature)
         return torch.where(boundary[:, None], first, logits.float())
