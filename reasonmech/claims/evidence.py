@@ -83,7 +83,8 @@ class Outcomes:
         base, thinking: free runs, as the task's grader has it.
         reached_base, reached_thinking: right, or the last value that was worked out is the answer: what is
             left when how the answer is stated does not count.
-        roomy_base: the base given twice the tokens.
+        roomy_base, roomy_thinking: free runs with twice the tokens; None for the thinking model in evidence
+            of before it had such a run.
         cells: the splices, graded in the same way.
         verified: the splices, where an answer counts only with every step before it right; None where no
             step can be verified.
@@ -99,11 +100,14 @@ class Outcomes:
     roomy_base: PerProblem
     cells: Cells
     verified: Cells | None = None
+    roomy_thinking: PerProblem | None = None
 
     def __post_init__(self) -> None:
         runs = ("base", "thinking", "reached_base", "reached_thinking", "roomy_base")
         n = len(self.base)
         check_shares({name: getattr(self, name) for name in runs}, n=n)
+        if self.roomy_thinking is not None:
+            check_shares({"roomy_thinking": self.roomy_thinking}, n=n)
         for name, cells in (("cells", self.cells), ("verified", self.verified)):
             if cells is not None and len(cells.bb) != n:
                 raise DataError(f"{name} of {len(cells.bb)} problems, free runs of {n}", allowed="the same")
@@ -117,6 +121,11 @@ class Outcomes:
     def reached_gap(self) -> PerProblem:
         """The gap where how the answer is stated does not count."""
         return self.reached_thinking - self.reached_base
+
+    @property
+    def roomy_gap(self) -> PerProblem:
+        """The gap where both models have twice the tokens, or the base alone where only it was given them."""
+        return (self.thinking if self.roomy_thinking is None else self.roomy_thinking) - self.roomy_base
 
     @property
     def outside(self) -> PerProblem:

@@ -127,9 +127,9 @@ def judge_evidence(evidence: Evidence, rule: Rule | None = None) -> Judgement:
     """The verdict that the evidence bears out.
 
     In this order: a check of integrity that failed (INVALID); the same distribution up to a temperature
-    (SHARPENED); no gap, greedy and at T = 1 (NEITHER); a gap that is gone where the statement of the answer
-    or the length does not count (FORMAT); a gap of guesses alone (NEITHER); the factorial (WHEN, HOW, BOTH).
-    Whatever is not decided by an interval is INCONCLUSIVE, with the reason.
+    (SHARPENED); no gap, greedy and at T = 1, nor with twice the tokens (NEITHER); a gap that is gone where
+    the statement of the answer or the length does not count (FORMAT); a gap of guesses alone (NEITHER); the
+    factorial (WHEN, HOW, BOTH). Whatever is not decided by an interval is INCONCLUSIVE, with the reason.
     """
     rule = rule or Rule()
     gaps: dict[Decoding, Effect] = {
@@ -144,7 +144,7 @@ def judge_evidence(evidence: Evidence, rule: Rule | None = None) -> Judgement:
         _judge_integrity(evidence, rule),
         judge_sharpening(evidence, rule),
         judge_format(outcomes, rule),
-        judge_length(outcomes, rule),
+        judge_length(evidence.outcomes, decisive, rule),
         judge_luck(outcomes, rule),
         judge_capability(evidence, rule),
         judge_when(splits, decisive, rule),
@@ -205,6 +205,8 @@ def _decide(
         return "SHARPENED", findings["sharpening"].reason
     summary = f"thinking - base is {gaps['greedy']} points greedy, {gaps['sampled']} at T = 1"
     if all(gap.change == "none" for gap in gaps.values()):
+        if findings["length"].status == "INCONCLUSIVE":
+            return "INCONCLUSIVE", f"{summary}, but {findings['length'].reason}"
         return "NEITHER", f"{summary}: equivalent to 0 within {rule.margin:.0%}"
     if not gaps[decisive].moved:
         return "INCONCLUSIVE", f"{summary}: neither beyond {rule.margin:.0%} nor equivalent to 0"

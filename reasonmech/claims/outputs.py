@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
+
+import numpy as np
 
 from reasonmech.claims.claim import Claim, Finding, Rule, Status
 from reasonmech.claims.effects import Effect, effect, is_minor
-from reasonmech.claims.evidence import Outcomes, PerProblem
+from reasonmech.claims.evidence import Decoding, Outcomes, PerProblem
 
 _VANISHED: Final = (-2.0, 2.0)  # what the difference of two gaps can be
 
@@ -35,19 +39,61 @@ def length_claim(rule: Rule) -> Claim:
     """The gap is one of room."""
     return Claim(
         "length",
-        "The base's texts are cut off before they arrive.",
-        "gap between the models, and the gap to the base with twice the tokens",
-        ("the base with as many tokens as the thinking model",),
-        _decision(rule),
+        "One model's texts are cut off before they arrive.",
+        "gap between the models, and the gap where both have twice the tokens",
+        ("both models with as many tokens as all arms have",),
+        f"{_decision(rule)}, and so is what either model gains; a pair without a gap needs none with twice "
+        "the tokens, too",
         rule,
     )
 
 
-def judge_length(outcomes: Outcomes, rule: Rule) -> Finding:
-    """Whether the gap is one of room: gone where the base has twice the tokens."""
-    claim = length_claim(rule)
-    left = outcomes.thinking - outcomes.roomy_base
-    return _explain(claim, outcomes, left=left, without="with twice the tokens for the base", rule=rule)
+def judge_length(outcomes: Mapping[Decoding, Outcomes], decisive: Decoding, rule: Rule) -> Finding:
+    """Whether the gap is one of room: gone, or made, where both models have twice the tokens."""
+    chosen = outcomes[decisive]
+    both = chosen.roomy_thinking is not None
+    without = f"with twice the tokens for {'both' if both else 'the base'}"
+    finding = _explain(length_claim(rule), chosen, left=chosen.roomy_gap, without=without, rule=rule)
+    change = effect(chosen.gap, rule).change
+    if finding.status == "SUPPORTED" or change == "undecided":
+        return finding
+    if change == "none":
+        gains = _hidden(outcomes, rule)
+        reason = f"the limit may hide a gap: {gains}"
+    else:
+        gains = _gains(chosen, rule)
+        reason = f"{finding.reason}; {gains}"
+    return replace(finding, status="INCONCLUSIVE", reason=reason) if gains else finding
+
+
+def _gains(outcomes: Outcomes, rule: Rule) -> str:
+    """What a model gains from twice the tokens that is not small beside the gap, though the gap stays."""
+    if outcomes.roomy_thinking is None:
+        return ""
+    sign = np.sign(outcomes.gap.mean())
+    gains = {
+        "base": outcomes.roomy_base - outcomes.base,
+        "thinking model": outcomes.roomy_thinking - outcomes.thinking,
+    }
+    return ", ".join(
+        f"the {who} gains {effect(gain, rule)} points from them"
+        for who, gain in gains.items()
+        if not _is_small(gain, sign * outcomes.gap, rule)
+    )
+
+
+def _hidden(outcomes: Mapping[Decoding, Outcomes], rule: Rule) -> str:
+    """Gaps that are not equivalent to 0 where both models have twice the tokens."""
+    roomy = {
+        decoding: effect(each.roomy_gap, rule)
+        for decoding, each in outcomes.items()
+        if each.roomy_thinking is not None
+    }
+    return ", ".join(
+        f"{gap} points with twice the tokens for both ({decoding})"
+        for decoding, gap in roomy.items()
+        if gap.change != "none"
+    )
 
 
 def _decision(rule: Rule) -> str:
@@ -72,8 +118,14 @@ def _status(gap: PerProblem, left: PerProblem, whole: Effect, rest: Effect, rule
         return "REFUTED" if whole.change == "none" else "INCONCLUSIVE"
     if rest.change == "none" or is_minor(left, gap, rule):
         return "SUPPORTED"
-    vanished = effect(gap - left, rule, bounds=_VANISHED)
-    return "REFUTED" if vanished.change == "none" or is_minor(gap - left, gap, rule) else "INCONCLUSIVE"
+    return "REFUTED" if _is_small(gap - left, gap, rule, bounds=_VANISHED) else "INCONCLUSIVE"
+
+
+def _is_small(
+    part: PerProblem, gap: PerProblem, rule: Rule, *, bounds: tuple[float, float] = (-1.0, 1.0)
+) -> bool:
+    """Whether a part is equivalent to 0, or at most `rule.minor` of the gap, which is positive."""
+    return effect(part, rule, bounds=bounds).change == "none" or is_minor(part, gap, rule)
 
 
 def luck_claim(rule: Rule) -> Claim:

@@ -62,6 +62,8 @@ def _columns(evidence: Evidence) -> Iterator[tuple[tuple[str, str], PerProblem]]
     for decoding, outcomes in evidence.outcomes.items():
         for name in _FREE:
             yield ("right", f"{decoding}/{name}"), getattr(outcomes, name)
+        if outcomes.roomy_thinking is not None:
+            yield ("right", f"{decoding}/roomy_thinking"), outcomes.roomy_thinking
         for cell in CELLS:
             yield ("right", f"{decoding}/{cell}"), getattr(outcomes.cells, cell)
             if outcomes.verified is not None:
@@ -125,7 +127,8 @@ def _outcomes(columns: Mapping[tuple[str, str], np.ndarray], decoding: Decoding)
 
     free = {name: columns["right", f"{decoding}/{name}"] for name in _FREE}
     verified = cells("verified") if ("verified", f"{decoding}/bb") in columns else None
-    return Outcomes(**free, cells=cells("right"), verified=verified)
+    roomy = columns.get(("right", f"{decoding}/roomy_thinking"))  # none in files of before it was measured
+    return Outcomes(**free, cells=cells("right"), verified=verified, roomy_thinking=roomy)
 
 
 def _execution(columns: Mapping[tuple[str, str], np.ndarray], behaviour: str) -> Execution:

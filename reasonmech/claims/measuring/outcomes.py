@@ -6,14 +6,14 @@ import numpy as np
 from jaxtyping import Float
 
 from reasonmech.claims.evidence import CELLS, Cells, Decoding, Outcomes
-from reasonmech.claims.measuring.bench import ROLES, Bench
+from reasonmech.claims.measuring.bench import ROLES, Bench, Role
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.tasks import WorksOut, parse, tasks
 
 
 def measure_outcomes(bench: Bench, decoding: Decoding) -> Outcomes:
-    """Free runs, the base with more room, and the four splices of one decoding."""
+    """Free runs, the same with more room, and the four splices of one decoding."""
     free = {role: bench.free(role, decoding) for role in ROLES}
     cells = {name: bench.spliced(name, decoding) for name in CELLS}
     for role in ROLES:
@@ -30,7 +30,8 @@ def measure_outcomes(bench: Bench, decoding: Decoding) -> Outcomes:
         thinking=bench.right(free["thinking"]),
         reached_base=_reached(bench, free["base"]),
         reached_thinking=_reached(bench, free["thinking"]),
-        roomy_base=bench.right(_with_more_room(bench, free["base"], decoding)),
+        roomy_base=bench.right(_with_more_room(bench, "base", decoding)),
+        roomy_thinking=bench.right(_with_more_room(bench, "thinking", decoding)),
         cells=Cells(**{name: bench.right(runs) for name, runs in cells.items()}),
         verified=Cells(**verified),
     )
@@ -49,23 +50,26 @@ def _reached(bench: Bench, rollouts: Rollouts) -> Float[np.ndarray, " problem"]:
     return bench.by_problem(np.maximum(worked_out, graded))
 
 
-def _with_more_room(bench: Bench, free: Rollouts, decoding: Decoding) -> Rollouts:
-    """The base with twice the tokens. What was not cut off stays as it is, and is not written again."""
+def _with_more_room(bench: Bench, role: Role, decoding: Decoding) -> Rollouts:
+    """A model with twice the tokens. What was not cut off stays as it is, and is not written again."""
+    free, host = bench.free(role, decoding), bench.host(role)
     cut = np.array([rollout.stop == "length" for rollout in free])
+    if not cut.any():
+        return free
     decode = bench.decode(decoding)
-    room = bench.pair.base.n_positions - max(len(rollout.prompt_ids) for rollout in free)
+    room = host.n_positions - max(len(rollout.prompt_ids) for rollout in free)
     tokens = min(2 * decode.max_new_tokens, room)
-    if cut.any() and tokens < 2 * decode.max_new_tokens:
-        bench.note(
-            f"the base has {bench.pair.base.n_positions} positions: with more room it was given {tokens} "
-            "tokens"
-        )
+    if tokens < 2 * decode.max_new_tokens:
+        bench.note(f"{role} has {host.n_positions} positions: with more room it was given {tokens} tokens")
     roomy = Decode(**decode.model_dump() | {"max_new_tokens": tokens})
-    return bench.runs.rollouts(
-        f"{decoding}.roomy.base",
-        lambda: bench.write_again(free, bench.pair.base, roomy, cut),
+    written = bench.runs.rollouts(
+        f"{decoding}.roomy.{'base' if bench.is_one_model else role}",
+        lambda: bench.write_again(free, host, roomy, cut),
         rows=len(free),
     )
+    still = float(np.mean([rollout.stop == "length" for rollout in written]))
+    bench.note(f"{role}, {decoding}: {still:.1%} of texts are cut off at {tokens} tokens, too")
+    return written
 
 
 def _say_cut_off(bench: Bench, whose: str, rollouts: Rollouts) -> None:

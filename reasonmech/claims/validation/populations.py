@@ -15,7 +15,7 @@ from reasonmech.claims.validation.truth import Truth, truth_of
 from reasonmech.simulators import Hazards, ReasonerWorld, Skills, TabularModel, accuracy, mix_skills
 
 _TRIES: Final = 1000  # draws that a population may reject in a row
-
+_NO_CHECKS: Final = ((0.9, 0.98), (0.01, 0.4), (0.05, 0.45))
 _BEGUN: Final = ("step", "check", "backtrack")
 
 
@@ -106,11 +106,7 @@ def _when(rng: np.random.Generator) -> TabularCase:
 
 def _how(rng: np.random.Generator) -> TabularCase:
     able = _able(rng)
-    onset = (
-        _careful(rng)
-        if rng.random() < 0.7
-        else Hazards(*_uniform(rng, (0.9, 0.98), (0.01, 0.4), (0.05, 0.45)))
-    )
+    onset = _careful(rng) if rng.random() < 0.7 else Hazards(*_uniform(rng, *_NO_CHECKS))
     base = _model(rng, onset, _unable(rng, able))
     return TabularCase(base, _model(rng, _nearly_onset(rng, onset), able, base.sure), _world(rng))
 
@@ -169,6 +165,23 @@ def _length(rng: np.random.Generator) -> TabularCase:
     items = int(rng.integers(3, 6))
     world = ReasonerWorld((items, items + 1, items + 2), slip=0.0, max_sentences=items + 4)
     return TabularCase(base, TabularModel(brief, _nearly(rng, able), 0.995), world)
+
+
+def _length_lost(rng: np.random.Generator) -> TabularCase:
+    """A thinking model that checks every step and is cut off before it has worked the answer out."""
+    case = _lost(_length)(rng)
+    n = int(rng.integers(5, 7))
+    return replace(case, world=replace(case.world, items=(n, n + 1, n + 2), max_sentences=n + 3))
+
+
+def _both_cut_off(rng: np.random.Generator) -> TabularCase:
+    """Two models that check every step, have no room for it, and are apart where they have."""
+    able, onset = _able(rng), _careful(rng)
+    base = _model(rng, onset, _unable(rng, able))
+    items, more = int(rng.integers(3, 5)), int(rng.integers(1, 3))
+    room = 2 * items + int(rng.integers(2))
+    world = ReasonerWorld((items, items + more, items + more + 1), slip=0.1, max_sentences=room)
+    return TabularCase(base, _model(rng, _nearly_onset(rng, onset), able, base.sure), world)
 
 
 def _unsure(rng: np.random.Generator) -> TabularModel:
@@ -274,6 +287,8 @@ POPULATIONS: Final[Mapping[str, Population]] = MappingProxyType(
         "how lost": Population(_lost(_how), "HOW", "a loss"),
         "both lost": Population(_lost(_both), "BOTH", "a loss"),
         "interaction": Population(_neither_alone, "BOTH", "neither helps without the other"),
+        "length lost": Population(_length_lost, "FORMAT", "the thinking model is cut off"),
+        "both cut off": Population(_both_cut_off, "INCONCLUSIVE", "the limit hides a gap, or part of it"),
         "guesses": Population(_guesses, "NEITHER", "right without work"),
         "high floor": Population(_high_floor, None, "30 to 50 % are guessed"),
         "when, hotter": Population(_when_and_hotter, None, "onsets, on a base at T = 1.2 to 1.6"),

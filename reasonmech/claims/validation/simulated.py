@@ -141,6 +141,7 @@ class _Measurement:
             reached_base=_share(base.reached),
             reached_thinking=_share(thinking.reached),
             roomy_base=_share(self.run(case.base.at(t), world=case.roomy, samples=samples).correct),
+            roomy_thinking=_share(self.run(case.thinking.at(t), world=case.roomy, samples=samples).correct),
             cells=Cells(**{cell: _share(run.correct) for cell, run in cells.items()}),
             verified=Cells(**{cell: _share(run.verified) for cell, run in cells.items()}),
         )

@@ -8,7 +8,7 @@ from typing import final
 from reasonmech.simulators import ReasonerWorld, Skills, TabularModel, TabularPolicy, mix_skills
 
 ROOM = 2
-"""The base's room, in multiples of the world's, where length is not to count."""
+"""The models' room, in multiples of the world's, where length is not to count."""
 
 
 @final

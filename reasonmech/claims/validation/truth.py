@@ -45,12 +45,14 @@ class ExactOutcomes(NamedTuple):
     Attributes:
         gap: thinking - base; `reached`, `roomy` what is left of it where the statement of the answer, and
             the length, do not count.
+        gains: what base and thinking model gain with more room.
         verified: gap of the splices where an answer counts only with every step worked out.
     """
 
     gap: float
     reached: float
     roomy: float
+    gains: tuple[float, float]
     factorial: Factorial
     verified: float
 
@@ -99,11 +101,15 @@ class ExactCase:
         case = self.case
         base, thinking = (self._run(model.at(temperature)) for model in (case.base, case.thinking))
         cells = [self._run(case.splice(cell, temperature, leak=0.0)) for cell in CELLS]
-        roomy = accuracy(case.base.at(temperature), case.roomy) if base.cut_off else base.accuracy
+        roomy_base, roomy_thinking = (
+            accuracy(model.at(temperature), case.roomy) if run.cut_off else run.accuracy
+            for model, run in ((case.base, base), (case.thinking, thinking))
+        )
         return ExactOutcomes(
             gap=thinking.accuracy - base.accuracy,
             reached=thinking.reached - base.reached,
-            roomy=thinking.accuracy - roomy,
+            roomy=roomy_thinking - roomy_base,
+            gains=(roomy_base - base.accuracy, roomy_thinking - thinking.accuracy),
             factorial=Factorial(*(cell.accuracy for cell in cells)),
             verified=cells[-1].verified - cells[0].verified,
         )
@@ -171,12 +177,14 @@ def verdict_of(exact: ExactCase, rule: Rule) -> Verdict:
         return "SHARPENED"
     greedy, sampled = exact.outcomes["greedy"], exact.outcomes["sampled"]
     if max(abs(greedy.gap), abs(sampled.gap)) <= rule.margin:
-        return "NEITHER"
+        hidden = max(abs(greedy.roomy), abs(sampled.roomy)) > rule.margin  # by the limit
+        return "INCONCLUSIVE" if hidden else "NEITHER"
     decisive = greedy if abs(greedy.gap) > rule.margin else sampled
     left = (decisive.reached, decisive.roomy)
     if any(_is_small(each, decisive.gap, rule) for each in left):
         return "FORMAT"
-    if not all(_is_small(decisive.gap - each, decisive.gap, rule) for each in left):
+    parts = (*(decisive.gap - each for each in left), *decisive.gains)
+    if not all(_is_small(part, decisive.gap, rule) for part in parts):
         return "INCONCLUSIVE"  # part of it is one of format
     if abs(decisive.factorial.total) > rule.margin >= abs(decisive.verified):
         return "NEITHER"

@@ -24,7 +24,7 @@ def made_outcomes(
     reached: tuple[float, float] | None = None,
     **changed: float,
 ) -> Outcomes:
-    """Outcomes of these cells, free runs as spliced unless `base`, `thinking`, `roomy` say otherwise."""
+    """Outcomes of these cells, free runs as spliced unless `base`, `thinking`, `roomy`, ... say otherwise."""
     cells = Cells(*(shares(p, n) for p in (bb, bt, tb, tt)))
     base, thinking = changed.get("base", bb), changed.get("thinking", tt)
     low, high = reached or (base, thinking)
@@ -36,6 +36,7 @@ def made_outcomes(
         roomy_base=shares(changed.get("roomy", base), n),
         cells=cells,
         verified=cells,
+        roomy_thinking=shares(changed.get("roomy_thinking", thinking), n),
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -26,6 +28,16 @@ PLAIN = {
     "nothing": (outcomes(0.21, 0.21, 0.21, 0.21), "NEITHER"),
     "format": (outcomes(1.0, 1.0, 1.0, 1.0, base=0.0, thinking=1.0, reached=(1.0, 1.0)), "FORMAT"),
     "length": (outcomes(0.3, 0.3, 1.0, 1.0, roomy=1.0), "FORMAT"),
+    "length-of-the-thinking-model": (outcomes(1.0, 1.0, 0.2, 0.2, roomy_thinking=1.0), "FORMAT"),
+    "part-of-a-loss-is-length": (outcomes(1.0, 1.0, 0.2, 0.2, roomy_thinking=0.6), "INCONCLUSIVE"),
+    "a-gap-that-the-limit-hides": (
+        outcomes(0.2, 0.2, 0.2, 0.2, roomy=0.3, roomy_thinking=0.9),
+        "INCONCLUSIVE",
+    ),
+    "part-of-a-gap-hidden": (outcomes(0.2, 0.2, 0.5, 0.5, roomy_thinking=0.9), "INCONCLUSIVE"),
+    "both-gain-alike": (outcomes(0.1, 0.1, 0.5, 0.5, roomy=0.5, roomy_thinking=0.9), "INCONCLUSIVE"),
+    "both-gain-little": (outcomes(0.1, 0.1, 0.8, 0.8, roomy=0.12, roomy_thinking=0.82), "WHEN"),
+    "no-gap-and-none-with-room": (outcomes(0.2, 0.2, 0.2, 0.2, roomy=0.7, roomy_thinking=0.7), "NEITHER"),
     "loss-of-how": (outcomes(1.0, 0.13, 1.0, 0.13), "HOW"),
     "loss-of-when": (outcomes(1.0, 1.0, 0.2, 0.2), "WHEN"),
     "gap-that-no-splice-has": (outcomes(0.9, 0.9, 0.95, 1.0, base=0.0), "INCONCLUSIVE"),
@@ -38,6 +50,21 @@ def test_plain_evidence_has_its_verdict(greedy, verdict) -> None:
     judgement = judge_evidence(made_evidence(greedy))
     assert judgement.verdict == verdict, judgement.reason
     assert judgement.reason
+
+
+@pytest.mark.parametrize("name", ["when", "how", "nothing", "length", "loss-of-when"])
+def test_evidence_without_more_room_for_the_thinking_model_is_judged_as_it_was(name) -> None:
+    greedy, verdict = PLAIN[name]
+    judgement = judge_evidence(made_evidence(replace(greedy, roomy_thinking=None)))
+    assert judgement.verdict == verdict
+    assert judgement.finding("length").reason.endswith("with twice the tokens for the base")
+
+
+def test_what_more_room_gives_either_model_is_said() -> None:
+    said = judge_evidence(made_evidence(PLAIN["both-gain-alike"][0])).reason
+    assert "the base gains +40.0" in said and "the thinking model gains +40.0" in said
+    said = judge_evidence(made_evidence(PLAIN["a-gap-that-the-limit-hides"][0])).reason
+    assert "the limit may hide a gap: +60.0" in said
 
 
 def test_few_problems_decide_nothing() -> None:

@@ -101,6 +101,22 @@ def test_more_room_is_given_to_what_was_cut_off_alone(pair) -> None:
     assert any("cut off at 60 tokens" in note for note in used.notes)
 
 
+def test_the_thinking_model_has_more_room_too_and_nobody_who_needs_none(pair) -> None:
+    used = bench_of(pair, Extent(12, max_new_tokens=60))
+    outcomes = measure_outcomes(used, "greedy")
+    wide = used.decode("greedy").model_copy(update={"max_new_tokens": 120})
+    roomy = used.right(write_texts(pair.thinking, used.problems, wide))
+    assert outcomes.roomy_thinking is not None
+    np.testing.assert_array_equal(outcomes.roomy_thinking, roomy)
+    assert outcomes.roomy_thinking.sum() > outcomes.thinking.sum()
+    assert any(note.startswith("thinking, greedy:") and "at 120 tokens, too" in note for note in used.notes)
+
+    used = bench_of(pair, Extent(12))
+    outcomes = measure_outcomes(used, "greedy")
+    assert outcomes.roomy_thinking is not None and "greedy.roomy.thinking" not in used.runs._rollouts
+    np.testing.assert_array_equal(outcomes.roomy_thinking, outcomes.thinking)
+
+
 def test_what_was_worked_out_counts_where_it_is_not_stated() -> None:
     format_pair = rm.load_pair("tiny-format")
     used = bench_of(format_pair, Extent(3, max_new_tokens=120))

@@ -48,6 +48,17 @@ def test_evidence_survives_its_table() -> None:
     assert judge_evidence(again).to_json() == judge_evidence(made).to_json()
 
 
+def test_a_table_of_before_the_thinking_model_had_more_room_is_judged_as_it_was() -> None:
+    made = evidence()
+    table = evidence_table(made)
+    older = table[~table.condition.str.endswith("/roomy_thinking")]
+    assert len(older) == len(table) - 2 * N
+    again = evidence_from_table(older, json.loads(json.dumps(beside_table(made))))
+    assert all(outcomes.roomy_thinking is None for outcomes in again.outcomes.values())
+    assert judge_evidence(again).verdict == judge_evidence(made).verdict
+    assert "twice the tokens for the base" in judge_evidence(again).finding("length").reason
+
+
 def test_the_table_has_a_row_per_problem_and_quantity() -> None:
     table = evidence_table(evidence())
     assert list(table.columns) == ["pair", "measure", "condition", "problem", "value"]
