@@ -61,10 +61,10 @@ def test_evidence_without_more_room_for_the_thinking_model_is_judged_as_it_was(n
 
 
 def test_what_more_room_gives_either_model_is_said() -> None:
-    said = judge_evidence(made_evidence(PLAIN["both-gain-alike"][0])).reason
-    assert "the base gains +40.0" in said and "the thinking model gains +40.0" in said
-    said = judge_evidence(made_evidence(PLAIN["a-gap-that-the-limit-hides"][0])).reason
-    assert "the limit may hide a gap: +60.0" in said
+    reason = judge_evidence(made_evidence(PLAIN["both-gain-alike"][0])).reason
+    assert "the base gains +40.0" in reason and "the thinking model gains +40.0" in reason
+    reason = judge_evidence(made_evidence(PLAIN["a-gap-that-the-limit-hides"][0])).reason
+    assert "the limit may hide a gap: +60.0" in reason
 
 
 def test_few_problems_decide_nothing() -> None:

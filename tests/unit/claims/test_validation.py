@@ -122,15 +122,15 @@ def test_hardly_a_verdict_is_wrong_and_most_clear_cases_have_theirs(frame: pd.Da
 )
 def test_texts_of_a_thinking_model_that_are_cut_off_are_no_cause(population, verdict, otherwise) -> None:
     """Evidence that only gives the base more room calls them one, or says that there is nothing."""
-    said: dict[bool, list[str]] = {True: [], False: []}
+    verdicts: dict[bool, list[str]] = {True: [], False: []}
     for number in range(6):
         case, truth = POPULATIONS[population].case(np.random.default_rng(number))
         evidence = simulate_exhibit(case, name=population, seed=number).evidence
         assert truth.verdict == verdict
         blind = {name: replace(outcomes, roomy_thinking=None) for name, outcomes in evidence.outcomes.items()}
-        said[True].append(judge_evidence(evidence).verdict)
-        said[False].append(judge_evidence(replace(evidence, outcomes=blind)).verdict)
-    assert set(said[True]) == {verdict} and otherwise in said[False]
+        verdicts[True].append(judge_evidence(evidence).verdict)
+        verdicts[False].append(judge_evidence(replace(evidence, outcomes=blind)).verdict)
+    assert set(verdicts[True]) == {verdict} and otherwise in verdicts[False]
 
 
 def test_a_rule_that_overlooks_a_third_is_caught() -> None:
