@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from reasonmech.hosts import ModelPair
 
@@ -28,10 +29,11 @@ def threads_for(pair: ModelPair) -> int:
 
 @contextmanager
 def using_threads(n: int) -> Iterator[None]:
-    """Inside the block torch computes with `n` threads; behind it with as many as before."""
+    """Inside the block torch computes with `n` threads, and numpy's BLAS with no more than `n`."""
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:
-        yield
+        with threadpool_limits(n, user_api="blas"):
+            yield
     finally:
         torch.set_num_threads(before)
