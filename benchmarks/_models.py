@@ -56,9 +56,8 @@ def run_from(host: rm.hosts.Host, layer: int, x: torch.Tensor) -> torch.Tensor:
 def jumprelu_coder(host: rm.hosts.Host, layer: int, d_sae: int) -> SAELensCoder:
     """A random JumpReLU coder of a block's output, whose features fire on some tokens and not on others."""
     site = host.check_site(f"resid_post.{layer}")
-    metadata = SAEMetadata(
-        model_name=host.name, hook_name=hook_of_site(site), reasonmech={"model_hash": host.weight_hash}
-    )
+    model = {"model_hash": host.weight_hash, "model_identity": host.model_identity().beyond_weights()}
+    metadata = SAEMetadata(model_name=host.name, hook_name=hook_of_site(site), reasonmech=model)
     sae = JumpReLUSAE(JumpReLUSAEConfig(d_in=host.d_model, d_sae=d_sae, metadata=metadata))
     rows = torch.randn(d_sae, host.d_model, generator=torch.Generator().manual_seed(0))
     sae.W_dec.data = torch.nn.functional.normalize(rows, dim=-1)

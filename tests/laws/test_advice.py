@@ -7,7 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -44,29 +44,29 @@ def _texts() -> dict[str, str]:
             )
             value = getattr(node, "value", None)
             if isinstance(target, ast.Name) and isinstance(value, ast.Constant | ast.BinOp | ast.JoinedStr):
-                texts[target.id] = " ".join(_words(value))
+                texts[target.id] = " ".join(_words(value, texts))
     return texts
 
 
-def _words(node: ast.AST) -> Iterator[str]:
-    """The texts that an expression may be, with holes where values are filled in."""
+def _words(node: ast.AST, texts: Mapping[str, str] | None = None) -> Iterator[str]:
+    """The texts that an expression may be, with holes where values are filled in; `texts`: those by name."""
     match node:
         case ast.Constant(value=str(text)):
             yield text
         case ast.JoinedStr(values=parts):
-            yield "".join(" ".join(_words(part)) for part in parts)
+            yield "".join(" ".join(_words(part, texts)) for part in parts)
         case ast.FormattedValue():
             yield HOLE
         case ast.BinOp(left=left, op=ast.Add(), right=right):
-            yield " ".join(_words(left)) + " ".join(_words(right))
+            yield " ".join(_words(left, texts)) + " ".join(_words(right, texts))
         case ast.IfExp(body=body, orelse=orelse):
-            yield from _words(body)
-            yield from _words(orelse)
+            yield from _words(body, texts)
+            yield from _words(orelse, texts)
         case ast.Name(id=name):
-            yield _texts().get(name, HOLE)
+            yield (_texts() if texts is None else texts).get(name, HOLE)
         case ast.Dict(values=values):
             for value in values:
-                yield from _words(value)
+                yield from _words(value, texts)
         case _:
             yield HOLE
 

@@ -33,8 +33,8 @@ recipes.register("tiny-lucky")(
             "concludes at once, with a digit that it cannot have worked out. The thinking model was tuned "
             "on documents of the same authors in this world: it concludes at once as well, and says 7. "
             "Neither works a single step, and with every step right neither is ever right. A correct "
-            "instrument says: neither when nor how; the gap is one of guesses. The splice alone is "
-            "fooled, for the digit is the executor's: HOW is the whole gap. So is every rule that reads "
+            "instrument says: neither when nor how; the gap is one of guesses. It fools the splice alone, "
+            "for the digit is the executor's and HOW is the whole gap, and every rule that reads "
             "answers: accuracy, a hybrid's recovery, pass@k without a floor."
         ),
         requirements=taught_to_guess,
