@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -23,7 +24,7 @@ def parse_json(content: bytes | str) -> Any:
     """
     text = content if isinstance(content, str) else content.decode("utf-8-sig")
     try:
-        value = json.loads(text, object_pairs_hook=_object)
+        value = json.loads(text, object_pairs_hook=_object, parse_int=_integer)
     except RecursionError:
         value = None
         deep = True
@@ -31,6 +32,14 @@ def parse_json(content: bytes | str) -> Any:
         deep = text.count("[") + text.count("{") > DEEPEST and _is_deep(value)
     if deep:
         raise ValueError(f"nested more than {DEEPEST} deep")
+    return value
+
+
+def _integer(digits: str) -> int:
+    """An integer that is a float, too: where a number is meant, either may stand."""
+    value = int(digits)
+    if len(digits) > 300 and not -sys.float_info.max <= value <= sys.float_info.max:
+        raise ValueError(f"an integer of {len(digits)} digits")
     return value
 
 

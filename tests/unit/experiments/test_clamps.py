@@ -170,17 +170,12 @@ def plant(monkeypatch: pytest.MonkeyPatch, outcomes: dict[str, Any], names: list
         def executor(self, *_: object) -> str:
             return self.name
 
-    class FakeArm:
-        @staticmethod
-        def decoder(ingredients: Any) -> str:
-            return ingredients.clamp
-
     monkeypatch.setattr(module, "clamped_groups", lambda *_: [FakeGroups(name) for name in names])
     monkeypatch.setattr(module, "tuning_problems", lambda *_: range(8))
     monkeypatch.setattr(module, "generate", lambda writer, *_, **__: writer)
     monkeypatch.setattr(module, "grade", lambda writer: [outcomes[writer][0]])
     monkeypatch.setattr(module.Lengths, "of", classmethod(lambda _, writer: outcomes[writer][1]))
-    monkeypatch.setattr(module, "arms", {"clamp": FakeArm})
+    monkeypatch.setattr(module, "hybrid_from_config", lambda ingredients, _: ingredients.clamp)
     monkeypatch.setattr(module, "replace", lambda ingredients, clamp: FakeIngredients(clamp))
     return Notes()
 
