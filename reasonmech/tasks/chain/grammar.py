@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from tokenizers import Tokenizer, models, pre_tokenizers
@@ -69,7 +69,11 @@ def evaluate(left: int, operator: str, right: int) -> int:
     return (left * right) % 10
 
 
-def solution(start: int, operations: Sequence[tuple[str, int]]) -> list[int]:
+def solution(
+    start: int,
+    operations: Sequence[tuple[str, int]],
+    evaluate: Callable[[int, str, int], int] = evaluate,
+) -> list[int]:
     """The standing value after each operation, left to right."""
     values = []
     for operator, operand in operations:

@@ -9,7 +9,7 @@ from typing import Final
 
 from transformers import PreTrainedTokenizerBase
 
-from reasonmech.problem import Problem, ProblemSet
+from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.tasks.base import Split, tasks
 from reasonmech.tasks.chain.environment import ChainEnvironment, equation_before
@@ -17,7 +17,7 @@ from reasonmech.tasks.chain.grammar import DIGITS, evaluate, prompt, solution
 from reasonmech.tasks.chain.kinds import OneWordKinds
 from reasonmech.tasks.chain.parser import parse
 from reasonmech.tasks.chain.sentence import ChainSentence
-from reasonmech.tasks.chain.value_task import ValueTask
+from reasonmech.tasks.chain.value_task import ValueTask, value_problem
 from reasonmech.tasks.chain.world import CHAIN, WORLDS, World
 
 LENGTHS: Final = (3, 4, 5)
@@ -31,12 +31,7 @@ _SHARES: Final[Mapping[Split, range]] = {
 
 def make_problem(start: int, operations: Sequence[tuple[str, int]], *, id: str) -> Problem:
     """A problem from its numbers; the answer is the value after the last operation."""
-    return Problem(
-        id=id,
-        prompt=prompt(start, operations),
-        answer=str(solution(start, operations)[-1]),
-        data={"start": start, "operations": [list(operation) for operation in operations]},
-    )
+    return value_problem(prompt(start, operations), start, operations, solution(start, operations), id=id)
 
 
 def split_of(text: str) -> Split:
@@ -65,14 +60,14 @@ class Chain(ValueTask):
     def __init__(self, world: World = CHAIN) -> None:
         super().__init__(world)
 
-    def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet:
+    def draw(self, rng: random.Random, split: Split, *, id: str) -> Problem:
+        return draw(rng, split, id=id, world=self.world)
+
+    def environment(self, seed: int) -> ChainEnvironment:
         world = self.world
-        rng = random.Random(f"{world.name}|{split}|{seed}")
-        problems = [draw(rng, split, id=f"{world.name}/{split}/{seed}/{i}", world=world) for i in range(n)]
-        environment = ChainEnvironment(
+        return ChainEnvironment(
             seed=seed, slip=world.slip, read_back=world.read_back, kind_of_word=world.kind_of_word
         )
-        return ProblemSet(problems, task=world.name, environment=environment)
 
     def kinds(self, tokenizer: PreTrainedTokenizerBase) -> OneWordKinds:
         return OneWordKinds(self.world.onset_words, tokenizer)

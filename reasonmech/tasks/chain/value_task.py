@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from reasonmech.behaviours import OnsetWords
-from reasonmech.problem import Problem
+from reasonmech.problem import Environment, Problem, ProblemSet
 from reasonmech.rollout import Rollout, Trace
+from reasonmech.tasks.base import Split
 from reasonmech.tasks.chain.behaviours.backtrack import contradicted
 from reasonmech.tasks.chain.behaviours.check import unverified
+from reasonmech.tasks.chain.grammar import solution
 from reasonmech.tasks.chain.parser import follows
 from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, standing_values
 from reasonmech.tasks.chain.world import World
+
+
+def value_problem(
+    prompt: str, start: int, operations: Sequence[tuple[str, int]], values: Sequence[int], *, id: str
+) -> Problem:
+    """A problem from its numbers; the answer is the last of `values`, which stand after each operation."""
+    data = {"start": start, "operations": [list(operation) for operation in operations]}
+    return Problem(id=id, prompt=prompt, answer=str(values[-1]), data=data)
 
 
 class ValueTask(ABC):
@@ -30,6 +41,14 @@ class ValueTask(ABC):
         self.answer_kinds = ("conclude",)
 
     @abstractmethod
+    def draw(self, rng: random.Random, split: Split, *, id: str) -> Problem:
+        """One random problem of a split."""
+
+    @abstractmethod
+    def environment(self, seed: int) -> Environment:
+        """What writes values and read-backs into the texts of problems of a seed."""
+
+    @abstractmethod
     def parse(self, rollout: Rollout) -> Trace[ChainSentence]:
         """Cut a rollout into sentences by token offset."""
 
@@ -41,12 +60,16 @@ class ValueTask(ABC):
     def first_equation(self, text: str) -> str | None:
         """The first equation with its value in a text, "8 + 4 = 2"; None when none is complete."""
 
+    def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet:
+        """`n` problems of a split, which a seed draws, with their environment."""
+        name = self.world.name
+        rng = random.Random(f"{name}|{split}|{seed}")
+        problems = [self.draw(rng, split, id=f"{name}/{split}/{seed}/{i}") for i in range(n)]
+        return ProblemSet(problems, task=name, environment=self.environment(seed))
+
     def values(self, problem: Problem) -> list[int]:
         """The right value after each operation."""
-        values = [problem.data["start"]]
-        for operator, operand in problem.data["operations"]:
-            values.append(self.evaluate(values[-1], operator, operand))
-        return values[1:]
+        return solution(problem.data["start"], problem.data["operations"], self.evaluate)
 
     def sentences(self, rollout: Rollout) -> Sequence[ChainSentence]:
         """The sentences of a text that is still being written; their offsets may be none."""

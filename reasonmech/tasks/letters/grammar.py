@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from types import MappingProxyType
 from typing import Final
 
+from reasonmech.tasks.chain.grammar import solution as standing_solution
 from reasonmech.tasks.chain.world import World
 
 LETTERS: Final = "abcdefgh"
@@ -49,11 +50,7 @@ def evaluate(left: int, operator: str, right: int) -> int:
 
 def solution(start: int, operations: Sequence[tuple[str, int]]) -> list[int]:
     """The value of each letter after the first one."""
-    values = []
-    for operator, operand in operations:
-        start = evaluate(start, operator, operand)
-        values.append(start)
-    return values
+    return standing_solution(start, operations, evaluate)
 
 
 def prompt(start: int, operations: Sequence[tuple[str, int]]) -> str:

@@ -8,13 +8,13 @@ from typing import Final
 
 from transformers import PreTrainedTokenizerBase
 
-from reasonmech.problem import Problem, ProblemSet
+from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.tasks.base import Split, tasks
 from reasonmech.tasks.chain.kinds import OneWordKinds
 from reasonmech.tasks.chain.sentence import ChainSentence
 from reasonmech.tasks.chain.task import split_of
-from reasonmech.tasks.chain.value_task import ValueTask
+from reasonmech.tasks.chain.value_task import ValueTask, value_problem
 from reasonmech.tasks.chain.world import World
 from reasonmech.tasks.letters.environment import LettersEnvironment, digit_tokens
 from reasonmech.tasks.letters.grammar import (
@@ -34,12 +34,7 @@ _FEWEST: Final = 4  # values that a slip can leave standing, and the right one
 
 def make_problem(start: int, operations: Sequence[tuple[str, int]], *, id: str) -> Problem:
     """A problem from its numbers; the answer is the last letter's value."""
-    return Problem(
-        id=id,
-        prompt=prompt(start, operations),
-        answer=str(solution(start, operations)[-1]),
-        data={"start": start, "operations": [list(operation) for operation in operations]},
-    )
+    return value_problem(prompt(start, operations), start, operations, solution(start, operations), id=id)
 
 
 def draw(rng: random.Random, split: Split, *, id: str, world: World = WORLD) -> Problem:
@@ -66,14 +61,14 @@ class Letters(ValueTask):
     def __init__(self, world: World = WORLD) -> None:
         super().__init__(world)
 
-    def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet:
+    def draw(self, rng: random.Random, split: Split, *, id: str) -> Problem:
+        return draw(rng, split, id=id, world=self.world)
+
+    def environment(self, seed: int) -> LettersEnvironment:
         world = self.world
-        rng = random.Random(f"{world.name}|{split}|{seed}")
-        problems = [draw(rng, split, id=f"{world.name}/{split}/{seed}/{i}", world=world) for i in range(n)]
-        environment = LettersEnvironment(
+        return LettersEnvironment(
             seed=seed, slip=world.slip, read_back=world.read_back, kind_of_word=world.kind_of_word
         )
-        return ProblemSet(problems, task=world.name, environment=environment)
 
     def kinds(self, tokenizer: PreTrainedTokenizerBase) -> OneWordKinds:
         digit_tokens(tokenizer)  # the environment's own needs are refused here, too, before any text
