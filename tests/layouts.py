@@ -23,7 +23,13 @@ from typing import Final
 import pytest
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+)
 
 from reasonmech.hosts import Host
 from reasonmech.testing import BODY_GAIN, HEAD_GAIN, tiny_tokenizer
@@ -226,7 +232,11 @@ def layout_host(name: str, *, seed: int = 0) -> Host:
 
 def layout_model(name: str, *, seed: int = 0) -> LlamaForCausalLM:
     """The model of `layout_host`, a new one at each call."""
-    tokenizer = layout(name)
+    return model_of(layout(name), seed=seed)
+
+
+def model_of(tokenizer: PreTrainedTokenizerBase, *, seed: int = 0) -> LlamaForCausalLM:
+    """A random two-layer Llama for a tokenizer, a new one at each call."""
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,

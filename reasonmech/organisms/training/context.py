@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from jaxtyping import Bool, Int
 from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import LlamaForCausalLM
 
 from reasonmech.hosts import Host
 from reasonmech.organisms.training.checkpoint import load_checkpoint, save_checkpoint
-from reasonmech.organisms.training.pretrain import adamw
+from reasonmech.organisms.training.policy_batch import PaddedRollouts, pad_rollouts
+from reasonmech.organisms.training.pretrain import adamw, descend, linear_decay
 from reasonmech.problem import ProblemSet
-from reasonmech.rollout import Rollout, Rollouts
+from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.tasks import load_task
@@ -53,7 +52,7 @@ class ContextRecipe:
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then linearly down to a twentieth."""
-        return self.lr * min((step + 1) / self.warmup, 1.0 - 0.95 * step / self.steps)
+        return self.lr * linear_decay(step, steps=self.steps, warmup=self.warmup)
 
 
 def with_prompt(problems: ProblemSet, words: str) -> ProblemSet:
@@ -97,46 +96,24 @@ def distil_context(
     )
     for step in bar:
         rng = random.Random(f"context|{recipe.seed}|{step}")
-        batch = _draw(rng.choices(rollouts, k=recipe.rows), n_prompt, pad_id=start.config.pad_token_id or 0)
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate(step)
-        kl = _divergence(start, model, batch)
-        optimizer.zero_grad(set_to_none=True)
-        kl.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
-        optimizer.step()
-        bar.set_postfix(kl=f"{float(kl.detach()):.4f}")
+        batch = pad_rollouts(rng.choices(rollouts, k=recipe.rows), start.config.pad_token_id or 0)
+        divergence = _divergence(start, model, batch, n_prompt)
+        kl = descend(model, optimizer, divergence, lr=recipe.learning_rate(step), clip=recipe.clip)
+        bar.set_postfix(kl=f"{kl:.4f}")
         if (step + 1) % save_every == 0 or step + 1 == recipe.steps:
-            log.append({"step": step + 1, "kl": float(kl.detach())})
+            log.append({"step": step + 1, "kl": kl})
             save_checkpoint(checkpoint, model, optimizer, step=step + 1, recipe=described, log=log)
     return model.eval(), log
 
 
-class _Batch(NamedTuple):
-    """Solutions padded on the right, with the prompt and without it; `chosen` marks the tokens of the latter
-    that the model chose."""
-
-    prompted: Int[Tensor, "row long"]
-    plain: Int[Tensor, "row pos"]
-    chosen: Bool[Tensor, "row pos"]
-
-
-def _draw(rollouts: Sequence[Rollout], n_prompt: int, *, pad_id: int) -> _Batch:
-    longest = max(len(rollout.all_ids) for rollout in rollouts)
-    prompted = torch.full((len(rollouts), longest), pad_id)
-    chosen = torch.zeros_like(prompted, dtype=torch.bool)
-    for row, rollout in enumerate(rollouts):
-        begin, end = len(rollout.prompt_ids), len(rollout.all_ids)
-        prompted[row, :end] = torch.tensor(rollout.all_ids)
-        chosen[row, begin:end] = ~torch.tensor(rollout.by_environment)
-    return _Batch(prompted, prompted[:, n_prompt:], chosen[:, n_prompt:])
-
-
-def _divergence(teacher: LlamaForCausalLM, student: LlamaForCausalLM, batch: _Batch) -> Tensor:
-    """Mean KL(teacher with the prompt || student without), nats per chosen token."""
-    n_prompt = batch.prompted.shape[1] - batch.plain.shape[1]
-    at = batch.chosen[:, 1:].to(teacher.device)  # the logits at a token predict the next one
+def _divergence(
+    teacher: LlamaForCausalLM, student: LlamaForCausalLM, prompted: PaddedRollouts, n_prompt: int
+) -> Tensor:
+    """Mean KL(teacher with the prompt || student without its `n_prompt` tokens), nats per token that the
+    teacher chose."""
+    at = prompted.chosen[:, n_prompt + 1 :].to(teacher.device)  # the logits at a token predict the next one
     with torch.no_grad():
-        wanted = teacher(batch.prompted.to(teacher.device)).logits[:, n_prompt:-1][at].log_softmax(-1)
-    got = student(batch.plain.to(student.device)).logits[:, :-1][at].log_softmax(-1)
+        wanted = teacher(prompted.ids.to(teacher.device)).logits[:, n_prompt:-1][at].log_softmax(-1)
+    plain = prompted.ids[:, n_prompt:].to(student.device)
+    got = student(plain).logits[:, :-1][at].log_softmax(-1)
     return (wanted.exp() * (wanted - got)).sum(-1).mean()

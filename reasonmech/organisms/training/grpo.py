@@ -29,7 +29,7 @@ from reasonmech.organisms.training.policy_batch import (
     policy_loss,
     split_batches,
 )
-from reasonmech.organisms.training.pretrain import adamw
+from reasonmech.organisms.training.pretrain import adamw, linear_decay
 from reasonmech.organisms.training.rewards import Reward, rewards
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.decode import Decode
@@ -74,7 +74,7 @@ class GrpoRecipe:
 
     def learning_rate(self, iteration: int) -> float:
         """A short warm-up, then linearly down to a twentieth: late batches teach little, and shake."""
-        return self.lr * min((iteration + 1) / self.warmup, 1.0 - 0.95 * iteration / self.iterations)
+        return self.lr * linear_decay(iteration, steps=self.iterations, warmup=self.warmup)
 
     def loss(self, host: Host, batch: PolicyBatch) -> Tensor:
         """-sum over model-chosen tokens of advantage x log p(token | text before it)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,20 @@ from torch import Tensor
 
 from reasonmech.hosts import Host
 from reasonmech.rollout import Rollout
+
+
+class PaddedRollouts(NamedTuple):
+    """Rollouts, padded on the right.
+
+    Attributes:
+        ids: prompt and text.
+        chosen: whether the model chose the token; prompts, environment tokens and padding were not chosen.
+        mask: 1 where there is a token, 0 where there is padding.
+    """
+
+    ids: Int[Tensor, "row pos"]
+    chosen: Bool[Tensor, "row pos"]
+    mask: Int[Tensor, "row pos"]
 
 
 class PolicyBatch(NamedTuple):
@@ -44,6 +59,12 @@ def split_batches(
 
 def pad_batch(rollouts: list[Rollout], advantage: np.ndarray, pad_id: int) -> PolicyBatch:
     """One batch, padded on the right."""
+    ids, chosen, mask = pad_rollouts(rollouts, pad_id)
+    return PolicyBatch(ids, chosen, torch.tensor(advantage, dtype=torch.float32), mask)
+
+
+def pad_rollouts(rollouts: Sequence[Rollout], pad_id: int) -> PaddedRollouts:
+    """Rollouts side by side, as wide as the longest."""
     width = max(len(r.all_ids) for r in rollouts)
     ids, chosen, mask = [], [], []
     for r in rollouts:
@@ -57,12 +78,7 @@ def pad_batch(rollouts: list[Rollout], advantage: np.ndarray, pad_id: int) -> Po
             ]
         )
         mask.append([1] * len(r.all_ids) + [0] * fill)
-    return PolicyBatch(
-        torch.tensor(ids),
-        torch.tensor(chosen),
-        torch.tensor(advantage, dtype=torch.float32),
-        torch.tensor(mask),
-    )
+    return PaddedRollouts(torch.tensor(ids), torch.tensor(chosen), torch.tensor(mask))
 
 
 def policy_loss(host: Host, batch: PolicyBatch) -> Tensor:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
@@ -168,15 +169,27 @@ def next_token_step(
     model: LlamaForCausalLM, optimizer: torch.optim.AdamW, batch: TokenBatch, *, lr: float, clip: float
 ) -> float:
     """One step on the next-token loss of a batch; returns the loss in nats a token."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
     ids, labels = batch.ids.to(model.device), batch.labels.to(model.device)
     logits = model(ids).logits[:, :-1]  # those at a token predict the next one
     loss = torch.nn.functional.cross_entropy(
         logits.flatten(0, 1), labels[:, 1:].flatten(), ignore_index=UNLEARNT
     )
+    return descend(model, optimizer, loss, lr=lr, clip=clip)
+
+
+def descend(
+    model: LlamaForCausalLM, optimizer: torch.optim.AdamW, loss: Tensor, *, lr: float, clip: float
+) -> float:
+    """One step down the gradient of a loss, whose norm is clipped; returns the loss."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), clip)
     optimizer.step()
     return float(loss.detach())
+
+
+def linear_decay(step: int, *, steps: int, warmup: int) -> float:
+    """Share of the learning rate at a step: linear warm-up, then linearly down to a twentieth."""
+    return min((step + 1) / warmup, 1.0 - 0.95 * step / steps)

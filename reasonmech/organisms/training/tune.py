@@ -17,7 +17,7 @@ from reasonmech.errors import DataError
 from reasonmech.organisms.training.batches import UNLEARNT, BatchShape, Mix, TokenBatch, draw_batch
 from reasonmech.organisms.training.checkpoint import Snapshots, load_checkpoint, save_checkpoint
 from reasonmech.organisms.training.corpus import Modes
-from reasonmech.organisms.training.pretrain import adamw, next_token_step
+from reasonmech.organisms.training.pretrain import adamw, linear_decay, next_token_step
 from reasonmech.rollout import Rollout
 from reasonmech.tasks.chain.world import WORLDS
 
@@ -57,7 +57,7 @@ class TuneRecipe:
 
     def learning_rate(self, step: int) -> float:
         """Linear warm-up, then linearly down to a twentieth."""
-        return self.lr * min((step + 1) / self.warmup, 1.0 - 0.95 * step / self.steps)
+        return self.lr * linear_decay(step, steps=self.steps, warmup=self.warmup)
 
 
 def corpus_data(recipe: TuneRecipe) -> Data:

@@ -49,10 +49,16 @@ class ChainEnvironment:
 
     def slipped(self, key: str, item: int | None, attempt: int, truth: int) -> int | None:
         """The wrong digit that replaces `truth`, or None when this attempt does not slip."""
-        digest = hashlib.blake2b(f"{key}|{item}|{attempt}".encode(), digest_size=16).digest()
-        if int.from_bytes(digest[:8], "big") / 2**64 >= self.slip:
-            return None
-        return (truth + 1 + int.from_bytes(digest[8:], "big") % 9) % 10
+        number = draw_slip(f"{key}|{item}|{attempt}", self.slip)
+        return None if number is None else (truth + 1 + number % 9) % 10
+
+
+def draw_slip(key: str, share: float) -> int | None:
+    """None for the share of keys that do not slip, 1 - `share`; else a number that says what is written."""
+    digest = hashlib.blake2b(key.encode(), digest_size=16).digest()
+    if int.from_bytes(digest[:8], "big") / 2**64 >= share:
+        return None
+    return int.from_bytes(digest[8:], "big")
 
 
 def equation_before(words: list[str]) -> tuple[int, str, int] | None:

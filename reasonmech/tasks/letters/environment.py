@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.spelling import spelling_of
 from reasonmech.hosts.words import Run, token_forms
 from reasonmech.problem import Problem, Scribe, Written
+from reasonmech.tasks.chain.environment import draw_slip
 from reasonmech.tasks.letters.grammar import (
     DIGITS,
     EQUATION_AHEAD,
@@ -56,10 +56,8 @@ class LettersEnvironment:
 
     def slipped(self, key: str, attempt: int, candidates: Sequence[int]) -> int | None:
         """The candidate that is written instead of the right value; None when this attempt does not slip."""
-        digest = hashlib.blake2b(f"{key}|{attempt}".encode(), digest_size=16).digest()
-        if not candidates or int.from_bytes(digest[:8], "big") / 2**64 >= self.slip:
-            return None
-        return candidates[int.from_bytes(digest[8:], "big") % len(candidates)]
+        number = draw_slip(f"{key}|{attempt}", self.slip)
+        return candidates[number % len(candidates)] if candidates and number is not None else None
 
 
 @final

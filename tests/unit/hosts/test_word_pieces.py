@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from tokenizers import Tokenizer, decoders, models
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 import reasonmech as rm
 from reasonmech.errors import UnknownNameError
@@ -14,7 +12,7 @@ from reasonmech.hosts import Host, load_host
 from reasonmech.hosts.characters import character_spans, token_name, token_pieces
 from reasonmech.hosts.vocabulary import check_round_trip, decode
 from reasonmech.hosts.words import onset_tokens, run_after, token_forms
-from tests.layouts import word_pieces
+from tests.layouts import model_of, word_pieces
 
 TEXT = "So I am checking it, waiting"
 
@@ -26,19 +24,7 @@ def tokenizer(request: pytest.FixtureRequest) -> PreTrainedTokenizerFast:
 
 @pytest.fixture(scope="module")
 def host(tokenizer: PreTrainedTokenizerFast) -> Host:
-    words: Any = tokenizer
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        eos_token_id=words.eos_token_id,
-        bos_token_id=None,
-        pad_token_id=words.pad_token_id,
-    )
-    return load_host(LlamaForCausalLM(config), tokenizer=tokenizer, name="pieces")
+    return load_host(model_of(tokenizer), tokenizer=tokenizer, name="pieces")
 
 
 def names(tokenizer: PreTrainedTokenizerFast, ids: tuple[int, ...] | list[int]) -> list[str]:

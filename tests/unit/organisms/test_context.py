@@ -12,6 +12,7 @@ from reasonmech.errors import MismatchError
 from reasonmech.organisms.making import existing
 from reasonmech.organisms.training import context
 from reasonmech.organisms.training.context import ContextRecipe, distil_context, with_prompt
+from reasonmech.organisms.training.policy_batch import pad_rollouts
 from reasonmech.organisms.training.pretrain import PretrainRecipe, new_model
 from reasonmech.tasks import load_task
 
@@ -42,7 +43,7 @@ def test_the_divergence_is_that_of_the_prompted_model_at_the_tokens_it_chose() -
     model = new_model(TINY).eval()
     other = new_model(PretrainRecipe(**{**vars(TINY), "seed": 1})).eval()
     rollouts = list(context.solve_with_prompt(model, FEW))
-    batch = context._draw(rollouts, 1, pad_id=0)
+    batch = pad_rollouts(rollouts, 0)
     wanted = []
     for rollout in rollouts:
         prompted = torch.tensor([rollout.all_ids])
@@ -54,7 +55,7 @@ def test_the_divergence_is_that_of_the_prompted_model_at_the_tokens_it_chose() -
             if not rollout.by_environment[t]:
                 at = begin + t - 1  # predicts the token at begin + t
                 wanted.append((p[at].exp() * (p[at] - q[at - 1])).sum())
-    torch.testing.assert_close(context._divergence(model, other, batch), torch.stack(wanted).mean())
+    torch.testing.assert_close(context._divergence(model, other, batch, 1), torch.stack(wanted).mean())
 
 
 def test_a_model_that_a_prompt_changes_comes_nearer_to_what_it_does_with_it(tmp_path: Path) -> None:
