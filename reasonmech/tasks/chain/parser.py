@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from reasonmech.errors import DataError
-from reasonmech.rollout import OTHER, SLIP, STATED, STOP, Rollout, Trace
+from reasonmech.rollout import OTHER, STOP, Rollout, Trace
 from reasonmech.tasks.chain.environment import equation_before
 from reasonmech.tasks.chain.grammar import (
     DIGITS,
@@ -18,7 +18,7 @@ from reasonmech.tasks.chain.grammar import (
     VOCABULARY,
     evaluate,
 )
-from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace
+from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, value_marks
 from reasonmech.tasks.chain.standing import Standing
 
 _GLUED: Final = re.compile("|".join(map(re.escape, sorted(VOCABULARY, key=len, reverse=True))) + "|.+")
@@ -68,14 +68,12 @@ def parse(rollout: Rollout, kind_of_word: Mapping[str, str] = KIND_OF_WORD) -> T
     for start, stop in boundaries(words):
         kind = STOP if words[start] == EOS else kind_of_word.get(words[start], OTHER)
         sentences.append(standing.after(_read(words, (start, stop), kind, standing)))
-    stated = {s.value_at: s for s in sentences if s.value_at is not None}
-    slips = (at for at, s in stated.items() if rollout.by_environment[at] and s.correct is False)
     return Trace(
         rollout,
         tuple(sentences),
         tuple(words),
         last_ended=words[-1:] == [FULL_STOP],
-        marks={STATED: frozenset(stated), SLIP: frozenset(slips)},
+        marks=value_marks(rollout, sentences),
     )
 
 

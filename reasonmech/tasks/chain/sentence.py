@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, cast
 
 from reasonmech.arguments import check_type, describe
 from reasonmech.errors import DataError
-from reasonmech.rollout import Sentence, Trace
+from reasonmech.rollout import SLIP, STATED, Rollout, Sentence, Trace
 
 Relation = Literal["establishes", "verifies", "revises", "concludes"]
 
@@ -69,6 +70,13 @@ def chain_trace(trace: Trace) -> Trace[ChainSentence]:
                 do="label sentences of other texts by their kind: behaviours.SentencesOfKind(kind)",
             )
     return cast("Trace[ChainSentence]", trace)
+
+
+def value_marks(rollout: Rollout, sentences: Iterable[ChainSentence]) -> dict[str, frozenset[int]]:
+    """Offsets of tokens that state a value, and of those of them that the environment made wrong."""
+    stated = {s.value_at: s for s in sentences if s.value_at is not None}
+    slips = (at for at, s in stated.items() if rollout.by_environment[at] and s.correct is False)
+    return {STATED: frozenset(stated), SLIP: frozenset(slips)}
 
 
 def stating(sentences: tuple[ChainSentence, ...]) -> ChainSentence | None:

@@ -10,8 +10,8 @@ from itertools import accumulate
 from typing import Final
 
 from reasonmech.errors import DataError
-from reasonmech.rollout import OTHER, SLIP, STATED, STOP, Rollout, Trace
-from reasonmech.tasks.chain.sentence import ChainSentence, Relation
+from reasonmech.rollout import OTHER, STOP, Rollout, Trace
+from reasonmech.tasks.chain.sentence import ChainSentence, Relation, value_marks
 from reasonmech.tasks.chain.standing import Standing
 from reasonmech.tasks.letters.environment import item_of
 from reasonmech.tasks.letters.grammar import EVALUATED, evaluate
@@ -53,15 +53,13 @@ def parse(rollout: Rollout, kind_of_word: Mapping[str, str]) -> Trace[ChainSente
             sentences.append(replace(sentence, start=start, stop=stop, value_at=value_at))
     if at_end:
         sentences.append(ChainSentence(STOP, len(pieces) - 1, len(pieces)))
-    stated = {s.value_at: s for s in sentences if s.value_at is not None}
-    slips = (at for at, s in stated.items() if rollout.by_environment[at] and s.correct is False)
     return Trace(
         rollout,
         tuple(sentences),
         tuple(pieces),
         separator="",
         last_ended=bool(pieces) and pieces[-1].rstrip().endswith("."),
-        marks={STATED: frozenset(stated), SLIP: frozenset(slips)},
+        marks=value_marks(rollout, sentences),
     )
 
 
