@@ -80,7 +80,9 @@ def test_a_key_that_is_there_twice_is_refused(key: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["model_hash", "model_identity", "curve", "sinks", "rows", "site"])
-@pytest.mark.parametrize("value", [other for other in OTHERS if other is not None], ids=repr)
+@pytest.mark.parametrize(
+    "value", [other for other in OTHERS if other is not None], ids=lambda value: repr(value)[:20]
+)
 def test_a_record_is_of_its_types(key: str, value: Any, tmp_path: Path) -> None:
     metadata = CONFIG["metadata"]
     record = metadata["reasonmech"] | {key: value}
@@ -89,7 +91,8 @@ def test_a_record_is_of_its_types(key: str, value: Any, tmp_path: Path) -> None:
     if same_kind is not None and type(value) is same_kind:
         load_coder(tmp_path / "c")
         return
-    with pytest.raises(CorruptFileError, match=rf"cfg\.json say.*{key}"):
+    refusal = "an integer of 401 digits" if value == 10**400 else rf"cfg\.json say.*{key}"
+    with pytest.raises(CorruptFileError, match=refusal):
         load_coder(tmp_path / "c")
 
 
