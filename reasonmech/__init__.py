@@ -11,6 +11,8 @@ from importlib import import_module
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from reasonmech.versions import VERSION as __version__
+
 if TYPE_CHECKING:
     import reasonmech.locate as features
     import reasonmech.locate.falsify as falsify
@@ -79,8 +81,6 @@ if TYPE_CHECKING:
     from reasonmech.runtime import Activations, Decode, Keep, capture, check_fit, forward, generate
     from reasonmech.tasks import grade, load_task, parse
     from reasonmech.viz import dashboard, look
-
-__version__ = "0.1.0"
 
 # Where each public name lives, in the order of the work.
 _EXPORTS = {

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from reasonmech.experiments.record import package_versions
 from reasonmech.registry import failed_plugins
+from reasonmech.versions import ABSENT
 
 
 class Trap(NamedTuple):
@@ -84,12 +85,12 @@ class Diagnosis:
 def diagnose() -> Diagnosis:
     """Look at what is installed; nothing heavy is imported but torch."""
     versions = package_versions()
-    absent = tuple(name for name, version in versions.items() if version == "not installed")
+    absent = tuple(name for name, version in versions.items() if version == ABSENT)
     parsed: dict[str, Version] = {}
     for name, version in versions.items():
         try:
             parsed[name] = Version(version)
-        except InvalidVersion:  # "not installed"
+        except InvalidVersion:  # `ABSENT`
             continue
     return Diagnosis(versions, absent, tuple(trap for trap in TRAPS if trap.applies(parsed)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar, cast, final
 
@@ -13,17 +14,23 @@ from reasonmech.errors import ConfigError, DuplicateNameError, UnknownNameError
 T = TypeVar("T")
 V = TypeVar("V")  # what is registered keeps its own type, which is narrower than the registry's
 ENTRY_POINT_GROUP = "reasonmech"
-_OURS = "reasonmech."
+_OURS = ("reasonmech.tasks",)
+"""Modules that fill a registry of a layer below them. No entry point, which a source tree would not have."""
 _loaded_plugins: set[str] = set()
 _failed_plugins: dict[str, str] = {}
 
 
 def load_plugins() -> None:
-    """Import every module that an installed package names in the entry point group `reasonmech`, once.
+    """Import what fills registries of a layer below it, and every module that an installed package names in
+    the entry point group `reasonmech`, once.
 
     One that cannot be imported, or that ends the process when it is, takes nothing with it: a warning names
     it, and whoever looks for a kind that is not there is told.
     """
+    for module in _OURS:
+        if module not in _loaded_plugins:
+            _loaded_plugins.add(module)
+            import_module(module)
     for point in entry_points(group=ENTRY_POINT_GROUP):
         if point.value in _loaded_plugins:
             continue
@@ -33,8 +40,6 @@ def load_plugins() -> None:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            if f"{point.value}.".startswith(_OURS):
-                raise
             name = f"{point.name} = {point.value!r}"
             if point.dist is not None:
                 name += f" of {point.dist.name} {point.dist.version}"

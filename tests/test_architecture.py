@@ -48,6 +48,7 @@ LAYERS = (
         "mode",
         "quiet",
         "splitmix",
+        "versions",
     },
     {"registry", "site", "step", "problem", "receipt", "rollout", "labels", "kinds"},
     {"hosts", "coders", "simulators"},

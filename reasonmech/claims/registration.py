@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -23,6 +22,7 @@ from reasonmech.json_text import read_object
 from reasonmech.paths import cache_dir
 from reasonmech.ranges import Seed
 from reasonmech.tasks import Split
+from reasonmech.versions import version_of
 
 MEASURING: Final = 1
 """Version of what is measured and how: raised where the same models would give other numbers."""
@@ -106,7 +106,7 @@ class Registration:
             base=self.base,
             thinking=self.thinking,
             opened_before=opened_before,
-            versions={package: version(package) for package in _PACKAGES},
+            versions={package: version_of(package) for package in _PACKAGES},
         )
 
     @property

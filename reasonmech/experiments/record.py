@@ -7,9 +7,10 @@ import platform
 import subprocess
 import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
+
+from reasonmech.versions import version_of
 
 PACKAGES: Final = (
     "torch",
@@ -45,13 +46,7 @@ def code_hash() -> str:
 
 def package_versions() -> dict[str, str]:
     """Installed versions of what results depend on; "not installed" where one is absent."""
-    versions = {}
-    for name in ("reasonmech", *PACKAGES):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
-    return versions
+    return {name: version_of(name) for name in ("reasonmech", *PACKAGES)}
 
 
 def git_state() -> dict[str, Any]:

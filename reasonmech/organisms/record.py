@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +18,7 @@ from reasonmech.organisms.ground_truth.truth import Effort, measure_prompted, me
 from reasonmech.organisms.recipes import PairRecipe
 from reasonmech.organisms.training.skills import probe_skills
 from reasonmech.tasks import load_task
+from reasonmech.versions import version_of
 
 Json = dict[str, Any]
 TRUTH_FILE: Final = "truth.json"
@@ -83,7 +83,7 @@ def truth_record(
         "seed": effort.seed,
         "split": effort.split,
         "effort": asdict(effort),
-        "reasonmech": version("reasonmech"),
+        "reasonmech": version_of("reasonmech"),
         "weights": {"base": pair.base.weight_hash, "thinking": pair.thinking.weight_hash},
         "requirements": [row._asdict() | {"met": row.met} for row in recipe.requirements(measured)],
         "skills": probe_skills(pair.base.model),

@@ -7,7 +7,6 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence, Set
-from importlib.metadata import version
 from types import FunctionType
 from typing import Final, Protocol, TypeAlias, runtime_checkable
 
@@ -22,6 +21,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.hosts.identity import settings_of
 from reasonmech.interventions.canonical import Json, fingerprint, tensor_json
 from reasonmech.runtime.pass_rows import PassRow
+from reasonmech.versions import version_of
 
 Plan: TypeAlias = dict[str, Json]
 
@@ -145,7 +145,7 @@ def plan_of(
         "metric": content(metric),
         "configurations": {one.name: one.fingerprint for one in configurations},
         **{name: content(value) for name, value in settings.items()},
-        "versions": {name: version(name) for name in ("reasonmech", "torch", "transformers")},
+        "versions": {name: version_of(name) for name in ("reasonmech", "torch", "transformers")},
     }
 
 
