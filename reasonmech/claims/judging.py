@@ -31,6 +31,7 @@ from reasonmech.paths import cache_dir
 from reasonmech.ranges import Positive
 from reasonmech.resumable import ResumableDirectory
 from reasonmech.rollout import OTHER, STOP
+from reasonmech.runtime.threads import threads_of
 from reasonmech.stats import fewest_problems
 from reasonmech.tasks import tasks
 
@@ -119,9 +120,10 @@ def _measure(
     progress: bool,
 ) -> Judgement:
     """What was checked, measured and judged; runs are kept in the directory as they end."""
-    measured = measure_evidence(
-        pair, questions, extent=registration.extent, directory=directory, progress=progress
-    )
+    with threads_of(pair):
+        measured = measure_evidence(
+            pair, questions, extent=registration.extent, directory=directory, progress=progress
+        )
     provenance = registration.provenance(questions.fitted_on, opened_before)
     return judge_evidence(replace(measured, provenance=provenance), registration.terms.rule)
 

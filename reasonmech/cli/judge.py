@@ -42,8 +42,6 @@ def judge(
 
     Killed and started again, it goes on where it was; the same command again prints what is recorded.
     """
-    import torch
-
     from reasonmech.arguments import check_choice
     from reasonmech.claims import Terms
     from reasonmech.claims import judge as judge_pair
@@ -51,7 +49,6 @@ def judge(
     from reasonmech.tasks import Split
 
     split = check_choice(judged.split, get_args(Split), name="split")
-    torch.set_num_threads(1)
     terms = Terms(task=judged.task, split=split, seed=judged.seed)
     judgement = judge_pair(load_pair(pair), n=judged.n, full=full, terms=terms, out=out, progress=not quiet)
     _print(judgement, make_console())

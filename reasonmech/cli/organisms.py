@@ -104,13 +104,9 @@ def organisms_verify(
     quiet: Quiet = False,
 ) -> None:
     """Measure truth.json again from the weights; ends with code 1 where the two differ."""
-    import torch
-
     from reasonmech.organisms.overview import list_loadable
     from reasonmech.organisms.verify import Verifier
 
-    # models this small gain nothing from more threads, and on a busy machine they wait for each other
-    torch.set_num_threads(1)
     chosen = list(dict.fromkeys([*(names or ()), *(list_loadable() if every else ())]))
     if not chosen:
         raise typer.BadParameter("name an organism, or say --all")

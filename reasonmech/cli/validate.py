@@ -63,12 +63,9 @@ def validate(
 
 
 def _validate_zoo(console: Console, pairs: PairOptions, out: Path, *, progress: bool) -> None:
-    import torch
-
     from reasonmech.claims.validation.error_rates import ErrorRates
     from reasonmech.claims.validation.zoo import MOST, save_zoo
 
-    torch.set_num_threads(1)  # models this small gain nothing from more threads
     frame = save_zoo(out, problems=min(pairs.problems, MOST), progress=progress)
     rates = ErrorRates(frame)
     _print_pairs(console, frame)

@@ -22,10 +22,10 @@ from reasonmech.experiments.loaded import Run, load_run
 from reasonmech.experiments.record import code_hash, package_versions
 from reasonmech.experiments.stages.base import Stage, StageContext
 from reasonmech.experiments.store import RunStore, open_store
-from reasonmech.experiments.threads import threads_for, using_threads
 from reasonmech.files import check_new
 from reasonmech.hosts import ModelPair
 from reasonmech.organisms import load_pair
+from reasonmech.runtime.threads import threads_of
 from reasonmech.tasks import load_task
 
 PAIRS: Final = "a ModelPair, such as rm.load_pair(...) returns"
@@ -45,7 +45,7 @@ def run(
 
     A stage whose inputs (its settings and the files they name, the stages it needs, weights and layers of the
     pair, problems, code, packages) are those of an earlier, interrupted start is read back instead of
-    computed. A pair of small models is run with one thread (`threads_for`); the record says with how many.
+    computed. A pair of small models is run with one thread (`runtime.threads`), as the record says.
     Nothing is visible under `out` before everything is there.
 
     What the data cannot answer (a search without positives, an arm without its features, a whole stage) is
@@ -74,7 +74,7 @@ def run(
     pair = load_pair(experiment.pair) if pair is None else pair
     for stage in experiment.stages:
         stage.check_pair(pair, experiment.task.kind)
-    with using_threads(threads_for(pair)), open_store(target, _plan(experiment, pair)) as store:
+    with threads_of(pair), open_store(target, _plan(experiment, pair)) as store:
         hashes: dict[str, str] = {}
         for stage in experiment.stages:
             hashes[stage.kind] = _inputs(experiment, stage, pair, hashes)

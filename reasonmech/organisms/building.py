@@ -22,6 +22,7 @@ from reasonmech.organisms.record import truth_record, write_truth
 from reasonmech.organisms.training.checkpoint import is_checkpoint
 from reasonmech.ranges import Seed
 from reasonmech.resumable import ResumableDirectory
+from reasonmech.runtime.threads import threads_of
 from reasonmech.tasks.chain import word_tokenizer
 
 Json = dict[str, Any]
@@ -130,7 +131,8 @@ def _build(
     logs = {"recipe": asdict(recipe) | {"requirements": None}, "base": base_log, "thinking": thinking_log}
     write_text(work / "training.json", json.dumps(logs, indent=1, default=str) + "\n")
     pair = ModelPair(name, hosts["base"], hosts["thinking"], recipe.task)
-    truth = truth_record(recipe, pair, effort=effort, progress=progress)
+    with threads_of(pair):  # as `verify` measures it
+        truth = truth_record(recipe, pair, effort=effort, progress=progress)
     write_truth(truth, work)
     return truth
 

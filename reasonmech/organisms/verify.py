@@ -27,6 +27,7 @@ from reasonmech.organisms.record import read_truth
 from reasonmech.printable import printable
 from reasonmech.problem import ProblemSet
 from reasonmech.runtime.decoding.generate import generate
+from reasonmech.runtime.threads import threads_of
 from reasonmech.stats import SHARE, mean_interval
 from reasonmech.tasks import grade, load_task
 
@@ -86,11 +87,18 @@ class Verifier:
             measured["task"], n=measured["n_problems"], seed=truth["seed"], split=truth["split"]
         )
         rows = [*_compare_weights(truth, pair), _compare_requirements(truth)]
+        with threads_of(pair):
+            rows += self._compare_runs(truth, pair, problems)
+        return rows
+
+    def _compare_runs(self, truth: Json, pair: ModelPair, problems: ProblemSet) -> list[Remeasurement]:
+        """What the models do, beside what is recorded."""
+        measured = truth["measured"]
         steps = chain(
             self._compare_greedy(measured, pair, problems), self._compare_coverage(measured, pair, problems)
         )
         name = printable(pair.name)
-        rows += tqdm(steps, total=len(CELLS) + 4, desc=name, leave=False, disable=not self.progress)
+        rows = list(tqdm(steps, total=len(CELLS) + 4, desc=name, leave=False, disable=not self.progress))
         if self.full:
             rows += _compare_everything(truth, pair, problems, progress=self.progress)
         return rows

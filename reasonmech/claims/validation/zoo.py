@@ -25,6 +25,7 @@ from reasonmech.organisms.cache import built_seeds
 from reasonmech.organisms.overview import list_loadable
 from reasonmech.ranges import Positive
 from reasonmech.resumable import ResumableDirectory, check_plan
+from reasonmech.runtime.threads import threads_of
 
 ZOO_FILE: Final = "zoo.parquet"
 MOST: Final = 200
@@ -89,7 +90,8 @@ def specimen_row(specimen: Specimen, extent: Extent, reading: TrainedSize) -> di
     questions = Questions.drawn(pair.task, extent, split="test", seed=0)
     registration = Registration.of(pair, task=pair.task, terms=terms, extent=extent)
     judgement = measure_judgement(pair, questions, registration, progress=False)
-    exhibit = trained_exhibit(pair, judgement.evidence, task=pair.task, reading=reading)
+    with threads_of(pair):
+        exhibit = trained_exhibit(pair, judgement.evidence, task=pair.task, reading=reading)
     low, high = exhibit.keywords or (np.nan, np.nan)
     assert exhibit.many is not None
     row: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""How many threads a run computes with: one, where more would only wait for each other."""
+"""How many threads are computed with: one, where more would only wait for each other."""
 
 from __future__ import annotations
 
@@ -19,12 +19,19 @@ of a clock: numbers do not depend on how busy the machine was.
 
 
 def threads_for(pair: ModelPair) -> int:
-    """Threads of torch for a run of a pair: one where both models are small and on the CPU; else as set."""
+    """Threads of torch for a pair: one where both models are small and on the CPU; else as set."""
     hosts = (pair.base, pair.thinking)
     largest = max(sum(p.numel() for p in host.model.parameters()) for host in hosts)
     if largest < SMALL and all(host.device.type == "cpu" for host in hosts):
         return 1
     return torch.get_num_threads()
+
+
+@contextmanager
+def threads_of(pair: ModelPair) -> Iterator[None]:
+    """Inside the block there are as many threads as the pair needs, whoever called."""
+    with using_threads(threads_for(pair)):
+        yield
 
 
 @contextmanager
