@@ -100,6 +100,7 @@ class Openings:
 
         Raises DataError where no first token decides a kind.
         """
+        self._kinds, self._vocab_size, self._without = kinds, vocab_size, tuple(without)
         of_token = opening_categories(kinds, vocab_size)
         left_out = {kinds.names.index(name) for name in without if name in kinds.names}
         self.categories = tuple(k for k in sorted(set(of_token.tolist())) if k not in left_out)
@@ -113,6 +114,10 @@ class Openings:
 
     def __repr__(self) -> str:
         return f"Openings({len(self.categories)} kinds, {sum(map(len, self.tokens))} tokens)"
+
+    def with_ends(self, ends: Sequence[int]) -> Openings:
+        """The same, where these tokens and no others end a text: what `with_ends` makes of the kinds."""
+        return Openings(with_ends(self._kinds, ends), self._vocab_size, without=self._without)
 
     def of_kinds(self, logits: NextLogits) -> Float[Tensor, "batch kind"]:
         """Logits of kinds: log sum exp over the first tokens of each; float32."""
@@ -152,8 +157,10 @@ def with_ends(kinds: Kinds, ends: Sequence[int]) -> Kinds:
 
     A task names its kinds from a tokenizer, which knows one end; a model may have several
     (`Host.eos_ids`), and the two of a pair not the same. An end inside a sentence stays of that sentence's
-    kind; kinds without `STOP` stay as they are.
+    kind; kinds without `STOP` stay as they are. Ends that were given before are forgotten.
     """
+    if isinstance(kinds, KindsWithEnds):
+        kinds = kinds.without_ends
     return KindsWithEnds(kinds, ends) if STOP in kinds.names and ends else kinds
 
 
@@ -162,17 +169,17 @@ class KindsWithEnds(Kinds):
     """Kinds of which one, `rollout.STOP`, is any of several end tokens."""
 
     def __init__(self, kinds: Kinds, ends: Sequence[int]) -> None:
-        self._kinds, self._ends = kinds, torch.tensor(ends, dtype=torch.long)
+        self.without_ends, self._ends = kinds, torch.tensor(ends, dtype=torch.long)
 
     def __repr__(self) -> str:
-        return f"KindsWithEnds({self._kinds!r}, {self._ends.tolist()})"
+        return f"KindsWithEnds({self.without_ends!r}, {self._ends.tolist()})"
 
     @property
     def names(self) -> tuple[str, ...]:
-        return self._kinds.names
+        return self.without_ends.names
 
     def track(self, batch: int) -> TrackerWithEnds:
-        return TrackerWithEnds(self._kinds.track(batch), self._ends, self.names.index(STOP))
+        return TrackerWithEnds(self.without_ends.track(batch), self._ends, self.names.index(STOP))
 
 
 @final

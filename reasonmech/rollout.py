@@ -130,8 +130,8 @@ class Rollouts(Sequence[Rollout]):
     Attributes:
         task: name of the task that grades them ("" for plain prompts).
         receipt: what each intervention of the plan really did (None without a plan).
-        writer: of a splice, which model decided and which wrote: "onset 'a', executor 'b'"; "" for others,
-            and in files of before.
+        writer: who wrote them, where that was no host under a plan: "onset 'a', executor 'b'", or what a
+            hybrid is made of; "" for a host, and in files of before.
     """
 
     @checked

@@ -15,7 +15,7 @@ from reasonmech.errors import DataError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.hybrid.executors import ClampFeatures, Takeover
 from reasonmech.hybrid.log import ControllerLog
-from reasonmech.hybrid.parts import Executor, HybridGate, Moment, OfOneModel, Selector, check_part
+from reasonmech.hybrid.parts import Executor, HybridGate, KnowsEnds, Moment, OfOneModel, Selector, check_part
 from reasonmech.kinds import Kinds, with_ends
 from reasonmech.ranges import Positive
 from reasonmech.runtime.decoding.decode import choose
@@ -69,8 +69,16 @@ class Hybrid:
         self.log = log
 
     def __repr__(self) -> str:
-        parts = ", ".join(type(part).__name__ for part in (self.gate, self.selector, self.executor))
-        return f"Hybrid({self.pair.name!r}: {parts})"
+        return f"Hybrid({self.pair.name!r}: {self._parts})"
+
+    @property
+    def _parts(self) -> str:
+        return ", ".join(type(part).__name__ for part in (self.gate, self.selector, self.executor))
+
+    @property
+    def writer(self) -> str:
+        """Who is steered beside whom and by what, which its rollouts say (`Rollouts.writer`)."""
+        return f"{self.pair.base.name!r} steered beside {self.pair.thinking.name!r} by {self._parts}"
 
     def logged(self, log: ControllerLog) -> Hybrid:
         """The same hybrid, whose controller's decisions are written into `log`."""
@@ -133,6 +141,8 @@ class HybridState:
         thinking = hybrid.pair.thinking
         self._thinking = HostDecoder.of(thinking).start(*read_by(thinking, prompts, mask, rows), room)
         self._tracker = with_ends(hybrid.kinds, hybrid.eos_ids).track(len(rows))
+        gate = hybrid.gate
+        self._gate = gate.with_ends(hybrid.eos_ids) if isinstance(gate, KnowsEnds) else gate
         self._keys = torch.tensor([row.key for row in rows])
         self._position = torch.tensor([row.prompt_length for row in rows])
         self._temperature = rows[0].temperature
@@ -186,7 +196,7 @@ class HybridState:
     def next_logits(self) -> NextLogits:
         moment, parts = self._moment(), self._hybrid
         category = parts.selector.select(moment)
-        self._steered = parts.gate.opens(moment) & parts.executor.covers(category)
+        self._steered = self._gate.opens(moment) & parts.executor.covers(category)
         if isinstance(parts.executor, ClampFeatures):
             self._steered = self._steered & moment.boundary
         rows = self._steered.nonzero()[:, 0]

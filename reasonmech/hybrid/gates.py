@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -53,6 +54,9 @@ class KindGate:
     """
 
     openings: Openings
+
+    def with_ends(self, ends: Sequence[int]) -> KindGate:
+        return KindGate(self.openings.with_ends(ends))
 
     def opens(self, moment: Moment) -> Bool[Tensor, " batch"]:
         base, thinking = (self._kinds(logits, moment) for logits in (moment.base, moment.thinking))

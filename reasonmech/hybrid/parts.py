@@ -77,6 +77,15 @@ class HybridGate(Protocol):
 
 
 @runtime_checkable
+class KnowsEnds(Protocol):
+    """A gate that reads which tokens end a text; it is told anew when a batch begins."""
+
+    def with_ends(self, ends: Sequence[int]) -> HybridGate:
+        """The same gate, for models with these ends of text."""
+        ...
+
+
+@runtime_checkable
 class Selector(Protocol):
     """Which: a category per row."""
 

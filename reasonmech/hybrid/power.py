@@ -92,6 +92,11 @@ class PowerSampled:
         c = self.config
         return f"PowerSampled({self.host.name!r}, alpha {c.alpha:g}, {c.blocks} blocks, {c.moves} moves)"
 
+    @property
+    def writer(self) -> str:
+        """Who writes and how, which its texts say (`Rollouts.writer`)."""
+        return f"{self.host.name!r}, power sampled with alpha {self.config.alpha:g}"
+
     @checked
     def write(self, problems: ProblemSet, decode: Decode, *, progress: bool = True) -> PowerTexts:
         """Answer every problem; `decode.temperature` is not used."""
@@ -120,7 +125,11 @@ class _Chain:
             self._make_move(going_on, length)
 
     def finish(self) -> PowerTexts:
-        rollouts = Rollouts([self._texts[row].rollout for row in self._rows()], task=self._problems.task)
+        rollouts = Rollouts(
+            [self._texts[row].rollout for row in self._rows()],
+            task=self._problems.task,
+            writer=self._sampler.writer,
+        )
         acceptance = self._accepted / self._moves if self._moves else 1.0
         return PowerTexts(rollouts, acceptance, self._drawn, sum(r.n_chosen for r in rollouts))
 

@@ -61,6 +61,10 @@ class Prompted(_Unsteered):
     def __repr__(self) -> str:
         return f"Prompted({self.host.name!r}, {self.template!r})"
 
+    @property
+    def writer(self) -> str:
+        return f"{self.host.name!r} behind the prompt {self.template!r}"
+
     @checked
     def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> DecoderState:
         reworded = [row._replace(problem=self._reword(row)) for row in rows]
@@ -89,6 +93,10 @@ class Sharpened(_Unsteered):
     def __repr__(self) -> str:
         return f"Sharpened({self.host.name!r}, temperature {self.temperature:g})"
 
+    @property
+    def writer(self) -> str:
+        return f"{self.host.name!r} sharpened to temperature {self.temperature:g}"
+
     @checked
     def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> DecoderState:
         state = HostDecoder.of(self.host).start(prompts, mask, rows, max_new_tokens)
@@ -110,14 +118,28 @@ class KeptGoing(_Unsteered):
         self, host: Host, kinds: Kinds, lengths: Mapping[tuple[str, int], int], answer: tuple[int, ...]
     ) -> None:
         super().__init__(host)
-        self.kinds, self.lengths = with_ends(kinds, host.eos_ids), lengths
-        of_token = opening_categories(self.kinds, host.vocab_size)
-        ending = (*answer, *(i for i, name in enumerate(self.kinds.names) if name == STOP))
-        self.barred = torch.isin(of_token, torch.tensor(ending))
-        self.barred[list(host.eos_ids)] = True
+        self._kinds, self.lengths, self.answer = kinds, lengths, answer
 
     def __repr__(self) -> str:
         return f"KeptGoing({self.host.name!r}, {len(self.lengths)} lengths)"
+
+    @property
+    def writer(self) -> str:
+        return f"{self.host.name!r} kept going to the lengths of {len(self.lengths)} texts"
+
+    @property
+    def kinds(self) -> Kinds:
+        """What sentences may be, the ends of text that the host has now among them."""
+        return with_ends(self._kinds, self.host.eos_ids)
+
+    @property
+    def barred(self) -> Bool[Tensor, " token"]:
+        """First words that would end a text too early, by the ends that the host has now."""
+        kinds, ends = self.kinds, list(self.host.eos_ids)
+        ending = (*self.answer, *(i for i, name in enumerate(kinds.names) if name == STOP))
+        barred = torch.isin(opening_categories(kinds, self.host.vocab_size), torch.tensor(ending))
+        barred[ends] = True
+        return barred
 
     @checked
     def start(self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: int) -> DecoderState:

@@ -130,7 +130,7 @@ class Bench:
                 row = i * samples + sample
                 if again[row]:
                     merged[row] = written[position * samples + sample]
-        return Rollouts(merged, task=rollouts.task)
+        return Rollouts(merged, task=rollouts.task, writer=rollouts.writer)
 
     def right(self, rollouts: Rollouts) -> Float[np.ndarray, " problem"]:
         """Shares of right answers by the task's own grader; what was cut off is wrong."""

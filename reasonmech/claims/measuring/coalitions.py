@@ -58,7 +58,13 @@ def _relay(bench: Bench, task: TellsWhatIsDue, members: tuple[str, ...]) -> Rela
         splice(onset=bench.host(role), executor=executor, task=bench.problems.task)
         for role in ("base", "thinking")
     )
-    return Relay(by_base, by_thinking, lambda rows: DueTurns(task, by_base.kinds, rows, members, executor))
+    due = [name for name in members if name != EXECUTOR]
+    return Relay(
+        by_base,
+        by_thinking,
+        lambda rows: DueTurns(task, by_base.kinds, rows, members, executor),
+        rule=f"where {' or '.join(due) or 'nothing'} is due",
+    )
 
 
 @final

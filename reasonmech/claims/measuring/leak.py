@@ -26,7 +26,12 @@ def measure_leak(bench: Bench) -> dict[int, PerProblem]:
     kinds = with_ends(kinds, (*base.eos_ids, *thinking.eos_ids))
     curve = {0: bench.right(bench.free("base", "greedy"))}
     for m in TOKENS[1:]:
-        relay = Relay(base, thinking, lambda rows, m=m: FirstTokens(kinds, len(rows), m))
+        relay = Relay(
+            base,
+            thinking,
+            lambda rows, m=m: FirstTokens(kinds, len(rows), m),
+            rule=f"at the first {m} tokens of a sentence" if m > 1 else "at the first token of a sentence",
+        )
         curve[m] = bench.right(bench.write(f"greedy.leak.{m}", relay, bench.decode("greedy")))
     return curve
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from reasonmech.hosts import Host
-from reasonmech.runtime.decoding.decoder import Decoder, DecoderState, RowInfo
+from reasonmech.runtime.decoding.decoder import Decoder, DecoderState, RowInfo, writer_of
 from reasonmech.runtime.decoding.prompts import read_by
 from reasonmech.shapes import Mask, NextLogits, Tokens
 
@@ -37,11 +37,21 @@ class Turns(Protocol):
 @final
 @dataclass(frozen=True, eq=False)
 class Relay:
-    """Decoder: the first or the second of two decoders writes each token, as `turns` of a batch says."""
+    """Decoder: the first or the second of two decoders writes each token, as `turns` of a batch says.
+
+    Attributes:
+        rule: when it is the second one's turn, in words.
+    """
 
     first: Decoder
     second: Decoder
     turns: Callable[[list[RowInfo]], Turns]
+    rule: str
+
+    @property
+    def writer(self) -> str:
+        """Who has which tokens, which its rollouts say (`Rollouts.writer`)."""
+        return f"[{writer_of(self.first)}], and {self.rule} [{writer_of(self.second)}]"
 
     @property
     def readers(self) -> tuple[Host, ...]:

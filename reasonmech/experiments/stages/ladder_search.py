@@ -205,7 +205,7 @@ class LadderBench:
             written = read_by_base(context, STUDIED[source])
             n = min(self._settings.rollouts, len(written))
             chosen = [written[i * len(written) // n] for i in range(n)]
-            rollouts = Rollouts(chosen, task=written.task)
+            rollouts = Rollouts(chosen, task=written.task, writer=written.writer)
             last = f"resid_post.{context.pair.base.n_layers - 1}"
             sites = list(dict.fromkeys([*self._sites, last]))
             acts = capture(context.pair.base, rollouts, sites, progress=False)

@@ -187,4 +187,8 @@ def graded(rollouts: Rollouts, draws: int, problems: int) -> Answered:
 def _first(written: Rollouts, problems: ProblemSet) -> Rollouts:
     """The answers to these problems."""
     ids = {problem.id for problem in problems}
-    return Rollouts([rollout for rollout in written if rollout.problem.id in ids], task=written.task)
+    return Rollouts(
+        [rollout for rollout in written if rollout.problem.id in ids],
+        task=written.task,
+        writer=written.writer,
+    )

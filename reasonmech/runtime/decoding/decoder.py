@@ -95,10 +95,15 @@ class Decoder(Protocol):
 
 
 @runtime_checkable
-class OfSeveralModels(Protocol):
-    """A decoder whose rollouts say which of its models did what."""
+class NamedWriter(Protocol):
+    """A decoder that is more than a host under a plan: its rollouts say who wrote them and how."""
 
     @property
     def writer(self) -> str:
         """In words: "onset 'a', executor 'b'"."""
         ...
+
+
+def writer_of(decoder: Decoder) -> str:
+    """Who writes a decoder's texts, in words; the name of its host where there is no more to say."""
+    return decoder.writer if isinstance(decoder, NamedWriter) else repr(decoder.readers[0].name)

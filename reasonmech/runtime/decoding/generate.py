@@ -21,7 +21,7 @@ from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.runtime.decoding.batch import DecodingBatch
 from reasonmech.runtime.decoding.decode import Decode
-from reasonmech.runtime.decoding.decoder import Decoder, OfSeveralModels, RowInfo
+from reasonmech.runtime.decoding.decoder import Decoder, NamedWriter, RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.noise import row_key
 from reasonmech.runtime.decoding.prompts import as_problems, check_same_prompts, encode_prompts
@@ -79,7 +79,7 @@ def generate(
     decoder = HostDecoder.of(host, plan) if isinstance(host, Host) else _without_plan(host, as_plan(plan))
     if not isinstance(decoder, HostDecoder):
         together = _write_all(decoder, tasks, decode=decode, progress=progress)
-        writer = decoder.writer if isinstance(decoder, OfSeveralModels) else ""
+        writer = decoder.writer if isinstance(decoder, NamedWriter) else ""
         return Rollouts(together, task=tasks.task, writer=writer)
     if decoder.bound.partner is not None and decoder.bound.partner_sites:
         check_same_prompts(decoder.host, decoder.bound.partner, tasks)

@@ -131,7 +131,7 @@ def test_a_relay_is_the_first_the_second_and_what_lies_between(pair, bench) -> N
     decode = bench.decode("sampled")
     written = {}
     for m in (0, 1, 10**6):
-        relay = Relay(base, thinking, lambda rows, m=m: FirstTokens(kinds, len(rows), m))
+        relay = Relay(base, thinking, lambda rows, m=m: FirstTokens(kinds, len(rows), m), rule=f"{m} first")
         written[m] = ids(write_texts(relay, bench.problems, decode))
     assert written[0] == ids(bench.free("base", "sampled")) != written[10**6]
     assert written[10**6] == ids(bench.free("thinking", "sampled"))
