@@ -34,8 +34,8 @@ class Rollout:
         stop: "eos"; "token" when one of `Decode.stop_tokens` or `Decode.stop_strings` ended it, "length" when
             it was cut off (both graded as wrong, never dropped).
         text: `ids` decoded.
-        pieces: what each generated token adds to the text; none where decoding puts blanks between tokens, or
-            nobody has noted it.
+        pieces: what each generated token adds to the text; none where decoding puts blanks between tokens and
+            each writes something, or nobody has noted it.
     """
 
     problem: Problem

@@ -62,6 +62,15 @@ def token_pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> list
     return [text[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
 
 
+def rollout_pieces(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> tuple[str, ...]:
+    """`token_pieces`, or none where blanks between tokens are no part of them: words are parted by those, as
+    long as every token is one. Rows that a vocabulary is padded with may be written, too, and are none."""
+    spelling = spelling_of(tokenizer)
+    if spelling.joins and all(spelling.is_token(int(token)) for token in ids):
+        return ()
+    return tuple(token_pieces(tokenizer, ids))
+
+
 def token_name(tokenizer: PreTrainedTokenizerBase, token: int) -> str:
     """What one token writes, a part of a character as its bytes ("<0xE4>"); "[id 130]" for nothing."""
     piece, written = spelling_of(tokenizer).piece(token), ""

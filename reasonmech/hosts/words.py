@@ -115,8 +115,10 @@ def run_after(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int], text: str)
 def is_writable(tokenizer: PreTrainedTokenizerBase, text: str) -> bool:
     """Whether some text of this tokenizer holds these characters, wherever its tokens are cut."""
     spelling = spelling_of(tokenizer)
-    bare, between = (text.removeprefix(" ") or text, " ") if spelling.joins else (text, "")
-    wholes = (tokenizer.encode(left + between + bare, add_special_tokens=False) for left in _NEIGHBOURS)
+    bare = (text.removeprefix(" ") or text) if spelling.joins else text
+    betweens = (" ",) if spelling.joins else ("", " ")  # a word may stand behind a blank alone
+    texts = (left + between + bare for between in betweens for left in _NEIGHBOURS)
+    wholes = (tokenizer.encode(text, add_special_tokens=False) for text in texts)
     return any(spelling.text(whole).endswith(bare) for whole in wholes)
 
 

@@ -19,6 +19,7 @@ from reasonmech.claims.measuring.bench import Bench
 from reasonmech.claims.measuring.relay import Relay
 from reasonmech.claims.shapley import EXECUTOR, PLAYERS
 from reasonmech.hosts import Host
+from reasonmech.hosts.characters import rollout_pieces
 from reasonmech.hosts.vocabulary import decode
 from reasonmech.kinds import Kinds
 from reasonmech.organisms.ground_truth.splice import splice
@@ -98,7 +99,8 @@ class DueTurns:
         """The behaviour that is due at the end of what a row has written."""
         ids = tuple(self._written[row])
         flags, text = (False,) * len(ids), decode(self._tokenizer, ids) if ids else ""
-        return self._task.due(Rollout(self._problems[row], 0, (), ids, flags, flags, "length", text))
+        pieces = rollout_pieces(self._tokenizer, ids) if ids else ()
+        return self._task.due(Rollout(self._problems[row], 0, (), ids, flags, flags, "length", text, pieces))
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
         self._tracker.advance(tokens)

@@ -11,8 +11,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from reasonmech.errors import NonFiniteError
-from reasonmech.hosts.characters import token_pieces
-from reasonmech.hosts.spelling import spelling_of
+from reasonmech.hosts.characters import rollout_pieces
 from reasonmech.hosts.vocabulary import decode
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollout, Stop
@@ -130,12 +129,6 @@ class DecodingBatch:
                     steered=tuple(self.steered[i, :length].tolist()),
                     stop=stop,
                     text=decode(self.decoder.tokenizer, ids),
-                    pieces=self._pieces(ids),
+                    pieces=rollout_pieces(self.decoder.tokenizer, ids),
                 ),
             )
-
-    def _pieces(self, ids: Sequence[int]) -> tuple[str, ...]:
-        """What each token wrote; nothing where blanks between tokens are no part of them: words are parted by
-        those."""
-        tokenizer = self.decoder.tokenizer
-        return () if spelling_of(tokenizer).joins else tuple(token_pieces(tokenizer, ids))

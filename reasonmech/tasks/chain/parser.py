@@ -25,8 +25,9 @@ _GLUED: Final = re.compile("|".join(map(re.escape, sorted(VOCABULARY, key=len, r
 
 
 def words_of(rollout: Rollout) -> list[str]:
-    """One word per generated token. Raises DataError when text and tokens do not line up."""
-    words = rollout.text.split()
+    """One word per generated token, "[id 130]" for one that writes nothing (a row that a vocabulary is padded
+    with). Raises DataError when text and tokens do not line up."""
+    words = _noted_words(rollout) or rollout.text.split()
     if len(words) < len(rollout.ids):  # tokens that hold their blanks may be written without: "7next" is two
         parted = [word for chunk in words for word in _GLUED.findall(chunk)]
         words = parted if len(parted) == len(rollout.ids) else words
@@ -41,6 +42,14 @@ def words_of(rollout: Rollout) -> list[str]:
             do="generate it with a chain organism's own tokenizer",
         )
     return words
+
+
+def _noted_words(rollout: Rollout) -> list[str]:
+    """What the tokens were seen to write; empty where nobody noted it, or where a token wrote two words."""
+    words = [piece.strip() for piece in rollout.pieces]
+    if len(words) != len(rollout.ids) or any(len(word.split()) > 1 for word in words):
+        return []
+    return [word or f"[id {token}]" for word, token in zip(words, rollout.ids, strict=True)]
 
 
 def boundaries(words: list[str]) -> list[tuple[int, int]]:

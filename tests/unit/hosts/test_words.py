@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
@@ -26,9 +27,11 @@ from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts import Host
 from reasonmech.hosts.spelling import spelling_of
 from reasonmech.hosts.vocabulary import encode
-from reasonmech.hosts.words import onset_tokens, run_after, token_forms
+from reasonmech.hosts.words import is_writable, onset_tokens, run_after, token_forms
 from reasonmech.step import Step
+from reasonmech.tasks import tasks
 from tests.layouts import BLIND_TO_A_BLANK, CORPUS, LAYOUTS, REAL_TEXT, layout, layout_model, unigram
+from tests.outside_pair import write_outside_pair
 
 TEXTS = (
     "Okay. Wait, let me check. (wait) Yes.\nWait.",
@@ -309,3 +312,25 @@ def test_a_text_goes_on_behind_a_character_that_the_vocabulary_lacks(
     assert run_after(tokenizer, ids, answer) == tuple(both[len(ids) :])
     written = tokenizer.convert_ids_to_tokens(both[len(ids) :])
     assert "".join(written) == answer.replace(" ", "▁")
+
+
+def test_a_word_that_stands_behind_blanks_alone_can_be_written(tmp_path: Path) -> None:
+    """Where a token is a word with its blank, nothing else may stand in front of it."""
+    host = rm.load_pair(write_outside_pair(tmp_path, blanks=True)).base
+    assert is_writable(host.tokenizer, "next") and is_writable(host.tokenizer, " next")
+    assert not is_writable(host.tokenizer, "nxt") and not is_writable(host.tokenizer, "next,")
+    ids = torch.tensor(host.encode("w next one . next two"))
+    step = Step(
+        ids=ids[None],
+        mask=torch.ones(1, len(ids), dtype=torch.bool),
+        prompt_length=torch.tensor([len(ids)]),
+        new=len(ids),
+        rows=torch.arange(1),
+    )
+    marks = rm.tokens("next").resolve(host.tokenizer).mask(step)
+    nexts = {host.encode(text)[-1] for text in ("next", "one next")}
+    assert marks[0].tolist() == [int(token) in nexts for token in ids] and int(marks.sum()) == 2
+    kinds = tasks.get("chain").kinds(host.tokenizer)
+    assert kinds.names[:4] == ("plan", "step", "check", "backtrack")
+    written = rm.generate(host, ["A 3"], decode=rm.Decode(stop_strings=("next",)), progress=False)
+    assert len(written) == 1
