@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 from reasonmech.door import checked
 from reasonmech.files import check_new
 from reasonmech.hosts import Host
+from reasonmech.organisms.training.checkpoint import check_checkpoint
 from reasonmech.organisms.training.grpo import EntropyRecipe, GrpoRecipe, Loop, grpo
 from reasonmech.organisms.training.letters_corpus import MODES, letters_data
 from reasonmech.organisms.training.lora import (
@@ -47,11 +48,12 @@ def tune_adapter(
         The model with the adapter merged, as it is in the file (bfloat16).
 
     Raises:
-        OutputError: there is such a directory.
+        OutputError: there is such a directory, or another file where the checkpoint would be.
         DataError: the recipe's world is no letters world, or the tokenizer cannot write it.
-        MismatchError: the checkpoint belongs to another recipe.
+        MismatchError: the checkpoint belongs to another recipe, model or shape of adapter.
+        CorruptFileError: it cannot be read.
     """
-    out = check_new(out)
+    out = _new(out)
     model = add_lora(_frozen_copy(start), shape)
     data = letters_data(recipe, start.tokenizer)
     model, _ = tune(model, recipe, _checkpoint(out), data=data, save_every=20, progress=progress)  # type: ignore[arg-type]
@@ -77,11 +79,12 @@ def reinforce_adapter(
         The model with the adapter merged, as it is in the file (bfloat16).
 
     Raises:
-        OutputError: there is such a directory.
+        OutputError: there is such a directory, or another file where the checkpoint would be.
         DataError: the reward stayed below the base's.
-        MismatchError: the checkpoint belongs to another recipe.
+        MismatchError: the checkpoint belongs to another recipe, model or shape of adapter.
+        CorruptFileError: it cannot be read.
     """
-    out = check_new(out)
+    out = _new(out)
     if loop is None:
         # prompts of the letters world have some 50 tokens
         loop = Loop(writer=StaticWriter(recipe.problems * recipe.samples, 64 + recipe.max_new_tokens))
@@ -99,6 +102,13 @@ def with_adapter(host: Host, adapter: str | Path, *, name: str) -> Host:
         CorruptFileError: there is no adapter, or it is damaged.
     """
     return Host(merge_adapter(_frozen_copy(host), Path(adapter)), host.tokenizer, name=name)
+
+
+def _new(out: str | Path) -> Path:
+    """Where an adapter is to be, with nothing of others there or beside it."""
+    out = check_new(out)
+    check_checkpoint(_checkpoint(out))
+    return out
 
 
 def _checkpoint(out: Path) -> Path:

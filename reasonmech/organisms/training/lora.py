@@ -47,7 +47,7 @@ class LoraLinear(nn.Linear):
     def __init__(self, linear: nn.Linear, shape: LoraShape, generator: torch.Generator) -> None:
         super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
         assert linear.bias is None
-        self.weight, self.scale = linear.weight, shape.alpha / shape.rank
+        self.weight, self.shape, self.scale = linear.weight, shape, shape.alpha / shape.rank
         start = torch.empty(shape.rank, linear.in_features)
         nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
         self.lora_A = nn.Parameter(start.to(linear.weight))

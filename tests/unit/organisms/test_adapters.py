@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 from transformers import PreTrainedModel
 
 import reasonmech as rm
 from reasonmech.errors import CorruptFileError, DataError, MismatchError, OutputError
 from reasonmech.hosts import Host
-from reasonmech.organisms import reinforce_adapter, tune_adapter, with_adapter
+from reasonmech.organisms import adapters, reinforce_adapter, tune_adapter, with_adapter
 from reasonmech.organisms.adapters import BASE, THINKING
 from reasonmech.organisms.training.batches import UNLEARNT
 from reasonmech.organisms.training.grpo import EntropyRecipe, Log, Loop
@@ -196,3 +197,73 @@ def test_trainings_resume_and_leave_their_start_alone(tmp_path: Path) -> None:
 
 def test_the_recipes_are_those_of_the_letters_world() -> None:
     assert (BASE.world, THINKING.task) == ("letters", "letters") and THINKING.entropy > 0
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (
+            lambda f: save_file({"a": torch.ones(3)}, f),
+            OutputError,
+            "header names nothing, and no checkpoint",
+        ),
+        (lambda f: save_file({"a": torch.ones(3)}, f, {"format": "pt"}), OutputError, "header names format"),
+        (lambda f: f.write_bytes(b"mine"), CorruptFileError, "cannot be read"),
+        (lambda f: f.mkdir(), OutputError, "is no file"),
+        (lambda f: f.symlink_to("nowhere"), OutputError, "a link to nothing"),
+    ],
+    ids=["tensors", "weights", "bytes", "folder", "link"],
+)
+@pytest.mark.parametrize("train", [tune_adapter, reinforce_adapter])
+def test_what_others_keep_where_a_checkpoint_would_be_is_refused_and_stays(
+    tmp_path: Path, train, make, error: type[Exception], message: str
+) -> None:
+    file = tmp_path / "a.safetensors"
+    make(file)
+    before = file.lstat()
+    with pytest.raises(error, match=message) as caught:
+        train(layout_host("gemma"), FEW if train is tune_adapter else SHORT, tmp_path / "a")
+    assert "nothing was changed" in str(caught.value) and "move it away" in str(caught.value)
+    assert file.lstat() == before and [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_an_adapter_goes_on_on_the_model_and_in_the_shape_that_it_was_begun_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, shape, finish = layout_host("gemma"), LoraShape(2, 4), adapters._finish
+
+    def kill(*args: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr(adapters, "_finish", kill)
+    with pytest.raises(Killed):
+        tune_adapter(start, FEW, tmp_path / "a", shape=shape, progress=False)
+    monkeypatch.setattr(adapters, "_finish", finish)
+    others = {
+        "frozen": (layout_host("gemma", seed=1), shape),
+        r"adapter\.alpha": (start, LoraShape(2, 8)),
+        r"adapter\.rank": (start, LoraShape(4, 4)),
+        r"adapter\.seed": (start, LoraShape(2, 4, seed=1)),
+    }
+    for differing, (model, other) in others.items():
+        with pytest.raises(MismatchError, match=rf"differs in {differing}\)"):
+            tune_adapter(model, FEW, tmp_path / "a", shape=other, progress=False)
+    whole = tune_adapter(start, FEW, tmp_path / "whole", shape=shape, progress=False)
+    again = tune_adapter(start, FEW, tmp_path / "a", shape=shape, progress=False)
+    assert torch.equal(logits(whole.model), logits(again.model))
+
+
+def test_a_checkpoint_of_before_goes_on_and_is_said_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not say what its adapter was begun on."""
+    start, shape = layout_host("gemma"), LoraShape(2, 4)
+    monkeypatch.setattr(adapters, "_finish", lambda model, *_: model)
+    tune_adapter(start, FEW, tmp_path / "a", shape=shape, progress=False)
+    file = tmp_path / "a.safetensors"
+    with safe_open(file, framework="pt") as old:
+        header = {key: value for key, value in old.metadata().items() if key != "start"}
+        tensors = {name: old.get_tensor(name) for name in old.keys()}  # noqa: SIM118
+    save_file(tensors, file, header)
+    with pytest.warns(UserWarning, match="taken for this one's"):
+        tune_adapter(start, FEW, tmp_path / "a", shape=shape, progress=False)
