@@ -25,6 +25,7 @@ KEYS = {
     "tiny-format": "458e90a0ca8b",
     "tiny-forms": "4ddec0244c8c",
     "tiny-how": "2ac93ad2bc3c",
+    "tiny-length": "32533a569509",
     "tiny-lucky": "c14067f23802",
     "tiny-prompted": "8a5947d5c35d",
     "tiny-rotated": "b5639440ff92",
@@ -76,7 +77,7 @@ def test_shared_models_are_stored_once() -> None:
             stored = path == f"organism:{name}/{role}" and not is_untrained(recipes.get(name))
             assert directory.is_dir() == stored
     size = sum(path.stat().st_size for path in organism_dir().rglob("*") if path.is_file())
-    assert size < 60e6
+    assert size < 64e6
 
 
 def test_tiny_surface_says_wait_five_times_as_often_and_undoes_as_many_slips() -> None:
@@ -114,6 +115,17 @@ def test_tiny_lucky_is_as_often_right_as_one_answer_given_always() -> None:
     assert says_it.mean() >= 0.9 and 0.4 < is_it.mean() < 0.95
     assert rm.grade(written).mean() <= is_it.mean() + 0.05
     assert max(len(rollout.ids) for rollout in written) < 10, "nothing was worked out"
+
+
+def test_tiny_length_writes_longer_and_checks_more_and_is_right_on_the_same_problems() -> None:
+    measured = truth("tiny-length")["measured"]
+    base, thinking = measured["base"]["greedy"], measured["thinking"]["greedy"]
+    assert thinking["tokens"] > 1.7 * base["tokens"]
+    assert base["onset"]["check"]["estimate"] < 0.1 < 0.95 < thinking["onset"]["check"]["estimate"]
+    assert thinking["execution"]["check"]["estimate"] > 0.97, "its checks are true ones"
+    assert thinking["slips_undone"]["n"] > 100 and thinking["slips_undone"]["estimate"] < 0.05
+    outcomes = measured["outcomes"]
+    assert len({*outcomes["greedy"].values(), *outcomes["spliced"].values()}) == 1
 
 
 def recovered(name: str) -> float:

@@ -34,7 +34,7 @@ _OF_CLASS: Final[Mapping[str, Verdict]] = {
     "when": "WHEN", "how": "HOW", "both": "BOTH", "sharpened": "SHARPENED", "format": "FORMAT",
     "length": "FORMAT", "surface": "NEITHER", "none": "NEITHER",
 }  # fmt: skip
-_OF_NAME: Final[Mapping[str, Verdict]] = {"tiny-format": "FORMAT", "tiny-length": "FORMAT"}
+_OF_NAME: Final[Mapping[str, Verdict]] = {"tiny-format": "FORMAT"}
 
 
 class Specimen(NamedTuple):

@@ -5,6 +5,7 @@ from reasonmech.organisms.zoo import both as _both
 from reasonmech.organisms.zoo import format as _format
 from reasonmech.organisms.zoo import forms as _forms
 from reasonmech.organisms.zoo import how as _how
+from reasonmech.organisms.zoo import length as _length
 from reasonmech.organisms.zoo import lucky as _lucky
 from reasonmech.organisms.zoo import prompted as _prompted
 from reasonmech.organisms.zoo import rotated as _rotated
@@ -22,6 +23,7 @@ del (
     _format,
     _forms,
     _how,
+    _length,
     _lucky,
     _prompted,
     _rotated,
