@@ -34,6 +34,10 @@ from reasonmech.output_path import check_own
 MAX_LISTED: Final = 20  # differing keys in an error; the rest is counted
 MAX_SHOWN: Final = 40  # characters of a value in an error
 ADDED_LATER: Final = ("identity", "model")  # keys of a plan that earlier versions did not write
+MODEL_WORDS: Final = {  # for a plan that has the fingerprints of a pair
+    f"identity.{role}": f"another {role} model: its weights, configuration, tokenizer or ends of text"
+    for role in ("base", "thinking")
+}
 _ABSENT: Final = "(not there)"
 
 
@@ -191,8 +195,9 @@ def check_plan(
     if changes := differences(earlier, json.loads(json.dumps(plan)), words=words):
         raise OutputError(
             f"{directory} holds part of another {kind} ({changes})",
-            do=f"call with the arguments that it was begun with, choose another output directory, or delete "
-            f"{directory}, which we made (its {PLAN_FILE} says so); nothing was changed",
+            do="call with the arguments that it was begun with (and with the files of a model as they were), "
+            f"choose another output directory, or delete {directory}, which we made (its {PLAN_FILE} says "
+            "so); nothing was changed",
         )
     if "identity" in later:
         warnings.warn(weights_alone(f"the {kind} in {directory}"), stacklevel=2)

@@ -44,6 +44,7 @@ LAYERS = (
         "device",
         "digest",
         "state_hash",
+        "own_memory",
         "acting",
         "mode",
         "quiet",

@@ -18,6 +18,7 @@ from reasonmech.coders.saelens import check_architecture, library
 from reasonmech.coders.settings import check_leftovers, check_settings, check_tensors
 from reasonmech.errors import CorruptFileError, NonFiniteError, UnknownNameError
 from reasonmech.json_text import read_object
+from reasonmech.own_memory import own_memory
 
 
 @contextmanager
@@ -72,6 +73,7 @@ def read_directory(path: Path) -> Any:
                 allowed="finite numbers",
                 do="copy it again, or train it again",
             )
+    own_memory(sae)
     return sae
 
 

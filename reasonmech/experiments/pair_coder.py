@@ -12,7 +12,7 @@ from reasonmech.files import check_new
 from reasonmech.hosts import ModelPair
 from reasonmech.output_path import check_own
 from reasonmech.problem import ProblemSet
-from reasonmech.resumable import begin, only_writer, read_plan
+from reasonmech.resumable import MODEL_WORDS, begin, only_writer, read_plan
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import Activations, Decode, as_read_by, capture, generate
 from reasonmech.site import Site
@@ -54,7 +54,7 @@ def train_pair_coder(
     if read_plan(work) is None:
         begin(work, _plan(pair, config, at, problems=problems), kind="training")
     with only_writer(work), explain_full_disk(work):
-        begin(work, _plan(pair, config, at, problems=problems), kind="training")
+        begin(work, _plan(pair, config, at, problems=problems), kind="training", words=MODEL_WORDS)
         texts = _texts(pair, problem_set, work=work, progress=progress)
         store = work / "store"
         if not store.exists():

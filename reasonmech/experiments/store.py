@@ -13,7 +13,7 @@ from reasonmech.experiments.ledger import STAGE as WHOLE_STAGE
 from reasonmech.experiments.ledger import Cause, Ledger
 from reasonmech.files import PLAN_FILE, UNFINISHED, atomic_write, partial_of, write_text
 from reasonmech.json_text import read_object
-from reasonmech.resumable import ResumableDirectory
+from reasonmech.resumable import MODEL_WORDS, ResumableDirectory
 
 STAMP: Final = "stamp.json"
 STAGES: Final = "stages"
@@ -92,7 +92,9 @@ def open_store(out: Path, plan: Mapping[str, object]) -> Iterator[RunStore]:
     """
     # Runs begun before there was a plan hold their stages, and what was assembled of them.
     unplanned = ["*"] if _is_of_before(partial_of(out) / STAGES) else []
-    directory = ResumableDirectory(out, plan, kind="run", working=[STAGES, PLAN_FILE], unplanned=unplanned)
+    directory = ResumableDirectory(
+        out, plan, kind="run", working=[STAGES, PLAN_FILE], unplanned=unplanned, words=MODEL_WORDS
+    )
     with directory.open():
         directory.path(STAGES).mkdir(exist_ok=True)
         yield RunStore(directory)

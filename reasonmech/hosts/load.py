@@ -46,6 +46,7 @@ from reasonmech.hosts.lens import is_bridge, model_of_bridge
 from reasonmech.hosts.on_demand import locate
 from reasonmech.hosts.vocabulary import check_round_trip
 from reasonmech.mode import no_inference_mode
+from reasonmech.own_memory import own_memory
 from reasonmech.paths import ORGANISM_PREFIX
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def _from_checkpoint(
         ) from error
     check_quantised(model.config.to_dict(), str(source))  # of a Hub name it is known only now
     check_report(report, str(source))
+    own_memory(model)
     return model
 
 

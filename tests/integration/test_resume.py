@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from reasonmech.errors import ConfigError, OutputError
+from reasonmech.errors import ConfigError, MismatchError, OutputError
 from reasonmech.experiments import load_experiment, load_run, run
+from tests.integration.test_changed_on_disk import ANOTHER_MODEL, interrupted
 
 STAGES = textwrap.dedent(
     """
@@ -178,3 +179,16 @@ def test_an_output_that_cannot_be_written_is_refused(project: Path, fake_stages:
 def test_a_stage_before_the_one_it_needs_is_refused(project: Path, fake_stages: None) -> None:
     with pytest.raises(ConfigError, match="needs quick before it"):
         load_experiment("trial.yaml", ["stages=[{kind: slow}, {kind: quick}]"])
+
+
+@pytest.mark.parametrize("edit", ANOTHER_MODEL)
+def test_an_interrupted_run_notices_files_of_a_model_that_were_edited(
+    edit: str, project: Path, fake_stages: None
+) -> None:
+    interrupted(lambda: run("trial.yaml", out="out", progress=False))
+    ANOTHER_MODEL[edit](project / "pair" / "base")
+    # a pair whose ends of text differ is refused before its run is looked at
+    refused = MismatchError if edit == "generation_config.json" else OutputError
+    with pytest.raises(refused, match=r"ends of text .*'w3'|another base model: its weights, configuration"):
+        run("trial.yaml", out="out", progress=False)
+    assert (project / "out.partial").is_dir(), "nothing was lost"

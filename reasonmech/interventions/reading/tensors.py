@@ -44,7 +44,8 @@ def load_tensor(path: Path, name: str | None = None) -> Tensor:
                 )
             if name is not None and name not in names:
                 raise UnknownNameError(f"tensor of {path.name}", name, names)
-            return file.get_tensor(names[0] if name is None else name)
+            # of its own: what is read is a part of the file, which may be written anew
+            return file.get_tensor(names[0] if name is None else name).clone()
     except (OSError, SafetensorError) as error:
         raise CorruptFileError(f"{path} cannot be read: {error}", do="give a safetensors file") from error
 

@@ -116,7 +116,7 @@ def load_taxonomy(path: str | Path, *, host: Trained | None = None) -> SentenceT
         raise CorruptFileError(f"{file} holds no centre of {coder.d_in} numbers", do="copy it again")
     if host is not None:
         check_belongs(coder, host)
-    return SentenceTaxonomy(coder, centre)
+    return SentenceTaxonomy(coder, centre.clone())  # not a part of the file, which may be written anew
 
 
 @checked
