@@ -32,7 +32,7 @@ $(SMOLLM2): $(STAMP)
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.smollm2 .smollm2
 
 demo: $(STAMP)
-	$(BIN)/reasonmech demo --out $(RUN)
+	$(BIN)/reasonmech demo --workers 2 --out $(RUN)
 
 # one thread a worker: two workers on two cores beat two threads on models this small
 test: $(STAMP)

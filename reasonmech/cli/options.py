@@ -14,6 +14,9 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override one key, a.b=3")
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="directory to create")]
+Workers = Annotated[
+    int, typer.Option("--workers", min=1, help="processes; for small models, as many as cores are idle")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="no progress bars")]
 
 

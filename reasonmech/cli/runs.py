@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from reasonmech.cli.console import make_console, say
-from reasonmech.cli.options import Out, Overrides, Quiet
+from reasonmech.cli.options import Out, Overrides, Quiet, Workers
 
 if TYPE_CHECKING:
     from reasonmech.experiments import Experiment, Run
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MISSING: Final = 3  # exit code of a run that ended and lacks something that it was asked for
 
 
-def demo(out: Out = None, quiet: Quiet = False) -> None:
+def demo(out: Out = None, workers: Workers = 1, quiet: Quiet = False) -> None:
     """The whole path on the embedded pair, offline, in minutes: pair, features, causes, hybrid, report."""
     from reasonmech.experiments import default_path, load_experiment, load_run
 
@@ -29,13 +29,14 @@ def demo(out: Out = None, quiet: Quiet = False) -> None:
         )
         _print_run(load_run(target))
         return
-    _carry_out(experiment, target, quiet=quiet)
+    _carry_out(experiment, target, workers=workers, quiet=quiet)
 
 
 def run_experiment(
     config: Annotated[str, typer.Argument(help="YAML file, or name of a shipped experiment")],
     out: Out = None,
     overrides: Overrides = None,
+    workers: Workers = 1,
     quiet: Quiet = False,
 ) -> None:
     """Carry out an experiment; started again after an interruption, it resumes.
@@ -45,7 +46,7 @@ def run_experiment(
     from reasonmech.experiments import default_path, load_experiment
 
     experiment = load_experiment(config, overrides or ())
-    _carry_out(experiment, out or default_path(experiment), quiet=quiet)
+    _carry_out(experiment, out or default_path(experiment), workers=workers, quiet=quiet)
 
 
 def check(
@@ -75,11 +76,11 @@ def show(
     _print_run(load_run(path), every_receipt=receipts)
 
 
-def _carry_out(experiment: Experiment, target: Path, *, quiet: bool) -> None:
+def _carry_out(experiment: Experiment, target: Path, *, workers: int, quiet: bool) -> None:
     from reasonmech.experiments import run
     from reasonmech.report import report
 
-    finished = run(experiment, out=target, progress=not quiet)
+    finished = run(experiment, out=target, workers=workers, progress=not quiet)
     report(finished)
     _print_run(finished)
     if len(finished.missing):

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import shutil
-import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from pathlib import Path
 from types import NoneType
 from typing import Final
 
 from reasonmech.arguments import check_type
 from reasonmech.door import checked
-from reasonmech.errors import ConfigError, DataError
+from reasonmech.errors import ConfigError
+from reasonmech.experiments.agenda import Agenda
 from reasonmech.experiments.assemble import assemble
 from reasonmech.experiments.config import CONFIGS, Experiment, load_experiment
-from reasonmech.experiments.ledger import STAGE, Cause, Ledger
+from reasonmech.experiments.helper_process import HelperProcess
 from reasonmech.experiments.loaded import Run, load_run
-from reasonmech.experiments.record import code_hash, package_versions
-from reasonmech.experiments.stages.base import Stage, StageContext
+from reasonmech.experiments.record import code_hash
+from reasonmech.experiments.stage_job import StageJob
 from reasonmech.experiments.store import RunStore, open_store
 from reasonmech.files import check_new
 from reasonmech.hosts import ModelPair
 from reasonmech.organisms import load_pair
+from reasonmech.ranges import Positive
 from reasonmech.runtime.threads import threads_of
-from reasonmech.tasks import load_task
 
 PAIRS: Final = "a ModelPair, such as rm.load_pair(...) returns"
 IN_HAND: Final = 'rm.run("demo", pair=pair)'
@@ -39,6 +37,7 @@ def run(
     pair: ModelPair | None = None,
     out: str | Path | None = None,
     overrides: Sequence[str] | str = (),
+    workers: Positive = 1,
     progress: bool = True,
 ) -> Run:
     """Carry out an experiment and return its finished run.
@@ -57,10 +56,13 @@ def run(
         pair: a pair in hand, in place of the one that the configuration names; the record says which it was.
         out: the run directory to create; without it `runs/<experiment>-<hash of its inputs>`.
         overrides: "a.b=3" each, applied to the file.
+        workers: processes that carry out stages which do not wait for each other, this one among them; the
+            numbers are those of one. For small models on a CPU with as many idle cores.
 
     Raises:
         ArgumentError: a value of the wrong type.
-        ConfigError: the configuration does not validate, or overrides of what is no file.
+        ConfigError: the configuration does not validate, overrides of what is no file, or more workers than
+            one for a pair in hand or on a GPU.
         DataError: every stage is missing; the first cause is named.
         OutputError: `out` exists, cannot be written, is being written by another process, or was begun with
             another pair.
@@ -74,18 +76,46 @@ def run(
     pair = load_pair(experiment.pair) if pair is None else pair
     for stage in experiment.stages:
         stage.check_pair(pair, experiment.task.kind)
+    if workers > 1:
+        _check_sharable(pair, in_hand=in_hand, workers=workers)
     with threads_of(pair), open_store(target, _plan(experiment, pair)) as store:
-        hashes: dict[str, str] = {}
-        for stage in experiment.stages:
-            hashes[stage.kind] = _inputs(experiment, stage, pair, hashes)
-            if not store.finished(stage.kind, hashes[stage.kind]):
-                _carry_out(store, experiment, stage, pair, hashes, progress)
+        _carry_out(store, experiment, StageJob.all_of(experiment, pair), workers=workers, progress=progress)
         if all(store.lost(stage.kind) for stage in experiment.stages):
             first = store.lost(experiment.stages[0].kind)
             assert first is not None
             raise first.as_error()
         assemble(store, experiment, pair, in_hand=in_hand)
         return load_run(store.complete())
+
+
+def _carry_out(
+    store: RunStore, experiment: Experiment, jobs: dict[str, StageJob], *, workers: int, progress: bool
+) -> None:
+    """Every stage that is not finished yet."""
+    agenda = Agenda([job.stage for kind, job in jobs.items() if not store.finished(kind, job.inputs)])
+    with ExitStack() as stack:
+        for _ in range(min(workers, len(agenda)) - 1):
+            stack.callback(HelperProcess(experiment, store.out, jobs, agenda).close)
+        stack.callback(agenda.close)  # first of all, so that no helper waits for a stage
+        while (kind := agenda.take()) is not None:
+            jobs[kind].carry_out(store, progress=progress)
+            agenda.finish(kind)
+
+
+def _check_sharable(pair: ModelPair, *, in_hand: bool, workers: int) -> None:
+    """Refuse several processes where another one could not have the same pair beside this one."""
+    if in_hand:
+        raise ConfigError(
+            f"workers={workers} for a pair in hand, which another process cannot load",
+            allowed="one worker; or a pair that the configuration names",
+            do="leave workers out, or name the pair by its YAML file",
+        )
+    if devices := {str(host.device) for host in (pair.base, pair.thinking) if host.device.type != "cpu"}:
+        raise ConfigError(
+            f"workers={workers} for a pair on {', '.join(sorted(devices))}, which one process fills",
+            allowed="one worker",
+            do="leave workers out",
+        )
 
 
 def _as_experiment(config: str | Path | Experiment, overrides: Sequence[str]) -> Experiment:
@@ -121,62 +151,3 @@ def _plan(experiment: Experiment, pair: ModelPair) -> dict[str, object]:
         "pair": {"name": pair.name, **weights},
         "identity": identity,
     }
-
-
-def _inputs(experiment: Experiment, stage: Stage, pair: ModelPair, hashes: dict[str, str]) -> str:
-    """SHA-256 of everything that a stage's files depend on."""
-    parts = {
-        "code": code_hash(),
-        "packages": package_versions(),
-        "models": [pair.base.fingerprint, pair.thinking.fingerprint],
-        "layers": [pair.steering_layer, pair.sae_layer],
-        "task": experiment.task.model_dump(mode="json"),
-        "decode": json.loads(experiment.canonical())["decode"],
-        "seed": experiment.seed,
-        "stage": stage.model_dump(mode="json"),
-        "files": stage.files(),
-        "needs": [hashes[kind] for kind in stage.needs],
-    }
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-def _carry_out(
-    store: RunStore,
-    experiment: Experiment,
-    stage: Stage,
-    pair: ModelPair,
-    hashes: dict[str, str],
-    progress: bool,
-) -> None:
-    task = experiment.task
-    note: dict[str, object] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
-    begun, worked = time.perf_counter(), time.process_time()
-    with store.writing(stage.kind, hashes[stage.kind], note) as folder:
-        lost = [cause for kind in stage.needs if (cause := store.lost(kind)) is not None]
-        try:
-            if lost:  # what it would read is not there: the first cause is passed on
-                raise lost[0].as_error()
-            stage.run(
-                StageContext(
-                    pair=pair,
-                    problems=load_task(task.kind, n=task.n, seed=task.seed, split=task.split),
-                    decode=experiment.decode,
-                    seed=experiment.seed,
-                    out=folder,
-                    progress=progress,
-                    finished={kind: store.stage_path(kind) for kind in stage.needs},
-                )
-            )
-        except DataError as error:
-            _write_lost(folder, stage.kind, error)
-        note["seconds"] = round(time.perf_counter() - begun, 2)
-        note["cpu_seconds"] = round(time.process_time() - worked, 2)
-
-
-def _write_lost(folder: Path, kind: str, error: DataError) -> None:
-    """A stage that could do nothing at all leaves the reason, and nothing half done."""
-    shutil.rmtree(folder)
-    folder.mkdir()
-    ledger = Ledger()
-    ledger.miss(STAGE, f"stage {kind}", cause=Cause.of(error))
-    ledger.write(folder)

@@ -56,7 +56,10 @@ def select_rows(cache: DynamicCache, rows: Int[Tensor, " row"]) -> DynamicCache:
                 allowed="models with full attention in every layer",
                 do="choose a model without sliding-window attention",
             )
-        selected.update(layer.keys[rows], layer.values[rows], i)
+        copied = DynamicLayer()
+        copied.lazy_initialization(layer.keys, layer.values)
+        copied.keys, copied.values = layer.keys[rows], layer.values[rows]
+        selected.layers.append(copied)
     return selected
 
 
