@@ -21,7 +21,7 @@ from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.identity import LiveIdentity
 from reasonmech.hosts.settings import Softcap, length_note_of, n_positions_of, sampling_of
 from reasonmech.hosts.sitemap import SiteMap
-from reasonmech.hosts.vocabulary import check_rows, decode, encode
+from reasonmech.hosts.vocabulary import check_rows, decode, encode, quoted
 from reasonmech.mode import check_precision, no_inference_mode
 from reasonmech.ranges import Count, Id
 from reasonmech.site import Site
@@ -270,7 +270,7 @@ class Host:
             DataError: a token of the text has no row in the model.
         """
         ids = encode(self.tokenizer, text)
-        self.check_ids(ids, repr(text if len(text) < 60 else f"{text[:57]}..."))
+        self.check_ids(ids, quoted(text))
         return ids
 
     @checked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import takewhile
 from typing import Any, Final
 
@@ -16,6 +16,12 @@ from reasonmech.errors import MismatchError
 N_PROBES: Final = 64
 
 
+def encode_texts(tokenizer: PreTrainedTokenizerBase, texts: Iterable[str]) -> list[list[int]]:
+    """Token ids of texts, each as `encode` has it."""
+    around = affixes(tokenizer)
+    return [_encode_between(tokenizer, text, *around) for text in texts]
+
+
 def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     """Token ids of a text that goes on: what the tokenizer puts in front, once, and nothing behind.
 
@@ -23,11 +29,21 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     or in part, stands there once; white space and padding before it are left out, for no model has read any
     there. What it appends, an end as a rule, is left out: after it a model begins another text.
     """
-    front, behind = affixes(tokenizer)
+    return _encode_between(tokenizer, text, *affixes(tokenizer))
+
+
+def _encode_between(
+    tokenizer: PreTrainedTokenizerBase, text: str, front: list[int], behind: list[int]
+) -> list[int]:
     if front and (written := _behind_front(tokenizer, text.lstrip(), front)) is not None:
         return front + written
     ids = list(tokenizer.encode(text))
     return ids[: -len(behind)] if behind and ids[-len(behind) :] == behind else ids
+
+
+def quoted(text: str) -> str:
+    """A text, or the beginning of a long one, as a message quotes it."""
+    return repr(text if len(text) < 60 else f"{text[:57]}...")
 
 
 def _behind_front(tokenizer: PreTrainedTokenizerBase, text: str, front: list[int]) -> list[int] | None:

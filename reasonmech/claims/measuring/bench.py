@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Final, Literal, final
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from numpy.typing import ArrayLike
 
 from reasonmech.claims.evidence import Decoding
@@ -49,6 +49,7 @@ class Bench:
     extent: Extent
     runs: Runs
     notes: list[str] = field(default_factory=list)
+    _graded: dict[Rollouts, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def problems(self) -> ProblemSet:
@@ -132,9 +133,15 @@ class Bench:
                     merged[row] = written[position * samples + sample]
         return Rollouts(merged, task=rollouts.task, writer=rollouts.writer)
 
+    def graded(self, rollouts: Rollouts) -> Bool[np.ndarray, " row"]:
+        """Whether each answer is right, by the task's own grader; what was cut off is wrong."""
+        if rollouts not in self._graded:
+            self._graded[rollouts] = grade(rollouts)
+        return self._graded[rollouts]
+
     def right(self, rollouts: Rollouts) -> Float[np.ndarray, " problem"]:
-        """Shares of right answers by the task's own grader; what was cut off is wrong."""
-        return self.by_problem(grade(rollouts))
+        """Shares of right answers."""
+        return self.by_problem(self.graded(rollouts))
 
     def by_problem(self, values: ArrayLike) -> Float[np.ndarray, " problem"]:
         """Means over the samples of each problem of values [row]."""

@@ -160,7 +160,7 @@ def _check_problems(bench: Bench) -> Check:
         for name, arm in _arms(bench, decoding).items():
             cut = np.array([rollout.stop != "eos" for rollout in arm])
             n_cut += int(cut.sum())
-            if [(r.problem.id, r.sample) for r in arm] != expected or (grade(arm) & cut).any():
+            if [(r.problem.id, r.sample) for r in arm] != expected or (bench.graded(arm) & cut).any():
                 wrong.append(f"{name}, {decoding}")
     detail = f"arms on other problems, or with credit for a cut text: {', '.join(wrong) or 'none'}"
     return Check(

@@ -44,6 +44,7 @@ class Runs:
             made = make()
             with self._directory.piece(file) as unfinished:
                 made.save(unfinished, overwrite=True)
+            return made
         return Rollouts.load(self._directory.path(file))
 
     def arrays(self, name: str, make: Callable[[], Arrays], *, rows: int) -> Arrays:
@@ -61,6 +62,7 @@ class Runs:
             made = make()
             with self._directory.piece(f"{name}.npz") as unfinished, unfinished.open("wb") as out:
                 np.savez_compressed(out, allow_pickle=False, **made)
+            return made
         try:
             with np.load(path, allow_pickle=False) as stored:
                 return {key: stored[key] for key in stored.files}

@@ -13,6 +13,7 @@ import torch
 from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
+from reasonmech.hosts.vocabulary import encode_texts, quoted
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.runtime.decoding.decode import Decode
@@ -54,7 +55,7 @@ def encode_prompts(decoder: Decoder, problems: ProblemSet, decode: Decode) -> di
     if len(problems) == 0:
         raise DataError("no problem to answer", do="ask for at least one")
     _check_ids(problems)
-    read = [{problem.id: _encode(host, problem) for problem in problems} for host in decoder.readers]
+    read = [_encode(host, problems) for host in decoder.readers]
     for host, prompts in zip(decoder.readers, read, strict=True):
         _check_lengths(host, prompts, decode)
     return read[0]
@@ -84,8 +85,9 @@ def _check_ids(problems: ProblemSet) -> None:
 
 def check_same_prompts(host: Host, partner: Host, problems: ProblemSet) -> None:
     """Raise DataError where a prompt is other tokens to a partner, whose readings stand token by token."""
-    for problem in problems:
-        ours, theirs = host.encode(problem.prompt), partner.encode(problem.prompt)
+    prompts = [problem.prompt for problem in problems]
+    read = zip(_encode_texts(host, prompts), _encode_texts(partner, prompts), strict=True)
+    for problem, (ours, theirs) in zip(problems, read, strict=True):
         if ours != theirs:
             raise DataError(
                 f"the prompt of problem {problem.id!r} is {len(ours)} tokens to {host.name!r} "
@@ -104,10 +106,8 @@ def read_by(
     that one text is other tokens to each. What is generated are ids that both share.
     """
     here = [ids[real].tolist() for ids, real in zip(prompts, mask, strict=True)]
-    there = [
-        host.encode(row.problem.prompt) if row.problem.prompt else ids
-        for row, ids in zip(rows, here, strict=True)
-    ]
+    read = _encode_texts(host, [row.problem.prompt for row in rows])
+    there = [new if row.problem.prompt else ids for row, ids, new in zip(rows, here, read, strict=True)]
     if here == there:
         return prompts, mask, list(rows)
     ids, real = left_padded(there, host.pad_id)
@@ -125,15 +125,24 @@ def as_read_by(host: Host, rollouts: Sequence[Rollout]) -> Rollouts:
     """
     check_type(host, Host, name="host", allowed="a host, such as pair.base")
     listed = as_sequence(rollouts, Rollout, name="rollouts", allowed="rollouts: rm.generate(...)")
-    read = [_as_read_by(host, rollout) for rollout in listed]
+    prompts = _encode_texts(host, [rollout.problem.prompt for rollout in listed])
+    read = [_as_read_by(host, one, ids) for one, ids in zip(listed, prompts, strict=True)]
     if isinstance(rollouts, Rollouts):
         return Rollouts(read, task=rollouts.task, receipt=rollouts.receipt, writer=rollouts.writer)
     return Rollouts(read)
 
 
-def _as_read_by(host: Host, rollout: Rollout) -> Rollout:
+def _encode_texts(host: Host, texts: Sequence[str]) -> list[list[int]]:
+    """What `host.encode` gives for each, with one look at what its tokenizer puts around a text."""
+    read = encode_texts(host.tokenizer, texts)
+    for text, ids in zip(texts, read, strict=True):
+        host.check_ids(ids, quoted(text))
+    return read
+
+
+def _as_read_by(host: Host, rollout: Rollout, prompt: Sequence[int]) -> Rollout:
     host.check_ids(rollout.ids, f"the answer to problem {rollout.problem.id!r}")
-    ids = tuple(host.encode(rollout.problem.prompt)) if rollout.problem.prompt else rollout.prompt_ids
+    ids = tuple(prompt) if rollout.problem.prompt else rollout.prompt_ids
     return rollout if ids == rollout.prompt_ids else replace(rollout, prompt_ids=ids)
 
 
@@ -144,14 +153,17 @@ def left_padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tokens, Mas
     return ids, torch.tensor([[False] * (width - len(row)) + [True] * len(row) for row in rows])
 
 
-def _encode(host: Host, problem: Problem) -> list[int]:
-    ids = host.encode(problem.prompt)
-    if not ids:
-        raise DataError(
-            f"the prompt of problem {problem.id!r} encodes to no token: {problem.prompt!r}",
-            do="give a prompt with text that this tokenizer knows",
-        )
-    return ids
+def _encode(host: Host, problems: ProblemSet) -> dict[str, list[int]]:
+    """Tokens of every prompt, by the problem's id; one that stands several times is read once."""
+    of_id = {problem.id: problem for problem in problems}
+    read = dict(zip(of_id, _encode_texts(host, [p.prompt for p in of_id.values()]), strict=True))
+    for name, ids in read.items():
+        if not ids:
+            raise DataError(
+                f"the prompt of problem {name!r} encodes to no token: {of_id[name].prompt!r}",
+                do="give a prompt with text that this tokenizer knows",
+            )
+    return read
 
 
 def _check_lengths(host: Host, prompts: Mapping[str, Sequence[int]], decode: Decode) -> None:

@@ -76,19 +76,19 @@ class ValueTask(ABC):
         return self.parse(rollout).sentences
 
     def grade(self, rollout: Rollout) -> bool:
-        if rollout.stop != "eos":
-            return False
-        concluded = [s for s in self.sentences(rollout) if s.kind == "conclude"]
-        return bool(concluded) and str(concluded[-1].value) == rollout.problem.answer
+        return rollout.stop == "eos" and _states_answer(rollout, self.sentences(rollout))
 
     def verified(self, trace: Trace) -> bool:
         """Right answer, every operation carried out in order on the value that stands, every last value
         right."""
-        problem = trace.rollout.problem
-        operations = [(operator, operand) for operator, operand in problem.data["operations"]]
-        if not self.grade(trace.rollout) or not follows(trace, problem.data["start"], operations):
+        rollout, sentences = trace.rollout, chain_trace(trace).sentences
+        if rollout.stop != "eos" or not _states_answer(rollout, sentences):
             return False
-        return standing_values(chain_trace(trace).sentences) == dict(enumerate(self.values(problem)))
+        data = rollout.problem.data
+        operations = [(operator, operand) for operator, operand in data["operations"]]
+        if not follows(trace, data["start"], operations):
+            return False
+        return standing_values(sentences) == dict(enumerate(self.values(rollout.problem)))
 
     def due(self, rollout: Rollout) -> str:
         """Backtrack where a contradiction stands, check where a step is unverified, step elsewhere."""
@@ -103,3 +103,9 @@ class ValueTask(ABC):
         """Whether the last value worked out is the answer, however the text then ends."""
         values = [s.value for s in chain_trace(trace).sentences if s.relation in ("establishes", "revises")]
         return bool(values) and str(values[-1]) == trace.rollout.problem.answer
+
+
+def _states_answer(rollout: Rollout, sentences: Sequence[ChainSentence]) -> bool:
+    """Whether the last conclusion is the answer."""
+    concluded = [s for s in sentences if s.kind == "conclude"]
+    return bool(concluded) and str(concluded[-1].value) == rollout.problem.answer
