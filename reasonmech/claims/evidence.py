@@ -22,6 +22,9 @@ DECODINGS: Final[tuple[Decoding, ...]] = ("greedy", "sampled")
 PerProblem = Float[np.ndarray, " problem"]
 CELLS: Final = ("bb", "bt", "tb", "tt")
 
+ADDED_LATER: Final = ("roomy_thinking", "endless_base", "endless_thinking")
+"""Of `Outcomes`: what evidence of earlier versions lacks."""
+
 OWN: Final = "own moments"
 """Arm: the base, made to begin the thinking model's kinds at the moments of its splice."""
 ANOTHER: Final = "another problem's moments"
@@ -88,6 +91,8 @@ class Outcomes:
         cells: the splices, graded in the same way.
         verified: the splices, where an answer counts only with every step before it right; None where no
             step can be verified.
+        endless_base, endless_thinking: shares of texts that are cut off with twice the tokens, too; none of
+            two models that are one, which are cut off alike. None in evidence of before they were counted.
 
     Raises:
         DataError: different numbers of problems, or a value outside [0, 1].
@@ -101,13 +106,15 @@ class Outcomes:
     cells: Cells
     verified: Cells | None = None
     roomy_thinking: PerProblem | None = None
+    endless_base: PerProblem | None = None
+    endless_thinking: PerProblem | None = None
 
     def __post_init__(self) -> None:
         runs = ("base", "thinking", "reached_base", "reached_thinking", "roomy_base")
         n = len(self.base)
         check_shares({name: getattr(self, name) for name in runs}, n=n)
-        if self.roomy_thinking is not None:
-            check_shares({"roomy_thinking": self.roomy_thinking}, n=n)
+        later = {name: getattr(self, name) for name in ADDED_LATER}
+        check_shares({name: values for name, values in later.items() if values is not None}, n=n)
         for name, cells in (("cells", self.cells), ("verified", self.verified)):
             if cells is not None and len(cells.bb) != n:
                 raise DataError(f"{name} of {len(cells.bb)} problems, free runs of {n}", allowed="the same")

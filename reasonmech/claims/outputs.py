@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from reasonmech.claims.claim import Claim, Finding, Rule, Status
-from reasonmech.claims.effects import Effect, effect, is_minor
+from reasonmech.claims.effects import Effect, as_share, effect, is_minor
 from reasonmech.claims.evidence import Decoding, Outcomes, PerProblem
+from reasonmech.stats import SHARE
 
 _VANISHED: Final = (-2.0, 2.0)  # what the difference of two gaps can be
 
@@ -42,8 +43,8 @@ def length_claim(rule: Rule) -> Claim:
         "One model's texts are cut off before they arrive.",
         "gap between the models, and the gap where both have twice the tokens",
         ("both models with as many tokens as all arms have",),
-        f"{_decision(rule)}, and so is what either model gains; a pair without a gap needs none with twice "
-        "the tokens, too",
+        f"{_decision(rule)}, and so is what either model gains, and the share of its texts that is cut off "
+        "at twice the tokens, too; a pair without a gap needs none with twice the tokens, and no such texts",
         rule,
     )
 
@@ -55,45 +56,54 @@ def judge_length(outcomes: Mapping[Decoding, Outcomes], decisive: Decoding, rule
     without = f"with twice the tokens for {'both' if both else 'the base'}"
     finding = _explain(length_claim(rule), chosen, left=chosen.roomy_gap, without=without, rule=rule)
     change = effect(chosen.gap, rule).change
-    if finding.status == "SUPPORTED" or change == "undecided":
+    if change == "undecided":
         return finding
     if change == "none":
-        gains = _hidden(outcomes, rule)
-        reason = f"the limit may hide a gap: {gains}"
+        doubts = [*_hidden(outcomes, rule), *_endless(outcomes, rule)]
+        reason = f"the limit may hide a gap: {', '.join(doubts)}"
     else:
-        gains = _gains(chosen, rule)
-        reason = f"{finding.reason}; {gains}"
-    return replace(finding, status="INCONCLUSIVE", reason=reason) if gains else finding
+        gains = [] if finding.status == "SUPPORTED" else _gains(chosen, rule)
+        doubts = [*gains, *_endless({decisive: chosen}, rule)]
+        reason = f"{finding.reason}; {', '.join(doubts)}"
+    return replace(finding, status="INCONCLUSIVE", reason=reason) if doubts else finding
 
 
-def _gains(outcomes: Outcomes, rule: Rule) -> str:
+def _gains(outcomes: Outcomes, rule: Rule) -> Iterator[str]:
     """What a model gains from twice the tokens that is not small beside the gap, though the gap stays."""
     if outcomes.roomy_thinking is None:
-        return ""
-    sign = np.sign(outcomes.gap.mean())
+        return
     gains = {
         "base": outcomes.roomy_base - outcomes.base,
         "thinking model": outcomes.roomy_thinking - outcomes.thinking,
     }
-    return ", ".join(
-        f"the {who} gains {effect(gain, rule)} points from them"
-        for who, gain in gains.items()
-        if not _is_small(gain, sign * outcomes.gap, rule)
-    )
+    for who, gain in gains.items():
+        if not _is_small(gain, _size(outcomes), rule):
+            yield f"the {who} gains {effect(gain, rule)} points from them"
 
 
-def _hidden(outcomes: Mapping[Decoding, Outcomes], rule: Rule) -> str:
+def _hidden(outcomes: Mapping[Decoding, Outcomes], rule: Rule) -> Iterator[str]:
     """Gaps that are not equivalent to 0 where both models have twice the tokens."""
-    roomy = {
-        decoding: effect(each.roomy_gap, rule)
-        for decoding, each in outcomes.items()
-        if each.roomy_thinking is not None
-    }
-    return ", ".join(
-        f"{gap} points with twice the tokens for both ({decoding})"
-        for decoding, gap in roomy.items()
-        if gap.change != "none"
-    )
+    for decoding, each in outcomes.items():
+        gap = effect(each.roomy_gap, rule)
+        if each.roomy_thinking is not None and gap.change != "none":
+            yield f"{gap} points with twice the tokens for both ({decoding})"
+
+
+def _endless(outcomes: Mapping[Decoding, Outcomes], rule: Rule) -> Iterator[str]:
+    """Texts that are cut off with twice the tokens, too, where they are not few beside the gap.
+
+    What they would answer is not known: that they are wrong is no finding about the model.
+    """
+    for decoding, each in outcomes.items():
+        for who, cut in (("base", each.endless_base), ("thinking model", each.endless_thinking)):
+            if cut is not None and cut.any() and not _is_small(cut, _size(each), rule):
+                share = as_share(effect(cut, rule, bounds=SHARE).interval)
+                yield f"{share} of the {who}'s texts are cut off at twice the tokens, too ({decoding})"
+
+
+def _size(outcomes: Outcomes) -> PerProblem:
+    """The gap, turned so that its mean is not negative [problem]."""
+    return np.where(outcomes.gap.mean() < 0, -1.0, 1.0) * outcomes.gap
 
 
 def _decision(rule: Rule) -> str:

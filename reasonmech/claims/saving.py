@@ -13,6 +13,7 @@ import pandas as pd
 
 from reasonmech.claims.claim import Rule
 from reasonmech.claims.evidence import (
+    ADDED_LATER,
     CELLS,
     DECODINGS,
     Cells,
@@ -36,6 +37,11 @@ JUDGEMENT_FILE: Final = "judgement.json"
 EVIDENCE_FILE: Final = "evidence.parquet"
 _AGAIN: Final = "judge the pair again, in another directory"
 _FREE: Final = ("base", "thinking", "reached_base", "reached_thinking", "roomy_base")
+_LATER: Final = {
+    "roomy_thinking": ("right", "roomy_thinking"),
+    "endless_base": ("cut off", "roomy_base"),
+    "endless_thinking": ("cut off", "roomy_thinking"),
+}
 _DIVERGENCES: Final = ("kl", "tempered_kl", "argmax_differs", "tempered")
 
 
@@ -44,6 +50,7 @@ def evidence_table(evidence: Evidence) -> pd.DataFrame:
 
     Measures are "right" (shares of right answers of a condition such as "greedy/base", "greedy/tb",
     "leak/4", "coalition/check+executor", "arm/own moments"), "verified" (the same with every step right),
+    "cut off" (shares of texts that do not end with twice the tokens),
     "same text" (1 where two arms wrote one), "kl", "tempered_kl", "argmax_differs", and "forced" (onsets by
     behaviour: "check/n", and how many of them either model carried out).
     """
@@ -62,8 +69,9 @@ def _columns(evidence: Evidence) -> Iterator[tuple[tuple[str, str], PerProblem]]
     for decoding, outcomes in evidence.outcomes.items():
         for name in _FREE:
             yield ("right", f"{decoding}/{name}"), getattr(outcomes, name)
-        if outcomes.roomy_thinking is not None:
-            yield ("right", f"{decoding}/roomy_thinking"), outcomes.roomy_thinking
+        for (measure, name), values in _later(outcomes).items():
+            if values is not None:
+                yield (measure, f"{decoding}/{name}"), values
         for cell in CELLS:
             yield ("right", f"{decoding}/{cell}"), getattr(outcomes.cells, cell)
             if outcomes.verified is not None:
@@ -81,6 +89,11 @@ def _columns(evidence: Evidence) -> Iterator[tuple[tuple[str, str], PerProblem]]
             yield ("right", f"{kind}/{name}"), values
     for members, values in evidence.coalitions.items():
         yield ("right", f"coalition/{'+'.join(members)}"), values
+
+
+def _later(outcomes: Outcomes) -> dict[tuple[str, str], PerProblem | None]:
+    """What files of earlier versions lack."""
+    return {_LATER[name]: getattr(outcomes, name) for name in ADDED_LATER}
 
 
 def evidence_from_table(table: pd.DataFrame, beside: Mapping[str, Any]) -> Evidence:
@@ -127,8 +140,8 @@ def _outcomes(columns: Mapping[tuple[str, str], np.ndarray], decoding: Decoding)
 
     free = {name: columns["right", f"{decoding}/{name}"] for name in _FREE}
     verified = cells("verified") if ("verified", f"{decoding}/bb") in columns else None
-    roomy = columns.get(("right", f"{decoding}/roomy_thinking"))  # none in files of before it was measured
-    return Outcomes(**free, cells=cells("right"), verified=verified, roomy_thinking=roomy)
+    later = {name: columns.get((_LATER[name][0], f"{decoding}/{_LATER[name][1]}")) for name in ADDED_LATER}
+    return Outcomes(**free, cells=cells("right"), verified=verified, **later)
 
 
 def _execution(columns: Mapping[tuple[str, str], np.ndarray], behaviour: str) -> Execution:

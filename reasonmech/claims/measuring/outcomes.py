@@ -20,6 +20,7 @@ def measure_outcomes(bench: Bench, decoding: Decoding) -> Outcomes:
         _say_cut_off(bench, f"{role}, {decoding}", free[role])
     for name in ("bt", "tb"):
         _say_cut_off(bench, f"splice {name}, {decoding}", cells[name])
+    roomy = {role: _with_more_room(bench, role, decoding) for role in ROLES}
     task = tasks.get(bench.problems.task)
     verified = {
         name: bench.by_problem([task.verified(trace) for trace in parse(runs)])
@@ -30,8 +31,10 @@ def measure_outcomes(bench: Bench, decoding: Decoding) -> Outcomes:
         thinking=bench.right(free["thinking"]),
         reached_base=_reached(bench, free["base"]),
         reached_thinking=_reached(bench, free["thinking"]),
-        roomy_base=bench.right(_with_more_room(bench, "base", decoding)),
-        roomy_thinking=bench.right(_with_more_room(bench, "thinking", decoding)),
+        roomy_base=bench.right(roomy["base"]),
+        roomy_thinking=bench.right(roomy["thinking"]),
+        endless_base=_endless(bench, roomy["base"]),
+        endless_thinking=_endless(bench, roomy["thinking"]),
         cells=Cells(**{name: bench.right(runs) for name, runs in cells.items()}),
         verified=Cells(**verified),
     )
@@ -39,15 +42,14 @@ def measure_outcomes(bench: Bench, decoding: Decoding) -> Outcomes:
 
 def _reached(bench: Bench, rollouts: Rollouts) -> Float[np.ndarray, " problem"]:
     """Right, or worked out and not stated; of a task that can't tell, right."""
-    task, right = tasks.get(rollouts.task), bench.right(rollouts)
+    task = tasks.get(rollouts.task)
     if not isinstance(task, WorksOut):
         bench.note(
             f"task {rollouts.task!r} does not tell what was worked out from what was stated: no format"
         )
-        return right
-    worked_out = [float(task.reached(trace)) for trace in parse(rollouts)]
-    graded = [float(task.grade(rollout)) for rollout in rollouts]
-    return bench.by_problem(np.maximum(worked_out, graded))
+        return bench.right(rollouts)
+    worked_out = [task.reached(trace) for trace in parse(rollouts)]
+    return bench.by_problem(np.logical_or(worked_out, bench.graded(rollouts)))
 
 
 def _with_more_room(bench: Bench, role: Role, decoding: Decoding) -> Rollouts:
@@ -68,8 +70,16 @@ def _with_more_room(bench: Bench, role: Role, decoding: Decoding) -> Rollouts:
         rows=len(free),
     )
     still = float(np.mean([rollout.stop == "length" for rollout in written]))
-    bench.note(f"{role}, {decoding}: {still:.1%} of texts are cut off at {tokens} tokens, too")
+    bench.note(
+        f"{role}, {decoding}: {still:.1%} of texts are cut off at {tokens} tokens, too, and what they would "
+        "answer is not known"
+    )
     return written
+
+
+def _endless(bench: Bench, rollouts: Rollouts) -> Float[np.ndarray, " problem"]:
+    """Shares of texts that are cut off; none of two models that are one, which no more tokens part."""
+    return bench.by_problem([rollout.stop == "length" and not bench.is_one_model for rollout in rollouts])
 
 
 def _say_cut_off(bench: Bench, whose: str, rollouts: Rollouts) -> None:

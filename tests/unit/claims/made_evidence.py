@@ -37,6 +37,8 @@ def made_outcomes(
         cells=cells,
         verified=cells,
         roomy_thinking=shares(changed.get("roomy_thinking", thinking), n),
+        endless_base=shares(changed.get("endless", 0.0), n),
+        endless_thinking=shares(changed.get("endless_thinking", 0.0), n),
     )
 
 

@@ -38,6 +38,19 @@ PLAIN = {
     "both-gain-alike": (outcomes(0.1, 0.1, 0.5, 0.5, roomy=0.5, roomy_thinking=0.9), "INCONCLUSIVE"),
     "both-gain-little": (outcomes(0.1, 0.1, 0.8, 0.8, roomy=0.12, roomy_thinking=0.82), "WHEN"),
     "no-gap-and-none-with-room": (outcomes(0.2, 0.2, 0.2, 0.2, roomy=0.7, roomy_thinking=0.7), "NEITHER"),
+    "a-loss-of-texts-that-never-end": (outcomes(0.6, 0.6, 0.1, 0.1, endless_thinking=0.8), "INCONCLUSIVE"),
+    "a-base-that-never-ends": (outcomes(0.1, 0.8, 0.1, 0.8, endless=0.6), "INCONCLUSIVE"),
+    "few-never-end": (outcomes(0.1, 0.8, 0.1, 0.8, endless=0.03), "HOW"),
+    "few-beside-the-gap-never-end": (outcomes(0.0, 1.0, 0.0, 1.0, endless=0.1), "HOW"),
+    "no-gap-and-none-that-ends": (outcomes(0.2, 0.2, 0.2, 0.2, endless_thinking=0.3), "INCONCLUSIVE"),
+    "a-gap-of-room-and-many-never-end": (
+        outcomes(0.3, 0.3, 1.0, 1.0, roomy=0.97, endless=0.3),
+        "INCONCLUSIVE",
+    ),
+    "stated-or-not-though-none-ends": (
+        outcomes(1.0, 1.0, 1.0, 1.0, base=0.0, thinking=1.0, reached=(1.0, 1.0), endless=1.0),
+        "FORMAT",
+    ),
     "loss-of-how": (outcomes(1.0, 0.13, 1.0, 0.13), "HOW"),
     "loss-of-when": (outcomes(1.0, 1.0, 0.2, 0.2), "WHEN"),
     "gap-that-no-splice-has": (outcomes(0.9, 0.9, 0.95, 1.0, base=0.0), "INCONCLUSIVE"),
@@ -65,6 +78,20 @@ def test_what_more_room_gives_either_model_is_said() -> None:
     assert "the base gains +40.0" in reason and "the thinking model gains +40.0" in reason
     reason = judge_evidence(made_evidence(PLAIN["a-gap-that-the-limit-hides"][0])).reason
     assert "the limit may hide a gap: +60.0" in reason
+
+
+def test_texts_that_are_cut_off_at_twice_the_tokens_are_counted_in_the_reason() -> None:
+    judgement = judge_evidence(made_evidence(PLAIN["a-loss-of-texts-that-never-end"][0]))
+    assert (
+        "80 % [75, 84] of the thinking model's texts are cut off at twice the tokens, too" in judgement.reason
+    )
+    assert "part of the gap may be one of length" in judgement.reason
+    assert (
+        "the limit may hide a gap"
+        in judge_evidence(made_evidence(PLAIN["no-gap-and-none-that-ends"][0])).reason
+    )
+    blind = replace(PLAIN["a-loss-of-texts-that-never-end"][0], endless_base=None, endless_thinking=None)
+    assert judge_evidence(made_evidence(blind)).verdict == "WHEN"  # evidence of before they were counted
 
 
 def test_few_problems_decide_nothing() -> None:

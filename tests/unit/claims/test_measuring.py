@@ -111,10 +111,25 @@ def test_the_thinking_model_has_more_room_too_and_nobody_who_needs_none(pair) ->
     assert outcomes.roomy_thinking.sum() > outcomes.thinking.sum()
     assert any(note.startswith("thinking, greedy:") and "at 120 tokens, too" in note for note in used.notes)
 
+    cut = np.mean([rollout.stop == "length" for rollout in write_texts(pair.thinking, used.problems, wide)])
+    assert outcomes.endless_thinking is not None and outcomes.endless_thinking.mean() == cut < 1
+
     used = bench_of(pair, Extent(12))
     outcomes = measure_outcomes(used, "greedy")
+    assert outcomes.endless_thinking is not None and not outcomes.endless_thinking.any()
     assert outcomes.roomy_thinking is not None and "greedy.roomy.thinking" not in used.runs._rollouts
     np.testing.assert_array_equal(outcomes.roomy_thinking, outcomes.thinking)
+
+
+def test_texts_that_are_cut_off_at_twice_the_tokens_are_counted_and_said(pair) -> None:
+    used = bench_of(pair, Extent(6, max_new_tokens=8))
+    outcomes = measure_outcomes(used, "greedy")
+    assert outcomes.endless_thinking is not None and (outcomes.endless_thinking == 1).all()
+    note = next(note for note in used.notes if note.startswith("thinking, greedy:") and "16 tokens" in note)
+    assert "100.0% of texts are cut off at 16 tokens, too" in note and "not known" in note
+    one = bench_of(ModelPair("same", pair.thinking, deepcopy_host(pair.thinking), "chain"), used.extent)
+    alike = measure_outcomes(one, "greedy")
+    assert alike.endless_base is not None and not alike.endless_base.any()
 
 
 def test_what_was_worked_out_counts_where_it_is_not_stated() -> None:
