@@ -140,7 +140,9 @@ def _outcomes(columns: Mapping[tuple[str, str], np.ndarray], decoding: Decoding)
 
     free = {name: columns["right", f"{decoding}/{name}"] for name in _FREE}
     verified = cells("verified") if ("verified", f"{decoding}/bb") in columns else None
-    later = {name: columns.get((_LATER[name][0], f"{decoding}/{_LATER[name][1]}")) for name in ADDED_LATER}
+    later: dict[str, Any] = {
+        name: columns.get((_LATER[name][0], f"{decoding}/{_LATER[name][1]}")) for name in ADDED_LATER
+    }
     return Outcomes(**free, cells=cells("right"), verified=verified, **later)
 
 

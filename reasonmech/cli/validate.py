@@ -57,7 +57,7 @@ def validate(
     rates = ErrorRates(drawn.save_draws(out, draws=draws, seed=seed, size=size, progress=not quiet))
     _print_matrix(console, rates)
     _print_rates(console, rates)
-    _print_published(console, rates)
+    _print_published(console, rates, lacking="simulated pairs have none")
     _print_dial(console, rates)
     console.print(f"every case, with the reason of its verdict: {out}", soft_wrap=True)
 
@@ -70,7 +70,7 @@ def _validate_zoo(console: Console, pairs: PairOptions, out: Path, *, progress: 
     rates = ErrorRates(frame)
     _print_pairs(console, frame)
     _print_rates(console, rates)
-    _print_published(console, rates)
+    _print_published(console, rates, lacking="organisms ship without one")
     console.print(f"every pair, with what each rule read: {out}", soft_wrap=True)
 
 
@@ -118,13 +118,14 @@ def _print_rates(console: Console, rates: ErrorRates) -> None:
         "verdict", "said where it is not true", "said where it clearly is",
         title="Rates, exact 95 % intervals", title_justify="left", header_style="bold",
     )  # fmt: skip
-    for verdict in DECIDED:
+    for verdict in (*DECIDED, "INVALID"):
         measured = rates.rates(verdict)
         table.add_row(verdict, _percent(measured.false), _percent(measured.sensitivity))
     console.print(table)
 
 
-def _print_published(console: Console, rates: ErrorRates) -> None:
+def _print_published(console: Console, rates: ErrorRates, *, lacking: str) -> None:
+    """What published rules say of the same pairs; of one that cannot be asked, what it needs, and lacks."""
     from rich.table import Table
 
     from reasonmech.claims.validation.error_rates import OURS
@@ -141,7 +142,7 @@ def _print_published(console: Console, rates: ErrorRates) -> None:
     for rule in PUBLISHED:
         measured = rates.when(rule.name)
         if measured is None:
-            table.add_row(rule.name, rule.source, "not applicable", "", f"needs {rule.needs}")
+            table.add_row(rule.name, rule.source, "not applicable", "", f"needs {rule.needs}: {lacking}")
             continue
         shares = _percent(measured.false), _percent(measured.sensitivity)
         table.add_row(rule.name, rule.source, *shares, _worst(rates, rule.name))

@@ -69,12 +69,13 @@ class ErrorRates:
         """Of the "WHEN" of `OURS` or of a published rule; None where it could not be computed of any case.
 
         Cases of which no verdict is true, such as a gap that is partly one of format, are left out: their
-        onsets may differ, and a rule that knows no mixtures has no other word for it.
+        onsets may differ, and a rule that knows no mixtures has no other word for it. So are measurements
+        with a fault.
         """
         answers = self._column("verdict" if rule == OURS else rule)
         if (answers == "not applicable").all():
             return None
-        return self._rates(answers == "WHEN", "WHEN", among=self._column("truth") != "INCONCLUSIVE")
+        return self._rates(answers == "WHEN", "WHEN", among=self._has_cause)
 
     def _rates(self, is_said: Hits, verdict: str, *, among: np.ndarray) -> Rates:
         untrue = ~self._allows(verdict) & among
@@ -94,7 +95,7 @@ class ErrorRates:
     def false_by_population(self, rule: str) -> dict[str, float]:
         """population -> share of its cases of which a rule says WHEN untruly, as in `when`."""
         is_said = self._column("verdict" if rule == OURS else rule) == "WHEN"
-        untrue = ~self._allows("WHEN") & (self._column("truth") != "INCONCLUSIVE")
+        untrue = ~self._allows("WHEN") & self._has_cause
         names = dict.fromkeys(self._column("population")[untrue])
         return {name: float(is_said[untrue & self._is_of([name])].mean()) for name in names}
 
@@ -108,6 +109,10 @@ class ErrorRates:
         return Slope(
             Interval(float(slope), float(slope) - half, float(slope) + half), float(intercept), len(x)
         )
+
+    @property
+    def _has_cause(self) -> Hits:
+        return ~np.isin(self._column("truth"), ["INCONCLUSIVE", "INVALID"])
 
     def _column(self, name: str) -> np.ndarray:
         return self.frame[name].to_numpy()

@@ -10,6 +10,18 @@ from typing import Final, final
 import numpy as np
 
 from reasonmech.claims.claim import Verdict
+from reasonmech.claims.validation.drawn_models import (
+    able_skills,
+    careful_onset,
+    careless_onset,
+    draw_model,
+    draw_world,
+    nearly_onset,
+    nearly_skills,
+    unable_skills,
+    uniform,
+)
+from reasonmech.claims.validation.simulated_checks import FAULTS
 from reasonmech.claims.validation.tabular_case import TabularCase
 from reasonmech.claims.validation.truth import Truth, truth_of
 from reasonmech.simulators import Hazards, ReasonerWorld, Skills, TabularModel, accuracy, mix_skills
@@ -44,104 +56,52 @@ class Population:
         raise AssertionError(f"no case of {self.of} in {_TRIES} draws")
 
 
-def _world(rng: np.random.Generator) -> ReasonerWorld:
-    sizes = ((2, 3, 4), (3, 4, 5), (4, 5, 6))
-    return ReasonerWorld(items=sizes[rng.integers(3)], slip=float(rng.choice([0.1, 0.15, 0.2, 0.25])))
-
-
-def _uniform(rng: np.random.Generator, *ranges: tuple[float, float]) -> list[float]:
-    return [float(rng.uniform(*each)) for each in ranges]
-
-
-def _careful(rng: np.random.Generator) -> Hazards:
-    """Hazards of a model that works everything out, checks it, and repairs it."""
-    return Hazards(*_uniform(rng, (0.97, 0.998), (0.93, 0.995), (0.95, 0.995)))
-
-
-def _careless(rng: np.random.Generator) -> Hazards:
-    """Hazards of a model that seldom does: it guesses at once, or never checks, or both."""
-    step = (0.05, 0.45) if rng.random() < 0.5 else (0.8, 0.98)
-    return Hazards(*_uniform(rng, step, (0.01, 0.35), (0.05, 0.45)))
-
-
-def _able(rng: np.random.Generator) -> Skills:
-    return Skills(*_uniform(rng, (0.93, 0.998), (0.93, 0.998), (0.93, 0.998), (0.98, 1.0), (0.08, 0.12)))
-
-
-def _unable(rng: np.random.Generator, able: Skills) -> Skills:
-    """Skills of a model that can do hardly any of it, or that lacks the steps, or what repairs them."""
-    step, check, backtrack = _uniform(rng, (0.15, 0.7), (0.15, 0.7), (0.15, 0.7))
-    lacks = rng.integers(3)
-    if lacks == 1:
-        check, backtrack = able.check, able.backtrack
-    if lacks == 2:
-        step = able.step
-    return replace(able, step=step, check=check, backtrack=backtrack)
-
-
-def _jittered(rng: np.random.Generator, p: float, by: float = 0.004) -> float:
-    return float(np.clip(p + rng.uniform(-by, by), 0.0, 1.0))
-
-
-def _nearly(rng: np.random.Generator, skills: Skills) -> Skills:
-    """The same skills but for noise in the weights: less than half a point each."""
-    return Skills(*(_jittered(rng, getattr(skills, name)) for name in Skills.__dataclass_fields__))
-
-
-def _nearly_onset(rng: np.random.Generator, hazards: Hazards) -> Hazards:
-    return Hazards(*(_jittered(rng, getattr(hazards, name)) for name in _BEGUN))
-
-
-def _model(
-    rng: np.random.Generator, onset: Hazards, known: Skills, sure: float | None = None
-) -> TabularModel:
-    return TabularModel(onset, known, float(rng.uniform(0.97, 0.998)) if sure is None else sure)
-
-
 def _when(rng: np.random.Generator) -> TabularCase:
-    able = _able(rng)
-    base = _model(rng, _careless(rng), able)
-    return TabularCase(base, _model(rng, _careful(rng), _nearly(rng, able), base.sure), _world(rng))
+    able = able_skills(rng)
+    base = draw_model(rng, careless_onset(rng), able)
+    return TabularCase(
+        base, draw_model(rng, careful_onset(rng), nearly_skills(rng, able), base.sure), draw_world(rng)
+    )
 
 
 def _how(rng: np.random.Generator) -> TabularCase:
-    able = _able(rng)
-    onset = _careful(rng) if rng.random() < 0.7 else Hazards(*_uniform(rng, *_NO_CHECKS))
-    base = _model(rng, onset, _unable(rng, able))
-    return TabularCase(base, _model(rng, _nearly_onset(rng, onset), able, base.sure), _world(rng))
+    able = able_skills(rng)
+    onset = careful_onset(rng) if rng.random() < 0.7 else Hazards(*uniform(rng, *_NO_CHECKS))
+    base = draw_model(rng, onset, unable_skills(rng, able))
+    return TabularCase(base, draw_model(rng, nearly_onset(rng, onset), able, base.sure), draw_world(rng))
 
 
 def _both(rng: np.random.Generator) -> TabularCase:
-    able = _able(rng)
-    base = _model(rng, _careless(rng), _unable(rng, able))
-    return TabularCase(base, _model(rng, _careful(rng), able, base.sure), _world(rng))
+    able = able_skills(rng)
+    base = draw_model(rng, careless_onset(rng), unable_skills(rng, able))
+    return TabularCase(base, draw_model(rng, careful_onset(rng), able, base.sure), draw_world(rng))
 
 
 def _neither_alone(rng: np.random.Generator) -> TabularCase:
     """A base that guesses and cannot: onsets alone, and execution alone, give nothing."""
-    able = _able(rng)
-    unable = Skills(*_uniform(rng, (0.1, 0.3), (0.1, 0.5), (0.1, 0.5)), conclude=able.conclude)
-    onset = Hazards(*_uniform(rng, (0.02, 0.2), (0.02, 0.3), (0.05, 0.4)))
-    base = _model(rng, onset, unable)
-    return TabularCase(base, _model(rng, _careful(rng), able, base.sure), _world(rng))
+    able = able_skills(rng)
+    unable = Skills(*uniform(rng, (0.1, 0.3), (0.1, 0.5), (0.1, 0.5)), conclude=able.conclude)
+    onset = Hazards(*uniform(rng, (0.02, 0.2), (0.02, 0.3), (0.05, 0.4)))
+    base = draw_model(rng, onset, unable)
+    return TabularCase(base, draw_model(rng, careful_onset(rng), able, base.sure), draw_world(rng))
 
 
 def _any_model(rng: np.random.Generator) -> TabularModel:
-    able = _able(rng)
-    onset = _careful(rng) if rng.random() < 0.5 else _careless(rng)
-    return _model(rng, onset, able if rng.random() < 0.5 else _unable(rng, able))
+    able = able_skills(rng)
+    onset = careful_onset(rng) if rng.random() < 0.5 else careless_onset(rng)
+    return draw_model(rng, onset, able if rng.random() < 0.5 else unable_skills(rng, able))
 
 
 def _same(rng: np.random.Generator) -> TabularCase:
     base = _any_model(rng)
-    return TabularCase(base, base, _world(rng))
+    return TabularCase(base, base, draw_world(rng))
 
 
 def _sham(rng: np.random.Generator) -> TabularCase:
     base = _any_model(rng)
     assert isinstance(base.onset, Hazards)
-    onset, known = _nearly_onset(rng, base.onset), _nearly(rng, base.known)
-    return TabularCase(base, TabularModel(onset, known, base.sure), _world(rng))
+    onset, known = nearly_onset(rng, base.onset), nearly_skills(rng, base.known)
+    return TabularCase(base, TabularModel(onset, known, base.sure), draw_world(rng))
 
 
 def _words(rng: np.random.Generator) -> TabularCase:
@@ -150,21 +110,21 @@ def _words(rng: np.random.Generator) -> TabularCase:
 
 def _statement(rng: np.random.Generator) -> TabularCase:
     """A base that works the answer out, and does not state it so that it counts."""
-    able, onset = _able(rng), _careful(rng)
-    silent = replace(_nearly(rng, able), conclude=float(rng.uniform(0.0, 0.5)))
-    base = _model(rng, _nearly_onset(rng, onset), silent)
+    able, onset = able_skills(rng), careful_onset(rng)
+    silent = replace(nearly_skills(rng, able), conclude=float(rng.uniform(0.0, 0.5)))
+    base = draw_model(rng, nearly_onset(rng, onset), silent)
     canonical = bool(rng.random() < 0.5)
-    return TabularCase(base, _model(rng, onset, able, base.sure), _world(rng), canonical=canonical)
+    return TabularCase(base, draw_model(rng, onset, able, base.sure), draw_world(rng), canonical=canonical)
 
 
 def _length(rng: np.random.Generator) -> TabularCase:
     """A base that checks every step in a world where nothing slips, and has no room for it."""
-    able = Skills(*_uniform(rng, (0.99, 1.0), (0.99, 1.0), (0.99, 1.0), (0.99, 1.0), (0.08, 0.12)))
-    base = _model(rng, Hazards(*_uniform(rng, (0.99, 0.999), (0.95, 0.999), (0.97, 0.999))), able, 0.995)
-    brief = Hazards(*_uniform(rng, (0.99, 0.999), (0.001, 0.02), (0.97, 0.999)))
+    able = Skills(*uniform(rng, (0.99, 1.0), (0.99, 1.0), (0.99, 1.0), (0.99, 1.0), (0.08, 0.12)))
+    base = draw_model(rng, Hazards(*uniform(rng, (0.99, 0.999), (0.95, 0.999), (0.97, 0.999))), able, 0.995)
+    brief = Hazards(*uniform(rng, (0.99, 0.999), (0.001, 0.02), (0.97, 0.999)))
     items = int(rng.integers(3, 6))
     world = ReasonerWorld((items, items + 1, items + 2), slip=0.0, max_sentences=items + 4)
-    return TabularCase(base, TabularModel(brief, _nearly(rng, able), 0.995), world)
+    return TabularCase(base, TabularModel(brief, nearly_skills(rng, able), 0.995), world)
 
 
 def _length_lost(rng: np.random.Generator) -> TabularCase:
@@ -176,22 +136,39 @@ def _length_lost(rng: np.random.Generator) -> TabularCase:
 
 def _both_cut_off(rng: np.random.Generator) -> TabularCase:
     """Two models that check every step, have no room for it, and are apart where they have."""
-    able, onset = _able(rng), _careful(rng)
-    base = _model(rng, onset, _unable(rng, able))
+    able, onset = able_skills(rng), careful_onset(rng)
+    base = draw_model(rng, onset, unable_skills(rng, able))
     items, more = int(rng.integers(3, 5)), int(rng.integers(1, 3))
     room = 2 * items + int(rng.integers(2))
     world = ReasonerWorld((items, items + more, items + more + 1), slip=0.1, max_sentences=room)
-    return TabularCase(base, _model(rng, _nearly_onset(rng, onset), able, base.sure), world)
+    return TabularCase(base, draw_model(rng, nearly_onset(rng, onset), able, base.sure), world)
+
+
+def _never_ending(rng: np.random.Generator) -> TabularCase:
+    """A model that checks every step and has no room for it, nor with twice as much: a loss, or a gap."""
+    able, items = able_skills(rng), int(rng.integers(4, 7))
+    room = int(rng.integers(items - 2, items))
+    world = ReasonerWorld((items, items + 1, items + 2), slip=0.1, max_sentences=room)
+    brief = draw_model(rng, Hazards(*uniform(rng, (0.02, 0.2), (0.01, 0.35), (0.05, 0.45))), able)
+    careful = draw_model(rng, careful_onset(rng), nearly_skills(rng, able), brief.sure)
+    pair = (brief, careful) if rng.random() < 0.5 else (careful, brief)
+    return TabularCase(*pair, world)
+
+
+def _invalid(rng: np.random.Generator) -> TabularCase:
+    """A pair of any cause, measured with a fault."""
+    case = (_when, _how, _both)[rng.integers(3)](rng)
+    return replace(case, fault=str(rng.choice(list(FAULTS))))
 
 
 def _unsure(rng: np.random.Generator) -> TabularModel:
-    onset = Hazards(*_uniform(rng, (0.55, 0.9), (0.15, 0.85), (0.15, 0.85)))
-    return _model(rng, onset, _able(rng), float(rng.uniform(0.7, 0.93)))
+    onset = Hazards(*uniform(rng, (0.55, 0.9), (0.15, 0.85), (0.15, 0.85)))
+    return draw_model(rng, onset, able_skills(rng), float(rng.uniform(0.7, 0.93)))
 
 
 def _colder(rng: np.random.Generator) -> TabularCase:
     base = _unsure(rng)
-    return TabularCase(base, base.tempered(float(rng.uniform(0.3, 0.7))), _world(rng))
+    return TabularCase(base, base.tempered(float(rng.uniform(0.3, 0.7))), draw_world(rng))
 
 
 def _hotter(rng: np.random.Generator) -> TabularCase:
@@ -227,11 +204,11 @@ def _small(rng: np.random.Generator) -> TabularCase:
 
 def _guesses(rng: np.random.Generator) -> TabularCase:
     """Both guess at once, and the thinking model guesses better: right without any work."""
-    able = _able(rng)
-    onset = Hazards(*_uniform(rng, (0.01, 0.1), (0.01, 0.3), (0.05, 0.4)))
-    base = _model(rng, onset, able)
-    lucky = replace(_nearly(rng, able), guess=float(rng.uniform(0.5, 0.9)))
-    return TabularCase(base, TabularModel(_nearly_onset(rng, onset), lucky, base.sure), _world(rng))
+    able = able_skills(rng)
+    onset = Hazards(*uniform(rng, (0.01, 0.1), (0.01, 0.3), (0.05, 0.4)))
+    base = draw_model(rng, onset, able)
+    lucky = replace(nearly_skills(rng, able), guess=float(rng.uniform(0.5, 0.9)))
+    return TabularCase(base, TabularModel(nearly_onset(rng, onset), lucky, base.sure), draw_world(rng))
 
 
 def _high_floor(rng: np.random.Generator) -> TabularCase:
@@ -259,11 +236,11 @@ def _partly_stated(rng: np.random.Generator) -> TabularCase:
 
 def _between(rng: np.random.Generator) -> TabularCase:
     """On the way from a gap of execution alone to one of onsets alone, at a place that is drawn."""
-    able, careful, careless = _able(rng), _careful(rng), _careless(rng)
+    able, careful, careless = able_skills(rng), careful_onset(rng), careless_onset(rng)
     place = float(rng.random())
     onset = Hazards(*((1 - place) * getattr(careful, n) + place * getattr(careless, n) for n in _BEGUN))
-    base = _model(rng, onset, mix_skills(_unable(rng, able), able, share=place))
-    return TabularCase(base, _model(rng, careful, able, base.sure), _world(rng))
+    base = draw_model(rng, onset, mix_skills(unable_skills(rng, able), able, share=place))
+    return TabularCase(base, draw_model(rng, careful, able, base.sure), draw_world(rng))
 
 
 def _leaking(rng: np.random.Generator) -> TabularCase:
@@ -289,6 +266,8 @@ POPULATIONS: Final[Mapping[str, Population]] = MappingProxyType(
         "interaction": Population(_neither_alone, "BOTH", "neither helps without the other"),
         "length lost": Population(_length_lost, "FORMAT", "the thinking model is cut off"),
         "both cut off": Population(_both_cut_off, "INCONCLUSIVE", "the limit hides a gap, or part of it"),
+        "never ending": Population(_never_ending, "INCONCLUSIVE", "cut off at twice the room, too"),
+        "invalid": Population(_invalid, "INVALID", "a fault that a check of integrity is there for"),
         "guesses": Population(_guesses, "NEITHER", "right without work"),
         "high floor": Population(_high_floor, None, "30 to 50 % are guessed"),
         "when, hotter": Population(_when_and_hotter, None, "onsets, on a base at T = 1.2 to 1.6"),

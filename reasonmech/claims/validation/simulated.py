@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 import numpy as np
 
 from reasonmech.claims.evidence import (
     CELLS,
+    DECODINGS,
     Cells,
     Check,
     Decoding,
@@ -19,11 +20,19 @@ from reasonmech.claims.evidence import (
     PerProblem,
     Sharpening,
 )
+from reasonmech.claims.validation.simulated_checks import (
+    DIFFERING,
+    Arms,
+    SimulatedArm,
+    broken_arms,
+    check_arms,
+)
 from reasonmech.claims.validation.tabular_case import TabularCase
 from reasonmech.claims.validation.token_table import (
     Visits,
     argmax_share,
     drawn_visits,
+    expected_visits,
     fit_temperature,
     kl_per_token,
     shifted_share,
@@ -96,7 +105,7 @@ def simulate_exhibit(case: TabularCase, *, name: str, seed: int, size: CaseSize 
         sharpening=_sharpening(case, measured, rng),
         execution=_execution(case, size, rng),
         arms={"full": outcomes["greedy"].cells.tb},
-        checks=(Check("drawn", passed=True, detail="by a simulator"),),
+        checks=measured.checks(),
     )
     sizes = measured.run(case.base.at(1.0)).items
     many = tuple(
@@ -116,6 +125,9 @@ class _Measurement:
     def __init__(self, case: TabularCase, size: CaseSize, seed: int) -> None:
         self.case, self._effort, self._seed = case, size, seed
         self._runs: dict[tuple[TabularPolicy, ReasonerWorld, int], TabularRollouts] = {}
+        self._arms: dict[Decoding, Arms] = {}
+        of_one = case.fault != DIFFERING and np.random.default_rng([seed, 2]).random() < 0.5
+        self._broken: Decoding = "greedy" if of_one else "sampled"
 
     def run(
         self, policy: TabularPolicy, *, world: ReasonerWorld | None = None, samples: int | None = None
@@ -127,21 +139,54 @@ class _Measurement:
             self._runs[key] = simulate(policy, world, problems=n, samples=samples, seed=self._seed)
         return self._runs[key]
 
+    def arms(self, decoding: Decoding) -> Arms:
+        """Both models and their splices, broken where the case has a fault that breaks them."""
+        if decoding not in self._arms:
+            case, t, samples = self.case, TEMPERATURE[decoding], self._samples(decoding)
+            policies = {"base": case.base.at(t), "thinking": case.thinking.at(t)}
+            policies |= {cell: case.splice(cell, t) for cell in CELLS}
+            arms = {
+                name: SimulatedArm(policy, case.world, self._seed, self.run(policy, samples=samples))
+                for name, policy in policies.items()
+            }
+            if decoding == self._broken:
+                arms = broken_arms(arms, case.fault, np.random.default_rng([self._seed, 3]))
+            self._arms[decoding] = arms
+        return self._arms[decoding]
+
+    def checks(self) -> tuple[Check, ...]:
+        """The checks of integrity that these runs allow."""
+        case = self.case
+        arms: dict[Decoding, Arms] = {decoding: self.arms(decoding) for decoding in DECODINGS}
+        base = arms["sampled"]["base"].runs
+        boundaries, onsets = (getattr(base, name).sum(axis=(0, 1)) for name in ("boundaries", "onsets"))
+        visits = expected_visits(replace(case, wording=0.0), boundaries, onsets)
+        nats = float(kl_per_token(case, visits) * visits.tokens)
+        return check_arms(arms, case.world.max_sentences, case.fault, nats, is_one_model=case.is_one_model)
+
+    def _samples(self, decoding: Decoding) -> int:
+        return 1 if decoding == "greedy" else self._effort.samples
+
     def tuning(self, policy: TabularPolicy) -> TabularRollouts:
         return simulate(policy, self.case.world, problems=_TUNING, seed=self._seed + 1)
 
     def outcomes(self, decoding: Decoding) -> Outcomes:
-        t, samples = TEMPERATURE[decoding], 1 if decoding == "greedy" else self._effort.samples
-        case = self.case
-        base, thinking = (self.run(m.at(t), samples=samples) for m in (case.base, case.thinking))
-        cells = {cell: self.run(case.splice(cell, t), samples=samples) for cell in CELLS}
+        case, t, samples = self.case, TEMPERATURE[decoding], self._samples(decoding)
+        arms = {name: arm.runs for name, arm in self.arms(decoding).items()}
+        base, thinking, cells = arms["base"], arms["thinking"], {cell: arms[cell] for cell in CELLS}
+        roomy = [
+            self.run(model.at(t), world=case.roomy, samples=samples) for model in (case.base, case.thinking)
+        ]
+        endless = [_share(run.cut_off & (not case.is_one_model)) for run in roomy]
         return Outcomes(
             base=_share(base.correct),
             thinking=_share(thinking.correct),
             reached_base=_share(base.reached),
             reached_thinking=_share(thinking.reached),
-            roomy_base=_share(self.run(case.base.at(t), world=case.roomy, samples=samples).correct),
-            roomy_thinking=_share(self.run(case.thinking.at(t), world=case.roomy, samples=samples).correct),
+            roomy_base=_share(roomy[0].correct),
+            roomy_thinking=_share(roomy[1].correct),
+            endless_base=endless[0],
+            endless_thinking=endless[1],
             cells=Cells(**{cell: _share(run.correct) for cell, run in cells.items()}),
             verified=Cells(**{cell: _share(run.verified) for cell, run in cells.items()}),
         )

@@ -23,6 +23,7 @@ class TabularCase:
             onset that carries the answer would. It is a flaw of the splice, and no part of the truth.
         wording: share of words that only the wording decides, and whose most probable value differs.
         words: tokens of a sentence that neither model has any doubt about.
+        fault: the check of integrity that the measurement fails, one of `simulated_checks.FAULTS`; "": none.
     """
 
     base: TabularModel
@@ -32,6 +33,12 @@ class TabularCase:
     leak: float = 0.0
     wording: float = 0.0
     words: int = 6
+    fault: str = ""
+
+    @property
+    def is_one_model(self) -> bool:
+        """Whether both models are the same."""
+        return self.base == self.thinking
 
     @property
     def roomy(self) -> ReasonerWorld:

@@ -46,6 +46,7 @@ class ExactOutcomes(NamedTuple):
         gap: thinking - base; `reached`, `roomy` what is left of it where the statement of the answer, and
             the length, do not count.
         gains: what base and thinking model gain with more room.
+        endless: shares of their texts that are cut off with more room, too.
         verified: gap of the splices where an answer counts only with every step worked out.
     """
 
@@ -53,6 +54,7 @@ class ExactOutcomes(NamedTuple):
     reached: float
     roomy: float
     gains: tuple[float, float]
+    endless: tuple[float, float]
     factorial: Factorial
     verified: float
 
@@ -101,15 +103,17 @@ class ExactCase:
         case = self.case
         base, thinking = (self._run(model.at(temperature)) for model in (case.base, case.thinking))
         cells = [self._run(case.splice(cell, temperature, leak=0.0)) for cell in CELLS]
-        roomy_base, roomy_thinking = (
-            accuracy(model.at(temperature), case.roomy) if run.cut_off else run.accuracy
+        roomy = [
+            expectations(model.at(temperature), case.roomy) if run.cut_off else run
             for model, run in ((case.base, base), (case.thinking, thinking))
-        )
+        ]
+        apart = not case.is_one_model  # one model is cut off alike, and no room parts it from itself
         return ExactOutcomes(
             gap=thinking.accuracy - base.accuracy,
             reached=thinking.reached - base.reached,
-            roomy=roomy_thinking - roomy_base,
-            gains=(roomy_base - base.accuracy, roomy_thinking - thinking.accuracy),
+            roomy=roomy[1].accuracy - roomy[0].accuracy,
+            gains=(roomy[0].accuracy - base.accuracy, roomy[1].accuracy - thinking.accuracy),
+            endless=(roomy[0].cut_off * apart, roomy[1].cut_off * apart),
             factorial=Factorial(*(cell.accuracy for cell in cells)),
             verified=cells[-1].verified - cells[0].verified,
         )
@@ -156,10 +160,12 @@ def _onsets(run: Expectations) -> np.ndarray:
 def truth_of(case: TabularCase, rule: Rule | None = None) -> Truth:
     """What exact numbers say, by the definitions of the verdicts."""
     exact = ExactCase(case)
-    near, clear = (_verdicts(exact, *ends) for ends in (NEAR, CLEAR))
     splits: dict[Decoding, Factorial] = {
         name: outcomes.factorial for name, outcomes in exact.outcomes.items()
     }
+    if case.fault:  # whatever the models are, the measurement is none of them
+        return Truth("INVALID", frozenset({"INVALID"}), True, splits)
+    near, clear = (_verdicts(exact, *ends) for ends in (NEAR, CLEAR))
     return Truth(verdict_of(exact, rule or Rule()), near, len(clear) == 1, splits)
 
 
@@ -177,14 +183,15 @@ def verdict_of(exact: ExactCase, rule: Rule) -> Verdict:
         return "SHARPENED"
     greedy, sampled = exact.outcomes["greedy"], exact.outcomes["sampled"]
     if max(abs(greedy.gap), abs(sampled.gap)) <= rule.margin:
-        hidden = max(abs(greedy.roomy), abs(sampled.roomy)) > rule.margin  # by the limit
-        return "INCONCLUSIVE" if hidden else "NEITHER"
+        by_limit = (greedy.roomy, sampled.roomy, *greedy.endless, *sampled.endless)
+        return "INCONCLUSIVE" if max(map(abs, by_limit)) > rule.margin else "NEITHER"
     decisive = greedy if abs(greedy.gap) > rule.margin else sampled
+    comes_to_ends = all(_is_small(share, decisive.gap, rule) for share in decisive.endless)
     left = (decisive.reached, decisive.roomy)
-    if any(_is_small(each, decisive.gap, rule) for each in left):
+    if _is_small(left[0], decisive.gap, rule) or (comes_to_ends and _is_small(left[1], decisive.gap, rule)):
         return "FORMAT"
     parts = (*(decisive.gap - each for each in left), *decisive.gains)
-    if not all(_is_small(part, decisive.gap, rule) for part in parts):
+    if not comes_to_ends or not all(_is_small(part, decisive.gap, rule) for part in parts):
         return "INCONCLUSIVE"  # part of it is one of format
     if abs(decisive.factorial.total) > rule.margin >= abs(decisive.verified):
         return "NEITHER"

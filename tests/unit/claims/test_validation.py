@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from reasonmech.claims import Rule, judge_evidence
 from reasonmech.claims.evidence import CELLS
+from reasonmech.claims.measuring import integrity
 from reasonmech.claims.validation import (
     DECIDED,
     POPULATIONS,
@@ -27,6 +29,7 @@ from reasonmech.claims.validation import (
     truth_of,
 )
 from reasonmech.claims.validation.error_rates import OURS
+from reasonmech.claims.validation.simulated_checks import FAULTS
 from reasonmech.claims.validation.truth import ExactCase
 from reasonmech.cli.app import app
 from reasonmech.errors import DataError, OutputError, UnknownNameError
@@ -127,10 +130,48 @@ def test_texts_of_a_thinking_model_that_are_cut_off_are_no_cause(population, ver
         case, truth = POPULATIONS[population].case(np.random.default_rng(number))
         evidence = simulate_exhibit(case, name=population, seed=number).evidence
         assert truth.verdict == verdict
-        blind = {name: replace(outcomes, roomy_thinking=None) for name, outcomes in evidence.outcomes.items()}
+        older = {"roomy_thinking": None, "endless_base": None, "endless_thinking": None}
+        blind = {name: replace(outcomes, **older) for name, outcomes in evidence.outcomes.items()}
         verdicts[True].append(judge_evidence(evidence).verdict)
         verdicts[False].append(judge_evidence(replace(evidence, outcomes=blind)).verdict)
     assert set(verdicts[True]) == {verdict} and otherwise in verdicts[False]
+
+
+def test_texts_that_never_end_are_no_cause() -> None:
+    """Evidence in which what is cut off at twice the room, too, is just wrong has a cause."""
+    verdicts: dict[bool, set[str]] = {True: set(), False: set()}
+    for number in range(6):
+        case, truth = POPULATIONS["never ending"].case(np.random.default_rng(number))
+        evidence = simulate_exhibit(case, name="never ending", seed=number).evidence
+        assert truth.verdict == "INCONCLUSIVE" and truth.clear
+        blind = {
+            name: replace(outcomes, endless_base=None, endless_thinking=None)
+            for name, outcomes in evidence.outcomes.items()
+        }
+        verdicts[True].add(judge_evidence(evidence).verdict)
+        verdicts[False].add(judge_evidence(replace(evidence, outcomes=blind)).verdict)
+    assert verdicts[True] == {"INCONCLUSIVE"} and verdicts[False] <= set(DECIDED)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("case", [WHEN, HOW], ids=["when", "how"])
+def test_a_measurement_with_a_fault_is_invalid_and_says_which(case: TabularCase, fault: str) -> None:
+    """Of every seed; and the same measurement without the fault has its verdict."""
+    for seed in range(4):
+        evidence = simulate_exhibit(replace(case, fault=fault), name="x", seed=seed, size=SMALL).evidence
+        failed = [check.name for check in evidence.checks if not check.passed]
+        assert any(fault in name for name in failed), failed
+        judgement = judge_evidence(evidence)
+        assert judgement.verdict == "INVALID" and fault in judgement.reason
+        sound = simulate_exhibit(case, name="x", seed=seed, size=SMALL).evidence
+        assert all(check.passed for check in sound.checks) and len(sound.checks) == len(evidence.checks) == 7
+        assert judge_evidence(sound).verdict != "INVALID"
+    assert truth_of(replace(case, fault=fault)).verdict == "INVALID"
+
+
+def test_every_check_of_a_simulator_is_one_of_a_measured_pair() -> None:
+    measured = inspect.getsource(integrity)
+    assert all(fault in measured for fault in FAULTS)
 
 
 def test_a_rule_that_overlooks_a_third_is_caught() -> None:
@@ -208,5 +249,14 @@ def test_the_command_prints_the_matrix_with_its_intervals(
         "said where it is not true",
         "pass@256 crosses",
         "dial from HOW",
+        "invalid (INVALID)",
+        "never ending (INCONCLUSIVE)",
     ):
         assert text in result.output
+    rows = {line.split("│")[1].strip(): line for line in result.output.splitlines() if line.count("│") > 3}
+    for rule, needs in (
+        ("a feature of top ReasonScore", "a coder of the base"),
+        ("crosscoder norm ratio", "a crosscoder of the pair"),
+    ):
+        assert "not applicable" in rows[rule] and f"needs {needs}: simulated pairs have none" in rows[rule]
+    assert "INVALID" in rows and rows["INVALID"].count("%") == 2
