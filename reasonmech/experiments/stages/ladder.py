@@ -13,9 +13,11 @@ from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.stages.groups import read_absent, read_groups
 from reasonmech.experiments.stages.ladder_search import LadderBench, LadderSettings
+from reasonmech.experiments.stages.ladder_texts import attempts_by_texts, is_written_about
 from reasonmech.experiments.stages.locate import SearchScope
 from reasonmech.experiments.tables import BASELINES_FILE, FALSIFIED_FILE, LADDER_FILE
 from reasonmech.frames import rows_where
+from reasonmech.locate.falsify import Attempt
 
 COLUMNS: Final = {
     "behaviour": "whose group it is in",
@@ -55,8 +57,9 @@ class ClimbLadder(Stage):
     """C0, C1 and C2 for every feature that is clamped or ablated, on evaluation problems, which chose none.
 
     Attempts: rows that read one token; baselines of the text (token, position, words, kind of the sentence
-    before); the best of as many features of a model that never learnt anything. They are put to what is
-    clamped, and to whatever else detects.
+    before); the best of as many features of a model that never learnt anything; and texts that the task's
+    grammar writes, where it does (`ladder_texts`): the cue with and without its context, and what resembles
+    it. They are put to what is clamped, and to whatever else detects.
     """
 
     needs = ("rollouts", "coders", "groups", "kept")
@@ -80,13 +83,14 @@ class ClimbLadder(Stage):
         findings: list[pd.DataFrame] = []
         groups = self._groups(context)
         steps = [(scope, group) for scope in self.where for group in groups if _is_in(scope, group.behaviour)]
+        by_texts = {name: self._by_texts(context, name, ledger) for name in {g.behaviour for _, g in steps}}
         for scope, group in tqdm(steps, desc="ladder", disable=not context.progress):
             with ledger.attempt("ladder", item_name(group.behaviour, group.coder, scope)):
                 search = bench.search(scope, group.behaviour, group.coder, group.all_features)
                 marks: dict[str, Any] = {"behaviour": group.behaviour, "coder": group.coder}
                 marks |= {"source": scope.source, "among": scope.among}
                 attacked = {*group.features.get("clamp", ()), *search.detecting()}
-                falsification = search.falsify(sorted(attacked))
+                falsification = search.falsify(sorted(attacked), by_texts[group.behaviour])
                 findings.append(falsification.frame.assign(**marks))
                 climbed = search.climb(falsification).assign(**marks)
                 verdicts += [
@@ -104,6 +108,15 @@ class ClimbLadder(Stage):
             context.write_table(pd.concat(baselines, ignore_index=True), BASELINES_FILE)
             context.write_table(pd.concat(findings, ignore_index=True), FALSIFIED_FILE)
         context.write_ledger(ledger)
+
+    def _by_texts(self, context: StageContext, behaviour: str, ledger: Ledger) -> tuple[Attempt, ...]:
+        """Attempts by written texts; the ledger says why there are none where a grammar writes some."""
+        attempts: tuple[Attempt, ...] = ()
+        host, task = context.pair.base, context.problems.task
+        if is_written_about(behaviour, task):
+            with ledger.attempt("written texts", f"texts of {task} that part {behaviour} from its words"):
+                attempts = attempts_by_texts(host, behaviour, task, seed=context.seed)
+        return attempts
 
     def _groups(self, context: StageContext) -> list[WrittenGroup]:
         groups: dict[tuple[str, str], dict[str, tuple[int, ...]]] = {}

@@ -32,6 +32,7 @@ from reasonmech.locate import (
     previous_kinds,
 )
 from reasonmech.locate.falsify import (
+    Attempt,
     Baselines,
     Corpus,
     Falsification,
@@ -106,9 +107,9 @@ class LadderSearch:
             search=self.search,
         )
 
-    def falsify(self, features: Sequence[int]) -> Falsification:
-        """Features met by every attempt."""
-        attempts = [Residualised(self.corpus), self.of_text, RandomInit(self.auroc, self.random)]
+    def falsify(self, features: Sequence[int], by_texts: Sequence[Attempt] = ()) -> Falsification:
+        """Features met by every attempt, those by written texts among them."""
+        attempts = [Residualised(self.corpus), self.of_text, RandomInit(self.auroc, self.random), *by_texts]
         return falsify(self.auroc, self.coder, attempts=attempts, features=features)
 
     def climb(self, falsification: Falsification) -> pd.DataFrame:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, final
 
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.locate.falsify import CrossedText, Example, crossed
+from reasonmech.locate.falsify.texts import Encode
 from reasonmech.organisms.training.corpus import IDS
 from reasonmech.problem import Problem
 from reasonmech.ranges import Positive, Seed
@@ -92,10 +93,13 @@ class ChainExamples:
         world: its words.
         cue: the word that is put in or left out; "wait", which begins a backtrack in most worlds and fills
             time in chain-swap.
+        encode: text to ids, one for each word, and the same in front of any: `host.encode` of a model whose
+            tokenizer is another than the chain world's own.
     """
 
     world: World = CHAIN
     cue: str = "wait"
+    encode: Encode = field(default_factory=lambda: encode)
 
     def __post_init__(self) -> None:
         if self.cue not in IDS or self.cue in PLACEBOS:
@@ -113,7 +117,7 @@ class ChainExamples:
             passage, rng = self._draw_passage("crossed", i, seed)
             texts.append(
                 crossed(
-                    encode,
+                    self.encode,
                     problem=f"crossed/{self.world.name}/{seed}/{i}",
                     contexts=(passage.up_to_check(wrong=False), passage.up_to_check(wrong=True)),
                     after=passage.next_step,
@@ -137,11 +141,22 @@ class ChainExamples:
             text, n_read = (
                 self._traps()[category](passage, rng) if i % 2 else (passage.up_to_check(wrong=True), 1)
             )
-            ids = encode(text)
+            ids = self._encode_words(text)
             name = f"examples/{self.world.name}/{seed}/{i}"
             positive = category == CONTRADICTED
             examples.append(Example(name, ids, len(ids) - n_read, len(ids), positive, category))
         return examples
+
+    def _encode_words(self, text: str) -> tuple[int, ...]:
+        """Ids of a text whose last words are read by position. Raises DataError where a word is no token."""
+        ids, words = tuple(self.encode(text)), text.split()
+        if len(ids) - len(self.encode("")) != len(words):
+            raise DataError(
+                f"{len(words)} words are {len(ids)} tokens: {text[:40]!r}",
+                allowed="a tokenizer with a token for every word of the chain world",
+                do="leave these texts out: nothing is known of where their words are",
+            )
+        return ids
 
     def _draw_passage(self, purpose: str, i: int, seed: int) -> tuple[_Passage, random.Random]:
         rng = random.Random(f"{purpose}|{self.world.name}|{seed}|{i}")

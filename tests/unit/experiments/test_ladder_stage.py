@@ -7,17 +7,23 @@ from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pytest
 import torch
 
+import reasonmech as rm
+from reasonmech.errors import DataError
 from reasonmech.experiments.stages.ladder import ClimbLadder, LadderScope, WrittenGroup
+from reasonmech.experiments.stages.ladder_texts import attempts_by_texts, is_written_about
 from reasonmech.experiments.stages.preservation import _row, read_preservation
 from reasonmech.experiments.stages.random_model import random_features
 from reasonmech.locate import BehaviourPreservation
-from reasonmech.locate.falsify import random_twin
+from reasonmech.locate.falsify import Candidates, random_twin
+from reasonmech.organisms.ground_truth.chain_examples import ChainExamples, encode
 from reasonmech.runtime import capture
 from reasonmech.site import Site
 from reasonmech.stats import Interval
-from reasonmech.testing import tiny_host
+from reasonmech.testing import tiny_coder, tiny_host
+from tests.layouts import layout_host
 
 
 def test_what_was_measured_under_reconstruction_is_read_back(tmp_path: Path) -> None:
@@ -54,3 +60,45 @@ def test_a_scope_asks_for_its_behaviours_only() -> None:
     assert stage.where[0].source == "base" and stage.where[0].among == "opportunities"
     group = WrittenGroup("check", "topk/a", {"clamp": (3, 1), "ablate": (1, 2)})
     assert group.all_features == (1, 2, 3)
+
+
+def test_texts_are_written_about_backtracks_of_chain_worlds_and_about_nothing_else() -> None:
+    assert is_written_about("backtrack", "chain") and is_written_about("backtrack", "chain-swap")
+    host = rm.load_host("organism:tiny-when/base")
+    for behaviour, task in (("check", "chain"), ("backtrack", "letters")):
+        assert not is_written_about(behaviour, task)
+        assert attempts_by_texts(host, behaviour, task, seed=0) == ()
+
+
+def test_written_texts_are_attempts_on_the_features_of_a_run() -> None:
+    host = rm.load_host("organism:tiny-when/base")
+    crossed, examples = attempts_by_texts(host, "backtrack", "chain", seed=0)
+    again = attempts_by_texts(host, "backtrack", "chain", seed=0)
+    candidates = Candidates((3, 5), np.array([1.0, 1.0]))
+    coder = tiny_coder(host, "resid_post.2")
+    for attempt, same in zip((crossed, examples), again, strict=True):
+        findings = attempt.findings(coder, candidates)
+        assert [finding.feature for finding in findings] == [3, 5]
+        assert findings == same.findings(coder, candidates)
+    assert [crossed.name, examples.name] == ["cue x context", "counterexamples"]
+
+
+@pytest.mark.parametrize("words", [True, False])
+def test_texts_are_in_the_tokens_of_the_model_or_refused(words: bool) -> None:
+    """In other ids, with a BOS, they are the same texts; in pieces nobody knows where their words are."""
+    host = layout_host("words" if words else "qwen2")
+    if not words:
+        with pytest.raises(DataError, match="a tokenizer with a token for every word"):
+            attempts_by_texts(host, "backtrack", "chain", seed=0)
+        return
+
+    def shifted(text: str) -> list[int]:
+        return [0, *(i + 1 for i in encode(text))]
+
+    plain, moved = ChainExamples(), ChainExamples(encode=shifted)
+    for one, other in zip(plain.examples(20, seed=1), moved.examples(20, seed=1), strict=True):
+        assert list(other.ids) == [0, *(i + 1 for i in one.ids)]
+        assert other.start == one.start + 1 and other.stop == one.stop + 1
+    for text, same in zip(plain.crossed(5), moved.crossed(5), strict=True):
+        assert list(same.neutral) == [0, *(i + 1 for i in text.neutral)]
+        assert list(same.cue) == [i + 1 for i in text.cue]
