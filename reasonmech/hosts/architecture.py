@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Final
 
+from torch import nn
+
 from reasonmech.door import checked
 from reasonmech.errors import MismatchError
 from reasonmech.registry import Registry
@@ -93,3 +95,27 @@ def architecture_of(model_type: str) -> Architecture:
             do="register it: reasonmech.hosts.architectures.register(model_type)(Architecture(...))",
         )
     return architectures.get(model_type)
+
+
+def check_paths(model: nn.Module, architecture: Architecture, model_type: str) -> None:
+    """Raise MismatchError where a path of an architecture leads to no module of a model."""
+    _check_path(model, architecture.norm, f"norm= of {model_type!r}")
+    _check_path(model, architecture.layers, f"layers= of {model_type!r}")
+    for block in model.get_submodule(architecture.layers).children():
+        for name in ("attention", "mlp", "projection", "entry"):
+            path: str | None = vars(architecture)[name]
+            if path is not None:
+                _check_path(block, path, f"{name}= of {model_type!r}")
+
+
+def _check_path(parent: nn.Module, path: str, place: str) -> None:
+    try:
+        parent.get_submodule(path)
+    except AttributeError as error:
+        raise MismatchError(
+            f"{place} is {path!r}, and {type(parent).__name__} has no such module",
+            allowed=", ".join(name for name, _ in parent.named_modules() if name.count(".") < 2 and name)[
+                :300
+            ],
+            do="mend its entry of reasonmech.hosts.architectures",
+        ) from error

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from reasonmech.acting import OurHook
+from reasonmech.errors import MismatchError
 
 Hidden = Float[Tensor, "batch pos width"]
 ModuleOutput = Tensor | tuple[Tensor, ...]
@@ -108,8 +109,8 @@ class HookPoint(NamedTuple):
     def _at_module(self, edit: HiddenEdit) -> RemovableHandle:
         if self.side == "input":
 
-            def before(_: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
-                new = edit(args[0])
+            def before(module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+                new = edit(_first(module, args))
                 return None if new is None else (new, *args[1:])
 
             return self.module.register_forward_pre_hook(OurHook(before))
@@ -130,3 +131,13 @@ class HookPoint(NamedTuple):
             return edit_sum(added, held.pop(), edit)
 
         return Handles((entry.register_forward_pre_hook(OurHook(enter)), self._at_module(through)))
+
+
+def _first(module: nn.Module, args: tuple[Tensor, ...]) -> Tensor:
+    if not args:
+        raise MismatchError(
+            f"{type(module).__name__} is called with named arguments alone",
+            allowed="blocks and projections that are given the stream as their first argument",
+            do="name another module in the entry of reasonmech.hosts.architectures",
+        )
+    return args[0]

@@ -19,6 +19,7 @@ from reasonmech.hosts.characters import token_name
 from reasonmech.hosts.ends import end_ids
 from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.identity import LiveIdentity
+from reasonmech.hosts.mapping import check_mapping
 from reasonmech.hosts.settings import Softcap, length_note_of, n_positions_of, sampling_of
 from reasonmech.hosts.sitemap import SiteMap
 from reasonmech.hosts.vocabulary import check_rows, decode, encode, quoted
@@ -49,8 +50,8 @@ class Host:
         """Use `load_host`, which also checks the files and the tokenizer.
 
         Raises:
-            MismatchError: the architecture is unknown, or the tokenizer has ordinary words that the model has
-                no row for (an added token without a row is refused in the text that has it).
+            MismatchError: the architecture is unknown, or the model is not as it is mapped; the tokenizer has
+                ordinary words without a row (an added token without one is refused in the text that has it).
         """
         self._architecture = architecture_of(model.config.model_type)
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
@@ -59,6 +60,7 @@ class Host:
         self._identity = LiveIdentity(model, tokenizer)
         self._softcap = Softcap(model, lambda: self.layers[-1], self._uncapped)
         check_rows(tokenizer, self.vocab_size, name=name)
+        check_mapping(model, self._sites, self.logits_of)
 
     def __setattr__(self, name: str, value: object) -> None:
         if name in self.__dict__:
@@ -145,9 +147,9 @@ class Host:
     def model_identity(self) -> ModelIdentity:
         """What decides this model's numbers, as it stands: weights, configuration, tokenizer, ends of text.
 
-        Under "configuration" goes all that it does not make (`Deviations`): hooks of others, replaced
-        modules, settings and buffers set by hand. Coders, stores, sweeps and runs record it, and are refused
-        on another one. Not noticed: a class whose methods are replaced, what a hook reads from elsewhere.
+        Under "configuration" goes all that it does not make (`Deviations`): hooks, replaced modules, settings
+        and buffers set by hand. Coders, stores, sweeps and runs are refused on another one than they record.
+        Not noticed: a class whose methods are replaced, what a hook reads from elsewhere.
         """
         return self._identity.read(self.eos_ids)
 
@@ -248,8 +250,7 @@ class Host:
     def logits_of(self, resid: Float[Tensor, "*axes d_model"]) -> Float[Tensor, "*axes vocab"]:
         """Logits that the model's own head gives a residual stream: softcap(unembed(norm(resid))).
 
-        Of the last layer's `resid_post` the model's logits; of an earlier layer's, the logit lens. Raises
-        BindError inside torch.autocast.
+        Of the last `resid_post` the model's, of an earlier one the logit lens. BindError in torch.autocast.
         """
         check_precision(self.name)
         with no_inference_mode():
@@ -262,9 +263,8 @@ class Host:
 
     @checked
     def encode(self, text: str) -> list[int]:
-        """Token ids of a text that goes on: what the tokenizer puts in front, once, and no end behind.
-
-        A BOS that the text has is not doubled, white space in front of it is left out.
+        """Token ids of a text that goes on: what the tokenizer puts in front, once (a BOS that the text has
+        is not doubled, white space in front of it is left out), and no end behind.
 
         Raises:
             DataError: a token of the text has no row in the model.

@@ -8,7 +8,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from reasonmech.errors import UnknownNameError
-from reasonmech.hosts.architecture import Architecture
+from reasonmech.hosts.architecture import Architecture, check_paths
 from reasonmech.hosts.hookpoint import ALL, HookPoint
 from reasonmech.site import HEADED, KINDS, Site
 
@@ -26,6 +26,7 @@ class SiteMap:
     def __init__(
         self, model: PreTrainedModel, architecture: Architecture, *, d_model: int, name: str
     ) -> None:
+        check_paths(model, architecture, model.config.model_type)
         self._model, self._architecture, self._name = model, architecture, name
         self.d_model = d_model
         self.absent = dict[str, str]()
