@@ -13,13 +13,14 @@ from transformers import PreTrainedModel
 from reasonmech.arguments import describe
 from reasonmech.errors import CorruptFileError, MismatchError, PickleRefusedError
 from reasonmech.files import check_safetensors
+from reasonmech.hosts.adapters import check_adapters
 from reasonmech.json_text import read_object
 
 AGAIN: Final = "copy or download it again"
 PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 WHOLE: Final = "model.safetensors"
-ADAPTER: Final = "adapter_config.json"
-MERGE: Final = "peft's PeftModel.from_pretrained(base, DIR).merge_and_unload().save_pretrained(NEW)"
+INDEX: Final = "model.safetensors.index.json"
+SHARD: Final = re.compile(r"model-\d+-of-\d+\.safetensors")
 READABLE: Final = ("fp8",)  # quantised formats whose weights transformers turns into plain ones
 # buffers that old checkpoints hold and that a model computes itself
 COMPUTED: Final = re.compile(
@@ -43,9 +44,7 @@ def check_checkpoint(directory: Path) -> None:
             allowed="a directory with config.json and *.safetensors",
             do=f"give its directory: {str(directory.parent)!r}",
         )
-    check_adapter(directory / ADAPTER, str(directory))
-    _check_adapter_weights(directory)
-    _check_adapters_within(directory)
+    check_adapters(directory)
     _check_gguf(directory)
     config = directory / "config.json"
     if not config.is_file():
@@ -60,10 +59,12 @@ def check_checkpoint(directory: Path) -> None:
             read_object(directory / name, shape, do=AGAIN)
     shards = sorted(directory.glob("*.safetensors"))
     _check_shards(directory, shards)
-    dtypes: dict[str, str] = {}
+    of_file = dict[str, dict[str, str]]()
     for shard in shards:
         check_safetensors(shard)
-        dtypes |= _check_tensors(shard)
+        of_file[shard.name] = _check_tensors(shard)
+    _check_index(directory / INDEX, of_file)
+    dtypes = {name: dtype for dtypes in of_file.values() for name, dtype in dtypes.items()}
     _check_scales(dtypes, str(directory), plain=settings.get("quantization_config") is None)
 
 
@@ -79,15 +80,20 @@ def _check_shards(directory: Path, shards: Sequence[Path]) -> None:
                 do="convert it where you trust it: model.save_pretrained(directory) writes safetensors",
             )
         raise CorruptFileError(f"{directory} holds no weights", allowed="*.safetensors", do="copy it again")
-    index = directory / "model.safetensors.index.json"
-    if not index.is_file():
-        return
-    weight_map = read_object(index, {"weight_map": {"*": str}}, do=AGAIN)["weight_map"]
-    named: set[str] = set(weight_map.values())
-    missing = sorted(named - {shard.name for shard in shards})
+    index = directory / INDEX
+    files = {shard.name for shard in shards}
+    named: set[str] = set(_weight_map(index).values()) if index.is_file() else {WHOLE} & files
+    missing = sorted(named - files)
     if missing:
         raise CorruptFileError(f"{directory} lacks {', '.join(missing)}", do=AGAIN)
-    if (directory / WHOLE).is_file() and WHOLE not in named:
+    strays = sorted(name for name in files - named if SHARD.fullmatch(name))
+    if named and strays:
+        raise CorruptFileError(
+            f"{directory} holds {', '.join(strays)}, which neither is {WHOLE} nor in an index of files",
+            allowed="one set of weights: Hugging Face would leave these out",
+            do="move away what is not meant, or copy the index again",
+        )
+    if WHOLE in files and WHOLE not in named:
         raise CorruptFileError(
             f"{directory} holds two sets of weights: {WHOLE}, and the {len(named)} files of {index.name}",
             allowed="one set: Hugging Face would read the first and leave the other",
@@ -95,18 +101,47 @@ def _check_shards(directory: Path, shards: Sequence[Path]) -> None:
         )
 
 
+def _weight_map(index: Path) -> dict[str, str]:
+    """Which file holds which tensor, by an index."""
+    weight_map: dict[str, str] = read_object(index, {"weight_map": {"*": str}}, do=AGAIN)["weight_map"]
+    return weight_map
+
+
+def _check_index(index: Path, of_file: Mapping[str, Mapping[str, str]]) -> None:
+    """Refuse shards that hold other tensors than their index says: of one that lies in two, either is read.
+
+    Args:
+        of_file: dtypes of each file's tensors.
+    """
+    if not index.is_file():
+        return
+    weight_map = _weight_map(index)
+    files = sorted(set(weight_map.values()))
+    tensors = {(file, name) for file in files for name in of_file[file]}
+    named = {(file, name) for name, file in weight_map.items()}
+    beyond = sorted(entry for entry in tensors - named if not COMPUTED.search(entry[1]))
+    absent = sorted(entry for entry in named - tensors if not COMPUTED.search(entry[1]))
+    if not beyond and not absent:
+        return
+    file, name = (beyond or absent)[0]
+    if absent and not beyond:
+        what = f"{file} lacks {name}, which {index.name} says it holds"
+    elif name in weight_map:
+        what = f"{file} holds {name}, which {index.name} says {weight_map[name]} holds"
+    else:
+        what = f"{file} holds {name}, of which {index.name} says nothing"
+    raise CorruptFileError(
+        f"{index.parent}: {what} ({len(beyond) + len(absent)} such differences)",
+        allowed="each tensor once, in the file that the index names",
+        do="copy or download index and files again, of one and the same version",
+    )
+
+
 def _check_tensors(shard: Path) -> dict[str, str]:
-    """The dtypes of a file's tensors; refused is what they and the names tell: an adapter under another
-    file's name, and whole numbers in place of weights, which would be read as if they were the weights."""
+    """The dtypes of a file's tensors. Whole numbers in place of weights, which would be read as if they were
+    the weights, are refused."""
     with safe_open(shard, framework="pt") as file:
         dtypes = {name: str(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
-    adapter = next((name for name in dtypes if ".lora_" in name), None)
-    if adapter:
-        raise MismatchError(
-            f"{shard} holds weights of an adapter ({adapter})",
-            allowed="whole weights, in which an adapter is merged",
-            do=f"merge it: {MERGE}; where the weights beside it are meant without it, copy them elsewhere",
-        )
     whole = next((n for n, dtype in dtypes.items() if n.endswith("weight") and dtype[0] in "IU"), None)
     if whole:
         raise quantised_weights(str(shard), f"{whole} is {dtypes[whole]}")
@@ -141,59 +176,6 @@ def check_eight_bits(model: PreTrainedModel, source: str) -> None:
     for name, weight in model.named_parameters():
         if weight.is_floating_point() and weight.element_size() == 1:
             raise quantised_weights(source, f"{name} is {weight.dtype} after loading")
-
-
-def check_adapter(config: Path, source: str) -> None:
-    """Refuse an adapter, whose file this is, in every installation alike.
-
-    transformers applies one where peft is installed, and ignores it without a word where it is not: the same
-    call would give the fine-tuned model on one machine, and its base on another.
-    """
-    if not config.is_file():
-        return
-    settings: dict[str, object] = read_object(config, do=AGAIN)
-    what = f"a {settings.get('peft_type', 'PEFT')} of {settings.get('base_model_name_or_path') or 'a base'!r}"
-    raise MismatchError(
-        f"{source} holds an adapter ({ADAPTER}: {what}), which one machine would apply and another ignore",
-        allowed="whole weights, in which an adapter is merged",
-        do=f"merge it: {MERGE}; where the weights beside it are meant without it, copy them elsewhere",
-    )
-
-
-def _check_adapter_weights(directory: Path) -> None:
-    """Refuse the weights of an adapter whose settings are not there: nobody can merge it, or leave it out."""
-    adapters = sorted(file.name for file in directory.glob("adapter_model*"))
-    others = sorted(set(directory.glob("*.safetensors")) - set(directory.glob("adapter_model*")))
-    if not adapters:
-        return
-    lacking, merge = f"{adapters[0]}, without {ADAPTER}", f"copy its {ADAPTER} too and merge it: {MERGE}"
-    if not others:
-        raise CorruptFileError(
-            f"{directory} holds no weights but those of an adapter ({lacking})",
-            allowed="whole weights, in which an adapter is merged",
-            do=merge,
-        )
-    raise MismatchError(
-        f"{directory} holds weights of an adapter ({lacking}) beside {others[0].name}",
-        allowed="whole weights, in which an adapter is merged",
-        do=f"{merge}; where the weights beside it are meant without it, copy them elsewhere",
-    )
-
-
-def _check_adapters_within(directory: Path) -> None:
-    """Refuse an adapter in a folder of the directory, which transformers never looks at: a training leaves
-    its adapters there (`checkpoint-500/`, `default/`), and the weights alone are the model before it."""
-    within = sorted(file for name in (ADAPTER, "adapter_model*") for file in directory.glob(f"*/**/{name}"))
-    if not within:
-        return
-    folder = within[0].parent
-    raise MismatchError(
-        f"{directory} holds an adapter in a folder in it ({within[0].relative_to(directory)}), which would "
-        "be ignored",
-        allowed="whole weights, in which an adapter is merged",
-        do=f"merge it: {MERGE.replace('DIR', repr(str(folder)))}; where the weights are meant without it, "
-        f"move {folder.name!r} elsewhere",
-    )
 
 
 def check_quantised(settings: Mapping[str, Any], source: str) -> None:

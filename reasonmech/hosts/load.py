@@ -33,8 +33,8 @@ from reasonmech.errors import (
     NonFiniteError,
     UnknownNameError,
 )
+from reasonmech.hosts.adapters import check_adapter
 from reasonmech.hosts.checkpoint import (
-    check_adapter,
     check_checkpoint,
     check_eight_bits,
     check_quantised,

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -409,6 +410,113 @@ def test_weights_of_an_adapter_are_known_by_their_names(file: str, checkpoint: P
     state["model.layers.0.self_attn.q_proj.lora_A.default.weight"] = torch.ones(2, 32)
     save_file(state, checkpoint / file, metadata={"format": "pt"})
     with pytest.raises(MismatchError, match=rf"{file} holds weights of an adapter .*lora_A"):
+        load_host(checkpoint)
+
+
+Q_PROJ = "model.layers.0.self_attn.q_proj"
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        f"base_model.model.{Q_PROJ}.ia3_l",
+        f"base_model.model.{Q_PROJ}.hada_w1_a",
+        f"{Q_PROJ}.lokr_w1",
+        f"{Q_PROJ}.vera_lambda_b",
+        f"{Q_PROJ}.oft_r.default",
+        f"{Q_PROJ}.lora_a",
+        f"{Q_PROJ}.lora_embedding_A",
+        "lora_unet_down.lora_up.weight",
+        "prompt_embeddings",
+        "model.layers.0.adapters.mine.adapter_down.0.weight",
+    ],
+)
+@pytest.mark.parametrize(
+    "file", ["weights.safetensors", "tuned/weights.safetensors", "delta.pt", "a/b.bin", "x.npz"]
+)
+def test_an_adapter_of_any_kind_is_known_by_the_names_of_its_tensors(
+    tensor: str, file: str, checkpoint: Path
+) -> None:
+    assert load_host(checkpoint).n_layers
+    weights, path = {tensor: torch.ones(4, 32)}, checkpoint / file
+    path.parent.mkdir(exist_ok=True)
+    if path.suffix == ".safetensors":
+        save_file(weights, path)
+    elif path.suffix == ".npz":
+        np.savez(path, **{tensor: np.ones((4, 32))})  # pyright: ignore[reportArgumentType]
+    else:
+        torch.save(weights, path, _use_new_zipfile_serialization=path.suffix == ".pt")
+    with pytest.raises(
+        MismatchError, match=rf"{file} holds weights of an adapter \(.*would be ignored"
+    ) as caught:
+        load_host(checkpoint)
+    assert path.name in caught.value.do
+
+
+@pytest.mark.parametrize(
+    "file", ["adapters.npz", "adapter.bin", "my-lora.gguf", "out/pytorch_lora_weights.bin"]
+)
+def test_an_adapter_is_known_by_its_file_alone(file: str, checkpoint: Path) -> None:
+    (checkpoint / file).parent.mkdir(exist_ok=True)
+    (checkpoint / file).write_bytes(b"x")
+    with pytest.raises(MismatchError, match=rf"{file} holds weights of an adapter \(by its name"):
+        load_host(checkpoint)
+
+
+def test_what_else_lies_beside_weights_is_no_adapter(checkpoint: Path) -> None:
+    state = load_file(checkpoint / "model.safetensors")
+    torch.save(state, checkpoint / "pytorch_model.bin")
+    save_file(state, checkpoint / "consolidated.safetensors")
+    (checkpoint / "checkpoint-5").mkdir()
+    torch.save({"state": {0: {"exp_avg": torch.ones(3)}}}, checkpoint / "checkpoint-5" / "optimizer.pt")
+    (checkpoint / "sae").mkdir()
+    save_file(
+        {"W_enc": torch.ones(3, 4), "b_dec": torch.ones(3)}, checkpoint / "sae" / "sae_weights.safetensors"
+    )
+    assert load_host(checkpoint).n_layers
+
+
+SHARDS = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
+
+
+def sharded(checkpoint: Path) -> tuple[list[dict[str, torch.Tensor]], dict[str, str]]:
+    """The tensors of two files, and which file holds which."""
+    state = load_file(checkpoint / "model.safetensors")
+    (checkpoint / "model.safetensors").unlink()
+    names = sorted(state)
+    halves = [{n: state[n] for n in names[::2]}, {n: state[n] for n in names[1::2]}]
+    return halves, {n: SHARDS[i] for i, half in enumerate(halves) for n in half}
+
+
+def write_shards(checkpoint: Path, halves: list[dict[str, torch.Tensor]], weight_map: dict[str, str]) -> None:
+    for file, half in zip(SHARDS, halves, strict=True):
+        save_file(half, checkpoint / file, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": weight_map}
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def test_shards_hold_each_tensor_once_where_their_index_says(checkpoint: Path) -> None:
+    before = load_host(checkpoint).weight_hash
+    halves, weight_map = sharded(checkpoint)
+    write_shards(checkpoint, halves, weight_map)
+    assert load_host(checkpoint).weight_hash == before
+    first = next(iter(halves[0]))
+    write_shards(checkpoint, [halves[0], halves[1] | {first: halves[0][first] + 5}], weight_map)
+    with pytest.raises(
+        CorruptFileError, match=rf"{SHARDS[1]} holds {first}, which .* says {SHARDS[0]} holds"
+    ):
+        load_host(checkpoint)
+    write_shards(checkpoint, halves, {n: file for n, file in weight_map.items() if n != first})
+    with pytest.raises(CorruptFileError, match=rf"{SHARDS[0]} holds {first}, of which .* says nothing"):
+        load_host(checkpoint)
+    write_shards(checkpoint, halves, weight_map | {"model.more": SHARDS[1]})
+    with pytest.raises(CorruptFileError, match=rf"{SHARDS[1]} lacks model\.more, which .* says it holds"):
+        load_host(checkpoint)
+    write_shards(checkpoint, [halves[0] | {"rotary_emb.inv_freq": torch.ones(4)}, halves[1]], weight_map)
+    assert load_host(checkpoint).weight_hash == before
+    write_shards(checkpoint, halves, weight_map)
+    shutil.copy(checkpoint / SHARDS[1], checkpoint / "model-00003-of-00003.safetensors")
+    with pytest.raises(CorruptFileError, match=r"holds model-00003-of-00003\.safetensors, which neither"):
         load_host(checkpoint)
 
 
