@@ -12,14 +12,13 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
+    StrictDataclassError,
 )
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
-    AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
-    PreTrainedTokenizerFast,
 )
 from transformers.utils.peft_utils import find_adapter_config_file
 
@@ -44,6 +43,7 @@ from reasonmech.hosts.checkpoint import (
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.lens import is_bridge, model_of_bridge
 from reasonmech.hosts.on_demand import locate
+from reasonmech.hosts.tokenizer_files import is_path, read_tokenizer
 from reasonmech.hosts.vocabulary import check_round_trip
 from reasonmech.mode import no_inference_mode
 from reasonmech.own_memory import own_memory
@@ -52,7 +52,6 @@ from reasonmech.paths import ORGANISM_PREFIX
 if TYPE_CHECKING:
     from reasonmech.hosts.lens import TransformerBridge
 
-TOKENIZER_FILE: Final = "tokenizer.json"
 Placement: TypeAlias = str | torch.device | dict[str, int | str]
 DEVICE_MAPS: Final = ("auto", "balanced", "balanced_low_0", "sequential")  # those that Hugging Face computes
 DEVICES: Final = f'a device ("cuda:0"), {", ".join(DEVICE_MAPS)}, or a mapping from modules to devices'
@@ -118,7 +117,7 @@ def load_host(
         if tokenizer is None and not isinstance(source, PreTrainedModel):
             tokenizer = cast(PreTrainedTokenizerBase, source.tokenizer)
     name = name or origin.removeprefix(ORGANISM_PREFIX) or type(model).__name__
-    words = _tokenizer(tokenizer if tokenizer is not None else origin, name=name)
+    words = read_tokenizer(tokenizer if tokenizer is not None else origin, name=name)
     check_eight_bits(model, name)
     _check_finite(model, n_tokens=len(words), name=name)
     check_round_trip(words, name=name)
@@ -154,7 +153,7 @@ def _from_checkpoint(
             f"transformers cannot build {source}: {error}",
             allowed="architectures that transformers itself has; code shipped beside weights is never run",
         ) from error
-    except (RuntimeError, AttributeError, TypeError, KeyError) as error:
+    except (RuntimeError, AttributeError, TypeError, KeyError, StrictDataclassError) as error:
         if "mismatch" in str(error):
             raise _other_shapes(source, error) from error
         if isinstance(error, RuntimeError):  # no memory, say
@@ -185,7 +184,7 @@ def _where(source: str | Path) -> str:
         check_checkpoint(local)
         return str(local)
     text = str(source)
-    if isinstance(source, Path) or text.startswith(("/", ".", "~")) or text.count("/") > 1:
+    if is_path(source):
         raise UnknownNameError("model", text, SOURCES, do=f"no directory {text!r} is there: look at its path")
     _check_hub_adapter(text)
     return text
@@ -215,22 +214,6 @@ def _from_object(source: PreTrainedModel | TransformerBridge) -> tuple[PreTraine
         allowed="a path, a Hub name, a transformers PreTrainedModel, a TransformerBridge",
         do='rm.load_host("owner/name"), or one side of rm.load_pair(...)',
     )
-
-
-def _tokenizer(source: PreTrainedTokenizerBase | str | Path, *, name: str) -> PreTrainedTokenizerBase:
-    if isinstance(source, PreTrainedTokenizerBase):
-        return source
-    if not str(source):
-        raise MismatchError(f"the model {name!r} does not say where it came from", do="pass tokenizer=")
-    local = locate(source)
-    try:
-        if local is not None and local.name == TOKENIZER_FILE:
-            return PreTrainedTokenizerFast.from_pretrained(local.parent)
-        return AutoTokenizer.from_pretrained(str(local or source), trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        raise MismatchError(
-            f"no tokenizer for {name!r} in {source}: {error}", do="pass tokenizer="
-        ) from error
 
 
 def _not_on_hub(name: str, error: BaseException) -> UnknownNameError:

@@ -594,3 +594,38 @@ def test_a_model_in_hand_whose_weights_are_in_eight_bits_is_refused() -> None:
         MismatchError, match=r"quantised: model\.layers\.0\.mlp\.up_proj\.weight is torch\.fl"
     ):
         load_host(host.model, tokenizer=host.tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("tokenizer.json", "{"),
+        ("tokenizer.json", "[]"),
+        ("tokenizer.json", '{"version": "1.0"}'),
+        ("tokenizer_config.json", '{"eos_token": 5}'),
+        ("tokenizer_config.json", '{"tokenizer_class": "Nonsense", "added_tokens_decoder": 3}'),
+    ],
+)
+def test_a_damaged_tokenizer_names_its_files(file: str, text: str, checkpoint: Path) -> None:
+    (checkpoint / file).write_text(text)
+    for tokenizer in (None, checkpoint, checkpoint / "tokenizer.json"):
+        with pytest.raises(CorruptFileError, match=r"cannot read the tokenizer of .*tokenizer\.json"):
+            load_host(checkpoint, tokenizer=tokenizer)
+
+
+def test_a_tokenizer_that_is_not_there_is_said_to_be_none(checkpoint: Path) -> None:
+    for path in (checkpoint / "nowhere", checkpoint / "nowhere" / "tokenizer.json", "./nowhere"):
+        with pytest.raises(UnknownNameError, match=r"nothing is at .*nowhere") as caught:
+            load_host(checkpoint, tokenizer=path)
+        assert "tokenizer=" not in caught.value.do, "one was passed"
+    with pytest.raises(MismatchError, match=r"read from the file .*config\.json") as wrong:
+        load_host(checkpoint, tokenizer=checkpoint / "config.json")
+    assert "give its directory" in wrong.value.do
+
+
+@pytest.mark.parametrize("value", ["many", None, 3.5])
+def test_a_setting_of_another_type_is_a_damaged_config(value: object, checkpoint: Path) -> None:
+    settings = json.loads((checkpoint / "config.json").read_text())
+    (checkpoint / "config.json").write_text(json.dumps(settings | {"max_position_embeddings": value}))
+    with pytest.raises(CorruptFileError, match="max_position_embeddings"):
+        load_host(checkpoint)
