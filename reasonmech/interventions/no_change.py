@@ -14,6 +14,10 @@ from reasonmech.receipt import ReceiptLine
 
 _RESULT: Final = "what was computed is on the error's .result"
 _ALLOW: Final = "a control that is meant to change nothing says so: .allow_no_change()"
+_SIBLINGS: Final = (
+    "Siblings may call a tag's token by other names: rm.interventions.inside(*pair.think_marks), or "
+    "(word, id) for a word; "
+)
 _ADVICE: Final = {  # by verb, for an edit that leaves every token as it was
     "ablate": "ablate what is there: features that are active at these tokens, a value that differs",
     "clamp": "clamp to a value that differs from what is there",
@@ -74,9 +78,8 @@ def warn_idle(plan: Sequence[Intervention], *, run: Silence) -> None:
     for number, intervention in enumerate(plan):
         for why in () if intervention.no_change_allowed else run.plan[number].where.idle(run.texts):
             warnings.warn(
-                f"{_name(intervention, number)}: of its mask {intervention.where}, {why}. Siblings may call "
-                "a tag's token by other names: rm.interventions.inside(*pair.think_marks), or (word, id) for "
-                f"a word; {_ALLOW}",
+                f"{_name(intervention, number)}: of its mask {intervention.where}, {why}. "
+                f"{_SIBLINGS if intervention.where.words() else ''}{_ALLOW}",
                 stacklevel=_levels_to_caller(),
             )
 

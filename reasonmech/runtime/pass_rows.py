@@ -11,6 +11,7 @@ from reasonmech.arguments import check_type, check_whole, describe
 from reasonmech.errors import ArgumentError, DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.intervention import Intervention
+from reasonmech.interventions.masks.where import Where
 from reasonmech.labels import Labels
 from reasonmech.rollout import Rollout
 
@@ -172,8 +173,21 @@ def _positions(name: str, marks: Marks, n: int) -> list[frozenset[int]]:
     return [frozenset(check_whole(position, name=what) for position in positions) for positions in marks]
 
 
+def check_row_count(where: Where, n_rows: int) -> None:
+    """Raise DataError where a mask has positions for another number of rows than a run has."""
+    wrong = [n for n in sorted(where.row_counts()) if n != n_rows]
+    if wrong:
+        raise DataError(
+            f"{where} has positions for {wrong[0]} rows, the run has {n_rows}",
+            allowed="one tuple of positions per row of the run",
+            do="give one tuple of positions per row, an empty one where none is meant",
+        )
+
+
 def check_positions(plan: Sequence[Intervention], rows: Sequence[PassRow]) -> None:
-    """Raise DataError when a mask names a position that a whole text does not have."""
+    """Raise DataError when a mask names a position that a whole text does not have, or a row too many."""
+    for intervention in plan:
+        check_row_count(intervention.where, len(rows))
     for number, row in enumerate(rows):
         for intervention in plan:
             n_needed = intervention.where.reach(number)

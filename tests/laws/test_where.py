@@ -1,5 +1,6 @@
 """Masks: absolute pad-free positions, half-open windows, causal, combined with & | ~ (semantics 2 and 3)."""
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -22,6 +23,8 @@ from reasonmech.interventions import (
     tokens,
 )
 from reasonmech.interventions.masks import Where
+from reasonmech.rollout import Rollouts
+from reasonmech.runtime import Decode, Keep, capture, generate
 from reasonmech.runtime.forward import forward
 from reasonmech.step import Step
 from reasonmech.testing import assert_causal, tiny_host, tiny_step, tiny_tokenizer
@@ -151,6 +154,50 @@ def test_masks_say_what_they_are() -> None:
 def test_tokens_that_could_match_nothing_are_refused(items: tuple[Any, ...]) -> None:
     with pytest.raises(BindError, match="tokens"):
         tokens(*items)
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_rows_of_at_are_the_rows_of_the_run_no_more_and_no_fewer(n: int) -> None:
+    host, texts = tiny_host(), ["w1 w2 w3 w4", "w9 w1"]
+    for where in (at(per_row=[(1,)] * n), everywhere() & ~at(per_row=[(1,)] * n)):
+        plan = [steer(Whole("resid_post.1"), torch.ones(host.d_model), where=where)]
+        text = f"has positions for {n} rows, the run has 2"
+        with pytest.raises(DataError, match=text):
+            forward(host, texts, plan)
+        with pytest.raises(DataError, match=text):
+            generate(host, texts, plan, decode=Decode(max_new_tokens=2), progress=False)
+        with pytest.raises(DataError, match=text):
+            generate(
+                host,
+                texts[:1],
+                plan,
+                decode=Decode(max_new_tokens=2, samples=2, temperature=1.0),
+                progress=False,
+            )
+        with pytest.raises(DataError, match=text):
+            capture(host, texts, ["resid_post.1"], keep=Keep(where=where), progress=False)
+
+
+def test_positions_that_a_text_does_not_come_to_are_refused_or_said() -> None:
+    host, texts = tiny_host(), ["w1 w2 w3 w4", "w9 w1"]
+
+    def write(where: Where, n_new: int = 6) -> Rollouts:
+        plan = [steer(Whole("resid_post.1"), 5 * torch.ones(host.d_model), where=where)]
+        return generate(host, texts, plan, decode=Decode(max_new_tokens=n_new), progress=False)
+
+    with pytest.raises(
+        DataError, match=r"names position 8; row 1 .*has at most 8 tokens, 2 of its prompt and 6"
+    ):
+        write(at(8))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = write(at(per_row=[(1,), (6,)]))
+    assert [len(rollout.ids) for rollout in whole] == [6, 6]
+    (end,) = {whole[1].ids[2]}
+    host.model.generation_config.eos_token_id = int(end)  # pyright: ignore
+    with pytest.warns(UserWarning, match=r"1 of 2 texts ended before \(row 1 has 5 tokens, position 6 is"):
+        short = write(at(per_row=[(1,), (6,)]))
+    assert short[1].stop == "eos" and len(short[1].ids) == 3
 
 
 def test_at_names_absolute_positions_whatever_the_padding() -> None:

@@ -62,6 +62,20 @@ class At(Where):
         marks = torch.zeros(batch, width + 1, dtype=torch.bool)
         return marks.scatter(1, columns, True)[:, :width]
 
+    def row_counts(self) -> frozenset[int]:
+        return frozenset() if self.per_row is None else frozenset([len(self.per_row)])
+
+    def idle(self, texts: Sequence[Sequence[int]]) -> tuple[str, ...]:
+        """Where a text was written that ended before; of texts that are there already it is an error."""
+        short = [row for row, ids in enumerate(texts) if self.reach(row) > len(ids)]
+        if not short:
+            return ()
+        row = short[0]
+        return (
+            f"{self} names positions that {len(short)} of {len(texts)} texts ended before (row {row} has "
+            f"{len(texts[row])} tokens, position {self.reach(row) - 1} is named)",
+        )
+
     def reach(self, row: int) -> int:
         return max(self._of(row), default=-1) + 1
 

@@ -51,6 +51,10 @@ class Where(PlanPart):
         """Words that it looks for by the characters that tokens spell, and by nothing else."""
         return frozenset()
 
+    def row_counts(self) -> frozenset[int]:
+        """How many rows a run must have, by each part that speaks of rows by their number."""
+        return frozenset()
+
     @checked
     def reach(self, row: int) -> int:
         """Tokens that a text must have for every position it names in row `row` of the run to exist."""
@@ -166,6 +170,9 @@ class Combination(Where):
     def words(self) -> frozenset[str]:
         return self.a.words() | self.b.words()
 
+    def row_counts(self) -> frozenset[int]:
+        return self.a.row_counts() | self.b.row_counts()
+
     def reach(self, row: int) -> int:
         return max(self.a.reach(row), self.b.reach(row))
 
@@ -225,6 +232,9 @@ class Not(Where):
 
     def words(self) -> frozenset[str]:
         return self.a.words()
+
+    def row_counts(self) -> frozenset[int]:
+        return self.a.row_counts()
 
     def reach(self, row: int) -> int:
         return self.a.reach(row)

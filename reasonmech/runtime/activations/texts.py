@@ -19,6 +19,7 @@ from reasonmech.interventions.masks import Everywhere
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.keep import Keep
 from reasonmech.runtime.names import check_words
+from reasonmech.runtime.pass_rows import check_row_count
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
 
@@ -72,6 +73,7 @@ class CaptureTexts:
         if not len(items):
             raise DataError("no text to capture from")
         self._host, self._items, self._keep = host, items, keep
+        check_row_count(keep.where, len(items))
         self._where = keep.where.resolve(host.tokenizer)
         self._room, self._vocab_size = host.n_positions, host.vocab_size  # read off the model once
 

@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from reasonmech.arguments import check_type
 from reasonmech.door import checked
-from reasonmech.errors import BindError
+from reasonmech.errors import BindError, DataError
 from reasonmech.hosts.host import Host
 from reasonmech.interventions.bind import as_plan
 from reasonmech.interventions.intervention import Intervention
@@ -27,7 +27,7 @@ from reasonmech.runtime.decoding.noise import row_key
 from reasonmech.runtime.decoding.prompts import as_problems, check_same_prompts, encode_prompts
 from reasonmech.runtime.decoding.stop_strings import check_stop_strings
 from reasonmech.runtime.memory import halving, undone_on_failure
-from reasonmech.runtime.pass_rows import PassRow
+from reasonmech.runtime.pass_rows import PassRow, check_row_count
 from reasonmech.runtime.receipt.recorder import ReceiptMode, ReceiptRecorder
 
 GREEDY: Final = Decode()
@@ -100,6 +100,23 @@ def _without_plan(decoder: Decoder, plan: Sequence[Intervention]) -> Decoder:
     return decoder
 
 
+def _check_reach(plan: Sequence[Intervention], rows: Sequence[RowInfo], decode: Decode) -> None:
+    """Raise DataError where a mask names rows that are not there, or a position that no row can come to."""
+    for where in (intervention.where for intervention in plan):
+        check_row_count(where, len(rows))
+        for row in rows:
+            longest = row.prompt_length + decode.max_new_tokens
+            if (needed := where.reach(row.index)) > longest:
+                raise DataError(
+                    f"{where} names position {needed - 1}; row {row.index} ({row.problem.id}) has at most "
+                    f"{longest} tokens, {row.prompt_length} of its prompt and {decode.max_new_tokens} "
+                    "new ones",
+                    allowed=f"0 .. {longest - 1}",
+                    do="positions are absolute, prompt included; at(per_row=...) gives each row its own; or "
+                    "raise max_new_tokens",
+                )
+
+
 def _write_all(
     decoder: Decoder,
     problems: ProblemSet,
@@ -123,6 +140,9 @@ def _write_all(
         for i, problem in enumerate(problems)
         for sample in range(decode.samples)
     ]
+
+    if isinstance(decoder, HostDecoder):
+        _check_reach(decoder.bound.plan, rows, decode)
 
     def write(batch: Sequence[RowInfo]) -> list[tuple[int, Rollout]]:
         rounds = DecodingBatch(decoder, batch, prompts, decode=decode, problems=problems).run()
