@@ -91,7 +91,7 @@ class LadderSearch:
     def corpus(self) -> Corpus:
         return Corpus(self.text.acts, self.labels, self.text.rollouts, self.search)
 
-    @property
+    @cached_property
     def of_text(self) -> Baselines:
         assert self.known.covariates is not None
         return Baselines(self.corpus, previous=self.known.covariates["previous"].to_numpy())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple, final
 
 import numpy as np
@@ -87,7 +88,7 @@ class Baselines:
         """
         values = self.corpus.read(coder, candidates.features)
         findings = []
-        for baseline in self._baselines():
+        for baseline in self._fitted:
             for column, feature in zip(values.T, candidates.features, strict=True):
                 gain = self._gain(baseline, column)
                 reason = (
@@ -98,6 +99,11 @@ class Baselines:
                 outcome = outcome_above(gain, self.floor)
                 findings.append(AttemptFinding(feature, baseline.name, outcome, reason, *number))
         return findings
+
+    @cached_property
+    def _fitted(self) -> tuple[_Baseline, ...]:
+        """Each is fitted once, whatever is asked of it, and of however many features."""
+        return tuple(self._baselines())
 
     def _baselines(self) -> Iterator[_Baseline]:
         corpus, train = self.corpus, ~self.corpus.held_out
@@ -125,7 +131,7 @@ class Baselines:
 
     def alone(self) -> pd.DataFrame:
         """AUROC of each baseline by itself, on held-out problems: baseline, value, low, high."""
-        rows = [(one.name, *one.alone[:3]) for one in self._baselines()]
+        rows = [(one.name, *one.alone[:3]) for one in self._fitted]
         return pd.DataFrame(rows, columns=["baseline", "value", "low", "high"])
 
     def _rate_by_token(self) -> Float[np.ndarray, "row covariate"]:

@@ -90,6 +90,8 @@ def test_slips_are_keyed_by_problem_sample_operation_and_attempt_alone() -> None
     assert first.ids == play(twice, world=world).ids
     long_way = play("hmm , maybe . plan : 3 steps . " + twice, world=world)
     assert first.text.split() == long_way.text.split()[9:], "other sentences must not move the stream"
+    idle = play("hmm : 8 + 4 = 2 . hmm : 1 + 1 = 2 . " + twice, world=world)
+    assert first.text.split() == idle.text.split()[16:], "a hedge with an equation is no attempt at a step"
     others = [play(twice, world=world, sample=s).ids for s in range(1, 6)]
     assert any(ids != first.ids for ids in others)
     slipped = [first.by_environment[9 + 11 * i] for i in range(8)]
