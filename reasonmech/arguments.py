@@ -6,7 +6,7 @@ import math
 import operator
 import os
 import types
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import (
     Any,
@@ -14,6 +14,7 @@ from typing import (
     ParamSpec,
     Protocol,
     SupportsIndex,
+    TypeGuard,
     TypeVar,
     runtime_checkable,
 )
@@ -113,6 +114,17 @@ def check_path_text(path: str | bytes, *, name: str) -> None:
             allowed=f"a path without NUL, of less than {LONGEST_PATH} bytes, of {LONGEST_PART} a name",
             do="give the file or folder a shorter name, of signs that can be printed",
         )
+
+
+def is_iterable(value: object) -> TypeGuard[Iterable[object]]:
+    """Whether it can be gone through: an array of no dimension has the method, and refuses."""
+    if not isinstance(value, Iterable):
+        return False
+    try:
+        iter(value)
+    except TypeError:
+        return False
+    return True
 
 
 def check_whole(value: object, *, name: str, allowed: str = "a whole number", do: str = "") -> int:

@@ -96,6 +96,19 @@ def partial_of(path: Path) -> Path:
     return path.with_name(path.name + ".partial")
 
 
+def _reader_of(path: Path) -> str:
+    """What reads a result that is there already, where it shows of what kind it is."""
+    coders = sorted(path.glob("**/cfg.json"))
+    if (path / "record.json").is_file() and (path / "config.yaml").is_file():
+        return f"; the run that is finished there is shown by: reasonmech show {path}"
+    if (path / "record.json").is_file() and (path / "index").is_dir():
+        return f"; the store that is finished there is read by: rm.Activations.load({str(path)!r})"
+    if coders:
+        coder = str(coders[0].parent)
+        return f"; the coders that are finished there are read by: rm.load_coder({coder!r}, host=host)"
+    return ""
+
+
 def check_new(path: str | Path) -> Path:
     """An output path at which nothing exists yet and whose parent can be written (it is created).
 
@@ -105,7 +118,8 @@ def check_new(path: str | Path) -> Path:
     path = output_path(path)
     if path.exists():
         remove_leftovers(path)
-        raise OutputError(f"{path} exists already", do="choose another path, or delete it first")
+        do = f"choose another path, or delete it first{_reader_of(path)}"
+        raise OutputError(f"{path} exists already", do=do)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar, cast, final
+from typing import Any, Final, Generic, TypeVar, cast, final
+from weakref import WeakSet
 
 from reasonmech.arguments import check_type, describe
 from reasonmech.errors import ConfigError, DuplicateNameError, UnknownNameError
@@ -18,6 +20,7 @@ _OURS = ("reasonmech.tasks",)
 """Modules that fill a registry of a layer below them. No entry point, which a source tree would not have."""
 _loaded_plugins: set[str] = set()
 _failed_plugins: dict[str, str] = {}
+_registries: Final[WeakSet[Registry[Any]]] = WeakSet()
 
 
 def load_plugins() -> None:
@@ -35,11 +38,14 @@ def load_plugins() -> None:
         if point.value in _loaded_plugins:
             continue
         _loaded_plugins.add(point.value)
+        before = {registry: registry.added() for registry in _registries}
         try:
             point.load()
         except KeyboardInterrupt:
             raise
         except BaseException as error:
+            for registry in list(_registries):
+                registry.forget(registry.added() - before.get(registry, frozenset()))
             name = f"{point.name} = {point.value!r}"
             if point.dist is not None:
                 name += f" of {point.dist.name} {point.dist.version}"
@@ -74,6 +80,8 @@ class Registry(Generic[T]):
     def __init__(self, noun: str) -> None:
         self.noun = noun
         self._entries: dict[str, T] = {}
+        self._added = set[str]()
+        _registries.add(self)
 
     def __repr__(self) -> str:
         return f"Registry({self.noun!r}, {len(self._entries)} kinds)"
@@ -90,9 +98,21 @@ class Registry(Generic[T]):
                     do="choose another kind; kinds are global",
                 )
             self._entries[kind] = cast(T, value)
+            if not f"{sys._getframe(1).f_globals.get('__name__', '')}.".startswith("reasonmech."):
+                self._added.add(kind)
             return value
 
         return add
+
+    def added(self) -> frozenset[str]:
+        """Kinds that other packages, or whoever uses this one, registered."""
+        return frozenset(self._added)
+
+    def forget(self, kinds: frozenset[str]) -> None:
+        """Take kinds out again that a plug-in added before it failed."""
+        for kind in kinds:
+            self._entries.pop(kind, None)
+        self._added -= kinds
 
     def get(self, kind: str) -> T:
         """What is registered under a kind; plug-ins are imported when it is not there yet."""

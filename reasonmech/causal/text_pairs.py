@@ -65,10 +65,11 @@ class TextPairs:
             )
         if self.direction not in get_args(PatchDirection):
             raise UnknownNameError("direction", str(self.direction), get_args(PatchDirection))
-        if self.problems is not None and len(self.problems) != len(clean):
-            raise DataError(
-                f"{len(self.problems)} problems for {len(clean)} pairs of texts", allowed="one each"
-            )
+        if self.problems is not None:
+            names = as_sequence(self.problems, str, name="problems", allowed="the id of each pair's problem")
+            if len(names) != len(clean):
+                raise DataError(f"{len(names)} problems for {len(clean)} pairs of texts", allowed="one each")
+            object.__setattr__(self, "problems", tuple(names))
         object.__setattr__(self, "clean", tuple(clean))
         object.__setattr__(self, "corrupt", tuple(corrupt))
         _ = self.named_positions  # refuses what makes no sense now, not in the run

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from reasonmech.arguments import describe
+from reasonmech.arguments import check_type, describe
 from reasonmech.coders.coder import Trained
 from reasonmech.coders.config import CoderConfig
 from reasonmech.coders.sinks import find_sinks, no_sinks
@@ -95,6 +95,12 @@ class TensorSource(NamedTuple):
         return (self.values[batch] for batch in islice(rows, epochs * (self.n_tokens // batch_size)))
 
 
+def check_trained(host: object) -> None:
+    """Raise ArgumentError for a `host=` that is no model."""
+    if host is not None:
+        check_type(host, Trained, name="host", allowed="a Host, or None", do="host=rm.load_host(...)")
+
+
 def one_site(
     acts: ActivationSource | Tensor, *, site: Site | str | None, host: Trained | None
 ) -> tuple[Site, ActivationSource]:
@@ -106,6 +112,7 @@ def one_site(
         UnknownNameError: no such site was captured.
     """
     check_activations(acts)
+    check_trained(host)
     if isinstance(acts, Tensor):
         if site is None or host is None:
             raise MismatchError(

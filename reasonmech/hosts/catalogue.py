@@ -14,7 +14,7 @@ from reasonmech.door import checked
 from reasonmech.errors import ConfigError, UnknownNameError
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.load import Placement, Source, load_host
-from reasonmech.hosts.pair import ModelPair
+from reasonmech.hosts.pair import ModelPair, accepted_kinds
 from reasonmech.paths import config_dir, read_config
 from reasonmech.registry import Registry
 from reasonmech.settings import Settings
@@ -195,5 +195,5 @@ def load_pair(
         n_categories=config.n_categories,
         note=config.note,
         source=config.source,
-        accept=tuple({*config.accept, *accept}),
+        accept=(*config.accept, *accepted_kinds(accept)),
     )

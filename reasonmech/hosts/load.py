@@ -102,7 +102,7 @@ def load_host(
         check_type(dtype, torch.dtype, name="dtype", allowed="torch.float32, torch.bfloat16, ...")
     if isinstance(source, str | Path):
         check_path(source, name="source", allowed="a directory, or the name of a model")
-        spread = isinstance(device, dict) or device in DEVICE_MAPS
+        spread = isinstance(device, dict) or (isinstance(device, str) and device in DEVICE_MAPS)
         device_map = device if spread and not isinstance(device, torch.device) else None
         where = (
             None

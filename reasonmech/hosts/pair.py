@@ -6,8 +6,9 @@ from collections.abc import Collection
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Final, TypeAlias, final
 
+from reasonmech.arguments import check_type, describe, is_iterable
 from reasonmech.door import checked
-from reasonmech.errors import MismatchError
+from reasonmech.errors import ArgumentError, MismatchError
 from reasonmech.hosts.difference import ACCEPTABLE, Difference, differences_of
 from reasonmech.hosts.host import Host
 from reasonmech.ranges import Count, Positive
@@ -56,6 +57,7 @@ class ModelPair:
     think_marks: tuple[Mark, Mark] | None = field(init=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "accept", accepted_kinds(self.accept))
         unknown = sorted(set(self.accept) - set(ACCEPTABLE))
         if unknown:
             raise MismatchError(f"cannot accept {unknown}", allowed=", ".join(ACCEPTABLE))
@@ -91,3 +93,13 @@ class ModelPair:
         kinds = ", ".join(dict.fromkeys(difference.kind for difference in self.differences))
         differing = f", differing in {kinds}" if kinds else ""
         return f"ModelPair({self.name!r}, base={self.base!r}, thinking={self.thinking!r}{differing})"
+
+
+def accepted_kinds(accept: object) -> tuple[str, ...]:
+    """Kinds of difference, each once. Raises ArgumentError for what is no collection of texts."""
+    if isinstance(accept, str | bytes) or not is_iterable(accept):
+        raise ArgumentError(
+            f"accept is {describe(accept)}", allowed=", ".join(ACCEPTABLE), do='accept=("padding",)'
+        )
+    kinds = [check_type(kind, str, name="a kind in accept", allowed=", ".join(ACCEPTABLE)) for kind in accept]
+    return tuple(dict.fromkeys(kinds))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 import reasonmech as rm
+from reasonmech import registry
 from reasonmech.errors import ArgumentError, DuplicateNameError, UnknownNameError
+from reasonmech.metrics import metrics
 from reasonmech.registry import Registry
 from reasonmech.site import Site
 
@@ -106,3 +110,24 @@ def test_a_kind_that_is_no_string_is_refused(kind: object) -> None:
 
 def test_a_registry_shows_its_noun_and_size() -> None:
     assert repr(animals()) == "Registry('animal', 2 kinds)"
+
+
+def test_a_plug_in_that_fails_leaves_no_kind_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "half_of_it.py").write_text(
+        "from reasonmech.metrics import metrics\n"
+        "@metrics.register('half_of_it')\nclass Half: kind = 'half_of_it'\n"
+        "import nothing_of_that_name\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("half", "half_of_it", registry.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    monkeypatch.setattr(registry, "_loaded_plugins", set(registry._OURS))
+    monkeypatch.setattr(registry, "_failed_plugins", {})
+    before = list(metrics._entries)
+    with pytest.warns(UserWarning, match="'half_of_it' cannot be imported, and what it adds is not"):
+        kinds = metrics.kinds()
+    assert "half_of_it" not in kinds and list(metrics._entries) == before
+    with pytest.raises(UnknownNameError, match="which failed: ModuleNotFoundError"):
+        metrics.get("half_of_it")
+    metrics.register("half_of_it")(object)  # the name is free
+    metrics.forget(frozenset({"half_of_it"}))

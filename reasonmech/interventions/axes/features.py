@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol, Self, final, runtime_checkable
 
@@ -10,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from reasonmech.arguments import check_type, check_whole, describe
+from reasonmech.arguments import check_type, check_whole, describe, is_iterable
 from reasonmech.coders.coder import SparseCoder, reconstruct
 from reasonmech.digest import check_model, identity_of
 from reasonmech.errors import ArgumentError, BindError, MismatchError
@@ -158,7 +157,7 @@ class Features(Axis):
 def _indices_of(indices: object) -> tuple[int, ...]:
     """Feature indices from one, a sequence, an array or a tensor of them."""
     allowed, do = "integers", "rm.Features(coder, (14, 53))"
-    if isinstance(indices, str) or not isinstance(indices, Iterable):
+    if isinstance(indices, str) or not is_iterable(indices):
         return (check_whole(indices, name="indices", allowed=allowed, do=do),)
     if isinstance(indices, Tensor) and indices.dim() != 1:
         raise ArgumentError(f"indices is {describe(indices)}", allowed="a row of integers", do=do)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
 import torch
 
-from reasonmech.arguments import check_whole, describe
+from reasonmech.arguments import check_whole, describe, is_iterable
 from reasonmech.errors import ArgumentError, BindError, DataError
 from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.shapes import Mask
@@ -107,13 +107,13 @@ def at(*positions: int, per_row: Sequence[Sequence[int]] | None = None) -> Where
 
 
 def _rows(rows: object) -> tuple[tuple[int, ...], ...]:
-    if isinstance(rows, str) or not isinstance(rows, Iterable):
+    if isinstance(rows, str) or not is_iterable(rows):
         raise ArgumentError(f"per_row of at() is {describe(rows)}", allowed=ALLOWED, do=DO)
     return tuple(_integers(row, f"per_row[{n}]") for n, row in enumerate(rows))
 
 
 def _integers(numbers: object, name: str) -> tuple[int, ...]:
-    if isinstance(numbers, str) or not isinstance(numbers, Iterable):
+    if isinstance(numbers, str) or not is_iterable(numbers):
         raise ArgumentError(f"{name} of at() is {describe(numbers)}", allowed=ALLOWED, do=DO)
     return tuple(
         check_whole(i, name=f"{name}[{n}] of at()", allowed=ALLOWED, do=DO) for n, i in enumerate(numbers)

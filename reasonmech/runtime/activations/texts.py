@@ -139,11 +139,11 @@ class CaptureTexts:
         further = {} if self._keep.columns is None else self._keep.columns(number, item)
         columns = {name: np.asarray(values) for name, values in further.items()}
         for name, values in columns.items():
-            if name in INDEX_COLUMNS or len(values) != len(ids) or _type_of(values) is None:
+            if name in INDEX_COLUMNS or values.shape != ids.shape or _type_of(values) is None:
+                shape = " x ".join(map(str, values.shape)) or "no row of"
                 raise DataError(
-                    f"column {name!r} of text {number} ({problem}): {len(values)} values of type "
-                    f"{values.dtype} for "
-                    f"{len(ids)} tokens",
+                    f"column {name!r} of text {number} ({problem}): {shape} values of type "
+                    f"{values.dtype} for {len(ids)} tokens",
                     allowed="a truth value, an integer or a string for every token; other names than "
                     f"{', '.join(INDEX_COLUMNS)}",
                 )
