@@ -121,7 +121,7 @@ def matched_features(
     raise DataError(
         f"{len(sets)} different matched sets of {len(indices)} features exist, {n} were asked for "
         f"(candidates per target: {', '.join(str(len(pool)) for pool in pools)})",
-        do="ask for fewer, or widen the tolerance and say so beside the result",
+        do=(f"ask for {len(sets)}, or " if sets else "") + "widen the tolerance and say so beside the result",
     )
 
 

@@ -182,9 +182,10 @@ def select(
     passing = rows_where(at_site, (at_site["sign"] > 0) & (at_site["p_adjusted"] <= alpha))
     passing = passing.sort_values(by="train_value", ascending=False)
     if len(passing) < k:
+        fewer = f"ask for {len(passing)}, " if len(passing) else ""
         raise DataError(
             f"{len(passing)} of {len(at_site)} features at {coder.site} go with the behaviour at a "
             f"false-discovery rate of {alpha:g}; {k} were asked for",
-            do="ask for fewer, use more problems, or search another site",
+            do=f"{fewer}use more problems, or search another site",
         )
     return Features(coder, tuple(int(i) for i in passing["feature"][:k]))

@@ -93,21 +93,47 @@ def test_every_stage_does_all_that_it_was_asked_for(tmp_path: Path) -> None:
     assert finished.value("accuracy", "takeover") == finished.value("accuracy", "thinking") == 1.0
 
 
+def run_demo(file: Path, out: Path, *settings: str) -> Run:
+    """The whole demo configuration on a pair from outside, as the command line runs it."""
+    chosen = [part for setting in (f"pair={file}", *settings) for part in ("--set", setting)]
+    ended = CliRunner().invoke(app, ["run", "demo", *chosen, "--out", str(out), "--quiet"])
+    assert ended.exit_code == 0, ended.output
+    return load_run(out)
+
+
 @pytest.mark.slow
 def test_the_demo_runs_whole(tmp_path: Path) -> None:
-    file, out = write_outside_pair(tmp_path, bos_row="<pad>"), tmp_path / "demo"
-    ended = CliRunner().invoke(app, ["run", "demo", "--set", f"pair={file}", "--out", str(out), "--quiet"])
-    assert ended.exit_code == 0, ended.output
-    finished = load_run(out)
+    finished = run_demo(write_outside_pair(tmp_path, bos_row="<pad>"), tmp_path / "demo")
     assert_whole(finished)
     assert set(finished.features.behaviour) == {"step", "check", "backtrack"}
     assert finished.value("recovery", "full") > 0.9 and finished.value("recovery", "clamp") > 0.9
 
 
+@pytest.mark.slow
+def test_the_demo_runs_whole_where_three_words_begin_each_kind(tmp_path: Path) -> None:
+    """The models disagree about most first words and agree about most kinds."""
+    file = write_outside_pair(tmp_path, organism="tiny-forms", bos_row="<pad>")
+    finished = run_demo(file, tmp_path / "demo", "task.kind=chain-forms")
+    lacking = finished.missing
+    # a coder of layer 0 has no feature that tells where the base checks, and is asked for its best one
+    assert set(lacking.part) <= {"ranking"} and len(lacking) <= 2, lacking.to_string()
+    assert all("go with the behaviour at a false-discovery rate" in why for why in lacking.happened)
+    assert_arms_and_page(finished, missing=len(lacking) > 0)
+    assert set(finished.features.behaviour) == {"step", "check", "backtrack"}
+    assert finished.value("accuracy", "takeover") == finished.value("accuracy", "thinking") == 1.0
+    assert finished.value("recovery", "full") > 0.9 and finished.value("recovery", "clamp") > 0.9
+    assert finished.judgement is not None and finished.judgement["verdict"] == "WHEN"
+
+
 def assert_whole(finished: Run) -> None:
     assert finished.missing.empty, finished.missing.to_string()
+    assert_arms_and_page(finished, missing=False)
+
+
+def assert_arms_and_page(finished: Run, *, missing: bool) -> None:
     assert finished.n_planned is not None and finished.n_planned > 60
+    of_arms = next(stage for stage in finished.config["stages"] if stage["kind"] == "arms")
     arms = finished.results.query("metric == 'accuracy' and problem == ''").condition
-    assert set(arms) == set(ORDER)
+    assert set(arms) >= set(of_arms.get("arms", ORDER))
     page = render(finished)
-    assert 'id="recovery-by-arm"' in page and 'id="missing"' not in page
+    assert 'id="recovery-by-arm"' in page and ('id="missing"' in page) == missing

@@ -3,6 +3,7 @@ saw."""
 
 from __future__ import annotations
 
+import re
 import sys
 from dataclasses import replace
 
@@ -249,8 +250,13 @@ def test_select_ranks_on_the_training_split_only(world, table: FeatureTable, cod
     assert select(table, 1, coder=coder).indices == (world.signal,)
     upside_down = FeatureTable(table.frame.assign(value=-table.frame.value))
     assert select(upside_down, 2, coder=coder).indices == select(table, 2, coder=coder).indices
-    with pytest.raises(DataError, match=r"features at resid_post\.2 go with the behaviour"):
+    with pytest.raises(DataError, match=r"features at resid_post\.2 go with the behaviour") as few:
         select(table, 30, coder=coder)
+    assert re.match(r"ask for [1-9]\d*, use more problems", few.value.do), "as many as there are"
+    none = FeatureTable(table.frame.assign(p_adjusted=1.0))
+    with pytest.raises(DataError, match=r"^0 of ") as none_at_all:
+        select(none, 1, coder=coder)
+    assert "ask for" not in none_at_all.value.do
     other = FeatureTable(table.frame.assign(behaviour="wait"))
     both = FeatureTable.concat([table, other])
     with pytest.raises(DataError, match="several searches"):
