@@ -13,6 +13,7 @@ import torch
 
 from reasonmech.arguments import describe
 from reasonmech.coders.metadata import check_metadata
+from reasonmech.coders.old_forms import check_old_forms
 from reasonmech.coders.recipe import CONFIG_FILE, WEIGHT_FILE
 from reasonmech.coders.saelens import check_architecture, library
 from reasonmech.coders.settings import check_leftovers, check_settings, check_tensors
@@ -60,6 +61,7 @@ def read_directory(path: Path) -> Any:
         written, architecture, [config_class for _, config_class in known.values()], file=str(file)
     )
     check_metadata(config["metadata"], reserved=dir(library().saes.sae.SAEMetadata), file=str(file))
+    check_old_forms(written, weights, file=str(file))
     check_tensors(weights, architecture, d_in=config["d_in"], d_sae=config["d_sae"])
     try:
         with without_advice():
