@@ -23,6 +23,7 @@ PAGE = ROOT.parent / "docs" / "layers.md"
 LAYERS = (
     {
         "errors",
+        "abbreviations",
         "arguments",
         "door",
         "plain",

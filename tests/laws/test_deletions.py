@@ -39,7 +39,7 @@ REMOVALS = {  # module -> how many calls remove a file or folder there, and whos
         "a lock in a folder made a moment ago; half pieces of a directory with a plan",
     ),
     "reasonmech.experiments.pair_coder": (1, "the folder .work, which holds our plan"),
-    "reasonmech.experiments.run": (1, "what a stage wrote into its own folder before it failed"),
+    "reasonmech.experiments.stage_job": (1, "what a stage wrote into its own folder before it failed"),
     "reasonmech.coders.train": (1, "a coder in a directory with our plan, which is written again"),
     "reasonmech.organisms.adapters": (1, "the checkpoint of the training that has just ended"),
     "reasonmech.taxonomies.sae.taxonomy": (1, "the empty folder that new_directory has made"),
@@ -169,7 +169,7 @@ def test_a_stage_that_fails_takes_its_own_folder_alone(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (stages / name).mkdir(parents=True)
         (stages / name / "result").write_text("1")
-    import_module("reasonmech.experiments.run")._write_lost(
+    import_module("reasonmech.experiments.stage_job")._write_lost(
         stages / "two", "two", rm.errors.DataError("nothing to see")
     )
     assert (stages / "one" / "result").is_file() and not (stages / "two" / "result").exists()

@@ -271,6 +271,37 @@ def test_sentences_begin_behind_signs_whose_bytes_are_tokens() -> None:
     assert begun == ["<s>你好。x", "<s>你好。x. y"]
 
 
+CAPITALISED = (
+    "So x is 3.14, i.e. pi. Dr. Smith left. Then v2.0.1 came.",
+    'He said "Stop." Then (as cf. Rule 2.) "Go!" He went.',
+    "It is 5! Or not? Yes... No. A.B. Then\nNext one.\n\nAnd 0.5 it is?! Yes.",
+    "1.5.2 is out. See e.g. Smith. Prof. Jones et al. Agree. 你好 3.5.",
+)
+
+
+@pytest.mark.parametrize("name", REAL_TEXT)
+@pytest.mark.parametrize("text", CAPITALISED)
+def test_sentences_begin_where_the_text_is_cut(name: str, text: str) -> None:
+    """Where every sentence begins with a capital, the text up to a token tells whether one does."""
+    ids = ids_of(name, text)
+    pieces = [piece.text for piece in spelling_of(layout(name)).spell(ids)]
+    marks = marked(rm.interventions.sentence_starts(), name, ids)
+    behind = {b"".join(pieces[i:]).decode(errors="replace").strip() for i, mark in enumerate(marks) if mark}
+    expected = {text[span.start :] for span in rm.taxonomies.text.segment(text)}
+    fronts = {front for front in behind if front.endswith(text)}  # special tokens in front of the text
+    assert behind - fronts | {text} == expected
+
+
+def test_incremental_marks_of_sentences_are_those_of_the_whole() -> None:
+    for text in CAPITALISED:
+        ids = torch.tensor([ids_of("qwen2", text)])
+        bound = rm.interventions.sentence_starts().resolve(layout("qwen2"))
+        whole = bound.mask(Step.of(ids))
+        for n in range(1, ids.shape[1] + 1):
+            step = replace(Step.of(ids[:, :n], prompt_length=ids.shape[1]), new=1)
+            assert torch.equal(bound.mask(step)[:, -1], whole[:, n - 1])
+
+
 def test_incremental_marks_are_those_of_the_whole() -> None:
     ids = torch.tensor([ids_of("qwen2", "<think>\nOkay.\n</think>\n\nYes.")])
     bound = rm.interventions.inside(*THINK).resolve(layout("qwen2"))

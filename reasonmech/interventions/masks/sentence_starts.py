@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, final
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias, final
 
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
+from reasonmech.abbreviations import BEFORE_ANYTHING, LAST_WORD
 from reasonmech.arguments import as_sequence
 from reasonmech.errors import BindError, UnknownNameError
+from reasonmech.hosts.spelling import Spelling, spelling_of
 from reasonmech.hosts.words import is_writable
 from reasonmech.interventions.masks.finders import finder_of
 from reasonmech.interventions.masks.occurrences import Finder
 from reasonmech.interventions.masks.where import Where, masks
 from reasonmech.interventions.masks.words import BoundWords
-from reasonmech.shapes import Mask
+from reasonmech.shapes import Mask, Tokens
 from reasonmech.step import Step
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 ENDS: Final = (".", "!", "?", "\n")
+Begins: TypeAlias = Literal["yes", "no", "next"]  # "next": it closes what ended, and the next one may begin
+OfText: TypeAlias = Bool[Tensor, " pos"]  # marks of one text's tokens
+_MARKS: Final = re.compile(r"[.!?]+(?=[\"'”’»)\]}*_]*$)")
+_CLOSERS: Final = re.compile(r"[\"'”’»)\]}*_]+")
+_READ: Final = 12  # tokens before one that are read
+_MOST_KNOWN: Final = 65_536
 
 
 @masks.register("sentence_starts")
@@ -29,8 +41,11 @@ ENDS: Final = (".", "!", "?", "\n")
 class SentenceStarts(Where):
     """The first token of the text, the first generated one, and every token after one that ends a sentence.
 
-    A token ends a sentence when it completes one of `ends` and holds nothing but blanks behind it, or when it
-    holds a line break (where that is one of them).
+    A token ends a sentence when it completes one of `ends` and holds nothing behind it but blanks, or what
+    closes behind a mark (a quote, a bracket); or when it holds a line break (where that is one of them). No
+    sentence begins right behind ".", "!" or "?" without a blank ("3.14", "v2.0"), nor behind a full stop of
+    an abbreviation ("e.g. this"). What only the text to come could tell ("etc. and so on") is not asked:
+    `taxonomies.text.segment` reads whole texts.
 
     Attributes:
         ends: what a sentence ends with; one string is one end.
@@ -57,7 +72,55 @@ class SentenceStarts(Where):
             )
         # whatever stands behind a line break in its token
         finders = (finder_of(end, tokenizer, last=end != "\n") for end in ends)
-        return BoundSentenceStarts(self, tuple(finders))
+        return BoundSentenceStarts(self, tuple(finders), Beginnings(spelling_of(tokenizer), self.ends))
+
+
+@final
+class Beginnings:
+    """Whether a sentence begins with a token that stands behind the end of one, from the text up to it."""
+
+    def __init__(self, spelling: Spelling, ends: Sequence[str]) -> None:
+        self._spelling, self._ends = spelling, frozenset(ends)
+        self._known: dict[tuple[int, ...], Begins] = {}
+        self._closing: dict[int, str] = {}
+
+    def closing(self, ids: Tokens) -> Mask:
+        """Tokens with a mark among the ends and what closes behind it, such as '."' [batch, pos]."""
+        tokens, where = torch.unique(ids, return_inverse=True)
+        closes = [self._mark_of(token) in self._ends for token in tokens.tolist()]
+        return torch.tensor(closes, dtype=torch.bool)[where]
+
+    def _mark_of(self, token: int) -> str:
+        """The mark in a token behind which only what closes stands; empty where there is none."""
+        if token not in self._closing:
+            text = self._spelling.piece(token).text.decode(errors="replace").rstrip()
+            marks = None if token in self._spelling.special else _MARKS.search(text)
+            self._closing[token] = marks[0][-1] if marks is not None and marks.end() < len(text) else ""
+        return self._closing[token]
+
+    def at(self, ids: Sequence[int], at: int) -> Begins:
+        """What is true of token `at`, where what stands before it ends a sentence by its mark."""
+        first = max(0, at - _READ)
+        key = tuple(ids[first : at + 1])
+        if first == 0:  # the same tokens say something else where a text begins
+            return self._read(ids, first, at)
+        if key not in self._known:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known = {}
+            self._known[key] = self._read(ids, first, at)
+        return self._known[key]
+
+    def _read(self, ids: Sequence[int], first: int, at: int) -> Begins:
+        *before, now = (piece.text for piece in self._spelling.part(ids, first, at + 1))
+        text, piece = b"".join(before).decode(errors="ignore"), now.decode(errors="replace")
+        marks = _MARKS.search(text.rstrip())
+        if marks is None or self._spelling.special & {ids[at - 1], ids[at]} or "\n" in text[marks.end() :]:
+            return "yes"  # behind a line break, or an end of the caller's own
+        if not text[-1:].isspace() and not piece[:1].isspace():  # glued to the mark
+            return "next" if piece and _CLOSERS.fullmatch(piece.rstrip()) else "no"
+        word = LAST_WORD.search(text, 0, marks.start())
+        abbreviated = marks[0] == "." and word is not None and BEFORE_ANYTHING.fullmatch(word[0])
+        return "no" if abbreviated else "yes"
 
 
 @final
@@ -66,17 +129,34 @@ class BoundSentenceStarts(BoundWords):
     """`SentenceStarts` of a tokenizer."""
 
     ends: tuple[Finder, ...]
+    beginnings: Beginnings
     kind = "sentence_starts"
 
     def mask(self, step: Step) -> Mask:
         ending = torch.zeros_like(step.mask)
         for end in self.ends:
             ending |= end.ends(step)
+        ending |= self.beginnings.closing(step.ids) & step.mask
         starting = torch.zeros_like(ending)
         # of several ends in a row ("?!") the last one ends the sentence
         starting[:, 1:] = ending[:, :-1] & ~ending[:, 1:]
+        for row in starting.any(1).nonzero().flatten().tolist():
+            real = step.mask[row]
+            ids, ends = step.ids[row][real].tolist(), ending[row][real]
+            starting[row, real] = self._begun(ids, starting[row][real], ends)
         at = step.positions
         return starting | (at == 0) | (at == step.prompt_length[:, None])
+
+    def _begun(self, ids: list[int], starting: OfText, ending: OfText) -> OfText:
+        """Of one text's tokens behind ends of sentences, those with which one begins."""
+        begun = torch.zeros_like(starting)
+        for first in starting.nonzero().flatten().tolist():
+            at, what = first, self.beginnings.at(ids, first)
+            while what == "next" and at + 1 < len(ids) and not ending[at]:
+                at += 1
+                what = self.beginnings.at(ids, at)
+            begun[at] = what == "yes" and not ending[at]
+        return begun
 
 
 def sentence_starts(ends: str | tuple[str, ...] = ENDS) -> Where:

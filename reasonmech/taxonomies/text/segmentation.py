@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from reasonmech.abbreviations import BEFORE_A_NUMBER, BEFORE_ANYTHING, BEFORE_LOWER_CASE, LAST_WORD
 from reasonmech.door import checked
 
 
@@ -39,13 +40,6 @@ _TOKEN: Final = re.compile(
     """,
     re.VERBOSE | re.MULTILINE | re.DOTALL | re.IGNORECASE,
 )
-_BEFORE_ANYTHING: Final = re.compile(
-    r"e\.g|i\.e|cf|viz|vs|approx|resp|w\.r\.t|wrt|s\.t|a\.k\.a|mrs?|dr|prof|st|thm|prop|lem|cor|def",
-    re.IGNORECASE,
-)
-_BEFORE_A_NUMBER: Final = re.compile(r"nos?|eqs?|figs?|secs?|ch|pp?|vol|ex|refs?", re.IGNORECASE)
-_BEFORE_LOWER_CASE: Final = re.compile(r"etc|al|[ap]\.m|ph\.d|u\.s|jr|sr|inc|ltd", re.IGNORECASE)
-_LAST_WORD: Final = re.compile(r"[^\W\d_](?:[\w.]*[^\W_])?$")
 _NEXT_WORD: Final = re.compile(r"[^\W\d_]+")
 _WIDE: Final = frozenset("。！？｡．")
 _OPERATORS: Final = frozenset("=+/^<>×·÷≤≥≠≡,;:)]}")
@@ -96,7 +90,7 @@ def _ends(text: str, token: re.Match[str]) -> bool:
         return False
     word = _NEXT_WORD.match(following)
     lower = word is not None and word[0].islower()
-    previous = _LAST_WORD.search(text, max(0, token.start() - 24), token.start())
+    previous = LAST_WORD.search(text, max(0, token.start() - 24), token.start())
     if marks[0] in "!?":
         closed = len(marks) > 1 and marks[-1] in "\"'”’»"  # "Stop!" she said
         factorial = marks == "!" and (
@@ -115,7 +109,7 @@ def _is_letter(previous: re.Match[str] | None) -> bool:
 def _abbreviates(word: str, following: str, lower: bool) -> bool:
     numbered = following[0].isdigit() or following[0] in "(\\$"
     return bool(
-        _BEFORE_ANYTHING.fullmatch(word)
-        or (numbered and _BEFORE_A_NUMBER.fullmatch(word))
-        or (lower and _BEFORE_LOWER_CASE.fullmatch(word))
+        BEFORE_ANYTHING.fullmatch(word)
+        or (numbered and BEFORE_A_NUMBER.fullmatch(word))
+        or (lower and BEFORE_LOWER_CASE.fullmatch(word))
     )
