@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from reasonmech.claims.claim import Claim, Finding, Rule
@@ -16,7 +17,7 @@ def capability_claim(rule: Rule) -> Claim:
     """C8, frozen."""
     return Claim(
         "C8",
-        "The base can do what the thinking model does: made to begin a sentence, it carries it out as well.",
+        "The base can do what the thinking model does: made to begin a sentence, it carries it out no worse.",
         "share of sentences carried out as they should be after a forced onset, on the same texts for both",
         ("texts of both models",),
         f"for every behaviour the thinking model is better by less than {rule.execution:.0%}, at level "
@@ -37,10 +38,20 @@ def judge_capability(evidence: Evidence, rule: Rule) -> Finding:
     numbers = {f"rise of {name}": interval for name, (interval, _) in rises.items()}
     summary = ", ".join(f"{name} {points(interval)}" for name, (interval, _) in rises.items())
     reason = f"thinking - base after a forced onset, in points: {summary}"
+    if worse := [name for name, fall in execution_falls(evidence, rule).items() if fall == "rise"]:
+        reason += f"; the thinking model is worse at {', '.join(worse)}"
     changes = {change for _, change in rises.values()}
     if "rise" in changes:
         return Finding(claim, "REFUTED", numbers, reason)
     return Finding(claim, "INCONCLUSIVE" if "undecided" in changes else "SUPPORTED", numbers, reason)
+
+
+def execution_falls(evidence: Evidence, rule: Rule) -> dict[str, Rise]:
+    """Behaviour -> whether the base carries it out better than the thinking model: a rise the other way."""
+    return {
+        name: execution_rise(replace(executed, base=executed.thinking, thinking=executed.base), rule)[1]
+        for name, executed in evidence.execution.items()
+    }
 
 
 def execution_rise(executed: Execution, rule: Rule) -> tuple[Interval, Rise]:

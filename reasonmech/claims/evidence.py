@@ -225,6 +225,8 @@ class Evidence:
         coalitions: who was the thinking model's, the others being the base's -> shares of right answers
             [problem], greedy: of onsets by the behaviour that was due, and of the executor.
         same: two arms -> whether they write one text [problem]; empty where that was not looked at.
+        constant: [problem] 1 where the right answer is the one that most problems have: what is right of
+            whoever says that answer to all; None in evidence of before it was kept.
         notes: what a reader of a verdict must know: texts that were cut off, what was left out and why.
         provenance: what was run; None of evidence that was made, not measured.
 
@@ -242,6 +244,7 @@ class Evidence:
     leak: Mapping[int, PerProblem] = field(default_factory=dict)
     coalitions: Mapping[tuple[str, ...], PerProblem] = field(default_factory=dict)
     same: Mapping[str, PerProblem] = field(default_factory=dict)
+    constant: PerProblem | None = None
     notes: tuple[str, ...] = ()
     provenance: Provenance | None = None
 
@@ -256,6 +259,8 @@ class Evidence:
         check_shares({f"arm {name}": values for name, values in self.arms.items()}, n=n)
         check_shares({f"leak {m}": values for m, values in self.leak.items()}, n=n)
         check_shares({f"coalition {who}": values for who, values in self.coalitions.items()}, n=n)
+        if self.constant is not None:
+            check_shares({"the most frequent answer": self.constant}, n=n)
         check_shares({f"same text {arms}": values for arms, values in self.same.items()}, n=n)
 
     @property

@@ -11,7 +11,7 @@ from reasonmech.claims.effects import Effect, effect, is_material, is_minor
 from reasonmech.claims.evidence import Decoding, Outcomes
 from reasonmech.stats import Interval
 
-Cause = Literal["WHEN", "HOW", "BOTH", "none", "undecided"]
+Cause = Literal["WHEN", "HOW", "BOTH", "opposite", "none", "undecided"]
 _OUTSIDE: Final = (-2.0, 2.0)
 _NULLS: Final = (
     "the same kinds begun by one canonical word in every cell",
@@ -28,7 +28,8 @@ class SplitGap:
         when, how, total, outside: mean effects; when + how = total, total + outside = the gap.
         conditional: the spliced runs are not within the margin of the free ones: the split is one of other
             texts than the models' own, and says so.
-        cause: which of the two made the gap.
+        cause: which of the two made the gap; opposite: one raises it and the other lowers it, neither of
+            them a minor one.
     """
 
     when: Effect
@@ -71,6 +72,8 @@ def split_gap(outcomes: Outcomes, rule: Rule) -> SplitGap:
         cause = "WHEN"
     elif how.moved and is_small["when"]:
         cause = "HOW"
+    elif when.moved and how.moved and when.change != how.change:
+        cause = "opposite"
     elif (
         when.moved and how.moved and all(is_material(sign * p, whole, rule) for p in (cells.when, cells.how))
     ):
@@ -84,7 +87,7 @@ def when_claim(rule: Rule) -> Claim:
     """C9, frozen."""
     return _factor_claim(
         "C9",
-        "Training taught when: which kind of sentence to begin.",
+        "Training changed when: which kind of sentence is begun, and that made the gap, a gain or a loss.",
         "WHEN = 1/2 [(S_TB - S_BB) + (S_TT - S_BT)]",
         ("WHEN", "HOW"),
         rule,
@@ -92,7 +95,7 @@ def when_claim(rule: Rule) -> Claim:
 
 
 def judge_when(splits: Mapping[Decoding, SplitGap], decisive: Decoding, rule: Rule) -> Finding:
-    """C9: reinforcement learning taught when."""
+    """C9: reinforcement learning changed when."""
     return _judge(when_claim(rule), splits, decisive, "WHEN")
 
 
@@ -100,7 +103,7 @@ def how_claim(rule: Rule) -> Claim:
     """C10, frozen."""
     return _factor_claim(
         "C10",
-        "Training taught how: to carry out sentences that the base could not.",
+        "Training changed how: how well sentences are carried out, and that made the gap, a gain or a loss.",
         "HOW = 1/2 [(S_BT - S_BB) + (S_TT - S_TB)]",
         ("HOW", "WHEN"),
         rule,
@@ -108,7 +111,7 @@ def how_claim(rule: Rule) -> Claim:
 
 
 def judge_how(splits: Mapping[Decoding, SplitGap], decisive: Decoding, rule: Rule) -> Finding:
-    """C10: reinforcement learning taught how."""
+    """C10: reinforcement learning changed how."""
     return _judge(how_claim(rule), splits, decisive, "HOW")
 
 

@@ -103,8 +103,14 @@ def measure_judgement(
     """Measure what a registration says of a pair, and judge it by its rule; nothing is looked up or kept.
 
     Raises:
-        DataError: as `judge` does.
+        DataError: as `judge` does; the confirmation split, of whose looks `judge` keeps a ledger.
     """
+    if registration.terms.split == "confirmation":
+        raise DataError(
+            "the confirmation split is opened once, and measure_judgement enters no look in the ledger",
+            allowed="split train, tuning or test",
+            do="rm.judge(pair) for the confirmation split, or Terms(split='test') here",
+        )
     _check_enough(registration.extent.n, registration.terms)
     _check_kinds(pair, registration.task)
     return _measure(pair, questions, registration, (), directory=None, progress=progress)

@@ -143,22 +143,48 @@ def luck_claim(rule: Rule) -> Claim:
     return Claim(
         "luck",
         "The models differ in how often they guess right.",
-        "gap between the spliced models, and the gap where every step must be right",
-        ("the grader, which reads answers alone",),
-        f"with every step right the gap is equivalent to 0 within {rule.margin:.0%}; refuted where it is "
-        "beyond",
+        "gap between the spliced models, and the gap, WHEN and HOW where every step must be right; right "
+        "answers without every step right, less those of the most frequent answer on the same texts",
+        ("the grader, which reads answers alone", "one answer to all problems"),
+        f"with every step right gap, WHEN and HOW are equivalent to 0 within {rule.margin:.0%}, and without "
+        f"the better model is right on less than {rule.margin:.0%} of problems more than the most frequent "
+        "answer; refuted where the gap with every step right is beyond",
         rule,
     )
 
 
-def judge_luck(outcomes: Outcomes, rule: Rule) -> Finding:
-    """Whether the gap is one of guesses: gone where an answer counts only with every step before it right."""
+def judge_luck(outcomes: Outcomes, rule: Rule, *, constant: PerProblem | None = None) -> Finding:
+    """Whether the gap is one of guesses: gone where an answer counts only with every step before it right.
+
+    A model that is right more often without work than any one answer could be does not guess: where it has
+    its answers from is not known.
+
+    Args:
+        constant: [problem] whether the most frequent answer is right; None: that is not known.
+    """
     claim = luck_claim(rule)
     if outcomes.verified is None:
         return Finding(claim, "NOT MEASURED", {}, "the task cannot verify steps")
     gap, left = effect(outcomes.cells.total, rule), effect(outcomes.verified.total, rule)
+    numbers = {"gap": gap.interval, "verified": left.interval}
     reason = f"the spliced models are {gap} points apart, {left} with every step right"
-    status: Status = "REFUTED" if left.moved or gap.change == "none" else "INCONCLUSIVE"
-    if gap.moved and left.change == "none":
-        status = "SUPPORTED"
-    return Finding(claim, status, {"gap": gap.interval, "verified": left.interval}, reason)
+    if left.moved or not gap.moved:
+        status: Status = "REFUTED" if left.moved or gap.change == "none" else "INCONCLUSIVE"
+        return Finding(claim, status, numbers, reason)
+    factors = [effect(part, rule) for part in (outcomes.verified.when, outcomes.verified.how)]
+    if left.change == "none" and any(factor.change != "none" for factor in factors):
+        reason += f", of which WHEN {factors[0]} and HOW {factors[1]}"
+    is_gone = left.change == "none" and all(factor.change == "none" for factor in factors)
+    better = "tt" if gap.change == "rise" else "bb"
+    right, verified = getattr(outcomes.cells, better), getattr(outcomes.verified, better)
+    if constant is None:  # whoever is hardly ever wrong does not guess, whatever one answer would reach
+        reason += "; how often one answer to all would be right is not known"
+        is_gone = is_gone and effect(1 - right, rule).change == "rise"
+    else:
+        more = effect((right - verified) - constant * (1 - verified), rule)
+        numbers["beyond one answer"] = more.interval
+        reason += (
+            f"; without it the better one is right {more} points more often than the most frequent answer"
+        )
+        is_gone = is_gone and more.narrow.high < rule.margin
+    return Finding(claim, "SUPPORTED" if is_gone else "INCONCLUSIVE", numbers, reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from reasonmech.claims.evidence import (
     PerProblem,
     Sharpening,
 )
-from reasonmech.claims.judgement import Judgement, judge_evidence
+from reasonmech.claims.judgement import Judgement, judge_evidence, ladder
 from reasonmech.claims.provenance import Provenance
 from reasonmech.claims.wording import describe_methods, first_sentence
 from reasonmech.door import checked
@@ -42,6 +42,7 @@ _LATER: Final = {
     "endless_base": ("cut off", "roomy_base"),
     "endless_thinking": ("cut off", "roomy_thinking"),
 }
+_CONSTANT: Final = "most frequent answer"
 _DIVERGENCES: Final = ("kl", "tempered_kl", "argmax_differs", "tempered")
 
 
@@ -49,8 +50,8 @@ def evidence_table(evidence: Evidence) -> pd.DataFrame:
     """Long form: pair, measure, condition, problem, value; a row per problem and quantity.
 
     Measures are "right" (shares of right answers of a condition such as "greedy/base", "greedy/tb",
-    "leak/4", "coalition/check+executor", "arm/own moments"), "verified" (the same with every step right),
-    "cut off" (shares of texts that do not end with twice the tokens),
+    "leak/4", "coalition/check+executor", "arm/own moments", "most frequent answer"), "verified" (the same
+    with every step right), "cut off" (shares of texts that do not end with twice the tokens),
     "same text" (1 where two arms wrote one), "kl", "tempered_kl", "argmax_differs", and "forced" (onsets by
     behaviour: "check/n", and how many of them either model carried out).
     """
@@ -82,6 +83,8 @@ def _columns(evidence: Evidence) -> Iterator[tuple[tuple[str, str], PerProblem]]
     for behaviour, executed in evidence.execution.items():
         for field in fields(executed):
             yield ("forced", f"{behaviour}/{field.name}"), getattr(executed, field.name)
+    if evidence.constant is not None:
+        yield ("right", _CONSTANT), evidence.constant
     for name, values in evidence.same.items():
         yield ("same text", name), values
     for kind, arms in (("arm", evidence.arms), ("leak", evidence.leak)):
@@ -124,6 +127,7 @@ def evidence_from_table(table: pd.DataFrame, beside: Mapping[str, Any]) -> Evide
             for name, values in _under("coalition", right).items()
         },
         same={pair: values for (measure, pair), values in columns.items() if measure == "same text"},
+        constant=right.get(_CONSTANT),
         notes=tuple(beside["notes"]),
         provenance=provenance,
     )
@@ -173,6 +177,9 @@ def judgement_text(judgement: Judgement) -> str:
 def load_judgement(directory: str | Path) -> Judgement:
     """A judgement that `judge` wrote: its evidence, judged by its rule.
 
+    Evidence that was judged under claims of before is judged by those of today; where they say otherwise, a
+    note of the judgement has the verdict that is recorded.
+
     Raises:
         CorruptFileError: a file is missing or damaged, or the evidence does not bear out the verdict that is
             recorded, as where it was edited.
@@ -192,9 +199,18 @@ def load_judgement(directory: str | Path) -> Judgement:
             do=_AGAIN,
         ) from error
     judgement = judge_evidence(evidence, rule)
+    if judgement.verdict != verdict and _is_of_before(record["registration"], rule):
+        note = f"recorded as {verdict} under the claims of before; those of today say {judgement.verdict}"
+        return replace(judgement, evidence=replace(evidence, notes=(*evidence.notes, note)))
     if judgement.verdict != verdict:
         raise CorruptFileError(
             f"{home} says {verdict}, and its evidence says {judgement.verdict}",
             do=f"one of the two was changed: {_AGAIN}",
         )
     return judgement
+
+
+def _is_of_before(registration: Mapping[str, Any], rule: Rule) -> bool:
+    """Whether the claims that were registered are not those of today."""
+    claims = {claim.name: claim.hash for claim in ladder(rule, registration.get("split", "confirmation"))}
+    return registration.get("claims", claims) != claims

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final, NamedTuple
 
-from reasonmech.claims.claim import Rule, Status
-from reasonmech.claims.effects import as_share
-from reasonmech.claims.evidence import Execution
-from reasonmech.claims.judgement import Judgement
-from reasonmech.stats import DRAWS, Interval, factorial
+import numpy as np
 
-DECODED: Final = {"greedy": "greedy", "sampled": "T = 1"}
+from reasonmech.claims.capability import execution_falls
+from reasonmech.claims.claim import Rule, Status
+from reasonmech.claims.deciding import DECODED
+from reasonmech.claims.effects import as_share
+from reasonmech.claims.evidence import Execution, PerProblem
+from reasonmech.claims.judgement import Judgement
+from reasonmech.stats import DRAWS, Interval, detectable_difference, factorial, fewest_problems
 
 _BESIDE_WHEN: Final[Mapping[str, Mapping[Status, str]]] = {
     "moments": {
@@ -68,26 +70,55 @@ def _sentence(judgement: Judgement) -> str:
         case "INVALID":
             return f"Nothing can be said of {pair}, for a check failed: {reason}."
         case _:
-            split = judgement.splits[judgement.decisive]
-            seen = judgement.rule.margin + max(
-                part.interval.estimate - part.interval.low for part in (split.when, split.how)
-            )
-            return (
-                f"What training taught {pair} is not decided on {judgement.n} problems: {reason}. An effect "
-                f"of {100 * seen:.0f} points or more would have been seen."
-            )
+            if judgement.stop == "opposite":
+                return f"Training moved {pair} two ways, on {judgement.n} problems: {reason}."
+            text = f"What training did to {pair} is not decided on {judgement.n} problems: {reason}."
+            return f"{text}{_power(judgement)}"
+
+
+def _power(judgement: Judgement) -> str:
+    """The effect that would have been seen, where too few problems are the reason; else ""."""
+    if judgement.stop not in ("gap", "factors"):
+        return ""
+    if judgement.n < fewest_problems(judgement.rule.margin, alpha=1 - judgement.rule.level):
+        return " So few problems cannot decide it, whatever they say."
+    seen = 0.0
+    for outcomes in judgement.evidence.outcomes.values():
+        parts = (outcomes.gap,) if judgement.stop == "gap" else (outcomes.cells.when, outcomes.cells.how)
+        seen = max(seen, *(_detectable(part, judgement.rule) for part in parts))
+    return (
+        f" An effect of {100 * seen:.0f} points would have been seen, beyond {100 * judgement.rule.margin:g} "
+        "with its whole interval, four times in five."
+    )
+
+
+def _detectable(values: PerProblem, rule: Rule) -> float:
+    """The effect that problems as discordant as these show to be beyond the margin with power .8."""
+    discordance = float(np.mean(values**2))
+    return detectable_difference(
+        len(values), discordance=discordance, beyond=rule.margin, alpha=1 - rule.level
+    )
+
+
+_GAINED: Final = {
+    "WHEN": "taught {pair} when: which kind of sentence to begin",
+    "HOW": "taught {pair} how: to carry out sentences that the base could not",
+    "BOTH": "taught {pair} both when to begin a kind of sentence and how to carry it out",
+}
+_LOST: Final = {
+    "WHEN": "took away from {pair} when: which kind of sentence to begin",
+    "HOW": "took away from {pair} how: to carry out sentences that the base could",
+    "BOTH": "took away from {pair} both when to begin a kind of sentence and how to carry it out",
+}
 
 
 def _sentence_of_split(judgement: Judgement) -> str:
-    taught = {
-        "WHEN": "when: which kind of sentence to begin",
-        "HOW": "how: to carry out sentences that the base could not",
-        "BOTH": "both when to begin a kind of sentence and how to carry it out",
-    }[judgement.verdict]
+    is_lost = judgement.gaps[judgement.decisive].change == "fall"
+    taught = (_LOST if is_lost else _GAINED)[judgement.verdict].format(pair=judgement.pair)
     split, shares = judgement.splits[judgement.decisive], gap_shares(judgement)
     gap, decoded = judgement.gaps[judgement.decisive], DECODED[judgement.decisive]
     return (
-        f"Training taught {judgement.pair} {taught}{_qualified(judgement)}. Of {split.total} points "
+        f"Training {taught}{_qualified(judgement)}. Of {split.total} points "
         f"between the spliced models ({gap} between the free ones) the onsets account for "
         f"{as_share(shares.when)}, the execution for {as_share(shares.how)} ({decoded}, {judgement.n} "
         "problems)."
@@ -98,7 +129,10 @@ def _qualified(judgement: Judgement) -> str:
     """What was found besides of a WHEN: of its moments, without an oracle, of what is handed over."""
     if judgement.verdict != "WHEN":
         return ""
-    words = [
+    falls = execution_falls(judgement.evidence, judgement.rule)
+    worse = ", ".join(name for name, fall in falls.items() if fall == "rise")
+    words = [f"though after a forced onset it carries out {worse} worse than the base"] * bool(worse)
+    words += [
         clause
         for name, by_status in _BESIDE_WHEN.items()
         for clause in [by_status.get(judgement.finding(name).status, "")]

@@ -30,7 +30,7 @@ class Equivalence(NamedTuple):
 
     Attributes:
         low, high: the (1 - 2 alpha) interval of the difference.
-        p: the smallest alpha at which that interval lies inside +-margin.
+        p: the smallest alpha at which that interval lies inside +-margin; exact where all problems agree.
         equivalent: whether it does.
         n_needed: the fewest problems that can show it at all, every one of them without a difference.
     """
@@ -104,12 +104,16 @@ def tost(
     limits = difference_bounds(bounds)
     lowest, highest = mean_draws(difference, limits, draws=DRAWS, seed=0)
     low, high = mean_ends(difference, limits, 1 - 2 * alpha, draws=DRAWS, seed=0)
-    n_outside = max((lowest <= -margin).sum(), (highest >= margin).sum())
+    p = float((1 + max((lowest <= -margin).sum(), (highest >= margin).sum())) / (1 + DRAWS))
+    if (
+        difference.min() == difference.max()
+    ):  # the ends are exact, and so is the alpha at which they are inside
+        p = _exact_p(float(difference[0]), limits, margin, len(difference))
     return Equivalence(
         estimate=float(difference.mean()),
         low=low,
         high=high,
-        p=float((1 + n_outside) / (1 + DRAWS)),
+        p=p,
         equivalent=-margin < low and high < margin,
         n_needed=fewest_problems(margin / limits[1], alpha=alpha),
     )
@@ -130,6 +134,18 @@ def fewest_problems(margin: float, *, alpha: float = 0.05) -> int:
     if not (margin > 0 and 0 < alpha < 0.5):
         raise DataError(f"margin {margin}, alpha {alpha}", allowed="margin > 0, 0 < alpha < 0.5")
     return 2 if margin >= 1 else max(2, int(np.log(alpha) / np.log1p(-margin)) + 1)
+
+
+def _exact_p(value: float, limits: Bounds, margin: float, n: int) -> float:
+    """The smallest alpha at which both ends of n problems that all have this value lie inside +-margin.
+
+    The unseen problem's weight has the (1 - alpha) quantile 1 - alpha^(1/n): the ends of `mean_ends`.
+    """
+    chances = []
+    for room, reach in ((value + margin, value - limits[0]), (margin - value, limits[1] - value)):
+        allowed = 1.0 if reach == 0 else min(room / reach, 1.0)  # weight up to which the end stays inside
+        chances.append(1.0 if room <= 0 else (1.0 - allowed) ** n)
+    return float(max(chances))
 
 
 def _two_t_tests(difference: np.ndarray, margin: float, alpha: float) -> Equivalence:

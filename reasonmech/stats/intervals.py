@@ -61,20 +61,34 @@ def ratio_interval(
 ) -> Interval:
     """Percentile bootstrap of sum(numerator) / sum(denominator) over problems, both [problem].
 
-    With row counts as denominator this is a mean over rows whose unit of resampling is the problem.
+    With row counts as denominator this is a mean over rows whose unit of resampling is the problem. A draw
+    whose denominator is 0 may be any ratio: the smallest for the lower end, the largest for the upper one, so
+    that both are infinite where there are more such draws than a tail holds.
 
     Raises:
         ArgumentError: something that is no array of numbers.
-        DataError: fewer than two problems, numbers of problems that differ, no draw, a level outside (0, 1).
+        DataError: fewer than two problems, numbers of problems that differ, no draw, a level outside (0, 1),
+            a denominator whose sum is 0.
         NonFiniteError: a value is NaN or infinite.
     """
     check_level(level)
     check_draws(draws)
     pair = np.stack(same_problems(numerator, denominator), axis=1)
     check_two_problems(len(pair))
+    if pair[:, 1].sum() == 0:
+        raise DataError(
+            f"the denominators of {len(pair)} problems add up to 0: there is no ratio",
+            allowed="a sum other than 0",
+            do="count opportunities first",
+        )
     sums = np.concatenate([weights @ pair for weights in bootstrap_weights(len(pair), draws, seed)])
-    low, high = np.quantile(sums[:, 0] / sums[:, 1], tails(level))
-    return Interval(float(pair[:, 0].sum() / pair[:, 1].sum()), float(low), float(high), level)
+    estimate, is_any = float(pair[:, 0].sum() / pair[:, 1].sum()), sums[:, 1] == 0
+    if not is_any.any():
+        low, high = np.quantile(sums[:, 0] / sums[:, 1], tails(level))
+        return Interval(estimate, float(low), float(high), level)
+    ratios = np.divide(sums[:, 0], sums[:, 1], out=np.zeros(len(sums)), where=~is_any)
+    ends = quantiles(np.where(is_any, -np.inf, ratios), np.where(is_any, np.inf, ratios), level)
+    return Interval(estimate, *ends, level)
 
 
 @checked

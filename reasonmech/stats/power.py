@@ -18,13 +18,16 @@ from reasonmech.stats.hypothesis_tests import fewest_problems
 
 POWER: Final = 0.8
 _STEPS: Final = 14  # halvings of a difference: to 1e-4
+_FEWER: Final = 9  # where each is a chance of samples: to 2e-3
 _MOST: Final = 50_000  # problems
 _SAMPLES: Final = 500  # drawn for a chance that has no formula
 _DRAWS: Final = 1000  # of weights, for each
 
 
 @checked
-def detectable_difference(n: int, *, discordance: float, power: float = POWER, alpha: float = 0.05) -> float:
+def detectable_difference(
+    n: int, *, discordance: float, beyond: float = 0.0, power: float = POWER, alpha: float = 0.05
+) -> float:
     """The smallest difference in accuracy that n problems show with a chance of `power`.
 
     Shown: the exact McNemar test rejects at alpha, two-sided, in the right direction, which is where the
@@ -35,20 +38,30 @@ def detectable_difference(n: int, *, discordance: float, power: float = POWER, a
     Args:
         n: problems.
         discordance: expected, such as the share seen.
+        beyond: a difference that does not matter: shown is one whose whole interval is above it. The chance
+            is then that of 500 samples, drawn with a fixed seed.
 
     Raises:
         DataError: n too small to show even that all problems differ, with the n that could; a share outside
             of (0, 1).
     """
     _check(discordance, power, alpha)
-    least = _first(lambda m: _power(m, 1.0, 0.0, alpha) >= power)
+    if not 0 <= beyond < 1:
+        raise DataError(f"beyond {beyond}", allowed="0 and above, below 1")
+
+    def is_shown(difference: float, problems: int) -> bool:
+        chances = _split(difference, discordance)
+        if beyond:
+            return _share_beyond(problems, beyond, chances, alpha) >= power
+        return _power(problems, *chances, alpha) >= power
+
+    least = _first(lambda m: is_shown(1.0, m))
     if n < least:
         raise DataError(f"{n} problems can show no difference", allowed=f"at least {least} problems")
-    low, high = 0.0, 1.0
-    for _ in range(_STEPS):
+    low, high = beyond, 1.0
+    for _ in range(_STEPS if not beyond else _FEWER):
         middle = (low + high) / 2
-        is_shown = _power(n, *_split(middle, discordance), alpha) >= power
-        low, high = (low, middle) if is_shown else (middle, high)
+        low, high = (low, middle) if is_shown(middle, n) else (middle, high)
     return high
 
 
@@ -112,6 +125,18 @@ def _share_equivalent(n: int, margin: float, discordance: float, alpha: float) -
     above, below = won - lost + unseen >= limit, lost - won + unseen >= limit
     is_inside = (above.mean(0) <= alpha) & (below.mean(0) <= alpha)
     return float(times @ is_inside / _SAMPLES)
+
+
+def _share_beyond(n: int, margin: float, chances: tuple[float, float], alpha: float) -> float:
+    """Share of samples whose (1 - alpha) interval lies above a margin."""
+    rng = np.random.default_rng(0)
+    only_a, only_b = chances
+    p = (only_a, only_b, max(0.0, 1 - only_a - only_b))
+    counts, times = np.unique(rng.multinomial(n, p, _SAMPLES), axis=0, return_counts=True)
+    won, lost, equal = rng.standard_gamma(counts.T[:, None].astype(float), (3, _DRAWS, len(counts)))
+    unseen = rng.standard_exponential((_DRAWS, 1))
+    above = won - lost - unseen > margin * (won + lost + equal + unseen)
+    return float(times @ ((~above).mean(0) <= alpha / 2) / _SAMPLES)
 
 
 def _split(difference: float, discordance: float) -> tuple[float, float]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 from tqdm.auto import tqdm
 
-from reasonmech.claims.evidence import CELLS, DECODINGS, Decoding, Evidence, Outcomes
+from reasonmech.claims.evidence import CELLS, DECODINGS, Decoding, Evidence, Outcomes, PerProblem
 from reasonmech.claims.measuring.bench import ROLES, Bench
 from reasonmech.claims.measuring.coalitions import N_COALITIONS, measure_coalitions
 from reasonmech.claims.measuring.executing import FORCED, measure_execution
@@ -55,6 +58,7 @@ def measure_evidence(
             sharpening=sharpening,
             execution=measure_execution(bench),
             checks=check_integrity(bench, sharpening),
+            constant=_most_frequent([problem.answer for problem in questions.judged]),
         )
         if extent.by_behaviour:
             evidence = replace(evidence, leak=measure_leak(bench), coalitions=measure_coalitions(bench))
@@ -62,6 +66,12 @@ def measure_evidence(
             evidence = replace(evidence, arms=moments.arms, same=moments.same)
         bar.update(bar.total - bar.n)
     return replace(evidence, notes=tuple(bench.notes))
+
+
+def _most_frequent(answers: Sequence[str]) -> PerProblem:
+    """1 where the answer is the most frequent one [problem]; of several the first."""
+    ((most, _),) = Counter(answers).most_common(1)
+    return np.array([float(answer == most) for answer in answers])
 
 
 def _rows(extent: Extent) -> int:

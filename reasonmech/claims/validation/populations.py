@@ -21,13 +21,15 @@ from reasonmech.claims.validation.drawn_models import (
     unable_skills,
     uniform,
 )
+from reasonmech.claims.validation.room_cases import both_cut_off, length, length_lost, never_ending, swapped
 from reasonmech.claims.validation.simulated_checks import FAULTS
 from reasonmech.claims.validation.tabular_case import TabularCase
-from reasonmech.claims.validation.truth import Truth, truth_of
-from reasonmech.simulators import Hazards, ReasonerWorld, Skills, TabularModel, accuracy, mix_skills
+from reasonmech.claims.validation.truth import ExactCase, Truth, truth_of
+from reasonmech.simulators import Hazards, Skills, TabularModel, accuracy, mix_skills
 
 _TRIES: Final = 1000  # draws that a population may reject in a row
 _NO_CHECKS: Final = ((0.9, 0.98), (0.01, 0.4), (0.05, 0.45))
+_PULLS: Final = 0.1  # least effect of either of two factors that pull against each other
 _BEGUN: Final = ("step", "check", "backtrack")
 
 
@@ -117,44 +119,6 @@ def _statement(rng: np.random.Generator) -> TabularCase:
     return TabularCase(base, draw_model(rng, onset, able, base.sure), draw_world(rng), canonical=canonical)
 
 
-def _length(rng: np.random.Generator) -> TabularCase:
-    """A base that checks every step in a world where nothing slips, and has no room for it."""
-    able = Skills(*uniform(rng, (0.99, 1.0), (0.99, 1.0), (0.99, 1.0), (0.99, 1.0), (0.08, 0.12)))
-    base = draw_model(rng, Hazards(*uniform(rng, (0.99, 0.999), (0.95, 0.999), (0.97, 0.999))), able, 0.995)
-    brief = Hazards(*uniform(rng, (0.99, 0.999), (0.001, 0.02), (0.97, 0.999)))
-    items = int(rng.integers(3, 6))
-    world = ReasonerWorld((items, items + 1, items + 2), slip=0.0, max_sentences=items + 4)
-    return TabularCase(base, TabularModel(brief, nearly_skills(rng, able), 0.995), world)
-
-
-def _length_lost(rng: np.random.Generator) -> TabularCase:
-    """A thinking model that checks every step and is cut off before it has worked the answer out."""
-    case = _lost(_length)(rng)
-    n = int(rng.integers(5, 7))
-    return replace(case, world=replace(case.world, items=(n, n + 1, n + 2), max_sentences=n + 3))
-
-
-def _both_cut_off(rng: np.random.Generator) -> TabularCase:
-    """Two models that check every step, have no room for it, and are apart where they have."""
-    able, onset = able_skills(rng), careful_onset(rng)
-    base = draw_model(rng, onset, unable_skills(rng, able))
-    items, more = int(rng.integers(3, 5)), int(rng.integers(1, 3))
-    room = 2 * items + int(rng.integers(2))
-    world = ReasonerWorld((items, items + more, items + more + 1), slip=0.1, max_sentences=room)
-    return TabularCase(base, draw_model(rng, nearly_onset(rng, onset), able, base.sure), world)
-
-
-def _never_ending(rng: np.random.Generator) -> TabularCase:
-    """A model that checks every step and has no room for it, nor with twice as much: a loss, or a gap."""
-    able, items = able_skills(rng), int(rng.integers(4, 7))
-    room = int(rng.integers(items - 2, items))
-    world = ReasonerWorld((items, items + 1, items + 2), slip=0.1, max_sentences=room)
-    brief = draw_model(rng, Hazards(*uniform(rng, (0.02, 0.2), (0.01, 0.35), (0.05, 0.45))), able)
-    careful = draw_model(rng, careful_onset(rng), nearly_skills(rng, able), brief.sure)
-    pair = (brief, careful) if rng.random() < 0.5 else (careful, brief)
-    return TabularCase(*pair, world)
-
-
 def _invalid(rng: np.random.Generator) -> TabularCase:
     """A pair of any cause, measured with a fault."""
     case = (_when, _how, _both)[rng.integers(3)](rng)
@@ -172,16 +136,11 @@ def _colder(rng: np.random.Generator) -> TabularCase:
 
 
 def _hotter(rng: np.random.Generator) -> TabularCase:
-    case = _colder(rng)
-    return replace(case, base=case.thinking, thinking=case.base)
+    return swapped(_colder(rng))
 
 
 def _lost(draw: Callable[[np.random.Generator], TabularCase]) -> Callable[[np.random.Generator], TabularCase]:
-    def swapped(rng: np.random.Generator) -> TabularCase:
-        case = draw(rng)
-        return replace(case, base=case.thinking, thinking=case.base)
-
-    return swapped
+    return lambda rng: swapped(draw(rng))
 
 
 def _small(rng: np.random.Generator) -> TabularCase:
@@ -203,7 +162,13 @@ def _small(rng: np.random.Generator) -> TabularCase:
 
 
 def _guesses(rng: np.random.Generator) -> TabularCase:
-    """Both guess at once, and the thinking model guesses better: right without any work."""
+    """Both guess at once, the thinking model one answer that many problems have: right without work."""
+    case = _latent(rng)
+    return replace(case, constant=min(1.0, case.thinking.known.guess + float(rng.uniform(0.0, 0.05))))
+
+
+def _latent(rng: np.random.Generator) -> TabularCase:
+    """Both answer at once, and the thinking model is right by what no one answer can be."""
     able = able_skills(rng)
     onset = Hazards(*uniform(rng, (0.01, 0.1), (0.01, 0.3), (0.05, 0.4)))
     base = draw_model(rng, onset, able)
@@ -218,7 +183,34 @@ def _high_floor(rng: np.random.Generator) -> TabularCase:
     base, thinking = (
         replace(model, known=replace(model.known, guess=floor)) for model in (case.base, case.thinking)
     )
-    return replace(case, base=base, thinking=thinking)
+    return replace(case, base=base, thinking=thinking, constant=floor)
+
+
+def _opposite(rng: np.random.Generator) -> TabularCase:
+    """Onsets gain what execution loses, or loses in part; or the reverse."""
+    for _ in range(_TRIES):
+        able = able_skills(rng)
+        base = draw_model(rng, careless_onset(rng), able)
+        thinking = draw_model(rng, careful_onset(rng), unable_skills(rng, able), base.sure)
+        case = TabularCase(base, thinking, draw_world(rng))
+        cells = ExactCase(case).outcomes["greedy"].factorial
+        if cells.when > _PULLS and cells.how < -_PULLS:
+            return case if rng.random() < 0.5 else swapped(case)
+    raise AssertionError(f"no factors that pull against each other in {_TRIES} draws")
+
+
+def _tied(rng: np.random.Generator) -> TabularCase:
+    """One model at two temperatures, but for a near tie (whether to repair) that greedy decoding shows."""
+    skilled = Skills(*uniform(rng, *[(0.985, 0.998)] * 3, (0.98, 1.0), (0.08, 0.12)))
+    base = draw_model(rng, careful_onset(rng), skilled, float(rng.uniform(0.93, 0.97)))
+    assert isinstance(base.onset, Hazards)
+    below, above = uniform(rng, (0.48, 0.495), (0.505, 0.52))
+    never, always = (replace(base, onset=replace(base.onset, backtrack=p)) for p in (below, above))
+    warmer = always.tempered(float(rng.uniform(1.4, 2.0)))
+    world = replace(
+        draw_world(rng), slip=float(rng.uniform(0.03, 0.08))
+    )  # repairs are few tokens, and matter
+    return TabularCase(never, warmer, world)
 
 
 def _when_and_hotter(rng: np.random.Generator) -> TabularCase:
@@ -257,18 +249,21 @@ POPULATIONS: Final[Mapping[str, Population]] = MappingProxyType(
         "sham": Population(_sham, "NEITHER", "noise in every hazard and skill"),
         "words": Population(_words, "NEITHER", "5 to 30 % of words worded otherwise"),
         "statement": Population(_statement, "FORMAT", "the base does not state its answers"),
-        "length": Population(_length, "FORMAT", "the base is cut off"),
+        "length": Population(length, "FORMAT", "the base is cut off"),
         "colder": Population(_colder, "SHARPENED", "the base at T = 0.3 to 0.7"),
         "hotter": Population(_hotter, "SHARPENED", "the reverse"),
         "when lost": Population(_lost(_when), "WHEN", "a loss"),
         "how lost": Population(_lost(_how), "HOW", "a loss"),
         "both lost": Population(_lost(_both), "BOTH", "a loss"),
         "interaction": Population(_neither_alone, "BOTH", "neither helps without the other"),
-        "length lost": Population(_length_lost, "FORMAT", "the thinking model is cut off"),
-        "both cut off": Population(_both_cut_off, "INCONCLUSIVE", "the limit hides a gap, or part of it"),
-        "never ending": Population(_never_ending, "INCONCLUSIVE", "cut off at twice the room, too"),
+        "length lost": Population(length_lost, "FORMAT", "the thinking model is cut off"),
+        "both cut off": Population(both_cut_off, "INCONCLUSIVE", "the limit hides a gap, or part of it"),
+        "never ending": Population(never_ending, "INCONCLUSIVE", "cut off at twice the room, too"),
         "invalid": Population(_invalid, "INVALID", "a fault that a check of integrity is there for"),
-        "guesses": Population(_guesses, "NEITHER", "right without work"),
+        "guesses": Population(_guesses, "NEITHER", "right without work, as often as one answer is"),
+        "latent": Population(_latent, "INCONCLUSIVE", "right without work, more often than one answer is"),
+        "opposite": Population(_opposite, "INCONCLUSIVE", "onsets gain, execution loses, or the reverse"),
+        "near tie": Population(_tied, None, "two temperatures, and a tie that greedy decoding decides"),
         "high floor": Population(_high_floor, None, "30 to 50 % are guessed"),
         "when, hotter": Population(_when_and_hotter, None, "onsets, on a base at T = 1.2 to 1.6"),
         "leak": Population(_leaking, "HOW", "onsets hand over 5 to 25 % of the execution"),

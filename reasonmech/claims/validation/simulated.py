@@ -106,6 +106,7 @@ def simulate_exhibit(case: TabularCase, *, name: str, seed: int, size: CaseSize 
         execution=_execution(case, size, rng),
         arms={"full": outcomes["greedy"].cells.tb},
         checks=measured.checks(),
+        constant=measured.constant(),
     )
     sizes = measured.run(case.base.at(1.0)).items
     many = tuple(
@@ -163,6 +164,20 @@ class _Measurement:
         visits = expected_visits(replace(case, wording=0.0), boundaries, onsets)
         nats = float(kl_per_token(case, visits) * visits.tokens)
         return check_arms(arms, case.world.max_sentences, case.fault, nats, is_one_model=case.is_one_model)
+
+    def constant(self) -> PerProblem:
+        """Where the most frequent answer is right: as often as it may be, where a guess was."""
+        case, rng = self.case, np.random.default_rng([self._seed, 4])
+        arms = self.arms("greedy")
+        better = max((arms[name] for name in ("thinking", "base")), key=lambda arm: arm.runs.correct.mean())
+        runs, guess = better.runs, better.policy.execution.guess
+        is_guessed = (runs.correct & ~runs.verified)[:, 0]
+        luck = rng.random(len(is_guessed))
+        where = min(1.0, case.constant / guess) if guess else 1.0
+        elsewhere = max(0.0, (case.constant - guess) / (1 - guess)) if guess < 1 else 1.0
+        chance = np.where(is_guessed, where, elsewhere)
+        chance = np.where(runs.verified[:, 0], case.constant, chance)
+        return (luck < chance).astype(float)
 
     def _samples(self, decoding: Decoding) -> int:
         return 1 if decoding == "greedy" else self._effort.samples

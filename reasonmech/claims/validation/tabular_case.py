@@ -23,6 +23,7 @@ class TabularCase:
             onset that carries the answer would. It is a flaw of the splice, and no part of the truth.
         wording: share of words that only the wording decides, and whose most probable value differs.
         words: tokens of a sentence that neither model has any doubt about.
+        constant: share of problems that have the most frequent answer: what guessing reaches.
         fault: the check of integrity that the measurement fails, one of `simulated_checks.FAULTS`; "": none.
     """
 
@@ -33,6 +34,7 @@ class TabularCase:
     leak: float = 0.0
     wording: float = 0.0
     words: int = 6
+    constant: float = 0.1
     fault: str = ""
 
     @property

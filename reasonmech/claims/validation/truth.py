@@ -47,7 +47,9 @@ class ExactOutcomes(NamedTuple):
             the length, do not count.
         gains: what base and thinking model gain with more room.
         endless: shares of their texts that are cut off with more room, too.
-        verified: gap of the splices where an answer counts only with every step worked out.
+        verified: the splices where an answer counts only with every step worked out.
+        unexplained: right answers of the better model without it, beyond those that the most frequent answer
+            would have on the same texts.
     """
 
     gap: float
@@ -56,7 +58,8 @@ class ExactOutcomes(NamedTuple):
     gains: tuple[float, float]
     endless: tuple[float, float]
     factorial: Factorial
-    verified: float
+    verified: Factorial
+    unexplained: float
 
 
 class ExactSharpening(NamedTuple):
@@ -77,7 +80,7 @@ class Truth:
     Attributes:
         verdict: at the rule's own thresholds.
         allowed: verdicts that thresholds a little to either side (`NEAR`) bear out.
-        clear: whether thresholds far to either side (`CLEAR`) bear out the same.
+        clear: whether thresholds far to either side (`CLEAR`) bear out the same, and both decodings do.
         splits: the exact factorial by decoding.
     """
 
@@ -107,6 +110,7 @@ class ExactCase:
             expectations(model.at(temperature), case.roomy) if run.cut_off else run
             for model, run in ((case.base, base), (case.thinking, thinking))
         ]
+        better = cells[-1] if cells[-1].accuracy >= cells[0].accuracy else cells[0]
         apart = not case.is_one_model  # one model is cut off alike, and no room parts it from itself
         return ExactOutcomes(
             gap=thinking.accuracy - base.accuracy,
@@ -115,7 +119,8 @@ class ExactCase:
             gains=(roomy[0].accuracy - base.accuracy, roomy[1].accuracy - thinking.accuracy),
             endless=(roomy[0].cut_off * apart, roomy[1].cut_off * apart),
             factorial=Factorial(*(cell.accuracy for cell in cells)),
-            verified=cells[-1].verified - cells[0].verified,
+            verified=Factorial(*(cell.verified for cell in cells)),
+            unexplained=better.accuracy - better.verified - case.constant * (1 - better.verified),
         )
 
     @cached_property
@@ -128,10 +133,11 @@ class ExactCase:
         return self._runs[policy]
 
     @cached_property
-    def execution(self) -> float:
-        """Largest rise of execution after a forced onset, at T = 1."""
+    def execution(self) -> tuple[float, float]:
+        """Largest rise and largest fall of execution after a forced onset, at T = 1."""
         base, thinking = self.case.base.at(1.0).execution, self.case.thinking.at(1.0).execution
-        return max(getattr(thinking, kind) - getattr(base, kind) for kind in FORCED)
+        changes = [getattr(thinking, kind) - getattr(base, kind) for kind in FORCED]
+        return max(changes), -min(changes)
 
     @cached_property
     def sharpening(self) -> ExactSharpening:
@@ -166,7 +172,19 @@ def truth_of(case: TabularCase, rule: Rule | None = None) -> Truth:
     if case.fault:  # whatever the models are, the measurement is none of them
         return Truth("INVALID", frozenset({"INVALID"}), True, splits)
     near, clear = (_verdicts(exact, *ends) for ends in (NEAR, CLEAR))
-    return Truth(verdict_of(exact, rule or Rule()), near, len(clear) == 1, splits)
+    verdict = verdict_of(exact, rule or Rule())
+    is_clear = len(clear) == 1 and not (verdict in ("WHEN", "HOW", "BOTH") and _contradicts(exact, CLEAR[0]))
+    return Truth(verdict, near, is_clear, splits)
+
+
+def _contradicts(exact: ExactCase, rule: Rule) -> bool:
+    """Whether a cause is another one under the other decoding, or pulls the other way there."""
+    greedy, sampled = exact.outcomes["greedy"], exact.outcomes["sampled"]
+    pairs = [(greedy.factorial.when, greedy.factorial.how), (sampled.factorial.when, sampled.factorial.how)]
+    pulls = [when * how < 0 and min(abs(when), abs(how)) > rule.margin for when, how in pairs]
+    causes = {_cause(greedy.factorial, rule), _cause(sampled.factorial, rule)}
+    turns = greedy.gap * sampled.gap < 0 and min(abs(greedy.gap), abs(sampled.gap)) > rule.margin
+    return any(pulls) or turns or causes == {"WHEN", "HOW"}
 
 
 def _verdicts(exact: ExactCase, first: Rule, second: Rule) -> frozenset[Verdict]:
@@ -179,12 +197,13 @@ def _verdicts(exact: ExactCase, first: Rule, second: Rule) -> frozenset[Verdict]
 
 def verdict_of(exact: ExactCase, rule: Rule) -> Verdict:
     """The verdict that the exact numbers have at these thresholds; INCONCLUSIVE where no cause has a name."""
-    if _is_sharpened(exact.sharpening, rule):
-        return "SHARPENED"
     greedy, sampled = exact.outcomes["greedy"], exact.outcomes["sampled"]
+    if abs(greedy.gap) <= rule.margin and _is_sharpened(exact.sharpening, rule):
+        return "SHARPENED"
     if max(abs(greedy.gap), abs(sampled.gap)) <= rule.margin:
         by_limit = (greedy.roomy, sampled.roomy, *greedy.endless, *sampled.endless)
-        return "INCONCLUSIVE" if max(map(abs, by_limit)) > rule.margin else "NEITHER"
+        factors = [part for each in (greedy, sampled) for part in (each.factorial.when, each.factorial.how)]
+        return "INCONCLUSIVE" if max(map(abs, (*by_limit, *factors))) > rule.margin else "NEITHER"
     decisive = greedy if abs(greedy.gap) > rule.margin else sampled
     comes_to_ends = all(_is_small(share, decisive.gap, rule) for share in decisive.endless)
     left = (decisive.reached, decisive.roomy)
@@ -193,13 +212,19 @@ def verdict_of(exact: ExactCase, rule: Rule) -> Verdict:
     parts = (*(decisive.gap - each for each in left), *decisive.gains)
     if not comes_to_ends or not all(_is_small(part, decisive.gap, rule) for part in parts):
         return "INCONCLUSIVE"  # part of it is one of format
-    if abs(decisive.factorial.total) > rule.margin >= abs(decisive.verified):
-        return "NEITHER"
+    worked = decisive.verified
+    if abs(decisive.factorial.total) > rule.margin >= abs(worked.total):
+        # right without work: guesses only where one answer is as often right, and no work cancels
+        is_guessed = max(abs(worked.when), abs(worked.how), decisive.unexplained) <= rule.margin
+        return "NEITHER" if is_guessed else "INCONCLUSIVE"
     if not _is_small(decisive.gap - decisive.factorial.total, decisive.gap, rule):
         return "INCONCLUSIVE"  # too much of it lies in no splice
     cause = _cause(decisive.factorial, rule)
-    # onsets alone made the gap, and yet execution rose
-    return "INCONCLUSIVE" if cause == "WHEN" and exact.execution > rule.execution else cause
+    rise, fall = exact.execution
+    if decisive.gap < 0:
+        rise = max(rise, fall)
+    # onsets alone made the gap, and yet execution moved with it
+    return "INCONCLUSIVE" if cause == "WHEN" and rise > rule.execution else cause
 
 
 def _is_sharpened(measured: ExactSharpening, rule: Rule) -> bool:
@@ -214,8 +239,8 @@ def _is_small(part: float, whole: float, rule: Rule) -> bool:
 
 def _cause(cells: Factorial, rule: Rule) -> Verdict:
     is_small = {name: _is_small(getattr(cells, name), cells.total, rule) for name in ("when", "how")}
-    if not any(is_small.values()):
-        return "BOTH"
+    if not any(is_small.values()):  # parts that pull against each other are no "both"
+        return "BOTH" if cells.when * cells.how > 0 else "INCONCLUSIVE"
     if is_small["how"] and abs(cells.when) > rule.margin:
         return "WHEN"
     return "HOW" if is_small["when"] and abs(cells.how) > rule.margin else "INCONCLUSIVE"

@@ -82,10 +82,24 @@ def value_marks(rollout: Rollout, sentences: Iterable[ChainSentence]) -> dict[st
 def stating(sentences: tuple[ChainSentence, ...]) -> ChainSentence | None:
     """The last sentence that states a value of what is worked on.
 
-    Hedges and plans between do not count, nor does a check of an equation other than the one that stands.
+    Hedges and plans between do not count, nor does a check of an equation other than the one that stands, or
+    of another item.
     """
-    stated = (s for s in reversed(sentences) if s.relation is not None)
-    return next((s for s in stated if s.relation != "verifies" or s.evaluates_standing), None)
+    for settled in reversed(sentences):
+        if settled.relation is not None and settled.relation != "verifies":
+            return checks_since(sentences).get(settled.item, settled)
+    return None
+
+
+def checks_since(sentences: tuple[ChainSentence, ...]) -> dict[int | None, ChainSentence]:
+    """Item -> the last check of its standing equation, since a value was established or revised last."""
+    checks: dict[int | None, ChainSentence] = {}
+    for sentence in sentences:
+        if sentence.relation == "verifies" and sentence.evaluates_standing:
+            checks[sentence.item] = sentence
+        elif sentence.relation is not None and sentence.relation != "verifies":
+            checks = {}
+    return checks
 
 
 def standing_values(sentences: tuple[ChainSentence, ...]) -> dict[int, int]:

@@ -48,7 +48,10 @@ class Standing:
             self.contradiction = None
         if sentence.relation == "verifies" and sentence.evaluates_standing:
             assert item is not None and value is not None
-            self.contradiction = (item, value) if sentence.contradicts else None
+            if sentence.contradicts:
+                self.contradiction = (item, value)
+            elif self.contradiction is not None and self.contradiction[0] == item:
+                self.contradiction = None
         if sentence.relation in ("establishes", "revises"):
             assert item is not None and value is not None and sentence.equation is not None
             self.item, self.values[item], self.equations[item] = item, value, sentence.equation

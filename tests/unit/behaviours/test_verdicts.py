@@ -12,7 +12,7 @@ from reasonmech.rollout import Trace
 from reasonmech.tasks.chain.behaviours import contradicted, unverified
 from reasonmech.tasks.chain.parser import parse
 from reasonmech.tasks.chain.world import CHAIN, FORMS, SILENT, SWAPPED, World
-from tests.unit.tasks.chain_text import rollout
+from tests.unit.tasks.chain_text import rollout, trace
 
 SLIP = "next one + 4 : 8 + 4 = [5] . "
 RIGHT = "next one + 4 : 8 + 4 = 2 . "
@@ -146,3 +146,16 @@ def test_rates_and_slips_follow() -> None:
     spoilt = parse(rollout(FOUND + "wait , redo : 1 + 1 = 2 . next two * 3 : 2 * 3 = 6 . so it is 6 . <eos>"))
     assert verified_rate([spoilt], "backtrack") == (0, 1) and onset_rate([spoilt], "backtrack") == (1, 1)
     assert slips_undone([spoilt]) == (0, 1)
+
+
+SECOND = "next one + 4 : 8 + 4 = 2 . next two * 3 : 2 * 3 = [5] . "
+FIRST_CHECKED = "check one + 4 : 8 + 4 = 2 , had 2 . "
+
+
+def test_a_check_of_one_item_says_nothing_of_another() -> None:
+    sentences = trace(SECOND + FIRST_CHECKED).sentences
+    assert unverified(sentences) and not contradicted(sentences)
+    pending = trace(SECOND + "check two * 3 : 2 * 3 = 6 , had 5 . " + FIRST_CHECKED).sentences
+    assert contradicted(pending) and not unverified(pending)
+    repaired = trace(SECOND + "check two * 3 : 2 * 3 = 6 , had 5 . " + FIRST_CHECKED + "check : 2 * 3 = 6 .")
+    assert repaired.sentences[-1].relation == "revises" and not contradicted(repaired.sentences)

@@ -10,7 +10,7 @@ import pytest
 from reasonmech.claims import Check, Claim, Evidence, Rule, judge_evidence
 from reasonmech.errors import DataError
 from reasonmech.stats import Interval
-from tests.unit.claims.made_evidence import made_evidence, made_outcomes, made_sharpening
+from tests.unit.claims.made_evidence import made_evidence, made_outcomes, made_sharpening, shares
 
 N = 300
 
@@ -54,6 +54,10 @@ PLAIN = {
     "loss-of-how": (outcomes(1.0, 0.13, 1.0, 0.13), "HOW"),
     "loss-of-when": (outcomes(1.0, 1.0, 0.2, 0.2), "WHEN"),
     "gap-that-no-splice-has": (outcomes(0.9, 0.9, 0.95, 1.0, base=0.0), "INCONCLUSIVE"),
+    "opposite": (outcomes(0.2, 0.15, 1.0, 0.6), "INCONCLUSIVE"),
+    "opposite-loss": (outcomes(0.6, 1.0, 0.15, 0.2), "INCONCLUSIVE"),
+    "opposite-that-cancels": (outcomes(0.5, 0.0, 1.0, 0.5), "INCONCLUSIVE"),
+    "opposite-and-minor": (outcomes(0.1, 0.1, 0.95, 0.9), "WHEN"),
     "small-gap": (outcomes(0.50, 0.50, 0.56, 0.56), "INCONCLUSIVE"),
 }
 
@@ -152,6 +156,82 @@ def test_a_gap_of_guesses_is_neither() -> None:
         verified=flat.cells,
     )
     assert judge_evidence(made_evidence(lucky)).verdict == "NEITHER"
+
+
+SHARP = {"temperature": 0.5, "left": 0.01, "differs": 0.005, "tempered": 0.47}
+
+
+@pytest.mark.parametrize(
+    ("greedy", "status"),
+    [
+        (outcomes(0.5, 0.5, 0.9, 0.9), "REFUTED"),
+        (outcomes(0.9, 0.9, 0.5, 0.5), "REFUTED"),
+        (outcomes(0.5, 0.5, 0.57, 0.57), "INCONCLUSIVE"),
+        (outcomes(0.5, 0.5, 0.5, 0.5), "SUPPORTED"),
+    ],
+)
+def test_a_greedy_gap_is_none_of_temperature(greedy, status) -> None:
+    sampled = outcomes(0.33, 0.40, 0.40, 0.47)
+    judgement = judge_evidence(made_evidence(greedy, sampled, sharpening=made_sharpening(N, **SHARP)))
+    assert judgement.finding("sharpening").status == status
+    assert (judgement.verdict == "SHARPENED") == (status == "SUPPORTED")
+
+
+def test_factors_that_cancel_at_either_decoding_are_not_neither() -> None:
+    none, cancels = PLAIN["nothing"][0], PLAIN["opposite-that-cancels"][0]
+    for greedy, sampled in ((none, cancels), (cancels, none)):
+        judgement = judge_evidence(made_evidence(greedy, sampled))
+        assert (judgement.verdict, judgement.stop) == ("INCONCLUSIVE", "opposite"), judgement.reason
+        assert "pull against each other" in judgement.reason
+    little = outcomes(0.5, 0.43, 0.57, 0.5)  # 7 points each way: neither moved nor equivalent to 0
+    judgement = judge_evidence(made_evidence(little))
+    assert (judgement.verdict, judgement.stop) == ("INCONCLUSIVE", "factors"), judgement.reason
+
+
+def test_a_when_whose_other_decoding_pulls_two_ways_is_not_decided() -> None:
+    judgement = judge_evidence(made_evidence(PLAIN["when"][0], PLAIN["opposite"][0]))
+    assert judgement.verdict == "INCONCLUSIVE" and "contradict each other" in judgement.reason
+    judgement = judge_evidence(made_evidence(PLAIN["when"][0], PLAIN["loss-of-when"][0]))
+    assert judgement.verdict == "INCONCLUSIVE" and "loss under the other" in judgement.reason
+
+
+def test_a_loss_of_when_needs_execution_that_did_not_fall() -> None:
+    for execution, words in ((0.4, "execution fell"), (0.86, "execution may have fallen")):
+        made = made_evidence(PLAIN["loss-of-when"][0], execution={"step": (0.9, execution)})
+        judgement = judge_evidence(made)
+        assert judgement.verdict == "INCONCLUSIVE" and words in judgement.reason
+
+
+def unworked(tt: float, constant: float | None, **changed):
+    """Everything right is so without work; the most frequent answer is right as often as `constant`."""
+    greedy = outcomes(0.2, tt, 0.2, tt)
+    greedy = replace(greedy, verified=changed.get("verified", outcomes(0.0, 0.0, 0.0, 0.0)).cells)
+    one = None if constant is None else shares(constant, N)
+    return replace(made_evidence(greedy), constant=one)
+
+
+def test_right_without_work_is_a_guess_only_where_one_answer_is_as_often_right() -> None:
+    assert judge_evidence(unworked(0.7, None)).verdict == "NEITHER"  # evidence of before
+    assert judge_evidence(unworked(1.0, None)).verdict == "INCONCLUSIVE"  # never wrong: no guess
+    assert judge_evidence(unworked(0.7, 0.69)).verdict == "NEITHER"
+    for tt, constant in ((1.0, 0.12), (0.7, 0.5)):
+        judgement = judge_evidence(unworked(tt, constant))
+        assert judgement.verdict == "INCONCLUSIVE", judgement.reason
+        assert "more often than the most frequent answer" in judgement.reason
+        assert "beyond one answer" in judgement.finding("luck").numbers
+    lost = replace(unworked(1.0, 0.12), outcomes={
+        name: replace(each, base=each.thinking, thinking=each.base, roomy_base=each.thinking,
+                      roomy_thinking=each.base, reached_base=each.thinking, reached_thinking=each.base,
+                      cells=outcomes(1.0, 0.2, 1.0, 0.2).cells)
+        for name, each in unworked(1.0, 0.12).outcomes.items()
+    })  # fmt: skip
+    assert judge_evidence(lost).verdict == "INCONCLUSIVE"
+
+
+def test_a_gap_of_guesses_under_which_work_cancels_is_not_neither() -> None:
+    made = unworked(0.7, 0.69, verified=outcomes(0.1, 0.0, 0.2, 0.1))
+    judgement = judge_evidence(made)
+    assert judgement.verdict == "INCONCLUSIVE" and "of which WHEN" in judgement.reason
 
 
 def test_a_claim_is_another_one_under_another_rule() -> None:

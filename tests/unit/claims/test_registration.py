@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from reasonmech.claims import Extent, Rule, Terms
+from reasonmech.claims import Extent, Questions, Rule, Terms, measure_judgement
 from reasonmech.claims.registration import Looks, Registration
-from reasonmech.errors import CorruptFileError, OutputError
+from reasonmech.errors import CorruptFileError, DataError, OutputError
+from reasonmech.testing import tiny_pair
 
 FIRST = Registration("pair", "base-hash", "thinking-hash", "chain", Terms(), Extent(300))
 OTHERS = {
@@ -70,3 +71,11 @@ def test_a_damaged_entry_is_named(tmp_path: Path) -> None:
     (tmp_path / "ledger" / f"{FIRST.hash}.json").write_text("{")
     with pytest.raises(CorruptFileError, match=FIRST.hash):
         looks.open(FIRST, tmp_path / "one")
+
+
+def test_the_confirmation_split_is_not_measured_without_an_entry() -> None:
+    pair, extent = tiny_pair(), Extent.of(59, full=False)
+    questions = Questions.drawn("chain", extent, split="confirmation", seed=0)
+    registration = Registration.of(pair, task="chain", terms=Terms(task="chain"), extent=extent)
+    with pytest.raises(DataError, match="enters no look in the ledger"):
+        measure_judgement(pair, questions, registration, progress=False)

@@ -92,3 +92,24 @@ def test_a_directory_without_a_judgement_is_named(tmp_path: Path) -> None:
 
 def test_claims_are_those_of_the_split_that_was_judged() -> None:
     assert {finding.claim.split for finding in judge_evidence(evidence()).findings} == {"test"}
+
+
+def test_evidence_that_was_judged_by_claims_of_before_loads_with_both_verdicts(tmp_path: Path) -> None:
+    verdict = judge_evidence(evidence()).verdict
+    home = written(tmp_path, "FORMAT")
+    record = json.loads((home / "record.json").read_text())
+    record["registration"] |= {"claims": {"C9": "hash of another wording"}, "split": "test"}
+    (home / "record.json").write_text(json.dumps(record))
+    judgement = load_judgement(home)
+    assert judgement.verdict == verdict
+    assert any("recorded as FORMAT" in note and verdict in note for note in judgement.evidence.notes)
+
+
+def test_evidence_of_before_answers_were_counted_has_none() -> None:
+    made = evidence()
+    table = evidence_table(made)
+    without = table[table["condition"] != "most frequent answer"]
+    assert evidence_from_table(without, beside_table(made)).constant is None
+    kept = replace(made, constant=np.r_[np.ones(10), np.zeros(N - 10)])
+    again = evidence_from_table(evidence_table(kept), beside_table(kept))
+    assert again.constant is not None and np.array_equal(again.constant, kept.constant)

@@ -260,3 +260,23 @@ def test_the_command_prints_the_matrix_with_its_intervals(
     ):
         assert "not applicable" in rows[rule] and f"needs {needs}: simulated pairs have none" in rows[rule]
     assert "INVALID" in rows and rows["INVALID"].count("%") == 2
+
+
+@pytest.mark.parametrize("population", ["opposite", "latent"])
+def test_what_has_no_word_gets_none(population: str) -> None:
+    """Factors that pull against each other are no BOTH; right beyond any one answer is no guess."""
+    for number in range(6):
+        case, truth = POPULATIONS[population].case(np.random.default_rng(number))
+        assert truth.verdict == "INCONCLUSIVE" and truth.clear
+        judgement = judge_evidence(simulate_exhibit(case, name=population, seed=number).evidence)
+        assert judgement.verdict == "INCONCLUSIVE", judgement.reason
+
+
+def test_a_near_tie_that_greedy_decoding_decides_is_no_temperature() -> None:
+    case, truth = POPULATIONS["near tie"].case(np.random.default_rng(0))
+    exact = ExactCase(case)
+    assert exact.sharpening.argmax < 0.02 and exact.sharpening.left < 0.1
+    assert abs(exact.sharpening.accuracy) < 0.05 < abs(exact.outcomes["greedy"].gap)
+    assert "SHARPENED" not in truth.allowed
+    judgement = judge_evidence(simulate_exhibit(case, name="near tie", seed=0).evidence)
+    assert judgement.verdict in (*truth.allowed, "INCONCLUSIVE")

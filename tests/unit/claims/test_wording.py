@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from reasonmech.claims import Check, Provenance, Rule, describe_methods, first_sentence, judge_evidence
 from reasonmech.claims.wording import gap_shares, smallest_p
+from reasonmech.stats import CONTRAST, mean_interval
 from tests.unit.claims.made_evidence import made_evidence, made_outcomes, made_sharpening
 
 N = 300
@@ -59,6 +62,61 @@ def test_a_verdict_has_its_sentence(verdict, made) -> None:
     assert words in first_sentence(judgement)
     assert "Exploratory" not in first_sentence(judgement)
     assert "\n" not in repr(judgement) and verdict in repr(judgement)
+
+
+@pytest.mark.parametrize(
+    ("cells", "verdict", "words"),
+    [
+        ((1.0, 1.0, 0.2, 0.2), "WHEN", "took away from made when"),
+        ((1.0, 0.1, 1.0, 0.1), "HOW", "took away from made how"),
+        ((0.9, 0.6, 0.5, 0.2), "BOTH", "took away from made both when"),
+    ],
+)
+def test_a_loss_is_told_as_one(cells, verdict, words) -> None:
+    judgement = judge_evidence(made_evidence(made_outcomes(*cells, n=N)))
+    assert judgement.verdict == verdict
+    text = first_sentence(judgement)
+    assert words in text and "taught" not in text and "could not" not in text
+    for finding in judgement.findings:
+        assert "taught" not in finding.claim.statement, "a claim of a loss that says what was taught"
+
+
+def test_a_base_that_is_better_at_sentences_is_named_beside_when() -> None:
+    made = made_evidence(
+        made_outcomes(0.2, 0.2, 1.0, 1.0, n=N), execution={"step": (0.9, 0.4), "check": (0.9, 0.9)}
+    )
+    judgement = judge_evidence(made)
+    assert judgement.verdict == "WHEN" and judgement.finding("C8").status == "SUPPORTED"
+    assert "carries out step worse than the base" in first_sentence(judgement)
+    assert "the thinking model is worse at step" in judgement.finding("C8").reason
+
+
+def test_factors_that_pull_against_each_other_have_a_sentence_of_their_own() -> None:
+    text = first_sentence(judge_evidence(made_evidence(made_outcomes(0.2, 0.15, 1.0, 0.6, n=N))))
+    assert "pull against each other" in text and "would have been seen" not in text
+    assert "the choice of onsets gains +62.5 [" in text and "execution loses -22.5 [" in text
+
+
+@pytest.mark.parametrize("cells", [(0.5, 0.5, 0.56, 0.56), (0.2, 0.25, 0.25, 0.3)], ids=["nested", "both"])
+def test_the_effect_that_would_have_been_seen_is_seen_four_times_in_five(cells) -> None:
+    """Problems drawn with an effect of that size, as discordant as these: shown to be beyond 5 points."""
+    judgement = judge_evidence(made_evidence(made_outcomes(*cells, n=N)))
+    (printed,) = re.findall(r"An effect of (\d+) points would have been seen", first_sentence(judgement))
+    effect = int(printed) / 100
+    rng, shown = np.random.default_rng(0), 0
+    for _ in range(200):
+        values = (rng.uniform(size=N) < effect + 0.005).astype(float)
+        shown += mean_interval(values, bounds=CONTRAST, draws=1000).low > 0.05
+    assert 0.68 <= shown / 200 <= 0.95
+
+
+def test_what_another_rule_stopped_says_no_effect() -> None:
+    made = made_evidence(made_outcomes(0.2, 0.2, 1.0, 1.0, n=N), execution={"step": (0.5, 0.9)})
+    judgement = judge_evidence(made)
+    assert judgement.verdict == "INCONCLUSIVE" and "execution rose" in judgement.reason
+    assert "would have been seen" not in first_sentence(judgement)
+    few = judge_evidence(made_evidence(made_outcomes(0.2, 0.2, 0.6, 0.6, n=12)))
+    assert "So few problems cannot decide it" in first_sentence(few)
 
 
 def test_a_second_look_is_said_to_be_one() -> None:

@@ -45,7 +45,7 @@ def test_small_models_have_one_thread_and_large_ones_those_that_are_set(monkeypa
 
 
 def _judge(pair: ModelPair) -> None:
-    terms, extent = Terms(task="chain"), Extent.of(59, full=False)
+    terms, extent = Terms(task="chain", split="test"), Extent.of(59, full=False)
     questions = Questions.drawn("chain", extent, split="test", seed=0)
     registration = Registration.of(pair, task="chain", terms=terms, extent=extent)
     judging.measure_judgement(pair, questions, registration, progress=False)

@@ -76,3 +76,18 @@ def test_the_exact_ends_of_equal_problems_are_those_of_the_draws() -> None:
     exact = stats.mean_interval(np.full(60, 0.25), bounds=stats.CONTRAST)
     nearly = stats.mean_interval(np.r_[np.full(59, 0.25), 0.25 + 1e-9], bounds=stats.CONTRAST, draws=100_000)
     np.testing.assert_allclose(exact[:3], nearly[:3], atol=2e-3)
+
+
+@pytest.mark.parametrize("value", [0.0, 0.01, -0.03, 0.2])
+@pytest.mark.parametrize("n", [30, 58, 59, 300])
+def test_p_of_problems_that_agree_is_the_alpha_at_which_they_become_equivalent(n: int, value: float) -> None:
+    first = np.full(n, 0.5 + value)
+    second = np.full(n, 0.5)
+    measured = stats.tost(first, second, margin=0.05)
+    assert (measured.p < 0.05) == measured.equivalent
+    if abs(value) >= 0.05:
+        assert measured.p == 1.0
+        return
+    for alpha, equivalent in ((measured.p * 1.001, True), (measured.p * 0.999, False)):
+        if 0 < alpha < 0.5:
+            assert stats.tost(first, second, margin=0.05, alpha=alpha).equivalent is equivalent

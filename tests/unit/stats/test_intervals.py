@@ -128,3 +128,13 @@ def test_a_wrong_argument_raises_in_three_parts(
     with pytest.raises(error, match=message) as caught:
         call()
     assert caught.value.allowed or caught.value.do
+
+
+def test_draws_without_a_denominator_leave_a_ratio_open() -> None:
+    """One of three problems has any: a third of the draws have none, and may be any ratio."""
+    interval = stats.ratio_interval([1, 0, 2], [1, 0, 0])
+    assert (interval.estimate, interval.low, interval.high) == (3.0, -np.inf, np.inf) and interval.unbounded
+    rare = stats.ratio_interval([1.0] * 8 + [0.0] * 8, [2.0] * 8 + [0.0] * 8)
+    assert rare.low == rare.high == 0.5  # 1 draw in 65,000 has none: below either tail
+    with pytest.raises(DataError, match="add up to 0"):
+        stats.ratio_interval([1, 2], [0, 0])

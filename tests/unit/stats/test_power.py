@@ -74,3 +74,20 @@ def test_what_is_no_design_is_refused(call, message: str) -> None:
     with pytest.raises(ReasonmechError, match=message) as caught:
         call()
     assert caught.value.allowed or caught.value.do
+
+
+@pytest.mark.parametrize("discordance", [0.0, 0.1, 0.3])
+def test_an_effect_beyond_a_margin_is_found_at_its_power(discordance: float) -> None:
+    n, margin = 200, 0.05
+    difference = stats.detectable_difference(n, discordance=discordance, beyond=margin)
+    assert difference > stats.detectable_difference(n, discordance=discordance) and difference > margin
+    together, rng, shown = max(difference, discordance), np.random.default_rng(3), 0
+    for _ in range(300):
+        only_a, only_b, _ = rng.multinomial(
+            n, ((together + difference) / 2, (together - difference) / 2, 1 - together)
+        )
+        values = np.r_[np.ones(only_a), -np.ones(only_b), np.zeros(n - only_a - only_b)]
+        shown += stats.mean_interval(values, bounds=stats.CONTRAST, draws=1000).low > margin
+    assert shown / 300 == pytest.approx(0.8, abs=0.07)
+    with pytest.raises(DataError, match="can show no difference"):
+        stats.detectable_difference(3, discordance=0.0, beyond=0.5)

@@ -8,13 +8,12 @@ from reasonmech.behaviours.base import behaviours, sentence_at
 from reasonmech.labels import Span
 from reasonmech.rollout import Trace
 from reasonmech.tasks.chain.behaviours.base import ChainBehaviour
-from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, stating
+from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, checks_since
 
 
 def contradicted(previous: tuple[ChainSentence, ...]) -> bool:
-    """The last value stated contradicts the one that stands, whatever word it was stated with."""
-    last = stating(previous)
-    return last is not None and last.contradicts
+    """The last value stated of an item contradicts the one that stands, whatever word it was stated with."""
+    return any(check.contradicts for check in checks_since(previous).values())
 
 
 @final
