@@ -72,6 +72,13 @@ def is_minor(part: PerProblem, whole: PerProblem, rule: Rule, *, share: float | 
     return above.high < 0 < below.low
 
 
+def is_below(part: PerProblem, whole: PerProblem, rule: Rule) -> bool:
+    """Whether mean(part), which may be negative, is below `rule.minor` of mean(whole), which is positive."""
+    reach = 2.0 + 2.0 * rule.minor
+    level = 1 - 2 * (1 - rule.level)
+    return mean_interval(part - rule.minor * whole, bounds=(-reach, reach), level=level).high < 0
+
+
 def is_material(part: PerProblem, whole: PerProblem, rule: Rule, *, share: float | None = None) -> bool:
     """Whether |mean(part)| is above a share (`rule.minor`) of mean(whole), which is positive, by a test.
 

@@ -9,7 +9,7 @@ from typing import Final
 import numpy as np
 
 from reasonmech.claims.claim import Claim, Finding, Rule, Status
-from reasonmech.claims.effects import Effect, as_share, effect, is_minor
+from reasonmech.claims.effects import Effect, as_share, effect, is_below, is_minor
 from reasonmech.claims.evidence import Decoding, Outcomes, PerProblem
 from reasonmech.stats import SHARE
 
@@ -103,7 +103,11 @@ def _endless(outcomes: Mapping[Decoding, Outcomes], rule: Rule) -> Iterator[str]
 
 def _size(outcomes: Outcomes) -> PerProblem:
     """The gap, turned so that its mean is not negative [problem]."""
-    return np.where(outcomes.gap.mean() < 0, -1.0, 1.0) * outcomes.gap
+    return _turned(outcomes.gap)
+
+
+def _turned(gap: PerProblem) -> PerProblem:
+    return np.where(gap.mean() < 0, -1.0, 1.0) * gap
 
 
 def _decision(rule: Rule) -> str:
@@ -147,8 +151,8 @@ def luck_claim(rule: Rule) -> Claim:
         "answers without every step right, less those of the most frequent answer on the same texts",
         ("the grader, which reads answers alone", "one answer to all problems"),
         f"with every step right gap, WHEN and HOW are equivalent to 0 within {rule.margin:.0%}, and without "
-        f"the better model is right on less than {rule.margin:.0%} of problems more than the most frequent "
-        "answer; refuted where the gap with every step right is beyond",
+        f"the better model is right on less than {rule.margin:.0%} of problems, or {rule.minor:.0%} of the "
+        "gap, more than the most frequent answer; refuted where the gap with every step right is beyond",
         rule,
     )
 
@@ -181,10 +185,11 @@ def judge_luck(outcomes: Outcomes, rule: Rule, *, constant: PerProblem | None = 
         reason += "; how often one answer to all would be right is not known"
         is_gone = is_gone and effect(1 - right, rule).change == "rise"
     else:
-        more = effect((right - verified) - constant * (1 - verified), rule)
+        more_by_problem = (right - verified) - constant * (1 - verified)
+        more, size = effect(more_by_problem, rule), _turned(outcomes.cells.total)
         numbers["beyond one answer"] = more.interval
         reason += (
             f"; without it the better one is right {more} points more often than the most frequent answer"
         )
-        is_gone = is_gone and more.narrow.high < rule.margin
+        is_gone = is_gone and (more.narrow.high < rule.margin or is_below(more_by_problem, size, rule))
     return Finding(claim, "SUPPORTED" if is_gone else "INCONCLUSIVE", numbers, reason)

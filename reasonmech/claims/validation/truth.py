@@ -215,7 +215,8 @@ def verdict_of(exact: ExactCase, rule: Rule) -> Verdict:
     worked = decisive.verified
     if abs(decisive.factorial.total) > rule.margin >= abs(worked.total):
         # right without work: guesses only where one answer is as often right, and no work cancels
-        is_guessed = max(abs(worked.when), abs(worked.how), decisive.unexplained) <= rule.margin
+        is_guessed = max(abs(worked.when), abs(worked.how)) <= rule.margin
+        is_guessed &= decisive.unexplained <= max(rule.margin, rule.minor * abs(decisive.factorial.total))
         return "NEITHER" if is_guessed else "INCONCLUSIVE"
     if not _is_small(decisive.gap - decisive.factorial.total, decisive.gap, rule):
         return "INCONCLUSIVE"  # too much of it lies in no splice
