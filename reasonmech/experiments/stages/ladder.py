@@ -13,11 +13,11 @@ from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.stages.groups import read_absent, read_groups
 from reasonmech.experiments.stages.ladder_search import LadderBench, LadderSettings
-from reasonmech.experiments.stages.ladder_texts import attempts_by_texts, is_written_about
 from reasonmech.experiments.stages.locate import SearchScope
 from reasonmech.experiments.tables import BASELINES_FILE, FALSIFIED_FILE, LADDER_FILE
 from reasonmech.frames import rows_where
 from reasonmech.locate.falsify import Attempt
+from reasonmech.organisms.ground_truth.text_attempts import attempts_by_texts, is_written_about
 
 COLUMNS: Final = {
     "behaviour": "whose group it is in",
@@ -58,7 +58,7 @@ class ClimbLadder(Stage):
 
     Attempts: rows that read one token; baselines of the text (token, position, words, kind of the sentence
     before); the best of as many features of a model that never learnt anything; and texts that the task's
-    grammar writes, where it does (`ladder_texts`): the cue with and without its context, and what resembles
+    grammar writes, where it does (`text_attempts`): the cue with and without its context, and what resembles
     it. They are put to what is clamped, and to whatever else detects.
     """
 

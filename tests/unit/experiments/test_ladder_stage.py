@@ -13,12 +13,12 @@ import torch
 import reasonmech as rm
 from reasonmech.errors import DataError
 from reasonmech.experiments.stages.ladder import ClimbLadder, LadderScope, WrittenGroup
-from reasonmech.experiments.stages.ladder_texts import attempts_by_texts, is_written_about
 from reasonmech.experiments.stages.preservation import _row, read_preservation
 from reasonmech.experiments.stages.random_model import random_features
 from reasonmech.locate import BehaviourPreservation
 from reasonmech.locate.falsify import Candidates, random_twin
 from reasonmech.organisms.ground_truth.chain_examples import ChainExamples, encode
+from reasonmech.organisms.ground_truth.text_attempts import attempts_by_texts, is_written_about
 from reasonmech.runtime import capture
 from reasonmech.site import Site
 from reasonmech.stats import Interval

@@ -6,7 +6,7 @@ from typing import Final
 
 from reasonmech.hosts import Host
 from reasonmech.locate.falsify import Attempt, Counterexamples, Crossed
-from reasonmech.organisms import ChainExamples
+from reasonmech.organisms.ground_truth.chain_examples import ChainExamples
 from reasonmech.tasks import tasks
 from reasonmech.tasks.chain import Chain
 
