@@ -13,10 +13,9 @@ from transformers import PreTrainedModel
 from reasonmech.arguments import describe
 from reasonmech.errors import CorruptFileError, MismatchError, PickleRefusedError
 from reasonmech.files import check_safetensors
-from reasonmech.hosts.adapters import check_adapters
+from reasonmech.hosts.adapters import AGAIN, check_adapters
 from reasonmech.json_text import read_object
 
-AGAIN: Final = "copy or download it again"
 PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")
 WHOLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"

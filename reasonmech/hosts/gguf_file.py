@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -53,7 +54,8 @@ def converted(path: Path) -> Path:
         MismatchError: the package `gguf` is not installed, or transformers cannot read the architecture.
         CorruptFileError: it is no GGUF file, or damaged.
     """
-    digest = _digest(path)
+    stat = path.stat()
+    digest = _digest(path, stat.st_size, stat.st_mtime_ns)
     home = cache_dir() / _HOME / f"{path.stem}-{digest[:12]}"
     if home.is_dir():
         return home
@@ -74,7 +76,9 @@ def converted(path: Path) -> Path:
     return home
 
 
-def _digest(path: Path) -> str:
+@lru_cache(maxsize=16)  # a model and its tokenizer are two calls
+def _digest(path: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file; `size` and the time of its last change tell it from what stood there before."""
     with path.open("rb") as file:
         if file.read(len(MAGIC)) != MAGIC:
             raise CorruptFileError(f"{path} does not begin as a GGUF file does", do=AGAIN)
