@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 from reasonmech.arguments import check_path, describe
 from reasonmech.door import checked
 from reasonmech.errors import ConfigError, UnknownNameError
+from reasonmech.hosts.adapter import adapter_at
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.load import Placement, Source, load_host
 from reasonmech.hosts.pair import ModelPair, accepted_kinds
@@ -33,7 +34,9 @@ class PairConfig(Settings):
 
     name: str = Field(description="name of the pair, the same as the file's")
     base: str = Field(description="directory, organism:NAME/base, or Hub name of the base model")
-    thinking: str = Field(description="the same for its thinking sibling")
+    thinking: str = Field(
+        description="the same for its thinking sibling, or an adapter of the base (a directory or Hub name)"
+    )
     tokenizer: dict[Role, str] = Field(
         default={}, description="role -> where its tokenizer is; without it the model's own directory"
     )
@@ -154,7 +157,8 @@ def load_pair(
     Args:
         source: a shipped or registered name, a pair file or a pair directory; None with `base` and
             `thinking`.
-        base, thinking: hosts, models or paths, in place of those that the config names.
+        base, thinking: hosts, models or paths, in place of those that the config names. A thinking model
+            that is an adapter is merged into the base (`load_host`).
         accept: kinds of difference that are known and wanted: padding, special_tokens, added_tokens,
             encoding.
         dtype, device: as in `load_host`, for the models that are loaded here.
@@ -180,14 +184,21 @@ def load_pair(
         if isinstance(model, Host):
             return model
         name = f"{config.name}/{side}"
-        if model is not None:  # its tokenizer is its own, too
-            return load_host(model, dtype=dtype, device=device, name=name)
-        tokenizer = config.tokenizer.get(side)
-        return load_host(configured, tokenizer=tokenizer, dtype=dtype, device=device, name=name)
+        source = configured if model is None else model  # of a model that was given, the tokenizer is its own
+        tokenizer = config.tokenizer.get(side) if model is None else None
+        adapter = adapter_at(source) if isinstance(source, str | Path) and side == "thinking" else None
+        if adapter is None:
+            return load_host(source, tokenizer=tokenizer, dtype=dtype, device=device, name=name)
+        beneath = base_path if base_path is not None else first
+        words = tokenizer or (None if adapter.has_tokenizer else first.tokenizer)
+        return load_host(source, tokenizer=words, dtype=dtype, device=device, name=name, base=beneath)
 
+    # of a path, an adapter is merged into what is read anew: two models, and no third one for a while
+    base_path = config.base if base is None else base if isinstance(base, str | Path) else None
+    first = load("base", base, config.base)
     return ModelPair(
         config.name,
-        load("base", base, config.base),
+        first,
         load("thinking", thinking, config.thinking),
         config.task,
         config.steering_layer,

@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import copy
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, Union, cast
+from typing import TYPE_CHECKING, Final, TypeAlias, Union, cast
 
 import torch
-from huggingface_hub.errors import (
-    GatedRepoError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    StrictDataclassError,
-)
 from torch import nn
-from transformers import (
-    AutoModelForCausalLM,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
-from transformers.utils.peft_utils import find_adapter_config_file
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reasonmech.arguments import check_path, check_type, describe
 from reasonmech.device import device_of
 from reasonmech.door import checked
-from reasonmech.errors import (
-    ArgumentError,
-    CorruptFileError,
-    MismatchError,
-    NonFiniteError,
-    UnknownNameError,
-)
-from reasonmech.hosts.adapters import check_adapter
-from reasonmech.hosts.checkpoint import (
-    check_checkpoint,
-    check_eight_bits,
-    check_quantised,
-    check_report,
-    quantised_weights,
-)
+from reasonmech.errors import ArgumentError, MismatchError, NonFiniteError, UnknownNameError
+from reasonmech.hosts.adapter import Adapter, adapter_at
+from reasonmech.hosts.checkpoint import check_eight_bits
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.lens import is_bridge, model_of_bridge
-from reasonmech.hosts.on_demand import SMOLLM2, locate
-from reasonmech.hosts.tokenizer_files import is_path, read_tokenizer
+from reasonmech.hosts.merging import merge, merging_settings
+from reasonmech.hosts.read_model import read_model
+from reasonmech.hosts.tokenizer_files import read_tokenizer
 from reasonmech.hosts.vocabulary import check_round_trip
 from reasonmech.mode import no_inference_mode
-from reasonmech.own_memory import own_memory
 from reasonmech.paths import ORGANISM_PREFIX
 
 if TYPE_CHECKING:
@@ -55,12 +31,6 @@ if TYPE_CHECKING:
 Placement: TypeAlias = str | torch.device | dict[str, int | str]
 DEVICE_MAPS: Final = ("auto", "balanced", "balanced_low_0", "sequential")  # those that Hugging Face computes
 DEVICES: Final = f'a device ("cuda:0"), {", ".join(DEVICE_MAPS)}, or a mapping from modules to devices'
-SOURCES: Final = (
-    "an existing directory or GGUF file",
-    "owner/name on the Hub",
-    "organism:NAME/base",
-    SMOLLM2,
-)
 Source: TypeAlias = Union[str, Path, PreTrainedModel, "TransformerBridge"]
 
 
@@ -72,13 +42,15 @@ def load_host(
     dtype: torch.dtype | None = None,
     device: Placement | None = None,
     name: str | None = None,
+    base: Host | Source | None = None,
 ) -> Host:
     """Load a model under study, and check that its files, weights and tokenizer are what they seem to be.
 
     Args:
         source: a directory written by `save_pretrained`, a GGUF file (dequantised once, into the cache),
-            "organism:NAME/base", "smollm2-135m" (`make smollm2` gets it), a Hub name, or a model you
-            already have (which is used as it is; a TransformerBridge shares its parameters with the host).
+            "organism:NAME/base", "smollm2-135m" (`make smollm2` gets it), a Hub name, a directory or Hub name
+            of an adapter (merged into its base by peft), or a model you already have (which is used as it is;
+            a TransformerBridge shares its parameters with the host).
         tokenizer: a tokenizer, or where to load it from. None: from the model's own directory. A path that
             ends in "tokenizer.json" is read as it stands, with the special tokens that the
             tokenizer_config.json beside it names; of a directory transformers takes the class that goes with
@@ -87,6 +59,8 @@ def load_host(
         device: where the weights go: "cuda:0" for all of them; "auto", "balanced" or a mapping from modules
             to devices is passed on to Hugging Face (several GPUs). None: the CPU.
         name: how results name the host. None: the directory's or Hub name.
+        base: of an adapter, the model that it was trained from, which stays as it is. None: the one that
+            adapter_config.json names.
 
     Raises:
         UnknownNameError: neither a directory nor a model of the Hub.
@@ -94,15 +68,16 @@ def load_host(
         PickleRefusedError, CorruptFileError: weights are pickled; or missing, truncated, incomplete, or more
             than the config has a place for.
         NonFiniteError: a weight is NaN or infinite.
-        MismatchError: the tokenizer loses text or does not fit; the architecture is unknown; an adapter that
-            is not merged; weights that are quantised.
+        MismatchError: the tokenizer loses text or does not fit; the architecture is unknown; an adapter
+            beside weights, of another base, of a kind that cannot be merged, or without peft; quantised
+            weights.
         ArgumentError: a dtype or device that is none, or something that is no model.
     """
     if dtype is not None:
         check_type(dtype, torch.dtype, name="dtype", allowed="torch.float32, torch.bfloat16, ...")
     if isinstance(source, str | Path):
         check_path(source, name="source", allowed="a directory, or the name of a model")
-        spread = isinstance(device, dict) or (isinstance(device, str) and device in DEVICE_MAPS)
+        spread = _is_spread(device)
         device_map = device if spread and not isinstance(device, torch.device) else None
         where = (
             None
@@ -110,10 +85,19 @@ def load_host(
             else device_of(device, allowed=DEVICES)
         )
         with no_inference_mode():
-            model, origin = _from_checkpoint(source, dtype=dtype, device_map=device_map), str(source)
+            adapter = adapter_at(source)
+            if adapter is None:
+                _check_no_base(base, source)
+                model = read_model(source, dtype=dtype, device_map=device_map)
+            else:
+                beneath = _base_of(adapter, base, tokenizer=tokenizer, dtype=dtype, device=device)
+                model = merge(adapter, beneath.model)
+                tokenizer = tokenizer or (None if adapter.has_tokenizer else beneath.tokenizer)
+        origin = str(source)
         if where is not None:
             nn.Module.to(model, where)
     else:
+        _check_no_base(base, source)
         if not (dtype is None and device is None):
             raise MismatchError(
                 "dtype and device belong to loading; this model is loaded already",
@@ -130,78 +114,60 @@ def load_host(
     return Host(model, words, name=name)
 
 
-def _from_checkpoint(
-    source: str | Path, *, dtype: torch.dtype | None, device_map: str | dict[str, int | str] | None
-) -> PreTrainedModel:
-    where = _where(source)
-    read: Any = AutoModelForCausalLM.from_pretrained  # with output_loading_info it returns a pair
-    try:
-        model, report = read(
-            where,
-            dtype=dtype or "auto",
-            device_map=device_map,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    except OSError as error:
-        if Path(where).is_dir():
-            raise CorruptFileError(
-                f"transformers finds no model in {source}: {error}", do="give what save_pretrained wrote"
-            ) from error
-        raise _not_on_hub(str(source), error) from error
-    except ImportError as error:
-        if "quanti" not in str(error):
-            raise
-        raise quantised_weights(str(source), str(error)) from error
-    except ValueError as error:
+def _base_of(
+    adapter: Adapter,
+    base: Host | Source | None,
+    *,
+    tokenizer: PreTrainedTokenizerBase | str | Path | None,
+    dtype: torch.dtype | None,
+    device: Placement | None,
+) -> Host:
+    """The base of an adapter, held to it, as a model of its own: what is merged is never a model in hand."""
+    merging_settings(adapter)
+    source = adapter.named_base() if base is None else base
+    if isinstance(source, str | Path):
+        try:
+            host = load_host(source, dtype=dtype, device=device)
+        except UnknownNameError as error:
+            raise adapter.no_base(str(source), error) from error
+    else:
+        host = source if isinstance(source, Host) else load_host(source, tokenizer=tokenizer)
+    named = str(source) if isinstance(source, str | Path) else ""
+    other = adapter.other_base(host.model, named)
+    if other is not None and load_host(other, dtype=host.dtype).weight_hash != host.weight_hash:
+        raise adapter.of_other(f"{host.name!r} has other weights ({host.weight_hash[:12]}) than {other}")
+    if named:
+        return host
+    return Host(_copy(host.model, dtype, device), host.tokenizer, name=host.name)
+
+
+def _copy(model: PreTrainedModel, dtype: torch.dtype | None, device: Placement | None) -> PreTrainedModel:
+    """A copy of a model in hand, to be merged into."""
+    places = {parameter.device for parameter in model.parameters()}
+    if len(places) > 1 or _is_spread(device):
         raise MismatchError(
-            f"transformers cannot build {source}: {error}",
-            allowed="architectures that transformers itself has; code shipped beside weights is never run",
-        ) from error
-    except (RuntimeError, AttributeError, TypeError, KeyError, StrictDataclassError) as error:
-        if "mismatch" in str(error):
-            raise _other_shapes(source, error) from error
-        if isinstance(error, RuntimeError):  # no memory, say
-            raise
-        raise CorruptFileError(
-            f"transformers fails at {source}: {type(error).__name__}: {error}",
-            do="compare its config.json with that of the model it was saved from",
-        ) from error
-    check_quantised(model.config.to_dict(), str(source))  # of a Hub name it is known only now
-    check_report(report, str(source))
-    own_memory(model)
-    return model
+            f"a model in hand, on {len(places)} devices, is the base of an adapter for device={device!r}",
+            allowed="a model on one device, and a copy of it on one",
+            do="give the base by its directory or name, which is then read anew",
+        )
+    copied = copy.deepcopy(model)
+    if dtype is not None:
+        nn.Module.to(copied, dtype=dtype)
+    return copied
 
 
-def _other_shapes(source: str | Path, error: Exception) -> CorruptFileError:
-    """The error for weights of other shapes than the config's, of which transformers says no more."""
-    return CorruptFileError(
-        f"the weights of {source} have other shapes than its config.json says",
-        allowed="weights and a config of one model",
-        do="mend config.json (vocab_size, where embeddings were resized; hidden_size ...)",
-    )
+def _is_spread(device: Placement | None) -> bool:
+    """Whether it is Hugging Face that places the modules."""
+    return isinstance(device, dict) or (isinstance(device, str) and device in DEVICE_MAPS)
 
 
-def _where(source: str | Path) -> str:
-    """What to hand to Hugging Face: a checked local directory, or a Hub name."""
-    local = locate(source)
-    if local is not None:
-        check_checkpoint(local)
-        return str(local)
-    text = str(source)
-    if is_path(source):
-        raise UnknownNameError("model", text, SOURCES, do=f"no directory {text!r} is there: look at its path")
-    _check_hub_adapter(text)
-    return text
-
-
-def _check_hub_adapter(name: str) -> None:
-    """Refuse an adapter on the Hub, as one in a directory."""
-    with suppress(OSError, ValueError):  # no such model, or no name: reading the model says so
-        adapter = find_adapter_config_file(name)
-        if adapter is not None:
-            check_adapter(Path(adapter), name)
+def _check_no_base(base: object, source: object) -> None:
+    if base is not None:
+        raise ArgumentError(
+            f"base is {describe(base)}, and {describe(source)} is no adapter",
+            allowed="base= beside an adapter, which is merged into it",
+            do="leave base out; two models are rm.load_pair(base=..., thinking=...)",
+        )
 
 
 def _from_object(source: PreTrainedModel | TransformerBridge) -> tuple[PreTrainedModel, str]:
@@ -220,25 +186,6 @@ def _from_object(source: PreTrainedModel | TransformerBridge) -> tuple[PreTraine
         allowed="a path, a Hub name, a transformers PreTrainedModel, a TransformerBridge",
         do='rm.load_host("owner/name"), or one side of rm.load_pair(...)',
     )
-
-
-def _not_on_hub(name: str, error: BaseException) -> UnknownNameError:
-    """The error for a name under which Hugging Face has nothing for us, by what it says is the cause."""
-    causes: list[BaseException] = [error]
-    while cause := causes[-1].__cause__ or causes[-1].__context__:
-        causes.append(cause)
-    if any(isinstance(cause, GatedRepoError) for cause in causes):
-        do = f"accept its licence at hf.co/{name}, and log in: hf auth login"
-    elif any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
-        do = "the Hub has no such name: look at its spelling; of a private model, log in: hf auth login"
-    elif any(isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled) for cause in causes):
-        do = (
-            "no directory of that name is here, it is not in the Hub's cache, and the Hub cannot be reached "
-            f"(or HF_HUB_OFFLINE is set): look at the path, or run hf download {name} where it can be"
-        )
-    else:
-        do = f"look at its path or name; transformers says: {error}"
-    return UnknownNameError("model", name, SOURCES, do=do)
 
 
 def _check_finite(model: PreTrainedModel, *, n_tokens: int, name: str) -> None:

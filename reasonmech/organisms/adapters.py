@@ -11,13 +11,14 @@ from transformers import PreTrainedModel
 from reasonmech.door import checked
 from reasonmech.files import check_new
 from reasonmech.hosts import Host
+from reasonmech.hosts.adapter import Adapter, weights_of
+from reasonmech.hosts.merging import merge
 from reasonmech.organisms.training.checkpoint import check_checkpoint
 from reasonmech.organisms.training.grpo import EntropyRecipe, GrpoRecipe, Loop, grpo
 from reasonmech.organisms.training.letters_corpus import MODES, letters_data
 from reasonmech.organisms.training.lora import (
     LoraShape,
     add_lora,
-    merge_adapter,
     merge_lora,
     round_adapters,
     save_adapter,
@@ -57,7 +58,7 @@ def tune_adapter(
     model = add_lora(_frozen_copy(start), shape)
     data = letters_data(recipe, start.tokenizer)
     model, _ = tune(model, recipe, _checkpoint(out), data=data, save_every=20, progress=progress)  # type: ignore[arg-type]
-    return _finish(model, start, out, shape)
+    return _finish(model, start, out, shape, weights=weights_of(start.model))
 
 
 @checked
@@ -90,18 +91,24 @@ def reinforce_adapter(
         loop = Loop(writer=StaticWriter(recipe.problems * recipe.samples, 64 + recipe.max_new_tokens))
     policy = Host(add_lora(_frozen_copy(base), shape), base.tokenizer, name="policy")
     model, _ = grpo(policy, recipe, _checkpoint(out), loop=loop)
+    # a base that was merged has other last bits on another machine: its name is all that is recorded
     return _finish(model, base, out, shape)
 
 
 @checked
 def with_adapter(host: Host, adapter: str | Path, *, name: str) -> Host:
-    """A host of its own: a copy of the model in float32 with an adapter's change added to its weights.
+    """A host of its own: a copy of the model in float32 with an adapter merged into it.
+
+    `load_host(adapter, base=)` asks what the adapter was trained from as well, and keeps the base's dtype.
 
     Raises:
-        MismatchError: the adapter has layers that the model has not, or other shapes.
+        MismatchError: the adapter has layers that the model has not, or other shapes; it records another
+            base; peft is not installed.
         CorruptFileError: there is no adapter, or it is damaged.
     """
-    return Host(merge_adapter(_frozen_copy(host), Path(adapter)), host.tokenizer, name=name)
+    read = Adapter.read(Path(adapter))
+    read.check_weights(host.model)
+    return Host(merge(read, _frozen_copy(host)), host.tokenizer, name=name)
 
 
 def _new(out: str | Path) -> Path:
@@ -119,9 +126,9 @@ def _frozen_copy(host: Host) -> PreTrainedModel:
     return copy.deepcopy(host.model).float().requires_grad_(False)
 
 
-def _finish(model: PreTrainedModel, start: Host, out: Path, shape: LoraShape) -> Host:
+def _finish(model: PreTrainedModel, start: Host, out: Path, shape: LoraShape, *, weights: str = "") -> Host:
     """Write the adapter, and take the model on as it is in the file."""
     round_adapters(model)
-    save_adapter(model, out, shape, base=start.name)
+    save_adapter(model, out, shape, base=start.name, weights=weights)
     _checkpoint(out).unlink()
     return Host(merge_lora(model), start.tokenizer, name=out.name)

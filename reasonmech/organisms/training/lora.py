@@ -10,14 +10,12 @@ from pathlib import Path
 from typing import Final, final
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from reasonmech.errors import CorruptFileError, MismatchError
 from reasonmech.files import new_directory
-from reasonmech.json_text import check_shape, parse_json
+from reasonmech.hosts.adapter import BASE_WEIGHTS
 
 LINEARS: Final = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 _CONFIG: Final = "adapter_config.json"
@@ -100,11 +98,14 @@ def round_adapters(model: nn.Module) -> None:
             part.copy_(part.to(torch.bfloat16))
 
 
-def save_adapter(model: nn.Module, directory: Path, shape: LoraShape, *, base: str) -> None:
+def save_adapter(
+    model: nn.Module, directory: Path, shape: LoraShape, *, base: str, weights: str = ""
+) -> None:
     """Write the adapters of a model as PEFT does, in bfloat16.
 
     Args:
         base: what the adapter belongs to, for people and for PEFT.
+        weights: `weights_of` it, to which loading holds the base; nothing is recorded where it is empty.
 
     Raises:
         OutputError: there is such a directory.
@@ -124,38 +125,7 @@ def save_adapter(model: nn.Module, directory: Path, shape: LoraShape, *, base: s
         "target_modules": list(LINEARS),
         "task_type": "CAUSAL_LM",
     }
+    recorded = {BASE_WEIGHTS: weights} if weights else {}
     with new_directory(directory) as unfinished:
-        save_file(tensors, unfinished / _WEIGHTS, metadata={"format": "pt"})
+        save_file(tensors, unfinished / _WEIGHTS, metadata={"format": "pt"} | recorded)
         (unfinished / _CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-
-
-def merge_adapter(model: PreTrainedModel, directory: Path) -> PreTrainedModel:
-    """Add a saved adapter to the weights of a model, in place, in the model's dtype.
-
-    Raises:
-        MismatchError: the adapter has layers that the model has not, or other shapes.
-        CorruptFileError: there is no adapter, or it is damaged.
-    """
-    try:
-        config = parse_json((directory / _CONFIG).read_text())
-        check_shape(config, {"r": int, "lora_alpha": int})
-        tensors = load_file(directory / _WEIGHTS)
-    except (OSError, SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise CorruptFileError(
-            f"{directory} is no adapter: {error}", do=f"give a directory with {_CONFIG} and {_WEIGHTS}"
-        ) from error
-    scale = config["lora_alpha"] / config["r"]
-    names = sorted({name.removeprefix(_PREFIX).rpartition(".lora_")[0] for name in tensors})
-    modules = dict(model.named_modules())
-    for name in names:
-        a, b = (tensors[f"{_PREFIX}{name}.{part}.weight"].float() for part in ("lora_A", "lora_B"))
-        layer = modules.get(name)
-        if not isinstance(layer, nn.Linear) or layer.weight.shape != (b.shape[0], a.shape[1]):
-            raise MismatchError(
-                f"the adapter {directory} changes {name} of shape {b.shape[0]} x {a.shape[1]}",
-                allowed="an adapter of this model's linear layers",
-                do="merge it into the model that it was trained from",
-            )
-        with torch.no_grad():
-            layer.weight.add_((b @ a * scale).to(layer.weight))
-    return model

@@ -192,17 +192,13 @@ def add_adapter(directory: Path) -> None:
     save_file(weights, directory / "adapter_model.safetensors", metadata={"format": "pt"})
 
 
-def test_an_adapter_beside_weights_or_alone_is_refused_with_the_way_out(
-    checkpoint: Path, tmp_path: Path
-) -> None:
+def test_an_adapter_beside_weights_is_refused_with_the_way_out(checkpoint: Path, tmp_path: Path) -> None:
     add_adapter(checkpoint)
-    add_adapter(tmp_path / "alone")
     add_adapter(tmp_path / "with-config")
     shutil.copy(checkpoint / "config.json", tmp_path / "with-config")
-    for directory in (checkpoint, tmp_path / "alone", tmp_path / "with-config"):
-        with pytest.raises(MismatchError, match=r"holds an adapter .*LORA of 'org/base'") as caught:
-            load_host(directory)
-        assert "merge_and_unload" in caught.value.do
+    with pytest.raises(MismatchError, match=r"holds an adapter .*LORA of 'org/base'") as caught:
+        load_host(checkpoint)
+    assert "merge_and_unload" in caught.value.do
     (checkpoint / "adapter_config.json").unlink()
     with pytest.raises(MismatchError, match="without adapter_config"):  # weights of no one
         load_host(checkpoint)
@@ -211,12 +207,13 @@ def test_an_adapter_beside_weights_or_alone_is_refused_with_the_way_out(
         load_host(tmp_path / "with-config")
 
 
-def test_an_adapter_on_the_hub_is_refused_whatever_is_installed(
+def test_an_adapter_on_the_hub_beside_a_model_is_refused_whatever_is_installed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_adapter(tmp_path)
     adapter_file = str(tmp_path / "adapter_config.json")
-    monkeypatch.setattr("reasonmech.hosts.load.find_adapter_config_file", lambda name: adapter_file)
+    monkeypatch.setattr("reasonmech.hosts.adapter.find_adapter_config_file", lambda name: adapter_file)
+    monkeypatch.setattr("reasonmech.hosts.adapter.cached_file", lambda *asked, **how: adapter_file)
     with pytest.raises(MismatchError, match="org/adapter holds an adapter"):
         load_host("org/adapter")
 
@@ -225,7 +222,7 @@ def test_a_name_that_the_hub_does_not_know_is_an_unknown_name(monkeypatch: pytes
     def unknown(name: str) -> str:
         raise OSError(f"{name} is not a valid model identifier")
 
-    monkeypatch.setattr("reasonmech.hosts.load.find_adapter_config_file", unknown)
+    monkeypatch.setattr("reasonmech.hosts.adapter.find_adapter_config_file", unknown)
     with pytest.raises(UnknownNameError, match="org/nothing"):
         load_host("org/nothing")
 

@@ -76,7 +76,7 @@ def test_a_name_of_the_hub_that_is_not_read_says_why(
         raise OSError("it failed") from cause
 
     monkeypatch.setattr(AutoModelForCausalLM, "from_pretrained", fails)
-    monkeypatch.setattr("reasonmech.hosts.load.find_adapter_config_file", lambda name: None)
+    monkeypatch.setattr("reasonmech.hosts.adapter.find_adapter_config_file", lambda name: None)
     with pytest.raises(UnknownNameError, match=f"'some/repo'[\\s\\S]*owner/name[\\s\\S]*{do}"):
         load_host("some/repo")
 

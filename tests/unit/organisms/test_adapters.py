@@ -18,6 +18,8 @@ from transformers import PreTrainedModel
 import reasonmech as rm
 from reasonmech.errors import CorruptFileError, DataError, MismatchError, OutputError
 from reasonmech.hosts import Host
+from reasonmech.hosts.adapter import Adapter
+from reasonmech.hosts.merging import merge
 from reasonmech.organisms import adapters, reinforce_adapter, tune_adapter, with_adapter
 from reasonmech.organisms.adapters import BASE, THINKING
 from reasonmech.organisms.training.batches import UNLEARNT
@@ -27,7 +29,6 @@ from reasonmech.organisms.training.lora import (
     LoraShape,
     adapted_layers,
     add_lora,
-    merge_adapter,
     merge_lora,
     round_adapters,
     save_adapter,
@@ -84,12 +85,12 @@ def test_a_saved_adapter_is_what_peft_reads_and_merges_into_another_copy(tmp_pat
     with safe_open(tmp_path / "a" / "adapter_model.safetensors", framework="pt") as file:
         names = set(file.keys())
     assert "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight" in names and len(names) == 28
-    fresh = merge_adapter(layout_model("gemma"), tmp_path / "a")
+    fresh = merge(Adapter.read(tmp_path / "a"), layout_model("gemma"))
     torch.testing.assert_close(logits(fresh), logits(merge_lora(model)), rtol=0, atol=0)
     with pytest.raises(OutputError):
         save_adapter(adapted(), tmp_path / "a", LoraShape(4, 8), base="tiny")
     with pytest.raises(CorruptFileError, match="no adapter"):
-        merge_adapter(layout_model("gemma"), tmp_path)
+        Adapter.read(tmp_path)
 
 
 def test_an_adapter_of_another_model_is_refused(tmp_path: Path) -> None:
@@ -232,7 +233,7 @@ def test_an_adapter_goes_on_on_the_model_and_in_the_shape_that_it_was_begun_with
 ) -> None:
     start, shape, finish = layout_host("gemma"), LoraShape(2, 4), adapters._finish
 
-    def kill(*args: object) -> None:
+    def kill(*args: object, **also: object) -> None:
         raise Killed
 
     monkeypatch.setattr(adapters, "_finish", kill)
@@ -258,7 +259,7 @@ def test_a_checkpoint_of_before_goes_on_and_is_said_to(
 ) -> None:
     """It does not say what its adapter was begun on."""
     start, shape = layout_host("gemma"), LoraShape(2, 4)
-    monkeypatch.setattr(adapters, "_finish", lambda model, *_: model)
+    monkeypatch.setattr(adapters, "_finish", lambda model, *_, **also: model)
     tune_adapter(start, FEW, tmp_path / "a", shape=shape, progress=False)
     file = tmp_path / "a.safetensors"
     with safe_open(file, framework="pt") as old:
