@@ -42,12 +42,11 @@ def organisms_card(name: Annotated[str, typer.Argument(help="organism, such as t
     from rich.text import Text
 
     from reasonmech.errors import NotBuiltError
-    from reasonmech.organisms import recipes
     from reasonmech.organisms.cache import truth_home
-    from reasonmech.organisms.overview import truth_table, where_of
+    from reasonmech.organisms.overview import recipe_of, truth_table, where_of
     from reasonmech.organisms.record import read_truth
 
-    recipe, console = recipes.get(name), make_console()
+    recipe, console = recipe_of(name), make_console()
     console.print(
         Text.assemble(
             (name, "bold"),

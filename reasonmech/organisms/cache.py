@@ -17,7 +17,7 @@ from reasonmech.organisms.building import build, weight_fields
 from reasonmech.organisms.making import existing, make
 from reasonmech.organisms.recipes import ModelRecipe, PairRecipe, recipes
 from reasonmech.organisms.training.edits import WeightEdit
-from reasonmech.paths import cache_dir, organism_dir
+from reasonmech.paths import adapter_dir, cache_dir, organism_dir
 from reasonmech.ranges import Seed
 from reasonmech.tasks.chain import word_tokenizer
 
@@ -74,6 +74,8 @@ def truth_home(source: str | Path) -> Path:
     name = str(source)
     if name not in recipes.kinds() and Path(source).is_dir():
         return Path(source)
+    if (adapter_dir() / name / "truth.json").is_file():
+        return adapter_dir() / name
     recipe, shipped = recipes.get(name), organism_dir() / name
     if shipped.is_dir():
         return shipped

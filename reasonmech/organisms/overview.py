@@ -7,8 +7,9 @@ from typing import Any, Literal, NamedTuple
 
 from reasonmech.hosts import is_here
 from reasonmech.organisms.cache import cache_home, is_untrained, own_roles
-from reasonmech.organisms.recipes import recipes
-from reasonmech.paths import ORGANISM_PREFIX, organism_dir
+from reasonmech.organisms.recipes import PairRecipe, recipes
+from reasonmech.organisms.smol import RECIPES, Adapted
+from reasonmech.paths import ORGANISM_PREFIX, adapter_dir, organism_dir
 
 Json = dict[str, Any]
 Where = Literal["shipped", "cached", "to build"]
@@ -34,8 +35,17 @@ class OrganismSummary(NamedTuple):
 
 
 def overview() -> list[OrganismSummary]:
-    """Every organism that has a recipe, by name."""
-    return [_summarise(name) for name in recipes]
+    """Every organism that has a recipe, by name; then the pairs of a real model under adapters."""
+    return [*map(_summarise, recipes), *map(_summarise_adapted, RECIPES)]
+
+
+def recipe_of(name: str) -> PairRecipe:
+    """The recipe of an organism, or what is true of a pair of a real model under adapters.
+
+    Raises:
+        UnknownNameError: no such pair.
+    """
+    return RECIPES[name] if name in RECIPES else recipes.get(name)
 
 
 def list_loadable() -> list[str]:
@@ -51,12 +61,21 @@ def _summarise(name: str) -> OrganismSummary:
     return OrganismSummary(name, recipe.truth_class, where, size, recipe.minutes, recipe.says)
 
 
+def _summarise_adapted(name: str) -> OrganismSummary:
+    recipe = RECIPES[name]
+    size = _bytes_of(adapter_dir() / name) / 1e6
+    return OrganismSummary(name, recipe.truth_class, where_of(name), size, recipe.minutes, recipe.says)
+
+
 def where_of(name: str) -> Where:
-    """Where the weights are that an organism shares with no other; else those that it shares.
+    """Where the weights are that an organism shares with no other; else those that it shares. Of adapters:
+    whether they are merged.
 
     Raises:
         UnknownNameError: no such organism.
     """
+    if name in RECIPES:
+        return "to build" if Adapted().cached(name) is None else "cached"
     recipe = recipes.get(name)
     roles = own_roles(recipe)
     if all((organism_dir() / name / role).is_dir() for role in roles):

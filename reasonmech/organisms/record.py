@@ -17,7 +17,8 @@ from reasonmech.organisms.ground_truth.intervals import with_intervals
 from reasonmech.organisms.ground_truth.truth import Effort, measure_prompted, measure_truth
 from reasonmech.organisms.recipes import PairRecipe
 from reasonmech.organisms.training.skills import probe_skills
-from reasonmech.tasks import load_task
+from reasonmech.tasks import load_task, tasks
+from reasonmech.tasks.chain import Chain
 from reasonmech.versions import version_of
 
 Json = dict[str, Any]
@@ -86,7 +87,7 @@ def truth_record(
         "reasonmech": version_of("reasonmech"),
         "weights": {"base": pair.base.weight_hash, "thinking": pair.thinking.weight_hash},
         "requirements": [row._asdict() | {"met": row.met} for row in recipe.requirements(measured)],
-        "skills": probe_skills(pair.base.model),
+        "skills": probe_skills(pair.base.model) if isinstance(tasks.get(recipe.task), Chain) else {},
         "measured": measured,
         "dial": measure_dial(pair, problems[: effort.dialled], progress=progress),
     }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, final
+from types import MappingProxyType
+from typing import Any, Final, final
 
 import torch
 
@@ -14,11 +15,67 @@ from reasonmech.files import new_directory
 from reasonmech.hosts import Host, load_host, organism_stores
 from reasonmech.hosts.on_demand import smollm2
 from reasonmech.organisms.adapters import with_adapter
+from reasonmech.organisms.ground_truth.requirements import (
+    Requirement,
+    accuracy,
+    covered,
+    faithful,
+    points,
+    undone,
+)
+from reasonmech.organisms.recipes import ModelRecipe, PairRecipe
 from reasonmech.paths import adapter_dir, cache_dir
 
 WEIGHTS: Final = "05f6bbcf1b663a0e562bb41f2a038acfe52bbb6d031cd06afffbfa328dad746f"
 """`Host.weight_hash` of the model that the adapters belong to, in bfloat16 as `make smollm2` writes it."""
 ROLES: Final = ("base", "thinking")
+
+
+def _taught_a_real_model_when(truth: dict[str, Any]) -> list[Requirement]:
+    rows = [
+        accuracy(truth, "base", 0.0, 0.40),
+        accuracy(truth, "thinking", 0.90, 1.0),
+        undone(truth, "base", 0.0, 0.3),
+        undone(truth, "thinking", 0.9, 1.0),
+        points(truth, "how", -5.0, 5.0),
+        *faithful(truth),
+        *covered(truth, 0.9),
+    ]
+    for behaviour, models in truth["execution"].items():
+        for role in ROLES:
+            value = models[role]["estimate"]
+            rows.append(Requirement(f"{role} {behaviour} after a forced onset", value, 0.95, 1.0))
+    return rows
+
+
+def _recipe(name: str, task: str, forms: str) -> PairRecipe:
+    return PairRecipe(
+        truth_class="when",
+        says="reinforcement learning taught a real pretrained model when",
+        card=(
+            "SmolLM2-135M-Instruct under two adapters. The base is tuned on plain-English solutions whose "
+            "authors are in hidden modes: it can step, check and backtrack, and mostly answers at once. "
+            f"{forms} The thinking model is trained from it by GRPO with the outcome as its only reward. "
+            "A correct instrument says: when, not how. It fools the rule that accuracy gained is ability."
+        ),
+        requirements=_taught_a_real_model_when,
+        base=ModelRecipe(f"organism:{name}/base"),
+        thinking=ModelRecipe(f"organism:{name}/thinking"),
+        task=task,
+        minutes=90,
+    )
+
+
+RECIPES: Final[Mapping[str, PairRecipe]] = MappingProxyType(
+    {
+        "smol-letters": _recipe("smol-letters", "letters", "One word begins each kind of sentence."),
+        "smol-letters-forms": _recipe(
+            "smol-letters-forms", "letters-forms", "Any of three words begins each kind of sentence."
+        ),
+    }
+)
+"""What is true of either pair, and how its measured truth must show it; what decides the weights is in
+`organisms.adapters`."""
 
 
 @final

@@ -43,7 +43,7 @@ def forced_prompts(
     Raises:
         ArgumentError: a task that is no chain world. DataError: no opportunity in these traces.
     """
-    world = _value_task(task)
+    world = value_task(task)
     definition, words = behaviours.get(behaviour), world.world.words_of(behaviour)
     problems: list[Problem] = []
     named: dict[str, str] = {}  # id -> text
@@ -71,7 +71,8 @@ def forced_prompts(
     return ProblemSet(problems[:n], task="", repeats=most)
 
 
-def _value_task(task: str) -> ValueTask:
+def value_task(task: str) -> ValueTask:
+    """A chain or letters world by its name. Raises ArgumentError where it is none."""
     return check_type(
         tasks.get(task),
         ValueTask,  # pyright: ignore[reportAbstractUsage]
@@ -123,7 +124,7 @@ def forced_rates(
     host: Host, prompts: ProblemSet, *, samples: int = 1, seed: int = 0, task: str = "chain"
 ) -> dict[str, Rate]:
     """`forced_execution` of every problem that the texts of `forced_prompts` came from, by its id."""
-    world = _value_task(task)
+    world = value_task(task)
     decode = Decode(max_new_tokens=_MAX_TOKENS, temperature=1.0, samples=samples, seed=seed, batch_size=256)
     right: dict[str, list[bool]] = {}
     for rollout in generate(host, prompts, decode=decode, progress=False, receipt="none"):

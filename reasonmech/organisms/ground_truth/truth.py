@@ -14,7 +14,7 @@ from reasonmech.behaviours import onset_rate, verified_rate
 from reasonmech.behaviours.label import Rate
 from reasonmech.door import checked
 from reasonmech.hosts import Host
-from reasonmech.organisms.ground_truth.forced import forced_prompts, forced_rates
+from reasonmech.organisms.ground_truth.forced import forced_prompts, forced_rates, value_task
 from reasonmech.organisms.ground_truth.slips import slips_undone
 from reasonmech.organisms.ground_truth.splice import SplicedDecoder, splice
 from reasonmech.organisms.training.context import with_prompt
@@ -25,7 +25,6 @@ from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.stats import SHARE, Interval, factorial, mean_interval, paired_bootstrap, rate_interval
 from reasonmech.tasks import Split, grade, parse, tasks
-from reasonmech.tasks.chain.task import Chain
 
 Json = dict[str, Any]
 CELLS: Final = (("base", "base"), ("base", "thinking"), ("thinking", "base"), ("thinking", "thinking"))
@@ -82,7 +81,7 @@ def measure_truth(
             ),
         )
         bar.update()
-        result[name] = _free_running(free[name], sampled[name])
+        result[name] = _free_running(free[name], sampled[name], problems.task)
     cells = {}
     for onset, executor in CELLS:
         spliced = splice(onset=hosts[onset], executor=hosts[executor], task=problems.task)
@@ -118,7 +117,8 @@ def measure_prompted(base: Host, problems: ProblemSet, words: str, *, effort: Ef
     decode = Decode(
         max_new_tokens=_TOKENS, temperature=1.0, samples=effort.samples, seed=effort.seed, batch_size=256
     )
-    return {"words": words} | _free_running(greedy, _run(base, prompted, decode))
+    sampled = _run(base, prompted, decode)
+    return {"words": words} | _free_running(greedy, sampled, problems.task)
 
 
 def _run(decoder: Host | SplicedDecoder, problems: ProblemSet, decode: Decode) -> Rollouts:
@@ -150,7 +150,7 @@ def _mean(values: np.ndarray) -> Json:
     return _interval(mean_interval(values, bounds=SHARE)) | {"standard_error": standard_error}
 
 
-def _free_running(greedy: Rollouts, sampled: Rollouts) -> Json:
+def _free_running(greedy: Rollouts, sampled: Rollouts, task: str) -> Json:
     row: Json = {}
     for name, runs in (("greedy", greedy), ("sampled", sampled)):
         traces = parse(runs)
@@ -165,7 +165,7 @@ def _free_running(greedy: Rollouts, sampled: Rollouts) -> Json:
                 kind: _per_problem(traces, lambda traces, kind=kind: verified_rate(traces, kind))
                 for kind in ("step", "check", "backtrack")
             },
-            "reached": _mean(_reached(traces).reshape(-1, len(runs) // len(greedy)).mean(axis=1)),
+            "reached": _mean(_reached(traces, task).reshape(-1, len(runs) // len(greedy)).mean(axis=1)),
             "said": _sentences_by_kind(traces),
             "tokens": float(np.mean([len(r.ids) for r in runs])),
             "cut_off": float(np.mean([r.stop == "length" for r in runs])),
@@ -173,9 +173,10 @@ def _free_running(greedy: Rollouts, sampled: Rollouts) -> Json:
     return row
 
 
-def _reached(traces: Sequence[Trace]) -> Float[np.ndarray, " rollout"]:
+def _reached(traces: Sequence[Trace], task: str) -> Float[np.ndarray, " rollout"]:
     """Whether the last value worked out is the answer, however the text then ends."""
-    return np.array([float(Chain().reached(trace)) for trace in traces])
+    world = value_task(task)
+    return np.array([float(world.reached(trace)) for trace in traces])
 
 
 def _sentences_by_kind(traces: Sequence[Trace]) -> dict[str, float]:
