@@ -56,7 +56,7 @@ def forward(
         texts: of a plain text or token ids everything is prompt; a rollout knows its prompt, and is read in
             the tokens that it holds (a sibling's: `as_read_by(host, rollouts)`). Masks that say
             `labelled(name)` need `LabelledTexts`.
-        receipt: how many rows the KL is measured on: 16 at most, all, or no KL at all.
+        receipt: how many rows the KL is measured on: a quarter, 16 at most; all; or no KL at all.
 
     Raises:
         NoChangeError: an intervention changed nothing in all texts; the ForwardResult is on `.result`.

@@ -223,7 +223,9 @@ def test_a_clamp_prints_what_a_second_reading_finds() -> None:
 def test_receipt_modes_and_json() -> None:
     plan = [steer(direction(0), 1.0)]
     many = [f"w{i}" for i in range(20)]
-    assert forward(HOST, many, plan).receipt.n_kl_rows == 16
+    assert forward(HOST, many, plan).receipt.n_kl_rows == 5  # a quarter
+    assert forward(HOST, many[:1], plan).receipt.n_kl_rows == 1
+    assert forward(HOST, [f"w{i % 30}" for i in range(90)], plan).receipt.n_kl_rows == 16
     assert forward(HOST, many, plan, receipt="full").receipt.n_kl_rows == 20
     none = forward(HOST, many, plan, receipt="none").receipt
     assert none.kl is None and none.lines[0].n_gated == 20
@@ -245,4 +247,4 @@ def test_the_replay_reads_a_row_aligned_source_at_the_rows_of_the_run(mode: str,
         HOST, texts, [patch(Whole("resid_post.1"), other)], batch_size=batch_size, receipt=mode
     ).receipt
     assert unlabelled.kl == pytest.approx(0.0, abs=1e-6)  # rounding of another batch shape
-    assert moved.kl > 1e-2 and unlabelled.n_kl_rows == moved.n_kl_rows == (16 if mode == "sample" else 40)
+    assert moved.kl > 1e-2 and unlabelled.n_kl_rows == moved.n_kl_rows == (10 if mode == "sample" else 40)

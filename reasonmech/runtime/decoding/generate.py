@@ -55,8 +55,8 @@ def generate(
             labellers=)` for a plan that reads the other model of a pair, or labels.
         problems: a task's problems, one or several problems, or plain prompts.
         plan: interventions on the host; empty for a Decoder, which has its own.
-        receipt: how many rows the receipt replays for its KL: 16 at most, all, or none; with "none" it holds
-            counts only, and None for the KL and for the size of the change.
+        receipt: how many rows the receipt replays for its KL: a quarter, 16 at most; all; or none; with
+            "none" it holds counts only, and None for the KL and for the size of the change.
         progress: show a bar when it takes more than a second.
 
     Returns:
