@@ -13,13 +13,14 @@ from typing import Final
 
 import typer
 
+from reasonmech.cli.check import check
 from reasonmech.cli.console import complain, plain_warnings
 from reasonmech.cli.doctor import doctor
 from reasonmech.cli.judge import judge
 from reasonmech.cli.options import grouped
 from reasonmech.cli.organisms import organisms_app
 from reasonmech.cli.pairs import pairs
-from reasonmech.cli.runs import check, demo, run_experiment, show
+from reasonmech.cli.runs import demo, run_experiment, show
 from reasonmech.cli.steer import steer
 from reasonmech.cli.train_coder import train_coder
 from reasonmech.cli.validate import validate

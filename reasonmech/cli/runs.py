@@ -1,4 +1,4 @@
-"""`reasonmech demo`, `run`, `check`, `show`: carry out an experiment, and show what it found."""
+"""`reasonmech demo`, `run`, `show`: carry out an experiment, and show what it found."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from reasonmech.cli.console import make_console, say
+from reasonmech.cli.console import make_console
 from reasonmech.cli.options import Out, Overrides, Quiet, Workers
 
 if TYPE_CHECKING:
@@ -47,21 +47,6 @@ def run_experiment(
 
     experiment = load_experiment(config, overrides or ())
     _carry_out(experiment, out or default_path(experiment), workers=workers, quiet=quiet)
-
-
-def check(
-    config: Annotated[str, typer.Argument(help="YAML file, or shipped name")], overrides: Overrides = None
-) -> None:
-    """Validate a configuration without running it, and print it with every default filled in."""
-    import json
-
-    import yaml
-
-    from reasonmech.experiments import default_path, load_experiment
-
-    experiment = load_experiment(config, overrides or ())
-    say(yaml.safe_dump(json.loads(experiment.canonical()), sort_keys=False).rstrip())
-    say(f"# valid; would be written to {default_path(experiment)}")
 
 
 def show(

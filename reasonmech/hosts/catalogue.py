@@ -49,6 +49,8 @@ class PairConfig(Settings):
     )
     n_categories: int | None = Field(default=None, ge=1, description="number of behaviours in that taxonomy")
     accept: tuple[str, ...] = Field(default=(), description="kinds of tokenizer difference known and wanted")
+    parameters: float | None = Field(default=None, gt=0, description="of either model, in billions")
+    licence: str = Field(default="", description="of the weights, base and thinking model")
     note: str = Field(default="", description="what a user should know, such as public SAEs")
     source: str = Field(default="", description="where the numbers come from")
 
