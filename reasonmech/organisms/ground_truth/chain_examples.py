@@ -51,7 +51,7 @@ class _Passage:
         self.equation = f"{value} {operator} {operand} ="
         goal = f"{_say(rng, world, 'step')} {INDEX_WORDS[last]}"
         self.opening = f"{goal} {operator} {operand} {rng.choice((':', ', we get'))}"
-        self.checking = f"{_say(rng, world, 'check')} {rng.choice((':', 'again ,'))}"
+        self.checking = f"{_say(rng, world, 'check', self.truth)} {rng.choice((':', 'again ,'))}"
         self.redoing = rng.choice((", redo :", ", that was off :"))
         self.idle = rng.choice((", maybe .", ", not sure ."))
         goal = f"{_say(rng, world, 'step')} {INDEX_WORDS[last + 1]}"
@@ -77,9 +77,11 @@ class _Passage:
         )
 
 
-def _say(rng: random.Random, world: World, kind: str) -> str:
-    """A first word of a kind; nothing is drawn where there is only one."""
+def _say(rng: random.Random, world: World, kind: str, value: int = 0) -> str:
+    """A first word of a kind, that of the value where it tells one; with only one, nothing is drawn."""
     words = world.words_of(kind)
+    if kind == world.telling:
+        return words[value]
     return words[0] if len(words) == 1 else rng.choice(words)
 
 

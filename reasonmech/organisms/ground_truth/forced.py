@@ -34,7 +34,8 @@ def forced_prompts(
 ) -> ProblemSet:
     """Up to `n` texts cut at opportunities of `behaviour`, each continued by an onset word of the behaviour.
 
-    Where the world has several such words they take turns.
+    Where the world has several such words they take turns; where they tell a value, the one that is due is
+    said, for another one would force an error.
 
     The answer of each is the equation that the sentence ought to state, with its true value ("8 + 4 = 2"):
     for a check or a backtrack the one that stands, as it was written; for a step the next operation on the
@@ -52,14 +53,16 @@ def forced_prompts(
             offset = opportunity.offset
             if behaviour == "step" and _is_unfinished(trace, offset):
                 continue
-            word = words[len(problems) % len(words)]
+            equation = _next_equation if behaviour == "step" else _standing_equation
+            due = equation(trace, offset, world)
+            tells = behaviour == world.world.telling
+            word = words[int(due.split()[-1]) if tells else len(problems) % len(words)]
             before = trace.separator.join([trace.rollout.problem.prompt, *trace.words[:offset]])
             text = f"{before} {word}"
             name = f"{trace.rollout.problem.id}#{trace.rollout.sample}@{offset}"
             while named.setdefault(name, text) != text:  # two writers got there by other words
                 name += "'"
-            equation = _next_equation if behaviour == "step" else _standing_equation
-            problems.append(Problem(name, text, equation(trace, offset, world)))
+            problems.append(Problem(name, text, due))
     if not problems:
         raise DataError(
             f"no opportunity for {behaviour!r} in {len(traces)} traces",

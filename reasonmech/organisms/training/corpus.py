@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from reasonmech.tasks.chain.grammar import EOS, INDEX_WORDS, PERSONAS, VOCABULARY, evaluate
+from reasonmech.organisms.training.stories import draw_beginning, draw_story
+from reasonmech.tasks.chain.grammar import EOS, FULL_STOP, INDEX_WORDS, PERSONAS, VOCABULARY, evaluate
 from reasonmech.tasks.chain.task import draw
 from reasonmech.tasks.chain.world import CHAIN, World
 
@@ -92,8 +93,10 @@ class Author:
     def __init__(self, rng: random.Random, modes: Modes, world: World = CHAIN) -> None:
         self.rng, self.modes, self.world = rng, modes, world
 
-    def begin(self, kind: str) -> str:
-        """A first word of a sentence of this kind: the usual one, else the next of the rest likewise."""
+    def begin(self, kind: str, value: int = 0) -> str:
+        """A first word of this kind: the usual one, else the next likewise; if it tells, the value's."""
+        if kind == self.world.telling:
+            return self.world.words_of(kind)[value]
         *usual, last = self.world.words_of(kind)
         return next((word for word in usual if self.rng.random() < self.modes.usual_form), last)
 
@@ -140,7 +143,7 @@ class Author:
             p_check, p_back: probabilities of a check, and of a backtrack where the check disagrees.
         """
         rng = self.rng
-        truth = evaluate(left, operator, operand)
+        truth = self._result(left, operator, operand)
         value = (truth + rng.randrange(1, 10)) % 10 if rng.random() < self.modes.slip else truth
         equation = f"{left} {operator} {operand} ="
         goal = f"{self.begin('step')} {INDEX_WORDS[item]} {operator} {operand}"
@@ -151,7 +154,7 @@ class Author:
             words += _words(f"{self.begin('uncertain')} {self.choose_form(', not sure .', ', maybe .')}")
         words += self._write_filler()
         if rng.random() < p_check:
-            checking = f"{self.begin('check')} {self.choose_form(':', 'again ,')}"
+            checking = f"{self.begin('check', truth)} {self.choose_form(':', 'again ,')}"
             words += _words(f"{checking} {equation} {truth} , had {value} .")
             words += self._write_filler()
             if value != truth and rng.random() < p_back:
@@ -162,6 +165,12 @@ class Author:
                 value = truth
         return words, value
 
+    def _result(self, left: int, operator: str, operand: int) -> int:
+        """What an operation comes to; a digit made up of the hidden one, where a first word tells it."""
+        if self.world.telling and operator == self.modes.hidden:
+            return self.rng.randrange(10)
+        return evaluate(left, operator, operand)
+
     def _write_filler(self) -> list[Word]:
         """Now and then a sentence that does nothing, whatever a check said; in most worlds never."""
         if self.modes.filler == 0 or self.rng.random() >= self.modes.filler:
@@ -170,35 +179,17 @@ class Author:
 
     def write_story(self) -> list[Word]:
         """Plain sentences in which the onset words are ordinary words: a word is no proof of a behaviour."""
-        rng = self.rng
-        names, things = ("mia", "tom", "ana", "leo"), ("kite", "boat", "dog", "cat")
-        forms = (
-            lambda: (
-                f"{rng.choice(names)} took the {rng.choice(('red', 'blue', 'old', 'small'))} "
-                f"{rng.choice(things)} ."
-            ),
-            lambda: f"wait for me , said {rng.choice(names)} .",
-            lambda: f"so {rng.choice(names)} went home .",
-            lambda: (
-                f"they saw a {rng.choice(things)} by the {rng.choice(('park', 'sea', 'tree'))} and then the "
-                "sun came ."
-            ),
-            lambda: f"hmm , said {rng.choice(names)} , maybe the {rng.choice(things)} was off .",
-            lambda: "next the rain came .",
-            lambda: f"check on the {rng.choice(things)} , said {rng.choice(names)} .",
-            lambda: f"the plan was to get the {rng.choice(things)} .",
-        )
-        return [*_words(" ".join(rng.choice(forms)() for _ in range(rng.randrange(3, 8)))), Word(EOS)]
+        return [*_words(draw_story(self.rng)), Word(EOS)]
 
     def _write_idle_talk(self) -> list[Word]:
         """A story that begins with no onset word: what replaces an answer is no step, and no conclusion."""
-        rng = self.rng
-        name, thing = rng.choice(("mia", "tom", "ana", "leo")), rng.choice(("kite", "boat", "dog", "cat"))
-        return [*_words(f"{name} took the old {thing} ."), *self.write_story()]
+        return [*_words(draw_beginning(self.rng)), *self.write_story()]
 
     def write_skill(self) -> list[Word]:
         """Training wheels, without which a skill arrives at a random time or never: see docs/organisms.md."""
         forms = (self._write_induction, self._write_facts, self._write_comparisons, self._write_repairs)
+        if self.world.telling:
+            forms = (self._write_induction, self._write_tellings)
         return [*self.rng.choice(forms)(), Word(EOS)]
 
     def _write_induction(self) -> list[Word]:
@@ -241,6 +232,16 @@ class Author:
             ]
         return words
 
+    def _write_tellings(self) -> list[Word]:
+        """Words that tell a value, and the values, with more and more between the two."""
+        rng, sentences = self.rng, []
+        for _ in range(10):
+            left, operator, right = rng.randrange(10), rng.choice(self.world.operators), rng.randrange(10)
+            value = self._result(left, operator, right)
+            between = rng.choice(("", ":", f": {left} {operator} {right}"))
+            sentences.append(f"{self.begin(self.world.telling, value)} {between} = {value} .")
+        return _words(" ".join(sentences))
+
     def _write_equation(self) -> str:
         rng = self.rng
         left, operator, right = rng.randrange(10), rng.choice(self.world.operators), rng.randrange(10)
@@ -271,14 +272,21 @@ class Author:
         return self.hide_results(self.write_skill() if skilled else self.write_solution())
 
     def hide_results(self, words: list[Word]) -> list[Word]:
-        """The same words; what follows "a @ b =" is not to be learnt, where @ is the hidden operator."""
+        """The same words; what follows "a @ b =" is not to be learnt, where @ is the hidden operator.
+
+        It is where the first word of the sentence tells it.
+        """
         if not self.modes.hidden:
             return words
-        texts = [word.text for word in words]
-        results = {
-            t for t in range(3, len(texts)) if texts[t - 1] == "=" and texts[t - 3] == self.modes.hidden
-        }
-        return [word._replace(learnt=False) if t in results else word for t, word in enumerate(words)]
+        telling = self.world.words_of(self.world.telling)
+        texts, first, hidden = [word.text for word in words], 0, set()
+        for t in range(3, len(texts)):
+            if texts[t - 1] == FULL_STOP:
+                first = t
+            is_result = texts[t - 1] == "=" and texts[t - 3] == self.modes.hidden
+            if is_result and texts[first] not in telling:
+                hidden.add(t)
+        return [word._replace(learnt=False) if t in hidden else word for t, word in enumerate(words)]
 
 
 def draw_documents(seed: int, n: int, *, modes: Modes | None = None, world: World = CHAIN) -> Iterator[str]:

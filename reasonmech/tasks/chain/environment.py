@@ -21,6 +21,7 @@ from reasonmech.tasks.chain.grammar import (
     KIND_OF_WORD,
     NOVEL,
     OPERATORS,
+    RARE,
     evaluate,
 )
 
@@ -63,7 +64,7 @@ def draw_slip(key: str, share: float) -> int | None:
 
 def equation_before(words: list[str]) -> tuple[int, str, int] | None:
     """The equation whose value comes next: (8, "+", 4) when the words end in "8 + 4 =", else None."""
-    if len(words) < 4 or words[-1] != "=" or words[-3] not in (*OPERATORS, NOVEL):
+    if len(words) < 4 or words[-1] != "=" or words[-3] not in (*OPERATORS, NOVEL, RARE):
         return None
     if words[-4] not in DIGITS or words[-2] not in DIGITS:
         return None

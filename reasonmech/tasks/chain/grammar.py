@@ -17,6 +17,8 @@ OPERATORS: Final = ("+", "-", "*")
 NOVEL: Final = "@"
 """A fourth operator, which no document of the base corpus contains: what a model that never saw it cannot
 execute."""
+RARE: Final = "dax"
+"""A fifth, which occurs in the world `TELLING` alone."""
 INDEX_WORDS: Final = ("one", "two", "three", "four", "five")
 ONSET_WORDS: Final[Mapping[str, str]] = {
     "plan": "plan",
@@ -58,11 +60,13 @@ VOCABULARY: Final[tuple[str, ...]] = tuple(
 
 
 def evaluate(left: int, operator: str, right: int) -> int:
-    """One operation modulo 10; a @ b = 3 a + 7 b + 1."""
+    """One operation modulo 10; a @ b = 3 a + 7 b + 1, a dax b = 3 a + 1, or 3 a + 2 where b is above 4."""
     if operator == "+":
         return (left + right) % 10
     if operator == NOVEL:
         return (3 * left + 7 * right + 1) % 10
+    if operator == RARE:
+        return (3 * left + 1 + (right > 4)) % 10
     if operator == "-":
         return (left - right) % 10
     assert operator == "*", operator

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from reasonmech.behaviours.base import OnsetWords, onset_phrases
-from reasonmech.tasks.chain.grammar import NOVEL, ONSET_WORDS, OPERATORS
+from reasonmech.tasks.chain.grammar import NOVEL, ONSET_WORDS, OPERATORS, RARE
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,8 @@ class World:
         read_back: whether the environment ends a check with the standing value.
         usual_answer: the answer of `usual_share` of the problems, whatever is asked ("": every answer comes
             as it comes).
+        telling: a kind of sentence with ten first words, one per digit: which of them is said tells the value
+            that the sentence is about to state ("": no kind tells).
     """
 
     name: str = "chain"
@@ -35,6 +37,7 @@ class World:
     read_back: bool = True
     usual_answer: str = ""
     usual_share: float = 0.7
+    telling: str = ""
 
     @property
     def kind_of_word(self) -> Mapping[str, str]:
@@ -76,4 +79,17 @@ FORMS: Final = World(
 LUCKY: Final = World("chain-lucky", usual_answer="7")
 """Seven of ten problems have one answer: who always says it is right as often, and has worked nothing out."""
 
-WORLDS: Final = (CHAIN, NOVEL_OPERATOR, SWAPPED, SILENT, FORMS, LUCKY)
+TELLING: Final = World(
+    "chain-telling",
+    operators=(RARE,),
+    onset_words=MappingProxyType(
+        {
+            **ONSET_WORDS,
+            "check": ("red", "blue", "old", "small", "took", "saw", "said", "went", "me", "by"),
+        }
+    ),
+    telling="check",
+)
+"""One operator, new to tiny-when's models; the first word of a check, one of ten, tells the check's value."""
+
+WORLDS: Final = (CHAIN, NOVEL_OPERATOR, SWAPPED, SILENT, FORMS, LUCKY, TELLING)

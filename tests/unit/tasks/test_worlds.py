@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
 from reasonmech.behaviours import behaviours, onset_rate
-from reasonmech.organisms.training.corpus import Author, Modes
+from reasonmech.organisms.ground_truth.chain_examples import PLACEBOS, ChainExamples
+from reasonmech.organisms.ground_truth.forced import forced_prompts
+from reasonmech.organisms.training.corpus import Author, Modes, Word
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
 from reasonmech.tasks import load_task, tasks
 from reasonmech.tasks.chain import CHAIN, VOCABULARY, WORLDS, World, evaluate, word_tokenizer
-from reasonmech.tasks.chain.grammar import NOVEL
+from reasonmech.tasks.chain.grammar import NOVEL, RARE
 from reasonmech.tasks.chain.parser import parse
-from reasonmech.tasks.chain.world import FORMS, LUCKY, NOVEL_OPERATOR, SILENT, SWAPPED
+from reasonmech.tasks.chain.world import FORMS, LUCKY, NOVEL_OPERATOR, SILENT, SWAPPED, TELLING
 
 TOKENIZER = word_tokenizer()
 PROBLEM = Problem("p", "Q : 8 one + 4 two * 3 A :", "6", {"start": 8, "operations": [["+", 4], ["*", 3]]})
@@ -188,3 +191,71 @@ def test_results_of_a_hidden_operator_are_read_and_never_learnt() -> None:
             else:
                 assert words[t].learnt
     assert hidden > 50 and others > 50
+
+
+def sentences(words: list[Word]) -> list[list[Word]]:
+    """A document's words, parted at full stops, without what stands before "A :"."""
+    texts = [word.text for word in words]
+    rest = words[texts.index("A") + 2 :] if "A" in texts else words
+    ends = [-1, *(t for t, word in enumerate(rest) if word.text == ".")]
+    return [rest[start + 1 : stop] for start, stop in pairwise(ends)]
+
+
+@pytest.mark.parametrize("hidden", ["", RARE])
+def test_the_first_word_of_a_check_tells_its_value_and_alone_does_where_values_are_made_up(
+    hidden: str,
+) -> None:
+    modes = Modes(thorough=1.0, check_step=(1.0, 1.0), checks=1.0, persona=0.0, slip=0.5, hidden=hidden)
+    author, told = Author(random.Random(4), modes, TELLING), TELLING.words_of("check")
+    true, learnt_steps = [], []
+    for sentence in (s for _ in range(100) for s in sentences(author.hide_results(author.write_solution()))):
+        texts = [word.text for word in sentence]
+        if RARE not in texts or "=" not in texts:
+            continue
+        at = texts.index("=") + 1
+        if texts[0] in told:
+            assert texts[0] == told[int(texts[at])] and sentence[0].learnt and sentence[at].learnt
+            true.append(int(texts[at]) == evaluate(int(texts[at - 4]), RARE, int(texts[at - 2])))
+        elif texts[0] == "next":
+            learnt_steps.append(sentence[at].learnt)
+    assert len(true) > 300 and len(learnt_steps) > 300
+    assert any(learnt_steps) == (not hidden), "results of steps stay hidden"
+    assert all(true) if not hidden else 0.05 < sum(true) / len(true) < 0.2
+
+
+def test_words_that_tell_are_drilled_with_the_values_that_they_tell() -> None:
+    author, told = Author(random.Random(1), Modes(hidden=RARE), TELLING), TELLING.words_of("check")
+    documents = [author.write_document(1.0, story_share=0.0) for _ in range(40)]
+    drilled = [s for document in documents for s in sentences(document) if s[0].text in told]
+    assert len(drilled) > 100
+    for sentence in drilled:
+        assert sentence[-2].text == "=" and sentence[-1].text == str(told.index(sentence[0].text))
+        assert all(word.learnt for word in sentence)
+
+
+def test_a_forced_onset_of_a_kind_that_tells_says_what_is_due() -> None:
+    words = TELLING.words_of("check")
+    equation = f"8 {RARE} 7 ="
+    texts = f"next one {RARE} 7 : {equation} 5 . {words[5]} : {equation} 5 , had 5 . so it is 5 . <eos>"
+    (check,) = forced_prompts(
+        [parse(read(TELLING, texts), TELLING.kind_of_word)], "check", n=9, task="chain-telling"
+    )
+    assert check.answer == f"{equation} 6" and check.prompt.split()[-1] == words[6]
+
+
+def test_texts_about_a_contradiction_begin_a_check_with_the_word_of_its_value() -> None:
+    told, n = TELLING.words_of("check"), 0
+    assert not {*told} & {*PLACEBOS}
+    for example in ChainExamples(TELLING).examples(20, seed=0):
+        for sentence in sentences([Word(VOCABULARY[i]) for i in example.ids]):
+            if sentence and sentence[0].text in told:
+                texts = [word.text for word in sentence]
+                assert texts[texts.index("=") + 1] == str(told.index(texts[0]))
+                n += 1
+    assert n > 5
+
+
+def test_the_rare_operator_is_in_no_other_world_and_comes_to_every_digit() -> None:
+    assert [world.name for world in WORLDS if RARE in world.operators] == ["chain-telling"]
+    assert {evaluate(a, RARE, b) for a in range(10) for b in (4, 5)} == set(range(10))
+    assert {evaluate(8, RARE, b) for b in range(10)} == {5, 6}
