@@ -193,7 +193,7 @@ ZOO = {
     "tiny-when": "WHEN", "tiny-swap": "WHEN", "tiny-how": "HOW", "tiny-both": "BOTH", "tiny-stealth": "BOTH",
     "tiny-sham": "NEITHER", "tiny-surface": "NEITHER", "tiny-rotated": "NEITHER", "tiny-aa": "NEITHER",
     "tiny-format": "FORMAT", "tiny-suppressed": "HOW", "tiny-suppressed-both": "NEITHER",
-    "tiny-prompted": "WHEN", "tiny-lucky": "NEITHER", "tiny-length": "NEITHER",
+    "tiny-prompted": "WHEN", "tiny-lucky": "NEITHER", "tiny-length": "NEITHER", "tiny-leak": "HOW",
     "tiny-temperature": "SHARPENED", "tiny-temperature-cold": "SHARPENED",
 }  # fmt: skip
 

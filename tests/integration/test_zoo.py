@@ -9,9 +9,10 @@ import pytest
 
 import reasonmech as rm
 from reasonmech.hosts import pair_config
-from reasonmech.hybrid import DisagreementGate, OfThinking, VectorConfig, train_vectors
+from reasonmech.hybrid import DisagreementGate, OfThinking, Takeover, VectorConfig, train_vectors
 from reasonmech.organisms import recipes
 from reasonmech.organisms.cache import is_untrained, recipe_hash
+from reasonmech.organisms.ground_truth.splice import splice
 from reasonmech.organisms.ground_truth.truth import bits
 from reasonmech.organisms.record import read_truth
 from reasonmech.paths import organism_dir
@@ -25,6 +26,7 @@ KEYS = {
     "tiny-format": "458e90a0ca8b",
     "tiny-forms": "4ddec0244c8c",
     "tiny-how": "2ac93ad2bc3c",
+    "tiny-leak": "419a2a425c6b",
     "tiny-length": "32533a569509",
     "tiny-lucky": "c14067f23802",
     "tiny-prompted": "8a5947d5c35d",
@@ -126,6 +128,21 @@ def test_tiny_length_writes_longer_and_checks_more_and_is_right_on_the_same_prob
     assert thinking["slips_undone"]["n"] > 100 and thinking["slips_undone"]["estimate"] < 0.05
     outcomes = measured["outcomes"]
     assert len({*outcomes["greedy"].values(), *outcomes["spliced"].values()}) == 1
+
+
+def test_tiny_leak_says_its_results_by_first_words_and_its_base_reads_them() -> None:
+    pair, task = rm.load_pair("tiny-leak"), "chain-telling"
+    problems = rm.load_task(task, n=FEW, seed=0, split="test")
+    kinds = tasks.get(task).kinds(pair.base.tokenizer)
+    at_boundaries = DisagreementGate(boundaries=True)
+    words = rm.Hybrid(pair, gate=at_boundaries, selector=OfThinking(), executor=Takeover(), kinds=kinds)
+    only_kinds = splice(onset=pair.thinking, executor=pair.base, task=task)
+    decode = rm.Decode(max_new_tokens=224)
+    base, by_kinds, by_words = (
+        rm.grade(rm.generate(who, problems, decode=decode, progress=False)).mean()
+        for who in (pair.base, only_kinds, words)
+    )
+    assert base < 0.3 and by_kinds < 0.3 and by_words > 0.9
 
 
 def recovered(name: str) -> float:

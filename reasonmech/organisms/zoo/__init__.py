@@ -5,6 +5,7 @@ from reasonmech.organisms.zoo import both as _both
 from reasonmech.organisms.zoo import format as _format
 from reasonmech.organisms.zoo import forms as _forms
 from reasonmech.organisms.zoo import how as _how
+from reasonmech.organisms.zoo import leak as _leak
 from reasonmech.organisms.zoo import length as _length
 from reasonmech.organisms.zoo import lucky as _lucky
 from reasonmech.organisms.zoo import prompted as _prompted
@@ -23,6 +24,7 @@ del (
     _format,
     _forms,
     _how,
+    _leak,
     _length,
     _lucky,
     _prompted,
