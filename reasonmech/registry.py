@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,10 +15,12 @@ from reasonmech.arguments import check_type, describe
 from reasonmech.errors import ConfigError, DuplicateNameError, UnknownNameError
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[[str], Any])
 V = TypeVar("V")  # what is registered keeps its own type, which is narrower than the registry's
 ENTRY_POINT_GROUP = "reasonmech"
 _OURS = ("reasonmech.tasks",)
 """Modules that fill a registry of a layer below them. No entry point, which a source tree would not have."""
+_KIND: Final = re.compile("[:?]")
 _loaded_plugins: set[str] = set()
 _failed_plugins: dict[str, str] = {}
 _registries: Final[WeakSet[Registry[Any]]] = WeakSet()
@@ -62,6 +65,13 @@ def failed_plugins() -> dict[str, str]:
     return dict(_failed_plugins)
 
 
+def split_name(name: str) -> tuple[str, str]:
+    """Kind of a name, and what stands behind it: ("jsonl", "a.jsonl?split=test") of
+    "jsonl:a.jsonl?split=test", ("gsm8k", "?grading=exact") of "gsm8k?grading=exact"."""
+    kind = _KIND.split(name, maxsplit=1)[0]
+    return kind, name[len(kind) :].removeprefix(":")
+
+
 @final
 class Registry(Generic[T]):
     """Kind -> value, filled by a decorator.
@@ -80,6 +90,7 @@ class Registry(Generic[T]):
     def __init__(self, noun: str) -> None:
         self.noun = noun
         self._entries: dict[str, T] = {}
+        self._families: dict[str, tuple[str, Callable[[str], T]]] = {}
         self._added = set[str]()
         _registries.add(self)
 
@@ -92,26 +103,56 @@ class Registry(Generic[T]):
         check_type(kind, str, name="kind", allowed="a string", do=f'@register("my_{self.noun}")')
 
         def add(value: V) -> V:
-            if kind in self._entries:
+            if kind in self._entries or kind in self._families:
+                by = self._entries.get(kind, f"the family {kind}")
                 raise DuplicateNameError(
-                    f"{self.noun} {kind!r} is registered already, by {self._entries[kind]!r}",
+                    f"{self.noun} {kind!r} is registered already, by {by!r}",
                     do="choose another kind; kinds are global",
                 )
             self._entries[kind] = cast(T, value)
-            if not f"{sys._getframe(1).f_globals.get('__name__', '')}.".startswith("reasonmech."):
-                self._added.add(kind)
+            self._note_added(kind)
             return value
 
         return add
+
+    def family(self, kind: str, *, form: str) -> Callable[[F], F]:
+        """A decorator that adds what makes entries from their names: "kind", "kind:more" or "kind?more".
+
+        Args:
+            form: how such a name is written, for errors: "jsonl:PATH".
+        """
+        check_type(kind, str, name="kind", allowed="a string", do=f'@family("my_{self.noun}", form="...")')
+
+        def add(make: F) -> F:
+            if kind in self._entries or kind in self._families:
+                raise DuplicateNameError(
+                    f"{self.noun} {kind!r} is registered already", do="choose another kind; kinds are global"
+                )
+            self._families[kind] = (form, cast("Callable[[str], T]", make))
+            self._note_added(kind)
+            return make
+
+        return add
+
+    def forms(self) -> list[str]:
+        """How names of families are written, and every kind there is."""
+        kinds = self.kinds()
+        return [*kinds, *(form for form, _ in self._families.values())]
 
     def added(self) -> frozenset[str]:
         """Kinds that other packages, or whoever uses this one, registered."""
         return frozenset(self._added)
 
+    def _note_added(self, kind: str) -> None:
+        """Remember a kind that was registered from outside of this package."""
+        if not f"{sys._getframe(2).f_globals.get('__name__', '')}.".startswith("reasonmech."):
+            self._added.add(kind)
+
     def forget(self, kinds: frozenset[str]) -> None:
         """Take kinds out again that a plug-in added before it failed."""
         for kind in kinds:
             self._entries.pop(kind, None)
+            self._families.pop(kind, None)
         self._added -= kinds
 
     def get(self, kind: str) -> T:
@@ -119,10 +160,12 @@ class Registry(Generic[T]):
         check_type(kind, str, name=f"{self.noun} kind", allowed=", ".join(self._entries))
         if kind not in self._entries:
             load_plugins()
+        if kind not in self._entries and (family := self._families.get(split_name(kind)[0])):
+            return family[1](kind)
         if kind not in self._entries:
             lost = "; ".join(f"plug-in {name}, which failed: {why}" for name, why in failed_plugins().items())
             do = f"mend or uninstall {lost}" if lost else ""
-            raise UnknownNameError(self.noun, kind, self.kinds(), do=do)
+            raise UnknownNameError(self.noun, kind, self.forms(), do=do)
         return self._entries[kind]
 
     def kinds(self) -> list[str]:

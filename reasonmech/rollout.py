@@ -32,7 +32,8 @@ class Rollout:
         by_environment: per generated token, whether the task's environment wrote it.
         steered: per generated token, whether an intervention fired at the position that predicted it.
         stop: "eos"; "token" when one of `Decode.stop_tokens` or `Decode.stop_strings` ended it, "length" when
-            it was cut off (both graded as wrong, never dropped).
+            it was cut off (both graded as wrong in worlds with a grammar, never dropped; a question's answer
+            is complete where a stop string ended it).
         text: `ids` decoded.
         pieces: what each generated token adds to the text; none where decoding puts blanks between tokens and
             each writes something, or nobody has noted it.

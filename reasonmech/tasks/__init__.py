@@ -3,8 +3,10 @@
 from reasonmech.problem import Environment, Problem, ProblemSet, Scribe
 from reasonmech.tasks import chain as _chain  # each registers itself
 from reasonmech.tasks import letters as _letters
+from reasonmech.tasks import questions as _questions
 from reasonmech.tasks.base import (
-    Split,
+    GradesByOutcome,
+    HasSource,
     StatesAnswers,
     Task,
     TellsWhatIsDue,
@@ -14,6 +16,8 @@ from reasonmech.tasks.base import (
     parse,
     tasks,
 )
+from reasonmech.tasks.outcomes import AnswerOutcomes, outcomes
+from reasonmech.tasks.splits import Split
 
 __all__ = [
     "Split",
@@ -21,6 +25,8 @@ __all__ = [
     "Task",
     "grade",
     "load_task",
+    "outcomes",
+    "AnswerOutcomes",
     "parse",
     "tasks",
     "Environment",
@@ -28,6 +34,8 @@ __all__ = [
     "ProblemSet",
     "Scribe",
     "TellsWhatIsDue",
+    "GradesByOutcome",
+    "HasSource",
     "WorksOut",
 ]
-del _chain, _letters
+del _chain, _letters, _questions

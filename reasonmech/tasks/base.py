@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
@@ -16,8 +17,9 @@ from reasonmech.problem import ProblemSet
 from reasonmech.ranges import Seed
 from reasonmech.registry import Registry
 from reasonmech.rollout import Rollout, Rollouts, Trace
+from reasonmech.tasks.splits import Split
 
-Split = Literal["train", "tuning", "test", "confirmation"]
+Outcome = Literal["right", "wrong", "unparsed", "timeout", "truncated"]
 
 
 class Task(Protocol):
@@ -82,6 +84,24 @@ class TellsWhatIsDue(Protocol):
         ...
 
 
+@runtime_checkable
+class GradesByOutcome(Protocol):
+    """A task that tells why an answer is not right; its `grade` is true for "right" alone."""
+
+    def outcomes(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
+        """What became of each answer."""
+        ...
+
+
+@runtime_checkable
+class HasSource(Protocol):
+    """A task whose problems come from somewhere else than a seed: a file, a data set, another package."""
+
+    def record(self) -> dict[str, Any]:
+        """Where they come from: source, licence, hash, how many of each kind. JSON values."""
+        ...
+
+
 tasks: Registry[Task] = Registry("task")
 
 
@@ -89,12 +109,16 @@ tasks: Registry[Task] = Registry("task")
 def load_task(name: str, *, n: int, seed: Seed = 0, split: Split = "test") -> ProblemSet:
     """Draw `n` problems of a registered task. Splits are disjoint for every seed.
 
+    Args:
+        name: "chain"; or, of questions from elsewhere, "jsonl:PATH", "gsm8k", "reasoning_gym:chain_sum".
+
     Raises:
         ArgumentError: no name, or a number that is no integer.
         UnknownNameError: no such task or split; the valid ones are listed.
-        DataError: n < 1.
+        DataError: n < 1, or more than the task has; a data set that is not here.
+        CorruptFileError: a file of questions that cannot be read.
     """
-    check_type(name, str, name="name", allowed=f"the name of a task: {', '.join(tasks)}")
+    check_type(name, str, name="name", allowed=f"the name of a task: {', '.join(tasks.forms())}")
     if n < 1:
         raise DataError(f"{n} problems of task {name!r} asked for", allowed="n >= 1")
     return tasks.get(name).problems(n, seed=seed, split=split)
@@ -107,7 +131,9 @@ def grade(rollouts: Rollouts) -> np.ndarray:
         ArgumentError: no rollouts. DataError: rollouts of plain prompts: there is no task to grade them.
         UnknownNameError: their task is not registered.
     """
-    task = _task_of(rollouts)
+    task = task_of(rollouts)
+    if isinstance(task, GradesByOutcome):
+        return np.array([outcome == "right" for outcome in task.outcomes(rollouts)], dtype=bool)
     return np.array([task.grade(rollout) for rollout in rollouts], dtype=bool)
 
 
@@ -117,11 +143,12 @@ def parse(rollouts: Rollouts) -> list[Trace]:
     Raises:
         As `grade` does. Text of no task is cut by `rm.text.cut`.
     """
-    task = _task_of(rollouts)
+    task = task_of(rollouts)
     return [task.parse(rollout) for rollout in rollouts]
 
 
-def _task_of(rollouts: Rollouts) -> Task:
+def task_of(rollouts: Rollouts) -> Task:
+    """The task that grades them. Raises as `grade` does."""
     check_type(
         rollouts,
         Rollouts,
@@ -132,7 +159,7 @@ def _task_of(rollouts: Rollouts) -> Task:
     if not rollouts.task:
         raise DataError(
             f"{len(rollouts)} rollouts of plain prompts belong to no task",
-            allowed=f"rollouts of a task: {', '.join(tasks)}",
+            allowed=f"rollouts of a task: {', '.join(tasks.forms())}",
             do="generate from rm.load_task(...); real text is cut by rm.text.cut(rollouts, tokenizer)",
         )
     return tasks.get(rollouts.task)

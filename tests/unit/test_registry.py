@@ -57,7 +57,7 @@ def test_an_unknown_kind_names_the_closest_ones_first_and_lists_all(name: str) -
     with pytest.raises(UnknownNameError) as caught:
         registry.get(mistyped)
     assert caught.value.happened.startswith(f"unknown {registry.noun} {mistyped!r}: did you mean {longest!r}")
-    assert caught.value.allowed == ", ".join(registry.kinds())
+    assert caught.value.allowed == ", ".join(registry.forms())
 
 
 @pytest.mark.parametrize(

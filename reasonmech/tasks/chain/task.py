@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from transformers import PreTrainedTokenizerBase
 
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout, Trace
-from reasonmech.tasks.base import Split, tasks
+from reasonmech.tasks.base import tasks
 from reasonmech.tasks.chain.environment import ChainEnvironment, equation_before
 from reasonmech.tasks.chain.grammar import DIGITS, evaluate, prompt, solution
 from reasonmech.tasks.chain.kinds import OneWordKinds
@@ -19,25 +18,14 @@ from reasonmech.tasks.chain.parser import parse
 from reasonmech.tasks.chain.sentence import ChainSentence
 from reasonmech.tasks.chain.value_task import ValueTask, value_problem
 from reasonmech.tasks.chain.world import CHAIN, WORLDS, World
+from reasonmech.tasks.splits import Split, split_of
 
 LENGTHS: Final = (3, 4, 5)
-_SHARES: Final[Mapping[Split, range]] = {
-    "train": range(0, 60),
-    "tuning": range(60, 70),
-    "test": range(70, 85),
-    "confirmation": range(85, 100),
-}
 
 
 def make_problem(start: int, operations: Sequence[tuple[str, int]], *, id: str) -> Problem:
     """A problem from its numbers; the answer is the value after the last operation."""
     return value_problem(prompt(start, operations), start, operations, solution(start, operations), id=id)
-
-
-def split_of(text: str) -> Split:
-    """The split that a prompt belongs to, by a hash of its text: no seed can move it."""
-    share = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") % 100
-    return next(split for split, shares in _SHARES.items() if share in shares)
 
 
 def draw(rng: random.Random, split: Split, *, id: str, world: World = CHAIN) -> Problem:

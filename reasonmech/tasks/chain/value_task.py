@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from reasonmech.behaviours import OnsetWords
 from reasonmech.problem import Environment, Problem, ProblemSet
 from reasonmech.rollout import Rollout, Trace
-from reasonmech.tasks.base import Split
 from reasonmech.tasks.chain.behaviours.backtrack import contradicted
 from reasonmech.tasks.chain.behaviours.check import unverified
 from reasonmech.tasks.chain.grammar import solution
 from reasonmech.tasks.chain.parser import follows
 from reasonmech.tasks.chain.sentence import ChainSentence, chain_trace, standing_values
 from reasonmech.tasks.chain.world import World
+from reasonmech.tasks.splits import Split
 
 
 def value_problem(

@@ -10,10 +10,9 @@ from transformers import PreTrainedTokenizerBase
 
 from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout, Trace
-from reasonmech.tasks.base import Split, tasks
+from reasonmech.tasks.base import tasks
 from reasonmech.tasks.chain.kinds import OneWordKinds
 from reasonmech.tasks.chain.sentence import ChainSentence
-from reasonmech.tasks.chain.task import split_of
 from reasonmech.tasks.chain.value_task import ValueTask, value_problem
 from reasonmech.tasks.chain.world import World
 from reasonmech.tasks.letters.environment import LettersEnvironment, digit_tokens
@@ -27,6 +26,7 @@ from reasonmech.tasks.letters.grammar import (
     solution,
 )
 from reasonmech.tasks.letters.parser import parse, read
+from reasonmech.tasks.splits import Split, split_of
 
 LENGTHS: Final = (2, 3, 4)
 _FEWEST: Final = 4  # values that a slip can leave standing, and the right one

@@ -4,7 +4,7 @@ from reasonmech.taxonomies.text import gandhi as _gandhi  # each registers itsel
 from reasonmech.taxonomies.text import venhoff as _venhoff
 from reasonmech.taxonomies.text.annotation import Annotation, by_words, compare
 from reasonmech.taxonomies.text.cache import JudgeCache
-from reasonmech.taxonomies.text.cut import TextSentence, cut, text_trace
+from reasonmech.taxonomies.text.cut import TextSentence, cut, cut_by_pieces, text_trace, written_pieces
 from reasonmech.taxonomies.text.judge import Judge, JudgedText, judge_behaviours, judge_prompt, parse_answer
 from reasonmech.taxonomies.text.offsets import token_offsets
 from reasonmech.taxonomies.text.segmentation import CharSpan, segment
@@ -15,6 +15,8 @@ __all__ = [
     "CharSpan",
     "token_offsets",
     "cut",
+    "cut_by_pieces",
+    "written_pieces",
     "TextSentence",
     "text_trace",
     "taxonomies",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import cast
 
 from transformers import PreTrainedTokenizerBase
@@ -80,12 +81,48 @@ def cut(
     return [_cut(rollout, tokenizer) for rollout in rollouts]
 
 
+@checked
+def cut_by_pieces(rollout: Rollout) -> Trace[TextSentence]:
+    """The same without a tokenizer, from what the rollout says that each of its tokens wrote.
+
+    Raises:
+        ArgumentError: no rollout. DataError: it does not say what each token wrote.
+    """
+    check_type(rollout, Rollout, name="rollout", allowed="a rollout: one of rm.generate(...)")
+    stops = list(accumulate(map(len, written_pieces(rollout))))
+    offsets = [CharSpan(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
+    return _cut_at(rollout, offsets, marked=rollout.stop == "eos" and bool(rollout.ids))
+
+
+@checked
+def written_pieces(rollout: Rollout) -> tuple[str, ...]:
+    """What each token added to the text: `rollout.pieces`, or its words where blanks part them.
+
+    Raises:
+        DataError: the rollout does not say.
+    """
+    pieces = rollout.pieces
+    if not pieces and rollout.ids:  # words parted by blanks, each a token
+        first, *others = rollout.text.split(" ")
+        pieces = (first, *(f" {word}" for word in others))
+    if len(pieces) != len(rollout.ids) or "".join(pieces) != rollout.text:
+        raise DataError(
+            f"{len(rollout.ids)} tokens and {len(pieces)} pieces of text in {rollout.problem.id!r}",
+            allowed="one piece for every token, which make the text",
+            do="generate it with rm.generate, which notes what each token writes",
+        )
+    return pieces
+
+
 def _cut(rollout: Rollout, tokenizer: PreTrainedTokenizerBase) -> Trace[TextSentence]:
     offsets = token_offsets(rollout, tokenizer)
+    return _cut_at(rollout, offsets, marked=_ends_with_a_mark(rollout, tokenizer))
+
+
+def _cut_at(rollout: Rollout, offsets: Sequence[CharSpan], *, marked: bool) -> Trace[TextSentence]:
     # of tokens that share a character the first one has it
     stops = [span.stop for span in offsets]
     words = [rollout.text[start:stop] for start, stop in zip([0, *stops], stops, strict=False)]
-    marked = _ends_with_a_mark(rollout, tokenizer)
     sentences = _sentences(rollout, offsets, marked=marked)
     if marked and sentences and sentences[-1].start == len(rollout.ids) - 1:
         sentences = (*sentences[:-1], replace(sentences[-1], kind=STOP))
