@@ -16,6 +16,7 @@ import typer
 from reasonmech.cli.check import check
 from reasonmech.cli.console import complain, plain_warnings
 from reasonmech.cli.doctor import doctor
+from reasonmech.cli.evaluate import evaluate
 from reasonmech.cli.judge import judge
 from reasonmech.cli.options import grouped
 from reasonmech.cli.organisms import organisms_app
@@ -29,6 +30,7 @@ from reasonmech.errors import ReasonmechError
 
 VERBS: Final[Mapping[str, Callable[..., None]]] = {
     "judge": judge,
+    "evaluate": evaluate,
     "demo": demo,
     "run": run_experiment,
     "check": check,

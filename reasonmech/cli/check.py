@@ -22,6 +22,7 @@ def check(
     """Validate a configuration without running it, and print it with every default filled in.
 
     Of a pair: its file, what it needs of a GPU, and, where the weights are here, whether they are siblings.
+    Of both: where the problems of the task come from, whether they are there, and under which licence.
     """
     if _is_pair(config):
         if overrides:
@@ -53,6 +54,8 @@ def _check_experiment(config: str, overrides: list[str]) -> None:
 
     experiment = load_experiment(config, overrides)
     say(yaml.safe_dump(json.loads(experiment.canonical()), sort_keys=False).rstrip())
+    _print_problems(experiment.task.kind)
+    experiment.task.load()
     say(f"# valid; would be written to {default_path(experiment)}")
 
 
@@ -64,6 +67,8 @@ def _check_pair(source: str) -> None:
 
     config = pair_config(source)
     say(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True).rstrip())
+    if config.task is not None:
+        _print_problems(config.task)
     if config.parameters is not None:
         _print_footprint(config.parameters)
     missing = [path for path in (config.base, config.thinking) if not is_here(path)]
@@ -71,6 +76,17 @@ def _check_pair(source: str) -> None:
         say(f"# valid; not on this machine, so not compared: {', '.join(missing)}")
         return
     _print_pair(load_pair(source), config)
+
+
+def _print_problems(task: str) -> None:
+    """What a task says of its problems, where it does not make them itself."""
+    import yaml
+
+    from reasonmech.tasks import source_of
+
+    if (source := source_of(task)) is not None:
+        for line in yaml.safe_dump({"problems": source}, sort_keys=False, allow_unicode=True).splitlines():
+            say(f"# {line}")
 
 
 def _print_footprint(parameters: float) -> None:

@@ -20,6 +20,7 @@ from reasonmech.experiments.store import RunStore
 from reasonmech.experiments.tables import MISSING_FILE, finish_results, read_json, read_table
 from reasonmech.files import write_table, write_text
 from reasonmech.hosts import Host, ModelPair
+from reasonmech.tasks import source_of
 
 
 def assemble(store: RunStore, experiment: Experiment, pair: ModelPair, *, in_hand: bool = False) -> None:
@@ -90,6 +91,7 @@ def _record(
         "pair": pair,
         "data": {
             "task": experiment.task.model_dump(mode="json"),
+            **({} if (source := source_of(experiment.task.kind)) is None else {"source": source}),
             "split_note": "every arm is scored on these problems; what failed or was cut off counts as wrong",
         },
         "seed": experiment.seed,

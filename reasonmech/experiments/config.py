@@ -15,10 +15,11 @@ from reasonmech.errors import ConfigError, ReasonmechError, UnknownNameError
 from reasonmech.experiments.stages import Stage, build_stage, check_order
 from reasonmech.experiments.stages.rollouts import WriteRollouts
 from reasonmech.paths import config_dir
+from reasonmech.problem import ProblemSet
 from reasonmech.ranges import Seed
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.settings import Settings
-from reasonmech.tasks import Split
+from reasonmech.tasks import Split, load_task
 from reasonmech.yaml_text import YamlText, parse_yaml, read_yaml
 
 CONFIGS: Final = "the name of a shipped experiment, the path of a YAML file, or an Experiment"
@@ -27,10 +28,14 @@ CONFIGS: Final = "the name of a shipped experiment, the path of a YAML file, or 
 class TaskSettings(Settings):
     """The evaluation problems: every arm of the experiment is scored on these."""
 
-    kind: str = Field(description="registered task")
+    kind: str = Field(description="registered task, or jsonl:PATH, gsm8k, reasoning_gym:NAME ...")
     n: int = Field(gt=0, description="how many problems")
     seed: Seed = Field(0, description="seed of the problems and of their environment")
     split: Split = Field("test", description="which of the task's disjoint splits")
+
+    def load(self) -> ProblemSet:
+        """The problems. Raises as `rm.load_task` does."""
+        return load_task(self.kind, n=self.n, seed=self.seed, split=self.split)
 
 
 class Experiment(Settings):

@@ -74,6 +74,7 @@ def run(
         experiment = experiment.model_copy(update={"pair": pair.name})
     target = check_new(Path(out).expanduser() if out is not None else default_path(experiment, pair))
     pair = load_pair(experiment.pair) if pair is None else pair
+    experiment.task.load()  # questions that are not there, or too few, are no stage's matter
     for stage in experiment.stages:
         stage.check_pair(pair, experiment.task.kind)
     if workers > 1:

@@ -19,7 +19,7 @@ from reasonmech.experiments.record import code_hash, package_versions
 from reasonmech.experiments.stages.base import Stage, StageContext
 from reasonmech.experiments.store import RunStore
 from reasonmech.hosts import ModelPair
-from reasonmech.tasks import load_task
+from reasonmech.tasks import source_of
 
 
 @final
@@ -59,7 +59,7 @@ class StageJob:
                 stage.run(
                     StageContext(
                         pair=self.pair,
-                        problems=load_task(task.kind, n=task.n, seed=task.seed, split=task.split),
+                        problems=task.load(),
                         decode=self.experiment.decode,
                         seed=self.experiment.seed,
                         out=folder,
@@ -86,6 +86,8 @@ def _inputs(experiment: Experiment, stage: Stage, pair: ModelPair, needs: list[s
         "files": stage.files(),
         "needs": needs,
     }
+    if (source := source_of(experiment.task.kind)) is not None:
+        parts["source"] = source
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 

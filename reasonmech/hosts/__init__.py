@@ -2,7 +2,13 @@
 
 from reasonmech.digest import ModelIdentity
 from reasonmech.hosts.architecture import Architecture, architectures
-from reasonmech.hosts.catalogue import PairConfig, load_pair, pair_config, pair_names, register_pair_path
+from reasonmech.hosts.catalogue import (
+    PairConfig,
+    load_pair,
+    pair_config,
+    pair_names,
+    register_pair_path,
+)
 from reasonmech.hosts.difference import Difference
 from reasonmech.hosts.hookpoint import HookPoint, read_hidden, replace_hidden
 from reasonmech.hosts.host import Host

@@ -17,7 +17,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.hosts.load import Placement, Source, load_host
 from reasonmech.hosts.pair import ModelPair, accepted_kinds
 from reasonmech.paths import config_dir, read_config
-from reasonmech.registry import Registry
+from reasonmech.registry import Registry, split_name
 from reasonmech.settings import Settings
 
 Role = Literal["base", "thinking"]
@@ -120,13 +120,21 @@ def pair_config(source: str | Path) -> PairConfig:
     config = read_config(path, PairConfig)
     tokenizers = {role: _beside(path, named) for role, named in config.tokenizer.items()}
     models = {"base": _beside(path, config.base), "thinking": _beside(path, config.thinking)}
-    return config.model_copy(update=models | {"tokenizer": tokenizers})
+    task = config.task if config.task is None else _task_beside(path, config.task)
+    return config.model_copy(update=models | {"tokenizer": tokenizers, "task": task})
 
 
 def _beside(file: Path, named: str) -> str:
     """What a pair file names, relative to the file where something is there; else as it is."""
     local = file.parent / named
     return str(local) if local.exists() else named
+
+
+def _task_beside(file: Path, task: str) -> str:
+    """A task of a file ("jsonl:q.jsonl?split=test"), relative to the pair's file where it is there."""
+    kind, rest = split_name(task)
+    named, mark, options = rest.partition("?")
+    return f"{kind}:{_beside(file, named)}{mark}{options}" if named else task
 
 
 def _half_a_pair(base: object, thinking: object) -> UnknownNameError:

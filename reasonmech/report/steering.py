@@ -17,7 +17,6 @@ from reasonmech.problem import ProblemSet
 from reasonmech.report.sidebyside import compare
 from reasonmech.runtime import Decode
 from reasonmech.settings import Settings
-from reasonmech.tasks import load_task
 
 
 def _as_texts(value: Any) -> Any:
@@ -48,7 +47,7 @@ class SteeringFile(Settings):
         """
         if self.task is None:
             return self.prompts
-        return load_task(self.task.kind, n=self.task.n, seed=self.task.seed, split=self.task.split)
+        return self.task.load()
 
 
 def steer_from_file(path: Path) -> Group:

@@ -14,6 +14,7 @@ from reasonmech.tasks.base import (
     grade,
     load_task,
     parse,
+    source_of,
     tasks,
 )
 from reasonmech.tasks.outcomes import AnswerOutcomes, outcomes
@@ -26,6 +27,7 @@ __all__ = [
     "grade",
     "load_task",
     "outcomes",
+    "source_of",
     "AnswerOutcomes",
     "parse",
     "tasks",

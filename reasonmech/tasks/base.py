@@ -124,6 +124,17 @@ def load_task(name: str, *, n: int, seed: Seed = 0, split: Split = "test") -> Pr
     return tasks.get(name).problems(n, seed=seed, split=split)
 
 
+@checked
+def source_of(task: str) -> dict[str, Any] | None:
+    """Where the problems of a task come from, with licence and hash; None of a task that makes its own.
+
+    Raises:
+        As `load_task` does.
+    """
+    one = tasks.get(task)
+    return one.record() if isinstance(one, HasSource) else None
+
+
 def grade(rollouts: Rollouts) -> np.ndarray:
     """Per rollout, whether its answer is right, by the task's own grader. Shape [rollout], bool.
 

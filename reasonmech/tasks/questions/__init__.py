@@ -5,5 +5,14 @@ from reasonmech.tasks.questions.notation import plain_notation
 from reasonmech.tasks.questions.prompt import NEXT_QUESTION, plain_prompt
 from reasonmech.tasks.questions.question_task import QuestionTask
 from reasonmech.tasks.questions.reading import read_answer
+from reasonmech.tasks.questions.text_task import TextTask
 
-__all__ = ["QuestionTask", "GymTask", "read_answer", "plain_notation", "plain_prompt", "NEXT_QUESTION"]
+__all__ = [
+    "TextTask",
+    "QuestionTask",
+    "GymTask",
+    "read_answer",
+    "plain_notation",
+    "plain_prompt",
+    "NEXT_QUESTION",
+]

@@ -33,6 +33,7 @@ _FORMULA: Final = re.compile(
 _NUMBER: Final = re.compile(
     r"(?<![\w.\\])(?:(?<![)\]])[-+−])?(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s?/\s?\d+)?(?:\s?\\?%)?"
 )
+_MATHS: Final = re.compile(r"\d|\\|^\W*[^\W\d_]\W*$")  # a digit, a command of LaTeX, one letter
 _WORD: Final = re.compile(r"(?<!\\)\b(?!(?:and|or|percent)\b)[^\W\d_]{3,}")
 
 
@@ -41,8 +42,9 @@ def read_answer(text: str, *, last: Last = "number") -> str | None:
     r"""The answer that a text states; None where it states none.
 
     What stands behind the last think tag is read (a text without one whole), up to a question that the model
-    goes on to ask itself. The last of these wins, the first kind before the second: \boxed{...}, <answer>,
-    "the answer is" or "Answer:" (in English, German, French, Spanish, Chinese) up to the end of the sentence,
+    goes on to ask itself. The last one of the first of these kinds is read: \boxed{...}, <answer>,
+    "the answer is" or "Answer:" (in English, German, French, Spanish, Chinese) up to the end of the sentence
+    (where a number is meant, the last such sentence that has one, or a formula, if any has),
     "####" up to the end of the line. Without any, the last number or formula.
 
     A last box that is empty, or never closed, states nothing, whatever stands before it.
@@ -51,8 +53,7 @@ def read_answer(text: str, *, last: Last = "number") -> str | None:
         last: what is read where nothing marks an answer: the last number or formula, or the last line.
     """
     conclusion = _THOUGHT.split(text)[-1].split(NEXT_QUESTION)[0]
-    for read in (_boxed, _tagged, _stated, _marked):
-        answer = read(conclusion)
+    for answer in (_boxed(conclusion), _tagged(conclusion), _stated(conclusion, last), _marked(conclusion)):
         if answer is not None:
             return answer.strip() or None
     return _last_line(conclusion) if last == "line" else _last_number(conclusion)
@@ -87,22 +88,24 @@ def _tagged(text: str) -> str | None:
     return tags[-1] if tags else None
 
 
-def _stated(text: str) -> str | None:
-    phrases = list(_STATED.finditer(text))
-    if not phrases:
-        return None
-    behind = text[phrases[-1].end() :].strip()
-    line = behind.split("\n")[0].strip().strip("*_").strip()
+def _stated(text: str, last: Last) -> str | None:
+    """The last sentence that states an answer; where a number is meant, the last one that has one, if any."""
+    stated = [_behind(text[phrase.end() :]) for phrase in _STATED.finditer(text)]
+    if last == "number":
+        return next((one for one in reversed(stated) if _MATHS.search(one)), stated[-1] if stated else None)
+    return stated[-1] if stated else None
+
+
+def _behind(text: str) -> str:
+    """What a phrase such as "the answer is" goes on to say in its sentence."""
+    line = text.strip().split("\n")[0].strip().strip("*_").strip()
     if formula := _FORMULA.search(line):
         return next(part for part in formula.groups() if part is not None)
     end = _END.search(line)
     sentence = (line[: end.start()] if end else line).strip().strip("*_")
     numbers = [number[0] for number in _NUMBER.finditer(sentence)]
-    return (
-        numbers[0]
-        if len(numbers) == 1 and not sentence.startswith(numbers[0]) and _WORD.search(sentence)
-        else sentence
-    )
+    is_named = len(numbers) == 1 and not sentence.startswith(numbers[0]) and _WORD.search(sentence)
+    return numbers[0] if is_named else sentence
 
 
 def _marked(text: str) -> str | None:

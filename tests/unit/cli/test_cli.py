@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
 import pytest
 
 from reasonmech import cli
+from tests.layouts import layout_host
 from tests.made_run import make_run
 
 
@@ -139,3 +141,48 @@ def test_steer_shows_before_and_after(
     assert command(monkeypatch, "steer", str(tmp_path / "model"), "w1 w2", *options) == 0
     text = capsys.readouterr().out
     assert "untouched" in text and "changed at 8 of" in text and "KL" in text
+
+
+def write_pair_with_questions(folder: Path) -> Path:
+    """A pair of random models whose task lies beside its file, named by a relative path."""
+    for side, seed in (("base", 0), ("thinking", 1)):
+        host = layout_host("qwen2", seed=seed)
+        host.model.save_pretrained(folder / side)
+        host.tokenizer.save_pretrained(folder / side)
+    rows = [{"question": f"What is {i} + 1? 🙂", "answer": i + 1} for i in range(12)]
+    (folder / "sums.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    (folder / "pair.yaml").write_text(
+        "name: sums\nbase: base\nthinking: thinking\ntask: jsonl:sums.jsonl?split=test&licence=CC0\n"
+    )
+    return folder
+
+
+def test_a_pair_is_checked_and_evaluated_on_its_questions(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = write_pair_with_questions(tmp_path)
+    assert command(monkeypatch, "check", str(folder / "pair.yaml")) == 0
+    checked = capsys.readouterr().out
+    assert "base: " in checked and "questions: 12" in checked and "licence: CC0" in checked
+    assert "# valid; ModelPair('sums'" in checked
+    assert command(monkeypatch, "evaluate", str(folder), "--n", "12", "--tokens", "8", "--quiet") == 0
+    shown = capsys.readouterr().out
+    for text in ("12 problems", "licence: CC0", "sha256: ", "sums/base", "unparsed", "timeout", "truncated"):
+        assert text in shown
+    assert command(monkeypatch, "evaluate", str(folder), "--n", "13") == 2
+    assert "13 problems of split 'test'" in capsys.readouterr().err
+
+
+def test_check_says_what_is_wrong_with_a_pairs_task(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert command(monkeypatch, "check", "tiny-when") == 0
+    assert "task: chain" in capsys.readouterr().out
+    for task, why in (
+        ("jsonl:nowhere.jsonl", "nowhere.jsonl cannot be read"),
+        ("reasoning_gym:chain_sums", "did you mean 'chain_sum'"),
+        ("jsnl:a", "unknown task 'jsnl:a'"),
+    ):
+        (tmp_path / "pair.yaml").write_text(f"name: p\nbase: a\nthinking: b\ntask: {task}\n")
+        assert command(monkeypatch, "check", str(tmp_path / "pair.yaml")) == 2
+        assert why in capsys.readouterr().err

@@ -1,0 +1,90 @@
+"""`reasonmech evaluate`: what becomes of the answers of both models of a pair."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from reasonmech.cli.console import make_console, say
+from reasonmech.cli.options import Quiet
+from reasonmech.errors import DataError
+
+if TYPE_CHECKING:
+    from reasonmech.tasks import AnswerOutcomes
+
+
+@dataclass(frozen=True)
+class EvaluatedProblems:
+    """What is asked."""
+
+    task: Annotated[str | None, typer.Option(help="such as jsonl:PATH; else the pair's own")] = None
+    n: Annotated[int, typer.Option(min=1, help="problems")] = 50
+    split: Annotated[str, typer.Option(help="train, tuning, test or confirmation")] = "test"
+    seed: Annotated[int, typer.Option(min=0, help="of problems and noise")] = 0
+
+
+@dataclass(frozen=True)
+class EvaluatedTexts:
+    """How it is answered."""
+
+    tokens: Annotated[int, typer.Option(min=1, help="most tokens of an answer")] = 512
+    temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy")] = 0.0
+    samples: Annotated[int, typer.Option(min=1, help="answers per problem")] = 1
+    stop: Annotated[
+        list[str] | None,
+        typer.Option(help="text that ends an answer; without one a new 'Question:', in tasks of questions"),
+    ] = None
+
+
+def evaluate(
+    pair: Annotated[str, typer.Argument(help="pair, such as tiny-when, or a directory or file of one")],
+    problems: EvaluatedProblems,
+    texts: EvaluatedTexts,
+    quiet: Quiet = False,
+) -> None:
+    """Count right, wrong, unparsed, timeout and truncated answers of both models of a pair."""
+    from reasonmech.arguments import check_choice
+    from reasonmech.organisms import load_pair
+    from reasonmech.runtime import Decode, generate
+    from reasonmech.tasks import Split, load_task, outcomes, source_of, tasks
+    from reasonmech.tasks.questions import NEXT_QUESTION, TextTask
+
+    split = check_choice(problems.split, get_args(Split), name="split")
+    loaded = load_pair(pair)
+    task = problems.task or loaded.task
+    if task is None:
+        raise DataError(f"pair {pair!r} has no task, and none was named", do="--task jsonl:PATH")
+    drawn = load_task(task, n=problems.n, seed=problems.seed, split=split)
+    stops = tuple(texts.stop or ([NEXT_QUESTION] if isinstance(tasks.get(task), TextTask) else []))
+    decode = Decode(
+        max_new_tokens=texts.tokens,
+        temperature=texts.temperature,
+        samples=texts.samples,
+        seed=problems.seed,
+        stop_strings=stops,
+    )
+    counted = {
+        host.name: outcomes(generate(host, drawn, decode=decode, progress=not quiet))
+        for host in (loaded.base, loaded.thinking)
+    }
+    say(f"{loaded.name}: {len(drawn)} problems of task {task}, split {split}, seed {problems.seed}")
+    for key, value in (source_of(task) or {}).items():
+        if key in ("source", "licence", "sha256", "grading", "answer_read", "unparsable_gold"):
+            say(f"{key}: {value}")
+    make_console().print(_table(counted))
+
+
+def _table(counted: dict[str, AnswerOutcomes]) -> object:
+    from rich.table import Table
+
+    table = Table("outcome", *counted, header_style="bold")
+    frames = [outcomes.table().set_index("outcome") for outcomes in counted.values()]
+    for name in frames[0].index:
+        cells = [frame.loc[name] for frame in frames]
+        table.add_row(
+            str(name),
+            *(f"{row.rollouts} ({row.share:.0%} [{row.low:.0%}, {row.high:.0%}])" for row in cells),
+        )
+    return table
