@@ -18,6 +18,11 @@ PARTS: Final = {"config": "config", "vocabulary": "tokenizer", "ends": "set of e
 SHOWN: Final = 3  # changes of a model that a message names
 
 
+def hash_text(text: str) -> str:
+    """SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def hash_tensors(tensors: Mapping[str, Tensor], *, salt: str = "") -> str:
     """SHA-256 over name, dtype, shape and bytes of every tensor, in name order; `salt` is hashed first."""
     import torch

@@ -114,3 +114,5 @@ def _print_pair(pair: ModelPair, config: PairConfig) -> None:
     for host in (pair.base, pair.thinking):
         ends = ", ".join(repr(host.tokenizer.convert_ids_to_tokens(token)) for token in host.eos_ids)
         make_console().print(f"# {host.name}: {host.n_layers} layers, a text ends at {ends}", soft_wrap=True)
+        if not host.prompt.is_plain:
+            say(f"# {host.name} reads:\n{host.prompt.show(host.tokenizer)}")

@@ -112,6 +112,7 @@ def _describe_pair(pair: ModelPair, *, in_hand: bool) -> dict[str, Any]:
 
 
 def _describe_host(host: Host) -> dict[str, Any]:
+    prompt = {} if host.prompt.is_plain else {"prompt": host.prompt.show(host.tokenizer)}
     return {
         "name": host.name,
         "weights_sha256": host.weight_hash,
@@ -122,4 +123,5 @@ def _describe_host(host: Host) -> dict[str, Any]:
         "dtype": str(host.dtype).removeprefix("torch."),
         "device": str(host.device),
         "sampling_not_applied": host.sampling,
+        **prompt,
     }

@@ -15,6 +15,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.hosts.load import load_host
 from reasonmech.hosts.on_demand import OrganismStore, is_here, organism_stores
 from reasonmech.hosts.pair import ModelPair
+from reasonmech.hosts.prompt import Prompt, Shot
 from reasonmech.hosts.words import onset_tokens, run_after, token_forms
 from reasonmech.site import Site
 
@@ -22,6 +23,7 @@ __all__ = [
     "Architecture",
     "architectures",
     "Difference",
+    "Shot",
     "Host",
     "HookPoint",
     "is_here",
@@ -35,6 +37,7 @@ __all__ = [
     "pair_config",
     "pair_names",
     "PairConfig",
+    "Prompt",
     "read_hidden",
     "register_pair_path",
     "replace_hidden",

@@ -16,6 +16,7 @@ from reasonmech.hosts.adapter import adapter_at
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.load import Placement, Source, load_host
 from reasonmech.hosts.pair import ModelPair, accepted_kinds
+from reasonmech.hosts.prompt import Prompt
 from reasonmech.paths import config_dir, read_config
 from reasonmech.registry import Registry, split_name
 from reasonmech.settings import Settings
@@ -39,6 +40,9 @@ class PairConfig(Settings):
     )
     tokenizer: dict[Role, str] = Field(
         default={}, description="role -> where its tokenizer is; without it the model's own directory"
+    )
+    prompts: dict[Role, Prompt] = Field(
+        default={}, description="role -> how problems are put to it; without it the task's own prompts"
     )
     task: str | None = Field(default=None, description="task on which the pair is compared")
     steering_layer: int | None = Field(
@@ -206,7 +210,7 @@ def load_pair(
     # of a path, an adapter is merged into what is read anew: two models, and no third one for a while
     base_path = config.base if base is None else base if isinstance(base, str | Path) else None
     first = load("base", base, config.base)
-    return ModelPair(
+    pair = ModelPair(
         config.name,
         first,
         load("thinking", thinking, config.thinking),
@@ -218,3 +222,4 @@ def load_pair(
         source=config.source,
         accept=(*config.accept, *accepted_kinds(accept)),
     )
+    return pair.with_prompts(**config.prompts) if config.prompts else pair

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, final
 
@@ -11,20 +10,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from reasonmech.digest import ModelIdentity
+from reasonmech.arguments import check_type
+from reasonmech.digest import ModelIdentity, hash_text
 from reasonmech.door import checked
-from reasonmech.errors import ArgumentError, BindError, DataError
+from reasonmech.errors import ArgumentError, BindError
 from reasonmech.hosts.architecture import architecture_of
-from reasonmech.hosts.characters import token_name
 from reasonmech.hosts.ends import end_ids
 from reasonmech.hosts.hookpoint import HookPoint
 from reasonmech.hosts.identity import LiveIdentity
 from reasonmech.hosts.mapping import check_mapping
+from reasonmech.hosts.prompt import PLAIN, Prompt
 from reasonmech.hosts.settings import Softcap, length_note_of, n_positions_of, sampling_of
 from reasonmech.hosts.sitemap import SiteMap
-from reasonmech.hosts.vocabulary import check_rows, decode, encode, quoted
+from reasonmech.hosts.text_reader import TextReader
+from reasonmech.hosts.vocabulary import check_rows
 from reasonmech.mode import check_precision, no_inference_mode
-from reasonmech.ranges import Count, Id
+from reasonmech.ranges import Count
 from reasonmech.site import Site
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 
 @final
-class Host:
+class Host(TextReader):
     """A model, its tokenizer and the map from sites to modules.
 
     The model is never wrapped, subclassed or cast. Hooks that the library adds are removed when its call
@@ -43,16 +44,27 @@ class Host:
         name: how results name it.
         model: the untouched Hugging Face model, in eval mode.
         tokenizer: encodes prompts and decodes what was generated.
+        prompt: how problems are put to it: as the task has them, unless `with_prompt` was asked.
         n_heads, d_head: heads of a block, and width of each; None where the architecture names no projection.
     """
 
-    def __init__(self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, *, name: str) -> None:
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        name: str,
+        prompt: Prompt = PLAIN,
+    ) -> None:
         """Use `load_host`, which also checks the files and the tokenizer.
 
         Raises:
             MismatchError: the architecture is unknown, or the model is not as it is mapped; the tokenizer has
-                ordinary words without a row (an added token without one is refused in the text that has it).
+                ordinary words without a row (an added token without one is refused in the text that has it),
+                or no chat template, or a lossy one, where the prompt is a chat.
         """
+        prompt.check(tokenizer)
+        self.prompt = prompt
         self._architecture = architecture_of(model.config.model_type)
         self.model, self.tokenizer, self.name = model.eval(), tokenizer, name
         self._sites = SiteMap(model, self._architecture, d_model=self.d_model, name=name)
@@ -67,15 +79,10 @@ class Host:
             raise ArgumentError(f"{name} of a host was set", do="rm.load_host(model, tokenizer=tokenizer)")
         super().__setattr__(name, value)
 
-    @checked
-    def check_length(self, n_tokens: Count, text: str) -> None:
-        """Raise DataError where a text has more tokens than the model has positions."""
-        if n_tokens > self.n_positions:
-            raise DataError(
-                f"{text} has {n_tokens} tokens",
-                allowed=f"at most {self.n_positions}, the positions of {self.name!r}{self.length_note}",
-                do="cut it, or load a model whose configuration allows more",
-            )
+    def with_prompt(self, prompt: Prompt) -> Host:
+        """The same model, behind another prompt. Raises MismatchError, DataError where it cannot read it."""
+        check_type(prompt, Prompt, name="prompt", allowed="rm.hosts.Prompt(template=..., chat=...)")
+        return Host(self.model, self.tokenizer, name=self.name, prompt=prompt)
 
     @property
     def vocab_size(self) -> int:
@@ -130,8 +137,8 @@ class Host:
 
     @property
     def sampling(self) -> dict[str, Any]:
-        """Settings of the model's generation config that `Decode` has not, and that are not applied: top_p,
-        repetition_penalty and their like. Tokens are drawn as `Decode` says, from all of the distribution."""
+        """What the model's generation config says of drawing tokens: temperature, top_p, repetition_penalty
+        and their like. Nothing of it is applied unless asked for: `decode.as_published(host)`."""
         return sampling_of(self.model)
 
     @property
@@ -155,8 +162,9 @@ class Host:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the whole `model_identity`."""
-        return self.model_identity().fingerprint
+        """SHA-256 of the whole `model_identity`, and of the prompt where it is not the task's own."""
+        model, prompt = self.model_identity().fingerprint, self.prompt.identity(self.tokenizer)
+        return hash_text(f"{model}\0{prompt}") if prompt else model
 
     @cached_property
     def lens(self) -> TransformerBridge:
@@ -261,40 +269,8 @@ class Host:
         scale, rows = self.norm.get_parameter("weight"), self.unembedding()
         return self._head(self.norm(resid.to(device=scale.device, dtype=scale.dtype)).to(rows.device))
 
-    @checked
-    def encode(self, text: str) -> list[int]:
-        """Token ids of a text that goes on: what the tokenizer puts in front, once (a BOS that the text has
-        is not doubled, white space in front of it is left out), and no end behind.
-
-        Raises:
-            DataError: a token of the text has no row in the model.
-        """
-        ids = encode(self.tokenizer, text)
-        self.check_ids(ids, quoted(text))
-        return ids
-
-    @checked
-    def check_ids(self, ids: Sequence[int], text: str) -> None:
-        """Raise DataError where a text has a token that the model has no row for."""
-        beyond = [i for rows in (self.vocab_size,) for i in ids if not 0 <= i < rows]
-        if beyond:
-            raise DataError(
-                f"{text} has token {beyond[0]} ({token_name(self.tokenizer, beyond[0])!r})",
-                allowed=f"tokens 0 .. {self.vocab_size - 1}, the rows of {self.name!r}",
-                do="leave it out, or load the tokenizer that belongs to this model",
-            )
-
-    @checked
-    def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids, special tokens included, spacing untouched."""
-        return decode(self.tokenizer, ids)
-
-    @checked
-    def token_text(self, token: Id) -> str:
-        """What one token writes; "[id 130]" for an id that writes nothing, such as one of padding."""
-        return token_name(self.tokenizer, token)
-
     def __repr__(self) -> str:
         sampler = f", not applied: {self.sampling}" if self.sampling else ""
         size = f"{self.n_layers} layers, d_model {self.d_model}, {self.dtype}, {self.device}"
-        return f"Host({self.name!r}, {size}{sampler})"
+        behind = "" if self.prompt.is_plain else f", behind {self.prompt!r}"
+        return f"Host({self.name!r}, {size}{sampler}{behind})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Final, TypeAlias, final
 
 from reasonmech.arguments import check_type, describe, is_iterable
@@ -11,6 +11,7 @@ from reasonmech.door import checked
 from reasonmech.errors import ArgumentError, MismatchError
 from reasonmech.hosts.difference import ACCEPTABLE, Difference, differences_of
 from reasonmech.hosts.host import Host
+from reasonmech.hosts.prompt import Prompt
 from reasonmech.ranges import Count, Positive
 
 THINK_TAGS: Final = ("<think>", "</think>")
@@ -83,6 +84,18 @@ class ModelPair:
             self.base.check_site(f"resid_post.{self.steering_layer}")
         if self.sae_layer is not None:
             self.thinking.check_site(f"resid_post.{self.sae_layer}")
+
+    def with_prompts(self, *, base: Prompt | None = None, thinking: Prompt | None = None) -> ModelPair:
+        """The same pair, whose models are behind other prompts; None: that one's stays.
+
+        Raises:
+            MismatchError, DataError: a model cannot read its prompt (`Host.with_prompt`).
+        """
+        hosts = {
+            "base": self.base if base is None else self.base.with_prompt(base),
+            "thinking": self.thinking if thinking is None else self.thinking.with_prompt(thinking),
+        }
+        return replace(self, **hosts)
 
     def _mark(self, tag: str) -> Mark:
         """What finds a tag of the thinking model in tokens that either model reads."""

@@ -144,7 +144,7 @@ class HybridState:
         gate = hybrid.gate
         self._gate = gate.with_ends(hybrid.eos_ids) if isinstance(gate, KnowsEnds) else gate
         self._keys = torch.tensor([row.key for row in rows])
-        self._position = torch.tensor([row.prompt_length for row in rows])
+        self._position = torch.tensor([row.draw_start for row in rows])
         self._temperature = rows[0].temperature
         self._steered = torch.zeros(len(rows), dtype=torch.bool)
         self._rows = list(rows)

@@ -72,7 +72,7 @@ class ControllerLog:
         bits = (-base.gather(1, tokens[:, None])[:, 0] / log(2)).cpu()
         for row, one, bit in zip(rows.tolist(), category.tolist(), bits.tolist(), strict=True):
             info = moment.rows[row]
-            offset = int(moment.position[row]) - info.prompt_length
+            offset = int(moment.position[row]) - info.draw_start
             self.choices[info.problem.id, info.sample, offset] = OpenGate(one, bit, handed_over)
 
     @checked

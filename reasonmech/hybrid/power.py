@@ -223,7 +223,7 @@ class _RedrawnState:
         self._decoder, self._state, self._rows = decoder, state, list(rows)
         self._offset = 0
         self._keys = torch.tensor([row.key for row in rows]) ^ mix_tensor(torch.tensor(decoder.move + _SALT))
-        self._position = torch.tensor([row.prompt_length for row in rows])
+        self._position = torch.tensor([row.draw_start for row in rows])
 
     def next_logits(self) -> NextLogits:
         logits = self._state.next_logits().float()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final, final
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
+from reasonmech.hosts.prompt import reworded
 from reasonmech.kinds import Kinds, opening_categories, with_ends
 from reasonmech.problem import Problem
 from reasonmech.rollout import STOP
@@ -71,7 +71,7 @@ class Prompted(_Unsteered):
         return HostDecoder.of(self.host).start(*read_by(self.host, prompts, mask, reworded), max_new_tokens)
 
     def _reword(self, row: RowInfo) -> Problem:
-        return replace(row.problem, prompt=self.template.replace(PROBLEM, row.problem.prompt))
+        return reworded(row.problem, self.template, PROBLEM)
 
 
 @final
@@ -200,7 +200,7 @@ class _SharpenedState:
         self._state, self._sharp = state, temperature
         self._temperature = rows[0].temperature
         self._keys = torch.tensor([row.key for row in rows])
-        self._position = torch.tensor([row.prompt_length for row in rows])
+        self._position = torch.tensor([row.draw_start for row in rows])
 
     def next_logits(self) -> NextLogits:
         logits = self._state.next_logits().float()

@@ -214,6 +214,12 @@ def _check_partner(bound: BoundPlan, partner: Host) -> None:
             allowed="one role: a run has one partner",
             do="leave out role= where the host itself is meant",
         )
+    if partner.layers[0] is bound.host.layers[0]:
+        raise BindError(
+            f"{bound.host.name!r} and its partner {partner.name!r} are one model: hooks would act on both",
+            allowed="two models, which may have the same weights",
+            do="load it twice, once for each role",
+        )
     fatal = [d for d in differences_of(bound.host, partner) if d.kind in ("logits", "vocabulary")]
     if fatal:
         raise MismatchError(

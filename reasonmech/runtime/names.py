@@ -41,11 +41,14 @@ def _check_answer(words: list[str], host: Host, rollout: Rollout) -> None:
 
 
 def _check_prompt(words: list[str], host: Host, rollout: Rollout) -> None:
-    prompt = rollout.problem.prompt
+    prompt = host.prompt.text(rollout.problem, host.tokenizer)
     read = host.decode(rollout.prompt_ids)
     for word in words:
         # more words than the tokens say, and other tokens than this model's own encoding
-        if prompt.count(word) > read.count(word) and tuple(host.encode(prompt)) != rollout.prompt_ids:
+        if (
+            prompt.count(word) > read.count(word)
+            and tuple(host.prompt_ids([rollout.problem])[0]) != rollout.prompt_ids
+        ):
             raise MismatchError(
                 f"the prompt of problem {rollout.problem.id!r} holds the word {word!r} of a mask, which "
                 f"{host.name!r} reads fewer times in the tokens of the model that wrote the rollout"

@@ -13,6 +13,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.masks.where import Where
 from reasonmech.labels import Labels
+from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
 
 TextLike: TypeAlias = str | Sequence[int] | Rollout
@@ -31,20 +32,21 @@ class PassRow:
         prompt_length: tokens of the prompt.
         name: what an error calls it.
         labels: name -> absolute positions that carry the label.
-        prompt: text of a rollout's prompt, which another model may read in other tokens.
+        problem: of a rollout, which another model may read behind another prompt, or in other tokens; None
+            for other texts.
     """
 
     ids: tuple[int, ...]
     prompt_length: int
     name: str
     labels: Mapping[str, frozenset[int]] = field(default_factory=dict)
-    prompt: str = ""
+    problem: Problem | None = None
 
     @classmethod
     def of(cls, rollout: Rollout, labels: Mapping[str, frozenset[int]] | None = None) -> PassRow:
         """A rollout, prompt and answer."""
         name = f"problem {rollout.problem.id!r}, sample {rollout.sample}"
-        return cls(rollout.all_ids, len(rollout.prompt_ids), name, labels or {}, rollout.problem.prompt)
+        return cls(rollout.all_ids, len(rollout.prompt_ids), name, labels or {}, rollout.problem)
 
 
 @final

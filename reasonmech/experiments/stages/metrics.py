@@ -158,7 +158,7 @@ class MeasureMetrics(Stage):
                 do="name it among the metrics of rollouts",
             )
         problems = [problem.id for problem in context.problems]
-        rows = pass_rows(host, [problem.prompt for problem in context.problems])
+        rows = pass_rows(host, host.prompt_ids(list(context.problems)))
         values = unedited_values(host, rows, range(len(rows)), metric, batch_rows=BATCH)
         return MetricReading(metric.name, metric.unit, condition, values.double().numpy(), problems)
 

@@ -29,7 +29,7 @@ class Everywhere(Where):
 @masks.register("prompt")
 @final
 @dataclass(frozen=True, repr=False)
-class Prompt(Where):
+class InPrompt(Where):
     """Prompt tokens in the window [start, stop) of the prompt; negative bounds count from its end."""
 
     start: int | None = None
@@ -73,7 +73,7 @@ class Generated(Where):
         return inside if self.stop is None else inside & (offset < self.stop)
 
 
-def _check_bounds(window: Prompt | Generated) -> None:
+def _check_bounds(window: InPrompt | Generated) -> None:
     """Bounds are whole numbers or None. Raises ArgumentError."""
     for name, bound in (("start", window.start), ("stop", window.stop)):
         if bound is not None:
@@ -96,7 +96,7 @@ def everywhere() -> Where:
 
 def prompt(start: int | None = None, stop: int | None = None) -> Where:
     """Prompt tokens [start, stop); `prompt(start=-1)` is where the first generated token is chosen."""
-    return Prompt(start, stop)
+    return InPrompt(start, stop)
 
 
 def generated(start: int | None = None, stop: int | None = None) -> Where:

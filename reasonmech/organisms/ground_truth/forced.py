@@ -12,6 +12,7 @@ from reasonmech.behaviours import behaviours
 from reasonmech.behaviours.label import Rate
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
+from reasonmech.hosts.prompt import with_beginning
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Trace
 from reasonmech.runtime.decoding.decode import Decode
@@ -57,12 +58,13 @@ def forced_prompts(
             due = equation(trace, offset, world)
             tells = behaviour == world.world.telling
             word = words[int(due.split()[-1]) if tells else len(problems) % len(words)]
-            before = trace.separator.join([trace.rollout.problem.prompt, *trace.words[:offset]])
-            text = f"{before} {word}"
-            name = f"{trace.rollout.problem.id}#{trace.rollout.sample}@{offset}"
+            problem = trace.rollout.problem
+            begun = trace.separator.join(["", *trace.words[:offset]]) + f" {word}"
+            text = problem.prompt + begun
+            name = f"{problem.id}#{trace.rollout.sample}@{offset}"
             while named.setdefault(name, text) != text:  # two writers got there by other words
                 name += "'"
-            problems.append(Problem(name, text, due))
+            problems.append(with_beginning(problem, name, begun, due))
     if not problems:
         raise DataError(
             f"no opportunity for {behaviour!r} in {len(traces)} traces",

@@ -44,7 +44,7 @@ class DecodingBatch:
         self.stop_strings = StopStrings(decode.stop_strings, decoder.tokenizer, n)
         self.alive = torch.arange(n)
         self.keys = torch.tensor([row.key for row in self.rows], device=decoder.device)
-        self.position = torch.tensor([row.prompt_length for row in self.rows], device=decoder.device)
+        self.position = torch.tensor([row.draw_start for row in self.rows], device=decoder.device)
         environment = problems.environment
         self.scribes = (
             None

@@ -27,7 +27,9 @@ def decode_again(
     room = max(map(len, answers))
     ids, mask = left_padded(prompts, decoder.pad_id)
     infos = [
-        RowInfo(number, Problem(row.name, row.prompt, ""), 0, 0, row.prompt_length, 0.0)
+        RowInfo(
+            number, row.problem or Problem(row.name, "", ""), 0, 0, row.prompt_length, row.prompt_length, 0.0
+        )
         for number, row in zip(numbers, rows, strict=True)
     ]
     chosen: list[list[Tensor]] = [[] for _ in rows]

@@ -22,6 +22,8 @@ class RowInfo(NamedTuple):
         key: of the row's sampling noise (`noise.gumbel`), for gates that compare draws under common random
             numbers.
         prompt_length: tokens, padding excluded.
+        draw_start: position of the first new token in the row's sampling noise: `prompt_length`, unless the
+            model's own prompt stands around the problem's (`draw_starts`).
         temperature: at which tokens are drawn; 0 is greedy.
     """
 
@@ -30,6 +32,7 @@ class RowInfo(NamedTuple):
     sample: int
     key: int
     prompt_length: int
+    draw_start: int
     temperature: float
 
 

@@ -24,7 +24,7 @@ from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.decoder import Decoder, NamedWriter, RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.noise import row_key
-from reasonmech.runtime.decoding.prompts import as_problems, check_same_prompts, encode_prompts
+from reasonmech.runtime.decoding.prompts import as_problems, check_same_prompts, draw_starts, encode_prompts
 from reasonmech.runtime.decoding.stop_strings import check_stop_strings
 from reasonmech.runtime.memory import halving, undone_on_failure
 from reasonmech.runtime.pass_rows import PassRow, check_row_count
@@ -128,6 +128,7 @@ def _write_all(
     """Rollouts in the order of the problems."""
     check_stop_strings(decode.stop_strings, decoder.tokenizer)
     prompts = encode_prompts(decoder, problems, decode)
+    starts = draw_starts(decoder.readers[0], problems, prompts)
     rows = [
         RowInfo(
             index=i * decode.samples + sample,
@@ -135,6 +136,7 @@ def _write_all(
             sample=sample,
             key=row_key(decode.seed, problem.id, sample),
             prompt_length=len(prompts[problem.id]),
+            draw_start=starts[problem.id],
             temperature=decode.temperature,
         )
         for i, problem in enumerate(problems)

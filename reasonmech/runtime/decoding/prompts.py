@@ -13,7 +13,7 @@ import torch
 from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
-from reasonmech.hosts.vocabulary import encode_texts, quoted
+from reasonmech.hosts.vocabulary import encode_texts
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.runtime.decoding.decode import Decode
@@ -61,6 +61,16 @@ def encode_prompts(decoder: Decoder, problems: ProblemSet, decode: Decode) -> di
     return read[0]
 
 
+def draw_starts(host: Host, problems: ProblemSet, prompts: Mapping[str, Sequence[int]]) -> dict[str, int]:
+    """Position from which the sampling noise of each problem is counted: the length of the task's own prompt,
+    whatever this host's prompt puts around it. So answers behind other prompts share their noise."""
+    if host.prompt.is_plain:
+        return {name: len(ids) for name, ids in prompts.items()}
+    of_id = {problem.id: problem.prompt for problem in problems}
+    plain = encode_texts(host.tokenizer, of_id.values())
+    return {name: len(ids) for name, ids in zip(of_id, plain, strict=True)}
+
+
 def _check_ids(problems: ProblemSet) -> None:
     """Raise DataError where an id stands twice: it keys the sampling noise and is the unit of intervals."""
     of_id: dict[str, list[Problem]] = {}
@@ -85,8 +95,8 @@ def _check_ids(problems: ProblemSet) -> None:
 
 def check_same_prompts(host: Host, partner: Host, problems: ProblemSet) -> None:
     """Raise DataError where a prompt is other tokens to a partner, whose readings stand token by token."""
-    prompts = [problem.prompt for problem in problems]
-    read = zip(_encode_texts(host, prompts), _encode_texts(partner, prompts), strict=True)
+    listed = list(problems)
+    read = zip(host.prompt_ids(listed), partner.prompt_ids(listed), strict=True)
     for problem, (ours, theirs) in zip(problems, read, strict=True):
         if ours != theirs:
             raise DataError(
@@ -100,13 +110,14 @@ def check_same_prompts(host: Host, partner: Host, problems: ProblemSet) -> None:
 def read_by(
     host: Host, prompts: Tokens, mask: Mask, rows: Sequence[RowInfo]
 ) -> tuple[Tokens, Mask, list[RowInfo]]:
-    """A batch of prompts, left-padded, as another model reads it: each text by its own tokenizer.
+    """A batch of prompts, left-padded, as another model reads it: each problem behind the prompt that this
+    host has for it, in its own tokens.
 
     Siblings may give an id another name (R1-Distill calls `<think>` what Qwen2.5 calls `<|box_start|>`), so
     that one text is other tokens to each. What is generated are ids that both share.
     """
     here = [ids[real].tolist() for ids, real in zip(prompts, mask, strict=True)]
-    read = _encode_texts(host, [row.problem.prompt for row in rows])
+    read = host.prompt_ids([row.problem for row in rows])
     there = [new if row.problem.prompt else ids for row, ids, new in zip(rows, here, read, strict=True)]
     if here == there:
         return prompts, mask, list(rows)
@@ -115,7 +126,8 @@ def read_by(
 
 
 def as_read_by(host: Host, rollouts: Sequence[Rollout]) -> Rollouts:
-    """Rollouts of a sibling as this model reads them: each prompt in its own tokens, the answers as they are.
+    """Rollouts of a sibling as this model reads them: each problem behind its own prompt, in its own tokens,
+    the answers token by token as they are.
 
     Where both encode a prompt alike, which is the rule, they are the same rollouts. Positions of labels
     follow the prompts: make labels from what this returns.
@@ -125,19 +137,11 @@ def as_read_by(host: Host, rollouts: Sequence[Rollout]) -> Rollouts:
     """
     check_type(host, Host, name="host", allowed="a host, such as pair.base")
     listed = as_sequence(rollouts, Rollout, name="rollouts", allowed="rollouts: rm.generate(...)")
-    prompts = _encode_texts(host, [rollout.problem.prompt for rollout in listed])
+    prompts = host.prompt_ids([rollout.problem for rollout in listed])
     read = [_as_read_by(host, one, ids) for one, ids in zip(listed, prompts, strict=True)]
     if isinstance(rollouts, Rollouts):
         return Rollouts(read, task=rollouts.task, receipt=rollouts.receipt, writer=rollouts.writer)
     return Rollouts(read)
-
-
-def _encode_texts(host: Host, texts: Sequence[str]) -> list[list[int]]:
-    """What `host.encode` gives for each, with one look at what its tokenizer puts around a text."""
-    read = encode_texts(host.tokenizer, texts)
-    for text, ids in zip(texts, read, strict=True):
-        host.check_ids(ids, quoted(text))
-    return read
 
 
 def _as_read_by(host: Host, rollout: Rollout, prompt: Sequence[int]) -> Rollout:
@@ -156,7 +160,7 @@ def left_padded(rows: Sequence[Sequence[int]], pad_id: int) -> tuple[Tokens, Mas
 def _encode(host: Host, problems: ProblemSet) -> dict[str, list[int]]:
     """Tokens of every prompt, by the problem's id; one that stands several times is read once."""
     of_id = {problem.id: problem for problem in problems}
-    read = dict(zip(of_id, _encode_texts(host, [p.prompt for p in of_id.values()]), strict=True))
+    read = dict(zip(of_id, host.prompt_ids(list(of_id.values())), strict=True))
     for name, ids in read.items():
         if not ids:
             raise DataError(
