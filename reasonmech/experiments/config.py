@@ -62,6 +62,17 @@ class Experiment(Settings):
                 )
         return self
 
+    @model_validator(mode="after")
+    def _arms_draw_from_whole_distributions(self) -> Self:
+        steered = [stage.kind for stage in self.stages if stage.kind in ("arms", "nulls")]
+        if steered and (self.decode.truncation.cuts or self.decode.repetition_penalty != 1):
+            raise ConfigError(
+                f"top_k, top_p, min_p or repetition_penalty of decode beside stage {steered[0]!r}",
+                allowed="a temperature: a hybrid asks which token each model would write, of all of them",
+                do="leave them out of decode",
+            )
+        return self
+
     def canonical(self) -> str:
         """JSON with every default filled in and keys sorted: equal text, equal run."""
         return json.dumps(self.model_dump(mode="json"), sort_keys=True)

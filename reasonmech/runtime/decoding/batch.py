@@ -19,6 +19,7 @@ from reasonmech.runtime.decoding.decode import Decode, choose
 from reasonmech.runtime.decoding.decoder import Decoder, DecoderState, RowInfo
 from reasonmech.runtime.decoding.prompts import left_padded
 from reasonmech.runtime.decoding.stop_strings import StopStrings
+from reasonmech.runtime.decoding.truncation import RepetitionPenalty
 
 
 @final
@@ -45,6 +46,8 @@ class DecodingBatch:
         self.alive = torch.arange(n)
         self.keys = torch.tensor([row.key for row in self.rows], device=decoder.device)
         self.position = torch.tensor([row.draw_start for row in self.rows], device=decoder.device)
+        self.truncation, penalty = decode.truncation, decode.repetition_penalty
+        self.penalty = None if penalty == 1 else RepetitionPenalty(penalty, self.prompts)
         environment = problems.environment
         self.scribes = (
             None
@@ -78,13 +81,21 @@ class DecodingBatch:
 
     def _round(self, state: DecoderState, offset: int) -> Int[Tensor, " batch"]:
         logits = state.next_logits()
+        if self.penalty is not None:
+            logits = self.penalty.applied(logits)
         choice = choose(
-            logits, temperature=self.decode.temperature, keys=self.keys, position=self.position + offset
+            logits,
+            temperature=self.decode.temperature,
+            keys=self.keys,
+            position=self.position + offset,
+            truncation=self.truncation,
         )
         tokens = choice.tokens.cpu()
         self._check_finite(choice.scores.cpu(), offset)
         if self.scribes is not None:
             tokens = self._ask_environment(tokens, offset)
+        if self.penalty is not None:
+            self.penalty.advance(tokens)
         self.written[self.alive, offset] = tokens
         self.steered[self.alive, offset] = state.steered().cpu()
         return tokens
@@ -111,6 +122,8 @@ class DecodingBatch:
     def _drop(self, state: DecoderState, ended: Bool[Tensor, " batch"]) -> None:
         going_on = (~ended).nonzero().flatten()
         state.select(going_on)
+        if self.penalty is not None:
+            self.penalty.select(going_on)
         self.alive = self.alive[going_on]
         on_device = going_on.to(self.keys.device)
         self.keys, self.position = self.keys[on_device], self.position[on_device]

@@ -7,29 +7,53 @@ from typing import Annotated, Final, NamedTuple
 
 import torch
 from jaxtyping import Float, Int
-from pydantic import Field, model_serializer
+from pydantic import Field, model_serializer, model_validator
 from torch import Tensor
 
+from reasonmech.arguments import check_type
+from reasonmech.errors import ArgumentError, DataError
+from reasonmech.hosts.host import Host
 from reasonmech.ranges import Id, Seed
 from reasonmech.runtime.decoding.noise import gumbel
+from reasonmech.runtime.decoding.truncation import Truncation
 from reasonmech.settings import Settings
 from reasonmech.shapes import NextLogits
 
-ADDED_LATER: Final = ("stop_strings",)
+ADDED_LATER: Final = ("stop_strings", "top_k", "top_p", "min_p", "repetition_penalty")
+FOLLOWED: Final = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+"""Settings of a generation config that `Decode.as_published` takes."""
+
+
+ALL: Final = Truncation()
 
 
 class Decode(Settings):
-    """How tokens are chosen. At temperature 0 the likeliest token, else an exact sample of the whole
-    distribution with noise keyed by the row.
+    """How tokens are chosen. At temperature 0 the likeliest token, else an exact sample, with noise keyed by
+    the row, of the distribution: all of it, or what top_k, top_p and min_p leave of it.
 
-    There is no top_p, top_k, min_p or repetition penalty, and what a model's generation config says of them
-    is not applied: `host.sampling` lists it.
+    What a model's generation config says of them (`host.sampling`) is not applied unless `as_published` asks
+    for it.
     """
 
     max_new_tokens: int = Field(
         default=128, ge=1, description="tokens after which a row is cut off (stop 'length')"
     )
     temperature: float = Field(default=0.0, ge=0.0, description="softmax temperature; 0 is greedy")
+    top_k: int = Field(default=0, ge=0, description="draw among that many likeliest tokens; 0: among all")
+    top_p: float = Field(
+        default=1.0, gt=0.0, le=1.0, description="draw among the fewest tokens with that probability together"
+    )
+    min_p: float = Field(
+        default=0.0,
+        ge=0.0,
+        lt=1.0,
+        description="draw among tokens with that share of the likeliest one's probability",
+    )
+    repetition_penalty: float = Field(
+        default=1.0,
+        gt=0.0,
+        description="divides logits of tokens that stand in prompt or answer; 1: none",
+    )
     seed: Seed = Field(default=0, description="of the sampling noise, shared by all arms")
     samples: int = Field(default=1, ge=1, description="rollouts per problem")
     batch_size: int = Field(
@@ -51,7 +75,55 @@ class Decode(Settings):
     def _leave_out_unused(self, serialise: Callable[[object], dict[str, object]]) -> dict[str, object]:
         """Settings that came later are left out where unused: records made before them stay the same."""
         values: dict[str, object] = serialise(self)
-        return {name: value for name, value in values.items() if value or name not in ADDED_LATER}
+        unused = {name for name in ADDED_LATER if vars(self)[name] == type(self).model_fields[name].default}
+        return {name: value for name, value in values.items() if name not in unused}
+
+    @model_validator(mode="after")
+    def _check(self) -> Decode:
+        if self.temperature == 0 and self.truncation.cuts:
+            cutting = [name for name in ("top_k", "top_p", "min_p") if name in self.model_fields_set]
+            raise ValueError(
+                f"{', '.join(cutting)} at temperature 0, which takes the likeliest token: give a temperature"
+            )
+        return self
+
+    @property
+    def truncation(self) -> Truncation:
+        """Which tokens may be drawn."""
+        return Truncation(self.top_k, self.top_p, self.min_p)
+
+    def as_published(self, host: Host) -> Decode:
+        """The same, drawn as the model's generation config says: `host.sampling`, which it shows.
+
+        Raises:
+            ArgumentError: no host, or settings of this one that it would replace.
+            DataError: the generation config asks for what is not done here (beams, n-grams), or for nothing.
+        """
+        check_type(host, Host, name="host", allowed="a host, such as pair.thinking")
+        published = host.sampling
+        if beyond := sorted(published.keys() - set(FOLLOWED)):
+            raise DataError(
+                f"the generation config of {host.name!r} says {beyond[0]} = {published[beyond[0]]!r}",
+                allowed=", ".join(FOLLOWED),
+                do=f"write the settings that are meant: Decode(...); it says {published}",
+            )
+        if not published:
+            raise DataError(
+                f"the generation config of {host.name!r} says nothing of how tokens are drawn",
+                do="write the settings that are meant: Decode(temperature=...)",
+            )
+        drawn = published.get("do_sample", False)
+        read = {name: published[name] for name in FOLLOWED[2:] if drawn and name in published}
+        if "repetition_penalty" in published:
+            read["repetition_penalty"] = published["repetition_penalty"]
+        read["temperature"] = float(published.get("temperature", 1.0)) if drawn else 0.0
+        if twice := sorted(set(read) & self.model_fields_set):
+            raise ArgumentError(
+                f"{', '.join(twice)} is said twice: here and by the generation config of {host.name!r}",
+                allowed=f"one of the two; it says {published}",
+                do="leave it out here, or do without as_published",
+            )
+        return self.model_copy(update=read)
 
 
 class Choice(NamedTuple):
@@ -62,11 +134,22 @@ class Choice(NamedTuple):
 
 
 def choose(
-    logits: NextLogits, *, temperature: float, keys: Int[Tensor, " batch"], position: Int[Tensor, " batch"]
+    logits: NextLogits,
+    *,
+    temperature: float,
+    keys: Int[Tensor, " batch"],
+    position: Int[Tensor, " batch"],
+    truncation: Truncation = ALL,
 ) -> Choice:
-    """argmax(logits) at temperature 0, else argmax(logits / T + gumbel(key, position))."""
+    """argmax(logits) at temperature 0, else argmax(logits / T + gumbel(key, position)) over what is kept.
+
+    The noise of a token is the same whatever is kept: an exact sample of what is left, renormalised, and the
+    same token wherever the one drawn from all of them is among those.
+    """
     scores = logits.float()
     if temperature > 0:
+        if truncation.cuts:
+            scores = scores.masked_fill(~truncation.kept(scores / temperature), -torch.inf)
         noise = gumbel(keys.to(scores.device), position.to(scores.device), scores.shape[-1])
         scores = torch.add(noise, scores, alpha=1 / temperature)
     best = scores.max(dim=-1)

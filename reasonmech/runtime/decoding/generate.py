@@ -21,7 +21,7 @@ from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.runtime.decoding.batch import DecodingBatch
 from reasonmech.runtime.decoding.decode import Decode
-from reasonmech.runtime.decoding.decoder import Decoder, NamedWriter, RowInfo
+from reasonmech.runtime.decoding.decoder import Decoder, NamedWriter, RowInfo, writer_of
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.noise import row_key
 from reasonmech.runtime.decoding.prompts import as_problems, check_same_prompts, draw_starts, encode_prompts
@@ -68,6 +68,7 @@ def generate(
         NonFiniteError: NaN logits; the problem and position are named.
         BindError: the plan cannot run on this host.
         UnknownNameError: a stop string that the tokenizer never writes.
+        DataError: tokens are to be left out of a draw by a Decoder that is no host.
         NoChangeError: an intervention changed nothing in the whole run; the rollouts are on `.result`.
         ArgumentError: an argument of another type.
     """
@@ -100,6 +101,17 @@ def _without_plan(decoder: Decoder, plan: Sequence[Intervention]) -> Decoder:
     return decoder
 
 
+def _check_choice(decoder: Decoder, decode: Decode) -> None:
+    """Raise DataError where a decoder of several models, or of other samplers, is to leave tokens out: what
+    it asks itself (which token each model would write) is asked of whole distributions."""
+    if not isinstance(decoder, HostDecoder) and (decode.truncation.cuts or decode.repetition_penalty != 1):
+        raise DataError(
+            f"top_k, top_p, min_p or repetition_penalty for {writer_of(decoder)}",
+            allowed="a host under a plan; other decoders draw from the whole distribution at a temperature",
+            do="leave them out of decode",
+        )
+
+
 def _check_reach(plan: Sequence[Intervention], rows: Sequence[RowInfo], decode: Decode) -> None:
     """Raise DataError where a mask names rows that are not there, or a position that no row can come to."""
     for where in (intervention.where for intervention in plan):
@@ -127,6 +139,7 @@ def _write_all(
 ) -> list[Rollout]:
     """Rollouts in the order of the problems."""
     check_stop_strings(decode.stop_strings, decoder.tokenizer)
+    _check_choice(decoder, decode)
     prompts = encode_prompts(decoder, problems, decode)
     starts = draw_starts(decoder.readers[0], problems, prompts)
     rows = [
