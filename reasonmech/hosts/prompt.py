@@ -17,7 +17,7 @@ from reasonmech.problem import Problem
 from reasonmech.settings import Settings
 
 QUESTION: Final = "question"  # of a problem's data, where a task keeps it apart from its own prompt
-ASKED, BEGUN = "prompt", "begun"  # of a problem whose prompt holds the beginning of an answer: its two parts
+BEGUN: Final = "__begun__"  # of a problem whose prompt ends with the beginning of an answer: that text
 _FIELD: Final = re.compile(r"\{\{|\}\}|\{([A-Za-z_]\w*)\}")
 _OF_A_CHAT: Final = ("system", "enable_thinking", "chat_arguments")
 _OF_A_TEXT: Final = ("before_answer", "between")
@@ -150,8 +150,8 @@ class Prompt(Settings):
         return repr(self)
 
     def _fill(self, problem: Problem) -> str:
-        task_text = problem.data.get(ASKED, problem.prompt)
-        values = {QUESTION: task_text, **problem.data, ASKED: task_text}
+        task_text = problem.prompt.removesuffix(str(problem.data.get(BEGUN, "")))
+        values = {QUESTION: task_text, **problem.data, "prompt": task_text}
 
         def value(match: re.Match[str]) -> str:
             name = match.group(1)
@@ -178,9 +178,7 @@ _ROLES: Final = ("user", "assistant")
 
 def with_beginning(problem: Problem, name: str, begun: str, answer: str) -> Problem:
     """A problem whose answer has begun: its prompt goes on with that, whatever a host puts around it."""
-    return Problem(
-        name, problem.prompt + begun, answer, {ASKED: problem.prompt, BEGUN: begun, **problem.data}
-    )
+    return Problem(name, problem.prompt + begun, answer, {**problem.data, BEGUN: begun})
 
 
 def _problem_of(example: Shot) -> Problem:

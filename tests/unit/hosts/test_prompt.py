@@ -264,3 +264,8 @@ prompts:
     (tmp_path / "pair.yaml").write_text(written.replace("Be brief.", "Be brief., sytem: x"))
     with pytest.raises(ConfigError, match="sytem"):
         load_pair(tmp_path / "pair.yaml")
+
+
+def test_a_field_that_is_called_prompt_is_not_the_prompt() -> None:
+    problem = rm.Problem("p", "Question: so?\nAnswer:", "", {"question": "so?", "prompt": "x", "begun": "y"})
+    assert Prompt(template="{prompt} {begun}").text(problem, layout("qwen2")) == "Question: so?\nAnswer: y"
