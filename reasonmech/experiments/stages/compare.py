@@ -8,7 +8,6 @@ import pandas as pd
 from pydantic import Field
 from tqdm.auto import tqdm
 
-from reasonmech.behaviours import behaviours
 from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
@@ -16,6 +15,7 @@ from reasonmech.experiments.stages.locate import SearchScope, labels_among, read
 from reasonmech.experiments.tables import DETECTORS_FILE
 from reasonmech.hosts import ModelPair
 from reasonmech.locate import Comparison, Search, compare_detectors
+from reasonmech.tasks.questions import check_behaviour
 
 
 @stages.register("compare")
@@ -57,7 +57,7 @@ class CompareDetectors(Stage):
 
     def check_pair(self, pair: ModelPair, task: str) -> None:
         for behaviour in self.behaviours:
-            behaviours.get(behaviour)
+            check_behaviour(task, behaviour)
 
 
 def _inner_auroc(comparison: Comparison) -> float:

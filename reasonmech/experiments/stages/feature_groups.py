@@ -10,7 +10,6 @@ from typing import Literal
 import pandas as pd
 from pydantic import Field
 
-from reasonmech.behaviours import behaviours
 from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
 from reasonmech.experiments.stages.coders import read_coders
@@ -27,6 +26,7 @@ from reasonmech.files import write_text
 from reasonmech.hosts import ModelPair
 from reasonmech.runtime import capture
 from reasonmech.tasks import parse
+from reasonmech.tasks.questions import check_behaviour
 
 STATS_ROLLOUTS = 400  # of the base, on which mean activations are measured
 
@@ -113,7 +113,7 @@ class ChooseGroups(Stage):
 
     def check_pair(self, pair: ModelPair, task: str) -> None:
         for behaviour in self.sizes:
-            behaviours.get(behaviour)
+            check_behaviour(task, behaviour)
 
     def _dictionaries(self, context: StageContext) -> list[CoderWithStats]:
         host, coders = context.pair.base, read_coders(context)

@@ -32,6 +32,7 @@ from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime import Activations, capture
 from reasonmech.settings import Settings
 from reasonmech.tasks import parse
+from reasonmech.tasks.questions import check_behaviour
 
 Among = Literal["opportunities", "boundaries", "tokens"]
 
@@ -122,7 +123,7 @@ class LocateFeatures(Stage):
 
     def check_pair(self, pair: ModelPair, task: str) -> None:
         for _, behaviour in self._tasks():
-            behaviours.get(behaviour)
+            check_behaviour(task, behaviour)
 
     def _tasks(self) -> list[tuple[FeatureSearch, str]]:
         """Every search with each of its behaviours."""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from reasonmech.behaviours import behaviours, onset_rate, verified_rate
+from reasonmech.behaviours import onset_rate, verified_rate
 from reasonmech.experiments.ledger import Cause, Ledger
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.tables import Condition
@@ -18,7 +18,8 @@ from reasonmech.ranges import Seed
 from reasonmech.rollout import Rollouts, Trace
 from reasonmech.runtime import Decode, as_read_by, generate
 from reasonmech.stats import rate_interval
-from reasonmech.tasks import Split, load_task, parse
+from reasonmech.tasks import GradesByOutcome, Split, load_task, outcomes, parse, tasks
+from reasonmech.tasks.questions import check_behaviour
 
 Source = Literal["base", "thinking", "study_base", "study_thinking"]
 
@@ -69,13 +70,14 @@ class WriteRollouts(Stage):
                     condition = Condition(f"{side} text", side, tags={"study": "rates"})
                     conditions.append(condition)
                     tables += self._rates(condition, written, ledger)
+                    tables += _outcome_rows(condition, written)
         context.write_conditions(conditions)
         context.write_results(tables)
         context.write_ledger(ledger)
 
     def check_pair(self, pair: ModelPair, task: str) -> None:
         for behaviour in self.behaviours:
-            behaviours.get(behaviour)
+            check_behaviour(task, behaviour)
 
     def _sampled(self, context: StageContext, problems: ProblemSet, *, samples: int) -> Rollouts:
         decode = Decode(
@@ -105,6 +107,18 @@ class WriteRollouts(Stage):
                 for suffix, value in (("", total.value), (".low", ends.low), (".high", ends.high)):
                     tables.append(condition.rows(f"{metric}:{behaviour}{suffix}", [value], unit="share"))
         return tables
+
+
+def _outcome_rows(condition: Condition, rollouts: Rollouts) -> list[pd.DataFrame]:
+    """Share of each outcome with its interval by problem, where a task tells more than right or wrong."""
+    if not isinstance(tasks.get(rollouts.task), GradesByOutcome):
+        return []
+    return [
+        condition.rows(f"outcome:{row.outcome}{suffix}", [value], unit="share")
+        for row in outcomes(rollouts).table().itertuples()
+        for suffix, value in (("", row.share), (".low", row.low), (".high", row.high))
+        if np.isfinite(value)
+    ]
 
 
 def _nothing_to_count(metric: str, behaviour: str, n: int) -> Cause:

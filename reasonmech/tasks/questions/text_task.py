@@ -7,15 +7,33 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
-from reasonmech.behaviours import OnsetWords
+from reasonmech.behaviours import OnsetWords, behaviours
+from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.kinds import Kinds
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollout, Trace
-from reasonmech.tasks.base import Outcome
+from reasonmech.tasks.base import Outcome, tasks
+from reasonmech.tasks.chain.behaviours.base import ChainBehaviour
 from reasonmech.tasks.questions.task_name import TaskName
 from reasonmech.tasks.splits import Split
 from reasonmech.taxonomies.text import TextSentence, cut_by_pieces
+
+
+@checked
+def check_behaviour(task: str, behaviour: str) -> None:
+    """Refuse a behaviour that no text of a task can show, before any is written.
+
+    Raises:
+        UnknownNameError: no such task or behaviour. DataError: it reads a grammar, and the texts are prose.
+    """
+    reads_grammar = isinstance(behaviours.get(behaviour), ChainBehaviour)
+    if reads_grammar and isinstance(tasks.get(task), TextTask):
+        raise DataError(
+            f"behaviour {behaviour!r} reads a grammar, and the texts of task {task!r} are prose",
+            allowed="behaviours of prose, such as the categories of a taxonomy; or none: behaviours: []",
+            do="name a task with a grammar (chain, letters), or leave the behaviour out",
+        )
 
 
 class TextTask(ABC):

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+import reasonmech as rm
+from reasonmech.errors import CorruptFileError, DataError
 from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages import locate as module
 from reasonmech.experiments.stages.coders import TrainCoders
 from reasonmech.locate import FeatureTable
 from reasonmech.locate.table import COLUMNS
 from reasonmech.stats import bh, clopper_pearson, rate_interval
+from tests.unit.cli.test_cli import write_pair_with_questions
 
 
 def test_the_interval_of_a_rate_is_by_problem() -> None:
@@ -83,3 +87,33 @@ def test_p_values_are_corrected_over_every_search_and_every_feature(monkeypatch:
     assert "kept" not in written and "reported" not in written
     assert not np.allclose(written.p_adjusted[:3], bh(p[:3]))
     assert np.allclose(written.p_adjusted, bh(np.concatenate([p, p]))[[0, 1, 2, 40, 41, 42]])
+
+
+def questions_run(folder: Path, behaviours: str) -> Path:
+    """An experiment on questions, whose pair is two random models."""
+    write_pair_with_questions(folder)
+    rows = [{"question": f"What is {i} + 1? 🙂", "answer": i + 1} for i in range(60)]
+    (folder / "many.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    task = f'{{kind: "jsonl:{folder}/many.jsonl", n: 6}}'
+    stages = f"[{{kind: rollouts, n: 4, samples: 1, study_samples: 2, behaviours: {behaviours}}}]"
+    file = folder / "run.yaml"
+    file.write_text(f"name: q\npair: {folder}/pair.yaml\ntask: {task}\nstages: {stages}\n")
+    return file
+
+
+def test_a_run_on_questions_counts_outcomes_and_records_where_they_come_from(tmp_path: Path) -> None:
+    file = questions_run(tmp_path, "[]")
+    run = rm.run(file, out=tmp_path / "out", overrides=["decode.max_new_tokens=8"], progress=False)
+    shares = run.results[run.results.metric.str.fullmatch(r"outcome:\w+")]
+    assert shares.groupby("condition").value.sum().round(9).eq(1).all() and len(shares) == 10
+    source = run.record["data"]["source"]
+    assert source["questions"] == 60 and len(source["sha256"]) == 64 and len(run.missing) == 0
+
+
+def test_what_prose_cannot_show_is_refused_before_a_text_is_written(tmp_path: Path) -> None:
+    file = questions_run(tmp_path, "[backtrack]")
+    with pytest.raises(DataError, match="'backtrack' reads a grammar"):
+        rm.run(file, out=tmp_path / "out", progress=False)
+    (tmp_path / "many.jsonl").unlink()
+    with pytest.raises(CorruptFileError, match="cannot be read"):
+        rm.run(file, out=tmp_path / "out", progress=False)
