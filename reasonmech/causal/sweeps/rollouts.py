@@ -104,8 +104,9 @@ class RolloutSweep(Sweep):
     metric: RolloutMetric
 
     def settings(self) -> Mapping[str, object]:
-        problems = self.trials.problem_set
-        return {
+        problems, prompt = self.trials.problem_set, self.host.prompt
+        behind = {} if prompt.is_plain else {"prompt": prompt.identity(self.host.tokenizer)}
+        return behind | {
             "decode": self.trials.decode.model_dump(mode="json", exclude={"seed", "batch_size"}),
             "labellers": self.trials.labellers,
             "environment": {"task": problems.task, "writes": problems.environment},

@@ -17,6 +17,7 @@ from reasonmech.causal.sweeps.rollouts import sweep_rollouts
 from reasonmech.causal.sweeps.table import SweepTable
 from reasonmech.causal.sweeps.trials import RolloutTrials
 from reasonmech.errors import DataError, NoChangeError, NonFiniteError, OutputError
+from reasonmech.hosts import Prompt
 from reasonmech.interventions import Direction, ablate, generated, prompt, steer, tokens
 from reasonmech.metrics import RolloutMetric
 from reasonmech.problem import Problem, ProblemSet
@@ -207,3 +208,11 @@ def test_the_estimate_is_told_before_it_starts(tmp_path: Path, capsys: pytest.Ca
     estimated = float(line.split(" kB of disk")[0].split()[-1]) * 1000
     on_disk = sum(path.stat().st_size for path in (tmp_path / "out/rollouts").iterdir())
     assert on_disk < estimated < 8 * on_disk
+
+
+def test_another_prompt_of_the_host_is_another_sweep(tmp_path: Path) -> None:
+    plans = configurations()[:1]
+    sweep(TRIALS, plans, out=tmp_path / "one")
+    behind = HOST.with_prompt(Prompt(template="w1 {prompt}"))
+    with pytest.raises(OutputError):
+        sweep_rollouts(behind, TRIALS, plans, metric=Different(), out=tmp_path / "one", progress=False)

@@ -230,3 +230,16 @@ def test_without_peft_the_command_is_named_before_the_base_is_read(
     with pytest.raises(MismatchError, match="takes the package peft") as caught:
         load_host(adapter)
     assert caught.value.do.startswith("pip install 'peft")
+
+
+def test_an_adapter_on_the_hub_is_merged_like_one_in_a_directory(
+    adapter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cached(name: str, file: str, **how: object) -> str | None:
+        return str(adapter / file) if (adapter / file).is_file() else None
+
+    monkeypatch.setattr(
+        "reasonmech.hosts.adapter.find_adapter_config_file", lambda name: cached(name, "adapter_config.json")
+    )
+    monkeypatch.setattr("reasonmech.hosts.adapter.cached_file", cached)
+    assert load_host("org/adapter").weight_hash == load_host(adapter).weight_hash
