@@ -114,10 +114,10 @@ def _outcome_rows(condition: Condition, rollouts: Rollouts) -> list[pd.DataFrame
     if not isinstance(tasks.get(rollouts.task), GradesByOutcome):
         return []
     return [
-        condition.rows(f"outcome:{row.outcome}{suffix}", [value], unit="share")
-        for row in outcomes(rollouts).table().itertuples()
-        for suffix, value in (("", row.share), (".low", row.low), (".high", row.high))
-        if np.isfinite(value)
+        condition.rows(f"outcome:{row['outcome']}{suffix}", [row[column]], unit="share")
+        for row in outcomes(rollouts).table().to_dict("records")
+        for suffix, column in (("", "share"), (".low", "low"), (".high", "high"))
+        if np.isfinite(row[column])
     ]
 
 

@@ -14,6 +14,7 @@ from typing import Any, Final, get_args
 from reasonmech.arguments import describe
 from reasonmech.door import checked
 from reasonmech.errors import CorruptFileError, DataError, UnknownNameError
+from reasonmech.hosts.prompt import QUESTION
 from reasonmech.tasks.questions.comparing import unparsable
 from reasonmech.tasks.questions.rows import QuestionSource, Row
 from reasonmech.tasks.splits import Split, share_of, split_of
@@ -120,7 +121,8 @@ def make_bank(
     Raises:
         UnknownNameError: no such column; those that are there are listed.
         CorruptFileError: a row without question or answer; it is named.
-        DataError: more than 5 % of the gold answers cannot be read.
+        DataError: more than 5 % of the gold answers cannot be read; or a second column has the name under
+            which problems keep their question.
     """
     rows = source.rows
     _check_columns(rows, columns, source.name)
@@ -195,6 +197,12 @@ def _check_columns(rows: Sequence[Row], columns: QuestionColumns, source: str) -
             raise UnknownNameError(
                 f"column of {source}", name, there, do=f"name the column that holds the {role}: {role}=COLUMN"
             )
+    if columns.question != QUESTION and QUESTION in there:
+        raise DataError(
+            f"{source} has a column {QUESTION!r} beside the one with the questions, {columns.question!r}",
+            allowed=f"one of them: a problem keeps its question under {QUESTION!r}",
+            do="rename the other column",
+        )
 
 
 def _other_fields(row: Row, columns: QuestionColumns, gold: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from typing import Any, Final
 
 from reasonmech.errors import ConfigError, DataError, MismatchError, UnknownNameError
+from reasonmech.hosts.prompt import QUESTION
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout
 from reasonmech.tasks.base import Outcome, tasks
@@ -59,7 +60,7 @@ class GymTask(TextTask):
     def problems(self, n: int, *, seed: int, split: Split) -> ProblemSet:
         drawn: dict[str, Problem] = {}
         for problem in self._made(seed, n):
-            key = question_key(problem.data["question"])
+            key = question_key(problem.data[QUESTION])
             if split_of(key) == split:
                 drawn.setdefault(key, problem)
             if len(drawn) == n:
@@ -107,7 +108,7 @@ class GymTask(TextTask):
             "settings": {**self.settings, "size": SIZE},
             "seed": problem.data["seed"],
             "index": problem.data["index"],
-            "question": problem.data["question"],
+            "question": problem.data[QUESTION],
             "answer": answer,
         }
 
@@ -124,7 +125,7 @@ class GymTask(TextTask):
         digest = hashlib.sha256(question_key(question).encode()).hexdigest()[:16]
         answer = "" if entry["answer"] is None else str(entry["answer"])  # some have many, which they check
         metadata = json.loads(json.dumps(entry.get("metadata", {}), default=str))
-        data = {"question": question, "seed": seed, "index": index, "metadata": metadata}
+        data = {QUESTION: question, "seed": seed, "index": index, "metadata": metadata}
         id = f"{GYM}/{self.name.argument}/{digest}"
         return Problem(id, plain_prompt(question), answer, data)
 

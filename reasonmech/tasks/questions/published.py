@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -51,7 +52,7 @@ class Published:
     def download(self) -> str:
         """The command that puts it there."""
         only = "".join(f" --include '{config}/*'" for config in self.configs)
-        return f"hf download {self.hub} --repo-type dataset{only} --local-dir {self.home}"
+        return f"hf download {self.hub} --repo-type dataset{only} --local-dir {shlex.quote(str(self.home))}"
 
 
 def _after_marks(answer: str) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from reasonmech.errors import ConfigError, DataError
+from reasonmech.hosts.prompt import QUESTION
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout
 from reasonmech.tasks.base import Outcome, tasks
@@ -24,6 +25,7 @@ from reasonmech.tasks.splits import Split
 
 OPTIONS: Final = ("question", "answer", "grading", "split", "licence", "deadline")
 JSONL: Final = "jsonl"
+WHERE: Final = "__where__"  # of a problem's data: the line or row of its question
 _LICENCE_COLUMNS: Final = ("licence", "license")
 
 
@@ -81,7 +83,7 @@ class QuestionTask(TextTask):
     def _problem(self, question: QuestionAndAnswer) -> Problem:
         home = Path(self.name.argument).stem if self.name.kind == JSONL else ""
         id = "/".join(filter(None, (self.name.kind, home, question.digest)))
-        data = {**question.fields, "question": question.text, "where": question.where}
+        data = {**question.fields, QUESTION: question.text, WHERE: question.where}
         return Problem(id, plain_prompt(question.text), question.answer, data)
 
     def _read(self) -> tuple[QuestionSource, Bank]:

@@ -82,6 +82,14 @@ def test_columns_by_name_and_one_that_is_not_there(tmp_path):
         rm.load_task(f"jsonl:{path}?question=problem&answer=golds", n=1)
 
 
+def test_no_column_is_overwritten(tmp_path):
+    path = write(tmp_path / "q.jsonl", [{"problem": "1 + 1?", "answer": 2, "where": "here", "question": "?"}])
+    with pytest.raises(DataError, match="a column 'question' beside"):
+        rm.load_task(f"jsonl:{path}?question=problem", n=1)
+    write(path, [{"question": "1 + 1?", "answer": 2, "where": "here"}])
+    assert rm.load_task(f"jsonl:{path}?split=test", n=1)[0].data["where"] == "here"
+
+
 def test_parquet_is_read_as_json_lines_are(tmp_path):
     rows = sums(60, level=1.5, day=None)
     write(tmp_path / "q.jsonl", rows)
@@ -105,7 +113,7 @@ def test_a_byte_order_mark_crlf_blank_lines_and_line_separators(tmp_path):
     path = tmp_path / "q.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + "\r\n\r\n".join(lines).encode())
     problems = rm.load_task(f"jsonl:{path}?split=test", n=4)
-    assert {p.data["where"] for p in problems} == {f"q.jsonl, line {n}" for n in (1, 3, 5, 7)}
+    assert {p.data["__where__"] for p in problems} == {f"q.jsonl, line {n}" for n in (1, 3, 5, 7)}
 
 
 @pytest.mark.parametrize(
