@@ -7,8 +7,9 @@ STAMP := .venv/.installed
 PEERS := .venv/.peers
 SMOLLM2 := .smollm2/config.json
 RUN ?= runs/demo
+REAL ?= runs/real
 
-.PHONY: demo test test-slow lint types bench install peers smollm2
+.PHONY: demo real test test-slow lint types bench install peers smollm2
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -33,6 +34,10 @@ $(SMOLLM2): $(STAMP)
 
 demo: $(STAMP)
 	$(BIN)/reasonmech demo --workers 2 --out $(RUN)
+
+# the whole path on a real pretrained model and the sibling that reinforcement learning made of it
+real: $(SMOLLM2)
+	OMP_NUM_THREADS=1 $(BIN)/reasonmech run real --workers 2 --out $(REAL)
 
 # one thread a worker: two workers on two cores beat two threads on models this small
 test: $(STAMP)
