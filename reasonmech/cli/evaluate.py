@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, get_args
+from math import isnan
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -72,7 +74,7 @@ def evaluate(
     say(f"{loaded.name}: {len(drawn)} problems of task {task}, split {split}, seed {problems.seed}")
     for key, value in (source_of(task) or {}).items():
         if key in ("source", "licence", "sha256", "grading", "answer_read", "unparsable_gold"):
-            say(f"{key}: {value}")
+            say(f"{key}: {'none stated' if value is None else value}")
     make_console().print(_table(counted))
 
 
@@ -80,11 +82,12 @@ def _table(counted: dict[str, AnswerOutcomes]) -> object:
     from rich.table import Table
 
     table = Table("outcome", *counted, header_style="bold")
-    frames = [outcomes.table().set_index("outcome") for outcomes in counted.values()]
-    for name in frames[0].index:
-        cells = [frame.loc[name] for frame in frames]
-        table.add_row(
-            str(name),
-            *(f"{row.rollouts} ({row.share:.0%} [{row.low:.0%}, {row.high:.0%}])" for row in cells),
-        )
+    for rows in zip(*(outcomes.table().to_dict("records") for outcomes in counted.values()), strict=True):
+        table.add_row(str(rows[0]["outcome"]), *map(_cell, rows))
     return table
+
+
+def _cell(row: Mapping[str, Any]) -> str:
+    """How many, their share, and its interval over problems where there is one."""
+    ends = "" if isnan(row["low"]) else f" [{row['low']:.0%}, {row['high']:.0%}]"
+    return f"{row['rollouts']} ({row['share']:.0%}{ends})"

@@ -169,6 +169,7 @@ def test_a_pair_is_checked_and_evaluated_on_its_questions(
     shown = capsys.readouterr().out
     for text in ("12 problems", "licence: CC0", "sha256: ", "sums/base", "unparsed", "timeout", "truncated"):
         assert text in shown
+    assert " 0 (0% [0%, " in shown and "nan" not in shown
     assert command(monkeypatch, "evaluate", str(folder), "--n", "13") == 2
     assert "13 problems of split 'test'" in capsys.readouterr().err
 
