@@ -10,7 +10,7 @@ import numpy as np
 from reasonmech.claims.capability import execution_falls
 from reasonmech.claims.claim import Rule, Status
 from reasonmech.claims.deciding import DECODED
-from reasonmech.claims.effects import as_share
+from reasonmech.claims.effects import as_share, points
 from reasonmech.claims.evidence import Execution, PerProblem
 from reasonmech.claims.judgement import Judgement
 from reasonmech.stats import DRAWS, Interval, detectable_difference, factorial, fewest_problems
@@ -126,7 +126,13 @@ def _sentence_of_split(judgement: Judgement) -> str:
 
 
 def _qualified(judgement: Judgement) -> str:
-    """What was found besides of a WHEN: of its moments, without an oracle, of what is handed over."""
+    """What was found besides of a WHEN: of its moments, without an oracle, of what is handed over; of a HOW,
+    whether first words hand it over, so that what takes over tokens looks like a WHEN."""
+    if judgement.verdict == "HOW":
+        word = judgement.finding("leak").numbers.get("first word")
+        if isinstance(word, Interval) and max(word.low, -word.high) > judgement.rule.margin:
+            return f", and the first words of its sentences tell it, {points(word)} points of it"
+        return ""
     if judgement.verdict != "WHEN":
         return ""
     falls = execution_falls(judgement.evidence, judgement.rule)

@@ -80,11 +80,12 @@ CASES = {
     ),
     "the-word-says-more-than-its-kind": (
         full(*HOW, at_own=0.1, other=0.1, leak={0: 0.1, 1: 1.0, 16: 1.0}), "HOW",
-        {"leak": "REFUTED", "moments": "NOT MEASURED", "oracle-free": "NOT MEASURED"}, "how",
+        {"leak": "REFUTED", "moments": "NOT MEASURED", "oracle-free": "NOT MEASURED"},
+        "the first words of its sentences tell it, +90.0 [",
     ),
     "execution": (
         full(*HOW, at_own=0.1, other=0.1), "HOW",
-        {"leak": "REFUTED", "moments": "NOT MEASURED", "takeover": "REFUTED"}, "how",
+        {"leak": "REFUTED", "moments": "NOT MEASURED", "takeover": "REFUTED"}, "that the base could not. Of",
     ),
     "taken-over": (
         full(*WHEN, at_own=0.95, other=0.22, without=0.9, same=1.0), "WHEN",
