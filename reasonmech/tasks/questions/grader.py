@@ -70,7 +70,7 @@ def score(job: Job) -> Job:
 
 @cache
 def _problems_of(generator: str, settings: str, seed: int) -> Any:
-    import reasoning_gym
+    import reasoning_gym  # pyright: ignore[reportMissingImports] - an extra
 
     return reasoning_gym.create_dataset(generator, seed=seed, **json.loads(settings))
 

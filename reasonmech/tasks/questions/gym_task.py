@@ -130,7 +130,7 @@ class GymTask(TextTask):
         return Problem(id, plain_prompt(question), answer, data)
 
     def _list_of(self, seed: int) -> Any:
-        import reasoning_gym
+        import reasoning_gym  # pyright: ignore[reportMissingImports] - an extra
 
         try:
             return reasoning_gym.create_dataset(self.name.argument, seed=seed, size=SIZE, **self.settings)
@@ -164,7 +164,7 @@ def _generators() -> dict[str, type]:
         raise MismatchError(
             f"tasks {GYM}:NAME take the package reasoning-gym, which is not installed", do=INSTALL
         )
-    from reasoning_gym.factory import DATASETS
+    from reasoning_gym.factory import DATASETS  # pyright: ignore[reportMissingImports] - an extra
 
     return {name: config for name, (_, config) in sorted(DATASETS.items())}
 
