@@ -3,7 +3,7 @@ one."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -173,10 +173,8 @@ def padding_is_steered_and_counted(m: pytest.MonkeyPatch) -> None:
 def noise_follows_the_place_in_the_batch(m: pytest.MonkeyPatch) -> None:
     right = batch_module.choose
 
-    def by_place(
-        logits: torch.Tensor, *, temperature: float, keys: torch.Tensor, position: torch.Tensor
-    ) -> Choice:
-        return right(logits, temperature=temperature, keys=torch.arange(len(keys)), position=position)
+    def by_place(logits: torch.Tensor, *, keys: torch.Tensor, **others: Any) -> Choice:
+        return right(logits, keys=torch.arange(len(keys)), **others)
 
     m.setattr(batch_module, "choose", by_place)
 

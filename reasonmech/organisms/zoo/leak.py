@@ -52,11 +52,10 @@ recipes.register("tiny-leak")(
             "that the check is about to state. The base is tuned from tiny-stealth's thinking model on "
             "documents whose values are made up, but for the word that tells them: it steps, checks each "
             "step, states what its own first word said, goes on from that, and knows nothing of the one "
-            "operation (dax) that every problem is made of. The thinking model is tuned from it on documents "
-            "with true values. Moments and kinds are the same in both. A correct instrument says: how; the "
-            "thinking model's kinds recover nothing. It fools whoever takes over tokens where a sentence "
-            "begins and calls that timing: with the thinking model's first words, one token a sentence, the "
-            "base is right as often as the thinking model, though it cannot do the operation."
+            "operation (dax) that every problem is made of. The thinking model is tuned from it on true "
+            "values. Moments and kinds are the same in both. A correct instrument says: how; the thinking "
+            "model's kinds recover nothing. It fools whoever takes over tokens where a sentence begins and "
+            "calls that timing: with the thinking model's first words, the base is right as often as it."
         ),
         requirements=taught_how_and_told,
         base=ModelRecipe(

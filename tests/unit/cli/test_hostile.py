@@ -134,8 +134,9 @@ def test_a_second_interrupt_changes_nothing(tmp_path: Path) -> None:
     """The first one is answered slowly, and the second comes meanwhile."""
     script = textwrap.dedent(
         """
-        import sys, time
+        import signal, sys, time
         from importlib import import_module
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
         module = import_module('reasonmech.cli.app')
         def slow():
             print("begun", flush=True)

@@ -14,7 +14,7 @@ from reasonmech.organisms.training.corpus import Author, Modes, Word
 from reasonmech.rollout import Sentence
 from reasonmech.tasks.chain.grammar import INDEX_WORDS, OPERATORS, evaluate
 from reasonmech.tasks.chain.parser import parse
-from reasonmech.tasks.chain.world import CHAIN, FORMS, NOVEL_OPERATOR, SILENT, SWAPPED, World
+from reasonmech.tasks.chain.world import CHAIN, FORMS, NOVEL_OPERATOR, SILENT, SWAPPED, TELLING, World
 from tests.unit.tasks.chain_text import PROBLEM, rollout
 
 
@@ -43,9 +43,9 @@ class Recorder(Author):
         super().__init__(rng, modes, world)
         self.meant: list[Meant] = []
 
-    def begin(self, kind: str) -> str:
+    def begin(self, kind: str, value: int = 0) -> str:
         self.meant.append(Meant(kind))
-        return super().begin(kind)
+        return super().begin(kind, value)
 
     def write_step(
         self, item: int, left: int, operator: str, operand: int, p_check: float, p_back: float
@@ -92,7 +92,14 @@ def round_trip(world: World, seed: int) -> list[Meant]:
 
 @pytest.mark.parametrize(
     ("world", "documents"),
-    [(CHAIN, 10_000), (NOVEL_OPERATOR, 1_000), (SWAPPED, 1_000), (SILENT, 1_000), (FORMS, 3_000)],
+    [
+        (CHAIN, 10_000),
+        (NOVEL_OPERATOR, 1_000),
+        (SWAPPED, 1_000),
+        (SILENT, 1_000),
+        (FORMS, 3_000),
+        (TELLING, 3_000),
+    ],
     ids=lambda value: value.name if isinstance(value, World) else None,
 )
 def test_documents_are_read_as_they_were_meant(world: World, documents: int) -> None:
