@@ -11,6 +11,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 import torch
+from tokenizers import Tokenizer, processors
 from transformers import (
     LlamaConfig,
     LlamaForCausalLM,
@@ -149,15 +150,13 @@ def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
     for number, token in enumerate((BASE_END, TURN, TURN_END)):  # of the small one: ordinary here
         raw = raw.replace(token, f"<ordinary{number}>")
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=type(byte_level().backend_tokenizer).from_str(raw),
+        tokenizer_object=Tokenizer.from_str(raw),
         clean_up_tokenization_spaces=False,
     )
     for token in layout.added:
         tokenizer.add_tokens([token], special_tokens=token not in NOT_SPECIAL)
     tokenizer.eos_token, tokenizer.pad_token = layout.eos, layout.pad
     if layout.bos:
-        from tokenizers import processors
-
         tokenizer.bos_token = layout.bos
         at = tokenizer.convert_tokens_to_ids(layout.bos)
         tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 from reasonmech.door import checked
 from reasonmech.rollout import Rollout
 from reasonmech.tasks.base import Outcome
-from reasonmech.tasks.questions.graders import graders
+from reasonmech.tasks.questions.graders import Reply, graders
 from reasonmech.tasks.questions.notation import is_number, is_words, plain_notation, plain_words
 from reasonmech.tasks.questions.reading import Last, read_answer
 from reasonmech.taxonomies.text import written_pieces
@@ -31,17 +31,15 @@ def last_of(gold: str) -> Last:
 
 def exact_outcomes(rollouts: Sequence[Rollout]) -> list[Outcome]:
     """Right where the text is the gold one, white space and a full stop at its ends aside."""
-    outcomes: list[Outcome] = []
-    for rollout in rollouts:
-        gold = rollout.problem.answer
-        answer = stated_answer(rollout, last=last_of(gold))
-        if rollout.stop == "length":
-            outcomes.append("truncated")
-        elif answer is None:
-            outcomes.append("unparsed")
-        else:
-            outcomes.append("right" if as_exact(answer) == as_exact(gold) else "wrong")
-    return outcomes
+    return ["truncated" if rollout.stop == "length" else _exact_outcome(rollout) for rollout in rollouts]
+
+
+def _exact_outcome(rollout: Rollout) -> Outcome:
+    gold = rollout.problem.answer
+    answer = stated_answer(rollout, last=last_of(gold))
+    if answer is None:
+        return "unparsed"
+    return "right" if as_exact(answer) == as_exact(gold) else "wrong"
 
 
 @checked
@@ -53,31 +51,49 @@ def as_exact(answer: str) -> str:
 
 def math_outcomes(rollouts: Sequence[Rollout], *, seconds: float) -> list[Outcome]:
     """Right where math-verify finds the answer equal to the gold one, or both are the same words."""
-    outcomes: list[Outcome] = []
-    jobs: dict[int, dict[str, str]] = {}
-    for i, rollout in enumerate(rollouts):
-        words = is_words(rollout.problem.answer)
-        answer = stated_answer(rollout, last="line" if words else "number")
-        decided = "truncated" if rollout.stop == "length" else _without_maths(rollout.problem.answer, answer)
-        outcomes.append(decided or "timeout")
-        if decided is None and answer is not None:
-            gold = plain_notation(rollout.problem.answer)
-            jobs[i] = {"do": "compare", "gold": gold, "answer": plain_notation(answer)}
-    replies = graders().ask(list(jobs.values()), seconds=seconds)
-    for i, reply in zip(jobs, replies, strict=True):
-        outcomes[i] = "timeout" if reply is None else reply["outcome"]
-    return outcomes
+    return ask_graders(rollouts, _compared, lambda reply, _: reply["outcome"], seconds=seconds)
 
 
-def _without_maths(gold: str, answer: str | None) -> Outcome | None:
-    """What needs no mathematics to be told; None for the rest."""
+def _compared(rollout: Rollout) -> Outcome | Reply:
+    """What needs no mathematics to be told; a job for the rest."""
+    gold = rollout.problem.answer
+    answer = stated_answer(rollout, last="line" if is_words(gold) else "number")
     if answer is None or len(answer) > LONGEST:
         return "unparsed"
     if plain_notation(answer) == plain_notation(gold):
         return "right"
     if is_words(gold):
         return "right" if plain_words(answer) == plain_words(gold) else "wrong"
-    return "unparsed" if is_words(answer) else None
+    if is_words(answer):
+        return "unparsed"
+    return {"do": "compare", "gold": plain_notation(gold), "answer": plain_notation(answer)}
+
+
+def ask_graders(
+    rollouts: Sequence[Rollout],
+    read: Callable[[Rollout], Outcome | Reply],
+    outcome_of: Callable[[Reply, Rollout], Outcome],
+    *,
+    seconds: float,
+) -> list[Outcome]:
+    """An outcome for every rollout: truncated where it was cut off, timeout where a grader came to no end.
+
+    Args:
+        read: of a rollout that ended: its outcome, or the job that decides it.
+        outcome_of: what a grader's reply to that job means.
+        seconds: of computing time for each job.
+    """
+    first = ["truncated" if rollout.stop == "length" else read(rollout) for rollout in rollouts]
+    jobs = [one for one in first if not isinstance(one, str)]
+    replies = iter(graders().ask(jobs, seconds=seconds))
+    outcomes: list[Outcome] = []
+    for one, rollout in zip(first, rollouts, strict=True):
+        if isinstance(one, str):
+            outcomes.append(one)
+        else:
+            reply = next(replies)
+            outcomes.append("timeout" if reply is None else outcome_of(reply, rollout))
+    return outcomes
 
 
 def unparsable(golds: Iterable[str], *, seconds: float) -> list[bool]:

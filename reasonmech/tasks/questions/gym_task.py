@@ -16,8 +16,8 @@ from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout
 from reasonmech.tasks.base import Outcome, tasks
 from reasonmech.tasks.questions.bank import question_key
-from reasonmech.tasks.questions.comparing import last_of, stated_answer
-from reasonmech.tasks.questions.graders import graders
+from reasonmech.tasks.questions.comparing import ask_graders, last_of, stated_answer
+from reasonmech.tasks.questions.graders import Reply
 from reasonmech.tasks.questions.prompt import plain_prompt
 from reasonmech.tasks.questions.reading import RULE
 from reasonmech.tasks.questions.task_name import TaskName
@@ -73,17 +73,7 @@ class GymTask(TextTask):
         )
 
     def outcomes(self, rollouts: Sequence[Rollout]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        jobs: dict[int, dict[str, Any]] = {}
-        for i, rollout in enumerate(rollouts):
-            answer = stated_answer(rollout, last=last_of(rollout.problem.answer))
-            outcomes.append("truncated" if rollout.stop == "length" else "unparsed")
-            if rollout.stop != "length" and answer is not None:
-                jobs[i] = self._job(rollout.problem, answer)
-        replies = graders().ask(list(jobs.values()), seconds=self.deadline)
-        for i, reply in zip(jobs, replies, strict=True):
-            outcomes[i] = self._outcome(reply, rollouts[i].problem)
-        return outcomes
+        return ask_graders(rollouts, self._job_of, self._outcome, seconds=self.deadline)
 
     def record(self) -> dict[str, Any]:
         """Generator, its settings and version, threshold; how answers are read."""
@@ -101,7 +91,11 @@ class GymTask(TextTask):
             "answer_read": RULE,
         }
 
-    def _job(self, problem: Problem, answer: str) -> dict[str, Any]:
+    def _job_of(self, rollout: Rollout) -> Outcome | Reply:
+        problem = rollout.problem
+        answer = stated_answer(rollout, last=last_of(problem.answer))
+        if answer is None:
+            return "unparsed"
         return {
             "do": "score",
             "generator": self.name.argument,
@@ -142,13 +136,11 @@ class GymTask(TextTask):
                 do=f"{self.name.kind}:{self.name.argument}?setting=value",
             ) from error
 
-    def _outcome(self, reply: Mapping[str, Any] | None, problem: Problem) -> Outcome:
-        if reply is None:
-            return "timeout"
+    def _outcome(self, reply: Reply, rollout: Rollout) -> Outcome:
         if "changed" in reply:
             raise MismatchError(
                 f"the generator {self.name.argument!r} of reasoning-gym {version_of('reasoning-gym')} makes "
-                f"another problem than {problem.id}",
+                f"another problem than {rollout.problem.id}",
                 allowed="the version that made the problems",
                 do="generate the texts again, or install that version",
             )
