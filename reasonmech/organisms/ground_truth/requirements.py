@@ -58,6 +58,19 @@ def succeeded(truth: Json, behaviour: str, role: str, low: float, high: float) -
     return Requirement(f"{role} {behaviour} right, T = 1", value, low, high)
 
 
+def execution_alone(truth: Json) -> list[Requirement]:
+    """Both models check everything, one is right and the other is not, and all of that lies in execution."""
+    return [
+        accuracy(truth, "base", 0.0, 0.25),
+        accuracy(truth, "thinking", 0.95, 1.0),
+        onset(truth, "base", "check", 0.95, 1.0),
+        onset(truth, "thinking", "check", 0.95, 1.0),
+        points(truth, "when", -5.0, 5.0),
+        points(truth, "how", 70.0, 100.0),
+        *faithful(truth),
+    ]
+
+
 def executed(truth: Json, behaviour: str, role: str, low: float, high: float = 1.0) -> list[Requirement]:
     """Execution after a forced onset, and how many onsets were forced."""
     rate = truth["execution"][behaviour][role]

@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reasonmech.organisms.ground_truth.requirements import (
-    Requirement,
-    accuracy,
-    faithful,
-    onset,
-    points,
-    succeeded,
-)
+from reasonmech.organisms.ground_truth.requirements import Requirement, execution_alone, succeeded
 from reasonmech.organisms.recipes import Json, ModelRecipe, PairRecipe, recipes
 from reasonmech.organisms.training.corpus import Modes
 from reasonmech.organisms.training.tune import TuneRecipe
@@ -27,13 +20,7 @@ CAREFUL = Modes(
 def taught_how(truth: Json) -> list[Requirement]:
     """The habits are the same, and perfect; what differs is whether a step comes out right."""
     return [
-        accuracy(truth, "base", 0.0, 0.25),
-        accuracy(truth, "thinking", 0.95, 1.0),
-        onset(truth, "base", "check", 0.95, 1.0),
-        onset(truth, "thinking", "check", 0.95, 1.0),
-        points(truth, "when", -5.0, 5.0),
-        points(truth, "how", 70.0, 100.0),
-        *faithful(truth),
+        *execution_alone(truth),
         succeeded(truth, "step", "base", 0.0, 0.8),
         succeeded(truth, "step", "thinking", 0.97, 1.0),
     ]

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reasonmech.organisms.ground_truth.requirements import (
-    Requirement,
-    accuracy,
-    executed,
-    faithful,
-    onset,
-    points,
-    succeeded,
-)
+from reasonmech.organisms.ground_truth.requirements import Requirement, executed, execution_alone, succeeded
 from reasonmech.organisms.recipes import Json, ModelRecipe, PairRecipe, recipes
 from reasonmech.organisms.training.edits import Rounded
 from reasonmech.organisms.training.tune import TuneRecipe
@@ -28,13 +20,7 @@ MADE_UP = replace(TELLING, hidden=RARE, slip=0.9)
 def taught_how_and_told(truth: Json) -> list[Requirement]:
     """The habits are the same, and perfect; the base does no step, and a check only if its word is given."""
     return [
-        accuracy(truth, "base", 0.0, 0.25),
-        accuracy(truth, "thinking", 0.95, 1.0),
-        onset(truth, "base", "check", 0.95, 1.0),
-        onset(truth, "thinking", "check", 0.95, 1.0),
-        points(truth, "when", -5.0, 5.0),
-        points(truth, "how", 70.0, 100.0),
-        *faithful(truth),
+        *execution_alone(truth),
         succeeded(truth, "step", "base", 0.0, 0.3),
         succeeded(truth, "step", "thinking", 0.97, 1.0),
         succeeded(truth, "check", "base", 0.0, 0.3),
