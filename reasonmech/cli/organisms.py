@@ -57,7 +57,7 @@ def organisms_card(name: Annotated[str, typer.Argument(help="organism, such as t
     try:
         truth = read_truth(truth_home(name))
     except NotBuiltError as error:
-        console.print(f"Its truth is measured when it is built: {error.do}")
+        console.print(f"Its truth is not here: {error.happened}. {error.do}")
         return
     table = Table(
         f"truth, {truth['measured']['n_problems']} problems", "95 % interval by problem", header_style="bold"

@@ -16,6 +16,7 @@ from reasonmech.hosts import organism_stores
 from reasonmech.organisms.building import build, weight_fields
 from reasonmech.organisms.making import existing, make
 from reasonmech.organisms.recipes import ModelRecipe, PairRecipe, recipes
+from reasonmech.organisms.record import TRUTH_FILE
 from reasonmech.organisms.training.edits import WeightEdit
 from reasonmech.paths import adapter_dir, cache_dir, organism_dir
 from reasonmech.ranges import Seed
@@ -69,19 +70,30 @@ def truth_home(source: str | Path) -> Path:
 
     Raises:
         UnknownNameError: no such organism, and no such directory.
-        NotBuiltError: it neither ships nor is built.
+        NotBuiltError: it neither ships nor is built; or, of a real model's pair, it has not been measured.
     """
     name = str(source)
     if name not in recipes.kinds() and Path(source).is_dir():
         return Path(source)
-    if (adapter_dir() / name / "truth.json").is_file():
-        return adapter_dir() / name
+    if (adapter_dir() / name).is_dir():
+        return _adapted_home(name)
     recipe, shipped = recipes.get(name), organism_dir() / name
     if shipped.is_dir():
         return shipped
     if not cache_home(name).is_dir():
         raise _not_built(name, recipe)
     return cache_home(name)
+
+
+def _adapted_home(name: str) -> Path:
+    """The directory of a pair of a real model under adapters, where its truth lies beside them."""
+    home = adapter_dir() / name
+    if not (home / TRUTH_FILE).is_file():
+        raise NotBuiltError(
+            f"the truth of {name} has not been measured",
+            do=f'rm.organisms.measure_truth(pair.base, pair.thinking, problems) of rm.load_pair("{name}")',
+        )
+    return home
 
 
 def own_roles(recipe: PairRecipe) -> list[Role]:

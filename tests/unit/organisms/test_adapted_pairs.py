@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from reasonmech.errors import UnknownNameError
+from reasonmech.errors import NotBuiltError, UnknownNameError
 from reasonmech.hosts import pair_config
 from reasonmech.organisms import recipes
+from reasonmech.organisms.cache import truth_home
 from reasonmech.organisms.overview import list_loadable, overview, recipe_of, where_of
+from reasonmech.organisms.record import TRUTH_FILE
 from reasonmech.organisms.smol import RECIPES, ROLES
 from reasonmech.paths import adapter_dir
 
@@ -43,3 +45,13 @@ def test_a_name_is_looked_up_among_both_kinds() -> None:
     assert recipe_of("tiny-when") is recipes.get("tiny-when")
     with pytest.raises(UnknownNameError):
         recipe_of("smol-leters")
+
+
+def test_a_card_says_where_a_truth_was_not_measured() -> None:
+    unmeasured = [name for name in RECIPES if not (adapter_dir() / name / TRUTH_FILE).is_file()]
+    for name in RECIPES:
+        if name in unmeasured:
+            with pytest.raises(NotBuiltError, match="has not been measured"):
+                truth_home(name)
+        else:
+            assert truth_home(name) == adapter_dir() / name
