@@ -83,7 +83,9 @@ def ask_graders(
         outcome_of: what a grader's reply to that job means.
         seconds: of computing time for each job.
     """
-    first = ["truncated" if rollout.stop == "length" else read(rollout) for rollout in rollouts]
+    first: list[Outcome | Reply] = [
+        "truncated" if rollout.stop == "length" else read(rollout) for rollout in rollouts
+    ]
     jobs = [one for one in first if not isinstance(one, str)]
     replies = iter(graders().ask(jobs, seconds=seconds))
     outcomes: list[Outcome] = []
