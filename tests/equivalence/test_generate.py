@@ -51,6 +51,42 @@ def test_samples_do_not_depend_on_the_batch(batch_size: int) -> None:
     assert [(r.problem.prompt, r.sample) for r in whole] == [(p, s) for p in PROMPTS for s in range(3)]
 
 
+def rows_read(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Rows of every pass of a host from now on, as they come."""
+    rows, forward = [], host.model.forward
+
+    def spy(*args: object, **kwargs: torch.Tensor) -> object:
+        rows.append(len(kwargs["input_ids"]))
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(host.model, "forward", spy)
+    return rows
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_samples_of_a_prompt_read_it_once_and_are_those_of_rows_that_read_it_alone(
+    arch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host = tiny_host(arch)
+    decode = Decode(max_new_tokens=6, temperature=1.0, samples=4, seed=1, batch_size=20)
+    alone = generate(host, PROMPTS, decode=decode.model_copy(update={"batch_size": 1}), receipt="none")
+    rows = rows_read(host, monkeypatch)
+    together = generate(host, PROMPTS, decode=decode, receipt="none")
+    assert ids_of(together) == ids_of(alone)
+    assert rows[0] == len(PROMPTS) < rows[1]
+
+
+def test_a_hook_of_the_user_is_told_every_row(monkeypatch: pytest.MonkeyPatch) -> None:
+    host = tiny_host()
+    rows, seen = rows_read(host, monkeypatch), []
+    handle = host.model.get_input_embeddings().register_forward_hook(
+        lambda _module, _args, out: seen.append(len(out))
+    )
+    generate(host, PROMPTS[:1], decode=Decode(max_new_tokens=1, temperature=1.0, samples=3), receipt="none")
+    handle.remove()
+    assert rows == seen == [3]
+
+
 def test_another_seed_gives_other_samples_and_the_same_seed_the_same() -> None:
     host = tiny_host()
     first, again, other = (

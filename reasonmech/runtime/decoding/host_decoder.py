@@ -27,6 +27,7 @@ from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.labelling import LabelBuffer
 from reasonmech.runtime.decoding.partner import Partner
 from reasonmech.runtime.decoding.prompts import read_by
+from reasonmech.runtime.decoding.repeats import repeated_rows
 from reasonmech.runtime.rerun import CleanPast
 from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.step import CausalLabeller, Step
@@ -175,19 +176,34 @@ class HostState:
     def _pass(self, new: int) -> NextLogits:
         """Run the next `new` of the pending columns, under whatever the hooks were told."""
         start = self._input.shape[1] - self._pending
+        first_pass = self._n_read == 0
         self._n_read += new
+        columns = slice(start, start + new)
+        batch = (self._input[:, columns], self._attention[:, : self._n_read], self._positions[:, columns])
+        repeats = repeated_rows(self._host.model, *batch[:2]) if first_pass and self._hooks is None else None
+        if repeats is None:
+            logits = self._logits(*batch)
+        else:  # samples of one prompt: it is read once
+            logits = self._logits(*(tensor[repeats.first] for tensor in batch))[repeats.of_row]
+            self._cache.batch_select_indices(repeats.of_row)
+        self._pending -= new
+        return logits
+
+    def _logits(
+        self, ids: Int[Tensor, "row pos"], seen: Int[Tensor, "row past"], positions: Int[Tensor, "row pos"]
+    ) -> NextLogits:
+        """Of the last column; all columns enter the cache."""
         out = run_alone(
             self._host,
             lambda: self._host.model(
-                input_ids=self._input[:, start : start + new],
-                attention_mask=self._attention[:, : self._n_read],
-                position_ids=self._positions[:, start : start + new],
+                input_ids=ids,
+                attention_mask=seen,
+                position_ids=positions,
                 past_key_values=self._cache,
                 use_cache=True,
                 logits_to_keep=1,
             ),
         )
-        self._pending -= new
         return out.logits[:, -1]
 
     def _edited_pass(self, hooks: Hooks, new: int, readings: PartnerReadings) -> NextLogits:
