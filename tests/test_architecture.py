@@ -24,6 +24,7 @@ LAYERS = (
     {
         "errors",
         "abbreviations",
+        "sentences",
         "arguments",
         "door",
         "plain",

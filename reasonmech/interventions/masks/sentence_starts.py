@@ -14,6 +14,7 @@ from torch import Tensor
 from reasonmech.abbreviations import BEFORE_ANYTHING, LAST_WORD
 from reasonmech.arguments import as_sequence
 from reasonmech.errors import BindError, UnknownNameError
+from reasonmech.hosts.growing_ids import GrowingIds
 from reasonmech.hosts.spelling import Spelling, spelling_of
 from reasonmech.hosts.words import is_writable
 from reasonmech.interventions.masks.finders import finder_of
@@ -33,6 +34,7 @@ _MARKS: Final = re.compile(r"[.!?]+(?=[\"'”’»)\]}*_]*$)")
 _CLOSERS: Final = re.compile(r"[\"'”’»)\]}*_]+")
 _READ: Final = 12  # tokens before one that are read
 _MOST_KNOWN: Final = 65_536
+_MOST_TEXTS: Final = 4096
 
 
 @masks.register("sentence_starts")
@@ -41,14 +43,17 @@ _MOST_KNOWN: Final = 65_536
 class SentenceStarts(Where):
     """The first token of the text, the first generated one, and every token after one that ends a sentence.
 
-    A token ends a sentence when it completes one of `ends` and holds nothing behind it but blanks, or what
-    closes behind a mark (a quote, a bracket); or when it holds a line break (where that is one of them). No
-    sentence begins right behind ".", "!" or "?" without a blank ("3.14", "v2.0"), nor behind a full stop of
-    an abbreviation ("e.g. this"). What only the text to come could tell ("etc. and so on") is not asked:
-    `taxonomies.text.segment` reads whole texts.
+    Without ends of your own the sentences are those of `rm.text.cut`, of the prompt and of what was generated
+    behind it, token by token: formulas, code, decimals, abbreviations, tags and wide punctuation included.
+
+    With ends of your own, and in the worlds whose tokens are words parted by blanks, a token ends a sentence
+    when it completes one of the ends and holds nothing behind it but blanks, or what closes behind a mark (a
+    quote, a bracket); or when it holds a line break (where that is one of them). No sentence begins right
+    behind ".", "!" or "?" without a blank ("3.14", "v2.0"), nor behind a full stop of an abbreviation ("e.g.
+    this").
 
     Attributes:
-        ends: what a sentence ends with; one string is one end.
+        ends: what a sentence ends with; one string is one end; `ENDS`: what ends one in any text.
     """
 
     ends: tuple[str, ...] = ENDS
@@ -65,6 +70,9 @@ class SentenceStarts(Where):
         raise BindError("sentence_starts() is not bound", do="bind(plan, host) finds the tokens that end one")
 
     def resolve(self, tokenizer: PreTrainedTokenizerBase) -> Where:
+        spelling = spelling_of(tokenizer)
+        if self.ends == ENDS and not spelling.joins:
+            return CutSentenceStarts(self, GrowingTexts(spelling))
         ends = [end for end in self.ends if is_writable(tokenizer, end)]
         if not ends:
             raise UnknownNameError(
@@ -72,7 +80,33 @@ class SentenceStarts(Where):
             )
         # whatever stands behind a line break in its token
         finders = (finder_of(end, tokenizer, last=end != "\n") for end in ends)
-        return BoundSentenceStarts(self, tuple(finders), Beginnings(spelling_of(tokenizer), self.ends))
+        return BoundSentenceStarts(self, tuple(finders), Beginnings(spelling, self.ends))
+
+
+@final
+class GrowingTexts:
+    """First tokens of the sentences of texts that grow, given anew with every token."""
+
+    def __init__(self, spelling: Spelling) -> None:
+        self._spelling = spelling
+        self._known: dict[tuple[int, tuple[int, ...]], tuple[list[bool], GrowingIds]] = {}
+
+    def marks(self, ids: list[int], prompt_length: int) -> list[bool]:
+        """Of one text, whose prompt has so many tokens."""
+        marks, growing = self._before(ids, prompt_length)
+        for at in range(len(marks), len(ids)):
+            if at == prompt_length:
+                growing = GrowingIds(self._spelling)  # what is generated is cut by itself
+            marks.append(growing.append(ids, at) is not None)
+        if len(self._known) >= _MOST_TEXTS:
+            self._known = {}
+        self._known[prompt_length, tuple(ids)] = marks, growing
+        return marks
+
+    def _before(self, ids: list[int], prompt_length: int) -> tuple[list[bool], GrowingIds]:
+        """What is known of the text without its last token, to be written on."""
+        known = self._known.pop((prompt_length, tuple(ids[:-1])), None)
+        return known if known is not None else ([], GrowingIds(self._spelling))
 
 
 @final
@@ -121,6 +155,24 @@ class Beginnings:
         word = LAST_WORD.search(text, 0, marks.start())
         abbreviated = marks[0] == "." and word is not None and BEFORE_ANYTHING.fullmatch(word[0])
         return "no" if abbreviated else "yes"
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class CutSentenceStarts(BoundWords):
+    """`SentenceStarts` of a tokenizer, where sentences are cut as anywhere else."""
+
+    texts: GrowingTexts
+    kind = "sentence_starts"
+
+    def mask(self, step: Step) -> Mask:
+        at = step.positions
+        starting = (at == 0) | (at == step.prompt_length[:, None])
+        for row, length in enumerate(step.prompt_length.tolist()):
+            real = step.mask[row]
+            begun = torch.tensor(self.texts.marks(step.ids[row][real].tolist(), length), dtype=torch.bool)
+            starting[row, real] |= begun.to(starting.device)
+        return starting
 
 
 @final

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
@@ -15,8 +14,9 @@ from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.labels import Span
 from reasonmech.rollout import OTHER, STOP, Rollout, Sentence, Trace
+from reasonmech.sentences import GrowingText
 from reasonmech.taxonomies.text.offsets import token_offsets
-from reasonmech.taxonomies.text.segmentation import CharSpan, segment
+from reasonmech.taxonomies.text.segmentation import CharSpan
 
 
 @checked
@@ -63,12 +63,13 @@ def text_trace(trace: Trace) -> Trace[TextSentence]:
 def cut(
     rollouts: Rollout | Sequence[Rollout], tokenizer: PreTrainedTokenizerBase
 ) -> list[Trace[TextSentence]]:
-    """Cut rollouts into sentences (`segment`), each with the tokens that wrote it, none of a kind yet.
+    """Cut rollouts into sentences, each with the tokens that wrote it, none of a kind yet.
 
-    A token belongs to the sentence of its first visible character; one that writes only white space, or
-    nothing, to the sentence before it. A sentence without a token of its own is joined to the one before it,
-    in whose token it stands. A rollout without a visible character has no sentence; in all others every
-    generated token belongs to exactly one.
+    By the rules of `segment`, token by token, as a text is cut while it is being written (`GrowingText`):
+    masks, hybrids and this function see the same sentences. A token belongs to the sentence of its first
+    visible character; one that writes only white space, or nothing, to the sentence before it. A sentence
+    without a token of its own is joined to the one before it, in whose token it stands. A rollout without a
+    visible character has no sentence; in all others every generated token belongs to exactly one.
 
     Raises:
         ArgumentError: no rollouts, or no tokenizer.
@@ -90,8 +91,14 @@ def cut_by_pieces(rollout: Rollout) -> Trace[TextSentence]:
     """
     check_type(rollout, Rollout, name="rollout", allowed="a rollout: one of rm.generate(...)")
     stops = list(accumulate(map(len, written_pieces(rollout))))
-    offsets = [CharSpan(start, stop) for start, stop in zip([0, *stops], stops, strict=False)]
+    offsets = [_span(rollout.text, *ends) for ends in zip([0, *stops], stops, strict=False)]
     return _cut_at(rollout, offsets, marked=rollout.stop == "eos" and bool(rollout.ids))
+
+
+def _span(text: str, start: int, stop: int) -> CharSpan:
+    """Of a piece. One without text goes on in the character before it, where that has several bytes."""
+    shared = start == stop and not text[max(start - 1, 0) : start].isascii()
+    return CharSpan(start - shared, stop)
 
 
 @checked
@@ -139,32 +146,37 @@ def _ends_with_a_mark(rollout: Rollout, tokenizer: PreTrainedTokenizerBase) -> b
 
 
 def _sentences(rollout: Rollout, offsets: Sequence[CharSpan], *, marked: bool) -> tuple[TextSentence, ...]:
-    text = rollout.text
+    text, n = rollout.text, len(rollout.ids)
+    firsts = _first_tokens(text, offsets[: n - marked])
     end = offsets[-1].start if marked else len(text)
-    mark = CharSpan(len(text) - len(text[end:].lstrip()), len(text.rstrip()))
-    pieces = [*segment(text[:end]), *([mark] if mark.start < mark.stop else [])]
-    if not pieces:
+    mark = len(text) - len(text[end:].lstrip())
+    if mark < len(text):
+        firsts.append((n - 1, mark))
+    # one that turned out to be white space is none
+    stops = [*(start for _, start in firsts[1:]), len(text)]
+    firsts = [pair for pair, stop in zip(firsts, stops, strict=False) if text[pair[1] : stop].strip()]
+    if not firsts:
         return ()
-    firsts = _first_tokens(text, pieces, offsets)
-    owners = [i for i, first in enumerate(firsts) if first is not None]
     sentences: list[TextSentence] = []
-    for i, following in zip(owners, [*owners[1:], len(pieces)], strict=True):
-        chars = CharSpan(pieces[i].start, pieces[following - 1].stop)
-        start, stop = firsts[i], firsts[following] if following < len(pieces) else len(rollout.ids)
-        assert start is not None and stop is not None
-        start = start if sentences else 0  # what is written before the first visible character is its too
-        sentences.append(TextSentence(OTHER, start, stop, text[chars.start : chars.stop], chars))
+    for (first, start), (last, stop) in zip(firsts, [*firsts[1:], (n, len(text))], strict=True):
+        visible = text[start:stop].strip()
+        start = text.index(visible, start)
+        chars = CharSpan(start, start + len(visible))
+        first = first if sentences else 0  # what is written before the first visible character is its too
+        sentences.append(TextSentence(OTHER, first, last, text[chars.start : chars.stop], chars))
     return tuple(sentences)
 
 
-def _first_tokens(text: str, pieces: Sequence[CharSpan], offsets: Sequence[CharSpan]) -> list[int | None]:
-    """Per piece of text, its first token: whose first visible character lies in it (None: there is none)."""
-    starts = [piece.start for piece in pieces]
-    firsts: list[int | None] = [None] * len(pieces)
-    for t, (start, stop) in enumerate(offsets):
-        written = text[start:stop]
-        visible = written.lstrip()
-        if visible:
-            at = bisect_right(starts, start + len(written) - len(visible)) - 1
-            firsts[at] = t if firsts[at] is None else firsts[at]
+def _first_tokens(text: str, offsets: Sequence[CharSpan]) -> list[tuple[int, int]]:
+    """Of each sentence, its first token and character, as they are known while the text is written."""
+    growing, firsts, at = GrowingText(), list[tuple[int, int]](), 0
+    for t, (_, stop) in enumerate(offsets):
+        partial = (
+            t + 1 < len(offsets) and offsets[t + 1].start < stop
+        )  # the next token goes on in a character
+        complete = stop - partial
+        start = growing.append(text[at:complete], partial=partial)
+        at = max(at, complete)
+        if start is not None:
+            firsts.append((t, start))
     return firsts
