@@ -14,6 +14,8 @@ from reasonmech.errors import ArgumentError, DataError, MismatchError
 from reasonmech.rollout import Rollout
 
 Mode = Literal["anticipates", "recognises"]
+Definition = Literal["functional", "lexical", "by hand"]
+"""What a behaviour is recognised by: what a sentence does, its words, or what its labels were made from."""
 
 
 class Opportunity(NamedTuple):
@@ -43,6 +45,7 @@ class Labels:
         mode: "anticipates": `position` lies strictly before the span; "recognises": inside it.
         rollouts: those that they were made from; None where nobody knows (made by hand). Whoever reads
             something at labelled positions compares the tokens of the texts with these.
+        definition: what the behaviour is recognised by; tables that are made from labels say it.
     """
 
     behaviour: str
@@ -52,6 +55,7 @@ class Labels:
     positive: np.ndarray
     problem: np.ndarray
     rollouts: Sequence[Rollout] | None = field(default=None, repr=False)
+    definition: Definition = "by hand"
 
     def __post_init__(self) -> None:
         for name, numbers in (("rollout", self.rollout), ("position", self.position)):

@@ -24,7 +24,6 @@ LAYERS = (
     {
         "errors",
         "abbreviations",
-        "sentences",
         "arguments",
         "door",
         "plain",

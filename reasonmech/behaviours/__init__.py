@@ -4,9 +4,10 @@ A task registers those of its world (`tasks/chain/behaviours/`); `SentencesOfKin
 """
 
 from reasonmech.behaviours.agreement import agreement
-from reasonmech.behaviours.base import Behaviour, OnsetWords, behaviours
+from reasonmech.behaviours.base import Behaviour, OnsetWords, behaviours, definition_of
 from reasonmech.behaviours.columns import TraceColumns
 from reasonmech.behaviours.label import label, onset_rate, verified_rate
+from reasonmech.behaviours.onset_sets import OnsetSet, OnsetSets, learn_onset_sets
 from reasonmech.behaviours.sentences import SentencesOfKind
 from reasonmech.labels import Labels, Mode, Opportunity, Span
 from reasonmech.rollout import Sentence, Trace
@@ -18,7 +19,11 @@ __all__ = [
     "TraceColumns",
     "agreement",
     "behaviours",
+    "definition_of",
     "label",
+    "learn_onset_sets",
+    "OnsetSet",
+    "OnsetSets",
     "onset_rate",
     "verified_rate",
     "Labels",

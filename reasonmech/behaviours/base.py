@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import DataError
 from reasonmech.hosts.spelling import continues, ends_before
-from reasonmech.labels import Opportunity, Span
+from reasonmech.labels import Definition, Opportunity, Span
 from reasonmech.registry import Registry
 from reasonmech.rollout import Sentence, Trace
 
@@ -25,8 +25,9 @@ class Behaviour(Protocol):
 
     Attributes:
         name: what labels of it are called; the kind under which it is registered, if it is.
-        functional: False for a behaviour recognised by its words alone; descriptive only, never evidence of
-            timing.
+        functional: False for one recognised by its words alone ("lexical" in tables): descriptive only, never
+            evidence of timing. True for one that somebody recognises by what a sentence does: a task's
+            parser, a judge, a coder of sentences.
     """
 
     @property
@@ -71,6 +72,19 @@ def find_behaviour(behaviour: str | Behaviour) -> Behaviour:
         name="behaviour",
         allowed=f"one of {', '.join(behaviours)}, or an object with name, functional, spans, lexical_spans, "
         "opportunities and verify",
+    )
+
+
+def definition_of(behaviour: str | Behaviour) -> Definition:
+    """How a behaviour is recognised, as tables say it. Raises as `find_behaviour` does."""
+    return "functional" if find_behaviour(behaviour).functional else "lexical"
+
+
+def no_job(name: str) -> DataError:
+    """What a behaviour without a verifier raises where it is asked whether it did its job."""
+    return DataError(
+        f"nothing says whether a sentence of {name!r} did its job",
+        do="count its onsets, or write a behaviour with a verifier of its own (docs/tasks-and-behaviours.md)",
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple, get_args
 
-from reasonmech.behaviours.base import Behaviour, as_traces, find_behaviour
+from reasonmech.behaviours.base import Behaviour, as_traces, definition_of, find_behaviour
 from reasonmech.errors import UnknownNameError
 from reasonmech.labels import Labels, Mode, Span
 from reasonmech.rollout import STATED, Trace
@@ -41,8 +42,10 @@ def label(
     name = behaviour if isinstance(behaviour, str) else behaviour.name
     rollouts = [trace.rollout for trace in traces]
     if mode == "anticipates":
-        return Labels.from_opportunities(name, rollouts, [labeller.opportunities(t) for t in traces])
-    return Labels.from_spans(name, rollouts, [labeller.spans(trace) for trace in traces])
+        labels = Labels.from_opportunities(name, rollouts, [labeller.opportunities(t) for t in traces])
+    else:
+        labels = Labels.from_spans(name, rollouts, [labeller.spans(trace) for trace in traces])
+    return replace(labels, definition=definition_of(labeller))
 
 
 def onset_rate(traces: Trace | Sequence[Trace], behaviour: str | Behaviour) -> Rate:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import final
 
-from reasonmech.behaviours.base import OnsetWords, boundaries_where, spans_where, spans_with_word
+from reasonmech.behaviours.base import OnsetWords, boundaries_where, no_job, spans_where, spans_with_word
 from reasonmech.door import checked
-from reasonmech.errors import DataError
 from reasonmech.labels import Opportunity, Span
 from reasonmech.rollout import Trace
 
@@ -19,21 +18,21 @@ class SentencesOfKind:
     """Sentences of one kind, in any trace: of a task's grammar, or of a taxonomy of real text.
 
     Opportunity: every sentence boundary that the text went past; an onset where the next sentence is of the
-    kind. Descriptive: what a labeller calls a sentence is no evidence of what it does, and nothing says
-    whether it did its job.
+    kind. Nothing says whether it did its job.
 
         rm.label(annotation.with_kinds(), SentencesOfKind("backtracking"))
+
+    Attributes:
+        functional: whether whoever gave the kinds looked at what a sentence does (a judge, a coder) and not
+            at its words alone.
     """
 
     kind: str
+    functional: bool = False
 
     @property
     def name(self) -> str:
         return self.kind
-
-    @property
-    def functional(self) -> bool:
-        return False
 
     def spans(self, trace: Trace) -> list[Span]:
         return spans_where(trace, lambda s: s.is_a(self.kind))
@@ -46,7 +45,4 @@ class SentencesOfKind:
 
     def verify(self, trace: Trace, span: Span) -> bool:
         """Raises DataError: a kind is a name, and a name has no job."""
-        raise DataError(
-            f"nothing says whether a sentence of kind {self.kind!r} did its job",
-            do="write a behaviour with a verifier of its own (docs/tasks-and-behaviours.md)",
-        )
+        raise no_job(self.kind)

@@ -6,8 +6,8 @@ import codecs
 from collections.abc import Sequence
 from typing import final
 
+from reasonmech.hosts.sentences import GrowingText
 from reasonmech.hosts.spelling import Spelling
-from reasonmech.sentences import GrowingText
 
 
 @final

@@ -138,6 +138,7 @@ def compare_detectors(
         tried=[len(settings) for settings in SETTINGS.values()],
         chosen=list(chosen.values()),
         inner=[float(np.max(by_setting)) for by_setting in inner.values()],
+        definition=labels.definition,
     )
     group = tuple(int(i) for i in fitted["group"].columns)
     return Comparison(frame, labels.behaviour, str(coder.site), group, n_spans < CLAIM_SPANS)

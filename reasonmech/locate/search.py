@@ -104,6 +104,7 @@ def _table(measured: Measured, data: SearchData, *, kind: str, unit: str) -> Fea
         correction=data.search.correction if discovered.p_adjusted is None else "max_t",
         behaviour=labels.behaviour,
         mode=labels.mode,
+        definition=labels.definition,
         exploratory=n_spans < CLAIM_SPANS,
         n_pos=n_pos,
         n_neg=len(test) - n_pos,

@@ -47,6 +47,7 @@ COLUMNS: Final = {
     "n_problems": "problems held out",
 }
 MARKS: Final = {
+    "definition": "functional (the behaviour is what a sentence does), lexical (its words) or by hand",
     "n_spans": "positive spans, training and held-out: onsets, or runs of tokens inside the behaviour",
     "exploratory": "fewer than 30 positive spans: look, but claim nothing",
     "correction": "how p_adjusted was computed: bh or max_t",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from reasonmech.experiments import Run
+from reasonmech.report.behaviour_names import defined
 from reasonmech.report.html import Column, heading, percent, table, text, with_interval
 
 OUTCOMES = {
@@ -25,7 +26,7 @@ def preservation_blocks(run: Run) -> list[Markup]:
         verdict=[OUTCOMES[outcome] for outcome in hazards["outcome"]],
     )
     columns = (
-        Column("behaviour", "behaviour"),
+        Column("behaviour", "behaviour", defined),
         Column("coder", "coder"),
         Column("clean", "P(onset), untouched", percent),
         Column("spliced", "under reconstruction", percent),

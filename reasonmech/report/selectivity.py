@@ -5,6 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from reasonmech.experiments import Run
+from reasonmech.report.behaviour_names import defined
 from reasonmech.report.html import Column, folded, heading, number, percent, table, text, with_interval
 
 LEAD = (
@@ -29,7 +30,7 @@ def selectivity_blocks(run: Run) -> list[Markup]:
         away=[with_interval(*change) for change in ends],
     )
     columns = (
-        Column("behaviour", "behaviour"),
+        Column("behaviour", "behaviour", defined),
         Column("host", "host"),
         Column("verb", "verb"),
         Column("arm", "arm"),

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from reasonmech.experiments import Run
 from reasonmech.report.answer import answer
+from reasonmech.report.behaviour_names import defined
 from reasonmech.report.frames import arm_frame, effect_frame
 from reasonmech.report.html import number, percent, records, with_interval
 from reasonmech.report.missing import causes
@@ -106,7 +107,7 @@ def _effect_table(frame: pd.DataFrame) -> Table:
     table = _make_table(title, "what", "untouched", "located", "worst random, any dose", "KL, nats")
     for row in records(frame.loc[frame.place != "elsewhere"]):
         dose = "" if pd.isna(row["dose"]) else f" x{row['dose']:g}"
-        intervention = Text(f"{row['host']}: {row['verb']} {row['behaviour']}{dose}")
+        intervention = Text(f"{row['host']}: {row['verb']} {defined(row['behaviour'])}{dose}")
         table.add_row(
             intervention,
             percent(row["untouched"]),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, final
 
 import pandas as pd
 
+from reasonmech.behaviours import definition_of
 from reasonmech.door import checked
 from reasonmech.errors import ConfigError
 from reasonmech.experiments.ledger import Ledger
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+BEHAVIOUR: Final = "behaviour"
+DEFINITION: Final = "definition"
 RUN_FILES: Final = "keep"  # folder of a stage, on disk, whose content lands in the run's directory
 
 
@@ -87,7 +90,15 @@ class StageContext:
 
     @checked
     def write_table(self, table: pd.DataFrame, name: str) -> None:
-        """A table of the stage's own; lands in the run's folder."""
+        """A table of the stage's own; lands in the run's folder.
+
+        One of behaviours says what each is recognised by ("definition": functional or lexical).
+        """
+        if BEHAVIOUR in table and DEFINITION not in table:
+            definitions = {name: definition_of(str(name)) for name in table[BEHAVIOUR].unique()}
+            at = table.columns.get_loc(BEHAVIOUR) + 1
+            table = table.copy()
+            table.insert(at, DEFINITION, table[BEHAVIOUR].map(definitions))
         write_table(table, self.open_run_folder() / name)
 
     def write_conditions(self, conditions: Sequence[Condition]) -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import Field
 
 from reasonmech.behaviours import onset_rate, verified_rate
+from reasonmech.errors import DataError
 from reasonmech.experiments.ledger import Cause, Ledger
 from reasonmech.experiments.stages.base import Stage, StageContext, stages
 from reasonmech.experiments.tables import Condition
@@ -97,12 +98,17 @@ class WriteRollouts(Stage):
             of_problem.setdefault(trace.rollout.problem.id, []).append(trace)
         for behaviour in self.behaviours:
             for metric, rate in (("onset_rate", onset_rate), ("verified_rate", verified_rate)):
-                total, item = rate(traces, behaviour), f"{metric} of {behaviour} in {condition.name}"
+                item = f"{metric} of {behaviour} in {condition.name}"
                 ledger.plan("rate", item)
+                try:
+                    total = rate(traces, behaviour)
+                    counts = np.array([rate(part, behaviour) for part in of_problem.values()])
+                except DataError as error:  # such as a category, of which nothing says whether it did its job
+                    ledger.miss("rate", item, cause=Cause.of(error))
+                    continue
                 if not total.n:
                     ledger.miss("rate", item, cause=_nothing_to_count(metric, behaviour, len(traces)))
                     continue
-                counts = np.array([rate(part, behaviour) for part in of_problem.values()])
                 ends = rate_interval(counts[:, 0], counts[:, 1])
                 for suffix, value in (("", total.value), (".low", ends.low), (".high", ends.high)):
                     tables.append(condition.rows(f"{metric}:{behaviour}{suffix}", [value], unit="share"))

@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 from pandas.api.types import is_numeric_dtype
 
 from reasonmech.experiments import Run
+from reasonmech.report.behaviour_names import defined
 from reasonmech.report.frames import dose_frame, effect_frame, start_at_zero
 from reasonmech.report.html import Column, Figure, Section, folded, number, percent, table, text
 from reasonmech.report.sections.base import sections
@@ -36,7 +37,7 @@ def dose_section(run: Run) -> Section | None:
         else []
     )
     columns = (
-        Column("behaviour", "behaviour"),
+        Column("behaviour", "behaviour", defined),
         Column("host", "host"),
         Column("verb", "verb"),
         Column("place", "where"),

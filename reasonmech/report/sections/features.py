@@ -5,6 +5,7 @@ from __future__ import annotations
 from markupsafe import Markup
 
 from reasonmech.experiments import Run
+from reasonmech.report.behaviour_names import defined
 from reasonmech.report.detectors import SEARCHES, best_detectors, rows_to_draw, side_by_side
 from reasonmech.report.html import Column, Figure, Row, Section, heading, number, percent, table, text
 from reasonmech.report.preservation import preservation_blocks
@@ -30,7 +31,7 @@ def feature_section(run: Run) -> Section | None:
         figures += [
             Figure(f"features-{i}", feature_table(rows), caption) for rows, caption in rows_to_draw(best)
         ]
-        blocks += [heading(str(behaviour)), table(side_by_side(best), columns, _row_class)]
+        blocks += [heading(defined(behaviour)), table(side_by_side(best), columns, _row_class)]
     blocks += [*_comparison_blocks(run), *preservation_blocks(run)]
     lead = (
         "A detector must tell, from tokens strictly before it, whether a behaviour is about to begin "
@@ -52,7 +53,7 @@ def _comparison_blocks(run: Run) -> list[Markup]:
     )
     blocks = []
     for behaviour, rows in run.detectors.groupby("behaviour", sort=False) if len(run.detectors) else ():
-        blocks += [heading(f"{behaviour}: is the coder worth having?"), table(rows, columns)]
+        blocks += [heading(f"{defined(behaviour)}: is the coder worth having?"), table(rows, columns)]
         blocks.append(Markup("<p>{}</p>").format(rows["headline"].iloc[0]))
     return blocks
 

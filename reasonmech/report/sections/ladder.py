@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from reasonmech.experiments import Run
 from reasonmech.frames import groups
+from reasonmech.report.behaviour_names import defined
 from reasonmech.report.html import Column, Section, folded, heading, number, table, text, with_interval
 from reasonmech.report.sections.base import sections
 
@@ -19,7 +20,7 @@ def ladder_section(run: Run) -> Section | None:
     if run.ladder.empty:
         return None
     columns = (
-        Column("behaviour", "behaviour"),
+        Column("behaviour", "behaviour", defined),
         Column("verb", "written to"),
         Column("text", "detected in"),
         Column("coder", "coder"),
@@ -27,7 +28,7 @@ def ladder_section(run: Run) -> Section | None:
         *(Column(claim, claim) for claim in sorted(set(run.ladder["claim"]))),
     )
     reasons = (
-        Column("behaviour", "behaviour"),
+        Column("behaviour", "behaviour", defined),
         Column("verb", "written to"),
         Column("source", "text"),
         Column("feature", "feature"),
@@ -78,7 +79,7 @@ def _baselines(frame: pd.DataFrame) -> Markup:
     ends = zip(frame["value"], frame["low"], frame["high"], strict=True)
     frame = frame.assign(auroc=[with_interval(*value) for value in ends])
     columns = (
-        Column("behaviour", "behaviour"),
+        Column("behaviour", "behaviour", defined),
         Column("source", "text"),
         Column("among", "among"),
         Column("baseline", "baseline"),

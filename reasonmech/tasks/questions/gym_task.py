@@ -29,7 +29,7 @@ from reasonmech.yaml_text import parse_yaml
 GYM: Final = "reasoning_gym"
 INSTALL: Final = "pip install 'reasonmech[reasoning-gym]'"
 THRESHOLD: Final = 1.0
-_OPTIONS: Final = ("threshold", "deadline")
+_OPTIONS: Final = ("threshold", "deadline", "onsets")
 SIZE: Final = 500  # of one list: what some generators make of an index depends on it
 _DRAWS: Final = 200  # problems that are made for each that is wanted, before the generator counts as poor
 _LICENCE: Final = "Apache-2.0 (reasoning-gym)"

@@ -23,7 +23,7 @@ from reasonmech.tasks.questions.task_name import TaskName
 from reasonmech.tasks.questions.text_task import TextTask
 from reasonmech.tasks.splits import Split
 
-OPTIONS: Final = ("question", "answer", "grading", "split", "licence", "deadline")
+OPTIONS: Final = ("question", "answer", "grading", "split", "licence", "deadline", "onsets")
 JSONL: Final = "jsonl"
 WHERE: Final = "__where__"  # of a problem's data: the line or row of its question
 _LICENCE_COLUMNS: Final = ("licence", "license")

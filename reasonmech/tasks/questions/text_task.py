@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 
 from transformers import PreTrainedTokenizerBase
 
-from reasonmech.behaviours import OnsetWords, behaviours
+from reasonmech.behaviours import OnsetSets, OnsetWords, behaviours
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.kinds import Kinds
@@ -17,7 +18,7 @@ from reasonmech.tasks.base import Outcome, tasks
 from reasonmech.tasks.chain.behaviours.base import ChainBehaviour
 from reasonmech.tasks.questions.task_name import TaskName
 from reasonmech.tasks.splits import Split
-from reasonmech.taxonomies.text import TextSentence, cut_by_pieces
+from reasonmech.taxonomies.text import FirstTokenKinds, TextSentence, cut_by_pieces
 
 
 @checked
@@ -37,7 +38,11 @@ def check_behaviour(task: str, behaviour: str) -> None:
 
 
 class TextTask(ABC):
-    """Problems whose answers are prose: sentences are cut (`taxonomies.text`) and are all of one kind.
+    """Problems whose answers are prose: sentences are cut (`taxonomies.text`).
+
+    Sentences are all of one kind, unless the name of the task says where onset sets are (`?onsets=PATH`, what
+    `rm.behaviours.OnsetSets.save` wrote): then their behaviours are its kinds, and it is a task as any other
+    to what steers, measures and judges onsets.
 
     Attributes:
         name: as configurations and results name the task.
@@ -47,6 +52,8 @@ class TextTask(ABC):
     def __init__(self, name: TaskName) -> None:
         self.name = name
         self.onset_words: OnsetWords = {}
+        path = name.options.get("onsets")
+        self.onsets = None if path is None else OnsetSets.load(path)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name.full!r})"
@@ -60,16 +67,34 @@ class TextTask(ABC):
         """What became of each answer."""
 
     def kinds(self, tokenizer: PreTrainedTokenizerBase) -> Kinds:
-        """Raises DataError: what a sentence of prose does is not known by its first token."""
-        raise DataError(
-            f"task {self.name.full!r} is prose: no first token tells what kind of sentence it begins",
-            allowed="a task with a grammar (chain, letters), where kinds of sentence are needed",
-            do="categories of prose are those of a taxonomy: rm.text.by_words(rm.parse(rollouts), 'venhoff')",
-        )
+        """The behaviours that learnt first tokens begin.
+
+        Raises:
+            DataError: the task's name says of no onset sets: no token tells what a sentence of prose does.
+            MismatchError: they were learnt in another tokenizer's tokens.
+        """
+        if self.onsets is None:
+            raise DataError(
+                f"task {self.name.full!r} is prose: no first token tells what kind of sentence it begins",
+                allowed="a task with a grammar (chain, letters), or with learnt onset sets (?onsets=PATH), "
+                "where kinds of sentence are needed",
+                do="rm.behaviours.learn_onset_sets(rm.parse(rollouts), ['words:venhoff/backtracking'])"
+                ".save(PATH), and name the task with ?onsets=PATH",
+            )
+        return FirstTokenKinds(self.onsets, tokenizer)
 
     def parse(self, rollout: Rollout) -> Trace[TextSentence]:
-        """Sentences of prose, of kind "other", and the end of the text."""
-        return cut_by_pieces(rollout)
+        """Sentences of prose, and the end of the text; of the kind of the first behaviour of the onset sets
+        that happens in it, or "other"."""
+        trace = cut_by_pieces(rollout)
+        if self.onsets is None:
+            return trace
+        kinds = dict[int, str]()
+        for one in reversed(self.onsets.sets):  # so that the first has the last word
+            kinds |= {span.start: one.behaviour for span in behaviours.get(one.behaviour).spans(trace)}
+        return replace(
+            trace, sentences=tuple(replace(s, kind=kinds.get(s.start, s.kind)) for s in trace.sentences)
+        )
 
     def grade(self, rollout: Rollout) -> bool:
         """Whether the outcome is "right"."""

@@ -3,8 +3,10 @@
 from reasonmech.taxonomies.text import gandhi as _gandhi  # each registers itself
 from reasonmech.taxonomies.text import venhoff as _venhoff
 from reasonmech.taxonomies.text.annotation import Annotation, by_words, compare
+from reasonmech.taxonomies.text.by_name import CategoryByWords
 from reasonmech.taxonomies.text.cache import JudgeCache
 from reasonmech.taxonomies.text.cut import TextSentence, cut, cut_by_pieces, text_trace, written_pieces
+from reasonmech.taxonomies.text.first_token_kinds import FirstTokenKinds
 from reasonmech.taxonomies.text.judge import Judge, JudgedText, judge_behaviours, judge_prompt, parse_answer
 from reasonmech.taxonomies.text.offsets import token_offsets
 from reasonmech.taxonomies.text.segmentation import CharSpan, segment
@@ -23,6 +25,8 @@ __all__ = [
     "Taxonomy",
     "Category",
     "by_words",
+    "FirstTokenKinds",
+    "CategoryByWords",
     "Annotation",
     "compare",
     "judge_behaviours",

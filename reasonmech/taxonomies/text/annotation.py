@@ -16,6 +16,7 @@ from reasonmech.ranges import Positive, Seed
 from reasonmech.rollout import Rollout, Trace
 from reasonmech.stats import DRAWS
 from reasonmech.stats.kappa import Agreement, cohen_kappa
+from reasonmech.taxonomies.text.by_name import WORDS
 from reasonmech.taxonomies.text.cut import TextSentence, text_trace
 from reasonmech.taxonomies.text.taxonomy import Taxonomy, find_taxonomy
 
@@ -71,8 +72,12 @@ class Annotation:
 
     @checked
     def behaviour(self, category: str) -> SentencesOfKind:
-        """The sentences of a category as a behaviour. Raises UnknownNameError where there is no such one."""
-        return SentencesOfKind(self.taxonomy.check(category))
+        """The sentences of a category as a behaviour: lexical by words, functional by a judge.
+
+        Raises:
+            UnknownNameError: no such category.
+        """
+        return SentencesOfKind(self.taxonomy.check(category), functional=self.by != WORDS)
 
     @checked
     def spans(self, category: str) -> list[list[Span]]:
@@ -129,7 +134,7 @@ def by_words(traces: Trace | Sequence[Trace], taxonomy: str | Taxonomy) -> Annot
     taxonomy = find_taxonomy(taxonomy)
     texts = tuple(text_trace(trace) for trace in as_traces(traces))
     marks = [tuple(taxonomy.words_say(s.text) for s in trace.sentences) for trace in texts]
-    return Annotation(taxonomy, "words", texts, tuple(marks))
+    return Annotation(taxonomy, WORDS, texts, tuple(marks))
 
 
 @checked

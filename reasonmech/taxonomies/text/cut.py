@@ -12,9 +12,9 @@ from transformers import PreTrainedTokenizerBase
 from reasonmech.arguments import as_sequence, check_type, describe
 from reasonmech.door import checked
 from reasonmech.errors import DataError
+from reasonmech.hosts.sentences import GrowingText
 from reasonmech.labels import Span
 from reasonmech.rollout import OTHER, STOP, Rollout, Sentence, Trace
-from reasonmech.sentences import GrowingText
 from reasonmech.taxonomies.text.offsets import token_offsets
 from reasonmech.taxonomies.text.segmentation import CharSpan
 

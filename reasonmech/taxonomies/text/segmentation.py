@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from reasonmech.door import checked
-from reasonmech.sentences import cuts_of
+from reasonmech.hosts.sentences import cuts_of
 
 
 class CharSpan(NamedTuple):

@@ -49,6 +49,7 @@ _NEXT_WORD: Final = re.compile(r"[^\W\d_]+")
 _WIDE: Final = frozenset("。！？｡．")
 _OPERATORS: Final = frozenset("=+/^<>×·÷≤≥≠≡,;:)]}")
 _LOST: Final = "\ufffd"
+_DOT: Final = "."
 _BEHIND: Final = 64  # characters before a sentence that are kept: line break, quotes, a word
 
 
@@ -78,7 +79,7 @@ def _ends(text: str, token: re.Match[str], *, whole: bool) -> bool:
     if marks[0] in _WIDE:
         return True
     if not following:
-        return whole or not (marks == "." and previous is not None and _never_ends(previous[0], rest))
+        return whole or not (marks == _DOT and previous is not None and _never_ends(previous[0], rest))
     if rest[0] not in " \t\u3000\xa0" and not rest[0].isspace():
         return following[0] == "<"  # a tag stands right behind
     if following[0] in _OPERATORS:
@@ -91,9 +92,9 @@ def _ends(text: str, token: re.Match[str], *, whole: bool) -> bool:
             text[max(0, token.start() - 1) : token.start()].isdigit() or _is_letter(previous)
         )
         return not (lower and (closed or factorial))
-    if marks == "." and previous is not None and _abbreviates(previous[0], following, lower):
+    if marks == _DOT and previous is not None and _abbreviates(previous[0], following, lower):
         return False
-    return not lower or (marks[0] == "." and marks[:2] != ".." and word is not None and len(word[0]) == 1)
+    return not lower or (marks[0] == _DOT and marks[:2] != ".." and word is not None and len(word[0]) == 1)
 
 
 def _never_ends(word: str, rest: str) -> bool:
