@@ -95,10 +95,9 @@ class StageContext:
         One of behaviours says what each is recognised by ("definition": functional or lexical).
         """
         if BEHAVIOUR in table and DEFINITION not in table:
-            definitions = {name: definition_of(str(name)) for name in table[BEHAVIOUR].unique()}
-            at = table.columns.get_loc(BEHAVIOUR) + 1
             table = table.copy()
-            table.insert(at, DEFINITION, table[BEHAVIOUR].map(definitions))
+            at = table.columns.tolist().index(BEHAVIOUR) + 1
+            table.insert(at, DEFINITION, [definition_of(str(name)) for name in table[BEHAVIOUR]])
         write_table(table, self.open_run_folder() / name)
 
     def write_conditions(self, conditions: Sequence[Condition]) -> None:

@@ -53,7 +53,7 @@ class FirstTokenKinds(Kinds):
         self.of_token = torch.full((size + 1,), self.other)
         for kind, one in enumerate(onsets.sets):
             self.of_token[list(one.tokens)] = kind
-        if tokenizer.eos_token_id is not None:
+        if isinstance(tokenizer.eos_token_id, int):
             self.of_token[tokenizer.eos_token_id] = self._names.index(STOP)
 
     def __repr__(self) -> str:

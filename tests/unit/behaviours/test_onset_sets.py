@@ -11,6 +11,7 @@ import torch
 import reasonmech as rm
 from reasonmech.behaviours import OnsetSets, definition_of, learn_onset_sets
 from reasonmech.errors import ConfigError, CorruptFileError, DataError, MismatchError, UnknownNameError
+from reasonmech.hosts.characters import token_pieces
 from reasonmech.kinds import Openings, opening_categories, sentence_starts
 from reasonmech.rollout import Trace
 from reasonmech.tasks import tasks
@@ -185,7 +186,7 @@ def test_a_task_of_prose_with_onset_sets_has_kinds(tmp_path: Path) -> None:
     task = tasks.get(f"jsonl:{tmp_path}/q.jsonl?onsets={tmp_path}/onsets.json")
     assert BACKTRACKING in task.kinds(byte_tokenizer()).names
     rolled = written("So it is 4. Wait, no. Yes.")
-    pieces = tuple(rm.hosts.characters.token_pieces(byte_tokenizer(), rolled.ids))
+    pieces = tuple(token_pieces(byte_tokenizer(), rolled.ids))
     parsed = task.parse(type(rolled)(**{**vars(rolled), "pieces": pieces, "stop": "length"}))
     assert [s.kind for s in parsed.sentences] == [DEDUCTION, BACKTRACKING, "other"]
     assert [s.start for s in parsed.sentences] == [
