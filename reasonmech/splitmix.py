@@ -32,12 +32,14 @@ def mix_tensor(x: Int64[Tensor, "*shape"]) -> Int64[Tensor, "*shape"]:
     """First SplitMix64 output of the stream that begins at each number, as signed 64 bits."""
     # torch has no arithmetic on uint64; in two's complement sums and products have the same bits
     golden, first, second = (constant - 2**64 for constant in (GOLDEN, *_MULTIPLIERS))
-    z = x + golden
-    z = (z ^ logical_shift(z, 30)) * first
-    z = (z ^ logical_shift(z, 27)) * second
-    return z ^ logical_shift(z, 31)
+    z = (
+        x + golden
+    )  # a new tensor, and the only one that stays: noise mixes one number per token of a vocabulary
+    z.bitwise_xor_(logical_shift(z, 30)).mul_(first)
+    z.bitwise_xor_(logical_shift(z, 27)).mul_(second)
+    return z.bitwise_xor_(logical_shift(z, 31))
 
 
 def logical_shift(x: Int64[Tensor, "*shape"], n: int) -> Int64[Tensor, "*shape"]:
     """Right shift that fills up with zeros: torch has only the one that repeats the sign."""
-    return (x >> n) & ((1 << (64 - n)) - 1)
+    return (x >> n).bitwise_and_((1 << (64 - n)) - 1)

@@ -15,7 +15,7 @@ from reasonmech.pairwise.base import (
     measures,
 )
 from reasonmech.pairwise.divergence import Divergence, divergence
-from reasonmech.pairwise.log_probs import chosen_log_probs
+from reasonmech.pairwise.log_probs import chosen_log_probs, host_log_probs
 
 __all__ = [
     "COLUMNS",
@@ -25,6 +25,7 @@ __all__ = [
     "PairRollouts",
     "chosen_log_probs",
     "divergence",
+    "host_log_probs",
     "measure_from_config",
     "measure_pair",
     "measures",

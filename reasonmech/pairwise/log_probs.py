@@ -31,19 +31,40 @@ def chosen_log_probs(
     Raises:
         DataError: a text is longer than a model has positions. NonFiniteError: NaN or infinite logits.
     """
-    for start in range(0, len(texts), TEXTS_PER_PASS):
-        batch = [texts[i] for i in range(start, min(start + TEXTS_PER_PASS, len(texts)))]
+    for batch in _batches(texts):
         base, thinking = (_of_host(host, batch) for host in (pair.base, pair.thinking))
         yield from zip(base, thinking, strict=True)
 
 
+@torch.no_grad()
+def host_log_probs(host: Host, texts: Rollouts) -> Iterator[Float[Tensor, "token vocab"]]:
+    """What `chosen_log_probs` yields of one of its two models.
+
+    Raises:
+        DataError: a text is longer than the model has positions. NonFiniteError: NaN or infinite logits.
+    """
+    for batch in _batches(texts):
+        yield from _of_host(host, batch)
+
+
+def _batches(texts: Rollouts) -> Iterator[list[Rollout]]:
+    for start in range(0, len(texts), TEXTS_PER_PASS):
+        yield [texts[i] for i in range(start, min(start + TEXTS_PER_PASS, len(texts)))]
+
+
 def _of_host(host: Host, written: Sequence[Rollout]) -> list[Float[Tensor, "token vocab"]]:
     batch = as_read_by(host, written)
-    passes = run_passes(host, [PassRow.of(rollout) for rollout in batch], batch_size=TEXTS_PER_PASS)
+    longest = max(len(rollout.ids) for rollout in batch)
+    passes = run_passes(
+        host,
+        [PassRow.of(rollout) for rollout in batch],
+        batch_size=TEXTS_PER_PASS,
+        last_logits=longest + 1,  # of the answers and of what is said before each; of prompts nobody asks
+    )
     by_text = {}
     for row, logits in passes:
         rollout = batch[row]
         chosen = ~torch.tensor(rollout.by_environment, dtype=torch.bool, device=logits.device)
-        start = len(rollout.prompt_ids) - 1
-        by_text[row] = logits[start : start + len(chosen)][chosen].float().log_softmax(-1)
+        before = len(logits) - len(chosen) - 1  # the logits in front of the first token of the answer
+        by_text[row] = logits[before : before + len(chosen)][chosen].float().log_softmax(-1)
     return [by_text[row] for row in range(len(batch))]

@@ -14,7 +14,7 @@ from reasonmech.claims.evidence import Decoding
 from reasonmech.claims.measuring.extent import Extent
 from reasonmech.claims.measuring.questions import Questions
 from reasonmech.claims.measuring.runs import Runs
-from reasonmech.claims.measuring.self_splice import written_alike
+from reasonmech.claims.measuring.self_splice import Watched
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.organisms.ground_truth.splice import splice
 from reasonmech.problem import ProblemSet
@@ -50,6 +50,7 @@ class Bench:
     runs: Runs
     notes: list[str] = field(default_factory=list)
     _graded: dict[Rollouts, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    _alike: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)  # by free run
 
     @property
     def problems(self) -> ProblemSet:
@@ -91,8 +92,17 @@ class Bench:
 
     def free(self, role: Role, decoding: Decoding) -> Rollouts:
         """What a model writes by itself."""
-        who = self._who(role)
-        return self.write(f"{decoding}.free.{who}", self.host(who), self.decode(decoding))
+        return self._free(self._who(role), decoding)[0]
+
+    def _free(self, who: Role, decoding: Decoding) -> tuple[Rollouts, np.ndarray]:
+        """A model's free run, and which of its rows [row] its splice with itself would write alike."""
+        name, host = f"{decoding}.free.{who}", self.host(who)
+        if name not in self._alike:
+            watched = Watched(splice(onset=host, executor=host, task=self.problems.task))
+            rows = len(self.write(name, watched, self.decode(decoding)))
+            kept = self.runs.arrays(f"{decoding}.alike.{who}", lambda: {"alike": watched.alike(rows)}, rows=0)
+            self._alike[name] = kept["alike"]
+        return self.write(name, host, self.decode(decoding)), self._alike[name]
 
     def spliced(self, cell: str, decoding: Decoding) -> Rollouts:
         """One cell of the factorial; rows of a free run that its splice would write are taken over."""
@@ -104,8 +114,7 @@ class Bench:
             decoder = splice(onset=self.host(onset), executor=self.host(executor), task=self.problems.task)
             if onset != executor:
                 return write_texts(decoder, self.problems, decode)
-            free = self.free(onset, decoding)
-            alike = written_alike(decoder, free, temperature=decode.temperature)
+            free, alike = self._free(onset, decoding)
             written = self.write_again(free, decoder, decode, ~alike)
             return Rollouts(written.rollouts, task=written.task, writer=decoder.writer)
 

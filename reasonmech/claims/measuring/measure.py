@@ -79,5 +79,5 @@ def _rows(extent: Extent) -> int:
     greedy, sampled = extent.n, extent.n * extent.samples
     runs_of_a_decoding = len(ROLES) + len(CELLS) + len(ROLES)  # free, spliced, with more room
     rows = runs_of_a_decoding * (greedy + sampled) + sampled + 2 * extent.n + 2 * extent.fitting
-    rows += len(FORCED) * len(ROLES) * extent.n * extent.forced + 4 * extent.repeated * (1 + extent.samples)
+    rows += len(FORCED) * len(ROLES) * extent.n * extent.forced + 2 * extent.repeated * (1 + extent.samples)
     return rows + extent.by_behaviour * (len(TOKENS) + N_COALITIONS + N_ARMS) * extent.n

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, final
 
 import numpy as np
 import torch
@@ -13,11 +14,15 @@ from torch import Tensor
 
 from reasonmech.claims.evidence import Sharpening
 from reasonmech.claims.measuring.bench import ROLES, Bench, write_texts
-from reasonmech.pairwise import chosen_log_probs
+from reasonmech.pairwise import chosen_log_probs, host_log_probs
 from reasonmech.rollout import Rollouts
 
 _COARSE: Final = np.geomspace(0.05, 8.0, 21)
 _FINE: Final = 17  # temperatures between the neighbours of the best coarse one
+_AT_ONCE: Final = (
+    2**17
+)  # log-probabilities taken to one temperature after another while they are in the cache
+_NOTHING: Final = -87.0  # nats; below it float32 has denormal numbers, each of which takes as long as ten
 _TIE: Final = 1e-3  # nats; what two kernels of float32 make of one logit is a hundred times less
 
 
@@ -61,20 +66,68 @@ def _fit(bench: Bench) -> dict[str, np.ndarray]:
         return {"temperature": np.array(1.0)}
     decode = bench.decode("sampled").model_copy(update={"samples": 1})
     texts = [write_texts(bench.host(role), bench.questions.fitting, decode) for role in ROLES]
-    best = int(np.argmin(_mean_kl(bench, texts, _COARSE)))
+    weighed, coarse = [], []
+    for _, base, thinking in _log_probs(bench, texts):
+        weighed.append(_Weighed.of(base, thinking))
+        coarse.append(weighed[-1].kl(base, _COARSE))
+    best = int(np.argmin(np.mean(coarse, axis=0)))
     around = _COARSE[max(best - 1, 0)], _COARSE[min(best + 1, len(_COARSE) - 1)]
     fine = np.geomspace(*around, _FINE)
-    kl = _mean_kl(bench, texts, np.append(fine, 1.0))
+    again = (base for of_writer in texts for base in host_log_probs(bench.pair.base, of_writer) if len(base))
+    each = [text.kl(base, np.append(fine, 1.0)) for text, base in zip(weighed, again, strict=True)]
+    kl = np.mean(each, axis=0)
     if kl[-1] <= kl[:-1].min():
         return {"temperature": np.array(1.0)}
     return {"temperature": np.array(fine[int(np.argmin(kl[:-1]))])}
 
 
-def _mean_kl(
-    bench: Bench, texts: Sequence[Rollouts], temperatures: Float[np.ndarray, " temperature"]
-) -> Float[np.ndarray, " temperature"]:
-    per_text = [_kl(base, thinking, temperatures) for _, base, thinking in _log_probs(bench, texts)]
-    return np.mean(per_text, axis=0)
+@final
+@dataclass(frozen=True)
+class _Weighed:
+    """What a fit needs of the thinking model in one text: at every temperature T of the base
+    KL(thinking || base) = sum p log p - sum p log b / T + sum p * log sum b^(1/T). Float64.
+
+    Attributes:
+        total: sum p, which is 1 but for rounding.
+        by_itself: sum p log p.
+        by_base: sum p log b.
+    """
+
+    total: Float[Tensor, " token"]
+    by_itself: Float[Tensor, " token"]
+    by_base: Float[Tensor, " token"]
+
+    @classmethod
+    def of(cls, base: Float[Tensor, "token vocab"], thinking: Float[Tensor, "token vocab"]) -> _Weighed:
+        p = thinking.exp()
+        inside = p > 0  # 0 log 0 is 0
+        terms = (p, torch.where(inside, p * thinking, 0.0), torch.where(inside, p * base, 0.0))
+        return cls(*(each.sum(-1, dtype=torch.float64) for each in terms))
+
+    def kl(
+        self, base: Float[Tensor, "token vocab"], temperatures: Float[np.ndarray, " temperature"]
+    ) -> Float[np.ndarray, " temperature"]:
+        """Mean over tokens of KL(thinking || base at each temperature), nats."""
+        beta = torch.from_numpy(1 / temperatures).to(base.device)[:, None]
+        at_each = self.by_itself - beta * self.by_base + self.total * _log_partition(base, temperatures)
+        return at_each.mean(-1).clamp_min(0).cpu().numpy()
+
+
+def _log_partition(
+    base: Float[Tensor, "token vocab"], temperatures: Float[np.ndarray, " temperature"]
+) -> Float[Tensor, "temperature token"]:
+    """log sum b^(1/T), float64: of the likeliest token exactly, and of the others beside it."""
+    by_token = []
+    for chunk in base.split(max(1, _AT_ONCE // base.shape[-1])):
+        top = chunk.max(-1, keepdim=True)
+        behind = (chunk - top.values).scatter_(-1, top.indices, -torch.inf)
+        scaled, others = torch.empty_like(behind), []
+        for temperature in temperatures.tolist():
+            torch.mul(behind, 1 / temperature, out=scaled)
+            others.append(scaled.clamp_(min=_NOTHING).exp_().sum(-1))
+        first = top.values[:, 0].double() / torch.from_numpy(temperatures).to(base.device)[:, None]
+        by_token.append(first + torch.stack(others).double().log1p())
+    return torch.cat(by_token, dim=-1)
 
 
 def _log_probs(bench: Bench, texts: Sequence[Rollouts]) -> Iterator[tuple[str, Tensor, Tensor]]:

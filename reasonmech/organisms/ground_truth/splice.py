@@ -146,10 +146,14 @@ class SplicedState:
         by_host = {key: state.next_logits()[:, :rows] for key, state in self._states.items()}
         logits = self._take_turns(by_host, self._decoder.executor, "executor")
         onset = self._take_turns(by_host, self._decoder.onset, "onset")
-        openings, boundary = self._openings, self._tracker.boundary.to(logits.device)
+        at_boundary = self._tracker.boundary.nonzero().flatten().to(logits.device)
+        if not len(at_boundary):
+            return logits.float()
         # At a boundary nothing but the first word of a sentence, or the end, can be chosen.
-        first = openings.compose(openings.of_kinds(onset), logits, temperature=self._temperature)
-        return torch.where(boundary[:, None], first, logits.float())
+        openings = self._openings
+        kinds = openings.of_kinds(onset[at_boundary.to(onset.device)])
+        first = openings.compose(kinds, logits[at_boundary], temperature=self._temperature)
+        return logits.float().index_copy(0, at_boundary, first)
 
     def _take_turns(self, by_host: dict[int, NextLogits], dial: Dial, factor: Factor) -> NextLogits:
         """Row by row the logits of the model whose turn it is."""

@@ -25,6 +25,7 @@ FOLLOWED: Final = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repet
 
 
 ALL: Final = Truncation()
+_IN_CACHE: Final = 2**16  # numbers of noise drawn at once on a CPU
 
 
 class Decode(Settings):
@@ -150,7 +151,20 @@ def choose(
     if temperature > 0:
         if truncation.cuts:
             scores = scores.masked_fill(~truncation.kept(scores / temperature), -torch.inf)
-        noise = gumbel(keys.to(scores.device), position.to(scores.device), scores.shape[-1])
-        scores = torch.add(noise, scores, alpha=1 / temperature)
+        return _drawn(scores, temperature, keys.to(scores.device), position.to(scores.device))
     best = scores.max(dim=-1)
     return Choice(best.indices, best.values)
+
+
+def _drawn(
+    scores: NextLogits, temperature: float, keys: Int[Tensor, " batch"], position: Int[Tensor, " batch"]
+) -> Choice:
+    """The token of the largest score with its noise; on a CPU row by row, whose numbers stay in its cache."""
+    vocab = scores.shape[-1]
+    at_once = max(1, _IN_CACHE // vocab) if scores.device.type == "cpu" else max(1, len(scores))
+    tokens, best = torch.empty_like(keys), scores.new_empty(len(scores))
+    for start in range(0, len(scores), at_once):
+        rows = slice(start, start + at_once)
+        noise = gumbel(keys[rows], position[rows], vocab)
+        best[rows], tokens[rows] = noise.add_(scores[rows], alpha=1 / temperature).max(dim=-1)
+    return Choice(tokens, best)

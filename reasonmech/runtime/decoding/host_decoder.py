@@ -10,7 +10,7 @@ from typing import final
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from transformers import DynamicCache, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
 from reasonmech.door import checked
@@ -24,6 +24,7 @@ from reasonmech.interventions.partner_readings import NOTHING, PartnerReadings
 from reasonmech.interventions.recorder import Recorder
 from reasonmech.ranges import Positive
 from reasonmech.runtime.decoding.decoder import RowInfo
+from reasonmech.runtime.decoding.growing_cache import growing_cache
 from reasonmech.runtime.decoding.labelling import LabelBuffer
 from reasonmech.runtime.decoding.partner import Partner
 from reasonmech.runtime.decoding.prompts import read_by
@@ -135,7 +136,7 @@ class HostState:
     ) -> None:
         batch, width = prompts.shape
         self._host, self._device = decoder.host, decoder.device
-        self._cache = DynamicCache(config=self._host.model.config)
+        self._cache = growing_cache(self._host.model.config)
         self._ids = torch.cat([prompts, prompts.new_zeros(batch, room)], dim=1)
         self._mask = torch.cat([mask, mask.new_ones(batch, room)], dim=1)
         self._attention = self._mask.long().to(self._device)

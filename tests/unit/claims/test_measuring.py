@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 import reasonmech as rm
 from reasonmech.claims import Extent, Questions, Rule
 from reasonmech.claims.capability import execution_rise
-from reasonmech.claims.measuring import integrity
+from reasonmech.claims.measuring import integrity, temperature
 from reasonmech.claims.measuring.bench import Bench, write_texts
 from reasonmech.claims.measuring.coalitions import measure_coalitions
 from reasonmech.claims.measuring.executing import measure_execution
@@ -21,7 +21,6 @@ from reasonmech.claims.measuring.leak import FirstTokens, measure_leak
 from reasonmech.claims.measuring.outcomes import measure_outcomes
 from reasonmech.claims.measuring.relay import Relay
 from reasonmech.claims.measuring.runs import Runs
-from reasonmech.claims.measuring.self_splice import written_alike
 from reasonmech.claims.measuring.temperature import measure_sharpening
 from reasonmech.claims.shapley import PLAYERS, shapley_values
 from reasonmech.errors import CorruptFileError
@@ -62,16 +61,39 @@ def test_a_splice_with_itself_is_what_running_it_gives(pair, which, cell, decodi
     host = used.pair.base if cell == "bb" else used.pair.thinking
     decode = used.decode(decoding)
     decoder = splice(onset=host, executor=host, task="chain")
-    free = used.free("base" if cell == "bb" else "thinking", decoding)
-    alike = written_alike(decoder, free, temperature=decode.temperature)
+    alike = used._free("base" if cell == "bb" else "thinking", decoding)[1]
     assert alike.any() if which == "trained" else not alike.all()
     assert ids(used.spliced(cell, decoding)) == ids(write_texts(decoder, used.problems, decode))
 
 
-def test_no_row_is_taken_over_where_a_kind_has_several_first_words(pair) -> None:
-    used = bench_of(pair, task="chain-forms")
-    decoder = splice(onset=pair.base, executor=pair.base, task="chain-forms")
-    assert not written_alike(decoder, used.free("base", "greedy"), temperature=0.0).any()
+@pytest.mark.parametrize("decoding", ["greedy", "sampled"])
+def test_rows_are_taken_over_where_a_kind_has_several_first_words_too(decoding) -> None:
+    """Greedily the splice takes the likeliest kind, the free run the likeliest word: some rows differ."""
+    forms = rm.load_pair("tiny-forms")
+    used = bench_of(forms, Extent(20, max_new_tokens=60), task="chain-forms")
+    decoder = splice(onset=forms.thinking, executor=forms.thinking, task="chain-forms")
+    free, alike = used._free("thinking", decoding)
+    written = write_texts(decoder, used.problems, used.decode(decoding))
+    assert alike.any()
+    assert [a for a, same in zip(ids(free), alike, strict=True) if same] == [
+        a for a, same in zip(ids(written), alike, strict=True) if same
+    ]
+    assert ids(used.spliced("tt", decoding)) == ids(written)
+
+
+def test_a_run_that_was_read_back_and_not_watched_is_spliced_anew(pair, tmp_path: Path) -> None:
+    """A process that ended between a free run and what was noticed in it leaves nothing to be taken over."""
+    directory = ResumableDirectory(tmp_path / "out", {"kind": "test"}, kind="test")
+    questions = Questions.drawn("chain", SMALL, split="confirmation", seed=0)
+    with directory.open():
+        first = Bench(pair, questions, SMALL, Runs(directory, tqdm(disable=True)))
+        expected = ids(first.spliced("bb", "greedy"))
+        assert first._free("base", "greedy")[1].any()
+        directory.path("greedy.alike.base.npz").unlink()
+        directory.path("greedy.base-base.jsonl").unlink()
+        again = Bench(pair, questions, SMALL, Runs(directory, tqdm(disable=True)))
+        assert ids(again.spliced("bb", "greedy")) == expected
+        assert not again._free("base", "greedy")[1].any()
 
 
 def test_two_models_that_are_one_are_run_once(pair) -> None:
@@ -185,6 +207,17 @@ def test_a_temperature_is_fitted_and_explains_its_own_pair(pair) -> None:
     assert measured.tempered_kl.mean() < 0.01 * measured.kl.mean()
     assert measured.argmax_differs.max() == 0
     np.testing.assert_array_equal(measured.tempered, used.right(used.free("thinking", "sampled")))
+
+
+def test_a_fit_reads_the_same_divergences_as_a_comparison() -> None:
+    """KL by its three sums, at temperatures where most of a vocabulary underflows too."""
+    noise = torch.Generator().manual_seed(0)
+    base = (6 * torch.randn(5, 3000, generator=noise)).log_softmax(-1)
+    thinking = (1.7 * base + torch.randn(5, 3000, generator=noise)).log_softmax(-1)
+    temperatures = np.array([0.05, 0.4, 0.6, 1.0, 8.0])
+    summed = temperature._Weighed.of(base, thinking).kl(base, temperatures)
+    np.testing.assert_allclose(summed, temperature._kl(base, thinking, temperatures), rtol=1e-5)
+    assert temperature._Weighed.of(base, base).kl(base, np.array([1.0]))[0] < 1e-6
 
 
 def test_execution_is_counted_by_problem(pair) -> None:
