@@ -98,5 +98,9 @@ class DataError(ReasonmechError):
     """Data that cannot answer the question asked: no positive label, no opportunity, too few problems."""
 
 
+class MemoryShortError(ReasonmechError, MemoryError):
+    """More memory is needed than there is, even for the smallest portion: how much, and how much is there."""
+
+
 class SkillError(DataError):
     """A pretrained base that lacks a skill, which another initialisation may bring."""

@@ -14,7 +14,8 @@ from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.turn import run_alone
 from reasonmech.interventions.hooks import Hooks
-from reasonmech.runtime.memory import halving, undone_on_failure
+from reasonmech.runtime.memory import Needs, halving, undone_on_failure
+from reasonmech.runtime.pass_bytes import pass_bytes
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.shapes import Mask
 from reasonmech.step import Step
@@ -65,9 +66,14 @@ def run_passes(
                 hooks.end()
         return [_finite(rows[i], i, padded) for i, padded in zip(batch, logits, strict=True)]
 
+    def n_bytes(batch: Sequence[int]) -> int:
+        width = len(rows[batch[-1]].ids)
+        return pass_bytes(host, len(batch), width, logits=last_logits or width)
+
+    needs = Needs(n_bytes, host.device, do="give shorter texts, or a model in a narrower dtype")
     with hooks or nullcontext():
         for start in range(0, len(by_length), batch_size):
-            results, _ = halving(by_length[start : start + batch_size], run, what="text")
+            results, _ = halving(by_length[start : start + batch_size], run, what="text", needs=needs)
             yield from results
 
 

@@ -15,7 +15,8 @@ from reasonmech.hosts.host import Host
 from reasonmech.hosts.turn import run_alone
 from reasonmech.runtime.activations.keep import NO_FEATURE, TopCodes
 from reasonmech.runtime.activations.texts import Piece, index_of, padded
-from reasonmech.runtime.memory import halving
+from reasonmech.runtime.memory import Needs, halving
+from reasonmech.runtime.pass_bytes import pass_bytes
 from reasonmech.runtime.streams import read_until_last
 from reasonmech.site import Site
 
@@ -99,8 +100,13 @@ def read_sites(job: CaptureJob, piece: Piece, bar: tqdm[Any]) -> SiteValues:
             bar.update(sum(map(len, rows)))
             return numbers
 
+        needs = Needs(
+            lambda numbers: pass_bytes(job.host, len(numbers), len(texts[numbers[0]].ids), logits=0),
+            job.host.device,
+            do="read shorter texts, or a model in a narrower dtype",
+        )
         for start in range(0, len(order), job.batch_size):
-            halving(order[start : start + job.batch_size], read_batch, what="text")
+            halving(order[start : start + job.batch_size], read_batch, what="text", needs=needs)
     bar.update(sum(len(texts[i].ids) for i in range(len(texts)) if not counts[i]))
     return SiteValues(out, index if job.codes is None else index.assign(n_active=n_active.numpy()))
 

@@ -147,8 +147,9 @@ def choose(
     The noise of a token is the same whatever is kept: an exact sample of what is left, renormalised, and the
     same token wherever the one drawn from all of them is among those.
     """
-    scores = logits.float()
+    scores = logits  # of half precision too: the largest is the same, and nothing is copied
     if temperature > 0:
+        scores = logits.float()
         if truncation.cuts:
             scores = scores.masked_fill(~truncation.kept(scores / temperature), -torch.inf)
         return _drawn(scores, temperature, keys.to(scores.device), position.to(scores.device))

@@ -26,7 +26,8 @@ from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.noise import row_key
 from reasonmech.runtime.decoding.prompts import as_problems, check_same_prompts, draw_starts, encode_prompts
 from reasonmech.runtime.decoding.stop_strings import check_stop_strings
-from reasonmech.runtime.memory import halving, undone_on_failure
+from reasonmech.runtime.memory import Needs, halving, undone_on_failure
+from reasonmech.runtime.pass_bytes import pass_bytes
 from reasonmech.runtime.pass_rows import PassRow, check_row_count
 from reasonmech.runtime.receipt.recorder import ReceiptMode, ReceiptRecorder
 
@@ -166,6 +167,15 @@ def _write_all(
         bar.update(len(rollouts))
         return rollouts
 
+    def n_bytes(batch: Sequence[RowInfo]) -> int:
+        width = batch[-1].prompt_length
+        return sum(
+            pass_bytes(host, len(batch), width, cached=width + decode.max_new_tokens)
+            for host in decoder.readers
+        )
+
+    do = "lower max_new_tokens, give shorter prompts, or load the model in a narrower dtype"
+    needs = Needs(n_bytes, decoder.device, do=do)
     by_row: dict[int, Rollout] = {}
     by_length = sorted(rows, key=lambda row: row.prompt_length)  # little padding; results do not depend on it
     with (
@@ -173,5 +183,6 @@ def _write_all(
         torch.no_grad(),
     ):
         for start in range(0, len(rows), decode.batch_size):
-            by_row |= dict(halving(by_length[start : start + decode.batch_size], write, what="row")[0])
+            batch = by_length[start : start + decode.batch_size]
+            by_row |= dict(halving(batch, write, what="row", needs=needs)[0])
     return [by_row[i] for i in range(len(rows))]
