@@ -16,6 +16,7 @@ from reasonmech.hybrid.rules import BoundaryGate, FirstTokenGate, FixedCategory,
 from reasonmech.hybrid.same_text import FirstWords, SameText, first_words, same_texts
 from reasonmech.hybrid.train import TrainedVectors, VectorConfig, train_draws, train_vectors
 from reasonmech.hybrid.unsteered import KeptGoing, Prompted, Sharpened
+from reasonmech.hybrid.vector_directory import OnDisk
 from reasonmech.kinds import Kinds
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "PowerTexts",
     "Prompted",
     "Sharpened",
+    "OnDisk",
     "ORDER",
     "Arm",
     "AtRandom",

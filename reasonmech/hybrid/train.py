@@ -8,29 +8,30 @@ training: a vector acts at one position, against clean keys and values, exactly 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
 from pydantic import Field
-from torch import Tensor
-from torch.nn.functional import cross_entropy
-from tqdm.auto import tqdm
 
 from reasonmech.arguments import as_sequence, check_type
 from reasonmech.door import checked
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts import Host
-from reasonmech.hybrid.disagreements import CleanPass, Disagreements, clean_passes, find_disagreements
+from reasonmech.hybrid.disagreements import Disagreements, clean_passes, find_disagreements
 from reasonmech.hybrid.executors import Vectors
 from reasonmech.hybrid.parts import check_part
+from reasonmech.hybrid.steering import Optimisation, Passes, Steering, Steps, agreement
+from reasonmech.hybrid.stored_passes import StoredPasses
+from reasonmech.hybrid.vector_directory import OnDisk, VectorDirectory, plan_of
 from reasonmech.kinds import Kinds, Openings, with_ends
 from reasonmech.mode import fitting
 from reasonmech.ranges import Seed
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.decoding.prompts import as_read_by
-from reasonmech.runtime.rerun import rerun
+from reasonmech.runtime.memory import check_room
+from reasonmech.runtime.pass_bytes import kv_bytes
 from reasonmech.settings import Settings
-from reasonmech.shapes import NextLogits
 from reasonmech.site import Site
 
 
@@ -71,41 +72,11 @@ class TrainedVectors(NamedTuple):
     counts: dict[str, int]
 
 
-class _Steering(NamedTuple):
-    """Where category vectors act, and what they are while they are fitted: [category, d_model], float32."""
-
-    host: Host
-    site: Site
-    table: Tensor
-    openings: Openings | None = None  # where kinds are compared
-
-    def loss(self, clean: CleanPass, disagreements: Disagreements, rows: Tensor) -> Tensor:
-        """Mean of -log P(the thinking model's token, or a first word of its kind), in nats."""
-        logits = self.logits(clean, disagreements, rows).float()
-        if self.openings is None:
-            return cross_entropy(logits, disagreements.target[rows].to(logits.device))
-        column = self.openings.columns(disagreements.category[rows]).to(logits.device)
-        return cross_entropy(self.openings.of_kinds(logits), column)
-
-    def agrees(self, clean: CleanPass, disagreements: Disagreements, rows: Tensor) -> Tensor:
-        """[row] whether the steered base's likeliest token, or kind, is the thinking model's."""
-        logits = self.logits(clean, disagreements, rows)
-        if self.openings is None:
-            return logits.argmax(-1).cpu() == disagreements.target[rows]
-        return self.openings.likeliest(logits).cpu() == disagreements.category[rows]
-
-    def logits(self, clean: CleanPass, disagreements: Disagreements, rows: Tensor) -> NextLogits:
-        """Next-token logits at these disagreements, each steered by the vector of its category."""
-        added = self.table[disagreements.category[rows].to(self.table.device)]
-        context = clean.context(disagreements.rollout[rows], disagreements.position[rows])
-        return rerun(self.host, context, self.site, lambda x: x + added.to(x))
-
-
 @fitting("train_vectors")
 @checked
 def train_vectors(
     host: Host,
-    site: Site | str,
+    site: Site | str | OnDisk,
     rollouts: Sequence[Rollout],
     *,
     kinds: Kinds,
@@ -114,8 +85,9 @@ def train_vectors(
 ) -> TrainedVectors:
     """Fit category vectors for the base `host` on rollouts of its thinking sibling (greedy if it will be).
 
-    The clean keys and values of all rollouts are stored, for they are used again and again: memory grows with
-    their number of tokens.
+    The clean keys and values of all rollouts are used again and again. At a site alone they are all held in
+    memory, which grows with the number of tokens; `OnDisk(site, directory)` keeps the stream below them in a
+    store instead, and computes them for one batch at a time.
 
     Args:
         kinds: of the rollouts' task, `tasks.get(rollouts.task).kinds(tokenizer)`; one vector each.
@@ -124,17 +96,18 @@ def train_vectors(
         ArgumentError: no host, rollouts or kinds. UnknownNameError: no such site.
         DataError: the models agree on every token, or there are fewer than two problems.
         NonFiniteError: the optimisation diverged.
+        OutputError: the directory holds part of another training, or cannot be written.
+        MemoryShortError: the keys and values of all texts take more memory than is free.
     """
-    config = config or VectorConfig()
-    ground = _Ground.of(host, rollouts, kinds, config)
-    return ground.train(host.check_site(site), config, progress=progress)
+    configs = [config or VectorConfig()]
+    return train_draws(host, site, rollouts, kinds=kinds, configs=configs, progress=progress)[0]
 
 
 @fitting("train_draws")
 @checked
 def train_draws(
     host: Host,
-    site: Site | str,
+    site: Site | str | OnDisk,
     rollouts: Sequence[Rollout],
     *,
     kinds: Kinds,
@@ -150,15 +123,45 @@ def train_draws(
     Raises:
         What `train_vectors` does.
     """
-    ground, at = _Ground.of(host, rollouts, kinds, configs[0]), host.check_site(site)
-    return [ground.train(at, config, progress=progress) for config in configs]
+    check_type(host, Host, name="host", allowed="a host, such as pair.base")
+    check_part(kinds, Kinds, name="kinds")
+    rollouts = as_sequence(rollouts, Rollout, name="rollouts", allowed="rollouts of the thinking model")
+    at = host.check_site(site.site if isinstance(site, OnDisk) else site)
+    halves = _split(as_read_by(host, rollouts), configs[0].held_out)
+    if not isinstance(site, OnDisk):
+        ground = _Ground.in_memory(host, halves, kinds, configs[0])
+        return [ground.train(at, config, None, progress=progress) for config in configs]
+    work = VectorDirectory(Path(site.directory))
+    texts = [*halves.train_on, *halves.held_out]
+    plan = plan_of(host, at, texts, kinds, [config.model_dump(mode="json") for config in configs])
+    with work.open(plan):
+        ground = _Ground.on_disk(host, halves, kinds, configs[0], _Streams(work, at, progress))
+        return [
+            ground.train(at, config, work.training(number), progress=progress)
+            for number, config in enumerate(configs)
+        ]
+
+
+class _Halves(NamedTuple):
+    """Rollouts to fit on, and rollouts held out."""
+
+    train_on: list[Rollout]
+    held_out: list[Rollout]
 
 
 class _Half(NamedTuple):
-    """Rollouts read by the clean host, and where it would write otherwise."""
+    """Rollouts as the clean host reads them, and where it would write otherwise."""
 
-    passes: list[CleanPass]
+    passes: Passes
     disagreements: Disagreements
+
+
+class _Streams(NamedTuple):
+    """A directory, and the site whose stream is kept in it."""
+
+    work: VectorDirectory
+    site: Site
+    progress: bool
 
 
 class _Ground(NamedTuple):
@@ -171,25 +174,44 @@ class _Ground(NamedTuple):
     held_out: _Half
 
     @classmethod
-    def of(cls, host: Host, rollouts: Sequence[Rollout], kinds: Kinds, config: VectorConfig) -> _Ground:
-        check_type(host, Host, name="host", allowed="a host, such as pair.base")
-        check_part(kinds, Kinds, name="kinds")
-        rollouts = as_sequence(rollouts, Rollout, name="rollouts", allowed="rollouts of the thinking model")
-        openings = Openings(with_ends(kinds, host.eos_ids), host.vocab_size) if config.by == "kind" else None
-        halves = []
-        for half in _split(as_read_by(host, rollouts), config.held_out):
+    def in_memory(cls, host: Host, halves: _Halves, kinds: Kinds, config: VectorConfig) -> _Ground:
+        n_tokens = sum(len(rollout.all_ids) for half in halves for rollout in half)
+        check_room(
+            n_tokens * kv_bytes(host),
+            host.device,
+            f"holding the keys and values of {n_tokens} tokens",
+            do="train out of a store, OnDisk(site, directory), or on fewer rollouts",
+        )
+        openings, read = _openings(host, kinds, config), []
+        for half in halves:
             passes = list(clean_passes(host, half, batch_size=config.batch_rollouts, openings=openings))
-            halves.append(_Half(passes, find_disagreements(passes, half, kinds)))
-        return cls(host, kinds, openings, *halves)
+            read.append(_Half(passes, find_disagreements(passes, half, kinds)))
+        return cls(host, kinds, openings, *read)
 
-    def train(self, site: Site, config: VectorConfig, *, progress: bool) -> TrainedVectors:
+    @classmethod
+    def on_disk(
+        cls, host: Host, halves: _Halves, kinds: Kinds, config: VectorConfig, streams: _Streams
+    ) -> _Ground:
+        work, site, progress = streams
+        texts = [*halves.train_on, *halves.held_out]
+        source = work.stream(host, site, texts, batch_size=config.batch_rollouts, progress=progress)
+        openings, offset, read = _openings(host, kinds, config), 0, []
+        for name, half in halves._asdict().items():
+            passes = StoredPasses(host, half, config.batch_rollouts, source, offset)
+            read.append(_Half(passes, find_disagreements(work.read(name, passes, openings), half, kinds)))
+            offset += len(half)
+        return cls(host, kinds, openings, *read)
+
+    def train(self, site: Site, config: VectorConfig, file: Path | None, *, progress: bool) -> TrainedVectors:
+        """Args: file: keeps where the training stands; None: nothing does."""
         host, names = self.host, self.kinds.names
         counts = torch.bincount(self.train_on.disagreements.category, minlength=len(names))
         table = torch.zeros(
             len(names), host.d_model, device=host.device, dtype=torch.float32, requires_grad=True
         )
-        steering = _Steering(host, site, table, self.openings)
-        _optimise(steering, *self.train_on, config, progress)
+        steering = Steering(host, site, table, self.openings)
+        schedule = Steps(config.steps, config.lr, config.max_rows, config.seed)
+        Optimisation(steering, schedule, file).run(*self.train_on, progress=progress)
         if not bool(torch.isfinite(table).all()):
             raise NonFiniteError(
                 f"category vectors at {site} diverged", do=f"lower the learning rate (now {config.lr})"
@@ -197,54 +219,23 @@ class _Ground(NamedTuple):
         vectors = Vectors(host, site, table=table.detach(), trained=counts >= config.min_count)
         return TrainedVectors(
             vectors,
-            _agreement(steering._replace(table=vectors.table), *self.held_out),
+            agreement(steering._replace(table=vectors.table), *self.held_out),
             self.held_out.disagreements.rate,
             dict(zip(names, counts.tolist(), strict=True)),
         )
 
 
-def _split(rollouts: Sequence[Rollout], held_out: float) -> tuple[list[Rollout], list[Rollout]]:
-    """Rollouts to fit on and rollouts held out, by problem."""
+def _openings(host: Host, kinds: Kinds, config: VectorConfig) -> Openings | None:
+    return Openings(with_ends(kinds, host.eos_ids), host.vocab_size) if config.by == "kind" else None
+
+
+def _split(rollouts: Sequence[Rollout], held_out: float) -> _Halves:
+    """By problem."""
     problems = list(dict.fromkeys(r.problem.id for r in rollouts))
     n = max(1, round(held_out * len(problems)))
     if len(problems) < 2:
         raise DataError(f"{len(problems)} problem to train category vectors on", allowed="2 or more")
     first = set(problems[:n])
-    return [r for r in rollouts if r.problem.id not in first], [r for r in rollouts if r.problem.id in first]
-
-
-def _optimise(
-    steering: _Steering,
-    passes: Sequence[CleanPass],
-    disagreements: Disagreements,
-    config: VectorConfig,
-    progress: bool,
-) -> None:
-    """Adam on the mean cross-entropy; only the table moves."""
-    table = steering.table
-    optimizer = torch.optim.Adam([table], lr=config.lr)
-    generator = torch.Generator().manual_seed(config.seed)
-    order: list[int] = []
-    for _ in (bar := tqdm(range(config.steps), desc="category vectors", disable=not progress, delay=1.0)):
-        order = order or torch.randperm(len(passes), generator=generator).tolist()
-        clean = passes[order.pop()]
-        rows = disagreements.rows_in(clean)
-        if len(rows) == 0:
-            continue
-        rows = rows[torch.randperm(len(rows), generator=generator)[: config.max_rows]]
-        loss = steering.loss(clean, disagreements, rows)
-        # not backward(): it would leave gradients on every parameter of the host
-        (table.grad,) = torch.autograd.grad(loss, [table])
-        optimizer.step()
-        bar.set_postfix(loss=f"{float(loss.detach()):.3f}")
-
-
-@torch.no_grad()
-def _agreement(steering: _Steering, passes: Sequence[CleanPass], disagreements: Disagreements) -> float:
-    """Share of the disagreements at which the steered base agrees with the thinking model."""
-    hits = 0
-    for clean in passes:
-        rows = disagreements.rows_in(clean)
-        if len(rows):
-            hits += int(steering.agrees(clean, disagreements, rows).sum())
-    return hits / len(disagreements)
+    return _Halves(
+        [r for r in rollouts if r.problem.id not in first], [r for r in rollouts if r.problem.id in first]
+    )

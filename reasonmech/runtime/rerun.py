@@ -15,9 +15,9 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from reasonmech.errors import BindError
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.turn import of_this_thread, run_alone
+from reasonmech.runtime.served import NO_LAYER, BlockOutput, forgetful, past_above, served
 from reasonmech.shapes import NextLogits
 from reasonmech.site import Site
 
@@ -48,26 +48,20 @@ class CleanPast(NamedTuple):
 
 def select_rows(cache: DynamicCache, rows: Int[Tensor, " row"]) -> DynamicCache:
     """A new cache with some rows of another, in any order, repeated or not; tensors are copied."""
-    selected = DynamicCache()
-    for i, layer in enumerate(cache.layers):
-        if not isinstance(layer, DynamicLayer) or layer.keys is None or layer.values is None:
-            raise BindError(
-                f"a cache whose layer {i} does not hold the whole past",
-                allowed="models with full attention in every layer",
-                do="choose a model without sliding-window attention",
-            )
-        copied = DynamicLayer()
-        copied.lazy_initialization(layer.keys, layer.values)
-        copied.keys, copied.values = layer.keys[rows], layer.values[rows]
-        selected.layers.append(copied)
-    return selected
+    return past_above(cache, NO_LAYER, 0, lambda x: x[rows])
 
 
-def rerun(host: Host, past: CleanPast, site: Site | str, edit: Edit) -> NextLogits:
+def rerun(
+    host: Host, past: CleanPast, site: Site | str, edit: Edit, *, known: BlockOutput | None = None
+) -> NextLogits:
     """Next-token logits of every row when `edit` is applied to the residual stream of its position at `site`.
 
     The pass appends to `past.cache`: give a `select`-ed copy. Differentiable with respect to what `edit`
     uses.
+
+    Args:
+        known: what a block below the site returned at the positions [batch, 1, d_model]; blocks up to it are
+            not run, and of theirs the cache holds the length alone (`past_above`).
 
     Raises:
         BindError: the host's attention forgets (sliding window), so a clean past cannot be put before a
@@ -76,24 +70,27 @@ def rerun(host: Host, past: CleanPast, site: Site | str, edit: Edit) -> NextLogi
     n_past = past.visible.shape[1]
     for layer in past.cache.layers:
         if not isinstance(layer, DynamicLayer) or layer.keys is None or layer.keys.shape[-2] != n_past:
-            raise BindError(
-                f"the cache of {host.name!r} does not hold all {n_past} past positions",
-                allowed="models with full attention in every layer",
-                do="choose a model without sliding-window attention, or a shorter text",
+            raise forgetful(
+                f"the cache of {host.name!r} does not hold all {n_past} past positions", ", or a shorter text"
             )
+
+    def run() -> NextLogits:
+        with served(host, known):
+            return _next_logits(host, past)
+
     handle = host.hook_point(site).attach(of_this_thread(lambda x: edit(x[:, 0])[:, None]))
     try:
-        out = run_alone(
-            host,
-            lambda: host.model(
-                input_ids=past.tokens[:, None],
-                attention_mask=torch.cat([past.visible, torch.ones_like(past.visible[:, :1])], dim=1),
-                position_ids=past.positions[:, None],
-                past_key_values=past.cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ),
-        )
+        return run_alone(host, run)
     finally:
         handle.remove()
-    return out.logits[:, -1]
+
+
+def _next_logits(host: Host, past: CleanPast) -> NextLogits:
+    return host.model(
+        input_ids=past.tokens[:, None],
+        attention_mask=torch.cat([past.visible, torch.ones_like(past.visible[:, :1])], dim=1),
+        position_ids=past.positions[:, None],
+        past_key_values=past.cache,
+        use_cache=True,
+        logits_to_keep=1,
+    ).logits[:, -1]

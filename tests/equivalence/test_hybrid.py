@@ -22,7 +22,8 @@ from reasonmech.hybrid import (
 )
 from reasonmech.hybrid.disagreements import clean_passes, find_disagreements
 from reasonmech.hybrid.executors import ClampFeatures
-from reasonmech.hybrid.train import VectorConfig, _Steering, train_vectors
+from reasonmech.hybrid.steering import Steering
+from reasonmech.hybrid.train import VectorConfig, train_vectors
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.decode import Decode
@@ -150,7 +151,7 @@ def test_training_steers_exactly_as_decoding_does(
     assert len({int(r) for r in disagreements.rollout}) > 1
     for clean in passes:
         rows = disagreements.rows_in(clean)
-        logits = _Steering(pair.base, vectors.site, vectors.table).logits(clean, disagreements, rows)
+        logits = Steering(pair.base, vectors.site, vectors.table).logits(clean, disagreements, rows)
         for logit, r in zip(logits, rows.tolist(), strict=True):
             position, category = int(disagreements.position[r]), disagreements.category[r]
 

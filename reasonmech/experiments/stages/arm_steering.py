@@ -81,7 +81,7 @@ def vector_rows(
     text.
     """
     rollouts = as_read_by(pair.base, thinking.rollouts)
-    rate = find_disagreements(list(clean_passes(pair.base, rollouts)), rollouts, kinds).rate
+    rate = find_disagreements(clean_passes(pair.base, rollouts), rollouts, kinds).rate
     numbers = {"disagreement_rate": rate}
     if trained is not None:
         numbers["vector_agreement"] = trained.agreement

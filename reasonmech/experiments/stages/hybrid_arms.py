@@ -40,6 +40,7 @@ from reasonmech.experiments.stages.arm_tables import (
 from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
 from reasonmech.experiments.stages.clamped import ClampedGroups, tune_clamp, without_clamp
 from reasonmech.experiments.stages.rollouts import read_rollouts
+from reasonmech.experiments.stages.vector_site import vector_site
 from reasonmech.experiments.tables import ARM_PAIRS_FILE, Condition
 from reasonmech.files import write_text
 from reasonmech.hosts import ModelPair
@@ -181,18 +182,14 @@ class RunArms(Stage):
 
     def _train(self, context: StageContext, kinds: Kinds, ledger: Ledger) -> list[TrainedVectors]:
         """Category vectors, those of the arms first; none, and in the ledger why, where there are none."""
-        config = self._vector_config(context)
+        config, base = self._vector_config(context), context.pair.base
+        configs = [config.model_copy(update={"seed": config.seed + i}) for i in range(1 + self.trainings)]
         with ledger.attempt("ingredient", "vectors"):
-            draws = train_draws(
-                context.pair.base,
-                self.site or _steering_site(context.pair),
-                read_rollouts(context, "thinking"),
-                kinds=kinds,
-                configs=[
-                    config.model_copy(update={"seed": config.seed + i}) for i in range(1 + self.trainings)
-                ],
-                progress=context.progress,
-            )
+            written = read_rollouts(context, "thinking")
+            with vector_site(context, self.site or _steering_site(context.pair), written) as at:
+                draws = train_draws(
+                    base, at, written, kinds=kinds, configs=configs, progress=context.progress
+                )
             for name, n in draws[0].counts.items():
                 item = f"vector of category {name}"
                 if n and name != OTHER:

@@ -53,7 +53,7 @@ def moments_of_steering(context: StageContext, vectors: Vectors, kinds: Kinds) -
     """Category -> positions of fitting rollouts at which a hybrid would steer towards it."""
     base = context.pair.base
     texts: Sequence[Rollout] = as_read_by(base, read_rollouts(context, "thinking")[:MOMENTS])
-    apart = find_disagreements(list(clean_passes(base, texts)), texts, kinds)
+    apart = find_disagreements(clean_passes(base, texts), texts, kinds)
     chosen: dict[int, NeutralTexts] = {}
     for category in _categories(vectors):
         rows = (apart.category == category).nonzero()[:, 0].tolist()

@@ -11,8 +11,9 @@ import torch
 from reasonmech.errors import NoChangeError
 from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.masks import Where
-from reasonmech.runtime.batched.prefix import NO_LAYER, Prefix, last_unread
+from reasonmech.runtime.batched.prefix import Prefix
 from reasonmech.runtime.readout import Question
+from reasonmech.runtime.served import NO_LAYER, last_unread
 from reasonmech.shapes import Mask
 
 # (tokens, width) at which a pass is full: more tokens run no faster each. Narrower models fill later, and so

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Final, final
+from collections.abc import Callable, Sequence
+from typing import Any, final
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from reasonmech.acting import OurHook
-from reasonmech.hosts.hookpoint import read_hidden
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.turn import of_this_thread, run_alone
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.passes import step_of
-from reasonmech.site import Site
+from reasonmech.runtime.served import NO_LAYER, BlockOutput, past_above, served
 from reasonmech.step import Step
-
-NO_LAYER: Final = -1
 
 
 @final
@@ -56,8 +50,7 @@ class Prefix:
             last_logits: of how many last tokens of every row `logits` holds the logits.
         """
         self.host, self.step = host, step_of(host, texts, numbers)
-        self._outputs: dict[int, Tensor] = {}
-        self._tuple_lengths: dict[int, int] = {}  # 0: the block returns a bare tensor
+        self._outputs: dict[int, BlockOutput] = {}
         self._cache = DynamicCache()
         self.logits: Float[Tensor, "row tail vocab"] = run_alone(
             host, lambda: self._run_clean([i for i in layers if i != NO_LAYER], last_logits)
@@ -86,8 +79,7 @@ class Prefix:
 
     def _storing(self, layer: int) -> Callable[[nn.Module, Any, Any], None]:
         def store(_: nn.Module, __: Any, output: Any) -> None:
-            self._outputs[layer] = read_hidden(output).detach()
-            self._tuple_lengths[layer] = 0 if isinstance(output, Tensor) else len(output)
+            self._outputs[layer] = BlockOutput.of(layer, output)
 
         return store
 
@@ -116,9 +108,10 @@ class Prefix:
     def _run_part(
         self, rows: Int[Tensor, " row"], below: int, start: int, last_logits: int
     ) -> Float[Tensor, "row tail vocab"]:
-        part, device = self.part(rows, start), self.host.device
-        with self._served(rows.to(device), below, start):
-            return self.host.model(
+        host, part = self.host, self.part(rows, start)
+        device = host.device
+        with served(host, self._output(rows, below, start)):
+            return host.model(
                 input_ids=part.ids[:, start:].to(device),
                 attention_mask=part.mask.long().to(device),
                 position_ids=part.positions[:, start:].clamp_min(0).to(device),
@@ -128,50 +121,10 @@ class Prefix:
             ).logits
 
     def _past(self, rows: Int[Tensor, " row"], below: int, start: int) -> DynamicCache:
-        past = DynamicCache()
-        for i, layer in enumerate(self._cache.layers):
-            assert isinstance(layer, DynamicLayer) and layer.keys is not None and layer.values is not None
-            if i <= below:  # never read; its length is, where the mask is made
-                nothing = layer.keys.new_empty(1, 1, start, 1)
-                past.update(nothing, nothing, i)
-            else:
-                on_device = rows.to(layer.keys.device)
-                past.update(layer.keys[on_device, :, :start], layer.values[on_device, :, :start], i)
-        return past
+        return past_above(self._cache, below, start, lambda x: x[rows.to(x.device), :, :start])
 
-    @contextmanager
-    def _served(self, rows: Int[Tensor, " row"], below: int, start: int) -> Iterator[None]:
-        """Inside, blocks up to `below` return what that one did in the clean pass; their hooks still run."""
-        replaced: list[tuple[nn.Module, Any]] = []
-        try:
-            for i in range(below + 1):
-                block = self.host.layers[i]
-                replaced.append((block, block.__dict__.get("forward")))
-                # `forward`, not `__call__`: the block's own hooks still run
-                object.__setattr__(block, "forward", self._server(block.forward, below, rows, start))
-            yield
-        finally:
-            for block, previous in replaced:
-                if previous is None:  # the class's forward, which nothing had covered
-                    object.__delattr__(block, "forward")
-                else:
-                    object.__setattr__(block, "forward", previous)
-
-    def _server(
-        self, forward: Callable[..., Any], layer: int, rows: Int[Tensor, " row"], start: int
-    ) -> Callable[..., Any]:
-        """A block's forward in passes of this thread; in those of others what it was."""
-        clean, n_outputs = self._outputs[layer], self._tuple_lengths[layer]
-        stream = clean[rows.to(clean.device), start:]
-        output = (stream, *[None] * (n_outputs - 1)) if n_outputs else stream
-        owner = threading.get_ident()
-
-        def serve(*args: Any, **kwargs: Any) -> Any:
-            return output if threading.get_ident() == owner else forward(*args, **kwargs)
-
-        return serve
-
-
-def last_unread(site: Site) -> int:
-    """The last block that need not run when the first edit or gate of a plan is at `site`."""
-    return site.layer if site.kind == "resid_post" else site.layer - 1
+    def _output(self, rows: Int[Tensor, " row"], layer: int, start: int) -> BlockOutput | None:
+        if layer == NO_LAYER:
+            return None
+        clean = self._outputs[layer]
+        return clean._replace(stream=clean.stream[rows.to(clean.stream.device), start:])
