@@ -1,13 +1,15 @@
-"""Random models of two sizes, and texts for them: speed does not depend on what the weights are."""
+"""Models by name, and texts for them: random ones of two sizes, whose speed does not depend on what the
+weights are, and SmolLM2 (`make smollm2`), whose vocabulary, depth and texts are real."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from sae_lens import JumpReLUSAE, JumpReLUSAEConfig  # noqa: TID251 - to make a file in its layout
-from sae_lens.saes.sae import SAEMetadata  # noqa: TID251
 from transformers.masking_utils import create_causal_mask
 
 import reasonmech as rm
@@ -16,18 +18,58 @@ from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout
 from reasonmech.testing import tiny_host
 
-VOCAB = 4096
+VOCAB, SMOLLM2 = 4096, "smollm2"
+DOCS = Path(__file__).parents[1] / "docs"
+ONSETS = {"tiny": "w20", "mid": "w20", SMOLLM2: "Now"}  # some word, which begins some kind of sentence
 SHAPES = {"tiny": {"n_layers": 4, "d_model": 64}, "mid": {"n_layers": 8, "d_model": 384}}
 
 
+def chosen(sizes: Sequence[str]) -> list[str]:
+    """Sizes named on the command line; those that a script has, where none is: SmolLM2 if it is here."""
+    return sys.argv[1:] or [size for size in sizes if size != SMOLLM2 or smollm2_directory().is_dir()]
+
+
+def rounds(size: str) -> int:
+    """How often a side runs: fewer times where a run takes seconds."""
+    return 3 if size == SMOLLM2 else 5
+
+
+def smollm2_directory() -> Path:
+    """Where `make smollm2` puts it, or what $SMOLLM2 says."""
+    return Path(os.environ.get("SMOLLM2", Path(__file__).parents[1] / ".smollm2"))
+
+
 def make_host(size: str) -> rm.hosts.Host:
-    """A random Qwen2 of 4 layers and 64 dimensions ("tiny"), or of 8 and 384 ("mid"), that never ends a
-    text."""
+    """A random Qwen2 of 4 layers and 64 dimensions ("tiny"), or of 8 and 384 ("mid"), or SmolLM2-135M in
+    float32 ("smollm2"), that never ends a text."""
     torch.set_num_threads(1)
-    host = tiny_host("qwen2", vocab_size=VOCAB, **SHAPES[size])
+    if size == SMOLLM2:
+        host = rm.load_host(smollm2_directory(), dtype=torch.float32)
+    else:
+        host = tiny_host("qwen2", vocab_size=VOCAB, **SHAPES[size])
     with torch.no_grad():
         host.unembedding()[list(host.eos_ids)] = 0
     return host
+
+
+def make_texts(
+    host: rm.hosts.Host, rows: int, length: int, *, seed: int = 0
+) -> tuple[torch.Tensor, list[str]]:
+    """[row, pos] ids and the texts that encode to them: random ordinary words, or of a real model pieces of
+    this repository's documentation."""
+    if host.tokenizer.convert_tokens_to_ids("w0") != host.tokenizer.unk_token_id:
+        ids = random_ids(rows, length, seed=seed)
+        return ids, as_texts(host, ids)
+    pages = "\n".join(path.read_text() for path in sorted(DOCS.glob("*.md")))
+    everything = host.tokenizer.encode(pages, add_special_tokens=False)
+    start, kept, texts = seed * len(everything) // 7, [], []
+    while len(kept) < rows:  # pieces that are read back as they were cut
+        start = (start + length) % (len(everything) - length)
+        text = host.tokenizer.decode(everything[start : start + length])
+        if len(encoded := host.encode(text)) == length:
+            kept.append(encoded)
+            texts.append(text)
+    return torch.tensor(kept), texts
 
 
 def random_ids(rows: int, length: int, *, seed: int = 0) -> torch.Tensor:
@@ -55,6 +97,9 @@ def run_from(host: rm.hosts.Host, layer: int, x: torch.Tensor) -> torch.Tensor:
 
 def jumprelu_coder(host: rm.hosts.Host, layer: int, d_sae: int) -> SAELensCoder:
     """A random JumpReLU coder of a block's output, whose features fire on some tokens and not on others."""
+    from sae_lens import JumpReLUSAE, JumpReLUSAEConfig  # noqa: TID251 - to make a file in its layout
+    from sae_lens.saes.sae import SAEMetadata  # noqa: TID251
+
     site = host.check_site(f"resid_post.{layer}")
     model = {"model_hash": host.weight_hash, "model_identity": host.model_identity().beyond_weights()}
     metadata = SAEMetadata(model_name=host.name, hook_name=hook_of_site(site), reasonmech=model)

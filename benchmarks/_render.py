@@ -11,11 +11,20 @@ from _table import RESULTS, markdown, verdict
 HEAD = """# Benchmarks
 
 `make bench` runs them one after the other and writes this page; each also runs alone, as the line above its
-table says. Seconds are CPU seconds of one thread (of start-up: wall time), medians and quartiles over
-rounds in which every side runs once, in shuffled order. A ratio is taken within each round. Every script
-first asserts that its sides compute the same thing. A target is what was wished for before anything was
-built: a miss stays on this page, beside what the part of the work that cannot be left out gets by itself.
+table says, and most take the name of a host: tiny, mid, smollm2 (SmolLM2-135M in float32, `make smollm2`).
+Seconds are CPU seconds of one thread (of start-up: wall time), medians and quartiles over rounds in which
+every side runs once, in shuffled order. A ratio is taken within each round, so that what slows the machine
+slows both of its sides; seconds of two tables are not to be compared where the load beside them differs. Peak
+MB is what was resident at most in the first run of a side, beyond what was before it. Every script first
+asserts that its sides compute the same thing. A target is what was wished for before anything was built: a
+miss stays on this page, beside what the part of the work that cannot be left out gets by itself.
 """
+
+
+NO_CARD = (
+    "`python benchmarks/gpu.py` has not been run on a card: no figure on this page is of a GPU, and what is "
+    "tested of it is that it runs on tiny sizes on the CPU (`--smoke`)."
+)
 
 
 def page(results: Sequence[Mapping[str, Any]]) -> str:
@@ -32,7 +41,10 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
         *(f"- Machine: {machine}." for machine in machines),
         *(f"- With {version}." for version in versions),
     ]
-    lines += [f"- {met} of {len(judged)} targets are met.", ""]
+    lines += [f"- {met} of {len(judged)} targets are met."]
+    if not any(result["name"].startswith("gpu_") for result in ordered):
+        lines += [f"- {NO_CARD}"]
+    lines += [""]
     lines += ["## Targets", "", "| | target | measured | |", "|---|---|---|---|"]
     for result, target in judged:
         lines.append(

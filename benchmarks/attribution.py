@@ -4,7 +4,7 @@ each."""
 from __future__ import annotations
 
 import torch
-from _models import as_texts, make_host, random_ids
+from _models import VOCAB, as_texts, chosen, make_host, make_texts, rounds
 from _table import Target, measure, report, timed
 
 import reasonmech as rm
@@ -20,11 +20,13 @@ FLOOR, OURS = "one plain forward of the texts (floor)", "rm.attribute"
 def compare(size: str) -> None:
     """One host, one TopK coder of 16 d_model features in its middle."""
     host = make_host(size)
-    clean, corrupt = random_ids(TEXTS, LENGTH, seed=1), random_ids(TEXTS, LENGTH, seed=2)
-    corrupt[:, : LENGTH // 2] = clean[:, : LENGTH // 2]
+    clean, first = make_texts(host, TEXTS, LENGTH, seed=1)
+    corrupt, second = make_texts(host, TEXTS, LENGTH, seed=2)
+    if host.vocab_size == VOCAB:  # real text, cut and put together, may be read in other tokens
+        corrupt[:, : LENGTH // 2] = clean[:, : LENGTH // 2]
+        second = as_texts(host, corrupt)
     coder = tiny_coder(host, f"resid_post.{host.n_layers // 2}", d_sae=16 * host.d_model, k=32)
     metric = logit_diff(host, good=11, bad=12)
-    first, second = as_texts(host, clean), as_texts(host, corrupt)
 
     def attributed() -> rm.causal.Attribution:
         return rm.attribute(host, rm.TextPairs(first, second), coder, metric=metric)
@@ -74,7 +76,7 @@ def compare(size: str) -> None:
             OURS: timed(attributed),
             exact: lambda: one_by_one() * n_nodes / (2 * TRIED + 1),
         },
-        runs=5,
+        runs=rounds(size),
     )
     report(
         f"attribution_{size}",
@@ -91,5 +93,5 @@ def compare(size: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for model_size in ("tiny", "mid"):
+    for model_size in chosen(["tiny", "mid", "smollm2"]):
         compare(model_size)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from _table import report, timed
+from _table import forget_peak, memory, report, timed
 
 import reasonmech as rm
 from reasonmech.organisms.training.corpus import draw_documents
@@ -38,19 +38,6 @@ class Corpus(Sequence[str]):
         if page != self.held[0]:
             self.held = (page, [*draw_documents(page, PAGE)])
         return self.held[1][line]
-
-
-def memory(kind: str) -> float:
-    """MB of this process: resident now ("VmRSS") or at most ("VmHWM"; getrusage would report the
-    parent's)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(kind))
-
-
-def forget_peak() -> float:
-    """Start a new peak; what is resident now."""
-    Path("/proc/self/clear_refs").write_text("5")
-    return memory("VmRSS")
 
 
 def grow(tokens: int) -> None:

@@ -7,7 +7,7 @@ import contextlib
 import io
 
 import torch
-from _models import as_texts, make_host, random_ids, run_from
+from _models import chosen, make_host, make_texts, rounds, run_from
 from _table import Target, measure, report, timed
 from torch import Tensor
 from transformer_lens.patching import get_act_patch_resid_pre  # noqa: TID251 - the peer
@@ -15,7 +15,7 @@ from transformer_lens.patching import get_act_patch_resid_pre  # noqa: TID251 - 
 import reasonmech as rm
 from reasonmech.metrics import logit_diff
 
-LENGTHS = {"tiny": 32, "mid": 16}
+LENGTHS = {"tiny": 32, "mid": 16, "smollm2": 8}
 ROWS, GOOD, BAD = 64, 11, 12
 OURS, LOOP = "rm.patch_grid", "TransformerLens, one cell after the other"
 BATCHED = "batched by hand, whole passes"
@@ -31,11 +31,10 @@ SUFFIX = "blocks from each site on, nothing else"
 def compare(size: str) -> None:
     """One host: every layer's input at every position, one pair of texts."""
     host = make_host(size)
-    clean, corrupt = random_ids(1, LENGTHS[size], seed=1), random_ids(1, LENGTHS[size], seed=2)
+    (clean, first), (corrupt, second) = (make_texts(host, 1, LENGTHS[size], seed=seed) for seed in (1, 2))
     layers, length = range(host.n_layers), LENGTHS[size]
     sites = [f"resid_pre.{layer}" for layer in layers]
     metric = logit_diff(host, good=GOOD, bad=BAD)
-    first, second = as_texts(host, clean), as_texts(host, corrupt)
     blocks = [host.model.get_submodule(f"model.layers.{layer}") for layer in layers]
 
     def value(logits: Tensor) -> Tensor:
@@ -86,7 +85,9 @@ def compare(size: str) -> None:
         assert float(expected.std()) > 0
         for side in (OURS, LOOP):
             assert (sides[side]() - expected).abs().max() <= 1e-4 * expected.abs().max(), side
-        times = measure({name: timed(side) for name, side in {**sides, SUFFIX: suffixes}.items()}, runs=5)
+        times = measure(
+            {name: timed(side) for name, side in {**sides, SUFFIX: suffixes}.items()}, runs=rounds(size)
+        )
     report(
         f"patch_grid_{size}",
         f"P4. {host.n_layers} layers x {length} positions of one pair of texts, {size} host",
@@ -101,5 +102,5 @@ def compare(size: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    for model_size in LENGTHS:
+    for model_size in chosen([*LENGTHS]):
         compare(model_size)

@@ -114,3 +114,39 @@ def test_a_missed_target_stays_on_the_page_beside_what_limits_it(load: Load, tmp
     assert "2 of 3 targets are met" in page
     assert "1.50 | **missed**: floor by itself gets 3.00; the model has to run |" in page
     assert "| ours | 2.000 | 2.000 - 2.000 | 2.00 |" in page
+
+
+def test_sides_of_a_hybrid_agree(load: Load, tmp_path: Path) -> None:
+    load("hybrid").compare("tiny")
+    result = written(tmp_path)
+    assert len(result["rows"]) == 4 and "of the tokens are steered" in result["notes"][0]
+
+
+def test_vectors_from_a_store_are_those_of_memory_in_the_benchmark(
+    load: Load, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script = load("category_vectors")
+    for side in (script.MEMORY, script.STORE):
+        script.once("tiny", 16, side)
+    memory, store = (float(line.split("\t")[-1]) for line in capsys.readouterr().out.splitlines())
+    assert memory > 0 and memory == pytest.approx(store, rel=1e-3)
+
+
+def test_the_script_for_a_card_runs_on_tiny_sizes_and_keeps_nothing_of_them(
+    load: Load, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    load("gpu").main(smoke=True)
+    told = capsys.readouterr().out
+    for part in ("capture of 32 tokens, bf16", "decoding 4 rows x 4 tokens", "hybrid of 2 rows", "done in"):
+        assert part in told
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_page_says_that_no_card_was_there(load: Load, tmp_path: Path) -> None:
+    table, render = importlib.import_module("_table"), importlib.import_module("_render")
+    for name in ("one", "gpu_capture_random"):
+        page_before = render.page([json.loads(file.read_text()) for file in tmp_path.glob("*.json")])
+        assert "has not been run on a card" in page_before
+        table.report(name, "P0. A case", {"floor": [1.0, 1.0]}, floor="floor")
+    page = render.page([json.loads(file.read_text()) for file in tmp_path.glob("*.json")])
+    assert "has not been run" not in page
