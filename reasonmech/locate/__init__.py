@@ -5,6 +5,7 @@ from reasonmech.locate.directions import ContrastivePrompts, direction
 from reasonmech.locate.ladder import ladder
 from reasonmech.locate.logit_lens import logit_lens
 from reasonmech.locate.matched import FeatureStats, Tolerance, feature_stats, matched_features
+from reasonmech.locate.onset_estimates import OnsetEstimates, OnsetSampling, onset_estimates
 from reasonmech.locate.p_values import Discovered
 from reasonmech.locate.preservation import BehaviourPreservation, behaviour_preservation
 from reasonmech.locate.rows.context import Context, next_token, onset_probability, previous_kinds
@@ -38,6 +39,8 @@ __all__ = [
     "Need",
     "Onset",
     "OnsetAttribution",
+    "OnsetEstimates",
+    "OnsetSampling",
     "ReasonScore",
     "Sample",
     "Score",
@@ -54,6 +57,7 @@ __all__ = [
     "logit_lens",
     "matched_features",
     "next_token",
+    "onset_estimates",
     "onset_probability",
     "previous_kinds",
     "scores",

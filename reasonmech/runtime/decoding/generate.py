@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Final
@@ -24,7 +24,13 @@ from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.decoder import Decoder, NamedWriter, RowInfo, writer_of
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.noise import row_key
-from reasonmech.runtime.decoding.prompts import as_problems, check_same_prompts, draw_starts, encode_prompts
+from reasonmech.runtime.decoding.prompts import (
+    as_problems,
+    check_lengths,
+    check_same_prompts,
+    draw_starts,
+    encode_prompts,
+)
 from reasonmech.runtime.decoding.stop_strings import check_stop_strings
 from reasonmech.runtime.memory import Needs, halving, undone_on_failure
 from reasonmech.runtime.pass_bytes import pass_bytes
@@ -92,6 +98,33 @@ def generate(
     return recorder.finish(rows, lambda receipt: Rollouts(written, task=tasks.task, receipt=receipt))
 
 
+@checked
+def continue_ids(
+    host: Host, prefixes: Sequence[Sequence[int]], *, decode: Decode, progress: bool = True
+) -> Rollouts:
+    """Let a host write on behind texts that are given as token ids: they stay what they are.
+
+    Returns:
+        `decode.samples` rollouts per text, in their order; what they wrote is `ids`, the text `prompt_ids`.
+
+    Raises:
+        DataError: no text, an empty one, one longer than the model has positions for, an unknown token.
+    """
+    if not prefixes or not all(prefixes):
+        raise DataError(
+            f"{len(prefixes)} texts to write on, {sum(not p for p in prefixes)} of them empty",
+            allowed="texts of at least one token",
+            do="give the ids of prompt and answer so far",
+        )
+    prompts = {f"continued/{i}": [int(token) for token in ids] for i, ids in enumerate(prefixes)}
+    for name, ids in prompts.items():
+        host.check_ids(ids, name)
+    check_lengths(host, prompts, decode)
+    problems = ProblemSet([Problem(name, "", "") for name in prompts], task="")
+    decoder = HostDecoder.of(host, ())
+    return Rollouts(_write_all(decoder, problems, decode=decode, progress=progress, prompts=prompts))
+
+
 def _without_plan(decoder: Decoder, plan: Sequence[Intervention]) -> Decoder:
     if len(plan):
         raise BindError(
@@ -137,12 +170,16 @@ def _write_all(
     decode: Decode,
     progress: bool,
     recorder: Recorder | None = None,
+    prompts: Mapping[str, Sequence[int]] | None = None,
 ) -> list[Rollout]:
-    """Rollouts in the order of the problems."""
+    """Rollouts in the order of the problems; `prompts`: ids by problem, None: those of its prompt."""
     check_stop_strings(decode.stop_strings, decoder.tokenizer)
     _check_choice(decoder, decode)
-    prompts = encode_prompts(decoder, problems, decode)
-    starts = draw_starts(decoder.readers[0], problems, prompts)
+    if prompts is None:
+        prompts = encode_prompts(decoder, problems, decode)
+        starts = draw_starts(decoder.readers[0], problems, prompts)
+    else:
+        starts = {name: len(ids) for name, ids in prompts.items()}
     rows = [
         RowInfo(
             index=i * decode.samples + sample,

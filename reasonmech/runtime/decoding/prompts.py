@@ -57,7 +57,7 @@ def encode_prompts(decoder: Decoder, problems: ProblemSet, decode: Decode) -> di
     _check_ids(problems)
     read = [_encode(host, problems) for host in decoder.readers]
     for host, prompts in zip(decoder.readers, read, strict=True):
-        _check_lengths(host, prompts, decode)
+        check_lengths(host, prompts, decode)
     return read[0]
 
 
@@ -170,7 +170,7 @@ def _encode(host: Host, problems: ProblemSet) -> dict[str, list[int]]:
     return read
 
 
-def _check_lengths(host: Host, prompts: Mapping[str, Sequence[int]], decode: Decode) -> None:
+def check_lengths(host: Host, prompts: Mapping[str, Sequence[int]], decode: Decode) -> None:
     """Raise DataError before anything is written: past its last position a model was never trained."""
     problem, longest = max(prompts.items(), key=lambda item: len(item[1]))
     if len(longest) + decode.max_new_tokens > host.n_positions:
