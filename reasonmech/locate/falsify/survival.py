@@ -92,12 +92,13 @@ class Falsification:
         return rows_where(self.frame, self.frame["feature"] == feature).reset_index(drop=True)
 
     def verdicts(self) -> pd.DataFrame:
-        """One row per candidate: the outcome of every attempt, and what they come to."""
-        rows = []
+        """One row per candidate: what it was located for, every outcome, and what they come to."""
+        searched, rows = self.table.frame.iloc[0], []
+        about = {"behaviour": searched["behaviour"], "definition": searched.get("definition", "")}
         for feature in self.candidates:
             findings = self.of(feature)
             outcomes = dict(zip(findings["attempt"], findings["outcome"], strict=True))
-            rows.append({"feature": feature, **outcomes, "verdict": self.outcome(feature)})
+            rows.append({"feature": feature, **about, **outcomes, "verdict": self.outcome(feature)})
         return pd.DataFrame(rows)
 
     @checked

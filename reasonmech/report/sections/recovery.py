@@ -41,9 +41,8 @@ def recovery_section(run: Run) -> Section | None:
         "(arm - base) / (thinking - base), with a paired bootstrap interval over problems. A control must "
         "fail."
     )
-    figure = Figure(
-        "recovery",
-        recovery_by_arm(recovery_frame(run)),
-        "Share of the base-to-thinking gap that each arm recovers.",
-    )
-    return Section("recovery-by-arm", "Recovery by arm", lead, [figure], [table(shown, columns)])
+    recovered, figures = recovery_frame(run), []
+    if len(recovered):  # without a gap between the two models there is nothing to recover
+        caption = "Share of the base-to-thinking gap that each arm recovers."
+        figures = [Figure("recovery", recovery_by_arm(recovered), caption)]
+    return Section("recovery-by-arm", "Recovery by arm", lead, figures, [table(shown, columns)])
