@@ -150,8 +150,11 @@ def onset_estimates(
     labels = labels.take(np.arange(n) * len(labels) // n)
     rollouts = [trace.rollout for trace in traces]
     started = time.perf_counter()
-    by_token = next_token(host, rollouts, labels, onsets.tokens)["onset_probability"].to_numpy()
-    n_read = sum(len(rollout.all_ids) for rollout in rollouts)
+    used, row = np.unique(labels.rollout, return_inverse=True)  # texts without a boundary are not read
+    read = [rollouts[r] for r in used.tolist()]
+    of_read = replace(labels, rollout=row, rollouts=read)
+    by_token = next_token(host, read, of_read, onsets.tokens)["onset_probability"].to_numpy()
+    n_read = sum(len(rollout.all_ids) for rollout in read)
     first = Cost(n_read, 0, time.perf_counter() - started)
     started = time.perf_counter()
     longer = _continued(host, rollouts, labels, sampling)
