@@ -61,6 +61,35 @@ def rows_to_draw(best: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str]]:
             return
 
 
+def against_chance(part: pd.DataFrame) -> str:
+    """Whether the chosen features of one behaviour tell it on problems that had no part in choosing them.
+
+    There their null is chance, AUROC 0.5. A feature beats it where its whole interval lies on the side that
+    the training problems named.
+    """
+    features = part.loc[
+        (part.kind == "feature") & part.selected & (part.unit == "AUROC") & part.value.notna()
+    ]
+    sentences = []
+    for (score, among, source), rows in features.groupby(["score", "among", "source"], sort=False):
+        rows = rows.drop_duplicates(["coder", "feature"])
+        beats = (rows.low > 0.5).where(rows.train_value > 0.5, rows.high < 0.5)
+        best = rows.loc[(rows.value - 0.5).abs().idxmax()]
+        searched = (part.score == score) & (part.among == among) & (part.source == source)
+        without = part.loc[searched & part.kind.isin(["diff_mean", "probe"]) & (part.coder == best.coder)]
+        beside = "; ".join(f"{NAMES[row.kind]} {_cell(row)}" for _, row in without.iterrows())
+        sentences.append(
+            f"On held-out problems {int(beats.sum())} of {len(rows)} chosen features beat chance (AUROC 0.5) "
+            f"among {among} of {source} text; the farthest from it, feature {best.feature}, has {_cell(best)}"
+            + (f", beside {beside}." if beside else ".")
+        )
+    return " ".join(sentences) or "No feature was chosen: nothing is said on held-out problems."
+
+
+def _cell(row: pd.Series) -> str:
+    return _write_value(row.unit, row.value, row.low, row.high)
+
+
 def side_by_side(best: pd.DataFrame) -> pd.DataFrame:
     """One row per detector, one column per search ("0.912 [0.88, 0.94]"), the chosen features first."""
     baseline = best.kind != "feature"

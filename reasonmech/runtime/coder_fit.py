@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, NamedTuple, final
 
 import pandas as pd
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from reasonmech.arguments import check_type
 from reasonmech.coders import SAELensCoder, Sinks, SparseCoder, check_belongs, no_sinks, reconstruct
 from reasonmech.door import checked
 from reasonmech.errors import DataError, MismatchError
-from reasonmech.hosts.hookpoint import HiddenEdit
 from reasonmech.hosts.host import Host
-from reasonmech.hosts.turn import of_this_thread, run_alone
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.activations import Activations
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.activations.keep import Keep
 from reasonmech.runtime.activations.site_sinks import sinks_at, sinks_of
 from reasonmech.runtime.fit_notes import notes_on_texts
+from reasonmech.runtime.spliced_loss import attached, cross_entropies, sparing
 from reasonmech.site import Site
 
 CHUNK = 8192  # tokens encoded at once
@@ -128,7 +126,7 @@ def check_fit(
         here = at_site if torch.equal(both, measured) else _reconstruct(acts, coder.site, coder, both)
         others[site] = (here.explained, _reconstruct(acts, site, coder, both).explained)
     _check_neighbours(coder, others)
-    ce = _cross_entropies(host, coder, texts, sinks, batch_size=batch_size, progress=progress)
+    ce = cross_entropies(host, coder, texts, sinks, batch_size=batch_size, progress=progress)
     return FitReport(
         site=str(coder.site),
         explained_variance=at_site.explained,
@@ -222,79 +220,4 @@ def _seen(coder: SparseCoder, x: Tensor) -> Tensor:
 def reconstructed(host: Host, coder: SparseCoder, sinks: Sinks) -> AbstractContextManager[None]:
     """Inside the block the stream at a coder's site is its reconstruction, without the error node, at every
     token but sinks. For passes over whole texts that begin at column 0."""
-    return _attached(host, coder, _sparing(sinks, partial(reconstruct, coder)))
-
-
-def _sparing(sinks: Sinks, edit: HiddenEdit) -> HiddenEdit:
-    """The same edit, which leaves sinks as they are."""
-    if not sinks.n_sinks:
-        return edit
-
-    def edit_others(x: Tensor) -> Tensor | None:
-        new, position = edit(x), torch.arange(x.shape[1], device=x.device)
-        if new is None:
-            return None
-        return torch.where(sinks.mask(x.float().norm(dim=-1), position)[..., None], x, new)
-
-    return edit_others
-
-
-@contextmanager
-def _attached(host: Host, coder: SparseCoder, edit: HiddenEdit) -> Iterator[None]:
-    handle = host.hook_point(coder.site).attach(of_this_thread(edit))
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-def _cross_entropies(
-    host: Host,
-    coder: SparseCoder,
-    texts: Sequence[Sequence[int]],
-    sinks: Sinks,
-    *,
-    batch_size: int,
-    progress: bool,
-) -> dict[str, float]:
-    """ "clean", "spliced" and "zero" -> mean next-token cross-entropy in nats.
-
-    Raises:
-        DataError: setting the site to zero changes nothing.
-    """
-    edits: dict[str, HiddenEdit] = {
-        "clean": lambda _: None,
-        "spliced": partial(reconstruct, coder),
-        "zero": torch.zeros_like,
-    }
-    ce = {}
-    for name, edit in tqdm(edits.items(), desc="cross-entropy", disable=not progress):
-        with _attached(host, coder, _sparing(sinks, edit)):
-            ce[name] = _cross_entropy(host, texts, batch_size=batch_size)
-    if ce["zero"] == ce["clean"]:
-        raise DataError(f"setting {coder.site} to zero changes no prediction", do="check a site that matters")
-    return ce
-
-
-@torch.no_grad()
-def _cross_entropy(host: Host, texts: Sequence[Sequence[int]], *, batch_size: int) -> float:
-    """Mean next-token cross-entropy in nats over every token but the first of each text."""
-    ordered = sorted(texts, key=len, reverse=True)
-    total, n = 0.0, 0
-    for start in range(0, len(ordered), batch_size):
-        batch = ordered[start : start + batch_size]
-        width = len(batch[0])
-        # Padded on the right with real tokens: attention is causal, so padding changes no loss that counts.
-        ids = torch.tensor([[*text, *[text[-1]] * (width - len(text))] for text in batch], device=host.device)
-        real = torch.tensor([[i < len(text) for i in range(1, width)] for text in batch], device=host.device)
-        logits = _next_logits(host, ids)
-        loss = torch.nn.functional.cross_entropy(logits[real].float(), ids[:, 1:][real], reduction="sum")
-        total, n = total + loss.item(), n + int(real.sum())
-    return total / n
-
-
-def _next_logits(host: Host, ids: Int[Tensor, "row pos"]) -> Float[Tensor, "row pos-1 vocab"]:
-    """Logits of every token but the first."""
-    attention = torch.ones_like(ids)
-    out = run_alone(host, lambda: host.model(input_ids=ids, attention_mask=attention, use_cache=False))
-    return out.logits[:, :-1]
+    return attached(host, coder, sparing(sinks, partial(reconstruct, coder)))

@@ -6,7 +6,7 @@ from markupsafe import Markup
 
 from reasonmech.experiments import Run
 from reasonmech.report.behaviour_names import defined
-from reasonmech.report.detectors import SEARCHES, best_detectors, rows_to_draw, side_by_side
+from reasonmech.report.detectors import SEARCHES, against_chance, best_detectors, rows_to_draw, side_by_side
 from reasonmech.report.html import Column, Figure, Row, Section, heading, number, percent, table, text
 from reasonmech.report.preservation import preservation_blocks
 from reasonmech.report.sections.base import sections
@@ -31,7 +31,8 @@ def feature_section(run: Run) -> Section | None:
         figures += [
             Figure(f"features-{i}", feature_table(rows), caption) for rows, caption in rows_to_draw(best)
         ]
-        blocks += [heading(defined(behaviour)), table(side_by_side(best), columns, _row_class)]
+        held_out = Markup("<p>{}</p>").format(against_chance(part))
+        blocks += [heading(defined(behaviour)), held_out, table(side_by_side(best), columns, _row_class)]
     blocks += [*_comparison_blocks(run), *preservation_blocks(run)]
     lead = (
         "A detector must tell, from tokens strictly before it, whether a behaviour is about to begin "
