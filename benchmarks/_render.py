@@ -27,6 +27,9 @@ NO_CARD = (
 )
 
 
+ON_SMOLLM2 = ("capture", "decode", "patch_grid", "attribution", "hybrid")  # scripts that run on it
+
+
 def page(results: Sequence[Mapping[str, Any]]) -> str:
     """The whole page, in the order of the results' titles."""
     ordered = sorted(results, key=lambda result: result["title"])
@@ -44,6 +47,10 @@ def page(results: Sequence[Mapping[str, Any]]) -> str:
     lines += [f"- {met} of {len(judged)} targets are met."]
     if not any(result["name"].startswith("gpu_") for result in ordered):
         lines += [f"- {NO_CARD}"]
+    there = [result["name"] for result in ordered]
+    missing = [name for name in ON_SMOLLM2 if not any(n.startswith(f"{name}_smollm2") for n in there)]
+    if missing:
+        lines += [f"- Not measured on SmolLM2: {', '.join(missing)}."]
     lines += [""]
     lines += ["## Targets", "", "| | target | measured | |", "|---|---|---|---|"]
     for result, target in judged:

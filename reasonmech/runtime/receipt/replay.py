@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple, final
 
@@ -15,7 +15,7 @@ from reasonmech.interventions.hooks import Hooks
 from reasonmech.runtime.decoding.decode_again import decode_again
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.pass_rows import PassRow
-from reasonmech.runtime.passes import run_passes
+from reasonmech.runtime.passes import RowLogits, run_passes
 from reasonmech.runtime.receipt.parity import noop_parity
 from reasonmech.step import CausalLabeller
 
@@ -50,7 +50,9 @@ class CleanLogits:
         """Logits that chose each row's tokens, in the order of the rows."""
         if self._kept.keys() >= {*numbers}:
             return [self._kept[number] for number in numbers]
-        passes = {i: x[_choosing(batch[i])] for i, x in run_passes(host, batch, batch_size=len(batch))}
+        passes = dict(
+            _chosen(batch, run_passes(host, batch, batch_size=len(batch), last_logits=_read(batch)))
+        )
         logits = [passes[i] for i in range(len(batch))]
         if keep:
             self._kept |= dict(zip(numbers, logits, strict=True))
@@ -84,8 +86,15 @@ def replay(
             if decodes:
                 edited = dict(enumerate(decode_again(HostDecoder(bound), batch, chunk)))
             else:
-                passes = run_passes(host, batch, hooks=Hooks(bound), numbers=chunk, batch_size=together)
-                edited = {i: x[_choosing(batch[i])] for i, x in passes}
+                passes = run_passes(
+                    host,
+                    batch,
+                    hooks=Hooks(bound),
+                    numbers=chunk,
+                    batch_size=together,
+                    last_logits=_read(batch),
+                )
+                edited = dict(_chosen(batch, passes))
             for i, logits in edited.items():
                 tokens = logits.shape[-1]  # fewer than the host has, where its partner has fewer
                 p, q = (x[:, :tokens].float().log_softmax(-1) for x in (logits, plain[i]))
@@ -105,8 +114,14 @@ def _with_labels(row: PassRow, labellers: Mapping[str, CausalLabeller]) -> PassR
     return replace(row, labels=labels)
 
 
-def _choosing(row: PassRow) -> slice:
-    """Positions whose logits chose the answer's tokens; all of a text that is all prompt."""
-    if row.prompt_length == len(row.ids):
-        return slice(None)
-    return slice(row.prompt_length - 1, len(row.ids) - 1)
+def _read(rows: Sequence[PassRow]) -> int:
+    """How many last logits hold those that chose every row's tokens; 0: all, where a text is all prompt."""
+    answers = [len(row.ids) - row.prompt_length for row in rows]
+    return 0 if 0 in answers else max(answers, default=-1) + 1
+
+
+def _chosen(rows: Sequence[PassRow], passes: Iterable[RowLogits]) -> Iterator[tuple[int, Tensor]]:
+    """Number of a row and the logits that chose its answer's tokens; all of a text that is all prompt."""
+    for number, logits in passes:
+        answer = len(rows[number].ids) - rows[number].prompt_length
+        yield number, logits[-answer - 1 : -1] if answer else logits
