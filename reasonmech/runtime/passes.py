@@ -14,6 +14,7 @@ from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.turn import run_alone
 from reasonmech.interventions.hooks import Hooks
+from reasonmech.runtime.like_lengths import like_lengths
 from reasonmech.runtime.memory import Needs, halving, undone_on_failure
 from reasonmech.runtime.pass_bytes import pass_bytes
 from reasonmech.runtime.pass_rows import PassRow
@@ -53,7 +54,6 @@ def run_passes(
     if empty:
         raise DataError(f"{empty[0]} encodes to no token", do="give a text that this tokenizer knows")
     check_lengths(host, rows)  # before the first pass: the longest row is run last
-    by_length = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
 
     def run(batch: Sequence[int]) -> list[RowLogits]:
         in_run = batch if numbers is None else [numbers[i] for i in batch]
@@ -72,8 +72,8 @@ def run_passes(
 
     needs = Needs(n_bytes, host.device, do="give shorter texts, or a model in a narrower dtype")
     with hooks or nullcontext():
-        for start in range(0, len(by_length), batch_size):
-            results, _ = halving(by_length[start : start + batch_size], run, what="text", needs=needs)
+        for batch in like_lengths([len(row.ids) for row in rows], batch_size):
+            results, _ = halving(batch, run, what="text", needs=needs)
             yield from results
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.turn import of_this_thread
+from reasonmech.runtime.like_lengths import like_lengths
 from reasonmech.runtime.memory import halving
 from reasonmech.runtime.pass_rows import PassRow
 from reasonmech.runtime.passes import full_logits, step_of
@@ -69,8 +70,6 @@ def read_streams(host: Host, tokens: ChosenTokens, sites: Sequence[Site], *, bat
         batch_rows: texts per pass; halved, with a warning, where memory is short.
     """
     texts, by_text = tokens.texts, dict[int, dict[Site, Tensor]]()
-    # texts of like length share a pass: little of it is padding
-    order = sorted(range(len(texts)), key=lambda number: len(texts[number].ids))
 
     def run(numbers: Sequence[int]) -> list[dict[Site, Tensor]]:
         step = step_of(host, [texts[number] for number in numbers], numbers)
@@ -85,8 +84,7 @@ def read_streams(host: Host, tokens: ChosenTokens, sites: Sequence[Site], *, bat
             for row, of_row in enumerate(columns)
         ]
 
-    for start in range(0, len(order), batch_rows):
-        numbers = order[start : start + batch_rows]
+    for numbers in like_lengths([len(text.ids) for text in texts], batch_rows):
         by_text |= zip(numbers, halving(numbers, run, what="text")[0], strict=True)
     return {site: torch.cat([by_text[number][site] for number in range(len(texts))]) for site in sites}
 

@@ -15,6 +15,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.hosts.turn import run_alone
 from reasonmech.runtime.activations.keep import NO_FEATURE, TopCodes
 from reasonmech.runtime.activations.texts import Piece, index_of, padded
+from reasonmech.runtime.like_lengths import like_lengths
 from reasonmech.runtime.memory import Needs, halving
 from reasonmech.runtime.pass_bytes import pass_bytes
 from reasonmech.runtime.streams import read_until_last
@@ -70,7 +71,8 @@ def read_sites(job: CaptureJob, piece: Piece, bar: tqdm[Any]) -> SiteValues:
     out, index = job.empty(int(counts.sum())), index_of(piece)
     n_active = torch.zeros(len(index), dtype=torch.int32)
     # Longest first: little of a batch is padding, and what does not fit into memory shows at once.
-    order = sorted((i for i in range(len(texts)) if counts[i]), key=lambda i: -len(texts[i].ids))
+    read = [i for i in range(len(texts)) if counts[i]]
+    batches = like_lengths([len(texts[i].ids) for i in read], job.batch_size, longest_first=True)
     with torch.no_grad():
 
         def read_batch(numbers: Sequence[int]) -> Sequence[int]:
@@ -105,8 +107,8 @@ def read_sites(job: CaptureJob, piece: Piece, bar: tqdm[Any]) -> SiteValues:
             job.host.device,
             do="read shorter texts, or a model in a narrower dtype",
         )
-        for start in range(0, len(order), job.batch_size):
-            halving(order[start : start + job.batch_size], read_batch, what="text", needs=needs)
+        for batch in batches:
+            halving([read[i] for i in batch], read_batch, what="text", needs=needs)
     bar.update(sum(len(texts[i].ids) for i in range(len(texts)) if not counts[i]))
     return SiteValues(out, index if job.codes is None else index.assign(n_active=n_active.numpy()))
 
