@@ -1,20 +1,17 @@
-"""A coder for a pair's base, from nothing: rollouts, store and training, of which a kill loses little."""
+"""A coder for a pair's base, from nothing: it reads both models' rollouts."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
-from reasonmech.coders import CoderConfig, SparseCoder, load_coder, train_coders
-from reasonmech.disk import explain_failed_writes, explain_full_disk
+from reasonmech.coders import CoderConfig, SparseCoder
 from reasonmech.errors import DataError
+from reasonmech.experiments.coder_job import CoderJob, ReadTexts
 from reasonmech.files import check_new
 from reasonmech.hosts import ModelPair
-from reasonmech.output_path import check_own
 from reasonmech.problem import ProblemSet
-from reasonmech.resumable import MODEL_WORDS, begin, only_writer, read_plan
 from reasonmech.rollout import Rollouts
-from reasonmech.runtime import Activations, Decode, as_read_by, capture, generate
+from reasonmech.runtime import Decode, Keep, as_read_by, generate
 from reasonmech.site import Site
 from reasonmech.tasks import load_task
 
@@ -30,9 +27,7 @@ def train_pair_coder(
 ) -> SparseCoder:
     """Train a coder on the base of a pair, which reads its own and the thinking model's rollouts, into `out`.
 
-    Work in progress lies in `<out>.work`, which is removed at the end. Killed and called again with the same
-    arguments, it goes on: rollouts that were written and shards that were captured are not made again, the
-    training goes on at its last checkpoint.
+    It goes on after a kill, as a `CoderJob` does.
 
     Args:
         site: where the base is read.
@@ -47,27 +42,12 @@ def train_pair_coder(
     if pair.task is None:
         raise DataError(f"pair {pair.name!r} names no task to read", do="add `task:` to its YAML")
     problem_set = load_task(pair.task, n=problems, split="train")  # before anything is written
-    work = out.with_name(out.name + ".work")
-    check_own(work)
-    with explain_failed_writes(work):
-        work.mkdir(exist_ok=True)
-    if read_plan(work) is None:
-        begin(work, _plan(pair, config, at, problems=problems), kind="training")
-    with only_writer(work), explain_full_disk(work):
-        begin(work, _plan(pair, config, at, problems=problems), kind="training", words=MODEL_WORDS)
-        texts = _texts(pair, problem_set, work=work, progress=progress)
-        store = work / "store"
-        if not store.exists():
-            capture(pair.base, as_read_by(pair.base, texts), [at], out=store, progress=progress)
-        acts = Activations.load(store, host=pair.base)
-        trained = work / "coders"
-        if not trained.exists():
-            train_coders(
-                acts, {"coder": config}, sites=[at], out=trained, device=pair.base.device, progress=progress
-            )
-        (trained / "coder" / str(at)).rename(check_new(out))
-        shutil.rmtree(work)
-    return load_coder(out, host=pair.base)
+
+    def texts(work: Path) -> ReadTexts:
+        return ReadTexts(as_read_by(pair.base, _texts(pair, problem_set, work=work, progress=progress)))
+
+    job = CoderJob(pair.base, config, at, out, Keep())
+    return job.train(_plan(pair, config, at, problems=problems), texts, progress=progress)
 
 
 def _plan(pair: ModelPair, config: CoderConfig, site: Site, *, problems: int) -> dict[str, object]:

@@ -9,7 +9,7 @@ import pytest
 
 from reasonmech.coders import CoderConfig
 from reasonmech.errors import OutputError, ReasonmechError
-from reasonmech.experiments import pair_coder
+from reasonmech.experiments import coder_job, pair_coder
 from reasonmech.experiments.pair_coder import train_pair_coder
 from reasonmech.organisms import load_pair
 
@@ -33,7 +33,7 @@ def test_a_killed_training_goes_on_and_makes_nothing_twice(
     out, work = tmp_path / "coder", tmp_path / "coder.work"
     for stage in ("capture", "train_coders"):  # each call gets one stage further
         with monkeypatch.context() as patched:
-            patched.setattr(pair_coder, stage, killed)
+            patched.setattr(coder_job, stage, killed)
             with pytest.raises(Killed):
                 train_pair_coder(pair, CONFIG, site=SITE, out=out, problems=6, progress=False)
         assert work.is_dir() and not out.exists()
@@ -41,7 +41,7 @@ def test_a_killed_training_goes_on_and_makes_nothing_twice(
         train_pair_coder(pair, CONFIG, site="resid_post.2", out=out, problems=6, progress=False)
     with monkeypatch.context() as patched:
         patched.setattr(pair_coder, "generate", killed)
-        patched.setattr(pair_coder, "capture", killed)
+        patched.setattr(coder_job, "capture", killed)
         resumed = train_pair_coder(pair, CONFIG, site=SITE, out=out, problems=6, progress=False)
     assert resumed.weight_hash == whole.weight_hash and resumed.model_hash == pair.base.weight_hash
     assert not work.exists() and (out / "cfg.json").is_file()

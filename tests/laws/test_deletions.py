@@ -38,7 +38,7 @@ REMOVALS = {  # module -> how many calls remove a file or folder there, and whos
         3,
         "a lock in a folder made a moment ago; half pieces of a directory with a plan",
     ),
-    "reasonmech.experiments.pair_coder": (1, "the folder .work, which holds our plan"),
+    "reasonmech.experiments.coder_job": (1, "the folder .work, which holds our plan"),
     "reasonmech.experiments.stage_job": (1, "what a stage wrote into its own folder before it failed"),
     "reasonmech.coders.train": (1, "a coder in a directory with our plan, which is written again"),
     "reasonmech.organisms.adapters": (1, "the checkpoint of the training that has just ended"),
