@@ -25,7 +25,7 @@ from reasonmech.errors import (
     UnknownNameError,
 )
 from reasonmech.files import check_safetensors
-from reasonmech.hosts.adapters import ADAPTER, AGAIN, check_adapter
+from reasonmech.hosts.adapter_files import ADAPTER, AGAIN, check_adapter
 from reasonmech.hosts.on_demand import locate
 from reasonmech.hosts.tokenizer_files import is_path
 from reasonmech.json_text import read_object

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from reasonmech.arguments import describe
 from reasonmech.errors import CorruptFileError, MismatchError, PickleRefusedError
 from reasonmech.files import check_safetensors
-from reasonmech.hosts.adapters import AGAIN, check_adapters
+from reasonmech.hosts.adapter_files import AGAIN, check_adapters
 from reasonmech.json_text import read_object
 
 PICKLES: Final = ("*.bin", "*.pt", "*.pth", "*.pkl", "*.ckpt")

@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 
 from reasonmech.errors import CorruptFileError, MismatchError
 from reasonmech.files import RECORD_FILE, new_directory, write_text
-from reasonmech.hosts.adapters import AGAIN, check_adapters
+from reasonmech.hosts.adapter_files import AGAIN, check_adapters
 from reasonmech.paths import cache_dir
 
 SUFFIX: Final = ".gguf"

@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 
 from reasonmech.errors import CorruptFileError, MismatchError
 from reasonmech.hosts.adapter import Adapter
-from reasonmech.hosts.adapters import ADAPTER, AGAIN
+from reasonmech.hosts.adapter_files import ADAPTER, AGAIN
 from reasonmech.quiet import quiet_import
 
 INSTALL: Final = "pip install 'peft>=0.17'"

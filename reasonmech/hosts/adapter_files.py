@@ -1,4 +1,4 @@
-"""Adapters in a checkpoint directory, by their settings, and the names of their files and tensors."""
+"""Adapter files in a checkpoint directory: by their settings, and the names of their files and tensors."""
 
 from __future__ import annotations
 
