@@ -31,7 +31,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from reasonmech.hosts import Host
+from reasonmech.hosts import Host, load_host
 from reasonmech.testing import BODY_GAIN, HEAD_GAIN, tiny_tokenizer
 
 SMOLLM2: Final = Path(os.environ.get("SMOLLM2", Path(__file__).parents[1] / ".smollm2"))
@@ -260,3 +260,9 @@ def model_of(tokenizer: PreTrainedTokenizerBase, *, seed: int = 0) -> LlamaForCa
                 parameter.mul_(BODY_GAIN)
         model.get_output_embeddings().get_parameter("weight").mul_(HEAD_GAIN / BODY_GAIN)
     return model
+
+
+@cache
+def smollm2_host() -> Host:
+    """The real SmolLM2 in float32, one for all tests that change nothing in it; skips where it is not."""
+    return load_host(smollm2_directory(), dtype=torch.float32)

@@ -130,7 +130,8 @@ def _source(package: Distribution, texts: Sequence[str]) -> ReadPackage:
 def _licence(package: Distribution) -> str:
     """What a package's metadata says in one line: an SPDX expression, its licence field, or a classifier."""
     metadata = package.metadata
-    lines = [metadata.get("License-Expression") or "", (metadata.get("License") or "").strip()]
+    named = (key for key in ("License-Expression", "License") if key in metadata)
+    lines = [metadata[key].strip() for key in named]
     lines += [
         c.rsplit(" :: ", 1)[-1] for c in metadata.get_all("Classifier") or [] if c.startswith("License ::")
     ]
@@ -139,9 +140,8 @@ def _licence(package: Distribution) -> str:
 
 def _passages(package: Distribution, generator: np.random.Generator) -> Iterator[str]:
     """Passages of one file after the other, in an order of the files that the generator draws."""
-    description = package.metadata.get_payload()  # the body of METADATA, mostly the README
-    if isinstance(description, str):
-        yield from _cut(description)
+    if "Description" in package.metadata:  # mostly the README
+        yield from _cut(package.metadata["Description"])
     names = (file for file in package.files or [] if file.suffix in (".py", *PROSE))
     files = sorted((file for file in names if not _TESTS & set(file.parts)), key=str)
     for i in generator.permutation(len(files)):

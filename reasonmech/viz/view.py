@@ -33,7 +33,7 @@ class TokenView:
     Attributes:
         title: heads the view.
         pieces: [token] text of each token, blanks included. One without text (it holds the rest of a
-            character that an earlier token began) is drawn as "⋯".
+            character, or of what is drawn as one, that an earlier token began) is drawn as "⋯".
         values: [token, value] activation units (features) or residual-norm units (a direction).
         labels: [value] what each value is.
         sinks: tokens that the shades are not scaled by: one of two hundred times the others' norm would leave

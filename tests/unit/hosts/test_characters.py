@@ -17,7 +17,7 @@ from reasonmech.hosts.characters import character_spans, token_name, token_piece
 from reasonmech.hosts.spelling import spelling_of
 from reasonmech.hosts.vocabulary import decode
 from reasonmech.hosts.words import token_forms
-from reasonmech.locate.feature_summary.tokens import CONTINUED
+from reasonmech.locate.feature_summary.tokens import CONTINUED, token_frame
 from reasonmech.taxonomies.text import cut, token_offsets
 from reasonmech.testing import tiny_coder
 from reasonmech.viz.traces import traces_html
@@ -113,8 +113,6 @@ def test_a_character_of_several_tokens_is_shown_once_where_it_begins(name: str) 
 
 @pytest.mark.parametrize("name", REAL_TEXT)
 def test_traces_and_dashboards_show_whole_characters(name: str) -> None:
-    from reasonmech.locate.feature_summary.tokens import token_frame
-
     host = layout_host(name)
     ids = host.tokenizer.encode(RARE, add_special_tokens=False)
     [trace] = cut([rollout_of(name, ids)], host.tokenizer)
@@ -122,6 +120,41 @@ def test_traces_and_dashboards_show_whole_characters(name: str) -> None:
     assert "".join(frame.text).lstrip() == RARE
     page = traces_html(frame, ["f"])
     assert "�" not in page and "🙂" in page and f">{CONTINUED}</span>" in page
+
+
+# families, flags, colours, a keycap, a flag of tags, letters with marks, a conjunct
+DRAWN_OF_SEVERAL = (
+    "👩\u200d👩\u200d👧\u200d👦",
+    "🇩🇪",
+    "🇯🇵",
+    "👋🏿",
+    "❤️\u200d🔥",
+    "1️⃣",
+    "🏴󠁧󠁢󠁥󠁮󠁧󠁿",
+    "e\u0301",
+    "क्षि",
+)
+
+
+@pytest.mark.parametrize("name", REAL_TEXT)
+def test_views_show_what_readers_see_as_one_character_in_one_piece(name: str) -> None:
+    host, text = layout_host(name), "a " + " b".join(DRAWN_OF_SEVERAL) + ".\r\nSo 🇩🇪🇯🇵."
+    view = rm.look(host, text, rm.Direction.along(host.unembedding()[0].detach(), "resid_post.0"))
+    assert "".join(view.pieces) == decode(host.tokenizer, host.encode(text))
+    for character in DRAWN_OF_SEVERAL:
+        assert any(character in piece for piece in view.pieces), character
+    assert [piece for piece in view.pieces if "\r" in piece or "\n" in piece] == [
+        piece for piece in token_pieces(host.tokenizer, host.encode(text)) if "\r" in piece or "\n" in piece
+    ]
+
+
+def test_an_answer_shows_all_of_its_text_where_the_prompt_begins_a_character() -> None:
+    host = layout_host("qwen2")
+    prompt, answer = (tuple(host.tokenizer.encode(text)) for text in ("ok 👍", "🏽."))
+    no = (False,) * len(answer)
+    rollout = rm.runtime.Rollout(rm.Problem("p", "q", "a"), 0, prompt, answer, no, no, "length", "🏽.")
+    [trace] = cut([rollout], host.tokenizer)
+    assert "".join(token_frame("p", trace, host, {}).text) == "🏽."
 
 
 @pytest.mark.parametrize(
