@@ -335,8 +335,8 @@ def test_a_stop_string_ends_an_answer_at_the_token_that_completes_it(host) -> No
 
 def test_a_chat_prompt_is_the_tokenizers_own(host, plain) -> None:
     system, user = TURNS[0][1], TURNS[1][1]
-    asked = host.with_prompt(Prompt(chat=True, system=system))
-    [rollout] = rm.generate(asked, [user], decode=rm.Decode(max_new_tokens=3), progress=False)
+    in_chat = host.with_prompt(Prompt(chat=True, system=system))
+    [rollout] = rm.generate(in_chat, [user], decode=rm.Decode(max_new_tokens=3), progress=False)
     messages = [{"role": role, "content": text} for role, text in TURNS]
     template = host.tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True)
     assert list(rollout.prompt_ids) == list(template["input_ids"])
