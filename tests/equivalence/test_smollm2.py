@@ -27,6 +27,7 @@ from reasonmech.hosts import Host
 from reasonmech.hosts.prompt import Prompt
 from reasonmech.interventions import inside
 from reasonmech.runtime.decoding.noise import gumbel, row_key
+from reasonmech.site import Site
 from reasonmech.testing import tiny_coder
 from tests.layouts import smollm2_directory, smollm2_host
 
@@ -217,7 +218,11 @@ def test_ablating_and_patching_are_hooks_on_the_plain_model(host, plain, texts) 
     vector = torch.randn(host.d_model, generator=torch.Generator().manual_seed(1))
     unit, axis = vector / vector.norm(), rm.Direction.along(vector, "resid_post.12")
     read = [texts["chat"], texts["russian"]]
-    plan = [rm.ablate(rm.Whole("z.5.2")), rm.ablate(axis), rm.ablate(rm.Whole("mlp_out.20"))]
+    plan = [
+        rm.ablate(rm.Whole(Site.parse("z.5.2"))),
+        rm.ablate(axis),
+        rm.ablate(rm.Whole(Site.parse("mlp_out.20"))),
+    ]
     layers = plain.model.layers
     for text, ours in zip(read, rm.forward(host, read, plan, receipt="none").logits, strict=True):
         no_head = torch.ones(host.n_heads * host.d_head)
@@ -232,7 +237,7 @@ def test_ablating_and_patching_are_hooks_on_the_plain_model(host, plain, texts) 
     donor = rm.capture(host, [source], ["resid_post.15"], progress=False).at("resid_post.15")[-1]
     _, streams = streams_of(plain, ids_of(host, source), 15)
     taken = streams["resid_post.15"][-1]
-    patch = rm.patch(rm.Whole("resid_post.15"), donor, where=rm.prompt(start=-1))
+    patch = rm.patch(rm.Whole(Site.parse("resid_post.15")), donor, where=rm.prompt(start=-1))
     ours = rm.forward(host, [target, "Hi"], [patch], receipt="none").logits[0]
     with changed(layers[15], lambda x: torch.cat((x[:, :-1], taken[None, None]), 1)):
         theirs = logits_of(plain, ids_of(host, target))
@@ -299,7 +304,7 @@ def test_lens_features_and_views_read_what_plain_activations_say(host, plain, te
     top = rm.logit_lens(host, axis, k=5)
     promoted = top[top["side"] == "promoted"]
     assert promoted["token_id"].tolist() == lens.topk(5).indices.tolist()
-    assert torch.allclose(torch.tensor(promoted["logit"].to_numpy()).float(), lens.topk(5).values, rtol=1e-4)
+    assert torch.allclose(torch.tensor(promoted["logit"].tolist()), lens.topk(5).values, rtol=1e-4)
     coder = tiny_coder(host, "resid_post.12")
     for text in (texts["emoji"], texts["chat"]):
         ids = ids_of(host, text)
