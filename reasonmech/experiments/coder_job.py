@@ -21,7 +21,7 @@ from reasonmech.site import Site
 TEXTS_FILE: Final = "texts.json"
 
 
-class ReadTexts(NamedTuple):
+class TrainingTexts(NamedTuple):
     """What a host reads while its coder learns, and what is to be known of it: JSON values, or None."""
 
     items: Sequence[Rollout | str]
@@ -43,7 +43,7 @@ class CoderJob(NamedTuple):
     keep: Keep
 
     def train(
-        self, plan: Mapping[str, object], texts: Callable[[Path], ReadTexts], *, progress: bool
+        self, plan: Mapping[str, object], texts: Callable[[Path], TrainingTexts], *, progress: bool
     ) -> SparseCoder:
         """Write the texts, read them, train, and move the coder to `out`.
 

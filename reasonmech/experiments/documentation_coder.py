@@ -9,7 +9,7 @@ from typing import Final
 
 from reasonmech.coders import CoderConfig, SparseCoder
 from reasonmech.door import checked
-from reasonmech.experiments.coder_job import CoderJob, ReadTexts
+from reasonmech.experiments.coder_job import CoderJob, TrainingTexts
 from reasonmech.experiments.documentation import Passages, documentation
 from reasonmech.files import check_new
 from reasonmech.hosts import Host, Prompt
@@ -61,10 +61,10 @@ def train_documentation_coder(
         "config": config.model_dump(mode="json"),
     }
 
-    def texts(work: Path) -> ReadTexts:
+    def texts(work: Path) -> TrainingTexts:
         written = _continued(host, read.texts[passages:], work=work, progress=progress)
         fitted = [_fitted(host, text) for text in read.texts[:passages]]
-        return ReadTexts([*written, *fitted], _record(host, read, written, fitted))
+        return TrainingTexts([*written, *fitted], _record(host, read, written, fitted))
 
     return CoderJob(host, config, at, out, KEEP).train(plan, texts, progress=progress)
 

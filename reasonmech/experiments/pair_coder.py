@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reasonmech.coders import CoderConfig, SparseCoder
 from reasonmech.errors import DataError
-from reasonmech.experiments.coder_job import CoderJob, ReadTexts
+from reasonmech.experiments.coder_job import CoderJob, TrainingTexts
 from reasonmech.files import check_new
 from reasonmech.hosts import ModelPair
 from reasonmech.problem import ProblemSet
@@ -43,8 +43,8 @@ def train_pair_coder(
         raise DataError(f"pair {pair.name!r} names no task to read", do="add `task:` to its YAML")
     problem_set = load_task(pair.task, n=problems, split="train")  # before anything is written
 
-    def texts(work: Path) -> ReadTexts:
-        return ReadTexts(as_read_by(pair.base, _texts(pair, problem_set, work=work, progress=progress)))
+    def texts(work: Path) -> TrainingTexts:
+        return TrainingTexts(as_read_by(pair.base, _texts(pair, problem_set, work=work, progress=progress)))
 
     job = CoderJob(pair.base, config, at, out, Keep())
     return job.train(_plan(pair, config, at, problems=problems), texts, progress=progress)
