@@ -9,7 +9,7 @@ SMOLLM2 := .smollm2/config.json
 RUN ?= runs/demo
 REAL ?= runs/real
 
-.PHONY: demo real test test-slow lint types bench install peers smollm2
+.PHONY: demo real test test-real test-slow lint types bench install peers smollm2
 install: $(STAMP)
 
 $(STAMP): pyproject.toml constraints.txt
@@ -41,7 +41,11 @@ real: $(SMOLLM2)
 
 # one thread a worker: two workers on two cores beat two threads on models this small
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n auto --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not real_model" -n auto --dist loadfile
+
+# the tests that run SmolLM2
+test-real: $(SMOLLM2)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "real_model and not slow" -n auto --dist loadfile
 
 test-slow: $(STAMP)
 	$(BIN)/python -m pytest -m slow

@@ -39,6 +39,8 @@ EMOJI = "Family 👩‍👩‍👧‍👦, flags 🇩🇪🇯🇵, skin 👍🏽
 TURNS = (("system", "Be terse. Sprich Deutsch."), ("user", "Wie heißt die Hauptstadt von 日本? 🙂"))
 STEPS = 6
 
+pytestmark = pytest.mark.real_model
+
 
 @pytest.fixture(scope="module")
 def host() -> Host:

@@ -30,7 +30,7 @@ from tests.json_mutations import Damage, damages
 from tests.made_run import make_run
 
 HOST = tiny_host()
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def read_or_refused(read: Callable[[], Any], right: Any, damage: Damage) -> None:

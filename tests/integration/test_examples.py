@@ -46,6 +46,7 @@ def test_the_scripts_on_the_embedded_pair_show_what_they_say() -> None:
     assert right["base"] < 0.4 and right["thinking"] > 0.9 and right["base, borrowed moments"] > 0.9
 
 
+@pytest.mark.real_model
 def test_the_scripts_on_a_real_model_run() -> None:
     directory = str(smollm2_directory())
     for name in OF_A_REAL_MODEL:

@@ -61,7 +61,7 @@ def _not_again(*_: object, **__: object) -> None:
 
 
 def test_when_is_judged_when(tmp_path: Path) -> None:
-    judgement = rm.judge("tiny-when", n=300, progress=False)
+    judgement = rm.judge("tiny-when", n=120, progress=False)
     assert judgement.verdict == "WHEN", judgement
     assert judgement.finding("C10").status == "REFUTED" and judgement.finding("C9").status == "SUPPORTED"
     assert judgement.finding("sharpening").status == judgement.finding("format").status == "REFUTED"

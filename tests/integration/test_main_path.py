@@ -20,7 +20,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_every_arm_answers_every_problem(finished: Run) -> None:
     rows = finished.results.query("metric == 'accuracy' and problem != ''")
     assert set(rows.condition) == set(ORDER)
-    assert (rows.groupby("condition").problem.nunique() == 40).all()
+    assert (rows.groupby("condition").problem.nunique() == 24).all()
     assert rows.value.isin([0.0, 1.0]).all()
 
 
@@ -63,7 +63,7 @@ def test_a_clamp_changes_what_the_base_does_and_says_so(finished: Run) -> None:
 
 
 def test_coders_of_the_run_load_and_remember_their_model(finished: Run) -> None:
-    coder = load_coder(finished.path / "coders" / "topk" / "resid_post.1")
+    coder = load_coder(finished.path / "coders" / "topk" / "resid_post.2")
     assert coder.model_hash == finished.record["pair"]["base"]["weights_sha256"]
 
 

@@ -23,7 +23,6 @@ from reasonmech.report import render
 from reasonmech.tasks import load_task
 from tests.made_run import make_run
 from tests.outside_pair import write_outside_pair
-from tests.tiny_run import TINY
 
 PLANTED = DataError("planted <i>failure</i>", allowed="none", do="pull it out")
 STAGES = "reasonmech.experiments.stages."
@@ -55,7 +54,7 @@ def pair(file: Path) -> ModelPair:
 
 @pytest.fixture(scope="module")
 def experiment() -> Experiment:
-    return load_experiment("smoke", TINY)
+    return load_experiment("smoke")
 
 
 @pytest.fixture(scope="module")
@@ -118,16 +117,28 @@ def test_what_fails_has_a_line_with_its_first_cause(
     target = f"{STAGES}{module}.{name}"
     real = getattr(__import__(f"{STAGES}{module}", fromlist=[name]), name)
     monkeypatch.setattr(target, fail if always else fail_first(real))
+    if kind == "arms":  # the one that fails, not all of them
+        few = {
+            "arms": ("base", "thinking", *(("clamp",) if item == "clamp" else ("full", "random_positions")))
+        }
+        stages = [s.model_copy(update=few) if s.kind == kind else s for s in experiment.stages]
+        experiment = experiment.model_copy(update={"stages": tuple(stages)})
     ledger = carry_out(kind, pair, experiment, folders, tmp_path / kind)
     lines = [row for row in ledger.missing() if item in row["item"]]
     assert lines, ledger.missing()
     for row in ledger.missing():
         assert PLANTED.happened in row["happened"] and row["do"] == PLANTED.do, row
-    run = make_run(tmp_path / "made")
-    missing_table({kind: ledger}).to_parquet(run.path / MISSING_FILE)
+
+
+def test_what_is_missing_stands_before_the_results_of_a_report(tmp_path: Path) -> None:
+    ledger, run = Ledger(), make_run(tmp_path / "made")
+    with ledger.attempt("search", "auroc of <b>step</b>"):
+        fail()
+    missing_table({"locate": ledger}).to_parquet(run.path / MISSING_FILE)
     page = render(load_run(run.path))
     assert page.index('<section id="missing"') < page.index('<section id="recovery-by-arm"')
-    assert lines[0]["item"] in page and "planted &lt;i&gt;failure" in page and "<i>failure" not in page
+    assert "auroc of &lt;b&gt;step&lt;/b&gt;" in page and "<b>step" not in page
+    assert "planted &lt;i&gt;failure" in page and "<i>failure" not in page
 
 
 def test_without_any_search_the_other_arms_still_run(
@@ -136,8 +147,7 @@ def test_without_any_search_the_other_arms_still_run(
     """Locating fails; the run ends all the same, and report and command line say what it lacks."""
     monkeypatch.setattr(f"{STAGES}locate.labels_among", fail)
     out = tmp_path / "run"
-    options = [word for setting in (f"pair={file}", *TINY) for word in ("--set", setting)]
-    ended = CliRunner().invoke(app, ["run", "smoke", "--out", str(out), "--quiet", *options])
+    ended = CliRunner().invoke(app, ["run", "smoke", "--out", str(out), "--quiet", "--set", f"pair={file}"])
     finished = load_run(out)
     missing = finished.missing.set_index("item")
     assert ended.exit_code == 3, ended.output
@@ -166,9 +176,7 @@ def test_a_stage_that_is_lost_takes_only_those_that_read_it(
     pair: ModelPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{STAGES}coders.TrainCoders._activations", fail)
-    experiment = load_experiment(
-        "smoke", [*TINY, "stages=[{kind: rollouts, n: 8}, {kind: coders}, {kind: locate}]"]
-    )
+    experiment = load_experiment("smoke", ["stages=[{kind: rollouts, n: 8}, {kind: coders}, {kind: locate}]"])
     finished = rm.run(experiment, pair=pair, out=tmp_path / "run", progress=False)
     missing = finished.missing.set_index("item")
     assert {"stage coders", "stage locate"} == set(missing.index) - set(
@@ -182,7 +190,7 @@ def test_where_every_stage_is_lost_the_first_cause_is_the_error(
     pair: ModelPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(f"{STAGES}rollouts.generate", fail)
-    experiment = load_experiment("smoke", TINY)
+    experiment = load_experiment("smoke")
     for _ in range(2):  # started again it says the same
         with pytest.raises(DataError, match="planted") as caught:
             rm.run(experiment, pair=pair, out=tmp_path / "run", progress=False)

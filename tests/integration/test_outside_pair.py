@@ -15,7 +15,6 @@ from reasonmech.experiments import Run, load_run
 from reasonmech.hybrid import ORDER
 from reasonmech.report import render
 from tests.outside_pair import BOS, RENAMED, write_outside_pair
-from tests.tiny_run import TINY
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +84,10 @@ def test_a_role_that_says_something_else_is_refused(tmp_path: Path, wrong: dict[
         rm.load_pair(tmp_path / "mine.yaml")
 
 
+@pytest.mark.slow
 def test_every_stage_does_all_that_it_was_asked_for(tmp_path: Path) -> None:
     file = write_outside_pair(tmp_path, bos_row="<pad>")
-    finished = rm.run("smoke", out=tmp_path / "run", overrides=[f"pair={file}", *TINY], progress=False)
+    finished = rm.run("smoke", out=tmp_path / "run", overrides=[f"pair={file}"], progress=False)
     assert_whole(finished)
     assert set(finished.features.behaviour) == {"step", "check"}
     assert finished.value("accuracy", "takeover") == finished.value("accuracy", "thinking") == 1.0

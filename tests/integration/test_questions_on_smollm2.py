@@ -1,5 +1,6 @@
 """Questions put to a real model: two languages, LaTeX, emoji, and a generator's."""
 
+import pytest
 import torch
 
 import reasonmech as rm
@@ -11,6 +12,7 @@ __all__ = ["questions"]
 DECODE = rm.Decode(max_new_tokens=32, stop_strings=("\nQuestion:",))
 
 
+@pytest.mark.real_model
 def test_smollm2_answers_questions(questions):
     host = rm.load_host(smollm2_directory(), dtype=torch.float32)
     for name in (questions, "reasoning_gym:chain_sum?max_terms=2&max_digits=1"):

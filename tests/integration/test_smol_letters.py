@@ -110,6 +110,7 @@ def accuracy(host: Host | object, n: int = 16) -> float:
 
 
 # one core writes some 300 tokens a second
+@pytest.mark.real_model
 def test_the_base_guesses_and_the_thinking_model_is_right(pair) -> None:
     assert accuracy(pair.base) <= 0.4
     problems = rm.load_task("letters", n=8, seed=0, split="confirmation")

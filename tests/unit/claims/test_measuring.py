@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 import reasonmech as rm
 from reasonmech.claims import Extent, Questions, Rule
 from reasonmech.claims.capability import execution_rise
+from reasonmech.claims.evidence import Sharpening
 from reasonmech.claims.measuring import integrity, temperature
 from reasonmech.claims.measuring.bench import Bench, write_texts
 from reasonmech.claims.measuring.coalitions import measure_coalitions
@@ -313,12 +314,25 @@ def _shortened(rollouts):
     return Rollouts([replace(r, ids=(*r.ids, n)) for r in rollouts], task=rollouts.task)
 
 
-@pytest.mark.parametrize(("name", "fault"), FAULTS.items(), ids=FAULTS.keys())
-def test_a_fault_fails_its_check(name, fault, pair, monkeypatch) -> None:
+@pytest.fixture(scope="module")
+def sound(pair: ModelPair) -> tuple[Bench, Sharpening]:
+    """A pair on which every check holds, its runs made."""
     used = bench_of(pair, Extent(8, fitting=2, repeated=2, max_new_tokens=50))
     sharpening = measure_sharpening(used)
+    assert all(check.passed for check in integrity.check_integrity(used, sharpening))
+    return used, sharpening
+
+
+@pytest.mark.parametrize(("name", "fault"), FAULTS.items(), ids=FAULTS.keys())
+def test_a_fault_fails_its_check(name, fault, sound, monkeypatch) -> None:
+    used, sharpening = sound
+    runs = Runs(None, tqdm(disable=True))
+    runs._rollouts |= {
+        name: made for name, made in used.runs._rollouts.items() if not name.startswith("repeat")
+    }
     monkeypatch.setattr(*fault)
-    checks = {check.name: check for check in integrity.check_integrity(used, sharpening)}
+    faulty = Bench(used.pair, used.questions, used.extent, runs)
+    checks = {check.name: check for check in integrity.check_integrity(faulty, sharpening)}
     assert not checks[name].passed, checks[name]
 
 

@@ -109,6 +109,7 @@ def test_generate_stops_at_each_end_as_hugging_face_does(name: str) -> None:
     assert cut_off.stop == "length"
 
 
+@pytest.mark.real_model
 def test_the_real_model_stops_at_a_second_end(tmp_path: Path) -> None:
     source, target = smollm2_directory(), tmp_path / "m"
     target.mkdir()

@@ -246,6 +246,7 @@ def test_what_the_generation_config_says_of_sampling_is_listed_and_not_applied(t
 QUESTIONS = ["What is 3+4?", "Why is the sky blue? Explain shortly.", "Is 7 prime?", "Name a colour."]
 
 
+@pytest.mark.real_model
 def test_in_float32_the_batch_changes_no_token_of_a_real_model() -> None:
     directory = smollm2_directory()
     host = load_host(directory, dtype=torch.float32)

@@ -248,6 +248,7 @@ def test_real_first_tokens_are_sinks(smollm2: Host) -> None:
     assert torch.cosine_similarity(mean, rest, dim=0) > 0.9
 
 
+@pytest.mark.real_model
 def test_a_real_prompt_of_one_token_makes_no_direction(smollm2: Host) -> None:
     site, prompts = "resid_post.12", rm.features.ContrastivePrompts
     for positive, negative in (
@@ -265,6 +266,7 @@ def test_a_real_prompt_of_one_token_makes_no_direction(smollm2: Host) -> None:
         rm.direction(smollm2, prompts(*chats), site=f"resid_post.{at}")
 
 
+@pytest.mark.real_model
 def test_a_real_coder_said_to_be_a_layer_off_is_refused(smollm2: Host, tmp_path: Path) -> None:
     names = ("README.md", "docs/statistics.md", "docs/scores.md", "docs/falsify.md")
     document = "".join((Path(rm.__file__).parents[1] / name).read_text() for name in names)
