@@ -35,7 +35,7 @@ from tests.chain_models import random_pair
 
 PROBLEMS = rm.load_task("chain", n=3)
 DECODE = rm.Decode(max_new_tokens=12)
-BARE = {"HostDecoder", "StaticDecoder"}  # a host under a plan, which its receipt tells
+BARE = {"HostDecoder", "StaticDecoder", "Watched"}  # a host, under a plan that its receipt tells or none
 INSIDE = {"_Redrawn"}  # a draw of PowerSampled, whose texts are judged before they are anybody's
 
 

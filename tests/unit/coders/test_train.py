@@ -97,7 +97,7 @@ def test_what_cannot_be_trained_on_is_refused() -> None:
 def test_configs_are_closed_to_unknown_keys_and_kinds(tmp_path: Path) -> None:
     for name in ("topk", "batchtopk", "standard"):
         assert load_coder_config(name).architecture == name
-    with pytest.raises(UnknownNameError, match="batchtopk, matryoshka, standard"):
+    with pytest.raises(UnknownNameError, match="batchtopk, matryoshka, smollm2, standard"):
         load_coder_config("topkk")
     file = tmp_path / "mine.yaml"
     file.write_text("architecture: topk\nd_sae: 8\nk: 2\nsteps: 1\nlearning_rate: 1\n")
