@@ -35,12 +35,16 @@ def test_a_script_is_short_and_says_how_it_is_run(script: Path) -> None:
     assert len(lines) <= 30 and f"python examples/{script.name}" in "\n".join(lines[:4])
 
 
-def test_the_scripts_on_the_embedded_pair_show_what_they_say() -> None:
+@pytest.mark.slow
+def test_a_located_feature_makes_checks_and_a_random_one_does_not() -> None:
     counts = {
         line.split(":")[0].strip(): int(line.split(":")[1].split()[0])
         for line in run(ROOT / "examples" / "clamp_a_feature.py").splitlines()
     }
     assert counts["located"] > 3 * max(counts["untouched"], counts["random"])
+
+
+def test_borrowed_moments_close_the_gap() -> None:
     lines = run(ROOT / "examples" / "borrow_the_moments.py").splitlines()
     right = {line.split(":")[0].strip(): float(line.split(":")[1].split()[0]) for line in lines[:3]}
     assert right["base"] < 0.4 and right["thinking"] > 0.9 and right["base, borrowed moments"] > 0.9

@@ -70,6 +70,7 @@ def test_when_is_judged_when(tmp_path: Path) -> None:
 GO = "import sys; from reasonmech.cli.app import main; sys.argv = ['reasonmech', *sys.argv[1:]]; main()"
 
 
+@pytest.mark.slow
 def test_a_kill_costs_nothing(tmp_path: Path) -> None:
     def start(out: str, cache: str) -> subprocess.Popen[str]:
         return subprocess.Popen(

@@ -115,7 +115,9 @@ def finish(process: subprocess.Popen[bytes]) -> None:
     assert process.returncode == 0, errors.decode()
 
 
-@pytest.mark.parametrize("script", [TEXTS, ROLLOUTS], ids=["texts", "rollouts"])
+@pytest.mark.parametrize(
+    "script", [pytest.param(TEXTS, id="texts"), pytest.param(ROLLOUTS, id="rollouts", marks=pytest.mark.slow)]
+)
 def test_kill_9_then_resume_is_the_uninterrupted_table(tmp_path: Path, script: str) -> None:
     (tmp_path / "go.py").write_text(script)
     undisturbed = start(tmp_path, "whole")

@@ -3,6 +3,8 @@
 import subprocess
 import sys
 
+import pytest
+
 CHECKED = [
     "step",
     "runtime.decoding.noise",
@@ -35,6 +37,7 @@ sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", *sys.argv[2:]]))
 """
 
 
+@pytest.mark.slow  # every law of two files again
 def test_shapes_are_true() -> None:
     names = " ".join(f"reasonmech.{name}" for name in CHECKED)
     done = subprocess.run(

@@ -185,7 +185,7 @@ def test_the_leak_curve_rises_from_the_base_to_the_thinking_model(pair) -> None:
 
 
 def test_coalitions_of_nobody_and_of_all_are_the_splices_of_the_factorial(pair) -> None:
-    bench = bench_of(pair, Extent(3, max_new_tokens=160))
+    bench = bench_of(pair, Extent(2, max_new_tokens=160))
     coalitions = measure_coalitions(bench)
     assert len(coalitions) == 16
     np.testing.assert_array_equal(coalitions[()], bench.right(bench.spliced("bb", "greedy")))
