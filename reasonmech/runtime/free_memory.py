@@ -26,25 +26,25 @@ def free_memory(device: torch.device) -> int | None:
 
 
 def _limits() -> Iterator[int]:
-    available = _kilobytes(_MEMINFO, "MemAvailable:")
+    available = _field(_MEMINFO, "MemAvailable:")
     if available is not None:
-        yield available
-    for limit, used, counted in (("memory.max", "memory.current", "memory.stat"),):
-        most = _number(_CGROUP / limit)
-        taken = _number(_CGROUP / used)
-        if most is not None and taken is not None:
-            yield max(0, most - taken + _file_pages(_CGROUP / counted))
+        yield available * 1024
+    most, taken = _number(_CGROUP / "memory.max"), _number(_CGROUP / "memory.current")
+    if most is not None and taken is not None:
+        # pages of files count as taken, and would be given up
+        yield max(0, most - taken + (_field(_CGROUP / "memory.stat", "inactive_file") or 0))
     address_space, _ = resource.getrlimit(resource.RLIMIT_AS)
-    size = _kilobytes(_STATUS, "VmSize:")
+    size = _field(_STATUS, "VmSize:")
     if address_space != resource.RLIM_INFINITY and size is not None:
-        yield max(0, address_space - size)
+        yield max(0, address_space - size * 1024)
 
 
-def _kilobytes(file: Path, key: str) -> int | None:
+def _field(file: Path, key: str) -> int | None:
+    """The number that stands behind a key; None where there is no such file or key."""
     if not file.is_file():
         return None
     lines = (line.split() for line in file.read_text().splitlines())
-    return next((int(words[1]) * 1024 for words in lines if words and words[0] == key), None)
+    return next((int(words[1]) for words in lines if words and words[0] == key), None)
 
 
 def _number(file: Path) -> int | None:
@@ -53,11 +53,3 @@ def _number(file: Path) -> int | None:
         return None
     text = file.read_text().strip()
     return int(text) if text.isdecimal() else None
-
-
-def _file_pages(file: Path) -> int:
-    """Bytes of files that a control group holds in memory and would give up."""
-    if not file.is_file():
-        return 0
-    lines = (line.split() for line in file.read_text().splitlines())
-    return next((int(words[1]) for words in lines if words[0] == "inactive_file"), 0)
