@@ -43,10 +43,14 @@ def train_coder(
         host = loaded.base
         coder = train_pair_coder(loaded, settings, site=site, out=out, problems=problems, progress=progress)
     else:
+        import torch
+
+        from reasonmech.device import computes_slowly
         from reasonmech.experiments.documentation_coder import train_documentation_coder
         from reasonmech.hosts import load_host
 
-        host, passages = load_host(pair), texts.passages
+        slow = computes_slowly(torch.bfloat16, torch.device("cpu"))
+        host, passages = load_host(pair, dtype=torch.float32 if slow else None), texts.passages
         coder = train_documentation_coder(
             host, settings, site=site, out=out, passages=passages, progress=progress
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias, Union, cast
 
@@ -11,7 +12,8 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from reasonmech.arguments import check_path, check_type, describe
-from reasonmech.device import device_of
+from reasonmech.device import computes_slowly, device_of
+from reasonmech.disk import format_bytes
 from reasonmech.door import checked
 from reasonmech.errors import ArgumentError, MismatchError, NonFiniteError, UnknownNameError
 from reasonmech.hosts.adapter import Adapter, adapter_at
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 Placement: TypeAlias = str | torch.device | dict[str, int | str]
 DEVICE_MAPS: Final = ("auto", "balanced", "balanced_low_0", "sequential")  # those that Hugging Face computes
+LARGE: Final = 50_000_000  # parameters from which a slow dtype is worth a warning
 DEVICES: Final = f'a device ("cuda:0"), {", ".join(DEVICE_MAPS)}, or a mapping from modules to devices'
 Source: TypeAlias = Union[str, Path, PreTrainedModel, "TransformerBridge"]
 
@@ -55,7 +58,8 @@ def load_host(
             ends in "tokenizer.json" is read as it stands, with the special tokens that the
             tokenizer_config.json beside it names; of a directory transformers takes the class that goes with
             the model's type, whatever tokenizer.json says.
-        dtype: dtype of the weights. None: the checkpoint's.
+        dtype: dtype of the weights. None: the checkpoint's, with a warning where a large model would be in
+            half precision on a CPU that has no instructions for it.
         device: where the weights go: "cuda:0" for all of them; "auto", "balanced" or a mapping from modules
             to devices is passed on to Hugging Face (several GPUs). None: the CPU.
         name: how results name the host. None: the directory's or Hub name.
@@ -111,7 +115,22 @@ def load_host(
     check_eight_bits(model, name)
     _check_finite(model, n_tokens=len(words), name=name)
     check_round_trip(words, name=name)
-    return Host(model, words, name=name)
+    host = Host(model, words, name=name)
+    if isinstance(source, str | Path) and dtype is None:
+        _warn_if_slow(host)
+    return host
+
+
+def _warn_if_slow(host: Host) -> None:
+    """Say that float32 is faster, where a file's half precision was taken because nobody named a dtype."""
+    n = sum(parameter.numel() for parameter in host.model.parameters())
+    if n >= LARGE and computes_slowly(host.dtype, host.device):
+        dtype = str(host.dtype).removeprefix("torch.")
+        warnings.warn(
+            f"{host.name} was loaded in {dtype}, as its files hold it, and this CPU has no instructions for "
+            f"{dtype}: several times slower than dtype=torch.float32, which takes {format_bytes(4 * n)} of memory",
+            stacklevel=4,
+        )
 
 
 def _base_of(

@@ -57,6 +57,26 @@ def test_the_checkpoints_dtype_is_kept_unless_another_is_asked_for(tmp_path: Pat
     assert load_host(path, dtype=torch.float32).dtype == torch.float32
 
 
+def test_half_precision_on_a_cpu_without_instructions_for_it_is_said_once_nobody_named_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
+) -> None:
+    path = saved(tiny_host(dtype=torch.bfloat16), tmp_path / "model")
+    has = {"avx512_bf16": False}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: has)
+    load_host(path)
+    assert not recwarn.list  # a small model is quick all the same
+    monkeypatch.setattr("reasonmech.hosts.load.LARGE", 0)
+    with pytest.warns(UserWarning, match="bfloat16, as its files hold it, .* dtype=torch.float32") as seen:
+        load_host(path)
+    assert seen[0].filename == __file__
+    recwarn.clear()
+    load_host(path, dtype=torch.bfloat16)
+    load_host(path, dtype=torch.float32)
+    has["avx512_bf16"] = True
+    load_host(path)
+    assert not recwarn.list
+
+
 def test_a_tokenizer_that_encodes_everything_to_nothing_is_refused(tmp_path: Path) -> None:
     path = saved(tiny_host("qwen2"), tmp_path / "model")
     with pytest.raises(MismatchError, match="silently encodes text to nothing"):
