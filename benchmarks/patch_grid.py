@@ -83,8 +83,9 @@ def compare(size: str) -> None:
     with torch.no_grad():
         expected = batched()
         assert float(expected.std()) > 0
+        largest = host.model(corrupt).logits.abs().max()  # which is rounded: a difference of two may be small
         for side in (OURS, LOOP):
-            assert (sides[side]() - expected).abs().max() <= 1e-4 * expected.abs().max(), side
+            assert (sides[side]() - expected).abs().max() <= 2e-5 * largest, side
         times = measure(
             {name: timed(side) for name, side in {**sides, SUFFIX: suffixes}.items()}, runs=rounds(size)
         )

@@ -22,6 +22,7 @@ _FINE: Final = 17  # temperatures between the neighbours of the best coarse one
 _AT_ONCE: Final = (
     2**17
 )  # log-probabilities taken to one temperature after another while they are in the cache
+_KEPT: Final = 2**29  # of the base's log-probabilities (2 GiB of float32); more are computed again
 _NOTHING: Final = -87.0  # nats; below it float32 has denormal numbers, each of which takes as long as ten
 _TIE: Final = 1e-3  # nats; what two kernels of float32 make of one logit is a hundred times less
 
@@ -66,15 +67,19 @@ def _fit(bench: Bench) -> dict[str, np.ndarray]:
         return {"temperature": np.array(1.0)}
     decode = bench.decode("sampled").model_copy(update={"samples": 1})
     texts = [write_texts(bench.host(role), bench.questions.fitting, decode) for role in ROLES]
-    weighed, coarse = [], []
+    weighed, coarse, kept = [], [], []
+    rows = min(bench.pair.base.vocab_size, bench.pair.thinking.vocab_size)
+    fits = sum(len(rollout.ids) for of_writer in texts for rollout in of_writer) * rows <= _KEPT
     for _, base, thinking in _log_probs(bench, texts):
         weighed.append(_Weighed.of(base, thinking))
         coarse.append(weighed[-1].kl(base, _COARSE))
+        kept += [base] if fits else []
     best = int(np.argmin(np.mean(coarse, axis=0)))
     around = _COARSE[max(best - 1, 0)], _COARSE[min(best + 1, len(_COARSE) - 1)]
     fine = np.geomspace(*around, _FINE)
     again = (base for of_writer in texts for base in host_log_probs(bench.pair.base, of_writer) if len(base))
-    each = [text.kl(base, np.append(fine, 1.0)) for text, base in zip(weighed, again, strict=True)]
+    read = kept if fits else again
+    each = [text.kl(base, np.append(fine, 1.0)) for text, base in zip(weighed, read, strict=True)]
     kl = np.mean(each, axis=0)
     if kl[-1] <= kl[:-1].min():
         return {"temperature": np.array(1.0)}

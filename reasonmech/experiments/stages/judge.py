@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, Literal
 
 from pydantic import Field
@@ -26,6 +27,7 @@ class JudgePair(Stage):
 
     kind: Literal["judge"] = "judge"
     n: Positive = Field(300, description="problems that the pair is judged on")
+    fitting: Positive = Field(60, description="other problems, on which the base's temperature is fitted")
     full: bool = Field(False, description="more samples, the factorial by behaviour, the leak curve")
     split: Literal["train", "tuning", "test"] = Field("test", description="of the problems")
     seed: Seed = Field(0, description="of the problems and the noise")
@@ -34,6 +36,7 @@ class JudgePair(Stage):
         ledger = Ledger()
         with ledger.attempt(PART, "the verdict"):
             task, extent = context.problems.task, Extent.of(self.n, full=self.full)
+            extent = replace(extent, fitting=self.fitting)
             terms = Terms(task=task, split=self.split, seed=self.seed)
             questions = Questions.drawn(task, extent, split=self.split, seed=self.seed)
             registration = Registration.of(context.pair, task=task, terms=terms, extent=extent)

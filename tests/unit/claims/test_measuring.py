@@ -210,6 +210,13 @@ def test_a_temperature_is_fitted_and_explains_its_own_pair(pair) -> None:
     np.testing.assert_array_equal(measured.tempered, used.right(used.free("thinking", "sampled")))
 
 
+def test_what_is_too_large_to_keep_is_read_again_and_fits_the_same_temperature(pair, monkeypatch) -> None:
+    extent = Extent(6, fitting=6, max_new_tokens=60)
+    kept = measure_sharpening(bench_of(pair, extent)).temperature
+    monkeypatch.setattr(temperature, "_KEPT", 0)
+    assert measure_sharpening(bench_of(pair, extent)).temperature == kept
+
+
 def test_a_fit_reads_the_same_divergences_as_a_comparison() -> None:
     """KL by its three sums, at temperatures where most of a vocabulary underflows too."""
     noise = torch.Generator().manual_seed(0)
