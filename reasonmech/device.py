@@ -1,4 +1,4 @@
-"""device_of: a device that somebody named, if this machine has it. computes_slowly: what it has to emulate."""
+"""device_of: a device that somebody named, if this machine has it."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def device_of(device: str | torch.device, *, allowed: str = ALLOWED) -> torch.de
 
 
 def computes_slowly(dtype: torch.dtype, device: torch.device) -> bool:
-    """Whether a device emulates a dtype: a CPU that has no instructions for sums of products in half precision,
-    where SmolLM2 was seen to take 7 times as long in bfloat16 as in float32."""
+    """Whether a device emulates a dtype: half precision on a CPU without instructions for its products, where
+    SmolLM2 was seen to take 7 times as long in bfloat16 as in float32."""
     look = getattr(torch.cpu, "get_capabilities", None)  # older versions of torch cannot tell
     if device.type != "cpu" or dtype not in HALVES or look is None:
         return False
