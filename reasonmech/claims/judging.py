@@ -36,6 +36,7 @@ from reasonmech.stats import fewest_problems
 from reasonmech.tasks import tasks
 
 TERMS: Final = Terms()
+PIECES: Final = "judgement"  # in a folder for work
 
 
 @checked
@@ -87,8 +88,7 @@ def judge(
     target = _default_path(registration) if out is None else Path(out).expanduser()
     if recorded := _find_recorded(registration, looks, target):
         return load_judgement(_copied(recorded, target))
-    plan = {"kind": "judgement", **registration.to_json()}
-    with ResumableDirectory(target, plan, kind="judgement").open() as directory:
+    with ResumableDirectory(target, _plan_of(registration), kind="judgement").open() as directory:
         opened_before = looks.open(registration, target)
         judgement = _measure(
             both, questions, registration, opened_before, directory=directory, progress=progress
@@ -98,11 +98,21 @@ def judge(
 
 @checked
 def measure_judgement(
-    pair: ModelPair, questions: Questions, registration: Registration, *, progress: bool = True
+    pair: ModelPair,
+    questions: Questions,
+    registration: Registration,
+    *,
+    work: Path | None = None,
+    progress: bool = True,
 ) -> Judgement:
-    """Measure what a registration says of a pair, and judge it by its rule; nothing is looked up or kept.
+    """Measure what a registration says of a pair, and judge it by its rule; no look is entered in the ledger.
+
+    Args:
+        work: a folder for runs as they end, with which a call that was killed goes on; the caller removes it.
+            None: a kill loses them.
 
     Raises:
+        OutputError: `work` cannot be written, or another process writes it.
         DataError: as `judge` does; the confirmation split, of whose looks `judge` keeps a ledger.
     """
     if registration.terms.split == "confirmation":
@@ -113,7 +123,16 @@ def measure_judgement(
         )
     _check_enough(registration.extent.n, registration.terms)
     _check_kinds(pair, registration.task)
-    return _measure(pair, questions, registration, (), directory=None, progress=progress)
+    if work is None:
+        return _measure(pair, questions, registration, (), directory=None, progress=progress)
+    work.mkdir(parents=True, exist_ok=True)
+    pieces = ResumableDirectory(work / PIECES, _plan_of(registration), kind="judgement")
+    with pieces.open() as directory:
+        return _measure(pair, questions, registration, (), directory=directory, progress=progress)
+
+
+def _plan_of(registration: Registration) -> dict[str, object]:
+    return {"kind": "judgement", **registration.to_json()}
 
 
 def _measure(

@@ -65,6 +65,7 @@ class StageJob:
                         out=folder,
                         progress=progress,
                         finished={kind: store.stage_path(kind) for kind in stage.needs},
+                        work=store.work_path(stage.kind, self.inputs),
                     )
                 )
             except DataError as error:

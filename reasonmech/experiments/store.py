@@ -11,12 +11,13 @@ from typing import Final, final
 from reasonmech.disk import explain_full_disk
 from reasonmech.experiments.ledger import STAGE as WHOLE_STAGE
 from reasonmech.experiments.ledger import Cause, Ledger
-from reasonmech.files import PLAN_FILE, UNFINISHED, atomic_write, partial_of, write_text
+from reasonmech.files import PLAN_FILE, UNFINISHED, atomic_write, partial_of, remove, write_text
 from reasonmech.json_text import read_object
 from reasonmech.resumable import MODEL_WORDS, ResumableDirectory
 
 STAMP: Final = "stamp.json"
 STAGES: Final = "stages"
+WORK: Final = "work"  # pieces of stages that are not finished
 _STAMP_SHAPE: Final = {"inputs": str, "started": str, "seconds": float}
 
 
@@ -50,6 +51,15 @@ class RunStore:
         do = f"delete {stamp.parent}: the stage is done again"
         return read_object(stamp, {"inputs": str}, do=do)["inputs"] == inputs
 
+    def work_path(self, stage: str, inputs: str) -> Path:
+        """What a stage with these inputs may keep piece by piece, so that a kill loses little."""
+        return self.partial / WORK / f"{stage}-{inputs[:16]}"
+
+    def _drop_work(self, stage: str) -> None:
+        """Remove what a finished stage kept, and what earlier ones of other inputs did."""
+        for path in (self.partial / WORK).glob(f"{stage}-*"):
+            remove(path)
+
     @contextmanager
     def writing(self, stage: str, inputs: str, note: dict[str, object]) -> Iterator[Path]:
         """A fresh folder to write a stage into; it becomes the stage only if the block ends without an error.
@@ -65,6 +75,7 @@ class RunStore:
             folder.mkdir(parents=True)
             yield folder
             write_text(folder / STAMP, json.dumps({"inputs": inputs} | note, indent=1))
+        self._drop_work(stage)
 
     def stamp(self, stage: str) -> dict[str, object]:
         folder = self.stage_path(stage)
@@ -93,7 +104,7 @@ def open_store(out: Path, plan: Mapping[str, object]) -> Iterator[RunStore]:
     # Runs begun before there was a plan hold their stages, and what was assembled of them.
     unplanned = ["*"] if _is_of_before(partial_of(out) / STAGES) else []
     directory = ResumableDirectory(
-        out, plan, kind="run", working=[STAGES, PLAN_FILE], unplanned=unplanned, words=MODEL_WORDS
+        out, plan, kind="run", working=[STAGES, WORK, PLAN_FILE], unplanned=unplanned, words=MODEL_WORDS
     )
     with directory.open():
         directory.path(STAGES).mkdir(exist_ok=True)

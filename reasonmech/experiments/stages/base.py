@@ -58,6 +58,8 @@ class StageContext:
         out: this stage's own folder; empty when the stage starts.
         progress: whether to draw progress bars.
         finished: folders of the stages that this one needs.
+        work: where this stage may keep pieces, which are there again when it is begun anew after a kill with
+            the same inputs; None: nowhere. It is removed when the stage is finished.
     """
 
     pair: ModelPair
@@ -67,6 +69,7 @@ class StageContext:
     out: Path
     progress: bool
     finished: Mapping[str, Path] = field(default_factory=dict)
+    work: Path | None = None
 
     @checked
     def of(self, kind: str) -> Path:

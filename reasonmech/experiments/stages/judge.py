@@ -40,7 +40,9 @@ class JudgePair(Stage):
             terms = Terms(task=task, split=self.split, seed=self.seed)
             questions = Questions.drawn(task, extent, split=self.split, seed=self.seed)
             registration = Registration.of(context.pair, task=task, terms=terms, extent=extent)
-            judgement = measure_judgement(context.pair, questions, registration, progress=context.progress)
+            judgement = measure_judgement(
+                context.pair, questions, registration, work=context.work, progress=context.progress
+            )
             context.write_table(evidence_table(judgement.evidence), EVIDENCE_FILE)
             write_text(context.open_run_folder() / JUDGEMENT_FILE, judgement_text(judgement))
         context.write_ledger(ledger)

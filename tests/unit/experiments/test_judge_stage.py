@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -47,3 +48,24 @@ def test_too_few_problems_are_missing_with_the_number_that_is_needed(tmp_path: P
 def test_the_confirmation_split_is_not_opened_by_a_run() -> None:
     with pytest.raises(ArgumentError, match="split"):
         JudgePair(split="confirmation")  # pyright: ignore[reportArgumentType]
+
+
+def test_a_judge_that_was_killed_goes_on_with_the_runs_that_it_kept(
+    out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work" / "judge-1"
+
+    def killed(bench: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("reasonmech.claims.measuring.measure.measure_execution", killed)
+        JudgePair(n=59).run(replace(context(tmp_path / "first"), work=work))
+    kept = {path.name: path.stat().st_mtime_ns for path in work.rglob("*.jsonl")}
+    assert "sampled.base-base.jsonl" in kept
+    (tmp_path / "second").mkdir()
+    JudgePair(n=59).run(replace(context(tmp_path / "second"), work=work))
+    again = {path.name: path.stat().st_mtime_ns for path in work.rglob("*.jsonl")}
+    assert {name: again[name] for name in kept} == kept
+    for name in ("judgement.json", "evidence.parquet"):
+        assert (tmp_path / "second" / "keep" / name).read_bytes() == (out / "keep" / name).read_bytes()
