@@ -4,7 +4,7 @@ A task registers those of its world (`tasks/chain/behaviours/`); `SentencesOfKin
 """
 
 from reasonmech.behaviours.agreement import agreement
-from reasonmech.behaviours.base import Behaviour, OnsetWords, behaviours, definition_of
+from reasonmech.behaviours.base import Behaviour, OnsetWords, behaviours, defined, definition_of
 from reasonmech.behaviours.columns import TraceColumns
 from reasonmech.behaviours.label import label, onset_rate, verified_rate
 from reasonmech.behaviours.onset_sets import OnsetSet, OnsetSets, learn_onset_sets
@@ -19,6 +19,7 @@ __all__ = [
     "TraceColumns",
     "agreement",
     "behaviours",
+    "defined",
     "definition_of",
     "label",
     "learn_onset_sets",

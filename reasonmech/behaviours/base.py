@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 from reasonmech.arguments import as_sequence, check_type
-from reasonmech.errors import DataError
+from reasonmech.errors import DataError, UnknownNameError
 from reasonmech.hosts.spelling import continues, ends_before
 from reasonmech.labels import Definition, Opportunity, Span
 from reasonmech.registry import Registry
@@ -78,6 +78,17 @@ def find_behaviour(behaviour: str | Behaviour) -> Behaviour:
 def definition_of(behaviour: str | Behaviour) -> Definition:
     """How a behaviour is recognised, as tables say it. Raises as `find_behaviour` does."""
     return "functional" if find_behaviour(behaviour).functional else "lexical"
+
+
+def defined(behaviour: object) -> str:
+    """ "check (functional)", "words:venhoff/backtracking (lexical)", as reports and figures have it.
+
+    Of one that is not known here its name alone: a run may come from a place where a plug-in is.
+    """
+    try:
+        return f"{behaviour} ({definition_of(str(behaviour))})"
+    except UnknownNameError:
+        return str(behaviour)
 
 
 def no_job(name: str) -> DataError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
-from typing import TYPE_CHECKING, Annotated, Any, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
 
 import typer
 
@@ -15,6 +15,8 @@ from reasonmech.errors import DataError
 
 if TYPE_CHECKING:
     from reasonmech.tasks import AnswerOutcomes
+
+DRAWING: Final = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,9 @@ class EvaluatedTexts:
 
     tokens: Annotated[int, typer.Option(min=1, help="most tokens of an answer")] = 512
     temperature: Annotated[float, typer.Option(min=0.0, help="0 is greedy")] = 0.0
+    published: Annotated[
+        bool, typer.Option("--published", help="draw as each model's generation config says")
+    ] = False
     samples: Annotated[int, typer.Option(min=1, help="answers per problem")] = 1
     stop: Annotated[
         list[str] | None,
@@ -60,18 +65,19 @@ def evaluate(
         raise DataError(f"pair {pair!r} has no task, and none was named", do="--task jsonl:PATH")
     drawn = load_task(task, n=problems.n, seed=problems.seed, split=split)
     stops = tuple(texts.stop or ([NEXT_QUESTION] if isinstance(tasks.get(task), TextTask) else []))
+    drawing = {"temperature": texts.temperature} if texts.temperature or not texts.published else {}
     decode = Decode(
-        max_new_tokens=texts.tokens,
-        temperature=texts.temperature,
-        samples=texts.samples,
-        seed=problems.seed,
-        stop_strings=stops,
+        max_new_tokens=texts.tokens, samples=texts.samples, seed=problems.seed, stop_strings=stops, **drawing
     )
+    both = (loaded.base, loaded.thinking)
+    decodes = {host.name: decode.as_published(host) if texts.published else decode for host in both}
     counted = {
-        host.name: outcomes(generate(host, drawn, decode=decode, progress=not quiet))
-        for host in (loaded.base, loaded.thinking)
+        host.name: outcomes(generate(host, drawn, decode=decodes[host.name], progress=not quiet))
+        for host in both
     }
     say(f"{loaded.name}: {len(drawn)} problems of task {task}, split {split}, seed {problems.seed}")
+    for name, each in decodes.items() if texts.published else ():
+        say(f"{name}: {', '.join(f'{setting} {getattr(each, setting):g}' for setting in DRAWING)}")
     for key, value in (source_of(task) or {}).items():
         if key in ("source", "licence", "sha256", "grading", "answer_read", "unparsable_gold"):
             say(f"{key}: {'none stated' if value is None else value}")

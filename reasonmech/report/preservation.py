@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from reasonmech.behaviours import defined
 from reasonmech.experiments import Run
-from reasonmech.report.behaviour_names import defined
 from reasonmech.report.html import Column, heading, percent, table, text, with_interval
 
 OUTCOMES = {

@@ -12,9 +12,9 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from reasonmech.behaviours import defined
 from reasonmech.experiments import Run
 from reasonmech.report.answer import answer
-from reasonmech.report.behaviour_names import defined
 from reasonmech.report.frames import arm_frame, effect_frame
 from reasonmech.report.html import number, percent, records, with_interval
 from reasonmech.report.missing import causes

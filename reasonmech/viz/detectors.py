@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from reasonmech.behaviours import defined
 from reasonmech.errors import DataError
 from reasonmech.frames import groups, rows_where
 from reasonmech.viz.drawing import check_frame, draw_points, finish, values_in_order
@@ -48,7 +49,7 @@ def feature_table(frame: pd.DataFrame) -> go.Figure:
         rows=len(panels),
         cols=1,
         row_heights=heights,
-        subplot_titles=[f"{behaviour} · {mode}" for (behaviour, mode), _ in panels],
+        subplot_titles=[f"{defined(behaviour)} · {mode}" for (behaviour, mode), _ in panels],
         vertical_spacing=min(0.12, 0.6 / max(len(panels) - 1, 1) * 0.3),
     )
     in_legend: set[str] = set()
@@ -70,7 +71,9 @@ def feature_table(frame: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(matches="x")
     figure.update_xaxes(title=f"{units} on held-out problems (dotted: chance)", row=len(panels), col=1)
     behaviours = values_in_order(frame, "behaviour")
-    title = f"Detectors of {behaviours[0]}" if len(behaviours) == 1 else "Detectors of each behaviour"
+    title = (
+        f"Detectors of {defined(behaviours[0])}" if len(behaviours) == 1 else "Detectors of each behaviour"
+    )
     return finish(figure, title, height=210 + 28 * sum(heights) + 30 * len(panels))
 
 
@@ -108,7 +111,9 @@ def value_by_site(frame: pd.DataFrame) -> go.Figure:
     figure.add_hline(y=NULL_VALUE.get(unit, 0.0), line=GUIDE)
     figure.update_yaxes(title=f"{unit}, held out")
     figure.update_xaxes(title="site", categoryorder="array", categoryarray=values_in_order(frame, "site"))
-    return finish(figure, f"{best['behaviour'].iloc[0]} · {best['mode'].iloc[0]}, by site", height=420)
+    return finish(
+        figure, f"{defined(best['behaviour'].iloc[0])} · {best['mode'].iloc[0]}, by site", height=420
+    )
 
 
 def _detector(kind: str, feature: int, *where: str) -> str:

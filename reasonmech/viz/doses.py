@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from reasonmech.behaviours import defined
 from reasonmech.door import checked
 from reasonmech.frames import groups
 from reasonmech.viz.drawing import Curve, check_frame, draw_curve, finish, is_control, values_in_order
@@ -37,7 +38,7 @@ def dose_curves(frame: pd.DataFrame, *, dose: str = "clamped to (activation unit
         cols=len(places),
         shared_xaxes=True,
         shared_yaxes=True,
-        subplot_titles=[f"{behaviour} · {place}" for behaviour in behaviours for place in places],
+        subplot_titles=[f"{defined(behaviour)} · {place}" for behaviour in behaviours for place in places],
         vertical_spacing=0.12 if len(behaviours) < 4 else 0.06,
         horizontal_spacing=0.04,
     )

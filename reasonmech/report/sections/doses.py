@@ -7,8 +7,8 @@ from typing import Final
 import plotly.graph_objects as go
 from pandas.api.types import is_numeric_dtype
 
+from reasonmech.behaviours import defined
 from reasonmech.experiments import Run
-from reasonmech.report.behaviour_names import defined
 from reasonmech.report.frames import dose_frame, effect_frame, start_at_zero
 from reasonmech.report.html import Column, Figure, Section, folded, number, percent, table, text
 from reasonmech.report.sections.base import sections

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from markupsafe import Markup
 
+from reasonmech.behaviours import defined
 from reasonmech.experiments import Run
-from reasonmech.report.behaviour_names import defined
 from reasonmech.report.detectors import SEARCHES, against_chance, best_detectors, rows_to_draw, side_by_side
 from reasonmech.report.html import Column, Figure, Row, Section, heading, number, percent, table, text
 from reasonmech.report.preservation import preservation_blocks

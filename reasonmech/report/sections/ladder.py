@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 from markupsafe import Markup
 
+from reasonmech.behaviours import defined
 from reasonmech.experiments import Run
 from reasonmech.frames import groups
-from reasonmech.report.behaviour_names import defined
 from reasonmech.report.html import Column, Section, folded, heading, number, table, text, with_interval
 from reasonmech.report.sections.base import sections
 

@@ -174,6 +174,24 @@ def test_a_pair_is_checked_and_evaluated_on_its_questions(
     assert "13 problems of split 'test'" in capsys.readouterr().err
 
 
+def test_models_are_evaluated_as_their_generation_configs_say_where_that_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = write_pair_with_questions(tmp_path)
+    command_line = ("evaluate", str(folder), "--n", "4", "--tokens", "4", "--quiet", "--published")
+    assert command(monkeypatch, *command_line) == 2
+    assert "says nothing of how tokens are drawn" in capsys.readouterr().err
+    for side, temperature in (("base", 0.7), ("thinking", 0.6)):
+        published = {"do_sample": True, "temperature": temperature, "top_p": 0.9}
+        (folder / side / "generation_config.json").write_text(json.dumps(published))
+    assert command(monkeypatch, *command_line) == 0
+    shown = capsys.readouterr().out
+    assert "sums/base: temperature 0.7, top_k 0, top_p 0.9, " in shown
+    assert "sums/thinking: temperature 0.6, " in shown
+    assert command(monkeypatch, *command_line, "--temperature", "1.0") == 2
+    assert "temperature is said twice" in capsys.readouterr().err
+
+
 def test_check_says_what_is_wrong_with_a_pairs_task(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
