@@ -35,7 +35,7 @@ def test_a_pair_of_one_model_is_neither(out: Path) -> None:
     assert (judgement["verdict"], judgement["problems"]) == ("NEITHER", 59)
     evidence = pd.read_parquet(out / "keep" / "evidence.parquet")
     assert evidence["problem"].nunique() == 59
-    assert evidence["problem"].str.startswith("chain/test/0/").all()
+    assert bool(evidence["problem"].str.startswith("chain/test/0/").all())
 
 
 def test_too_few_problems_are_missing_with_the_number_that_is_needed(tmp_path: Path) -> None:
