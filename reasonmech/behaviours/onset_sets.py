@@ -14,7 +14,7 @@ import pandas as pd
 from reasonmech.arguments import as_sequence
 from reasonmech.behaviours.base import Behaviour, as_traces, definition_of, find_behaviour
 from reasonmech.door import checked
-from reasonmech.errors import CorruptFileError, DataError
+from reasonmech.errors import ArgumentError, CorruptFileError, DataError
 from reasonmech.files import new_file
 from reasonmech.json_text import check_shape, parse_json
 from reasonmech.labels import Definition
@@ -183,6 +183,8 @@ def learn_onset_sets(
     """
     traces = as_traces(traces)
     named = as_sequence(behaviours, (str, Behaviour), name="behaviours", allowed="names of behaviours")
+    if not named:
+        raise ArgumentError("no behaviour to learn first tokens of", allowed="names of behaviours")
     problems = np.unique([trace.rollout.problem.id for trace in traces])
     if len(problems) < 2 * MIN_PROBLEMS:
         raise DataError(

@@ -52,6 +52,9 @@ class PairConfig(Settings):
         default=None, ge=0, description="layer of the thinking model's sentence taxonomy"
     )
     n_categories: int | None = Field(default=None, ge=1, description="number of behaviours in that taxonomy")
+    dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
+        default=None, description="of the weights, where the caller names none; without it that of the files"
+    )
     accept: tuple[str, ...] = Field(default=(), description="kinds of tokenizer difference known and wanted")
     parameters: float | None = Field(default=None, gt=0, description="of either model, in billions")
     licence: str = Field(default="", description="of the weights, base and thinking model")
@@ -175,7 +178,8 @@ def load_pair(
             that is an adapter is merged into the base (`load_host`).
         accept: kinds of difference that are known and wanted: padding, special_tokens, added_tokens,
             encoding.
-        dtype, device: as in `load_host`, for the models that are loaded here.
+        dtype, device: as in `load_host`, for the models that are loaded here. None: the dtype of the config,
+            where it names one.
 
     Raises:
         UnknownNameError: no such pair; the known ones are listed.
@@ -193,6 +197,8 @@ def load_pair(
         config = PairConfig(name="pair", base="", thinking="")
     else:
         raise _half_a_pair(base, thinking)
+    if dtype is None and config.dtype is not None:
+        dtype = getattr(torch, config.dtype)
 
     def load(side: Role, model: Host | Source | None, configured: str) -> Host:
         if isinstance(model, Host):

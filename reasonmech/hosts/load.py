@@ -128,7 +128,8 @@ def _warn_if_slow(host: Host) -> None:
         dtype = str(host.dtype).removeprefix("torch.")
         warnings.warn(
             f"{host.name} was loaded in {dtype}, as its files hold it, and this CPU has no instructions for "
-            f"it: several times slower than dtype=torch.float32, which takes {format_bytes(4 * n)} of memory",
+            f"it: several times slower than dtype=torch.float32 (a pair's file has `dtype:`), which takes "
+            f"{format_bytes(4 * n)} of memory",
             stacklevel=4,
         )
 

@@ -104,6 +104,8 @@ def _not_on_hub(name: str, error: BaseException) -> UnknownNameError:
         do = f"accept its licence at hf.co/{name}, and log in: hf auth login"
     elif any(isinstance(cause, RepositoryNotFoundError) for cause in causes):
         do = "the Hub has no such name: look at its spelling; of a private model, log in: hf auth login"
+    elif name.endswith((".gguf", ".safetensors")):
+        do = "there is no such file: look at its path"
     elif any(isinstance(cause, LocalEntryNotFoundError | OfflineModeIsEnabled) for cause in causes):
         do = (
             "no directory of that name is here, it is not in the Hub's cache, and the Hub cannot be reached "

@@ -11,7 +11,7 @@ from typing import Any, Final
 from tokenizers import decoders
 from transformers import PreTrainedTokenizerBase
 
-from reasonmech.errors import MismatchError
+from reasonmech.errors import DataError, MismatchError
 
 N_PROBES: Final = 64
 
@@ -32,9 +32,24 @@ def encode(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     return _encode_between(tokenizer, text, *affixes(tokenizer))
 
 
+def check_characters(text: str) -> str:
+    """The text. Raises DataError where it holds half a character, which no tokenizer reads."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        around = ascii(text[max(0, error.start - 12) : error.start + 12])
+        raise DataError(
+            f"a text holds half a character (a lone surrogate) at {error.start}: {around}",
+            allowed="text that UTF-8 can hold",
+            do="JSON that was cut inside an emoji leaves such a half: text.encode(errors='ignore').decode()",
+        ) from error
+    return text
+
+
 def _encode_between(
     tokenizer: PreTrainedTokenizerBase, text: str, front: list[int], behind: list[int]
 ) -> list[int]:
+    check_characters(text)
     if front and (written := _behind_front(tokenizer, text.lstrip(), front)) is not None:
         return front + written
     ids = list(tokenizer.encode(text))

@@ -12,7 +12,7 @@ import pandas as pd
 
 from reasonmech.behaviours import label
 from reasonmech.behaviours.base import Behaviour, definition_of, find_behaviour
-from reasonmech.behaviours.onset_sets import OnsetSet
+from reasonmech.behaviours.onset_sets import OnsetSet, OnsetSets
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
@@ -116,7 +116,7 @@ def onset_estimates(
     traces: Sequence[Trace],
     *,
     behaviour: str | Behaviour,
-    onsets: OnsetSet,
+    onsets: OnsetSet | OnsetSets,
     sampling: OnsetSampling | None = None,
     parse: Callable[[Rollout], Trace] | None = None,
 ) -> OnsetEstimates:
@@ -129,7 +129,8 @@ def onset_estimates(
     Args:
         traces: in this host's tokens.
         behaviour: one that tells its sentences from the trace that `parse` makes: `words:venhoff/...`.
-        onsets: its first tokens, learnt on other texts (`rm.behaviours.learn_onset_sets`).
+        onsets: its first tokens, learnt on other texts (`rm.behaviours.learn_onset_sets`); or the sets of
+            several behaviours, of which this one's is taken.
         sampling: None: `OnsetSampling()`.
         parse: from a rollout to its trace; None: `rm.text.cut`. A task's own: `tasks.get(name).parse`; what
             its environment would write is not written here.
@@ -139,6 +140,8 @@ def onset_estimates(
     """
     sampling, labeller = sampling or OnsetSampling(), find_behaviour(behaviour)
     name = behaviour if isinstance(behaviour, str) else labeller.name
+    if isinstance(onsets, OnsetSets):
+        onsets = onsets.of(name)
     if onsets.behaviour != name:
         raise DataError(
             f"first tokens of {onsets.behaviour!r} for behaviour {name!r}",

@@ -7,6 +7,7 @@ from reasonmech.tasks import questions as _questions
 from reasonmech.tasks.base import (
     GradesByOutcome,
     HasSource,
+    ReadsNoSteps,
     StatesAnswers,
     Task,
     TellsWhatIsDue,
@@ -22,6 +23,7 @@ from reasonmech.tasks.splits import Split
 
 __all__ = [
     "Split",
+    "ReadsNoSteps",
     "StatesAnswers",
     "Task",
     "grade",

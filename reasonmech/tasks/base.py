@@ -56,6 +56,14 @@ class Task(Protocol):
 
 
 @runtime_checkable
+class ReadsNoSteps(Protocol):
+    """A task of prose: no program tells whether the steps of an answer are right; its `verified` raises."""
+
+    @property
+    def reads_no_steps(self) -> Literal[True]: ...
+
+
+@runtime_checkable
 class WorksOut(Protocol):
     """A task that can tell whether an answer was worked out, whether or not it was stated as one."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from jaxtyping import Float
 
@@ -9,7 +11,7 @@ from reasonmech.claims.evidence import CELLS, Cells, Decoding, Outcomes
 from reasonmech.claims.measuring.bench import ROLES, Bench, Role
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.decode import Decode
-from reasonmech.tasks import WorksOut, parse, tasks
+from reasonmech.tasks import ReadsNoSteps, WorksOut, parse, tasks
 
 
 def measure_outcomes(bench: Bench, decoding: Decoding) -> Outcomes:
@@ -21,11 +23,6 @@ def measure_outcomes(bench: Bench, decoding: Decoding) -> Outcomes:
     for name in ("bt", "tb"):
         _say_cut_off(bench, f"splice {name}, {decoding}", cells[name])
     roomy = {role: _with_more_room(bench, role, decoding) for role in ROLES}
-    task = tasks.get(bench.problems.task)
-    verified = {
-        name: bench.by_problem([task.verified(trace) for trace in parse(runs)])
-        for name, runs in cells.items()
-    }
     return Outcomes(
         base=bench.right(free["base"]),
         thinking=bench.right(free["thinking"]),
@@ -36,8 +33,21 @@ def measure_outcomes(bench: Bench, decoding: Decoding) -> Outcomes:
         endless_base=_endless(bench, roomy["base"]),
         endless_thinking=_endless(bench, roomy["thinking"]),
         cells=Cells(**{name: bench.right(runs) for name, runs in cells.items()}),
-        verified=Cells(**verified),
+        verified=_verified(bench, cells),
     )
+
+
+def _verified(bench: Bench, cells: Mapping[str, Rollouts]) -> Cells | None:
+    """The splices' answers that rest on right steps alone; None where nothing reads the steps of the task."""
+    task = tasks.get(bench.problems.task)
+    if isinstance(task, ReadsNoSteps):
+        bench.note(f"nothing reads the steps of task {task.name!r}: guesses are not told from work")
+        return None
+    by_problem = {
+        name: bench.by_problem([task.verified(trace) for trace in parse(runs)])
+        for name, runs in cells.items()
+    }
+    return Cells(**by_problem)
 
 
 def _reached(bench: Bench, rollouts: Rollouts) -> Float[np.ndarray, " problem"]:

@@ -13,7 +13,7 @@ import torch
 from reasonmech.arguments import as_sequence, check_type
 from reasonmech.errors import DataError
 from reasonmech.hosts.host import Host
-from reasonmech.hosts.vocabulary import encode_texts
+from reasonmech.hosts.vocabulary import check_characters, encode_texts
 from reasonmech.problem import Problem, ProblemSet
 from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.runtime.decoding.decode import Decode
@@ -38,7 +38,7 @@ def as_problems(problems: ProblemSet | Problem | str | Sequence[Problem | str]) 
     listed = []
     for problem in as_sequence(problems, (Problem, str), name="problems", allowed=_PROBLEMS):
         if isinstance(problem, str):
-            digest = hashlib.sha256(problem.encode()).hexdigest()[:12]
+            digest = hashlib.sha256(check_characters(problem).encode()).hexdigest()[:12]
             occurrences[digest] += 1
             problem = Problem(f"prompt/{digest}/{occurrences[digest] - 1}", problem, answer="")
         listed.append(problem)

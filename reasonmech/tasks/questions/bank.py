@@ -109,11 +109,13 @@ def make_bank(
     gold_of: GoldOf,
     seconds: float | None,
     split: Split | None,
+    form: str = "",
 ) -> Bank:
     """Questions of rows; made once for each source.
 
     Args:
         gold_of: the gold answer in what stands in the answer's column; None where there is none.
+        form: how the answer's column says which the gold answer is, for the error where it does not.
         seconds: of computing time to read a gold answer as mathematics; None where it is not to be any.
         split: that all questions belong to; None: a hash of the question decides, within the published parts
             where there are some. A question that stands in two of them is of the part "test".
@@ -151,23 +153,26 @@ def make_bank(
         Bank((), len(rows), duplicates, contradictory, unanswered, 0),
         seconds=seconds,
         source=source.name,
+        written=f"{form} in column {columns.answer!r}" if form else "",
     )
 
 
 def _checked_bank(
-    questions: Sequence[QuestionAndAnswer], counted: Bank, *, seconds: float | None, source: str
+    questions: Sequence[QuestionAndAnswer], counted: Bank, *, seconds: float | None, source: str, written: str
 ) -> Bank:
     golds = [question.answer for question in questions]
     unread = [not gold for gold in golds] if seconds is None else unparsable(golds, seconds=seconds)
     lost = [question for question, is_lost in zip(questions, unread, strict=True) if is_lost]
+    absent = sum(not question.answer for question in lost)
     if len(lost) > UNPARSABLE * len(questions):
         shown = "; ".join(f"{question.where}: {question.answer[:40]!r}" for question in lost[:3])
-        what = "are missing" if seconds is None else "cannot be read as mathematics"
+        what = "are missing" if absent == len(lost) else "are missing or cannot be read as mathematics"
+        what += f": there is no {written}" if written and absent else ""
         raise DataError(
             f"{len(lost)} of {len(questions)} gold answers of {source} {what} ({shown})",
             allowed=f"at most {UNPARSABLE:.0%}",
-            do="correct them, name the right column (answer=COLUMN)"
-            + ("" if seconds is None else ", or compare texts: grading=exact"),
+            do="correct them, or name the column that holds the answer itself (answer=COLUMN)"
+            + ("" if absent == len(lost) else "; or compare texts: grading=exact"),
         )
     kept = tuple(question for question in questions if question.answer)
     if not kept:

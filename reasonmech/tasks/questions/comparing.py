@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
@@ -14,14 +15,24 @@ from reasonmech.tasks.questions.notation import is_number, is_words, plain_notat
 from reasonmech.tasks.questions.reading import Last, read_answer
 from reasonmech.taxonomies.text import written_pieces
 
+_MARK: Final = re.compile(r"\s*(?:<[^<>]*>|\[[^\[\]]*\])\s*")
 LONGEST: Final = 2000  # characters of an answer that are compared as mathematics
 
 
 @checked
 def stated_answer(rollout: Rollout, *, last: Last = "number") -> str | None:
-    """The answer that a rollout states (`read_answer`); its end-of-text mark is no part of the text."""
+    """The answer that a rollout states (`read_answer`); its end-of-text mark is no part of the text.
+
+    A last piece that is no mark belongs to the text: what was imported may have none.
+    """
     pieces = written_pieces(rollout)
-    return read_answer("".join(pieces[:-1] if rollout.stop == "eos" else pieces), last=last)
+    ends = rollout.stop == "eos" and bool(pieces) and _is_mark(pieces[-1])
+    return read_answer("".join(pieces[:-1] if ends else pieces), last=last)
+
+
+def _is_mark(piece: str) -> bool:
+    """Whether a last token is the end of a text: in brackets, as tokenizers have it, or nothing to read."""
+    return bool(_MARK.fullmatch(piece)) or not any(character.isalnum() for character in piece)
 
 
 def last_of(gold: str) -> Last:

@@ -27,6 +27,10 @@ _NUMBER: Final = re.compile(r"[-+]?\\?\$?(?:\d+(?:\.\d*)?|\.\d+)(?:\s?/\s?\d+)?\
 _TEXT: Final = re.compile(r"\\(?:text|textbf|textit|mbox|mathrm|operatorname)\s*\{([^{}]*)\}")
 _WORDS: Final = re.compile(r"[^\W\d_]+(?:[\s/'’.,-]+[^\W\d_]+)*[.!?]?")
 _LETTERS: Final = re.compile(r"[^\W\d_]+")
+_SHORT_WORDS: Final = ("no", "ok")
+_DATE: Final = re.compile(
+    r"\d{4}([-/.])\d{1,2}\1\d{1,2}|\d{1,2}([-/.])\d{1,2}\2\d{4}"
+)  # no difference of numbers
 _SHORTEST: Final = 3  # letters of a word: of fewer it may be a product ("ab") or a number ("pi")
 _LONGEST_WIDE: Final = 0x2E80  # from here on a single character may be a word
 
@@ -68,8 +72,11 @@ def plain_words(text: str) -> str:
 
 @checked
 def is_words(text: str) -> bool:
-    r"""Whether it is words and no formula: "Paris", "\text{even}". One letter, or two, may be a variable."""
+    r"""Whether it is words and no formula: "Paris", "\text{even}", or a date. One letter, or two, may be a
+    variable, but for "no"."""
     words = plain_words(text)
+    if words in _SHORT_WORDS or _DATE.fullmatch(words):
+        return True
     if not _WORDS.fullmatch(words):
         return False
     letters = _LETTERS.findall(words)

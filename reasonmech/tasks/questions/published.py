@@ -33,6 +33,7 @@ class Published:
         hub: its id there.
         configs: names of its configurations, which are folders of it; () where it has none.
         gold_of: the gold answer in what stands in the answer's column; None where there is none.
+        form: how that column says which is the gold answer, in words.
         licence: as its authors state it.
     """
 
@@ -42,6 +43,7 @@ class Published:
     columns: QuestionColumns
     gold_of: Callable[[str], str | None]
     licence: str
+    form: str
 
     @property
     def home(self) -> Path:
@@ -61,7 +63,13 @@ def _after_marks(answer: str) -> str | None:
 
 
 GSM8K: Final = Published(
-    "gsm8k", "openai/gsm8k", ("main",), QuestionColumns(), _after_marks, "MIT (openai/grade-school-math)"
+    "gsm8k",
+    "openai/gsm8k",
+    ("main",),
+    QuestionColumns(),
+    _after_marks,
+    "MIT (openai/grade-school-math)",
+    "'#### 42' at its end",
 )
 MATH500: Final = Published(
     "math500",
@@ -70,6 +78,7 @@ MATH500: Final = Published(
     QuestionColumns("problem", "answer"),
     str.strip,
     "MIT (hendrycks/math; openai/prm800k); its page on the Hub states none",
+    "the answer alone",
 )
 _SUBJECTS: Final = (
     "algebra",
@@ -87,6 +96,7 @@ HENDRYCKS: Final = Published(
     QuestionColumns("problem", "solution"),
     boxed,
     "MIT (hendrycks/math)",
+    r"\boxed{...} in it",
 )
 PUBLISHED: Final[Mapping[str, Published]] = {one.kind: one for one in (GSM8K, MATH500, HENDRYCKS)}
 

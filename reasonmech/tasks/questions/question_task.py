@@ -54,7 +54,7 @@ class QuestionTask(TextTask):
             raise DataError(
                 f"{n} problems of split {split!r} of task {self.name.full!r}, which has {len(questions)}",
                 allowed=f"as many as there are: {there}",
-                do=f"ask for fewer, or declare that all questions are of this split: {self._all_of(split)}",
+                do=self._more_of(split),
             )
         chosen = random.Random(f"{split}|{seed}").sample(questions, n)
         return ProblemSet([self._problem(question) for question in chosen], task=self.name.full)
@@ -91,9 +91,10 @@ class QuestionTask(TextTask):
         published, options = PUBLISHED.get(self.name.kind), self.name.options
         if published is None:
             source, columns, gold_of = read_rows(self.name.argument), QuestionColumns(), str.strip
+            form = ""
         else:
             source, columns = read_published(published, self.name.argument), published.columns
-            gold_of = published.gold_of
+            gold_of, form = published.gold_of, published.form
         columns = QuestionColumns(
             options.get("question", columns.question), options.get("answer", columns.answer)
         )
@@ -101,6 +102,7 @@ class QuestionTask(TextTask):
             source,
             columns,
             gold_of=str.strip if "answer" in options else gold_of,
+            form="" if "answer" in options else form,
             seconds=self.deadline if self.grading == "math" else None,
             split=self.split,
         )
@@ -117,10 +119,19 @@ class QuestionTask(TextTask):
                 return stated.pop()
         return None
 
-    def _all_of(self, split: Split) -> str:
-        """The same task with all questions in one split."""
+    def _more_of(self, split: Split) -> str:
+        """What to do where a split has too few questions."""
+        if self.split is not None:
+            return (
+                f"ask for fewer, or give more questions; split={self.split} puts all of them into that one "
+                "split: without it a hash deals them out among train, tuning, test and confirmation"
+            )
         full = self.name.full
-        return f"{full}{'&' if self.name.options else '?'}split={split}"
+        declared = f"{full}{'&' if self.name.options else '?'}split={split}"
+        return (
+            "ask for fewer, give more questions, or declare that all of them are of this split (and none is "
+            f"left for what is fitted on another): {declared}"
+        )
 
 
 @tasks.family(JSONL, form="jsonl:PATH")

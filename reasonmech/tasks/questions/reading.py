@@ -34,7 +34,11 @@ _NUMBER: Final = re.compile(
     r"(?<![\w.\\])(?:(?<![)\]])[-+−])?(?:[1-9]\d{0,2}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?(?:\s?/\s?\d+)?(?:\s?\\?%)?"
 )
 _MATHS: Final = re.compile(r"\d|\\|^\W*[^\W\d_]\W*$")  # a digit, a command of LaTeX, one letter
-_WORD: Final = re.compile(r"(?<!\\)\b(?!(?:and|or|percent)\b)[^\W\d_]{3,}")
+_NO_WORD: Final = "and|or|percent|sqrt|sin|cos|tan|log|exp|plus|minus|times|over|squared|cubed|root"
+_WORD: Final = re.compile(rf"(?<!\\)\b(?!(?:{_NO_WORD})\b)[^\W\d_]{{3,}}")
+_GOES_ON: Final = re.compile(  # a number, and behind it words that are about it
+    rf"([$€£¥]?{_NUMBER.pattern})(?:\s+{_WORD.pattern}|\s*[,;(—–]\s*(?:or|and|so|as|if|i\.e\.)?\s*{_WORD.pattern})(?!.*=)"
+)
 
 
 @checked
@@ -44,7 +48,8 @@ def read_answer(text: str, *, last: Last = "number") -> str | None:
     What stands behind the last think tag is read (a text without one whole), up to a question that the model
     goes on to ask itself. The last one of the first of these kinds is read: \boxed{...}, <answer>,
     "the answer is" or "Answer:" (in English, German, French, Spanish, Chinese) up to the end of the sentence
-    (where a number is meant, the last such sentence that has one, or a formula, if any has),
+    (where a number is meant, the last such sentence that has one, or a formula, if any has; of several
+    numbers the one that words stand behind, "12, not 13"),
     "####" up to the end of the line. Without any, the last number or formula.
 
     A last box that is empty, or never closed, states nothing, whatever stands before it.
@@ -90,13 +95,13 @@ def _tagged(text: str) -> str | None:
 
 def _stated(text: str, last: Last) -> str | None:
     """The last sentence that states an answer; where a number is meant, the last one that has one, if any."""
-    stated = [_behind(text[phrase.end() :]) for phrase in _STATED.finditer(text)]
+    stated = [_behind(text[phrase.end() :], last) for phrase in _STATED.finditer(text)]
     if last == "number":
         return next((one for one in reversed(stated) if _MATHS.search(one)), stated[-1] if stated else None)
     return stated[-1] if stated else None
 
 
-def _behind(text: str) -> str:
+def _behind(text: str, last: Last) -> str:
     """What a phrase such as "the answer is" goes on to say in its sentence."""
     line = text.strip().split("\n")[0].strip().strip("*_").strip()
     if formula := _FORMULA.search(line):
@@ -104,6 +109,10 @@ def _behind(text: str) -> str:
     end = _END.search(line)
     sentence = (line[: end.start()] if end else line).strip().strip("*_")
     numbers = [number[0] for number in _NUMBER.finditer(sentence)]
+    if (
+        last == "number" and len(numbers) > 1 and (first := _GOES_ON.match(sentence))
+    ):  # "5 (see step 2)", "12, not 13"
+        return first[1].strip()
     is_named = len(numbers) == 1 and not sentence.startswith(numbers[0]) and _WORD.search(sentence)
     return numbers[0] if is_named else sentence
 

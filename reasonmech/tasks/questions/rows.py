@@ -102,10 +102,11 @@ def _json_rows(file: Path, content: bytes) -> list[Row]:
                 raise ValueError(f"it is no object but {describe(value)}")
             rows.append(Row(where, {key: as_json(inner) for key, inner in value.items()}))
         except ValueError as error:
+            is_other = not rows and file.suffix not in (".jsonl", ".json")
             raise CorruptFileError(
                 f"{file}: line {number} is broken: {error}",
                 allowed=_ALLOWED,
-                do=f"correct line {number}",
+                do="this file is neither: give one that is" if is_other else f"correct line {number}",
             ) from error
     return rows
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from transformers import PreTrainedTokenizerBase
 
@@ -99,6 +100,10 @@ class TextTask(ABC):
     def grade(self, rollout: Rollout) -> bool:
         """Whether the outcome is "right"."""
         return self.outcomes([rollout]) == ["right"]
+
+    @property
+    def reads_no_steps(self) -> Literal[True]:
+        return True
 
     def verified(self, trace: Trace) -> bool:
         """Raises DataError: no program tells whether the steps of prose are right."""

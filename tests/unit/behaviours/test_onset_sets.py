@@ -10,7 +10,14 @@ import torch
 
 import reasonmech as rm
 from reasonmech.behaviours import OnsetSets, definition_of, learn_onset_sets
-from reasonmech.errors import ConfigError, CorruptFileError, DataError, MismatchError, UnknownNameError
+from reasonmech.errors import (
+    ArgumentError,
+    ConfigError,
+    CorruptFileError,
+    DataError,
+    MismatchError,
+    UnknownNameError,
+)
 from reasonmech.hosts.characters import token_pieces
 from reasonmech.kinds import Openings, opening_categories, sentence_starts
 from reasonmech.rollout import Trace
@@ -194,3 +201,8 @@ def test_a_task_of_prose_with_onset_sets_has_kinds(tmp_path: Path) -> None:
     ]
     with pytest.raises(DataError, match="onsets=PATH"):
         tasks.get(f"jsonl:{tmp_path}/q.jsonl").kinds(byte_tokenizer())
+
+
+def test_no_behaviour_is_none_to_learn() -> None:
+    with pytest.raises(ArgumentError, match="no behaviour"):
+        learn_onset_sets(texts(), [])

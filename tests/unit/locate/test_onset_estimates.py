@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import reasonmech as rm
-from reasonmech.behaviours import OnsetSet, OnsetWords
+from reasonmech.behaviours import OnsetSet, OnsetSets, OnsetWords
 from reasonmech.errors import DataError
 from reasonmech.hosts.spelling import spelling_of
 from reasonmech.labels import Opportunity, Span
@@ -95,6 +95,21 @@ def test_texts_are_written_on_as_generate_would() -> None:
 def test_the_set_of_another_behaviour_is_refused() -> None:
     with pytest.raises(DataError, match="the set of this behaviour"):
         onset_estimates(layout_host("qwen2"), traces(1), behaviour=FirstToken(), onsets=onsets("other"))
+
+
+def test_of_several_sets_that_of_the_behaviour_is_taken() -> None:
+    sampling = OnsetSampling(samples=2, max_new_tokens=2, boundaries=2)
+    several = OnsetSets((onsets("other"), onsets()), {})
+    both = [
+        onset_estimates(
+            layout_host("qwen2"), traces(2), behaviour=FirstToken(), onsets=one, sampling=sampling
+        )
+        for one in (onsets(), several)
+    ]
+    assert both[0].frame.equals(both[1].frame)
+    with pytest.raises(DataError, match="no onset set of"):
+        lacking = OnsetSets((onsets("other"),), {})
+        onset_estimates(layout_host("qwen2"), traces(1), behaviour=FirstToken(), onsets=lacking)
 
 
 def test_continuations_that_come_to_no_end_are_no_estimate() -> None:

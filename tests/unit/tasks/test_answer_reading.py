@@ -30,6 +30,15 @@ READ = {
     "The answer is 5 apples.": "5 apples",
     "The answer is that John has 5 apples left.": "5",
     "The answer is -5": "-5",
+    "The answer is 12, not 13.": "12",
+    "The answer is 5 (see step 2).": "5",
+    "The answer is 3 apples in 2 baskets.": "3",
+    "The answer is 10 dollars and 50 cents": "10",
+    "The answer is $1,200 because 3 of 8 are gone.": "$1,200",
+    "The answer is 5 x 3 = 15 apples": "5 x 3 = 15 apples",
+    "The answer is 12, 13": "12, 13",
+    "The answer is 3 and 5.": "3 and 5",
+    "The answer is 2 sqrt 3": "2 sqrt 3",
     "The answer is 2. The answer is the number of legs.": "2",
     "The answer is 2. This answer is correct.": "2",
     "The answer is x. The answer is C.": "C",
@@ -138,5 +147,18 @@ def test_notation(text, plain):
 def test_what_is_a_number_and_what_is_words():
     assert all(map(is_number, ("5", "-5", "1,000", "0.5", ".5", "1/2", "50%", "$5", "1 000")))
     assert not any(map(is_number, ("", "x", "1,00", "5 cm", "--5", "1..2", "five", r"\frac{1}{2}")))
-    assert all(map(is_words, ("Paris", r"\text{Evelyn}", "see solution", "巴黎市", "n/a", "not a number")))
+    assert all(map(is_words, ("no", "2024-01-05", "5/12/2024")))
+    assert all(
+        map(
+            is_words,
+            (
+                "Paris",
+                r"\text{Evelyn}",
+                "see solution",
+                "巴黎市",
+                "n/a",
+                "not a number",
+            ),
+        )
+    )
     assert not any(map(is_words, ("x", "C", r"\text{(C)}", "5 cm", "x+y", r"\pi", "pi", "", "5", "ab")))

@@ -184,6 +184,34 @@ def test_questions_without_an_answer_are_counted_and_left_out(tmp_path):
         rm.load_task(f"jsonl:{path}?grading=exact", n=1)
 
 
+def test_published_answers_without_their_mark_are_missing_and_the_mark_is_named(tmp_path):
+    path = write(tmp_path / "q.jsonl", sums(3))
+    with pytest.raises(
+        DataError, match=r"3 of 3 gold answers .* are missing: there is no '#### 42'"
+    ) as caught:
+        rm.load_task(f"gsm8k:{path}", n=1)
+    assert "answer=COLUMN" in caught.value.do and "exact" not in caught.value.do
+    assert len(rm.load_task(f"gsm8k:{path}?answer=answer&split=test", n=3)) == 3
+
+
+def test_what_is_done_about_too_few_questions_can_be_done(tmp_path):
+    path = write(tmp_path / "q.jsonl", sums(30))
+    with pytest.raises(DataError) as caught:
+        rm.load_task(f"jsonl:{path}", n=40)
+    name = caught.value.do.rpartition(": ")[2]
+    assert len(rm.load_task(name, n=30)) == 30
+    with pytest.raises(DataError, match="50 problems") as caught:
+        rm.load_task(name, n=50)
+    assert "split=test puts all of them" in caught.value.do and "&split" not in caught.value.do
+
+
+def test_a_table_of_another_form_is_called_no_json_lines(tmp_path):
+    (tmp_path / "q.csv").write_text("question,answer\n1?,2\n")
+    with pytest.raises(CorruptFileError) as caught:
+        rm.load_task(f"jsonl:{tmp_path / 'q.csv'}", n=1)
+    assert "neither" in caught.value.do
+
+
 def test_duplicates_are_one_question_and_contradictions_none(tmp_path):
     rows = [
         *sums(40),

@@ -1,6 +1,7 @@
 """What becomes of an answer: right, wrong, unparsed, timeout, truncated."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -140,3 +141,12 @@ def test_one_problem_answered_twice_has_no_interval():
 def test_a_world_with_a_grammar_has_outcomes_too():
     rollouts = Rollouts([rolled("x", "4", stop="length"), rolled("x", "4", id="b")], task="chain")
     assert outcomes(rollouts).each == ("truncated", "wrong")
+
+
+@pytest.mark.parametrize(("gold", "outcome"), [("45", "right"), ("4", "wrong")])
+def test_a_text_that_ends_without_a_mark_keeps_its_last_token(gold, outcome):
+    """What was imported may have no end-of-text token among its ids."""
+    marked = rolled("The answer is 45", gold)
+    bare = replace(marked, ids=marked.ids[:-1], pieces=marked.pieces[:-1], text="The answer is 45")
+    bare = replace(bare, by_environment=(False,) * 4, steered=(False,) * 4)
+    assert outcomes_of(MATH, marked, bare) == [outcome, outcome]
