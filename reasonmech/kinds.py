@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, final, runtime_checkable
+from typing import Protocol, Self, final, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -38,6 +38,14 @@ class KindTracker(Protocol):
 
     def select(self, rows: Int[Tensor, " row"]) -> None:
         """Drop all rows but these, in this order."""
+        ...
+
+    def copy(self) -> Self:
+        """A tracker at the same place, on which what becomes of this one has no effect."""
+        ...
+
+    def put(self, rows: Int[Tensor, " row"], other: Self, others: Int[Tensor, " row"]) -> None:
+        """Put rows where the rows `others` of another tracker of the same kinds are."""
         ...
 
 
@@ -202,3 +210,9 @@ class TrackerWithEnds:
 
     def select(self, rows: Int[Tensor, " row"]) -> None:
         self._tracker.select(rows)
+
+    def copy(self) -> TrackerWithEnds:
+        return TrackerWithEnds(self._tracker.copy(), self._ends, self._stop)
+
+    def put(self, rows: Int[Tensor, " row"], other: TrackerWithEnds, others: Int[Tensor, " row"]) -> None:
+        self._tracker.put(rows, other._tracker, others)

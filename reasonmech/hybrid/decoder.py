@@ -13,16 +13,16 @@ from reasonmech.arguments import check_type
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host, ModelPair
-from reasonmech.hybrid.executors import ClampFeatures, Takeover
+from reasonmech.hybrid.controller import Controller, Parts
+from reasonmech.hybrid.drafting import DraftingState, check_draft
 from reasonmech.hybrid.log import ControllerLog
-from reasonmech.hybrid.parts import Executor, HybridGate, KnowsEnds, Moment, OfOneModel, Selector, check_part
-from reasonmech.kinds import Kinds, with_ends
+from reasonmech.hybrid.parts import Executor, HybridGate, OfOneModel, Selector, check_part
+from reasonmech.kinds import Kinds
 from reasonmech.ranges import Positive
-from reasonmech.runtime.decoding.decode import choose
-from reasonmech.runtime.decoding.decoder import RowInfo
+from reasonmech.runtime.decoding.decoder import DecoderState, RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.prompts import read_by
-from reasonmech.runtime.rerun import rerun
+from reasonmech.runtime.rerun import stream_at
 from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.site import Site
 from reasonmech.tasks import tasks
@@ -43,6 +43,10 @@ class Hybrid:
         gate: when. selector: which category. executor: what is done to the base.
         kinds: the categories; those of the pair's task by default.
         log: is told what the controller decided; None where nobody asks.
+        draft: tokens that the base writes before the thinking model checks them all in one pass; what comes
+            behind the first steered one is thrown away. It changes speed, and no token: several are faster
+            where a pass takes as long for many tokens as for one (few rows, a small model), and slower where
+            it does not.
 
     Raises:
         ArgumentError: no pair, or a part that is none (a class instead of an instance of it, say).
@@ -59,6 +63,7 @@ class Hybrid:
         executor: Executor,
         kinds: Kinds | None = None,
         log: ControllerLog | None = None,
+        draft: Positive = 1,
     ) -> None:
         check_type(pair, ModelPair, name="pair", allowed="a pair: rm.load_pair(...)")
         self.pair = pair
@@ -66,19 +71,24 @@ class Hybrid:
         self.selector = check_part(selector, Selector, name="selector")
         self.executor = check_part(executor, Executor, name="executor")
         self.kinds = _kinds_of(pair) if kinds is None else check_part(kinds, Kinds, name="kinds")
-        self.log = log
+        self.log, self.draft = log, check_draft(draft)
 
     def __repr__(self) -> str:
-        return f"Hybrid({self.pair.name!r}: {self._parts})"
+        return f"Hybrid({self.pair.name!r}: {self._words})"
 
     @property
-    def _parts(self) -> str:
+    def parts(self) -> Parts:
+        """What a controller of its texts is made of."""
+        return Parts(self.pair, self.gate, self.selector, self.executor, self.kinds, self.log)
+
+    @property
+    def _words(self) -> str:
         return ", ".join(type(part).__name__ for part in (self.gate, self.selector, self.executor))
 
     @property
     def writer(self) -> str:
         """Who is steered beside whom and by what, which its rollouts say (`Rollouts.writer`)."""
-        return f"{self.pair.base.name!r} steered beside {self.pair.thinking.name!r} by {self._parts}"
+        return f"{self.pair.base.name!r} steered beside {self.pair.thinking.name!r} by {self._words}"
 
     def logged(self, log: ControllerLog) -> Hybrid:
         """The same hybrid, whose controller's decisions are written into `log`."""
@@ -89,6 +99,7 @@ class Hybrid:
             executor=self.executor,
             kinds=self.kinds,
             log=log,
+            draft=self.draft,
         )
 
     @property
@@ -116,10 +127,13 @@ class Hybrid:
     @checked
     def start(
         self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: Positive
-    ) -> HybridState:
+    ) -> DecoderState:
         if isinstance(self.executor, OfOneModel):
             self.executor.check(self.pair.base, self.kinds.names)
-        return HybridState(self, prompts, mask, rows, max_new_tokens)
+        batch = (prompts, mask, rows, max_new_tokens)
+        if self.draft > 1:
+            return DraftingState(self.parts, *batch, draft=self.draft)
+        return HybridState(self, *batch)
 
 
 def _kinds_of(pair: ModelPair) -> Kinds:
@@ -136,104 +150,42 @@ class HybridState:
 
     @checked
     def __init__(self, hybrid: Hybrid, prompts: Tokens, mask: Mask, rows: list[RowInfo], room: int) -> None:
-        self._hybrid = hybrid
-        self._base = HostDecoder.of(hybrid.pair.base).start(prompts, mask, rows, room)
+        self._host = hybrid.pair.base
+        self._base = HostDecoder.of(self._host).start(prompts, mask, rows, room)
         thinking = hybrid.pair.thinking
         self._thinking = HostDecoder.of(thinking).start(*read_by(thinking, prompts, mask, rows), room)
-        self._tracker = with_ends(hybrid.kinds, hybrid.eos_ids).track(len(rows))
-        gate = hybrid.gate
-        self._gate = gate.with_ends(hybrid.eos_ids) if isinstance(gate, KnowsEnds) else gate
-        self._keys = torch.tensor([row.key for row in rows])
-        self._position = torch.tensor([row.draw_start for row in rows])
-        self._temperature = rows[0].temperature
+        self._controller = Controller(hybrid.parts, rows)
         self._steered = torch.zeros(len(rows), dtype=torch.bool)
-        self._rows = list(rows)
-        self._sentence = torch.full((len(rows),), -1)  # of the last token; nothing is written yet
-        # a token of one model alone, in a vocabulary that is padded further, could not be read by the other
-        self._rows_of_both = min(hybrid.pair.base.vocab_size, thinking.vocab_size)
-        self._ends_of_base = torch.tensor(hybrid.pair.base.eos_ids, dtype=torch.long)
-        self._ends = torch.tensor(hybrid.pair.thinking.eos_ids, dtype=torch.long)
-
-    def _moment(self) -> Moment:
-        base = self._base.next_logits()[:, : self._rows_of_both]
-        thinking = self._thinking.next_logits()[:, : self._rows_of_both].to(self._hybrid.device)
-        keys, position = self._keys.to(base.device), self._position.to(base.device)
-        chosen = [
-            choose(logits, temperature=self._temperature, keys=keys, position=position).tokens.cpu()
-            for logits in (base, thinking)
-        ]
-        category = self._tracker.category(chosen[1])
-        base_alone_ends = torch.isin(chosen[1], self._ends_of_base) & ~torch.isin(chosen[1], self._ends)
-        return Moment(
-            base,
-            thinking,
-            base_choice=chosen[0],
-            thinking_choice=chosen[1],
-            category=category,
-            base_alone_ends=base_alone_ends,
-            boundary=self._tracker.boundary,
-            keys=self._keys,
-            position=self._position,
-            temperature=self._temperature,
-            base_category=self._tracker.category(chosen[0]),
-            sentence=self._sentence + self._tracker.boundary.long(),
-            rows=self._rows,
-            stream=self._stream,
-        )
 
     def _stream(self, rows: Int[Tensor, " row"], site: Site) -> Float[Tensor, "row d_model"]:
-        """The base's stream at its last token, by running that token again, unedited."""
-        read: list[Tensor] = []
-
-        def keep(x: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
-            read.append(x)
-            return x
-
-        host = self._hybrid.pair.base
-        rerun(host, self._base.clean_past().select(rows.to(host.device)), site, keep)
-        return read[0]
+        return stream_at(self._host, self._base.clean_past().select(rows.to(self._host.device)), site)
 
     def next_logits(self) -> NextLogits:
-        moment, parts = self._moment(), self._hybrid
-        category = parts.selector.select(moment)
-        self._steered = self._gate.opens(moment) & parts.executor.covers(category)
-        if isinstance(parts.executor, ClampFeatures):
-            self._steered = self._steered & moment.boundary
+        of_both = slice(None, self._controller.rows_of_both)
+        base = self._base.next_logits()[:, of_both]
+        thinking = self._thinking.next_logits()[:, of_both].to(self._host.device)
+        moment = self._controller.moment(base, thinking, self._stream)
+        self._steered, category = self._controller.decide(moment)
         rows = self._steered.nonzero()[:, 0]
         if len(rows) == 0:
             return moment.base
-        if parts.log is not None:
-            handed_over = isinstance(parts.executor, Takeover)
-            parts.log.record(moment, rows, category[rows], handed_over=handed_over)
-        steered = parts.executor.execute(moment, self._base.clean_past(), rows, category[rows])
-        steered = steered[:, : self._rows_of_both].to(moment.base.dtype)
+        steered = self._controller.steer(moment, self._base.clean_past(), rows, category[rows])
         return moment.base.index_copy(0, rows.to(moment.base.device), steered)
 
     def steered(self) -> Bool[Tensor, " batch"]:
         return self._steered
 
     def ended(self, tokens: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
-        by_base = torch.isin(tokens, self._ends_of_base)
-        if isinstance(self._hybrid.executor, Takeover):  # these rows are the thinking model's text
-            by_base &= ~self._steered
-        return by_base | torch.isin(tokens, self._ends)
+        return self._controller.ended(tokens, self._steered)
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
-        self._sentence += self._tracker.boundary.long()
-        self._tracker.advance(tokens.cpu())
-        self._position = self._position + 1
+        self._controller.advance(tokens.cpu())
         self._base.advance(tokens)
         self._thinking.advance(tokens)
 
     def select(self, rows: Int[Tensor, " row"]) -> None:
-        self._tracker.select(rows)
-        self._keys, self._position, self._steered = (
-            self._keys[rows],
-            self._position[rows],
-            self._steered[rows],
-        )
-        self._sentence = self._sentence[rows]
-        self._rows = [self._rows[i] for i in rows.tolist()]
+        self._controller.select(rows)
+        self._steered = self._steered[rows]
         self._base.select(rows)
         self._thinking.select(rows)
 

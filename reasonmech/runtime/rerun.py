@@ -85,6 +85,18 @@ def rerun(
         handle.remove()
 
 
+def stream_at(host: Host, past: CleanPast, site: Site | str) -> Float[Tensor, "batch d_model"]:
+    """The unedited residual stream of every row's position at `site`, as `rerun` reads the position again."""
+    read: list[Tensor] = []
+
+    def keep(x: Float[Tensor, "batch d_model"]) -> Float[Tensor, "batch d_model"]:
+        read.append(x)
+        return x
+
+    rerun(host, past, site, keep)
+    return read[0]
+
+
 def _next_logits(host: Host, past: CleanPast) -> NextLogits:
     return host.model(
         input_ids=past.tokens[:, None],

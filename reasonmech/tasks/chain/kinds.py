@@ -114,3 +114,12 @@ class OneWordTracker:
 
     def select(self, rows: Int[Tensor, " row"]) -> None:
         self._boundary, self._current = self._boundary[rows], self._current[rows]
+
+    def copy(self) -> OneWordTracker:
+        copied = OneWordTracker(self._kinds, 0)
+        copied._boundary, copied._current = self._boundary, self._current  # never written in place
+        return copied
+
+    def put(self, rows: Int[Tensor, " row"], other: OneWordTracker, others: Int[Tensor, " row"]) -> None:
+        self._boundary = self._boundary.index_copy(0, rows, other._boundary[others])
+        self._current = self._current.index_copy(0, rows, other._current[others])

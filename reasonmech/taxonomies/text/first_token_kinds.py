@@ -74,34 +74,44 @@ class FirstTokenTracker:
 
     def __init__(self, kinds: FirstTokenKinds, batch: int) -> None:
         self._kinds, self._current = kinds, torch.full((batch,), kinds.other)
-        self._texts: list[GrowingIds] | None = None  # None: nothing is written yet
+        self._texts: list[GrowingIds | None] = [None] * batch  # None: nothing is written yet
 
     @property
     def boundary(self) -> Bool[Tensor, " batch"]:
         """Rows whose next token may begin a sentence; whether it does it says itself ("3." and "14")."""
-        if self._texts is None:
-            return torch.ones(len(self._current), dtype=torch.bool)
-        return torch.tensor([growing.text.may_begin for growing in self._texts], dtype=torch.bool)
+        return torch.tensor([one is None or one.text.may_begin for one in self._texts], dtype=torch.bool)
 
     def category(self, proposed: Int[Tensor, " batch"]) -> Int[Tensor, " batch"]:
         begun = self._kinds.of_token[proposed.clamp(max=len(self._kinds.of_token) - 1)]
-        if self._texts is None:
+        if all(one is None for one in self._texts):
             return begun
         begins = [
-            growing.copy().write(self._kinds.spelling.piece(token).text) is not None
-            for growing, token in zip(self._texts, proposed.tolist(), strict=True)
+            one is None or one.copy().write(self._kinds.spelling.piece(token).text) is not None
+            for one, token in zip(self._texts, proposed.tolist(), strict=True)
         ]
         ends = self.boundary & (begun == self._kinds.names.index(STOP))
         return torch.where(torch.tensor(begins, dtype=torch.bool) | ends, begun, self._current)
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
         self._current = self.category(tokens)
-        if self._texts is None:
-            self._texts = [GrowingIds(self._kinds.spelling) for _ in self._current]
+        self._texts = [one or GrowingIds(self._kinds.spelling) for one in self._texts]
         for growing, token in zip(self._texts, tokens.tolist(), strict=True):
             growing.write(self._kinds.spelling.piece(token).text)
 
     def select(self, rows: Int[Tensor, " row"]) -> None:
         self._current = self._current[rows]
-        if self._texts is not None:
-            self._texts = [self._texts[i].copy() for i in rows.tolist()]
+        self._texts = [_copied(self._texts[i]) for i in rows.tolist()]
+
+    def copy(self) -> FirstTokenTracker:
+        copied = FirstTokenTracker(self._kinds, 0)
+        copied._current, copied._texts = self._current, list(map(_copied, self._texts))
+        return copied
+
+    def put(self, rows: Int[Tensor, " row"], other: FirstTokenTracker, others: Int[Tensor, " row"]) -> None:
+        self._current = self._current.index_copy(0, rows, other._current[others])
+        for row, one in zip(rows.tolist(), others.tolist(), strict=True):
+            self._texts[row] = _copied(other._texts[one])
+
+
+def _copied(growing: GrowingIds | None) -> GrowingIds | None:
+    return None if growing is None else growing.copy()

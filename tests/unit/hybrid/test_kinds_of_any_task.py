@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 import pytest
 import torch
 from torch import Tensor
@@ -65,6 +67,15 @@ class TrendTracker:
 
     def select(self, rows: Tensor) -> None:
         self._texts = [self._texts[row] for row in rows.tolist()]
+
+    def copy(self) -> TrendTracker:
+        copied = TrendTracker(0)
+        copied._texts = deepcopy(self._texts)
+        return copied
+
+    def put(self, rows: Tensor, other: TrendTracker, others: Tensor) -> None:
+        for row, one in zip(rows.tolist(), others.tolist(), strict=True):
+            self._texts[row] = deepcopy(other._texts[one])
 
     @staticmethod
     def _trend(sentence: list[int]) -> int:
