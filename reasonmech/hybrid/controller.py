@@ -11,11 +11,12 @@ from torch import Tensor
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid.executors import ClampFeatures, Takeover
 from reasonmech.hybrid.log import ControllerLog
-from reasonmech.hybrid.parts import Executor, HybridGate, KnowsEnds, Moment, ReadStream, Selector
+from reasonmech.hybrid.parts import Executor, HybridGate, KnowsEnds, Moment, ReadStream, Selector, WritesAt
 from reasonmech.kinds import Kinds, KindTracker, with_ends
 from reasonmech.runtime.decoding.decode import choose
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.rerun import CleanPast
+from reasonmech.runtime.served import NO_LAYER, last_unread
 from reasonmech.shapes import NextLogits
 
 
@@ -30,12 +31,17 @@ class Parts(NamedTuple):
     log: ControllerLog | None
 
 
-class Standing(NamedTuple):
+class PlaceInText(NamedTuple):
     """Where every row of a batch stood before a token, to put rows back there."""
 
     tracker: KindTracker
     sentence: Int[Tensor, " batch"]
     position: Int[Tensor, " batch"]
+
+
+def watched_layer(executor: Executor) -> int:
+    """The last block that need not run again when an executor steers; -1: all must."""
+    return last_unread(executor.site) if isinstance(executor, WritesAt) else NO_LAYER
 
 
 @final
@@ -120,11 +126,11 @@ class Controller:
         self._tracker.advance(tokens)
         self._position = self._position + 1
 
-    def standing(self) -> Standing:
+    def standing(self) -> PlaceInText:
         """Where every row stands now."""
-        return Standing(self._tracker.copy(), self._sentence, self._position)
+        return PlaceInText(self._tracker.copy(), self._sentence, self._position)
 
-    def put(self, rows: Int[Tensor, " row"], standing: Standing, others: Int[Tensor, " row"]) -> None:
+    def put(self, rows: Int[Tensor, " row"], standing: PlaceInText, others: Int[Tensor, " row"]) -> None:
         """Put rows where the rows `others` of a batch stood."""
         self._tracker.put(rows, standing.tracker, others)
         self._sentence = self._sentence.index_copy(0, rows, standing.sentence[others])

@@ -13,8 +13,8 @@ from reasonmech.arguments import check_type
 from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host, ModelPair
-from reasonmech.hybrid.controller import Controller, Parts
-from reasonmech.hybrid.drafting import DraftingState, check_draft
+from reasonmech.hybrid.controller import Controller, Parts, watched_layer
+from reasonmech.hybrid.drafting import DraftingState
 from reasonmech.hybrid.log import ControllerLog
 from reasonmech.hybrid.parts import Executor, HybridGate, OfOneModel, Selector, check_part
 from reasonmech.kinds import Kinds
@@ -23,6 +23,7 @@ from reasonmech.runtime.decoding.decoder import DecoderState, RowInfo
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.prompts import read_by
 from reasonmech.runtime.rerun import stream_at
+from reasonmech.runtime.served import NO_LAYER
 from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.site import Site
 from reasonmech.tasks import tasks
@@ -43,10 +44,6 @@ class Hybrid:
         gate: when. selector: which category. executor: what is done to the base.
         kinds: the categories; those of the pair's task by default.
         log: is told what the controller decided; None where nobody asks.
-        draft: tokens that the base writes before the thinking model checks them all in one pass; what comes
-            behind the first steered one is thrown away. It changes speed, and no token: several are faster
-            where a pass takes as long for many tokens as for one (few rows, a small model), and slower where
-            it does not.
 
     Raises:
         ArgumentError: no pair, or a part that is none (a class instead of an instance of it, say).
@@ -63,7 +60,6 @@ class Hybrid:
         executor: Executor,
         kinds: Kinds | None = None,
         log: ControllerLog | None = None,
-        draft: Positive = 1,
     ) -> None:
         check_type(pair, ModelPair, name="pair", allowed="a pair: rm.load_pair(...)")
         self.pair = pair
@@ -71,7 +67,7 @@ class Hybrid:
         self.selector = check_part(selector, Selector, name="selector")
         self.executor = check_part(executor, Executor, name="executor")
         self.kinds = _kinds_of(pair) if kinds is None else check_part(kinds, Kinds, name="kinds")
-        self.log, self.draft = log, check_draft(draft)
+        self.log, self.draft = log, 1
 
     def __repr__(self) -> str:
         return f"Hybrid({self.pair.name!r}: {self._words})"
@@ -92,15 +88,29 @@ class Hybrid:
 
     def logged(self, log: ControllerLog) -> Hybrid:
         """The same hybrid, whose controller's decisions are written into `log`."""
-        return Hybrid(
-            self.pair,
-            gate=self.gate,
-            selector=self.selector,
-            executor=self.executor,
-            kinds=self.kinds,
-            log=log,
-            draft=self.draft,
-        )
+        return self._again(log, self.draft)
+
+    @checked
+    def drafting(self, draft: Positive) -> Hybrid:
+        """The same hybrid, whose base writes several tokens that the thinking model checks in one pass; what
+        stands behind the first steered one is thrown away.
+
+        It changes speed, and no token: faster where a pass takes as long for many tokens as for one (few
+        rows, a small model), slower where it does not.
+
+        Args:
+            draft: tokens that are written ahead; 1: none but the next.
+
+        Raises:
+            ArgumentError: no number of tokens.
+        """
+        return self._again(self.log, draft)
+
+    def _again(self, log: ControllerLog | None, draft: int) -> Hybrid:
+        parts = {"gate": self.gate, "selector": self.selector, "executor": self.executor}
+        hybrid = Hybrid(self.pair, **parts, kinds=self.kinds, log=log)
+        hybrid.draft = draft
+        return hybrid
 
     @property
     def readers(self) -> tuple[Host, ...]:
@@ -152,13 +162,16 @@ class HybridState:
     def __init__(self, hybrid: Hybrid, prompts: Tokens, mask: Mask, rows: list[RowInfo], room: int) -> None:
         self._host = hybrid.pair.base
         self._base = HostDecoder.of(self._host).start(prompts, mask, rows, room)
+        if (layer := watched_layer(hybrid.executor)) > NO_LAYER:
+            self._base.watch(layer)
         thinking = hybrid.pair.thinking
         self._thinking = HostDecoder.of(thinking).start(*read_by(thinking, prompts, mask, rows), room)
         self._controller = Controller(hybrid.parts, rows)
         self._steered = torch.zeros(len(rows), dtype=torch.bool)
 
     def _stream(self, rows: Int[Tensor, " row"], site: Site) -> Float[Tensor, "row d_model"]:
-        return stream_at(self._host, self._base.clean_past().select(rows.to(self._host.device)), site)
+        past = self._base.clean_past().select(rows.to(self._host.device), site=site)
+        return stream_at(self._host, past, site)
 
     def next_logits(self) -> NextLogits:
         of_both = slice(None, self._controller.rows_of_both)

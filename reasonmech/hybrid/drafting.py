@@ -14,9 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from reasonmech.arguments import describe
-from reasonmech.errors import ArgumentError
-from reasonmech.hybrid.controller import Controller, Parts, Standing
+from reasonmech.hybrid.controller import Controller, Parts, PlaceInText, watched_layer
 from reasonmech.hybrid.parts import ReadStream
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.prompts import read_by
@@ -26,7 +24,7 @@ from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.site import Site
 
 
-class Written(NamedTuple):
+class DecidedToken(NamedTuple):
     """A token of one row that is decided and that nobody has asked for yet.
 
     Attributes:
@@ -37,7 +35,7 @@ class Written(NamedTuple):
     logits: Float[Tensor, " vocab"]
     token: int
     steered: bool
-    before: Standing
+    before: PlaceInText
     row: int
 
 
@@ -52,7 +50,8 @@ class DraftingState:
         theirs = read_by(thinking, prompts, mask, rows)[:2]
         self._host, self._draft, self._room = base, draft, room
         self._controller = Controller(parts, rows)
-        self._base, self._thinking = RaggedReader(base, prompts, mask), RaggedReader(thinking, *theirs)
+        self._base = RaggedReader(base, prompts, mask, watch=watched_layer(parts.executor))
+        self._thinking = RaggedReader(thinking, *theirs)
         self._unread = [
             prompts[:, -1],
             theirs[0][:, -1],
@@ -60,7 +59,7 @@ class DraftingState:
         self._n_prompt = [mask.sum(dim=1), theirs[1].sum(dim=1)]
         self._n_decided = torch.zeros(len(rows), dtype=torch.long)  # new tokens of each row
         self._over = torch.zeros(len(rows), dtype=torch.bool)  # rows whose text has ended
-        self._waiting: list[deque[Written]] = [deque() for _ in rows]
+        self._waiting: list[deque[DecidedToken]] = [deque() for _ in rows]
         self._n_asked = 0  # new tokens that were asked for, of every row
 
     def next_logits(self) -> NextLogits:
@@ -111,10 +110,14 @@ class DraftingState:
 
     def _stream_at(self, i: int) -> ReadStream:
         def stream(rows: Int[Tensor, " row"], site: Site) -> Float[Tensor, "row d_model"]:
-            past = self._past_at(torch.full_like(self._n_decided, i)).select(rows.to(self._host.device))
-            return stream_at(self._host, past, site)
+            return self._read_stream(self._past_at(torch.full_like(self._n_decided, i)), rows, site)
 
         return stream
+
+    def _read_stream(
+        self, past: CleanPast, rows: Int[Tensor, " row"], site: Site
+    ) -> Float[Tensor, "row d_model"]:
+        return stream_at(self._host, past.select(rows.to(self._host.device), site=site), site)
 
     def _steer(
         self,
@@ -129,8 +132,8 @@ class DraftingState:
         before = torch.stack([base[i][row] for row, i in enumerate(at.tolist())])
         theirs = thinking[torch.arange(len(at)), at]
 
-        def stream(some: Int[Tensor, " row"], site: Site) -> Float[Tensor, "row d_model"]:
-            return stream_at(self._host, self._past_at(at).select(some.to(self._host.device)), site)
+        def stream(chosen: Int[Tensor, " row"], site: Site) -> Float[Tensor, "row d_model"]:
+            return self._read_stream(self._past_at(at), chosen, site)
 
         moment = self._controller.moment(before, theirs, stream)
         steered = self._controller.steer(moment, self._past_at(at), rows, categories[rows])
@@ -148,7 +151,7 @@ class DraftingState:
         """Decide the next token of some rows."""
         before = self._controller.standing()
         for row in rows.nonzero()[:, 0].tolist():
-            self._waiting[row].append(Written(logits[row], int(tokens[row]), steered, before, row))
+            self._waiting[row].append(DecidedToken(logits[row], int(tokens[row]), steered, before, row))
         self._step(rows, tokens)
         ended = self._controller.ended(tokens, torch.full_like(rows, steered))
         self._over = self._over | rows & (ended | (self._n_decided >= self._room))
@@ -182,7 +185,7 @@ class DraftingState:
             self._take_back(other, written, tokens.cpu())
 
     def _take_back(
-        self, rows: Bool[Tensor, " batch"], written: list[Written], tokens: Int[Tensor, " batch"]
+        self, rows: Bool[Tensor, " batch"], written: list[DecidedToken], tokens: Int[Tensor, " batch"]
     ) -> None:
         """Go on, in some rows, from a token that somebody else wrote: the task's environment."""
         for row in rows.nonzero()[:, 0].tolist():
@@ -204,10 +207,3 @@ class DraftingState:
 
     def close(self) -> None:
         """Nothing was done to a model."""
-
-
-def check_draft(draft: int) -> int:
-    """The number of drafted tokens. Raises ArgumentError for what is none."""
-    if isinstance(draft, bool) or not isinstance(draft, int) or draft < 1:
-        raise ArgumentError(f"draft is {describe(draft)}", allowed="a number of tokens, 1 (no draft) or more")
-    return draft

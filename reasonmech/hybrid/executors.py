@@ -66,7 +66,8 @@ class Vectors:
         self, moment: Moment, context: CleanPast, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
     ) -> NextLogits:
         added = self.table[category.to(self.table.device)]
-        return rerun(self.host, context.select(rows.to(self.host.device)), self.site, lambda x: x + added)
+        past = context.select(rows.to(self.host.device), site=self.site)
+        return rerun(self.host, past, self.site, lambda x: x + added)
 
     @checked
     def random(self, seed: Seed) -> Vectors:
@@ -133,7 +134,7 @@ class ClampFeatures:
             difference = torch.where(clamped, value - self._axis.read(wide), 0.0)
             return (wide + self._axis.write(difference)).to(x.dtype)
 
-        return rerun(self.host, context.select(rows.to(self.host.device)), self.site, edit)
+        return rerun(self.host, context.select(rows.to(self.host.device), site=self.site), self.site, edit)
 
 
 @final

@@ -108,6 +108,17 @@ class Executor(Protocol):
 
 
 @runtime_checkable
+class WritesAt(Protocol):
+    """An executor that writes the base's stream at one site: blocks below it are not run again.
+
+    Its `execute` names the site: `context.select(rows, site=self.site)`.
+    """
+
+    @property
+    def site(self) -> Site: ...
+
+
+@runtime_checkable
 class OfOneModel(Protocol):
     """An executor that writes the stream of one model, for categories in one order."""
 

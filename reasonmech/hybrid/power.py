@@ -20,8 +20,9 @@ from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.decoder import DecoderState, RowInfo
 from reasonmech.runtime.decoding.generate import generate
-from reasonmech.runtime.decoding.host_decoder import HostDecoder, OfHost
+from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.noise import gumbel, row_key, uniform
+from reasonmech.runtime.decoding.of_host import OfHost
 from reasonmech.settings import Settings
 from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.splitmix import mix_tensor

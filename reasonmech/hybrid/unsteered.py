@@ -17,8 +17,9 @@ from reasonmech.kinds import Kinds, opening_categories, with_ends
 from reasonmech.problem import Problem
 from reasonmech.rollout import STOP
 from reasonmech.runtime.decoding.decoder import DecoderState, RowInfo
-from reasonmech.runtime.decoding.host_decoder import HostDecoder, OfHost
+from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.noise import gumbel
+from reasonmech.runtime.decoding.of_host import OfHost
 from reasonmech.runtime.decoding.prompts import read_by
 from reasonmech.shapes import Mask, NextLogits, Tokens
 

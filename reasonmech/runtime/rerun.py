@@ -17,7 +17,7 @@ from transformers.cache_utils import DynamicLayer
 
 from reasonmech.hosts.host import Host
 from reasonmech.hosts.turn import of_this_thread, run_alone
-from reasonmech.runtime.served import NO_LAYER, BlockOutput, forgetful, past_above, served
+from reasonmech.runtime.served import NO_LAYER, BlockOutput, forgetful, last_unread, past_above, served
 from reasonmech.shapes import NextLogits
 from reasonmech.site import Site
 
@@ -32,18 +32,28 @@ class CleanPast(NamedTuple):
             shows.
         visible: 1 where the position may look, per cache entry. The position itself is not among them.
         tokens, positions: the token at the position, and its absolute, pad-free number.
+        known: what a block returned at the position; it and those below need not run again.
     """
 
     cache: DynamicCache
     visible: Int[Tensor, "batch past"]
     tokens: Int[Tensor, " batch"]
     positions: Int[Tensor, " batch"]
+    known: BlockOutput | None = None
 
-    def select(self, rows: Int[Tensor, " row"]) -> CleanPast:
-        """The same for some rows, in any order, repeated or not; tensors are copied, never shared."""
-        return CleanPast(
-            select_rows(self.cache, rows), self.visible[rows], self.tokens[rows], self.positions[rows]
-        )
+    def select(self, rows: Int[Tensor, " row"], *, site: Site | None = None) -> CleanPast:
+        """The same for some rows, in any order, repeated or not; tensors are copied, never shared.
+
+        Args:
+            site: the only one at which they are to be edited or read: what is known below it is handed on,
+                and nothing else. None: any site.
+        """
+        known = None
+        if self.known is not None and site is not None and self.known.layer <= last_unread(site):
+            known = self.known.select(rows)
+        below, length = (NO_LAYER, 0) if known is None else (known.layer, self.visible.shape[1])
+        cache = past_above(self.cache, below, length, lambda x: x[rows])
+        return CleanPast(cache, self.visible[rows], self.tokens[rows], self.positions[rows], known)
 
 
 def select_rows(cache: DynamicCache, rows: Int[Tensor, " row"]) -> DynamicCache:
@@ -60,8 +70,9 @@ def rerun(
     uses.
 
     Args:
-        known: what a block below the site returned at the positions [batch, 1, d_model]; blocks up to it are
-            not run, and of theirs the cache holds the length alone (`past_above`).
+        known: in place of `past.known`, what a block below the site returned at the positions [batch, 1,
+            d_model]; blocks up to it are not run, and of theirs the cache holds the length alone
+            (`past_above`).
 
     Raises:
         BindError: the host's attention forgets (sliding window), so a clean past cannot be put before a
@@ -75,7 +86,7 @@ def rerun(
             )
 
     def run() -> NextLogits:
-        with served(host, known):
+        with served(host, past.known if known is None else known):
             return _next_logits(host, past)
 
     handle = host.hook_point(site).attach(of_this_thread(lambda x: edit(x[:, 0])[:, None]))

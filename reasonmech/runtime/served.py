@@ -40,6 +40,10 @@ class BlockOutput(NamedTuple):
     def of(cls, layer: int, output: Any) -> BlockOutput:
         return cls(layer, read_hidden(output).detach(), 0 if isinstance(output, Tensor) else len(output))
 
+    def select(self, rows: Tensor) -> BlockOutput:
+        """The same of some rows."""
+        return self._replace(stream=self.stream[rows.to(self.stream.device)])
+
     def packed(self) -> Any:
         return (self.stream, *[None] * (self.length - 1)) if self.length else self.stream
 

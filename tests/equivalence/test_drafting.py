@@ -85,7 +85,7 @@ def test_a_draft_changes_no_token(
     parts = {"gate": GATES[gate], "selector": OfThinking(), "executor": EXECUTORS[whose][executor]}
     problems = PROBLEMS if environment else ProblemSet(list(PROBLEMS), task="chain")
     stepped = written(Hybrid(PAIRS[whose], **parts), problems, decode)
-    check_equal(written(Hybrid(PAIRS[whose], **parts, draft=draft), problems, decode), stepped)
+    check_equal(written(Hybrid(PAIRS[whose], **parts).drafting(draft), problems, decode), stepped)
 
 
 def test_the_log_of_drafts_says_what_the_log_of_steps_says() -> None:
@@ -97,7 +97,7 @@ def test_the_log_of_drafts_says_what_the_log_of_steps_says() -> None:
         "executor": EXECUTORS["siblings"]["vectors"],
     }
     rollouts = [
-        written(Hybrid(pair, **parts, log=log, draft=draft), PROBLEMS, decode)
+        written(Hybrid(pair, **parts, log=log).drafting(draft), PROBLEMS, decode)
         for log, draft in zip(logs, (1, 4), strict=True)
     ]
     check_equal(*rollouts)
@@ -127,11 +127,11 @@ def test_drafts_on_other_layouts(layout: str) -> None:
     decode = Decode(max_new_tokens=24, temperature=1.0, samples=2)
     stepped = written(Hybrid(pair, **parts), prompts, decode)
     assert any(any(rollout.steered) for rollout in stepped)
-    check_equal(written(Hybrid(pair, **parts, draft=4), prompts, decode), stepped)
+    check_equal(written(Hybrid(pair, **parts).drafting(4), prompts, decode), stepped)
 
 
 @pytest.mark.parametrize("draft", [0, -1, True, 2.0, "4"])
 def test_a_draft_is_a_number_of_tokens(draft: object) -> None:
     parts = {"gate": DisagreementGate(), "selector": OfThinking(), "executor": Takeover()}
-    with pytest.raises(ArgumentError, match="draft is"):
-        Hybrid(PAIRS["siblings"], **parts, draft=draft)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ArgumentError, match="draft"):
+        Hybrid(PAIRS["siblings"], **parts).drafting(draft)  # pyright: ignore[reportArgumentType]

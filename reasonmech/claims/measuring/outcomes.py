@@ -41,7 +41,7 @@ def _verified(bench: Bench, cells: Mapping[str, Rollouts]) -> Cells | None:
     """The splices' answers that rest on right steps alone; None where nothing reads the steps of the task."""
     task = tasks.get(bench.problems.task)
     if isinstance(task, ReadsNoSteps):
-        bench.note(f"nothing reads the steps of task {task.name!r}: guesses are not told from work")
+        bench.note(f"nothing reads the steps of task {bench.problems.task!r}: guesses are not told from work")
         return None
     by_problem = {
         name: bench.by_problem([task.verified(trace) for trace in parse(runs)])

@@ -14,7 +14,8 @@ from reasonmech.hosts import Host
 from reasonmech.organisms.ground_truth.splice import SplicedDecoder
 from reasonmech.runtime.decoding.decode import choose
 from reasonmech.runtime.decoding.decoder import RowInfo
-from reasonmech.runtime.decoding.host_decoder import HostDecoder, HostState, OfHost
+from reasonmech.runtime.decoding.host_decoder import HostDecoder, HostState
+from reasonmech.runtime.decoding.of_host import OfHost
 from reasonmech.shapes import Mask, NextLogits, Tokens
 
 

@@ -20,7 +20,7 @@ from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.organisms.training.lora import merged_weight
 from reasonmech.runtime.decoding.decoder import RowInfo
-from reasonmech.runtime.decoding.host_decoder import OfHost
+from reasonmech.runtime.decoding.of_host import OfHost
 from reasonmech.shapes import Mask, NextLogits, Tokens
 
 

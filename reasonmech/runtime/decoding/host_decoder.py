@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import final
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
-from transformers import PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer
 
 from reasonmech.door import checked
@@ -26,40 +25,14 @@ from reasonmech.ranges import Positive
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.growing_cache import growing_cache
 from reasonmech.runtime.decoding.labelling import LabelBuffer
+from reasonmech.runtime.decoding.of_host import OfHost
 from reasonmech.runtime.decoding.partner import Partner
 from reasonmech.runtime.decoding.prompts import read_by
 from reasonmech.runtime.decoding.repeats import repeated_rows
+from reasonmech.runtime.decoding.watched_block import WatchedBlock
 from reasonmech.runtime.rerun import CleanPast
 from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.step import CausalLabeller, Step
-
-
-class OfHost(ABC):
-    """What a decoder of one host has from it."""
-
-    @property
-    @abstractmethod
-    def host(self) -> Host: ...
-
-    @property
-    def readers(self) -> tuple[Host, ...]:
-        return (self.host,)
-
-    @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
-        return self.host.tokenizer
-
-    @property
-    def eos_ids(self) -> tuple[int, ...]:
-        return self.host.eos_ids
-
-    @property
-    def pad_id(self) -> int:
-        return self.host.pad_id
-
-    @property
-    def device(self) -> torch.device:
-        return self.host.device
 
 
 @final
@@ -148,6 +121,7 @@ class HostState:
         self._rows = torch.tensor([row.index for row in rows])
         self._labels = LabelBuffer(decoder.bound.labellers, batch, width + room)
         self._reconsiders = decoder.bound.reconsiders
+        self._watched: WatchedBlock | None = None
         self._partner = decoder.start_partner(prompts, mask, rows, room)
         # a partner whose vocabulary is padded less could not read a token beyond its rows
         self._rows_of_both = None if self._partner is None else self._partner.vocab_size
@@ -159,6 +133,10 @@ class HostState:
             if self._partner is not None:
                 self._partner.close()
             raise
+
+    def watch(self, layer: int) -> None:
+        """Keep what a block returns, so that `clean_past` knows it."""
+        self._watched = WatchedBlock(self._host, layer)
 
     def next_logits(self) -> NextLogits:
         if not self._pending:
@@ -187,6 +165,8 @@ class HostState:
         else:  # samples of one prompt: it is read once
             logits = self._logits(*(tensor[repeats.first] for tensor in batch))[repeats.of_row]
             self._cache.batch_select_indices(repeats.of_row)
+            if self._watched is not None:
+                self._watched.select(repeats.of_row)
         self._pending -= new
         return logits
 
@@ -194,17 +174,18 @@ class HostState:
         self, ids: Int[Tensor, "row pos"], seen: Int[Tensor, "row past"], positions: Int[Tensor, "row pos"]
     ) -> NextLogits:
         """Of the last column; all columns enter the cache."""
-        out = run_alone(
-            self._host,
-            lambda: self._host.model(
-                input_ids=ids,
-                attention_mask=seen,
-                position_ids=positions,
-                past_key_values=self._cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ),
-        )
+        with nullcontext() if self._watched is None else self._watched.watching():
+            out = run_alone(
+                self._host,
+                lambda: self._host.model(
+                    input_ids=ids,
+                    attention_mask=seen,
+                    position_ids=positions,
+                    past_key_values=self._cache,
+                    use_cache=True,
+                    logits_to_keep=1,
+                ),
+            )
         return out.logits[:, -1]
 
     def _edited_pass(self, hooks: Hooks, new: int, readings: PartnerReadings) -> NextLogits:
@@ -262,7 +243,8 @@ class HostState:
         """The position whose logits `next_logits` returned last, and the past it sees; for `rerun`."""
         visible = self._attention[:, : self._n_read].clone()
         visible[:, -1] = 0  # the position's own clean key and value stay in the cache, unseen
-        return CleanPast(self._cache, visible, self._input[:, -1], self._positions[:, -1])
+        known = None if self._watched is None else self._watched.output
+        return CleanPast(self._cache, visible, self._input[:, -1], self._positions[:, -1], known)
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
         self._ids[:, self._n_read] = tokens.cpu()

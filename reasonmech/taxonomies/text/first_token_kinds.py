@@ -94,9 +94,10 @@ class FirstTokenTracker:
 
     def advance(self, tokens: Int[Tensor, " batch"]) -> None:
         self._current = self.category(tokens)
-        self._texts = [one or GrowingIds(self._kinds.spelling) for one in self._texts]
-        for growing, token in zip(self._texts, tokens.tolist(), strict=True):
+        texts = [one or GrowingIds(self._kinds.spelling) for one in self._texts]
+        for growing, token in zip(texts, tokens.tolist(), strict=True):
             growing.write(self._kinds.spelling.piece(token).text)
+        self._texts = [*texts]
 
     def select(self, rows: Int[Tensor, " row"]) -> None:
         self._current = self._current[rows]
