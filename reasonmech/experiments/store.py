@@ -57,7 +57,7 @@ class RunStore:
 
     def _drop_work(self, stage: str) -> None:
         """Remove what a finished stage kept, and what earlier ones of other inputs did."""
-        for path in (self.partial / WORK).glob(f"{stage}-*"):
+        for path in (self.partial / WORK).glob(f"{stage}-{'[0-9a-f]' * 16}"):
             remove(path)
 
     @contextmanager

@@ -126,15 +126,15 @@ class Controller:
         self._tracker.advance(tokens)
         self._position = self._position + 1
 
-    def standing(self) -> PlaceInText:
+    def place(self) -> PlaceInText:
         """Where every row stands now."""
         return PlaceInText(self._tracker.copy(), self._sentence, self._position)
 
-    def put(self, rows: Int[Tensor, " row"], standing: PlaceInText, others: Int[Tensor, " row"]) -> None:
+    def put(self, rows: Int[Tensor, " row"], place: PlaceInText, others: Int[Tensor, " row"]) -> None:
         """Put rows where the rows `others` of a batch stood."""
-        self._tracker.put(rows, standing.tracker, others)
-        self._sentence = self._sentence.index_copy(0, rows, standing.sentence[others])
-        self._position = self._position.index_copy(0, rows, standing.position[others])
+        self._tracker.put(rows, place.tracker, others)
+        self._sentence = self._sentence.index_copy(0, rows, place.sentence[others])
+        self._position = self._position.index_copy(0, rows, place.position[others])
 
     def select(self, rows: Int[Tensor, " row"]) -> None:
         """Drop all rows but these."""

@@ -149,7 +149,7 @@ class DraftingState:
         steered: bool,
     ) -> None:
         """Decide the next token of some rows."""
-        before = self._controller.standing()
+        before = self._controller.place()
         for row in rows.nonzero()[:, 0].tolist():
             self._waiting[row].append(DecidedToken(logits[row], int(tokens[row]), steered, before, row))
         self._step(rows, tokens)
@@ -158,7 +158,7 @@ class DraftingState:
 
     def _step(self, rows: Bool[Tensor, " batch"], tokens: Int[Tensor, " batch"]) -> None:
         """Append a token to some rows; the others stay where they are."""
-        before, others = self._controller.standing(), (~rows).nonzero()[:, 0]
+        before, others = self._controller.place(), (~rows).nonzero()[:, 0]
         self._controller.advance(tokens)
         self._controller.put(others, before, others)
         self._n_decided = self._n_decided + rows

@@ -40,6 +40,7 @@ REMOVALS = {  # module -> how many calls remove a file or folder there, and whos
     ),
     "reasonmech.experiments.coder_job": (1, "the folder .work, which holds our plan"),
     "reasonmech.experiments.stage_job": (1, "what a stage wrote into its own folder before it failed"),
+    "reasonmech.experiments.store": (1, "pieces of a stage that is finished, in a partial run with our plan"),
     "reasonmech.coders.train": (1, "a coder in a directory with our plan, which is written again"),
     "reasonmech.organisms.adapters": (1, "the checkpoint of the training that has just ended"),
     "reasonmech.taxonomies.sae.taxonomy": (1, "the empty folder that new_directory has made"),
@@ -60,6 +61,18 @@ def removals(tree: ast.AST) -> int:
 def test_every_call_that_removes_something_is_known() -> None:
     counts = Counter({name: removals(ast.parse(path.read_text())) for name, path in MODULES.items()})
     assert {name: n for name, n in counts.items() if n} == {name: n for name, (n, _) in REMOVALS.items()}
+
+
+def test_pieces_of_a_finished_stage_go_and_those_of_others_stay(tmp_path: Path) -> None:
+    with open_store(tmp_path / "run", {"experiment": "mine"}) as store:
+        mine, earlier, others = (
+            store.work_path(*key) for key in (("judge", "a" * 64), ("judge", "b" * 64), ("judge-x", "a" * 64))
+        )
+        for folder in (mine, earlier, others):
+            folder.mkdir(parents=True)
+        with store.writing("judge", "a" * 64, {}) as folder:
+            assert mine.exists() and folder.is_dir()
+        assert not mine.exists() and not earlier.exists() and others.exists()
 
 
 def coders(out: Path) -> None:
