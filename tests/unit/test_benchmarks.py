@@ -119,7 +119,7 @@ def test_a_missed_target_stays_on_the_page_beside_what_limits_it(load: Load, tmp
 def test_sides_of_a_hybrid_agree(load: Load, tmp_path: Path) -> None:
     load("hybrid").compare("tiny")
     result = written(tmp_path)
-    assert len(result["rows"]) == 4 and "of the tokens are steered" in result["notes"][0]
+    assert len(result["rows"]) == 5 and "of the tokens are steered" in result["notes"][0]
 
 
 def test_vectors_from_a_store_are_those_of_memory_in_the_benchmark(
