@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar, runtime_checkable
 
 from reasonmech.arguments import as_sequence, check_type
-from reasonmech.errors import DataError, UnknownNameError
+from reasonmech.errors import DataError, ReasonmechError
 from reasonmech.hosts.spelling import continues, ends_before
 from reasonmech.labels import Definition, Opportunity, Span
 from reasonmech.registry import Registry
@@ -87,7 +87,7 @@ def defined(behaviour: object) -> str:
     """
     try:
         return f"{behaviour} ({definition_of(str(behaviour))})"
-    except UnknownNameError:
+    except ReasonmechError:
         return str(behaviour)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isnan
-from typing import TYPE_CHECKING, Annotated, Any, Final, get_args
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -15,8 +15,6 @@ from reasonmech.errors import DataError
 
 if TYPE_CHECKING:
     from reasonmech.tasks import AnswerOutcomes
-
-DRAWING: Final = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,7 @@ def evaluate(
     from reasonmech.arguments import check_choice
     from reasonmech.organisms import load_pair
     from reasonmech.runtime import Decode, generate
+    from reasonmech.runtime.decoding.decode import DRAWING
     from reasonmech.tasks import Split, load_task, outcomes, source_of, tasks
     from reasonmech.tasks.questions import NEXT_QUESTION, TextTask
 

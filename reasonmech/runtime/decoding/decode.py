@@ -20,7 +20,8 @@ from reasonmech.settings import Settings
 from reasonmech.shapes import NextLogits
 
 ADDED_LATER: Final = ("stop_strings", "top_k", "top_p", "min_p", "repetition_penalty")
-FOLLOWED: Final = ("do_sample", "temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+DRAWING: Final = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
+FOLLOWED: Final = ("do_sample", *DRAWING)
 """Settings of a generation config that `Decode.as_published` takes."""
 
 
@@ -114,7 +115,7 @@ class Decode(Settings):
                 do="write the settings that are meant: Decode(temperature=...)",
             )
         drawn = published.get("do_sample", False)
-        read = {name: published[name] for name in FOLLOWED[2:] if drawn and name in published}
+        read = {name: published[name] for name in DRAWING[1:] if drawn and name in published}
         if "repetition_penalty" in published:
             read["repetition_penalty"] = published["repetition_penalty"]
         read["temperature"] = float(published.get("temperature", 1.0)) if drawn else 0.0

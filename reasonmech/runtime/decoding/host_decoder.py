@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import final
 
@@ -15,7 +14,6 @@ from transformers.cache_utils import DynamicLayer
 from reasonmech.door import checked
 from reasonmech.errors import BindError, DataError
 from reasonmech.hosts.host import Host
-from reasonmech.hosts.turn import run_alone
 from reasonmech.interventions.bind import BoundPlan, bind
 from reasonmech.interventions.hooks import Hooks
 from reasonmech.interventions.intervention import Intervention
@@ -29,7 +27,7 @@ from reasonmech.runtime.decoding.of_host import OfHost
 from reasonmech.runtime.decoding.partner import Partner
 from reasonmech.runtime.decoding.prompts import read_by
 from reasonmech.runtime.decoding.repeats import repeated_rows
-from reasonmech.runtime.decoding.watched_block import WatchedBlock
+from reasonmech.runtime.decoding.watched_block import WatchedBlock, read_into
 from reasonmech.runtime.rerun import CleanPast
 from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.step import CausalLabeller, Step
@@ -174,19 +172,9 @@ class HostState:
         self, ids: Int[Tensor, "row pos"], seen: Int[Tensor, "row past"], positions: Int[Tensor, "row pos"]
     ) -> NextLogits:
         """Of the last column; all columns enter the cache."""
-        with nullcontext() if self._watched is None else self._watched.watching():
-            out = run_alone(
-                self._host,
-                lambda: self._host.model(
-                    input_ids=ids,
-                    attention_mask=seen,
-                    position_ids=positions,
-                    past_key_values=self._cache,
-                    use_cache=True,
-                    logits_to_keep=1,
-                ),
-            )
-        return out.logits[:, -1]
+        batch = (ids, seen, positions)
+        logits = read_into(self._host, self._cache, batch, keep=1, watched=self._watched)
+        return logits[:, -1]
 
     def _edited_pass(self, hooks: Hooks, new: int, readings: PartnerReadings) -> NextLogits:
         hooks.begin(self._step(self._n_read + new, new), readings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Final, final
 
 import torch
@@ -11,10 +10,9 @@ from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
 from reasonmech.hosts.host import Host
-from reasonmech.hosts.turn import run_alone
 from reasonmech.runtime.decoding.growing_cache import growing_cache
 from reasonmech.runtime.decoding.repeats import repeated_rows
-from reasonmech.runtime.decoding.watched_block import WatchedBlock
+from reasonmech.runtime.decoding.watched_block import WatchedBlock, read_into
 from reasonmech.runtime.rerun import CleanPast
 from reasonmech.runtime.served import NO_LAYER, BlockOutput, forgetful
 from reasonmech.shapes import Mask, Tokens
@@ -65,20 +63,10 @@ class RaggedReader:
         keep: int = 0,
     ) -> Float[Tensor, "row pos vocab"]:
         """Logits of the last `keep` tokens, 0 for all of them."""
-        with nullcontext() if self._watched is None else self._watched.watching():
-            out = run_alone(
-                self._host,
-                lambda: self._host.model(
-                    input_ids=ids,
-                    attention_mask=seen,
-                    position_ids=positions,
-                    past_key_values=self._cache,
-                    use_cache=True,
-                    logits_to_keep=keep,
-                ),
-            )
+        batch = (ids, seen, positions)
+        logits = read_into(self._host, self._cache, batch, keep=keep, watched=self._watched)
         self._check_whole(seen.shape[1])
-        return out.logits
+        return logits
 
     def _check_whole(self, n: int) -> None:
         for layer in self._cache.layers:

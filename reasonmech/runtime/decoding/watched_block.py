@@ -3,16 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any, final
+from contextlib import contextmanager, nullcontext
+from typing import Any, TypeAlias, final
 
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from reasonmech.acting import OurHook
 from reasonmech.hosts.host import Host
-from reasonmech.hosts.turn import of_this_thread
+from reasonmech.hosts.turn import of_this_thread, run_alone
 from reasonmech.runtime.served import BlockOutput
+
+Batch: TypeAlias = tuple[Int[Tensor, "row pos"], Int[Tensor, "row past"], Int[Tensor, "row pos"]]
+
+
+def read_into(
+    host: Host,
+    cache: DynamicCache,
+    batch: Batch,
+    *,
+    keep: int,
+    watched: WatchedBlock | None,
+) -> Float[Tensor, "row pos vocab"]:
+    """Logits of the last `keep` columns of a batch, 0 for all; all columns enter the cache.
+
+    Args:
+        batch: ids [row, pos], what each row sees [row, past], positions [row, pos].
+        watched: a block that is read on the way.
+    """
+    ids, seen, positions = batch
+    with nullcontext() if watched is None else watched.watching():
+        out = run_alone(
+            host,
+            lambda: host.model(
+                input_ids=ids,
+                attention_mask=seen,
+                position_ids=positions,
+                past_key_values=cache,
+                use_cache=True,
+                logits_to_keep=keep,
+            ),
+        )
+    return out.logits
 
 
 @final
