@@ -68,9 +68,9 @@ class Agenda:
 
     def _is_ready(self, kind: str) -> bool:
         unfinished = {*self._waiting, *self._taken}
-        return not unfinished & {*self._stages[kind].needs}
+        return not unfinished & {*self._stages[kind].reads}
 
     def _dependents(self, kind: str) -> set[str]:
         """Waiting stages that need a stage, or one that does."""
-        direct = [one for one in self._waiting if kind in self._stages[one].needs]
+        direct = [one for one in self._waiting if kind in self._stages[one].reads]
         return {*direct}.union(*(self._dependents(one) for one in direct))

@@ -12,26 +12,8 @@ from reasonmech.arguments import check_path
 from reasonmech.claims.saving import JUDGEMENT_FILE
 from reasonmech.door import checked
 from reasonmech.errors import CorruptFileError, OutputError, UnknownNameError
-from reasonmech.experiments.tables import (
-    ARM_PAIRS_FILE,
-    BASELINES_FILE,
-    DETECTORS_FILE,
-    FALSIFIED_FILE,
-    LADDER_FILE,
-    MATCHED_ONSETS_FILE,
-    METRICS_FILE,
-    MISSING_FILE,
-    NULL_DRAWS_FILE,
-    NULLS_FILE,
-    ONSETS_FILE,
-    PAIRWISE_FILE,
-    PRESERVATION_FILE,
-    SELECTIVITY_FILE,
-    TRACES_FILE,
-    TRAININGS_FILE,
-    WRITTEN_FILE,
-    read_table,
-)
+from reasonmech.experiments.stage_tables import StageTables
+from reasonmech.experiments.tables import read_table
 from reasonmech.files import partial_of, remove_leftovers
 from reasonmech.json_text import parse_json, read_object
 from reasonmech.receipt import OLD_NAMES, current_line
@@ -77,7 +59,7 @@ JUDGEMENT: Final = {
 
 
 @final
-class Run:
+class Run(StageTables):
     """The files of one run. Everything is read on first use and nothing is computed."""
 
     @checked
@@ -93,103 +75,11 @@ class Run:
         )
 
     @cached_property
-    def features(self) -> pd.DataFrame:
-        """Located features, empty when the experiment located none."""
-        return self._table("features.parquet")
-
-    @cached_property
-    def written_features(self) -> pd.DataFrame:
-        """Features that the run clamps and ablates, one row each; empty where it chose none, and for runs
-        older than this."""
-        return self._table(WRITTEN_FILE)
-
-    @cached_property
-    def ladder(self) -> pd.DataFrame:
-        """Verdicts on C0, C1 and C2 for every feature that is written; empty where nobody asked."""
-        return self._table(LADDER_FILE)
-
-    @cached_property
-    def falsified(self) -> pd.DataFrame:
-        """What every attempt to refute a clamped feature came to; empty where nobody asked."""
-        return self._table(FALSIFIED_FILE)
-
-    @cached_property
-    def baselines(self) -> pd.DataFrame:
-        """AUROC of what needs no coder where those features are to detect; empty where nobody asked."""
-        return self._table(BASELINES_FILE)
-
-    @cached_property
-    def onsets(self) -> pd.DataFrame:
-        """Every intervention of the study on the onset of every kind; empty for runs older than this."""
-        return self._table(ONSETS_FILE)
-
-    @cached_property
-    def selectivity(self) -> pd.DataFrame:
-        """Groups beside controls matched in KL, with a reading; empty where it was not measured."""
-        return self._table(SELECTIVITY_FILE)
-
-    @cached_property
-    def matched_onsets(self) -> pd.DataFrame:
-        """The same groups and controls on the onset of every kind; empty where it was not measured."""
-        return self._table(MATCHED_ONSETS_FILE)
-
-    @cached_property
-    def detectors(self) -> pd.DataFrame:
-        """Features beside detectors that need no coder, at equal tuning; empty where none were compared."""
-        return self._table(DETECTORS_FILE)
-
-    @cached_property
-    def preservation(self) -> pd.DataFrame:
-        """Hazard of each behaviour under its coder's reconstruction; empty when it was not measured."""
-        return self._table(PRESERVATION_FILE)
-
-    @cached_property
-    def arm_pairs(self) -> pd.DataFrame:
-        """On how many problems two arms write one text, a pair a row; empty for runs older than this."""
-        return self._table(ARM_PAIRS_FILE)
-
-    @cached_property
-    def nulls(self) -> pd.DataFrame:
-        """The full arm among draws of each null, a null a row; empty when no draws were run."""
-        return self._table(NULLS_FILE)
-
-    @cached_property
-    def null_draws(self) -> pd.DataFrame:
-        """What each draw of each null did, at its own best dose; empty when no draws were run."""
-        return self._table(NULL_DRAWS_FILE)
-
-    @cached_property
-    def trainings(self) -> pd.DataFrame:
-        """The full arm over trainings of its vectors, a training a row; empty where there was one."""
-        return self._table(TRAININGS_FILE)
-
-    @cached_property
-    def metrics(self) -> pd.DataFrame:
-        """Configured metrics, one row per metric and condition; empty when none was configured."""
-        return self._table(METRICS_FILE)
-
-    @cached_property
-    def pairwise(self) -> pd.DataFrame:
-        """Statistics of the pair, rows of `reasonmech.pairwise.COLUMNS`; empty when none was configured."""
-        return self._table(PAIRWISE_FILE)
-
-    @cached_property
     def judgement(self) -> dict[str, Any] | None:
         """The verdict about the pair, as `claims.Judgement.to_json` has it, with its first sentence and its
         methods; None where the run judged nothing."""
         file = self.path / JUDGEMENT_FILE
         return read_object(file, JUDGEMENT, do="run the experiment again") if file.is_file() else None
-
-    @cached_property
-    def traces(self) -> pd.DataFrame:
-        """Some texts token by token with feature activations, empty when the experiment showed none."""
-        return self._table(TRACES_FILE)
-
-    @cached_property
-    def missing(self) -> pd.DataFrame:
-        """What the run was asked for and lacks, one item a row: stage, part, item, and the first cause in its
-        parts (error, happened, allowed, do). Empty where nothing is missing, and for runs older than this."""
-        return self._table(MISSING_FILE)
 
     @property
     def n_planned(self) -> int | None:
@@ -241,10 +131,6 @@ class Run:
         if len(values) != 1:
             raise UnknownNameError(f"{metric} of condition", condition, sorted(set(rows.condition)))
         return float(values[0])
-
-    def _table(self, name: str) -> pd.DataFrame:
-        path = self.path / name
-        return read_table(path) if path.exists() else pd.DataFrame()
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {len(self.results)} numbers)"

@@ -41,7 +41,7 @@ class StageJob:
         """Kind of stage -> job, in the order of the configuration."""
         jobs: dict[str, StageJob] = {}
         for stage in experiment.stages:
-            needs = [jobs[kind].inputs for kind in stage.needs]
+            needs = [jobs[kind].inputs for kind in stage.reads]
             jobs[stage.kind] = cls(experiment, stage, pair, _inputs(experiment, stage, pair, needs))
         return jobs
 
@@ -52,7 +52,7 @@ class StageJob:
         note: dict[str, object] = {"started": datetime.now(UTC).isoformat(timespec="seconds")}
         begun, worked = time.perf_counter(), time.process_time()
         with store.writing(stage.kind, self.inputs, note) as folder:
-            lost = [cause for kind in stage.needs if (cause := store.lost(kind)) is not None]
+            lost = [cause for kind in stage.reads if (cause := store.lost(kind)) is not None]
             try:
                 if lost:  # what it would read is not there: the first cause is passed on
                     raise lost[0].as_error()
@@ -64,7 +64,7 @@ class StageJob:
                         seed=self.experiment.seed,
                         out=folder,
                         progress=progress,
-                        finished={kind: store.stage_path(kind) for kind in stage.needs},
+                        finished={kind: store.stage_path(kind) for kind in stage.reads},
                         work=store.work_path(stage.kind, self.inputs),
                     )
                 )

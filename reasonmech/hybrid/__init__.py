@@ -1,13 +1,14 @@
 """The hybrid: a base model that fires its own reasoning at the thinking model's moments."""
 
 from reasonmech.hybrid.arms import CLAMPED, ORDER, Arm, arms, percent_steered
+from reasonmech.hybrid.budget import Budget, BudgetConfig, measure_budget
 from reasonmech.hybrid.configuration import HybridConfig, hybrid_from_config
 from reasonmech.hybrid.decoder import Hybrid, HybridState
 from reasonmech.hybrid.executors import ClampFeatures, Takeover, Vectors
 from reasonmech.hybrid.gates import AtRandom, DisagreementGate, FormatGate, OfThinking, WrongCategory
 from reasonmech.hybrid.ingredients import Ingredients
 from reasonmech.hybrid.less_oracle import LESS_ORACLE, RULES
-from reasonmech.hybrid.log import Bits, ControllerLog, bits_passed
+from reasonmech.hybrid.log import Bits, ChoiceLog, ControllerLog, bits_passed
 from reasonmech.hybrid.matching import Matched, NeutralTexts, OnsetBias
 from reasonmech.hybrid.oracle_free import OnsetProbe, OracleFreeGate, OracleFreeSelector, fit_onset_probe
 from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector, executors, gates, selectors
@@ -24,8 +25,12 @@ __all__ = [
     "LESS_ORACLE",
     "RULES",
     "Bits",
+    "ChoiceLog",
     "ControllerLog",
     "bits_passed",
+    "Budget",
+    "BudgetConfig",
+    "measure_budget",
     "Matched",
     "NeutralTexts",
     "OnsetBias",

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from reasonmech.arguments import check_type, describe
 from reasonmech.errors import ConfigError, DataError, UnknownNameError
 from reasonmech.hybrid.decoder import Hybrid
-from reasonmech.hybrid.executors import ClampFeatures, Takeover, Vectors
+from reasonmech.hybrid.executors import ClampFeatures, SecondChoice, Takeover, Vectors
 from reasonmech.hybrid.gates import AtRandom, DisagreementGate, KindGate, OfThinking, WrongCategory
 from reasonmech.hybrid.ingredients import Ingredients
 from reasonmech.hybrid.parts import executors, gates, selectors
@@ -139,6 +139,7 @@ def _typed(parameter: inspect.Parameter, value: object, part: str) -> object:
 
 gates.register("disagree")(DisagreementGate)
 executors.register("takeover")(Takeover)
+executors.register("second_choice")(SecondChoice)
 
 
 @gates.register("kinds")

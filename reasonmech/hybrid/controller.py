@@ -10,7 +10,7 @@ from torch import Tensor
 
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid.executors import ClampFeatures, Takeover
-from reasonmech.hybrid.log import ControllerLog
+from reasonmech.hybrid.log import ChoiceLog
 from reasonmech.hybrid.parts import Executor, HybridGate, KnowsEnds, Moment, ReadStream, Selector, WritesAt
 from reasonmech.kinds import Kinds, KindTracker, with_ends
 from reasonmech.runtime.decoding.decode import choose
@@ -28,7 +28,7 @@ class Parts(NamedTuple):
     selector: Selector
     executor: Executor
     kinds: Kinds
-    log: ControllerLog | None
+    log: ChoiceLog | None
 
 
 class PlaceInText(NamedTuple):

@@ -15,7 +15,7 @@ from reasonmech.errors import DataError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.hybrid.controller import Controller, Parts, watched_layer
 from reasonmech.hybrid.drafting import DraftingState
-from reasonmech.hybrid.log import ControllerLog
+from reasonmech.hybrid.log import ChoiceLog
 from reasonmech.hybrid.parts import Executor, HybridGate, OfOneModel, Selector, check_part
 from reasonmech.kinds import Kinds
 from reasonmech.ranges import Positive
@@ -59,14 +59,14 @@ class Hybrid:
         selector: Selector,
         executor: Executor,
         kinds: Kinds | None = None,
-        log: ControllerLog | None = None,
+        log: ChoiceLog | None = None,
     ) -> None:
         check_type(pair, ModelPair, name="pair", allowed="a pair: rm.load_pair(...)")
         self.pair = pair
         self.gate = check_part(gate, HybridGate, name="gate")
         self.selector = check_part(selector, Selector, name="selector")
         self.executor = check_part(executor, Executor, name="executor")
-        self.kinds = _kinds_of(pair) if kinds is None else check_part(kinds, Kinds, name="kinds")
+        self.kinds = kinds_of(pair) if kinds is None else check_part(kinds, Kinds, name="kinds")
         self.log, self.draft = log, 1
 
     def __repr__(self) -> str:
@@ -86,7 +86,7 @@ class Hybrid:
         """Who is steered beside whom and by what, which its rollouts say (`Rollouts.writer`)."""
         return f"{self.pair.base.name!r} steered beside {self.pair.thinking.name!r} by {self._words}"
 
-    def logged(self, log: ControllerLog) -> Hybrid:
+    def logged(self, log: ChoiceLog) -> Hybrid:
         """The same hybrid, whose controller's decisions are written into `log`."""
         return self._again(log, self.draft)
 
@@ -106,7 +106,7 @@ class Hybrid:
         """
         return self._again(self.log, draft)
 
-    def _again(self, log: ControllerLog | None, draft: int) -> Hybrid:
+    def _again(self, log: ChoiceLog | None, draft: int) -> Hybrid:
         parts = {"gate": self.gate, "selector": self.selector, "executor": self.executor}
         hybrid = Hybrid(self.pair, **parts, kinds=self.kinds, log=log)
         hybrid.draft = draft
@@ -146,7 +146,9 @@ class Hybrid:
         return HybridState(self, *batch)
 
 
-def _kinds_of(pair: ModelPair) -> Kinds:
+def kinds_of(pair: ModelPair) -> Kinds:
+    """Kinds of sentence of the pair's task, in the thinking model's tokens. Raises DataError where it names
+    no task."""
     if pair.task is None:
         raise DataError(
             f"pair {pair.name!r} names no task", do="pass kinds=, or add `task:` to the pair's YAML"

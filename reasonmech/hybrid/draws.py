@@ -17,6 +17,7 @@ from torch import Tensor
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.executors import Vectors, check_base, check_table
+from reasonmech.hybrid.log import ControllerLog
 from reasonmech.hybrid.parts import Moment, Selector
 from reasonmech.hybrid.rules import Schedule
 from reasonmech.problem import ProblemSet
@@ -131,3 +132,33 @@ class ScheduleDraws:
             for row, sentence in zip(moment.rows, moment.sentence.tolist(), strict=True)
         ]
         return torch.tensor(categories, dtype=torch.long)
+
+
+@final
+class LogDraws:
+    """What the controller of each draw decided.
+
+    Attributes:
+        logs: one per draw.
+        n: rows per draw.
+    """
+
+    def __init__(self, draws: int, n: int) -> None:
+        self.logs, self.n = [ControllerLog() for _ in range(draws)], n
+
+    def __repr__(self) -> str:
+        return f"LogDraws({len(self.logs)} draws of {self.n} rows)"
+
+    def record(
+        self,
+        moment: Moment,
+        rows: Int[Tensor, " row"],
+        category: Int[Tensor, " row"],
+        *,
+        handed_over: bool = False,
+    ) -> None:
+        """Write down the rows at which the gate is open, and the category of each, draw by draw."""
+        draw = draw_of(moment, self.n)[rows]
+        for number in draw.unique().tolist():
+            of_draw = draw == number
+            self.logs[number].record(moment, rows[of_draw], category[of_draw], handed_over=handed_over)

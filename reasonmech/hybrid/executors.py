@@ -151,6 +151,21 @@ class Takeover:
         return moment.thinking[rows.to(moment.thinking.device)]
 
 
+@final
+class SecondChoice:
+    """Null of `Takeover`: the base's own token is barred, and it writes what it likes second best (greedily
+    its second choice, else what it would draw without the first)."""
+
+    def covers(self, category: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
+        return torch.ones_like(category, dtype=torch.bool)
+
+    def execute(
+        self, moment: Moment, context: CleanPast, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
+    ) -> NextLogits:
+        barred = moment.base_choice[rows].to(moment.base.device)[:, None]
+        return moment.base[rows.to(moment.base.device)].scatter(1, barred, -torch.inf)
+
+
 def check_table(
     table: Float[Tensor, "*draw category d_model"],
     trained: Bool[Tensor, " category"],

@@ -37,8 +37,7 @@ class DisagreementGate:
     boundaries: bool = False
 
     def opens(self, moment: Moment) -> Bool[Tensor, " batch"]:
-        apart = (moment.base_choice != moment.thinking_choice) | moment.base_alone_ends
-        return apart & moment.boundary if self.boundaries else apart
+        return moment.apart & moment.boundary if self.boundaries else moment.apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,10 +82,9 @@ class FormatGate:
     reasoning: tuple[int, ...]
 
     def opens(self, moment: Moment) -> Bool[Tensor, " batch"]:
-        apart = (moment.base_choice != moment.thinking_choice) | moment.base_alone_ends
         states = torch.isin(moment.category, torch.tensor(self.answer))
         goes_on = torch.isin(moment.base_category, torch.tensor(self.reasoning))
-        return apart & states & ~goes_on & moment.boundary
+        return moment.apart & states & ~goes_on & moment.boundary
 
 
 @checked

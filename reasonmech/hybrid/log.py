@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from math import log, log2
-from typing import Any, NamedTuple, final
+from typing import Any, NamedTuple, Protocol, final
 
 from jaxtyping import Int
 from torch import Tensor
@@ -29,6 +29,21 @@ class OpenGate(NamedTuple):
     category: int
     token_bits: float
     handed_over: bool
+
+
+class ChoiceLog(Protocol):
+    """What is told what a controller decided."""
+
+    def record(
+        self,
+        moment: Moment,
+        rows: Int[Tensor, " row"],
+        category: Int[Tensor, " row"],
+        *,
+        handed_over: bool = False,
+    ) -> None:
+        """Write down the rows at which the gate is open, and the category of each."""
+        ...
 
 
 @final

@@ -68,6 +68,11 @@ class Moment:
     rows: Sequence[RowInfo] = ()
     stream: ReadStream = _no_stream
 
+    @property
+    def apart(self) -> Bool[Tensor, " batch"]:
+        """Where the models would write different tokens, or one with which only the base would end."""
+        return (self.base_choice != self.thinking_choice) | self.base_alone_ends
+
 
 @runtime_checkable
 class HybridGate(Protocol):

@@ -8,7 +8,6 @@ from typing import Final, NamedTuple, final
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from reasonmech.arguments import check_real
 from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
 from reasonmech.pairwise.base import COLUMNS, ComparedModels, PairMeasure, PairRollouts, measures
+from reasonmech.pairwise.distances import entropy, js, kl
 from reasonmech.pairwise.log_probs import chosen_log_probs
 from reasonmech.rollout import Rollouts
 
@@ -83,15 +83,15 @@ class Divergence(PairMeasure):
         pairs = ComparedModels(self.name, side, BOTH)
         control = ComparedModels(self.name, side, f"base and base at T = {TEMPERATURES[number]:g}")
         rows = []
-        for comparison, js in (
+        for comparison, apart in (
             (pairs, [tokens[i].js for i in chosen]),
             (control, [tokens[i].tempered_js[number] for i in chosen]),
         ):
-            rows.append(comparison.row("js", _means(js), problems, unit="nats per token"))
-            shifted = [of_text > self.threshold for of_text in js]
+            rows.append(comparison.row("js", _means(apart), problems, unit="nats per token"))
+            shifted = [of_text > self.threshold for of_text in apart]
             rows.append(comparison.row(f"js > {self.threshold:g}", _means(shifted), problems, unit="share"))
-        kl = _means([tokens[i].kl for i in chosen])
-        return [*rows, pairs.row("kl(thinking || base)", kl, problems, unit="nats per token")]
+        forward = _means([tokens[i].kl for i in chosen])
+        return [*rows, pairs.row("kl(thinking || base)", forward, problems, unit="nats per token")]
 
 
 measures.register("divergence")(Divergence)  # called, so that type checkers keep the class
@@ -117,23 +117,9 @@ def _compare(b: Float[Tensor, "token vocab"], t: Float[Tensor, "token vocab"]) -
     t = t.to(b.device)
     tempered = [(b / temperature).log_softmax(-1) for temperature in TEMPERATURES]
     return TokenDivergences(
-        js=_js(b, t).cpu().numpy(),
-        kl=_kl(t, b).cpu().numpy(),
-        entropy=_entropy(t).cpu().numpy(),
-        tempered_js=np.stack([_js(b, other).cpu().numpy() for other in tempered]),
-        tempered_entropy=np.stack([_entropy(other).cpu().numpy() for other in tempered]),
+        js=js(b, t).cpu().numpy(),
+        kl=kl(t, b).cpu().numpy(),
+        entropy=entropy(t).cpu().numpy(),
+        tempered_js=np.stack([js(b, other).cpu().numpy() for other in tempered]),
+        tempered_entropy=np.stack([entropy(other).cpu().numpy() for other in tempered]),
     )
-
-
-def _js(p: Tensor, q: Tensor) -> Float[Tensor, " token"]:
-    middle = torch.logaddexp(p, q) - math.log(2)
-    return ((_kl(p, middle) + _kl(q, middle)) / 2).clamp_min(0)
-
-
-def _kl(p: Tensor, q: Tensor) -> Float[Tensor, " token"]:
-    terms = p.exp() * (p - q)
-    return torch.where(p.isneginf(), 0.0, terms).sum(-1)  # 0 * log 0 is 0
-
-
-def _entropy(p: Tensor) -> Float[Tensor, " token"]:
-    return -torch.where(p.isneginf(), 0.0, p.exp() * p).sum(-1)

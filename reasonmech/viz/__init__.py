@@ -8,6 +8,7 @@ To add a figure, write a function from a tidy frame to a plotly figure in a modu
 
 from reasonmech.locate.logit_lens import logit_lens
 from reasonmech.viz.attribution import audit_scatter, faithfulness_curves
+from reasonmech.viz.budget import budget_curves
 from reasonmech.viz.dashboard import Dashboard, dashboard
 from reasonmech.viz.detectors import feature_table, value_by_site
 from reasonmech.viz.dial import dial_curves
@@ -29,6 +30,7 @@ __all__ = [
     "TokenView",
     "arm_among_draws",
     "audit_scatter",
+    "budget_curves",
     "dashboard",
     "dial_curves",
     "dose_curves",

@@ -1,5 +1,6 @@
 """The stages of the main path, one file each; importing this package registers them."""
 
+from reasonmech.experiments.stages import budget as _budget
 from reasonmech.experiments.stages import coders as _coders
 from reasonmech.experiments.stages import compare as _compare
 from reasonmech.experiments.stages import dose_response as _dose_response
@@ -21,6 +22,7 @@ from reasonmech.settings import Settings
 
 __all__ = ["Settings", "Stage", "StageContext", "build_stage", "check_order", "corpora", "stages"]
 del (
+    _budget,
     _coders,
     _compare,
     _dose_response,

@@ -49,9 +49,17 @@ class Answers(NamedTuple):
 
 
 def answer_all(
-    context: StageContext, arms: Mapping[str, Arm], ingredients: Ingredients, ledger: Ledger
+    context: StageContext,
+    arms: Mapping[str, Arm],
+    ingredients: Ingredients,
+    ledger: Ledger,
+    *,
+    draft: int = 1,
 ) -> Answers:
     """Let every arm answer; what cannot be run is in the ledger with its cause.
+
+    Args:
+        draft: tokens that the base of a hybrid writes ahead (`Hybrid.drafting`).
 
     Raises:
         DataError: the base or the thinking model is missing, between which everything is measured.
@@ -61,7 +69,7 @@ def answer_all(
     costs: dict[str, PowerTexts] = {}
     for name in sorted(arms, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)):
         with ledger.attempt("arm", name):
-            answers[name], logs[name] = _answer(context, name, arms[name], ingredients, costs)
+            answers[name], logs[name] = _answer(context, name, arms[name], ingredients, (costs, draft))
             answers[name].save(context.out / f"{name}.jsonl")
             if name == "full":
                 write_text(context.out / FULL_LOG, json.dumps(logs[name].to_json()))
@@ -82,10 +90,15 @@ def answer_all(
 
 
 def _answer(
-    context: StageContext, name: str, arm: Arm, ingredients: Ingredients, costs: dict[str, PowerTexts]
+    context: StageContext,
+    name: str,
+    arm: Arm,
+    ingredients: Ingredients,
+    decoding: tuple[dict[str, PowerTexts], int],
 ) -> tuple[Rollouts, ControllerLog]:
-    """What an arm wrote, and what its controller decided."""
-    log = ControllerLog()
+    """What an arm wrote, and what its controller decided; what it drew in vain is put into the first of
+    `decoding`, whose second is how many tokens a hybrid drafts."""
+    log, (costs, draft) = ControllerLog(), decoding
     if name == "thinking":  # it has answered already, decoding as every arm does
         return read_rollouts(context, "study_thinking"), log
     decoder = arm.decoder(ingredients)
@@ -94,7 +107,7 @@ def _answer(
         return costs[name].rollouts, log
     is_hybrid = isinstance(decoder, Hybrid)
     if isinstance(decoder, Hybrid):
-        decoder = decoder.logged(log)
+        decoder = decoder.logged(log).drafting(draft)
     rollouts = generate(decoder, context.problems, decode=context.decode, progress=context.progress)
     if is_hybrid and not arm.silent and not percent_steered(rollouts).steered:
         raise DataError(

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
+from reasonmech.errors import DataError
 from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages.arm_config import ArmConfig
 from reasonmech.experiments.stages.base import Notes, StageContext
-from reasonmech.experiments.stages.clamped import tuning_problems
+from reasonmech.experiments.stages.clamped import ClampedGroups, tuning_problems
 from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.hybrid import (
     LESS_ORACLE,
@@ -49,6 +50,15 @@ def is_needed(ingredient: str, chosen: Sequence[str | ArmConfig]) -> bool:
         elif any(part.get("kind") in _KINDS_WITH[ingredient] for part in choice.parts.values()):
             return True
     return False
+
+
+def with_clamp(
+    ingredients: Ingredients, clamp: ClampedGroups | None, absent: Mapping[str, DataError]
+) -> Ingredients:
+    """With the clamped features, or why there are none."""
+    pair, n = ingredients.pair, len(ingredients.kinds.names)
+    executor = None if clamp is None else clamp.executor(pair.base, n)
+    return replace(ingredients, clamp=executor, absent={**ingredients.absent, **absent})
 
 
 def answer_kinds(context: StageContext) -> tuple[str, ...]:

@@ -144,12 +144,17 @@ class Stage(Settings, ABC):
     module in `stages/__init__.py` (a plug-in names it as an entry point); nothing else changes.
 
     Attributes:
-        needs: kinds of the earlier stages whose files it reads.
+        needs: kinds of the earlier stages whose files it reads, whatever its settings.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
 
     kind: str
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Kinds of the earlier stages whose files it reads under these settings."""
+        return self.needs
 
     def files(self) -> Mapping[str, object]:
         """What the files say that its settings name, as JSON: a stage is done again when they change."""
@@ -191,7 +196,7 @@ def check_order(chosen: Sequence[Stage]) -> None:
     """Raises ConfigError when a stage stands before one that it needs, or twice."""
     earlier: list[str] = []
     for stage in chosen:
-        missing = [kind for kind in stage.needs if kind not in earlier]
+        missing = [kind for kind in stage.reads if kind not in earlier]
         if missing:
             raise ConfigError(
                 f"stage {stage.kind!r} needs {', '.join(missing)} before it",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import replace
 from functools import cached_property
 from typing import Final, Literal, Self
 
@@ -19,6 +18,7 @@ from reasonmech.experiments.stages.arm_ingredients import (
     is_needed,
     rules_among,
     with_best_categories,
+    with_clamp,
     with_neutral,
     with_probe,
 )
@@ -40,7 +40,7 @@ from reasonmech.experiments.stages.arm_tables import (
 from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
 from reasonmech.experiments.stages.clamped import ClampedGroups, tune_clamp, without_clamp
 from reasonmech.experiments.stages.rollouts import read_rollouts
-from reasonmech.experiments.stages.vector_site import vector_site
+from reasonmech.experiments.stages.vector_site import steering_site, vector_site
 from reasonmech.experiments.tables import ARM_PAIRS_FILE, Condition
 from reasonmech.files import write_text
 from reasonmech.hosts import ModelPair
@@ -65,7 +65,12 @@ SITE_FILE: Final = "site.txt"  # in the stage's folder: where the category vecto
 class RunArms(Stage):
     """Train category vectors on fitting problems, then let every arm answer the evaluation problems."""
 
-    needs = ("rollouts", "coders", "groups")
+    needs = ("rollouts",)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Coders and groups only where features are clamped: a hybrid of vectors needs no coder."""
+        return (*self.needs, "coders", "groups") if is_needed("clamp", self.arms) else self.needs
 
     kind: Literal["arms"] = "arms"
     arms: tuple[str | ArmConfig, ...] = Field(
@@ -95,6 +100,12 @@ class RunArms(Stage):
     steps_prompt: str = Field(
         "",
         description="the same for the arm `step_by_step`: a text that asks for steps",
+    )
+    draft: int = Field(
+        1,
+        ge=1,
+        description="tokens that the base writes ahead before the thinking model checks them (changes speed, "
+        "and no token); 1: step by step",
     )
     power: PowerConfig = Field(default_factory=PowerConfig, description="how the arm `power` moves")
     rule_tuning: int = Field(
@@ -145,13 +156,11 @@ class RunArms(Stage):
             absent=_absent(ledger, "vectors"),
         )
         clamp = self._clamp(context, ingredients, ledger, notes)
-        ingredients = replace(
-            ingredients,
-            clamp=None if clamp is None else clamp.executor(context.pair.base, len(kinds.names)),
-            absent={**ingredients.absent, **_absent(ledger, "clamp")},
-        )
+        ingredients = with_clamp(ingredients, clamp, _absent(ledger, "clamp"))
         ingredients = self._less_oracle(context, ingredients, ledger, notes)
-        answers, ingredients, logs, costs = answer_all(context, self.resolved, ingredients, ledger)
+        answers, ingredients, logs, costs = answer_all(
+            context, self.resolved, ingredients, ledger, draft=self.draft
+        )
         outcomes = {
             name: ArmOutcome(
                 self._condition(name, ingredients, clamp, ledger),
@@ -178,7 +187,7 @@ class RunArms(Stage):
             context.write_tensors(vector_tensors(trained))
 
     def check_pair(self, pair: ModelPair, task: str) -> None:
-        pair.base.check_site(self.site or _steering_site(pair))
+        pair.base.check_site(self.site or steering_site(pair))
 
     def _train(self, context: StageContext, kinds: Kinds, ledger: Ledger) -> list[TrainedVectors]:
         """Category vectors, those of the arms first; none, and in the ledger why, where there are none."""
@@ -186,7 +195,7 @@ class RunArms(Stage):
         configs = [config.model_copy(update={"seed": config.seed + i}) for i in range(1 + self.trainings)]
         with ledger.attempt("ingredient", "vectors"):
             written = read_rollouts(context, "thinking")
-            with vector_site(context, self.site or _steering_site(context.pair), written) as at:
+            with vector_site(context, self.site or steering_site(context.pair), written) as at:
                 draws = train_draws(
                     base, at, written, kinds=kinds, configs=configs, progress=context.progress
                 )
@@ -282,12 +291,3 @@ def _absent(ledger: Ledger, name: str) -> dict[str, DataError]:
     """Why an ingredient is missing, if it is."""
     cause = ledger.cause("ingredient", name)
     return {} if cause is None else {name: cause.as_error()}
-
-
-def _steering_site(pair: ModelPair) -> str:
-    if pair.steering_layer is None:
-        raise ConfigError(
-            f"pair {pair.name!r} has no steering layer",
-            do="give the stage `arms` a site, such as resid_post.1",
-        )
-    return f"resid_post.{pair.steering_layer}"

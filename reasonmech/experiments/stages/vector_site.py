@@ -1,4 +1,4 @@
-"""vector_site: where a stage trains category vectors, in memory, or where that is much from a store."""
+"""Where a stage trains category vectors: the site, and in memory, or where that is much from a store."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from reasonmech.errors import ConfigError
 from reasonmech.experiments.stages.base import StageContext
+from reasonmech.hosts import ModelPair
 from reasonmech.hybrid import OnDisk
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.pass_bytes import kv_bytes
@@ -26,3 +28,13 @@ def vector_site(context: StageContext, site: str, rollouts: Sequence[Rollout]) -
         return
     with TemporaryDirectory(dir=context.out) as directory:
         yield OnDisk(site, Path(directory) / "vectors")
+
+
+def steering_site(pair: ModelPair) -> str:
+    """After the pair's steering layer. Raises ConfigError where the pair has none."""
+    if pair.steering_layer is None:
+        raise ConfigError(
+            f"pair {pair.name!r} has no steering layer",
+            do="give the stage `arms` a site, such as resid_post.1",
+        )
+    return f"resid_post.{pair.steering_layer}"

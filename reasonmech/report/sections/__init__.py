@@ -12,6 +12,7 @@ from typing import Final
 
 from reasonmech.experiments import Run
 from reasonmech.report.html import Section
+from reasonmech.report.sections import budget as _budget
 from reasonmech.report.sections import doses as _doses
 from reasonmech.report.sections import features as _features
 from reasonmech.report.sections import ladder as _ladder
@@ -29,6 +30,7 @@ from reasonmech.report.sections.base import SectionBuilder, sections
 
 __all__ = ["Section", "SectionBuilder", "build_sections", "reading_order", "sections"]
 del (
+    _budget,
     _doses,
     _features,
     _ladder,
@@ -50,6 +52,7 @@ RESULTS: Final = (
     "verdict",
     "recovery-by-arm",
     "nulls",
+    "budget",
     "metrics",
     "pairwise",
     "doses",

@@ -1,0 +1,56 @@
+"""BudgetConfig: what is ranked, how much is spent, in which direction."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from pydantic import Field, field_validator
+
+from reasonmech.hybrid.budget.scores import scores
+from reasonmech.ranges import InnerShare, Positive, Seed
+from reasonmech.settings import Settings
+
+Writer = Literal["base", "thinking"]
+RANDOM: Final = "random"
+MATCHED: Final = "entropy_matched"  # the null that has no score: as often in each decile of entropy as MODEL
+MODEL: Final = "divergence"
+OTHER: Final = "the other model's"
+SECOND: Final = "its second choice"
+
+
+class BudgetConfig(Settings):
+    """What is ranked, how much is spent, in which direction."""
+
+    rankings: tuple[str, ...] = Field(
+        (MODEL, "log_ratio", "entropy", "kinds", MATCHED),
+        min_length=1,
+        description="scores that rank the disagreements (registered, or entropy_matched); random is added",
+    )
+    shares: tuple[InnerShare, ...] = Field(
+        (0.125, 0.25, 0.5, 0.75), min_length=1, description="of disagreements, rising; none and all are added"
+    )
+    writers: tuple[Writer, ...] = Field(
+        ("base", "thinking"),
+        min_length=1,
+        description="who writes: base (do the other one's tokens suffice?), thinking (are its own needed?)",
+    )
+    second_choice: tuple[str, ...] = Field(
+        (MODEL,), description="rankings with which the writer's own second choice is written as well: a null"
+    )
+    draws: Positive = Field(2, description="draws of random and entropy_matched, of which the mean is taken")
+    seed: Seed = 0
+
+    @field_validator("rankings", "second_choice")
+    @classmethod
+    def _are_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if name != MATCHED:
+                scores.get(name)
+        return tuple(dict.fromkeys(name for name in names if name != RANDOM))
+
+    @field_validator("shares")
+    @classmethod
+    def _rise(cls, shares: tuple[float, ...]) -> tuple[float, ...]:
+        if sorted(set(shares)) != list(shares):
+            raise ValueError(f"shares {list(shares)}; allowed: rising ones, such as [0.25, 0.5]")
+        return shares

@@ -1,0 +1,15 @@
+"""Gates that read a score, under the names that configurations call them."""
+
+from __future__ import annotations
+
+from reasonmech.hybrid.budget.gates import OpeningRule, ScoreGate
+from reasonmech.hybrid.budget.scores import scores
+from reasonmech.hybrid.ingredients import Ingredients
+from reasonmech.hybrid.parts import gates
+
+
+@gates.register("above")
+def _above(ingredients: Ingredients, *, score: str, threshold: float) -> ScoreGate:
+    """Open where the models would write different tokens and a registered score exceeds a threshold."""
+    made = scores.get(score)(ingredients.pair, ingredients.kinds)
+    return ScoreGate(made, (OpeningRule(threshold),))
