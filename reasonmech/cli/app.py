@@ -17,6 +17,7 @@ from reasonmech.cli.check import check
 from reasonmech.cli.console import complain, plain_warnings
 from reasonmech.cli.doctor import doctor
 from reasonmech.cli.evaluate import evaluate
+from reasonmech.cli.hybrid import hybrid
 from reasonmech.cli.judge import judge
 from reasonmech.cli.options import grouped
 from reasonmech.cli.organisms import organisms_app
@@ -33,6 +34,7 @@ VERBS: Final[Mapping[str, Callable[..., None]]] = {
     "evaluate": evaluate,
     "demo": demo,
     "run": run_experiment,
+    "hybrid": hybrid,
     "check": check,
     "show": show,
     "pairs": pairs,

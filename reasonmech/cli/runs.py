@@ -29,7 +29,7 @@ def demo(out: Out = None, workers: Workers = 1, quiet: Quiet = False) -> None:
         )
         _print_run(load_run(target))
         return
-    _carry_out(experiment, target, workers=workers, quiet=quiet)
+    carry_out(experiment, target, workers=workers, quiet=quiet)
 
 
 def run_experiment(
@@ -46,7 +46,7 @@ def run_experiment(
     from reasonmech.experiments import default_path, load_experiment
 
     experiment = load_experiment(config, overrides or ())
-    _carry_out(experiment, out or default_path(experiment), workers=workers, quiet=quiet)
+    carry_out(experiment, out or default_path(experiment), workers=workers, quiet=quiet)
 
 
 def show(
@@ -61,7 +61,8 @@ def show(
     _print_run(load_run(path), every_receipt=receipts)
 
 
-def _carry_out(experiment: Experiment, target: Path, *, workers: int, quiet: bool) -> None:
+def carry_out(experiment: Experiment, target: Path, *, workers: int, quiet: bool) -> None:
+    """Run an experiment, write its report, print what it found; exit code 3 where something is missing."""
     from reasonmech.experiments import run
     from reasonmech.report import report
 

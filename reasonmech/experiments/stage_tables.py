@@ -24,6 +24,8 @@ from reasonmech.experiments.tables import (
     PAIRWISE_FILE,
     PRESERVATION_FILE,
     SELECTIVITY_FILE,
+    STEERED_PLACES_FILE,
+    STEERED_TEXTS_FILE,
     TRACES_FILE,
     TRAININGS_FILE,
     WRITTEN_FILE,
@@ -126,6 +128,16 @@ class StageTables:
         """Budget curves, each against its nulls (`hybrid.budget.Budget.summary`); empty when none were
         measured."""
         return self._table(BUDGET_CURVES_FILE)
+
+    @cached_property
+    def steered_places(self) -> pd.DataFrame:
+        """Every steered token of every arm: where, which category, what the base would have written."""
+        return self._table(STEERED_PLACES_FILE)
+
+    @cached_property
+    def steered_texts(self) -> pd.DataFrame:
+        """Some problems token by token, as the base, hybrids and the thinking model answered them."""
+        return self._table(STEERED_TEXTS_FILE)
 
     @cached_property
     def pairwise(self) -> pd.DataFrame:

@@ -24,11 +24,13 @@ class OpenGate(NamedTuple):
         category: that the selector named.
         token_bits: -log2 of the base's probability of the thinking model's token: what handing it over takes.
         handed_over: whether the executor hands that token over.
+        base_token: that the base would have written by itself; -1 in logs older than this.
     """
 
     category: int
     token_bits: float
     handed_over: bool
+    base_token: int = -1
 
 
 class ChoiceLog(Protocol):
@@ -60,7 +62,8 @@ class ControllerLog:
         return f"ControllerLog({len(self.choices)} open gates)"
 
     def to_json(self) -> list[list[object]]:
-        """A row per open gate: problem id, sample, token, category, bits, whether it is handed over."""
+        """A row per open gate: problem id, sample, offset, category, bits, whether it is handed over, and the
+        token that the base would have written."""
         return [[*where, *choice] for where, choice in self.choices.items()]
 
     @classmethod
@@ -85,10 +88,13 @@ class ControllerLog:
         tokens = moment.thinking_choice[rows].to(moment.base.device)
         base = moment.base[on_device].float().log_softmax(-1)
         bits = (-base.gather(1, tokens[:, None])[:, 0] / log(2)).cpu()
-        for row, one, bit in zip(rows.tolist(), category.tolist(), bits.tolist(), strict=True):
+        instead = moment.base_choice[rows].tolist()
+        for i, row in enumerate(rows.tolist()):
             info = moment.rows[row]
             offset = int(moment.position[row]) - info.draw_start
-            self.choices[info.problem.id, info.sample, offset] = OpenGate(one, bit, handed_over)
+            self.choices[info.problem.id, info.sample, offset] = OpenGate(
+                int(category[i]), float(bits[i]), handed_over, instead[i]
+            )
 
     @checked
     def at(self, rollout: Rollout, offset: int) -> OpenGate:

@@ -19,6 +19,7 @@ from reasonmech.viz.look import look
 from reasonmech.viz.null_draws import arm_among_draws
 from reasonmech.viz.patching import effect_parts, patch_heatmap
 from reasonmech.viz.recovery import recovery_by_arm
+from reasonmech.viz.steered import steered_html, steering_places
 from reasonmech.viz.sweeps import sweep_curves, sweep_map
 from reasonmech.viz.traces import traces_html
 from reasonmech.viz.training import training_curves
@@ -42,6 +43,8 @@ __all__ = [
     "effect_parts",
     "patch_heatmap",
     "recovery_by_arm",
+    "steered_html",
+    "steering_places",
     "sweep_curves",
     "sweep_map",
     "traces_html",

@@ -40,6 +40,7 @@ from reasonmech.experiments.stages.arm_tables import (
 from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
 from reasonmech.experiments.stages.clamped import ClampedGroups, tune_clamp, without_clamp
 from reasonmech.experiments.stages.rollouts import read_rollouts
+from reasonmech.experiments.stages.steered_texts import write_steered
 from reasonmech.experiments.stages.vector_site import steering_site, vector_site
 from reasonmech.experiments.tables import ARM_PAIRS_FILE, Condition
 from reasonmech.files import write_text
@@ -107,6 +108,7 @@ class RunArms(Stage):
         description="tokens that the base writes ahead before the thinking model checks them (changes speed, "
         "and no token); 1: step by step",
     )
+    shown: int = Field(4, ge=0, description="problems whose texts the report shows side by side")
     power: PowerConfig = Field(default_factory=PowerConfig, description="how the arm `power` moves")
     rule_tuning: int = Field(
         20,
@@ -181,6 +183,7 @@ class RunArms(Stage):
         told = {name: of_arm for name, of_arm in words.items() if self.resolved[name].oracle}
         context.write_notes([*pair_notes(pairs, told).lines, *notes.lines, *arm_notes(outcomes).lines])
         context.write_ledger(ledger)
+        write_steered(context, outcomes, logs, ingredients, n=self.shown)
         context.write_generations([row for outcome in ordered for row in generation_rows(outcome)])
         if trained:
             write_text(context.out / SITE_FILE, str(trained[0].vectors.site))

@@ -14,8 +14,8 @@ Writer = Literal["base", "thinking"]
 RANDOM: Final = "random"
 MATCHED: Final = "entropy_matched"  # the null that has no score: as often in each decile of entropy as MODEL
 MODEL: Final = "divergence"
-OTHER: Final = "the other model's"
-SECOND: Final = "its second choice"
+OTHER: Final = "other model's"
+SECOND: Final = "own second"
 
 
 class BudgetConfig(Settings):

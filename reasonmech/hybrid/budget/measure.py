@@ -209,7 +209,7 @@ class _Curves:
                     "writer": self._writer,
                     "ranking": ranking,
                     "token": token,
-                    "over": "" if held is None else f"{held[0]}, {held[1]}",
+                    "over": "" if held is None else SECOND if held[1] == SECOND else held[0],
                     **in_points("height", height),
                     **ends_of("half", half),
                 }

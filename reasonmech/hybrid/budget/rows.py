@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from reasonmech.frames import rows_where
 from reasonmech.hybrid.budget.config import OTHER, RANDOM, SECOND
 from reasonmech.hybrid.budget.spending import Spent
 from reasonmech.stats import SHARE, Interval, mean_interval, recovery
@@ -37,18 +38,18 @@ def ends_of(name: str, interval: Interval) -> dict[str, float]:
 
 def sentence_of(curves: pd.DataFrame) -> str:
     """The best ranking of one writer, beside what tokens at random do."""
-    writer, random = str(curves["writer"].iloc[0]), f"{RANDOM}, {OTHER}"
-    held = curves[(curves["over"] == random) & (curves["token"] == OTHER)]
+    writer = str(curves["writer"].iloc[0])
+    held = rows_where(curves, (curves["over"] == RANDOM) & (curves["token"] == OTHER))
     sign = 1 if writer == "base" else -1
-    best = held.loc[(sign * held["height"]).idxmax()]
-    drawn = curves[(curves["ranking"] == RANDOM) & (curves["token"] == OTHER)].iloc[0]
+    best = held.iloc[int(np.argmax(sign * held["height"].to_numpy()))]
+    drawn = rows_where(curves, (curves["ranking"] == RANDOM) & (curves["token"] == OTHER)).iloc[0]
     gap = {"base": "gains half of what all bring", "thinking": "loses half of what all take"}[writer]
     sentence = (
         f"budget, {writer} writes: it {gap} at {best['half']:.1f} replaced tokens per text ranked by "
         f"{best['ranking']} (the best of {len(held)} rankings in this sample), at {drawn['half']:.1f} at "
         f"random; its curve lies {_height(best)} from that of tokens at random"
     )
-    for _, row in curves[curves["over"].str.endswith(SECOND)].iterrows():
+    for _, row in rows_where(curves, curves["over"] == SECOND).iterrows():
         sentence += (
             f"; ranked by {row['ranking']}, the other model's tokens lie {_height(row)} from the writer's "
             "own second choice at the same places, which needs no other model's words"

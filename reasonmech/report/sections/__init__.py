@@ -24,6 +24,7 @@ from reasonmech.report.sections import pairwise as _pairwise
 from reasonmech.report.sections import provenance as _provenance
 from reasonmech.report.sections import receipts as _receipts
 from reasonmech.report.sections import recovery as _recovery
+from reasonmech.report.sections import texts as _texts
 from reasonmech.report.sections import traces as _traces
 from reasonmech.report.sections import verdict as _verdict
 from reasonmech.report.sections.base import SectionBuilder, sections
@@ -42,6 +43,7 @@ del (
     _provenance,
     _receipts,
     _recovery,
+    _texts,
     _traces,
     _verdict,
 )
@@ -58,6 +60,7 @@ RESULTS: Final = (
     "doses",
     "features",
     "ladder",
+    "texts",
     "traces",
 )
 RECORD: Final = ("receipts", "notes", "provenance")

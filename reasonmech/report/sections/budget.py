@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from reasonmech.experiments import Run
-from reasonmech.report.html import Column, Figure, Section, number, percent, table, text
+from reasonmech.report.html import Column, Figure, Section, number, table, text
 from reasonmech.report.sections.base import sections
 from reasonmech.viz import budget_curves
 
@@ -27,27 +27,17 @@ def budget_section(run: Run) -> Section | None:
     summary = curves.assign(
         height_interval=_intervals(curves, "height"),
         half_interval=_intervals(curves, "half"),
+        half_way=[number(value) if math.isfinite(value) else "never" for value in curves["half"]],
     )
     columns = (
         Column("writer", "who writes"),
         Column("ranking", "tokens ranked by"),
         Column("token", "what is written there"),
-        Column("half", "tokens per text for half of the way", number),
+        Column("half_way", "tokens for half of the way", text),
         Column("half_interval", "95 % interval", text),
         Column("over", "held against", text),
         Column("height", "points above it", number),
         Column("height_interval", "95 % interval", text),
-    )
-    detail = (
-        Column("writer", "who writes"),
-        Column("ranking", "ranked by"),
-        Column("token", "token"),
-        Column("share", "share of disagreements", percent),
-        Column("tokens", "tokens per text", number),
-        Column("percent", "of tokens", percent),
-        Column("bits", "bits per text", number),
-        Column("accuracy", "right", percent),
-        Column("closed", "gap closed", percent),
     )
     lead = (
         "Only places count where the two models would write different tokens. All curves of a writer begin "
@@ -55,9 +45,7 @@ def budget_section(run: Run) -> Section | None:
         "they rise (base) or fall (thinking). Random: disagreements evenly drawn; entropy_matched: as often "
         "in each decile of the writer's entropy; its second choice: no token of the other model at all."
     )
-    return Section(
-        "budget", "Budgets of tokens", lead, [figure], [table(summary, columns), table(points, detail)]
-    )
+    return Section("budget", "Budgets of tokens", lead, [figure], [table(summary, columns)])
 
 
 def _intervals(curves: pd.DataFrame, name: str) -> list[str]:

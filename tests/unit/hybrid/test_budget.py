@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import reasonmech as rm
 from reasonmech.errors import DataError, ReasonmechError
+from reasonmech.frames import groups
 from reasonmech.hybrid import DisagreementGate, Hybrid, Ingredients, OfThinking, Takeover, hybrid_from_config
 from reasonmech.hybrid.budget import (
     BudgetConfig,
@@ -46,10 +48,10 @@ def logits(rows: list[dict[str, float]]) -> torch.Tensor:
     return p.log()
 
 
-def moment(base: torch.Tensor, thinking: torch.Tensor, **changed) -> Moment:
+def moment(base: torch.Tensor, thinking: torch.Tensor, **changed: Any) -> Moment:
     n = len(base)
     no = torch.zeros(n, dtype=torch.bool)
-    parts = {
+    parts: dict[str, Any] = {
         "base_choice": base.argmax(-1), "thinking_choice": thinking.argmax(-1),
         "category": torch.zeros(n).long(), "base_alone_ends": no, "boundary": ~no,
         "keys": torch.arange(n) * 7919 + 13,
@@ -153,13 +155,14 @@ def test_the_ends_of_every_curve_are_the_two_models() -> None:
         writer: rm.tasks.grade(rm.generate(host, problems, decode=DECODE, progress=False)).mean()
         for writer, host in (("base", PAIR.base), ("thinking", PAIR.thinking))
     }
+    whole = {writer: float(rows["tokens"].iloc[3]) for (writer,), rows in groups(budget.points, ["writer"])}
     other = {"base": "thinking", "thinking": "base"}
-    for (writer, _, token), rows in budget.points.groupby(["writer", "ranking", "token"]):
+    for (writer, _, token), rows in groups(budget.points, ["writer", "ranking", "token"]):
         assert rows["share"].tolist() == [0.0, 0.3, 0.6, 1.0]
         assert rows["accuracy"].iloc[0] == right[writer] and rows["tokens"].iloc[0] == 0
-        if token == "the other model's":
+        if token == "other model's":
             assert rows["accuracy"].iloc[-1] == right[other[writer]]
-            assert rows["tokens"].iloc[-1] == budget.points.query("writer == @writer")["tokens"].iloc[3]
+            assert rows["tokens"].iloc[-1] == whole[writer]
         else:
             assert (rows["bits"] >= 0).all()
     assert set(budget.points["ranking"]) == {*config.rankings, "random"}
@@ -200,7 +203,8 @@ def test_a_gate_above_a_score_can_be_written_in_a_configuration() -> None:
         "executor": {"kind": "second_choice"},
     }
     hybrid = hybrid_from_config(ingredients, parts)
-    assert hybrid.gate.rules == (OpeningRule(0.3),) and isinstance(hybrid.executor, SecondChoice)
+    assert isinstance(hybrid.gate, ScoreGate) and hybrid.gate.rules == (OpeningRule(0.3),)
+    assert isinstance(hybrid.executor, SecondChoice)
     with pytest.raises(ReasonmechError, match="divergence"):
         hybrid_from_config(ingredients, {"gate": {"kind": "above", "score": "divergance", "threshold": 0.3}})
 
