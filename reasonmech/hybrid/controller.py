@@ -108,10 +108,12 @@ class Controller:
     ) -> NextLogits:
         """Logits of the rows that are steered, written into the log."""
         parts = self._parts
-        if parts.log is not None:
-            parts.log.record(moment, rows, category, handed_over=isinstance(parts.executor, Takeover))
         steered = parts.executor.execute(moment, context, rows, category)
-        return steered[:, : self.rows_of_both].to(moment.base)
+        steered = steered[:, : self.rows_of_both].to(moment.base)
+        if parts.log is not None:
+            handed_over = isinstance(parts.executor, Takeover)
+            parts.log.record(moment, rows, category, steered, handed_over=handed_over)
+        return steered
 
     def ended(self, tokens: Int[Tensor, " batch"], steered: Bool[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         """Rows whose text these tokens end; where a token is handed over it is the thinking model's."""

@@ -154,11 +154,13 @@ class LogDraws:
         moment: Moment,
         rows: Int[Tensor, " row"],
         category: Int[Tensor, " row"],
+        steered: NextLogits,
         *,
         handed_over: bool = False,
     ) -> None:
-        """Write down the rows at which the gate is open, and the category of each, draw by draw."""
+        """Write down the rows at which the gate is open, draw by draw (`ControllerLog.record`)."""
         draw = draw_of(moment, self.n)[rows]
         for number in draw.unique().tolist():
             of_draw = draw == number
-            self.logs[number].record(moment, rows[of_draw], category[of_draw], handed_over=handed_over)
+            parts = (rows[of_draw], category[of_draw], steered[of_draw.to(steered.device)])
+            self.logs[number].record(moment, *parts, handed_over=handed_over)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from math import log, log2
+from math import log, log2, nan
 from typing import Any, NamedTuple, Protocol, final
 
 from jaxtyping import Int
@@ -14,7 +14,9 @@ from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hybrid.parts import Moment
 from reasonmech.kinds import Kinds, sentence_starts
+from reasonmech.pairwise.distances import kl
 from reasonmech.rollout import Rollout
+from reasonmech.shapes import NextLogits
 
 
 class OpenGate(NamedTuple):
@@ -25,12 +27,15 @@ class OpenGate(NamedTuple):
         token_bits: -log2 of the base's probability of the thinking model's token: what handing it over takes.
         handed_over: whether the executor hands that token over.
         base_token: that the base would have written by itself; -1 in logs older than this.
+        kl: KL(steered || base) of the next token [nats]: how far the executor moved the base; NaN in logs
+            older than this.
     """
 
     category: int
     token_bits: float
     handed_over: bool
     base_token: int = -1
+    kl: float = nan
 
 
 class ChoiceLog(Protocol):
@@ -41,10 +46,11 @@ class ChoiceLog(Protocol):
         moment: Moment,
         rows: Int[Tensor, " row"],
         category: Int[Tensor, " row"],
+        steered: NextLogits,
         *,
         handed_over: bool = False,
     ) -> None:
-        """Write down the rows at which the gate is open, and the category of each."""
+        """Write down the rows at which the gate is open: category, and what steering did to their logits."""
         ...
 
 
@@ -62,8 +68,7 @@ class ControllerLog:
         return f"ControllerLog({len(self.choices)} open gates)"
 
     def to_json(self) -> list[list[object]]:
-        """A row per open gate: problem id, sample, offset, category, bits, whether it is handed over, and the
-        token that the base would have written."""
+        """A row per open gate: problem id, sample, offset, and what `OpenGate` has."""
         return [[*where, *choice] for where, choice in self.choices.items()]
 
     @classmethod
@@ -80,20 +85,22 @@ class ControllerLog:
         moment: Moment,
         rows: Int[Tensor, " row"],
         category: Int[Tensor, " row"],
+        steered: NextLogits,
         *,
         handed_over: bool = False,
     ) -> None:
-        """Write down the rows at which the gate is open, and the category of each."""
+        """Write down the rows at which the gate is open: category, and what steering did to their logits."""
         on_device = rows.to(moment.base.device)
         tokens = moment.thinking_choice[rows].to(moment.base.device)
         base = moment.base[on_device].float().log_softmax(-1)
         bits = (-base.gather(1, tokens[:, None])[:, 0] / log(2)).cpu()
+        moved = kl(steered.to(base).float().log_softmax(-1), base).tolist()
         instead = moment.base_choice[rows].tolist()
         for i, row in enumerate(rows.tolist()):
             info = moment.rows[row]
             offset = int(moment.position[row]) - info.draw_start
             self.choices[info.problem.id, info.sample, offset] = OpenGate(
-                int(category[i]), float(bits[i]), handed_over, instead[i]
+                int(category[i]), float(bits[i]), handed_over, instead[i], moved[i]
             )
 
     @checked

@@ -16,7 +16,7 @@ from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.disagreements import clean_passes
 from reasonmech.hybrid.executors import Vectors
-from reasonmech.hybrid.parts import Moment
+from reasonmech.hybrid.parts import Executor, Moment
 from reasonmech.kinds import Kinds, opening_categories
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.decoding.prompts import as_read_by
@@ -147,6 +147,35 @@ class NeutralTexts:
         added = table.to(device).repeat_interleave(n, 0)
         logits = rerun(self.host, self.past.select(rows), site, lambda x: x + added.to(x))
         return self._kl(logits.float().view(len(table), n, -1))
+
+    @torch.no_grad()
+    def kl_of_executor(self, executor: Executor, n: int) -> Float[Tensor, " category"]:
+        """The same of an executor, for each of n categories; NaN for those that it does not cover."""
+        rows = torch.arange(len(self))
+        nats = torch.full((n,), torch.nan)
+        for category in range(n):
+            chosen = torch.full((len(self),), category)
+            if bool(executor.covers(chosen).all()):
+                logits = executor.execute(self._moment(chosen), self.past, rows, chosen)
+                nats[category] = float(self._kl(logits.float()[None, :, : self.clean.shape[1]])[0])
+        return nats
+
+    def _moment(self, category: Int[Tensor, " position"]) -> Moment:
+        """These positions as a controller would see them, both models the unsteered one."""
+        n, choice = len(self), self.clean.argmax(-1).cpu()
+        no = torch.zeros(n, dtype=torch.bool)
+        return Moment(
+            self.clean,
+            self.clean,
+            base_choice=choice,
+            thinking_choice=choice,
+            category=category,
+            base_alone_ends=no,
+            boundary=~no,
+            keys=torch.arange(n),
+            position=self.past.positions.cpu() + 1,
+            base_category=category,
+        )
 
     def kl_of_bias(
         self, words: Bool[Tensor, "thing vocab"], bias: Float[Tensor, " thing"]

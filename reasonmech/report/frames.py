@@ -44,6 +44,26 @@ def arm_frame(run: Run) -> pd.DataFrame:
     return table.join(arms[["control_for", "no_control"]]).reset_index(names="condition")
 
 
+SIDE_EFFECTS: Final = (
+    "mean_length",
+    "eos_rate",
+    "repetition",
+    "surprise",
+    "dose",
+    "dose_steered",
+    "damage",
+)
+
+
+def side_effect_frame(run: Run) -> pd.DataFrame:
+    """One row per arm, with `SIDE_EFFECTS` as columns; empty for runs that did not measure them."""
+    numbers = numbers_by_condition(run)
+    if "surprise" not in numbers:
+        return pd.DataFrame(columns=["condition", *SIDE_EFFECTS])
+    arms = _conditions_of(run, "arms")
+    return numbers.reindex(index=arms.index, columns=list(SIDE_EFFECTS)).reset_index(names="condition")
+
+
 def _conditions_of(run: Run, study: str) -> pd.DataFrame:
     """Conditions of one study, by name."""
     frame = condition_frame(run)

@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from reasonmech.errors import DataError
 from reasonmech.experiments.ledger import Ledger
+from reasonmech.experiments.stages.arm_ingredients import neutral_texts
 from reasonmech.experiments.stages.arm_steering import steering_rate
 from reasonmech.experiments.stages.arm_tables import REFERENCES
 from reasonmech.experiments.stages.base import StageContext
@@ -24,6 +25,7 @@ from reasonmech.hybrid import (
     Times,
     percent_steered,
 )
+from reasonmech.hybrid.side_effects import damage
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import generate
 
@@ -31,6 +33,30 @@ FULL_LOG: Final = "full_log.json"  # in the stage's folder: what the controller 
 # before the others: nulls of time steer as many tokens per problem as `full`, a text may be as long as
 # the thinking model's
 FIRST: Final = ("thinking", "base", "full")
+
+
+class ArmDecoding(NamedTuple):
+    """How hybrids decode.
+
+    Attributes:
+        draft: tokens that the base writes ahead (`Hybrid.drafting`).
+        max_damage: nats by which an arm may move the next token of neutral text; None: any.
+    """
+
+    draft: int = 1
+    max_damage: float | None = None
+
+    def check(self, name: str, hybrid: Hybrid, context: StageContext) -> None:
+        """Raise DataError where an arm does more damage than it may."""
+        if self.max_damage is None:
+            return
+        nats = damage(hybrid.executor, neutral_texts(context), len(hybrid.kinds.names))
+        if nats > self.max_damage:
+            raise DataError(
+                f"arm {name!r} moves the next token of neutral text by {nats:.2f} nats",
+                allowed=f"max_damage: {self.max_damage:g}",
+                do="give smaller clamp_strengths, train weaker vectors, or raise max_damage of stage `arms`",
+            )
 
 
 class Answers(NamedTuple):
@@ -53,13 +79,9 @@ def answer_all(
     arms: Mapping[str, Arm],
     ingredients: Ingredients,
     ledger: Ledger,
-    *,
-    draft: int = 1,
+    decoding: ArmDecoding,
 ) -> Answers:
     """Let every arm answer; what cannot be run is in the ledger with its cause.
-
-    Args:
-        draft: tokens that the base of a hybrid writes ahead (`Hybrid.drafting`).
 
     Raises:
         DataError: the base or the thinking model is missing, between which everything is measured.
@@ -69,7 +91,9 @@ def answer_all(
     costs: dict[str, PowerTexts] = {}
     for name in sorted(arms, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)):
         with ledger.attempt("arm", name):
-            answers[name], logs[name] = _answer(context, name, arms[name], ingredients, (costs, draft))
+            answers[name], logs[name], cost = _answer(context, name, arms[name], ingredients, decoding)
+            if cost is not None:
+                costs[name] = cost
             answers[name].save(context.out / f"{name}.jsonl")
             if name == "full":
                 write_text(context.out / FULL_LOG, json.dumps(logs[name].to_json()))
@@ -90,28 +114,24 @@ def answer_all(
 
 
 def _answer(
-    context: StageContext,
-    name: str,
-    arm: Arm,
-    ingredients: Ingredients,
-    decoding: tuple[dict[str, PowerTexts], int],
-) -> tuple[Rollouts, ControllerLog]:
-    """What an arm wrote, and what its controller decided; what it drew in vain is put into the first of
-    `decoding`, whose second is how many tokens a hybrid drafts."""
-    log, (costs, draft) = ControllerLog(), decoding
+    context: StageContext, name: str, arm: Arm, ingredients: Ingredients, decoding: ArmDecoding
+) -> tuple[Rollouts, ControllerLog, PowerTexts | None]:
+    """What an arm wrote, what its controller decided, and what it drew where it draws more than it keeps."""
+    log = ControllerLog()
     if name == "thinking":  # it has answered already, decoding as every arm does
-        return read_rollouts(context, "study_thinking"), log
+        return read_rollouts(context, "study_thinking"), log, None
     decoder = arm.decoder(ingredients)
     if isinstance(decoder, PowerSampled):
-        costs[name] = decoder.write(context.problems, context.decode, progress=context.progress)
-        return costs[name].rollouts, log
+        cost = decoder.write(context.problems, context.decode, progress=context.progress)
+        return cost.rollouts, log, cost
     is_hybrid = isinstance(decoder, Hybrid)
     if isinstance(decoder, Hybrid):
-        decoder = decoder.logged(log).drafting(draft)
+        decoding.check(name, decoder, context)
+        decoder = decoder.logged(log).drafting(decoding.draft)
     rollouts = generate(decoder, context.problems, decode=context.decode, progress=context.progress)
     if is_hybrid and not arm.silent and not percent_steered(rollouts).steered:
         raise DataError(
             f"arm {name!r} steered none of {percent_steered(rollouts).chosen} tokens: it is the base",
             do="look at its gate and its executor, or leave it out",
         )
-    return rollouts, log
+    return rollouts, log, None

@@ -80,12 +80,17 @@ def with_probe(context: StageContext, ingredients: Ingredients, ledger: Ledger, 
     return absent(ingredients, ledger, "probe")
 
 
+def neutral_texts(context: StageContext) -> NeutralTexts:
+    """Tokens of fitting texts, drawn blind, before which strength is measured."""
+    return NeutralTexts.draw(context.pair.base, read_rollouts(context, "thinking"), seed=context.seed)
+
+
 def with_neutral(
     context: StageContext, ingredients: Ingredients, ledger: Ledger, notes: Notes
 ) -> Ingredients:
     """Positions at which strength is measured, and what cannot be made as strong as the vectors there."""
     with ledger.attempt("ingredient", "neutral"):
-        texts = NeutralTexts.draw(context.pair.base, read_rollouts(context, "thinking"), seed=context.seed)
+        texts = neutral_texts(context)
         vectors = ingredients.trained_vectors()
         for name, matched in {
             "logit_bias": OnsetBias.as_strong_as(vectors, ingredients.kinds, texts)[1],

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
 from torch import Tensor
 
+from reasonmech.experiments.stages.arm_ingredients import neutral_texts
 from reasonmech.experiments.stages.arm_tables import REFERENCES, ArmOutcome
-from reasonmech.experiments.stages.base import Notes
+from reasonmech.experiments.stages.base import Notes, StageContext
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid import (
     Arm,
     Bits,
     ControllerLog,
+    Hybrid,
     Ingredients,
     Kinds,
     PowerTexts,
@@ -23,6 +26,7 @@ from reasonmech.hybrid import (
     percent_steered,
 )
 from reasonmech.hybrid.disagreements import clean_passes, find_disagreements
+from reasonmech.hybrid.side_effects import damage, side_effects
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import as_read_by
 
@@ -69,6 +73,38 @@ def cost_rows(
             f"arm {name} drew {texts.cost:.1f} tokens per token kept, and accepted {texts.acceptance:.0%} of "
             "its moves"
         )
+    return tables
+
+
+def side_effect_rows(
+    context: StageContext,
+    outcomes: Mapping[str, ArmOutcome],
+    logs: Mapping[str, ControllerLog],
+    arms: Mapping[str, Arm],
+    ingredients: Ingredients,
+) -> list[pd.DataFrame]:
+    """Rows of the run's long table: what the texts of every arm are like, and what it does to neutral text.
+
+    `repetition`, `surprise`, `dose`, `dose_steered` (`hybrid.side_effects`), and `damage` of arms that edit
+    the base.
+    """
+    texts, tables = neutral_texts(context), []
+    for name, outcome in outcomes.items():
+        effects = side_effects(context.pair.base, outcome.rollouts, logs[name])
+        numbers = {
+            "repetition": (effects.repetition, "share"),
+            "surprise": (effects.surprise, "nats per token"),
+            "dose": (effects.dose, "nats per token"),
+            "dose_steered": (effects.dose_steered, "nats"),
+        }
+        decoder = None if name in REFERENCES else arms[name].decoder(ingredients)
+        if isinstance(decoder, Hybrid):
+            numbers["damage"] = (damage(decoder.executor, texts, len(ingredients.kinds.names)), "nats")
+        tables += [
+            outcome.condition.rows(metric, [value], unit=unit)
+            for metric, (value, unit) in numbers.items()
+            if not math.isnan(value)
+        ]
     return tables
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from functools import cached_property
-from typing import Final, Literal, Self
+from typing import Final
 
-from pydantic import Field, model_validator
-
-from reasonmech.errors import ConfigError, DataError
+from reasonmech.errors import DataError
 from reasonmech.experiments.ledger import Cause, Ledger
 from reasonmech.experiments.stages.arm_answers import answer_all
-from reasonmech.experiments.stages.arm_config import ArmConfig, check_controls, resolve_arms
+from reasonmech.experiments.stages.arm_config import ArmConfig
 from reasonmech.experiments.stages.arm_ingredients import (
     answer_kinds,
     is_needed,
@@ -29,7 +26,14 @@ from reasonmech.experiments.stages.arm_pairs import (
     pair_table,
     steered_first_words,
 )
-from reasonmech.experiments.stages.arm_steering import bits_rows, cost_rows, vector_rows, vector_tensors
+from reasonmech.experiments.stages.arm_settings import ArmSettings
+from reasonmech.experiments.stages.arm_steering import (
+    bits_rows,
+    cost_rows,
+    side_effect_rows,
+    vector_rows,
+    vector_tensors,
+)
 from reasonmech.experiments.stages.arm_tables import (
     REFERENCES,
     ArmOutcome,
@@ -37,7 +41,7 @@ from reasonmech.experiments.stages.arm_tables import (
     arm_tables,
     generation_rows,
 )
-from reasonmech.experiments.stages.base import Notes, Stage, StageContext, stages
+from reasonmech.experiments.stages.base import Notes, StageContext, stages
 from reasonmech.experiments.stages.clamped import ClampedGroups, tune_clamp, without_clamp
 from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.experiments.stages.steered_texts import write_steered
@@ -47,10 +51,8 @@ from reasonmech.files import write_text
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid import (
     ORDER,
-    Arm,
     Ingredients,
     Kinds,
-    PowerConfig,
     TrainedVectors,
     VectorConfig,
     train_draws,
@@ -63,82 +65,8 @@ SITE_FILE: Final = "site.txt"  # in the stage's folder: where the category vecto
 
 
 @stages.register("arms")  # the kind is what configurations on disk say
-class RunArms(Stage):
+class RunArms(ArmSettings):
     """Train category vectors on fitting problems, then let every arm answer the evaluation problems."""
-
-    needs = ("rollouts",)
-
-    @property
-    def reads(self) -> tuple[str, ...]:
-        """Coders and groups only where features are clamped: a hybrid of vectors needs no coder."""
-        return (*self.needs, "coders", "groups") if is_needed("clamp", self.arms) else self.needs
-
-    kind: Literal["arms"] = "arms"
-    arms: tuple[str | ArmConfig, ...] = Field(
-        ORDER,
-        min_length=2,
-        description="registered arms, base and thinking among them, and arms defined in place: "
-        "{name, gate, selector, executor, control_for or no_control}",
-    )
-    site: str = Field("", description="where the base is steered; empty: after the pair's steering layer")
-    vectors: VectorConfig = Field(
-        default_factory=VectorConfig, description="how category vectors are trained"
-    )
-    trainings: int = Field(
-        0,
-        ge=0,
-        description="further trainings of the category vectors, under seeds of their own, whose spread stage "
-        "`nulls` measures",
-    )
-    no_control: dict[str, str] = Field(
-        {"clamp": "random features are clamped in stage `study` only, at single moments, not by this gate"},
-        description="arm -> why none of its nulls is run",
-    )
-
-    prompt: str = Field(
-        "", description="what the arm `prompted` gives the base: a text around {problem}; empty: none"
-    )
-    steps_prompt: str = Field(
-        "",
-        description="the same for the arm `step_by_step`: a text that asks for steps",
-    )
-    draft: int = Field(
-        1,
-        ge=1,
-        description="tokens that the base writes ahead before the thinking model checks them (changes speed, "
-        "and no token); 1: step by step",
-    )
-    shown: int = Field(4, ge=0, description="problems whose texts the report shows side by side")
-    power: PowerConfig = Field(default_factory=PowerConfig, description="how the arm `power` moves")
-    rule_tuning: int = Field(
-        20,
-        gt=0,
-        description="problems of the tuning split on which the category of each fixed rule is chosen",
-    )
-    clamp_strengths: tuple[float, ...] = Field(
-        (1.0, 0.5), min_length=1, description="multiples of the groups' doses that the clamp is tried at"
-    )
-    tuning: int = Field(
-        40,
-        gt=0,
-        description="problems of the tuning split on which coder and strength of the clamp are chosen, and a "
-        "clamp that runs away is refused",
-    )
-
-    @model_validator(mode="after")
-    def _controlled(self) -> Self:
-        missing = [name for name in REFERENCES if name not in self.resolved]
-        if missing:
-            raise ConfigError(
-                f"arms without {', '.join(missing)}", do="recovery is measured between these two"
-            )
-        check_controls(self.arms, self.no_control)
-        return self
-
-    @cached_property
-    def resolved(self) -> dict[str, Arm]:
-        """Name -> arm, in the order of the configuration."""
-        return resolve_arms(self.arms)
 
     def run(self, context: StageContext) -> None:
         kinds, ledger, notes = _kinds(context), Ledger(), Notes()
@@ -161,7 +89,7 @@ class RunArms(Stage):
         ingredients = with_clamp(ingredients, clamp, _absent(ledger, "clamp"))
         ingredients = self._less_oracle(context, ingredients, ledger, notes)
         answers, ingredients, logs, costs = answer_all(
-            context, self.resolved, ingredients, ledger, draft=self.draft
+            context, self.resolved, ingredients, ledger, self.decoding
         )
         outcomes = {
             name: ArmOutcome(
@@ -179,6 +107,7 @@ class RunArms(Stage):
         tables = [*arm_tables(outcomes, ordered), *first_word_rows(outcomes, words)]
         tables += bits_rows(outcomes, logs, self.resolved, ingredients)
         tables += cost_rows(outcomes, costs, notes)
+        tables += side_effect_rows(context, outcomes, logs, self.resolved, ingredients)
         context.write_results([*tables, vector_rows(context.pair, kinds, outcomes["thinking"], vectors)])
         told = {name: of_arm for name, of_arm in words.items() if self.resolved[name].oracle}
         context.write_notes([*pair_notes(pairs, told).lines, *notes.lines, *arm_notes(outcomes).lines])

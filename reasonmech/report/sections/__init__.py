@@ -24,6 +24,7 @@ from reasonmech.report.sections import pairwise as _pairwise
 from reasonmech.report.sections import provenance as _provenance
 from reasonmech.report.sections import receipts as _receipts
 from reasonmech.report.sections import recovery as _recovery
+from reasonmech.report.sections import side_effects as _side_effects
 from reasonmech.report.sections import texts as _texts
 from reasonmech.report.sections import traces as _traces
 from reasonmech.report.sections import verdict as _verdict
@@ -43,6 +44,7 @@ del (
     _provenance,
     _receipts,
     _recovery,
+    _side_effects,
     _texts,
     _traces,
     _verdict,
@@ -55,6 +57,7 @@ RESULTS: Final = (
     "recovery-by-arm",
     "nulls",
     "budget",
+    "side-effects",
     "metrics",
     "pairwise",
     "doses",

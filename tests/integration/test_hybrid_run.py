@@ -1,0 +1,97 @@
+"""`reasonmech hybrid`: any pair, no coder, with budgets, side effects, texts; a bound on damage refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import reasonmech as rm
+from reasonmech.cli import hybrid as verb
+from reasonmech.errors import ConfigError, ReasonmechError
+from reasonmech.experiments import Experiment, Run, load_experiment
+from reasonmech.report import report
+
+SMALL = [
+    "pair=tiny-forms",
+    "task.kind=chain-forms",
+    "task.n=8",
+    "decode.max_new_tokens=120",
+    "stages.rollouts.n=24",
+    "stages.rollouts.samples=1",
+    "stages.arms.trainings=0",
+    "stages.arms.vectors={steps: 20}",
+]
+ARMS = "[base, thinking, full, takeover, {name: barred, executor: {kind: second_choice}, control_for: full}]"
+
+
+def small(stages: tuple[str, ...], *more: str) -> Experiment:
+    experiment = load_experiment("hybrid", [*SMALL, f"stages.arms.arms={ARMS}", *more])
+    return experiment.model_copy(update={"stages": tuple(s for s in experiment.stages if s.kind in stages)})
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Run:
+    curves = "stages.budget.curves={rankings: [divergence], shares: [0.5], draws: 1}"
+    experiment = small(("rollouts", "arms", "budget"), "stages.budget.tuning=6", curves)
+    return rm.run(experiment, out=tmp_path_factory.mktemp("hybrid") / "run", progress=False)
+
+
+def test_a_hybrid_of_vectors_needs_no_coder(run: Run) -> None:
+    assert [stage["kind"] for stage in run.config["stages"]] == ["rollouts", "arms", "budget"]
+    conditions = {c["name"] for c in run.record["conditions"]}
+    assert {"base", "thinking", "full", "takeover", "barred"} <= conditions
+    with pytest.raises(ConfigError, match="coders, groups"):
+        load_experiment("hybrid", [*SMALL, "stages.arms.arms=[base, thinking, clamp]"])
+
+
+def test_its_tables_hold_budgets_places_texts_and_side_effects(run: Run) -> None:
+    assert set(run.budget_points["writer"]) == {"base", "thinking"}
+    ends = run.budget_points[run.budget_points["share"] == 1.0]
+    takeover = run.value("accuracy", "takeover")
+    assert set(ends.loc[(ends["writer"] == "base") & (ends["ranking"] == "random"), "accuracy"]) == {takeover}
+    places = run.steered_places
+    assert {"full", "takeover", "barred"} == set(places["condition"])
+    barred = places[places["condition"] == "barred"]
+    assert (barred["text"] != barred["instead"]).all()
+    assert set(run.steered_texts["condition"]) == {"base", "full", "takeover", "thinking"}
+    assert run.value("damage", "full") > 0 and run.value("dose", "full") > run.value("dose", "base") == 0
+    assert run.value("surprise", "thinking") > 0 and run.value("surprise", "base") > 0
+    damaged = run.results.loc[run.results["metric"] == "damage", "condition"]
+    assert "takeover" not in set(damaged) and "barred" not in set(damaged)
+    assert any(note.startswith("budget, base writes") for note in run.record["notes"])
+
+
+def test_the_report_shows_them(run: Run) -> None:
+    page = report(run).read_text()
+    for section in ('id="budget"', 'id="texts"', 'id="side-effects"'):
+        assert section in page
+
+
+def test_drafts_write_the_same_tables(run: Run, tmp_path: Path) -> None:
+    drafted = rm.run(small(("rollouts", "arms"), "stages.arms.draft=3"), out=tmp_path / "run", progress=False)
+    pd.testing.assert_frame_equal(drafted.steered_texts, run.steered_texts)
+    for metric in ("accuracy", "percent_steered", "mean_length"):
+        assert drafted.value(metric, "full") == run.value(metric, "full")
+
+
+def test_an_arm_that_does_more_damage_than_it_may_is_missing(run: Run, tmp_path: Path) -> None:
+    bound = run.value("damage", "full") / 2
+    refused = rm.run(
+        small(("rollouts", "arms"), f"stages.arms.max_damage={bound}"), out=tmp_path / "run", progress=False
+    )
+    (row,) = refused.missing[refused.missing["item"] == "full"].to_dict("records")
+    assert f"{run.value('damage', 'full'):.2f} nats" in row["happened"] and "max_damage" in row["allowed"]
+    assert refused.value("accuracy", "takeover") == run.value("accuracy", "takeover")
+
+
+def test_the_verb_takes_the_task_of_the_pair_unless_one_is_given(monkeypatch) -> None:
+    carried = []
+    monkeypatch.setattr(verb, "carry_out", lambda experiment, *_, **__: carried.append(experiment))
+    verb.hybrid("tiny-forms")
+    verb.hybrid("tiny-forms", overrides=["task.kind=chain", "task.n=7"])
+    assert [e.task.kind for e in carried] == ["chain-forms", "chain"] and carried[1].task.n == 7
+    assert {e.pair for e in carried} == {"tiny-forms"}
+    with pytest.raises(ReasonmechError, match="tiny-forms"):
+        verb.hybrid("tiny-form")
