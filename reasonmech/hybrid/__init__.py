@@ -6,6 +6,7 @@ from reasonmech.hybrid.configuration import HybridConfig, hybrid_from_config
 from reasonmech.hybrid.decoder import Hybrid, HybridState
 from reasonmech.hybrid.executors import ClampFeatures, Takeover, Vectors
 from reasonmech.hybrid.gates import AtRandom, DisagreementGate, FormatGate, OfThinking, WrongCategory
+from reasonmech.hybrid.guarded import Guarded
 from reasonmech.hybrid.ingredients import Ingredients
 from reasonmech.hybrid.less_oracle import LESS_ORACLE, RULES
 from reasonmech.hybrid.log import Bits, ChoiceLog, ControllerLog, bits_passed
@@ -15,8 +16,11 @@ from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector, exec
 from reasonmech.hybrid.power import PowerConfig, PowerSampled, PowerTexts
 from reasonmech.hybrid.rules import BoundaryGate, FirstTokenGate, FixedCategory, Schedule, Times
 from reasonmech.hybrid.same_text import FirstWords, SameText, first_words, same_texts
-from reasonmech.hybrid.train import TrainedVectors, VectorConfig, train_draws, train_vectors
+from reasonmech.hybrid.shifts import Shift, shifts
+from reasonmech.hybrid.train import TrainedVectors, train_draws, train_vectors
 from reasonmech.hybrid.unsteered import KeptGoing, Prompted, Sharpened
+from reasonmech.hybrid.vector_arms import VECTOR_ARMS
+from reasonmech.hybrid.vector_config import VectorConfig
 from reasonmech.hybrid.vector_directory import OnDisk
 from reasonmech.kinds import Kinds
 
@@ -24,6 +28,7 @@ __all__ = [
     "CLAMPED",
     "LESS_ORACLE",
     "RULES",
+    "VECTOR_ARMS",
     "Bits",
     "ChoiceLog",
     "ControllerLog",
@@ -48,6 +53,9 @@ __all__ = [
     "first_words",
     "same_texts",
     "FormatGate",
+    "Guarded",
+    "Shift",
+    "shifts",
     "KeptGoing",
     "PowerConfig",
     "PowerSampled",

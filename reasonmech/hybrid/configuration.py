@@ -14,7 +14,9 @@ from reasonmech.errors import ConfigError, DataError, UnknownNameError
 from reasonmech.hybrid.decoder import Hybrid
 from reasonmech.hybrid.executors import ClampFeatures, SecondChoice, Takeover, Vectors
 from reasonmech.hybrid.gates import AtRandom, DisagreementGate, KindGate, OfThinking, WrongCategory
+from reasonmech.hybrid.guarded import Guarded
 from reasonmech.hybrid.ingredients import Ingredients
+from reasonmech.hybrid.matching import as_strong_as
 from reasonmech.hybrid.parts import executors, gates, selectors
 from reasonmech.kinds import Openings, with_ends
 from reasonmech.registry import Registry
@@ -23,6 +25,7 @@ T = TypeVar("T")
 Seed = int | Literal["run"]
 _SHAPE: Final = "a mapping such as {gate: {kind: random, rate: 0.03}, executor: {kind: vectors}}"
 _LENIENT: Final = ConfigDict(arbitrary_types_allowed=True)
+GUARDRAIL: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)  # as published
 _INGREDIENTS: Final = "ingredients"  # a part with a parameter of this name is given the Ingredients
 
 
@@ -184,9 +187,28 @@ def _random_selector(
 
 
 @executors.register("vectors")
-def _vectors(ingredients: Ingredients) -> Vectors:
-    """The trained category vectors."""
-    return ingredients.trained_vectors()
+def _vectors(ingredients: Ingredients, *, form: str = "") -> Vectors:
+    """The trained category vectors, or those of another form, trained beside them."""
+    return ingredients.trained_vectors(form)
+
+
+@executors.register("guarded")
+def _guarded(ingredients: Ingredients, *, coefficients: tuple[float, ...] = GUARDRAIL) -> Guarded:
+    """Of several strengths of the trained vector the one whose token the thinking model likes best."""
+    return Guarded(ingredients.trained_vectors(), coefficients)
+
+
+@executors.register("mean_difference")
+def _mean_difference(ingredients: Ingredients) -> Vectors:
+    """Differences of means at first words of categories, as strong as the trained vectors on neutral text."""
+    vectors, texts = ingredients.trained_vectors(), ingredients.neutral_texts()
+    means = ingredients.means_of_onsets()
+    if not bool(means.trained[vectors.trained].all()):
+        raise DataError(
+            "a category has a trained vector, and no sentence of it begins in the texts that means are of",
+            do="use more fitting problems",
+        )
+    return as_strong_as(means.table[vectors.trained].float().cpu(), vectors, texts)[0]
 
 
 @executors.register("random_vectors")

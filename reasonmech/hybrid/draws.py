@@ -53,6 +53,7 @@ class VectorDraws:
         if not bool(torch.isfinite(tables).all()):
             raise DataError("vectors of a null are not finite", do="draw them with smaller doses")
         self.host, self.site, self.trained, self.n = vectors.host, vectors.site, vectors.trained, n
+        self._scale = vectors.scale
         check_table(tables, vectors.trained, vectors.host, vectors.site)
         self.tables, self._made_for = tables.to(vectors.table), vectors.made_for
 
@@ -66,8 +67,12 @@ class VectorDraws:
         self, moment: Moment, context: CleanPast, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
     ) -> NextLogits:
         device = self.tables.device
-        added = self.tables[draw_of(moment, self.n)[rows].to(device), category.to(device)]
-        return rerun(self.host, context.select(rows.to(self.host.device)), self.site, lambda x: x + added)
+        rows_added = self.tables[draw_of(moment, self.n)[rows].to(device), category.to(device)]
+
+        def edit(x: Float[Tensor, "batch d_model"]) -> Float[Tensor, "batch d_model"]:
+            return x + (rows_added if self._scale is None else (self._scale(x, category) * rows_added).to(x))
+
+        return rerun(self.host, context.select(rows.to(self.host.device)), self.site, edit)
 
 
 @final

@@ -15,6 +15,7 @@ from reasonmech.door import checked
 from reasonmech.errors import BindError, MismatchError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.parts import Moment
+from reasonmech.hybrid.shifts import Scale
 from reasonmech.interventions import Features
 from reasonmech.interventions.hooks import widen
 from reasonmech.ranges import Seed
@@ -30,6 +31,7 @@ class Vectors:
     Attributes:
         table: [category, d_model], residual-norm units.
         trained: categories that have a vector; the others are left alone.
+        scale: how much of a vector is added, read off the stream; None: all of it.
         made_for: the model that they were made for; a hybrid with another base is refused.
 
     Raises:
@@ -43,6 +45,7 @@ class Vectors:
         *,
         table: Float[Tensor, "category d_model"],
         trained: Bool[Tensor, " category"],
+        scale: Scale | None = None,
     ) -> None:
         self.host, self.site = host, host.check_site(site)
         check_table(table, trained, host, self.site)
@@ -53,6 +56,7 @@ class Vectors:
                 "no category has a vector: the arm would be the base", do="lower VectorConfig.min_count"
             )
         self.table, self.trained = table.to(host.device, host.dtype), trained
+        self.scale = None if scale is None else scale.requires_grad_(False).to(host.device)
         self.made_for = host.model_identity()
 
     @checked
@@ -65,9 +69,15 @@ class Vectors:
     def execute(
         self, moment: Moment, context: CleanPast, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
     ) -> NextLogits:
-        added = self.table[category.to(self.table.device)]
         past = context.select(rows.to(self.host.device), site=self.site)
-        return rerun(self.host, past, self.site, lambda x: x + added)
+        return rerun(self.host, past, self.site, lambda x: x + self.added(x, category))
+
+    def added(
+        self, x: Float[Tensor, "batch d_model"], category: Int[Tensor, " batch"]
+    ) -> Float[Tensor, "batch d_model"]:
+        """What is added to the stream of each row."""
+        added = self.table[category.to(self.table.device)]
+        return added if self.scale is None else (self.scale(x, category) * added).to(x)
 
     @checked
     def random(self, seed: Seed) -> Vectors:
@@ -75,7 +85,7 @@ class Vectors:
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn(self.table.shape, generator=generator).to(self.table)
         noise = noise / noise.norm(dim=-1, keepdim=True) * self.table.norm(dim=-1, keepdim=True)
-        return Vectors(self.host, self.site, table=noise, trained=self.trained)
+        return Vectors(self.host, self.site, table=noise, trained=self.trained, scale=self.scale)
 
 
 @final

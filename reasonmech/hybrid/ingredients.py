@@ -41,6 +41,8 @@ class Ingredients:
         answer_kinds: names of the kinds of sentence that state an answer; () where the task names none.
         lengths: (problem id, sample) -> tokens of the thinking model's text; empty where it has not answered.
         best: arm with a fixed category -> the category, chosen on tuning problems.
+        forms: vectors of other forms (`hybrid.shifts`), trained on the same texts.
+        means: differences of means at first words of categories; None where there are none.
         absent: name of an ingredient that is None -> why there is none.
     """
 
@@ -60,10 +62,20 @@ class Ingredients:
     power: PowerConfig = field(default_factory=PowerConfig)
     answer_kinds: tuple[str, ...] = ()
     lengths: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    forms: Mapping[str, Vectors] = field(default_factory=dict)
+    means: Vectors | None = None
 
-    def trained_vectors(self) -> Vectors:
-        """The vectors. Raises DataError where there are none: the reason in `absent`."""
+    @checked
+    def trained_vectors(self, form: str = "") -> Vectors:
+        """The vectors, or those of another form. Raises DataError where there are none: the reason in
+        `absent`."""
+        if form:
+            return self._present(self.forms.get(form), f"vectors of form {form!r}")
         return self._present(self.vectors, "vectors")
+
+    def means_of_onsets(self) -> Vectors:
+        """Differences of means. Raises DataError where there are none: the reason in `absent`."""
+        return self._present(self.means, "means")
 
     def clamped_features(self) -> ClampFeatures:
         """The clamped features. Raises DataError where there are none: the reason in `absent`."""

@@ -208,15 +208,29 @@ def onset_words(kinds: Kinds, vocab: int) -> Bool[Tensor, "category vocab"]:
     return of_token[None, :] == torch.arange(len(kinds.names))[:, None]
 
 
+def _strength(vectors: Vectors, texts: NeutralTexts) -> Float[Tensor, " thing"]:
+    """Mean KL of each trained vector on neutral texts, CPU."""
+    trained = vectors.trained.nonzero()[:, 0]
+    if vectors.scale is None:
+        return texts.kl_of_vectors(vectors.table[trained], vectors.site)
+    return texts.kl_of_executor(vectors, len(vectors.trained))[trained]
+
+
 def unembedding_rows(vectors: Vectors, kinds: Kinds, texts: NeutralTexts) -> tuple[Vectors, Matched]:
     """In place of each trained vector the unembedding row of its category's first words, as strong as it."""
-    trained = vectors.trained.nonzero()[:, 0]
-    table = vectors.table.float().cpu()
-    words = onset_words(kinds, vectors.host.vocab_size)[trained].float()
+    words = onset_words(kinds, vectors.host.vocab_size)[vectors.trained].float()
     rows = words @ vectors.host.unembedding().detach().float().cpu() / words.sum(-1, keepdim=True)
-    target = texts.kl_of_vectors(table[trained], vectors.site)
-    strong, matched = vectors_of_strength(rows, target, table[trained].norm(dim=-1), vectors.site, texts)
-    exchanged = torch.zeros_like(table)
+    return as_strong_as(rows, vectors, texts)
+
+
+def as_strong_as(
+    directions: Float[Tensor, "thing d_model"], vectors: Vectors, texts: NeutralTexts
+) -> tuple[Vectors, Matched]:
+    """Directions in place of trained vectors, one for each that there is, as strong on neutral texts."""
+    trained = vectors.trained.nonzero()[:, 0]
+    norms = vectors.table.float().cpu()[trained].norm(dim=-1)
+    strong, matched = vectors_of_strength(directions, _strength(vectors, texts), norms, vectors.site, texts)
+    exchanged = torch.zeros(vectors.table.shape)
     exchanged[trained] = strong
     return Vectors(vectors.host, vectors.site, table=exchanged, trained=vectors.trained), matched
 
@@ -238,7 +252,7 @@ class OnsetBias:
         """Biases that have the KL of trained vectors on neutral texts."""
         trained = vectors.trained.nonzero()[:, 0]
         words = onset_words(kinds, vectors.host.vocab_size)
-        target = texts.kl_of_vectors(vectors.table[trained], vectors.site)
+        target = _strength(vectors, texts)
         first = torch.full((len(trained),), 4.0)
         matched = match(lambda bias: texts.kl_of_bias(words[trained], bias), target, first)
         bias = torch.zeros(words.shape)

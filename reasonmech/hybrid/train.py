@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
-from pydantic import Field
 
 from reasonmech.arguments import as_sequence, check_type
 from reasonmech.door import checked
@@ -20,40 +19,20 @@ from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.disagreements import Disagreements, clean_passes, find_disagreements
 from reasonmech.hybrid.executors import Vectors
+from reasonmech.hybrid.optimisation import HeldOut, Optimisation, Steps
 from reasonmech.hybrid.parts import check_part
-from reasonmech.hybrid.steering import Optimisation, Passes, Steering, Steps, agreement
+from reasonmech.hybrid.shifts import shifts
+from reasonmech.hybrid.steering import Passes, Steering, agreement
 from reasonmech.hybrid.stored_passes import StoredPasses
+from reasonmech.hybrid.vector_config import VectorConfig
 from reasonmech.hybrid.vector_directory import OnDisk, VectorDirectory, plan_of
 from reasonmech.kinds import Kinds, Openings, with_ends
 from reasonmech.mode import fitting
-from reasonmech.ranges import Seed
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.decoding.prompts import as_read_by
 from reasonmech.runtime.memory import check_room
 from reasonmech.runtime.pass_bytes import kv_bytes
-from reasonmech.settings import Settings
 from reasonmech.site import Site
-
-
-class VectorConfig(Settings):
-    """How category vectors are optimised."""
-
-    steps: int = Field(
-        default=300, ge=1, description="Adam steps, each on the disagreements of one batch of rollouts"
-    )
-    lr: float = Field(default=0.03, gt=0, description="Adam learning rate, residual-norm units")
-    batch_rollouts: int = Field(default=16, ge=1, description="rollouts per step")
-    max_rows: int = Field(default=512, ge=1, description="disagreements per step, at most; bounds memory")
-    min_count: int = Field(default=8, ge=1, description="disagreements below which a category gets no vector")
-    held_out: float = Field(
-        default=0.2, gt=0, lt=1, description="share of the problems left out for the agreement report"
-    )
-    seed: Seed = Field(default=0, description="of the order of batches")
-    by: Literal["token", "kind"] = Field(
-        default="token",
-        description="what the models are compared by, and what the base is to write: the thinking model's "
-        "token, or a sentence of its kind, in whichever first word",
-    )
 
 
 class TrainedVectors(NamedTuple):
@@ -130,14 +109,14 @@ def train_draws(
     halves = _split(as_read_by(host, rollouts), configs[0].held_out)
     if not isinstance(site, OnDisk):
         ground = _Ground.in_memory(host, halves, kinds, configs[0])
-        return [ground.train(at, config, None, progress=progress) for config in configs]
+        return [ground.train_best(at, config, None, progress=progress) for config in configs]
     work = VectorDirectory(Path(site.directory))
     texts = [*halves.train_on, *halves.held_out]
     plan = plan_of(host, at, texts, kinds, [config.model_dump(mode="json") for config in configs])
     with work.open(plan):
         ground = _Ground.on_disk(host, halves, kinds, configs[0], _Streams(work, at, progress))
         return [
-            ground.train(at, config, work.training(number), progress=progress)
+            ground.train_best(at, config, work.training(number), progress=progress)
             for number, config in enumerate(configs)
         ]
 
@@ -202,24 +181,52 @@ class _Ground(NamedTuple):
             offset += len(half)
         return cls(host, kinds, openings, *read)
 
+    def train_best(
+        self, site: Site, config: VectorConfig, file: Path | None, *, progress: bool
+    ) -> TrainedVectors:
+        """The training that agrees most on held-out problems, of those under the config's seeds.
+
+        Args:
+            file: keeps where the first training stands, and those beside it where others do; None: nothing.
+        """
+        trained = []
+        for number, seed in enumerate(config.seeds()):
+            kept = (
+                file if file is None or not number else file.with_name(f"{file.stem}-{number}{file.suffix}")
+            )
+            one = config.model_copy(update={"seed": seed})
+            trained.append(self.train(site, one, kept, progress=progress))
+        return max(trained, key=lambda one: one.agreement)
+
     def train(self, site: Site, config: VectorConfig, file: Path | None, *, progress: bool) -> TrainedVectors:
         """Args: file: keeps where the training stands; None: nothing does."""
         host, names = self.host, self.kinds.names
         counts = torch.bincount(self.train_on.disagreements.category, minlength=len(names))
-        table = torch.zeros(
-            len(names), host.d_model, device=host.device, dtype=torch.float32, requires_grad=True
+        shift = shifts.get(config.form)(len(names), host.d_model, config.seed).to(host.device)
+        steering = Steering(
+            host, site, shift, self.openings, config.balanced, leaking=config.keys == "leaking"
         )
-        steering = Steering(host, site, table, self.openings)
-        schedule = Steps(config.steps, config.lr, config.max_rows, config.seed)
-        Optimisation(steering, schedule, file).run(*self.train_on, progress=progress)
+        schedule = Steps(
+            config.steps,
+            config.lr,
+            config.max_rows,
+            config.seed,
+            config.scale_lr,
+            config.weight_decay,
+            config.patience,
+        )
+        optimisation = Optimisation(steering, schedule, file)
+        optimisation.run(*self.train_on, HeldOut(*self.held_out), progress=progress)
+        table = shift.rows().detach()
         if not bool(torch.isfinite(table).all()):
             raise NonFiniteError(
                 f"category vectors at {site} diverged", do=f"lower the learning rate (now {config.lr})"
             )
-        vectors = Vectors(host, site, table=table.detach(), trained=counts >= config.min_count)
+        trained = counts >= config.min_count
+        vectors = Vectors(host, site, table=table, trained=trained, scale=shift.scale)
         return TrainedVectors(
             vectors,
-            agreement(steering._replace(table=vectors.table), *self.held_out),
+            agreement(steering, *self.held_out),
             self.held_out.disagreements.rate,
             dict(zip(names, counts.tolist(), strict=True)),
         )

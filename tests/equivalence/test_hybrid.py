@@ -22,6 +22,7 @@ from reasonmech.hybrid import (
 )
 from reasonmech.hybrid.disagreements import clean_passes, find_disagreements
 from reasonmech.hybrid.executors import ClampFeatures
+from reasonmech.hybrid.shifts import ByCategory
 from reasonmech.hybrid.steering import Steering
 from reasonmech.hybrid.train import VectorConfig, train_vectors
 from reasonmech.problem import ProblemSet
@@ -151,7 +152,9 @@ def test_training_steers_exactly_as_decoding_does(
     assert len({int(r) for r in disagreements.rollout}) > 1
     for clean in passes:
         rows = disagreements.rows_in(clean)
-        logits = Steering(pair.base, vectors.site, vectors.table).logits(clean, disagreements, rows)
+        shift = ByCategory(*vectors.table.shape)
+        shift.table.copy_(vectors.table)
+        logits = Steering(pair.base, vectors.site, shift).logits(clean, disagreements, rows)
         for logit, r in zip(logits, rows.tolist(), strict=True):
             position, category = int(disagreements.position[r]), disagreements.category[r]
 

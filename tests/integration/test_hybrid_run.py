@@ -95,3 +95,29 @@ def test_the_verb_takes_the_task_of_the_pair_unless_one_is_given(monkeypatch) ->
     assert {e.pair for e in carried} == {"tiny-forms"}
     with pytest.raises(ReasonmechError, match="tiny-forms"):
         verb.hybrid("tiny-form")
+
+
+def test_the_published_forms_run_with_their_nulls(tmp_path: Path) -> None:
+    arms = "[base, thinking, full, one_vector, mean_difference, guarded, random_vectors]"
+    vectors = "{form: scaled, keys: leaking, balanced: true, steps: 10, min_count: 4}"
+    experiment = load_experiment(
+        "hybrid-icml",
+        [
+            *SMALL[:-1],
+            f"stages.arms.arms={arms}",
+            f"stages.arms.vectors={vectors}",
+            "stages.nulls.nulls=[vectors_norm]",
+            "stages.nulls.draws=2",
+            "stages.nulls.doses=[1.0]",
+            "stages.nulls.problems=4",
+            "stages.nulls.tuning=2",
+        ],
+    )
+    made = rm.run(experiment, out=tmp_path / "run", progress=False)
+    assert set(made.missing["stage"]) <= {"rollouts"}, made.missing["happened"].tolist()
+    assert "scale.trunk.weight" in made.tensors() and len(made.nulls) == 1
+    bits = {name: made.value("bits_choice", name) for name in ("full", "guarded")}
+    steered = made.value("steered_per_problem", "guarded")
+    assert bits["guarded"] > steered * 3.3 - 1e-6  # log2(10) more for every steered token
+    for name in ("one_vector", "mean_difference", "guarded"):
+        assert made.value("damage", name) > 0

@@ -25,24 +25,27 @@ from reasonmech.hybrid import (
 from reasonmech.hybrid.draws import CategoryDraws, repeat
 from reasonmech.hybrid.less_oracle import rule
 from reasonmech.hybrid.matching import unembedding_rows
+from reasonmech.hybrid.vector_arms import VECTOR_ARMS
 from reasonmech.runtime import generate
 from reasonmech.tasks import StatesAnswers, grade, tasks
 
 _ARMS_WITH: Final[Mapping[str, tuple[str, ...]]] = {  # ingredient -> registered arms that are made of it
     "clamp": ("clamp",),
     "probe": ("oracle_free",),
-    "neutral": ("logit_bias", "unembedding"),
+    "neutral": ("logit_bias", "unembedding", "mean_difference"),
+    "means": ("mean_difference",),
 }
 _KINDS_WITH: Final[Mapping[str, tuple[str, ...]]] = {  # ingredient -> kinds of parts that are made of it
     "clamp": ("clamp",),
     "probe": ("oracle_free",),
-    "neutral": ("onset_bias", "unembedding"),
+    "neutral": ("onset_bias", "unembedding", "mean_difference"),
+    "means": ("mean_difference",),
 }
 
 
 def is_needed(ingredient: str, chosen: Sequence[str | ArmConfig]) -> bool:
     """Whether an arm can ask for an ingredient: arms of plug-ins can ask for any."""
-    ours = {*ORDER, *LESS_ORACLE}
+    ours = {*ORDER, *LESS_ORACLE, *VECTOR_ARMS}
     for choice in chosen:
         if isinstance(choice, str):
             if choice in _ARMS_WITH[ingredient] or choice not in ours:

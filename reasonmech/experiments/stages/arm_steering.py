@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
-import torch
-from torch import Tensor
 
 from reasonmech.experiments.stages.arm_ingredients import neutral_texts
 from reasonmech.experiments.stages.arm_tables import REFERENCES, ArmOutcome
@@ -55,6 +53,9 @@ def bits_rows(
         bits = Bits(0.0, 0.0 if arm.bits is None else arm.bits(ingredients))
         if arm.oracle and logs[name].choices:
             bits = bits_passed(outcome.rollouts, logs[name], ingredients.kinds)
+            asked_about = getattr(getattr(arm.decoder(ingredients), "executor", None), "candidates", 1)
+            steered = percent_steered(outcome.rollouts).steered / len(outcome.rollouts)
+            bits = bits._replace(choice=bits.choice + steered * math.log2(asked_about))
         for metric, value in {"gate": bits.gate, "choice": bits.choice, "passed": bits.total}.items():
             tables.append(outcome.condition.rows(f"bits_{metric}", [value], unit="bits"))
     return tables
@@ -123,12 +124,3 @@ def vector_rows(
         numbers["vector_agreement"] = trained.agreement
     condition = thinking.condition
     return pd.concat([condition.rows(metric, [value], unit="share") for metric, value in numbers.items()])
-
-
-def vector_tensors(trainings: Sequence[TrainedVectors]) -> dict[str, Tensor]:
-    """The vectors of the arms, and those of further trainings [training, category, d_model]."""
-    first, *others = (training.vectors for training in trainings)
-    tensors = {"category_vectors": first.table, "category_trained": first.trained}
-    if others:
-        tensors["trained_again"] = torch.stack([vectors.table for vectors in others])
-    return tensors

@@ -7,7 +7,7 @@ import json
 from typing import Final
 
 from reasonmech.errors import DataError
-from reasonmech.experiments.ledger import Cause, Ledger
+from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages.arm_answers import answer_all
 from reasonmech.experiments.stages.arm_config import ArmConfig
 from reasonmech.experiments.stages.arm_ingredients import (
@@ -32,7 +32,6 @@ from reasonmech.experiments.stages.arm_steering import (
     cost_rows,
     side_effect_rows,
     vector_rows,
-    vector_tensors,
 )
 from reasonmech.experiments.stages.arm_tables import (
     REFERENCES,
@@ -41,11 +40,17 @@ from reasonmech.experiments.stages.arm_tables import (
     arm_tables,
     generation_rows,
 )
+from reasonmech.experiments.stages.arm_vectors import (
+    forms_among,
+    train_category_vectors,
+    vector_tensors,
+    with_forms,
+    with_means,
+)
 from reasonmech.experiments.stages.base import Notes, StageContext, stages
 from reasonmech.experiments.stages.clamped import ClampedGroups, tune_clamp, without_clamp
-from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.experiments.stages.steered_texts import write_steered
-from reasonmech.experiments.stages.vector_site import steering_site, vector_site
+from reasonmech.experiments.stages.vector_site import steering_site
 from reasonmech.experiments.tables import ARM_PAIRS_FILE, Condition
 from reasonmech.files import write_text
 from reasonmech.hosts import ModelPair
@@ -53,11 +58,8 @@ from reasonmech.hybrid import (
     ORDER,
     Ingredients,
     Kinds,
-    TrainedVectors,
     VectorConfig,
-    train_draws,
 )
-from reasonmech.rollout import OTHER
 from reasonmech.tasks import grade, tasks
 
 SETTINGS: Final = ("step_by_step", "power")  # arms with settings of their own in this stage
@@ -70,7 +72,9 @@ class RunArms(ArmSettings):
 
     def run(self, context: StageContext) -> None:
         kinds, ledger, notes = _kinds(context), Ledger(), Notes()
-        trained = self._train(context, kinds, ledger)
+        site, config = self.site or steering_site(context.pair), self._vector_config(context)
+        again = [config.model_copy(update={"seed": config.seed + 1 + i}) for i in range(self.trainings)]
+        trained = train_category_vectors(context, kinds, ledger, site, [config, *again])
         vectors = trained[0] if trained else None
         ingredients = Ingredients(
             context.pair,
@@ -121,27 +125,6 @@ class RunArms(ArmSettings):
     def check_pair(self, pair: ModelPair, task: str) -> None:
         pair.base.check_site(self.site or steering_site(pair))
 
-    def _train(self, context: StageContext, kinds: Kinds, ledger: Ledger) -> list[TrainedVectors]:
-        """Category vectors, those of the arms first; none, and in the ledger why, where there are none."""
-        config, base = self._vector_config(context), context.pair.base
-        configs = [config.model_copy(update={"seed": config.seed + i}) for i in range(1 + self.trainings)]
-        with ledger.attempt("ingredient", "vectors"):
-            written = read_rollouts(context, "thinking")
-            with vector_site(context, self.site or steering_site(context.pair), written) as at:
-                draws = train_draws(
-                    base, at, written, kinds=kinds, configs=configs, progress=context.progress
-                )
-            for name, n in draws[0].counts.items():
-                item = f"vector of category {name}"
-                if n and name != OTHER:
-                    ledger.plan("category", item)
-                if 0 < n < config.min_count and name != OTHER:
-                    few = f"{n} disagreements to train it on, of {config.min_count} that it takes"
-                    advice = "use more fitting problems, or lower vectors.min_count"
-                    ledger.miss("category", item, cause=Cause("DataError", few, do=advice))
-            return draws
-        return []
-
     def _clamp(
         self, context: StageContext, ingredients: Ingredients, ledger: Ledger, notes: Notes
     ) -> ClampedGroups | None:
@@ -161,6 +144,12 @@ class RunArms(ArmSettings):
         """With what the chosen arms without an oracle are made of."""
         if is_needed("probe", self.arms):
             ingredients = with_probe(context, ingredients, ledger, notes)
+        site, config = self.site or steering_site(context.pair), self._vector_config(context)
+        if is_needed("means", self.arms):
+            ingredients = with_means(context, ingredients, ledger, site)
+        if forms := forms_among(self.arms):
+            configs = [config.model_copy(update={"form": form}) for form in forms]
+            ingredients = with_forms(context, ingredients, ledger, site, configs)
         if is_needed("neutral", self.arms):
             ingredients = with_neutral(context, ingredients, ledger, notes)
         if rules := rules_among([*self.resolved]):
