@@ -26,8 +26,8 @@ SMALL = [
 ARMS = "[base, thinking, full, takeover, {name: barred, executor: {kind: second_choice}, control_for: full}]"
 
 
-def small(stages: tuple[str, ...], *more: str) -> Experiment:
-    experiment = load_experiment("hybrid", [*SMALL, f"stages.arms.arms={ARMS}", *more])
+def small(stages: tuple[str, ...], *more: str, arms: str = f"stages.arms.arms={ARMS}") -> Experiment:
+    experiment = load_experiment("hybrid", [*SMALL, arms, *more])
     return experiment.model_copy(update={"stages": tuple(s for s in experiment.stages if s.kind in stages)})
 
 
@@ -76,11 +76,16 @@ def test_drafts_write_the_same_tables(run: Run, tmp_path: Path) -> None:
         assert drafted.value(metric, "full") == run.value(metric, "full")
 
 
-def test_an_arm_that_does_more_damage_than_it_may_is_missing(run: Run, tmp_path: Path) -> None:
+def test_an_arm_that_does_too_much_damage_or_never_closes_is_missing(run: Run, tmp_path: Path) -> None:
     bound = run.value("damage", "full") / 2
-    refused = rm.run(
-        small(("rollouts", "arms"), f"stages.arms.max_damage={bound}"), out=tmp_path / "run", progress=False
+    always = (
+        "{name: always, gate: {kind: random, rate: 1.0}, executor: {kind: takeover}, control_for: takeover}"
     )
+    arms = f"stages.arms.arms={ARMS[:-1]}, {always}]"
+    experiment = small(("rollouts", "arms"), f"stages.arms.max_damage={bound}", arms=arms)
+    refused = rm.run(experiment, out=tmp_path / "run", progress=False)
+    (shut,) = refused.missing[refused.missing["item"] == "always"].to_dict("records")
+    assert "its gate is always open" in shut["happened"]
     (row,) = refused.missing[refused.missing["item"] == "full"].to_dict("records")
     assert f"{run.value('damage', 'full'):.2f} nats" in row["happened"] and "max_damage" in row["allowed"]
     assert refused.value("accuracy", "takeover") == run.value("accuracy", "takeover")

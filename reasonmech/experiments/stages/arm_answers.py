@@ -29,6 +29,7 @@ from reasonmech.hybrid.side_effects import damage
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import generate
 
+DRY_RUN: Final = 8  # problems on which a gate is tried out
 FULL_LOG: Final = "full_log.json"  # in the stage's folder: what the controller of `full` decided
 # before the others: nulls of time steer as many tokens per problem as `full`, a text may be as long as
 # the thinking model's
@@ -113,6 +114,20 @@ def answer_all(
     return Answers(answers, ingredients, logs, costs)
 
 
+def _try_out(name: str, hybrid: Hybrid, context: StageContext) -> None:
+    """Raise DataError where a gate opens at every token of the first problems: that is no timing, and a null
+    of it none."""
+    few = context.problems[:DRY_RUN]
+    tried = percent_steered(generate(hybrid, few, decode=context.decode, progress=False))
+    if tried.steered == tried.chosen:
+        raise DataError(
+            f"arm {name!r} steers all {tried.chosen} tokens of {len(few)} problems: its gate is always open",
+            allowed="a gate that closes",
+            do="give its gate a smaller rate, or leave it out; a null at random positions that is to "
+            "steer as many tokens as `full` cannot where the base's texts are shorter than that",
+        )
+
+
 def _answer(
     context: StageContext, name: str, arm: Arm, ingredients: Ingredients, decoding: ArmDecoding
 ) -> tuple[Rollouts, ControllerLog, PowerTexts | None]:
@@ -127,6 +142,7 @@ def _answer(
     is_hybrid = isinstance(decoder, Hybrid)
     if isinstance(decoder, Hybrid):
         decoding.check(name, decoder, context)
+        _try_out(name, decoder, context)
         decoder = decoder.logged(log).drafting(decoding.draft)
     rollouts = generate(decoder, context.problems, decode=context.decode, progress=context.progress)
     if is_hybrid and not arm.silent and not percent_steered(rollouts).steered:
