@@ -97,8 +97,8 @@ PLANTINGS = [
     ("study", "dose_response.draw_controls", True, "clamp step located x2 in base at opportunities"),
     ("study", "dose_response.onset_ids", False, "base step at opportunities"),
     ("study", "dose_response.respond", False, "base step at opportunities"),
-    ("arms", "hybrid_arms.train_draws", True, "full"),
-    ("arms", "hybrid_arms.train_draws", True, "random_positions"),
+    ("arms", "arm_vectors.train_draws", True, "full"),
+    ("arms", "arm_vectors.train_draws", True, "random_positions"),
     ("arms", "clamped.clamped_groups", True, "clamp"),
     ("arms", "clamped.tuning_problems", True, "clamp"),
 ]
