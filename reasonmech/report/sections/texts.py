@@ -19,7 +19,7 @@ def texts_section(run: Run) -> Section | None:
         return None
     figures = []
     controls = {condition["name"] for condition in run.record["conditions"] if condition.get("control_for")}
-    places = rows_where(places, ~places["condition"].isin(controls)) if len(places) else places
+    places = rows_where(places, ~places["condition"].isin(sorted(controls))) if len(places) else places
     if len(places):
         caption = "Where in their text the tokens stand that an arm steers; controls are left out."
         figures.append(Figure("steering-figure", steering_places(places), caption))

@@ -13,7 +13,7 @@ from reasonmech.experiments.agenda import Agenda
 
 class Fake:
     def __init__(self, kind: str, *needs: str) -> None:
-        self.kind, self.needs = kind, needs
+        self.kind, self.reads = kind, needs
 
 
 def agenda_of(*stages: Fake) -> Any:
@@ -33,7 +33,7 @@ def test_every_stage_is_finished_once_and_after_what_it_needs(
     plan: list[Fake], workers: int, failing: set[int]
 ) -> None:
     agenda, finished, failed = agenda_of(*plan), [], {str(i) for i in failing}
-    needs = {stage.kind: stage.needs for stage in plan}
+    needs = {stage.kind: stage.reads for stage in plan}
 
     def work(gives_back: bool) -> None:
         while (kind := agenda.take()) is not None:
