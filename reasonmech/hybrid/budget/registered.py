@@ -8,8 +8,8 @@ from reasonmech.hybrid.ingredients import Ingredients
 from reasonmech.hybrid.parts import gates
 
 
-@gates.register("above")
-def _above(ingredients: Ingredients, *, score: str, threshold: float) -> ScoreGate:
+@gates.register("scored")
+def _scored(ingredients: Ingredients, *, by: str, above: float) -> ScoreGate:
     """Open where the models would write different tokens and a registered score exceeds a threshold."""
-    made = scores.get(score)(ingredients.pair, ingredients.kinds)
-    return ScoreGate(made, (OpeningRule(threshold),))
+    made = scores.get(by)(ingredients.pair, ingredients.kinds)
+    return ScoreGate(made, (OpeningRule(above),))

@@ -199,14 +199,14 @@ def test_places_leave_out_what_the_environment_wrote() -> None:
 def test_a_gate_above_a_score_can_be_written_in_a_configuration() -> None:
     ingredients = Ingredients(PAIR, KINDS, None, clamp=None, rate=None)
     parts = {
-        "gate": {"kind": "above", "score": "divergence", "threshold": 0.3},
+        "gate": {"kind": "scored", "by": "divergence", "above": 0.3},
         "executor": {"kind": "second_choice"},
     }
     hybrid = hybrid_from_config(ingredients, parts)
     assert isinstance(hybrid.gate, ScoreGate) and hybrid.gate.rules == (OpeningRule(0.3),)
     assert isinstance(hybrid.executor, SecondChoice)
     with pytest.raises(ReasonmechError, match="divergence"):
-        hybrid_from_config(ingredients, {"gate": {"kind": "above", "score": "divergance", "threshold": 0.3}})
+        hybrid_from_config(ingredients, {"gate": {"kind": "scored", "by": "divergance", "above": 0.3}})
 
 
 @pytest.mark.parametrize(

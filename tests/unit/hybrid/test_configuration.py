@@ -77,7 +77,11 @@ def test_settings_that_are_not_given_come_from_the_ingredients() -> None:
         ({"gate": "random"}, ArgumentError, "{kind: boundaries}"),
         ({"gate": {"rate": 0.5}}, ConfigError, "kind: boundaries, disagree"),
         ({"gate": {"kind": "randm"}}, UnknownNameError, "disagree"),
-        ({"executor": {"kind": "clam"}}, UnknownNameError, "clamp, onset_bias, random_vectors, takeover"),
+        (
+            {"executor": {"kind": "clam"}},
+            UnknownNameError,
+            "clamp, guarded, mean_difference, onset_bias, random_vectors, second_choice",
+        ),
         ({"gate": {"kind": "random", "rat": 0.5}}, UnknownNameError, "rate, seed"),
         ({"gate": {"kind": "random", "rate": "often"}}, ConfigError, "'matched'"),
     ],
