@@ -23,7 +23,8 @@ class Scale(nn.Module):
         super().__init__()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.trunk, self.heads = nn.Linear(d_model, HIDDEN), nn.Linear(HIDDEN, n)
+            self.trunk = nn.Linear(d_model, HIDDEN, dtype=torch.float32)
+            self.heads = nn.Linear(HIDDEN, n, dtype=torch.float32)
 
     def forward(
         self, x: Float[Tensor, "batch d_model"], category: Int[Tensor, " batch"]
@@ -62,7 +63,7 @@ class ByCategory(Shift):
 
     def __init__(self, n: int, d_model: int, seed: int = 0) -> None:
         super().__init__()
-        self.table = nn.Parameter(torch.zeros(n, d_model))
+        self.table = nn.Parameter(torch.zeros(n, d_model, dtype=torch.float32))
 
     def rows(self) -> Float[Tensor, "category d_model"]:
         return self.table
@@ -73,7 +74,7 @@ class Shared(Shift):
 
     def __init__(self, n: int, d_model: int, seed: int = 0) -> None:
         super().__init__()
-        self.n, self.shared = n, nn.Parameter(torch.zeros(d_model))
+        self.n, self.shared = n, nn.Parameter(torch.zeros(d_model, dtype=torch.float32))
 
     def rows(self) -> Float[Tensor, "category d_model"]:
         return self.shared.expand(self.n, -1)
@@ -84,7 +85,7 @@ class WithBias(ByCategory):
 
     def __init__(self, n: int, d_model: int, seed: int = 0) -> None:
         super().__init__(n, d_model)
-        self.shared = nn.Parameter(torch.zeros(d_model))
+        self.shared = nn.Parameter(torch.zeros(d_model, dtype=torch.float32))
 
     def rows(self) -> Float[Tensor, "category d_model"]:
         return self.table + self.shared

@@ -76,10 +76,10 @@ class Steering(NamedTuple):
     def _weights(self, disagreements: Disagreements, rows: Int[Tensor, " row"]) -> Float[Tensor, " row"]:
         """What each row weighs; they add up to 1."""
         if not self.balanced:
-            return torch.full((len(rows),), 1.0 / len(rows))
+            return torch.full((len(rows),), 1.0 / len(rows), dtype=torch.float32)
         category = disagreements.category[rows]
         counts = torch.bincount(category)
-        return 1.0 / (counts[category] * (counts > 0).sum())
+        return (counts[category] * (counts > 0).sum()).float().reciprocal()
 
     @torch.no_grad()
     def agrees(
