@@ -16,12 +16,12 @@ from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector, exec
 from reasonmech.hybrid.power import PowerConfig, PowerSampled, PowerTexts
 from reasonmech.hybrid.rules import BoundaryGate, FirstTokenGate, FixedCategory, Schedule, Times
 from reasonmech.hybrid.same_text import FirstWords, SameText, first_words, same_texts
-from reasonmech.hybrid.shifts import Shift, shifts
 from reasonmech.hybrid.train import TrainedVectors, train_draws, train_vectors
 from reasonmech.hybrid.unsteered import KeptGoing, Prompted, Sharpened
 from reasonmech.hybrid.vector_arms import VECTOR_ARMS
 from reasonmech.hybrid.vector_config import VectorConfig
 from reasonmech.hybrid.vector_directory import OnDisk
+from reasonmech.hybrid.vector_forms import VectorForm, forms
 from reasonmech.kinds import Kinds
 
 __all__ = [
@@ -54,8 +54,8 @@ __all__ = [
     "same_texts",
     "FormatGate",
     "Guarded",
-    "Shift",
-    "shifts",
+    "VectorForm",
+    "forms",
     "KeptGoing",
     "PowerConfig",
     "PowerSampled",

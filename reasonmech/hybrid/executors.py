@@ -15,7 +15,7 @@ from reasonmech.door import checked
 from reasonmech.errors import BindError, MismatchError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.parts import Moment
-from reasonmech.hybrid.shifts import Scale
+from reasonmech.hybrid.vector_forms import VectorScale
 from reasonmech.interventions import Features
 from reasonmech.interventions.hooks import widen
 from reasonmech.ranges import Seed
@@ -45,7 +45,7 @@ class Vectors:
         *,
         table: Float[Tensor, "category d_model"],
         trained: Bool[Tensor, " category"],
-        scale: Scale | None = None,
+        scale: VectorScale | None = None,
     ) -> None:
         self.host, self.site = host, host.check_site(site)
         check_table(table, trained, host, self.site)

@@ -41,7 +41,7 @@ class Ingredients:
         answer_kinds: names of the kinds of sentence that state an answer; () where the task names none.
         lengths: (problem id, sample) -> tokens of the thinking model's text; empty where it has not answered.
         best: arm with a fixed category -> the category, chosen on tuning problems.
-        forms: vectors of other forms (`hybrid.shifts`), trained on the same texts.
+        forms: vectors of other forms (`hybrid.forms`), trained on the same texts.
         means: differences of means at first words of categories; None where there are none.
         absent: name of an ingredient that is None -> why there is none.
     """

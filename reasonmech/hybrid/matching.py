@@ -18,6 +18,7 @@ from reasonmech.hybrid.disagreements import clean_passes
 from reasonmech.hybrid.executors import Vectors
 from reasonmech.hybrid.parts import Executor, Moment
 from reasonmech.kinds import Kinds, opening_categories
+from reasonmech.ranges import Positive
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.decoding.prompts import as_read_by
 from reasonmech.runtime.rerun import CleanPast, rerun
@@ -148,8 +149,9 @@ class NeutralTexts:
         logits = rerun(self.host, self.past.select(rows), site, lambda x: x + added.to(x))
         return self._kl(logits.float().view(len(table), n, -1))
 
+    @checked
     @torch.no_grad()
-    def kl_of_executor(self, executor: Executor, n: int) -> Float[Tensor, " category"]:
+    def kl_of_executor(self, executor: Executor, n: Positive) -> Float[Tensor, " category"]:
         """The same of an executor, for each of n categories; NaN for those that it does not cover."""
         rows = torch.arange(len(self))
         nats = torch.full((n,), torch.nan)

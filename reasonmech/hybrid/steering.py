@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from reasonmech.hosts import Host
 from reasonmech.hybrid.disagreements import Disagreements, SteeredPass
 from reasonmech.hybrid.leaking import leaking_logits
-from reasonmech.hybrid.shifts import Shift
+from reasonmech.hybrid.vector_forms import VectorForm
 from reasonmech.kinds import Openings
 from reasonmech.shapes import NextLogits
 from reasonmech.site import Site
@@ -41,7 +41,7 @@ class Steering(NamedTuple):
 
     host: Host
     site: Site
-    shift: Shift
+    shift: VectorForm
     openings: Openings | None = None
     balanced: bool = False
     leaking: bool = False

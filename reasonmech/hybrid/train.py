@@ -21,11 +21,11 @@ from reasonmech.hybrid.disagreements import Disagreements, clean_passes, find_di
 from reasonmech.hybrid.executors import Vectors
 from reasonmech.hybrid.optimisation import HeldOut, Optimisation, Steps
 from reasonmech.hybrid.parts import check_part
-from reasonmech.hybrid.shifts import shifts
 from reasonmech.hybrid.steering import Passes, Steering, agreement
 from reasonmech.hybrid.stored_passes import StoredPasses
 from reasonmech.hybrid.vector_config import VectorConfig
 from reasonmech.hybrid.vector_directory import OnDisk, VectorDirectory, plan_of
+from reasonmech.hybrid.vector_forms import forms
 from reasonmech.kinds import Kinds, Openings, with_ends
 from reasonmech.mode import fitting
 from reasonmech.rollout import Rollout
@@ -202,7 +202,7 @@ class _Ground(NamedTuple):
         """Args: file: keeps where the training stands; None: nothing does."""
         host, names = self.host, self.kinds.names
         counts = torch.bincount(self.train_on.disagreements.category, minlength=len(names))
-        shift = shifts.get(config.form)(len(names), host.d_model, config.seed).to(host.device)
+        shift = forms.get(config.form)(len(names), host.d_model, config.seed).to(host.device)
         steering = Steering(
             host, site, shift, self.openings, config.balanced, leaking=config.keys == "leaking"
         )

@@ -8,7 +8,7 @@ from typing import Final
 from reasonmech.hybrid.arms import Arm, arms, of_parts
 
 FORMS: Final[Mapping[str, str]] = {"one_vector": "shared", "biased": "bias", "scaled": "scaled"}
-"""Arm -> form of vectors (`hybrid.shifts`) that is trained for it."""
+"""Arm -> form of vectors (`hybrid.forms`) that is trained for it."""
 
 _VARIANT: Final = "a variant that may recover: full is read beside it"
 _WHAT: Final[Mapping[str, str]] = {

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from reasonmech.hybrid.shifts import shifts
+from reasonmech.hybrid.vector_forms import forms
 from reasonmech.ranges import Seed
 from reasonmech.settings import Settings
 
@@ -59,7 +59,7 @@ class VectorConfig(Settings):
     @field_validator("form")
     @classmethod
     def _is_registered(cls, form: str) -> str:
-        shifts.get(form)
+        forms.get(form)
         return form
 
     def seeds(self) -> list[int]:

@@ -22,9 +22,9 @@ from reasonmech.hybrid import (
 )
 from reasonmech.hybrid.disagreements import clean_passes, find_disagreements
 from reasonmech.hybrid.executors import ClampFeatures
-from reasonmech.hybrid.shifts import ByCategory
 from reasonmech.hybrid.steering import Steering
 from reasonmech.hybrid.train import VectorConfig, train_vectors
+from reasonmech.hybrid.vector_forms import ByCategory
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.decode import Decode

@@ -249,6 +249,10 @@ FIGURES: dict[str, Callable[[str], go.Figure]] = {
     "audit_scatter": lambda n: viz.audit_scatter(
         frame("site feature group estimate exact metric unit", n, 3, "top", 0.5, 0.4, n, n), note=n
     ),
+    "budget_curves": lambda n: viz.budget_curves(
+        frame("writer ranking token tokens accuracy accuracy.low accuracy.high", n, n, n, 1.0, 0.5, 0.4, 0.6)
+    ),
+    "steering_places": lambda n: viz.steering_places(frame("condition offset n_tokens", n, 3, 9)),
     "dial_curves": lambda n: viz.dial_curves(
         frame("factor other share accuracy low high", "onset", n, 0.5, 0.5, 0.4, 0.6)
     ),

@@ -72,9 +72,8 @@ class RunArms(ArmSettings):
 
     def run(self, context: StageContext) -> None:
         kinds, ledger, notes = _kinds(context), Ledger(), Notes()
-        site, config = self.site or steering_site(context.pair), self._vector_config(context)
-        again = [config.model_copy(update={"seed": config.seed + 1 + i}) for i in range(self.trainings)]
-        trained = train_category_vectors(context, kinds, ledger, site, [config, *again])
+        site = self.site or steering_site(context.pair)
+        trained = train_category_vectors(context, kinds, ledger, site, self._vector_configs(context))
         vectors = trained[0] if trained else None
         ingredients = Ingredients(
             context.pair,
@@ -144,7 +143,7 @@ class RunArms(ArmSettings):
         """With what the chosen arms without an oracle are made of."""
         if is_needed("probe", self.arms):
             ingredients = with_probe(context, ingredients, ledger, notes)
-        site, config = self.site or steering_site(context.pair), self._vector_config(context)
+        site, config = self.site or steering_site(context.pair), self._vector_configs(context)[0]
         if is_needed("means", self.arms):
             ingredients = with_means(context, ingredients, ledger, site)
         if forms := forms_among(self.arms):
@@ -157,11 +156,11 @@ class RunArms(ArmSettings):
                 return with_best_categories(context, ingredients, rules, notes, n=self.rule_tuning)
         return ingredients
 
-    def _vector_config(self, context: StageContext) -> VectorConfig:
-        """Under the experiment's seed, unless the configuration gives the vectors one of their own."""
-        if "seed" in self.vectors.model_fields_set:
-            return self.vectors
-        return self.vectors.model_copy(update={"seed": context.seed})
+    def _vector_configs(self, context: StageContext) -> list[VectorConfig]:
+        """Of all trainings, under the experiment's seed, unless the configuration gives the vectors one of
+        their own, and the seeds after it."""
+        seed = self.vectors.seed if "seed" in self.vectors.model_fields_set else context.seed
+        return [self.vectors.model_copy(update={"seed": seed + i}) for i in range(1 + self.trainings)]
 
     def _condition(
         self, name: str, ingredients: Ingredients, clamp: ClampedGroups | None, ledger: Ledger

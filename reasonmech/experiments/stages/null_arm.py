@@ -26,7 +26,7 @@ from reasonmech.hybrid import (
     WrongCategory,
 )
 from reasonmech.hybrid.draws import ScheduleDraws, SelectorDraws, VectorDraws, repeat
-from reasonmech.hybrid.shifts import Scale
+from reasonmech.hybrid.vector_forms import VectorScale
 from reasonmech.json_text import read_value
 from reasonmech.problem import ProblemSet
 from reasonmech.rollout import Rollouts
@@ -69,7 +69,7 @@ def read_vectors(context: StageContext) -> StoredVectors:
     table, trained = tensors["category_vectors"], tensors["category_trained"].bool()
     scale, state = None, {n.removeprefix("scale."): t for n, t in tensors.items() if n.startswith("scale.")}
     if state:
-        scale = Scale(table.shape[1], len(table))
+        scale = VectorScale(table.shape[1], len(table))
         scale.load_state_dict(state)
     vectors = Vectors(context.pair.base, site, table=table, trained=trained, scale=scale)
     return StoredVectors(vectors, tensors.get("trained_again"))

@@ -60,7 +60,7 @@ def check_same(path: Path, right: SAELensCoder) -> None:
 
 @pytest.mark.parametrize("architecture", CONFIGS)
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
 def test_damaged_settings_never_make_another_coder(architecture: str, data: st.DataObject) -> None:
     damage = data.draw(damages(CONFIGS[architecture]))

@@ -18,14 +18,14 @@ from reasonmech.hybrid import (
     Takeover,
     VectorConfig,
     Vectors,
-    shifts,
+    forms,
     train_vectors,
 )
 from reasonmech.hybrid.disagreements import clean_passes, find_disagreements
 from reasonmech.hybrid.leaking import leaking_logits
 from reasonmech.hybrid.means import mean_differences
-from reasonmech.hybrid.shifts import ByCategory, Scale
 from reasonmech.hybrid.steering import Steering
+from reasonmech.hybrid.vector_forms import ByCategory, VectorScale
 from reasonmech.kinds import sentence_starts
 from reasonmech.rollout import Rollouts
 from reasonmech.tasks.chain import OneWordKinds
@@ -66,7 +66,7 @@ def loss(vectors: Vectors, written: Rollouts) -> float:
     return total / len(disagreements)
 
 
-@pytest.mark.parametrize("form", shifts.kinds())
+@pytest.mark.parametrize("form", forms.kinds())
 def test_every_form_is_learnt_and_acts_as_it_was_trained(form: str, written: Rollouts) -> None:
     config = VectorConfig(form=form, **(FEW | {"steps": 40}), held_out=0.1)
     trained = train_vectors(PAIR.base, SITE, written, kinds=KINDS, config=config, progress=False)
@@ -236,7 +236,7 @@ def test_a_guardrail_takes_the_token_that_the_thinking_model_likes_best() -> Non
 
 
 def test_random_directions_keep_the_scale() -> None:
-    table, scale = torch.ones(N, PAIR.base.d_model), Scale(PAIR.base.d_model, N)
+    table, scale = torch.ones(N, PAIR.base.d_model), VectorScale(PAIR.base.d_model, N)
     vectors = Vectors(PAIR.base, SITE, table=table, trained=torch.ones(N, dtype=torch.bool), scale=scale)
     assert vectors.random(0).scale is scale
     x, category = torch.randn(3, PAIR.base.d_model), torch.tensor([0, 1, 2])

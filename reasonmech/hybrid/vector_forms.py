@@ -15,7 +15,7 @@ from reasonmech.registry import Registry
 HIDDEN: Final = 512
 
 
-class Scale(nn.Module):
+class VectorScale(nn.Module):
     """How much of each category's vector is added, read off the stream: softplus(MLP(x)), one head a
     category (the published second version of arXiv 2510.07364)."""
 
@@ -34,7 +34,7 @@ class Scale(nn.Module):
         return softplus(heads.gather(1, category[:, None].to(heads.device)))
 
 
-class Shift(nn.Module):
+class VectorForm(nn.Module):
     """Vectors while they are trained, all of them 0 at first.
 
     Attributes:
@@ -43,7 +43,7 @@ class Shift(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.scale: Scale | None = None
+        self.scale: VectorScale | None = None
 
     def rows(self) -> Float[Tensor, "category d_model"]:
         """The vector of every category."""
@@ -58,7 +58,7 @@ class Shift(nn.Module):
         return added if self.scale is None else self.scale(x, category) * added
 
 
-class ByCategory(Shift):
+class ByCategory(VectorForm):
     """One vector per category."""
 
     def __init__(self, n: int, d_model: int, seed: int = 0) -> None:
@@ -69,7 +69,7 @@ class ByCategory(Shift):
         return self.table
 
 
-class Shared(Shift):
+class Shared(VectorForm):
     """One vector, whatever the category: what steering does that no category decides."""
 
     def __init__(self, n: int, d_model: int, seed: int = 0) -> None:
@@ -96,13 +96,13 @@ class Scaled(ByCategory):
 
     def __init__(self, n: int, d_model: int, seed: int = 0) -> None:
         super().__init__(n, d_model)
-        self.scale = Scale(d_model, n, seed)
+        self.scale = VectorScale(d_model, n, seed)
 
 
-shifts: Registry[Callable[[int, int, int], Shift]] = Registry("form of vectors")
+forms: Registry[Callable[[int, int, int], VectorForm]] = Registry("form of vectors")
 """Kind -> what makes a shift of n categories, d_model wide, from a seed."""
 
-shifts.register("vectors")(ByCategory)
-shifts.register("shared")(Shared)
-shifts.register("bias")(WithBias)
-shifts.register("scaled")(Scaled)
+forms.register("vectors")(ByCategory)
+forms.register("shared")(Shared)
+forms.register("bias")(WithBias)
+forms.register("scaled")(Scaled)
