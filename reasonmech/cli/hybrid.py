@@ -26,11 +26,18 @@ def hybrid(
     An experiment (`reasonmech run`) whose pair and task are those of --pair. Started again after an
     interruption, it resumes. Exit code 3: it ended, and lacks something that it was asked for.
     """
+    from reasonmech.errors import ConfigError
     from reasonmech.experiments import default_path, load_experiment
     from reasonmech.hosts import pair_config
 
     chosen = {"pair": pair, "task.kind": pair_config(pair).task}
     keys = {override.partition("=")[0] for override in overrides or ()}
+    if chosen["task.kind"] is None and "task.kind" not in keys:
+        raise ConfigError(
+            f"pair {pair!r} names no task",
+            allowed="a task with kinds of sentence",
+            do="name one: --set task.kind=gsm8k?onsets=PATH, or `task:` in the pair's file",
+        )
     ours = [
         f"{key}={json.dumps(value)}" for key, value in chosen.items() if value is not None and key not in keys
     ]

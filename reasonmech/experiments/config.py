@@ -64,7 +64,7 @@ class Experiment(Settings):
 
     @model_validator(mode="after")
     def _arms_draw_from_whole_distributions(self) -> Self:
-        steered = [stage.kind for stage in self.stages if stage.kind in ("arms", "nulls")]
+        steered = [stage.kind for stage in self.stages if stage.kind in ("arms", "nulls", "budget")]
         if steered and (self.decode.truncation.cuts or self.decode.repetition_penalty != 1):
             raise ConfigError(
                 f"top_k, top_p, min_p or repetition_penalty of decode beside stage {steered[0]!r}",

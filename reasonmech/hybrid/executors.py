@@ -79,6 +79,11 @@ class Vectors:
         added = self.table[category.to(self.table.device)]
         return added if self.scale is None else (self.scale(x, category) * added).to(x)
 
+    def to_bytes(self) -> bytes:
+        """Everything that is added, of any two that add the same the same."""
+        tensors = [self.table, *([] if self.scale is None else self.scale.state_dict().values())]
+        return b"".join(t.detach().float().cpu().contiguous().numpy().tobytes() for t in tensors)
+
     @checked
     def random(self, seed: Seed) -> Vectors:
         """Norm-matched null: every vector replaced by a random direction of the same length."""

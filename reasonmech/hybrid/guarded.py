@@ -25,7 +25,7 @@ class Guarded:
     """The guardrail of the first published version (arXiv 2510.07364v1): at every open gate each strength is
     tried, and the one is taken whose token has the largest probability under the thinking model.
 
-    All strengths of all rows are one batch. Its window is one token (the vector acts at the last position
+    Its window is one token (the vector acts at the last position
     alone, as everywhere here); the published ones of 15, 50, 100 and all tokens steer keys and values that
     later tokens read. The thinking model's opinion of a token is asked once more than a gate asks it: an arm
     passes log2 of the number of strengths more for each steered token.
@@ -56,31 +56,38 @@ class Guarded:
     def check(self, host: Host, categories: Sequence[str]) -> None:
         self._vectors.check(host, categories)
 
+    @property
+    def strongest(self) -> Vectors:
+        """The vectors at the largest strength that is tried."""
+        vectors, by = self._vectors, max(self.coefficients, key=abs)
+        table = vectors.table * by
+        return Vectors(vectors.host, vectors.site, table=table, trained=vectors.trained, scale=vectors.scale)
+
     def covers(self, category: Int[Tensor, " batch"]) -> Bool[Tensor, " batch"]:
         return self._vectors.covers(category)
 
     def execute(
         self, moment: Moment, context: CleanPast, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]
     ) -> NextLogits:
-        host, k = self._vectors.host, self.candidates
-        past = context.select(rows.repeat_interleave(k).to(host.device), site=self.site)
-        factor = torch.tensor(self.coefficients, device=host.device).repeat(len(rows))[:, None]
-        many = category.repeat_interleave(k)
-
-        def edit(x: Float[Tensor, "batch d_model"]) -> Float[Tensor, "batch d_model"]:
-            return x + (factor * self._vectors.added(x, many)).to(x)
-
-        logits = rerun(host, past, self.site, edit)
+        host, (keys, position) = self._vectors.host, (moment.keys[rows], moment.position[rows])
         thinking = moment.thinking[rows.to(moment.thinking.device)].float().log_softmax(-1)
-        of_both = logits[:, : thinking.shape[1]]
-        tokens = choose(
-            of_both,
-            temperature=moment.temperature,
-            keys=moment.keys[rows].repeat_interleave(k).to(of_both.device),
-            position=moment.position[rows].repeat_interleave(k).to(of_both.device),
-        ).tokens.view(len(rows), k)
+        steered, chosen = [], []
+        for coefficient in self.coefficients:  # one after the other: each needs a cache of its own
+
+            def edit(x: Float[Tensor, "batch d_model"], by: float = coefficient) -> Tensor:
+                return x + (by * self._vectors.added(x, category)).to(x)
+
+            past = context.select(rows.to(host.device), site=self.site)
+            steered.append(rerun(host, past, self.site, edit))
+            of_both = steered[-1][:, : thinking.shape[1]]
+            drawn = choose(
+                of_both,
+                temperature=moment.temperature,
+                keys=keys.to(of_both.device),
+                position=position.to(of_both.device),
+            )
+            chosen.append(drawn.tokens)
+        logits, tokens = torch.stack(steered, dim=1), torch.stack(chosen, dim=1)
         liked = thinking.gather(1, tokens.to(thinking.device))
-        best = (
-            (liked == liked.amax(1, keepdim=True)).long().argmax(1).to(logits.device)
-        )  # the first of equals
-        return logits.view(len(rows), k, -1)[torch.arange(len(rows), device=logits.device), best]
+        best = (liked == liked.amax(1, keepdim=True)).long().argmax(1).to(logits.device)  # first of equals
+        return logits[torch.arange(len(rows), device=logits.device), best]

@@ -17,6 +17,7 @@ from reasonmech.hosts import Host
 from reasonmech.hybrid.disagreements import clean_passes
 from reasonmech.hybrid.executors import Vectors
 from reasonmech.hybrid.parts import Executor, Moment
+from reasonmech.hybrid.vector_forms import VectorScale
 from reasonmech.kinds import Kinds, opening_categories
 from reasonmech.ranges import Positive
 from reasonmech.rollout import Rollout
@@ -86,6 +87,22 @@ def match(
     return Matched(high, high_kl, target)
 
 
+class Scaling(NamedTuple):
+    """A network that says how much of vectors is added.
+
+    Attributes:
+        category: [thing] of each vector.
+    """
+
+    scale: VectorScale
+    category: Int[Tensor, " thing"]
+
+    @classmethod
+    def of(cls, vectors: Vectors, category: Int[Tensor, " thing"]) -> Scaling | None:
+        """What scales these categories of trained vectors; None where nothing does."""
+        return None if vectors.scale is None else cls(vectors.scale, category)
+
+
 @final
 @dataclass(frozen=True, eq=False)
 class NeutralTexts:
@@ -140,13 +157,24 @@ class NeutralTexts:
 
     @torch.no_grad()
     def kl_of_vectors(
-        self, table: Float[Tensor, "thing d_model"], site: Site | str
+        self, table: Float[Tensor, "thing d_model"], site: Site | str, through: Scaling | None = None
     ) -> Float[Tensor, " thing"]:
-        """Mean KL(steered || unsteered) in nats of adding each vector at each position, CPU."""
+        """Mean KL(steered || unsteered) in nats of adding each vector at each position, CPU.
+
+        Args:
+            through: what scales each of them; None: all of it is added.
+        """
         n, device = len(self), self.host.device
         rows = torch.arange(n, device=device).repeat(len(table))
         added = table.to(device).repeat_interleave(n, 0)
-        logits = rerun(self.host, self.past.select(rows), site, lambda x: x + added.to(x))
+
+        def edit(x: Float[Tensor, "row d_model"]) -> Float[Tensor, "row d_model"]:
+            if through is None:
+                return x + added.to(x)
+            category = through.category.repeat_interleave(n)
+            return x + (through.scale(x, category) * added).to(x)
+
+        logits = rerun(self.host, self.past.select(rows), site, edit)
         return self._kl(logits.float().view(len(table), n, -1))
 
     @checked
@@ -197,10 +225,11 @@ def vectors_of_strength(
     norms: Float[Tensor, " thing"],
     site: Site | str,
     texts: NeutralTexts,
+    through: Scaling | None = None,
 ) -> tuple[Float[Tensor, "thing d_model"], Matched]:
     """Directions at the scales at which they have these KL on neutral texts; searched around `norms`."""
     unit = directions.float().cpu() / directions.float().cpu().norm(dim=-1, keepdim=True)
-    matched = match(lambda scale: texts.kl_of_vectors(unit * scale[:, None], site), target, norms)
+    matched = match(lambda scale: texts.kl_of_vectors(unit * scale[:, None], site, through), target, norms)
     return unit * matched.scale[:, None], matched
 
 
@@ -213,9 +242,7 @@ def onset_words(kinds: Kinds, vocab: int) -> Bool[Tensor, "category vocab"]:
 def _strength(vectors: Vectors, texts: NeutralTexts) -> Float[Tensor, " thing"]:
     """Mean KL of each trained vector on neutral texts, CPU."""
     trained = vectors.trained.nonzero()[:, 0]
-    if vectors.scale is None:
-        return texts.kl_of_vectors(vectors.table[trained], vectors.site)
-    return texts.kl_of_executor(vectors, len(vectors.trained))[trained]
+    return texts.kl_of_vectors(vectors.table[trained], vectors.site, Scaling.of(vectors, trained))
 
 
 def unembedding_rows(vectors: Vectors, kinds: Kinds, texts: NeutralTexts) -> tuple[Vectors, Matched]:

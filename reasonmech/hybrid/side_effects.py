@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -12,10 +12,11 @@ from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import Host
 from reasonmech.hybrid.executors import SecondChoice, Takeover
+from reasonmech.hybrid.guarded import Guarded
 from reasonmech.hybrid.log import ControllerLog, steered_offsets
 from reasonmech.hybrid.matching import NeutralTexts
 from reasonmech.hybrid.parts import Executor
-from reasonmech.pairwise import host_log_probs
+from reasonmech.pairwise.log_probs import mean_surprises
 from reasonmech.ranges import Positive
 from reasonmech.rollout import Rollout, Rollouts
 
@@ -65,7 +66,7 @@ def side_effects(base: Host, rollouts: Rollouts, log: ControllerLog | None = Non
         float(np.mean([len(rollout.ids) for rollout in rollouts])),
         float(np.mean([repetition(rollout.ids) for rollout in rollouts])),
         float(np.mean([rollout.stop == "eos" for rollout in rollouts])),
-        float(np.mean(list(_surprises(base, rollouts)))),
+        float(np.mean(list(mean_surprises(base, Rollouts([r for r in rollouts if r.n_chosen]))))),
         float(sum(steered)) / max(chosen, 1),
         float(np.mean(steered)) if steered else float("nan"),
     )
@@ -84,15 +85,6 @@ def _nats(rollout: Rollout, log: ControllerLog | None) -> list[float]:
     return [log.at(rollout, offset).kl for offset in steered_offsets(rollout)]
 
 
-def _surprises(base: Host, rollouts: Rollouts) -> Iterator[float]:
-    """Mean -log p per text, of texts with a token that a model chose."""
-    texts = [rollout for rollout in rollouts if rollout.n_chosen]
-    for rollout, log_probs in zip(texts, host_log_probs(base, Rollouts(texts)), strict=True):
-        flags = zip(rollout.ids, rollout.by_environment, strict=True)
-        ids = torch.tensor([token for token, written in flags if not written], device=log_probs.device)
-        yield -float(log_probs.gather(1, ids[:, None]).mean())
-
-
 @checked
 def damage(executor: Executor, texts: NeutralTexts, categories: Positive) -> float:
     """Mean KL(steered || unsteered) of the next token on neutral text [nats], over the categories that an
@@ -104,5 +96,7 @@ def damage(executor: Executor, texts: NeutralTexts, categories: Positive) -> flo
     """
     if isinstance(executor, Takeover | SecondChoice):
         return float("nan")
+    if isinstance(executor, Guarded):  # its guard would take what the base likes best: at its strongest
+        executor = executor.strongest
     nats = texts.kl_of_executor(executor, categories)
     return float(nats[~nats.isnan()].mean())

@@ -18,6 +18,7 @@ from reasonmech.kinds import Openings
 from reasonmech.shapes import NextLogits
 from reasonmech.site import Site
 
+LEAKING_TOKENS: Final = 2**12  # of texts that are steered in one pass, all of whose activations are kept
 ROW_BYTES: Final = 2**29  # of keys, values and logits of the positions that are steered at once
 LOGITS_PER_ROW: Final = 4  # logits, their float32, log-softmax and gradient
 
@@ -64,7 +65,7 @@ class Steering(NamedTuple):
         parameters = list(self.shift.parameters())
         total, gradients = 0.0, [torch.zeros_like(parameter) for parameter in parameters]
         weights = self._weights(disagreements, rows)
-        for part, weight in self._parts(clean, rows, weights):
+        for part, weight in self._parts(clean, rows, weights, disagreements.rollout):
             losses = self.losses(clean, disagreements, part)
             loss = (losses * weight.to(losses)).sum()
             # not backward(): it would leave gradients on every parameter of the host
@@ -87,7 +88,7 @@ class Steering(NamedTuple):
     ) -> Bool[Tensor, " row"]:
         """Whether the steered base's likeliest token, or kind, is the thinking model's."""
         isolated = self._replace(leaking=False)  # as it decodes
-        parts = isolated._parts(clean, rows, torch.zeros(len(rows)))
+        parts = isolated._parts(clean, rows, torch.zeros(len(rows)), disagreements.rollout)
         return torch.cat([isolated._agrees(clean, disagreements, part) for part, _ in parts])
 
     def _agrees(self, clean: SteeredPass, disagreements: Disagreements, rows: Tensor) -> Tensor:
@@ -105,7 +106,9 @@ class Steering(NamedTuple):
             return x + self.shift(x, category).to(x)
 
         if self.leaking:
-            return leaking_logits(self.host, self.site, clean.ids, (rollout - clean.first, position), edit)
+            texts, row = (rollout - clean.first).unique(return_inverse=True)
+            ids = clean.ids[texts.to(clean.ids.device)]
+            return leaking_logits(self.host, self.site, ids, (row, position), edit)
         return clean.steered(self.host, self.site, rollout, position, edit)
 
     @torch.no_grad()
@@ -115,18 +118,28 @@ class Steering(NamedTuple):
         for number in range(len(passes)):
             clean = passes[number]
             rows = disagreements.rows_in(clean)
-            for part, _ in isolated._parts(clean, rows, torch.zeros(len(rows))):
+            for part, _ in isolated._parts(clean, rows, torch.zeros(len(rows)), disagreements.rollout):
                 total += float(isolated.losses(clean, disagreements, part).sum())
         return total / len(disagreements)
 
     def _parts(
-        self, clean: SteeredPass, rows: Int[Tensor, " row"], weights: Float[Tensor, " row"]
+        self,
+        clean: SteeredPass,
+        rows: Int[Tensor, " row"],
+        weights: Float[Tensor, " row"],
+        rollout_of: Int[Tensor, " row"],
     ) -> Iterator[tuple[Int[Tensor, " part"], Float[Tensor, " part"]]]:
         """Rows that are steered at once, and what they weigh: those of a text together where keys leak."""
         if not len(rows):
             return
+        if self.leaking:
+            texts = rollout_of[rows].unique()
+            for few in texts.split(max(1, LEAKING_TOKENS // clean.ids.shape[1])):
+                inside = torch.isin(rollout_of[rows], few)
+                yield rows[inside], weights[inside]
+            return
         logits = LOGITS_PER_ROW * 4 * self.host.vocab_size
-        at_once = len(rows) if self.leaking else max(1, ROW_BYTES // (clean.row_bytes() + logits))
+        at_once = max(1, ROW_BYTES // (clean.row_bytes() + logits))
         yield from zip(rows.split(at_once), weights.split(at_once), strict=True)
 
 

@@ -2,7 +2,8 @@
 
 After "Base Models Know How to Reason, Thinking Models Learn When" (arXiv 2510.07364): vectors are trained by
 cross-entropy on the thinking model's token at teacher-forced disagreements. Ours isolates positions during
-training: a vector acts at one position, against clean keys and values, exactly as it does in decoding.
+training, unless `keys="leaking"` asks for theirs: a vector acts at one position, against clean keys and
+values, exactly as it does in decoding.
 """
 
 from __future__ import annotations

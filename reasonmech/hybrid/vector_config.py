@@ -15,16 +15,19 @@ class VectorConfig(Settings):
     """How category vectors are optimised."""
 
     steps: int = Field(
-        default=300, ge=1, description="Adam steps, each on the disagreements of one batch of rollouts"
+        default=300, ge=1, description="AdamW steps, each on the disagreements of one batch of rollouts"
     )
-    lr: float = Field(default=0.03, gt=0, description="Adam learning rate, residual-norm units")
+    lr: float = Field(default=0.03, gt=0, description="its learning rate, residual-norm units")
     batch_rollouts: int = Field(default=16, ge=1, description="rollouts per step")
     max_rows: int = Field(default=512, ge=1, description="disagreements per step, at most; bounds memory")
     min_count: int = Field(default=8, ge=1, description="disagreements below which a category gets no vector")
     held_out: float = Field(
-        default=0.2, gt=0, lt=1, description="share of the problems left out for the agreement report"
+        default=0.2,
+        gt=0,
+        lt=1,
+        description="share of the problems left out: for the agreement report, for patience and best_of",
     )
-    seed: Seed = Field(default=0, description="of the order of batches")
+    seed: Seed = Field(default=0, description="of the order of batches, and of the network of form scaled")
     by: Literal["token", "kind"] = Field(
         default="token",
         description="what the models are compared by, and what the base is to write: the thinking model's "
@@ -42,7 +45,7 @@ class VectorConfig(Settings):
     )
     balanced: bool = Field(default=False, description="every category weighs the same in a step")
     scale_lr: float = Field(default=1e-3, gt=0, description="learning rate of the network of form scaled")
-    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW")
+    weight_decay: float = Field(default=0.0, ge=0, description="of AdamW; 0: Adam")
     patience: int = Field(
         default=0,
         ge=0,

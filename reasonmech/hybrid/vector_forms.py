@@ -1,4 +1,4 @@
-"""Shifts: what is added to the stream of a steered position, by the category that it is steered towards."""
+"""Forms of vectors: what is added to the stream of a steered position, by its category."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Scaled(ByCategory):
 
 
 forms: Registry[Callable[[int, int, int], VectorForm]] = Registry("form of vectors")
-"""Kind -> what makes a shift of n categories, d_model wide, from a seed."""
+"""Kind -> what makes vectors of n categories, d_model wide, from a seed."""
 
 forms.register("vectors")(ByCategory)
 forms.register("shared")(Shared)

@@ -47,12 +47,35 @@ def host_log_probs(host: Host, texts: Rollouts) -> Iterator[Float[Tensor, "token
         yield from _of_host(host, batch)
 
 
+@torch.no_grad()
+def mean_surprises(host: Host, texts: Rollouts) -> Iterator[float]:
+    """-log p of the tokens that a text's model chose, under a host, mean per text [nats]; what
+    `host_log_probs` says of them, without the distributions of more than one text at a time.
+
+    Raises:
+        DataError: a text is longer than the model has positions. NonFiniteError: NaN or infinite logits.
+    """
+    for batch in _batches(texts):
+        means: dict[int, float] = {}
+        for row, log_probs in _each(host, batch):
+            flags = zip(batch[row].ids, batch[row].by_environment, strict=True)
+            ids = torch.tensor([token for token, written in flags if not written], device=log_probs.device)
+            means[row] = -float(log_probs.gather(1, ids[:, None]).mean())
+        yield from (means[row] for row in range(len(batch)))
+
+
 def _batches(texts: Rollouts) -> Iterator[list[Rollout]]:
     for start in range(0, len(texts), TEXTS_PER_PASS):
         yield [texts[i] for i in range(start, min(start + TEXTS_PER_PASS, len(texts)))]
 
 
 def _of_host(host: Host, written: Sequence[Rollout]) -> list[Float[Tensor, "token vocab"]]:
+    by_text = dict(_each(host, written))
+    return [by_text[row] for row in range(len(written))]
+
+
+def _each(host: Host, written: Sequence[Rollout]) -> Iterator[tuple[int, Float[Tensor, "token vocab"]]]:
+    """Number of a text, and what the host would have said at its chosen tokens, as its pass ends."""
     batch = as_read_by(host, written)
     longest = max(len(rollout.ids) for rollout in batch)
     passes = run_passes(
@@ -61,10 +84,8 @@ def _of_host(host: Host, written: Sequence[Rollout]) -> list[Float[Tensor, "toke
         batch_size=TEXTS_PER_PASS,
         last_logits=longest + 1,  # of the answers and of what is said before each; of prompts nobody asks
     )
-    by_text = {}
     for row, logits in passes:
         rollout = batch[row]
         chosen = ~torch.tensor(rollout.by_environment, dtype=torch.bool, device=logits.device)
         before = len(logits) - len(chosen) - 1  # the logits in front of the first token of the answer
-        by_text[row] = logits[before : before + len(chosen)][chosen].float().log_softmax(-1)
-    return [by_text[row] for row in range(len(batch))]
+        yield row, logits[before : before + len(chosen)][chosen].float().log_softmax(-1)

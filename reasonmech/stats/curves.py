@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +14,8 @@ from reasonmech.stats.bounded import SHARE, check_bounds, quantiles, reweight
 from reasonmech.stats.checks import check_finite
 from reasonmech.stats.intervals import DRAWS, LEVEL, Interval
 from reasonmech.stats.problems import check_two_problems
+
+_EQUAL: Final = 1e-12  # a rise that is rounding
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,16 +86,22 @@ def height_above(a: CostCurve, b: CostCurve, *, seed: Seed = 0) -> Interval:
 def cost_of_half(curve: CostCurve, *, seed: Seed = 0) -> Interval:
     """The least cost at which a curve is half of the way from its first point to its last one.
 
-    Infinite where the two are the same in the sample, or where it never is there. The interval is of problems
-    reweighted (the Bayesian bootstrap); an end is infinite where that many draws are.
+    Infinite where the two are the same in the sample. The interval is that of `height_above`, the unseen
+    problem going the whole way at once or at the very end; a draw in which the curve goes the other way than
+    in the sample is infinite, and so is an end where that many draws are.
     """
     both, n = np.concatenate([curve.cost, curve.value]).T, len(curve.cost)
     means = both.mean(0, keepdims=True)
-    estimate = _half(means[:, :n], means[:, n:])
+    rise = float(means[0, -1] - means[0, n])
+    direction = float(np.sign(rise)) if abs(rise) > _EQUAL else 0.0
+    estimate = _half(means[:, :n], means[:, n:], direction)
     sums, unseen = reweight(both, draws=DRAWS, seed=seed)
-    seen = sums / (1.0 - unseen)[:, None]
-    draws = _half(seen[:, :n], seen[:, n:])
-    return Interval(float(estimate[0]), *quantiles(draws, draws, LEVEL), LEVEL)
+    costs = sums[:, :n] / (1.0 - unseen)[:, None]
+    early, late = np.ones(n), np.zeros(n)  # a problem that goes the whole way at once, or at the very end
+    early[0], late[-1] = 0.0, 1.0
+    ends = [way if direction > 0 else 1.0 - way for way in (early, late)]
+    lowest, highest = (_half(costs, sums[:, n:] + unseen[:, None] * way, direction) for way in ends)
+    return Interval(float(estimate[0]), *quantiles(lowest, highest, LEVEL), LEVEL)
 
 
 def _up_to(
@@ -119,14 +128,15 @@ def _mean_height(cost: np.ndarray, value: np.ndarray, end: np.ndarray) -> Float[
     return np.divide(area, end, out=value[:, 0].copy(), where=end > 0)
 
 
-def _half(cost: np.ndarray, value: np.ndarray) -> Float[np.ndarray, " draw"]:
-    """Where each draw's line has first risen (or fallen) by half; infinite where it never has."""
-    rise = value[:, -1] - value[:, 0]
+def _half(cost: np.ndarray, value: np.ndarray, direction: float) -> Float[np.ndarray, " draw"]:
+    """Where each draw's line has first gone half of its way; infinite where it never has, or its way is
+    another than the sample's."""
+    rise = (value[:, -1] - value[:, 0]) * direction
     at, height = _up_to(cost, value, cost[:, -1])
-    way, half = (height - value[:, :1]) * np.sign(rise)[:, None], np.abs(rise)[:, None] / 2
+    way, half = (height - value[:, :1]) * direction, rise[:, None] / 2
     there = way[:, 1:] >= half
     segment = there.argmax(1)[:, None]
     before, after = (np.take_along_axis(way, segment + i, 1) for i in (0, 1))
     share = np.divide(half - before, after - before, out=np.zeros_like(half), where=after > before)
     left, right = (np.take_along_axis(at, segment + i, 1) for i in (0, 1))
-    return np.where(there.any(1) & (rise != 0), (left + share * (right - left))[:, 0], np.inf)
+    return np.where(there.any(1) & (rise > _EQUAL), (left + share * (right - left))[:, 0], np.inf)

@@ -31,7 +31,7 @@ STYLE: Final = """
 .rm-steered small { color: #00664b; font-size: 10.5px; font-weight: 600; margin-left: 2px; }
 """
 KEY: Final = (
-    '<p class="key"><span class="t">steered</span><small>category</small> in front of it, struck out, what '
+    '<p class="key"><span class="t">steered</span><small>category</small>; in front of it, struck out, what '
     'the base would have written; <span class="env">written by the environment</span>.</p>'
 )
 
@@ -100,6 +100,6 @@ def _word(row: dict[str, object]) -> str:
     body = as_html(row["text"]) or CONTINUED
     if row["steered"]:
         would = str(row["instead"])
-        before = f"<s>{as_html(would.strip() or would)}</s>" if would and would != row["text"] else ""
+        before = f"<s>{as_html(would.strip() or would)}</s>" if would else ""
         return f'{before}<span class="t">{body}</span><small>{as_html(row["category"])}</small>'
     return f'<span class="env">{body}</span>' if row["environment"] else body

@@ -12,8 +12,9 @@ from reasonmech.experiments.stages.arm_answers import ArmDecoding
 from reasonmech.experiments.stages.arm_config import ArmConfig, check_controls, resolve_arms
 from reasonmech.experiments.stages.arm_ingredients import is_needed
 from reasonmech.experiments.stages.arm_tables import REFERENCES
+from reasonmech.experiments.stages.arm_vectors import forms_among
 from reasonmech.experiments.stages.base import Stage
-from reasonmech.hybrid import ORDER, Arm, PowerConfig, VectorConfig
+from reasonmech.hybrid import ORDER, Arm, PowerConfig, VectorConfig, forms
 
 
 class ArmSettings(Stage):
@@ -92,6 +93,14 @@ class ArmSettings(Stage):
                 f"arms without {', '.join(missing)}", do="recovery is measured between these two"
             )
         check_controls(self.arms, self.no_control)
+        for form in forms_among(self.arms):
+            forms.get(form)
+        if self.trainings and self.vectors.form == "scaled":
+            raise ConfigError(
+                f"{self.trainings} further trainings of vectors that are scaled",
+                allowed="trainings: 0 beside form: scaled: of further trainings the vectors alone are kept",
+                do="take the best of several instead: vectors: {best_of: 3}",
+            )
         return self
 
     @cached_property

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages.arm_ingredients import neutral_texts
 from reasonmech.experiments.stages.arm_tables import REFERENCES, ArmOutcome
 from reasonmech.experiments.stages.base import Notes, StageContext
@@ -83,6 +84,7 @@ def side_effect_rows(
     logs: Mapping[str, ControllerLog],
     arms: Mapping[str, Arm],
     ingredients: Ingredients,
+    ledger: Ledger,
 ) -> list[pd.DataFrame]:
     """Rows of the run's long table: what the texts of every arm are like, and what it does to neutral text.
 
@@ -91,21 +93,23 @@ def side_effect_rows(
     """
     texts, tables = neutral_texts(context), []
     for name, outcome in outcomes.items():
-        effects = side_effects(context.pair.base, outcome.rollouts, logs[name])
-        numbers = {
-            "repetition": (effects.repetition, "share"),
-            "surprise": (effects.surprise, "nats per token"),
-            "dose": (effects.dose, "nats per token"),
-            "dose_steered": (effects.dose_steered, "nats"),
-        }
-        decoder = None if name in REFERENCES else arms[name].decoder(ingredients)
-        if isinstance(decoder, Hybrid):
-            numbers["damage"] = (damage(decoder.executor, texts, len(ingredients.kinds.names)), "nats")
-        tables += [
-            outcome.condition.rows(metric, [value], unit=unit)
-            for metric, (value, unit) in numbers.items()
-            if not math.isnan(value)
-        ]
+        with ledger.attempt("side effects", name):
+            effects = side_effects(context.pair.base, outcome.rollouts, logs[name])
+            numbers = {
+                "repetition": (effects.repetition, "share"),
+                "surprise": (effects.surprise, "nats per token"),
+                "dose": (effects.dose, "nats per token"),
+                "dose_steered": (effects.dose_steered, "nats"),
+            }
+            decoder = None if name in REFERENCES else arms[name].decoder(ingredients)
+            if isinstance(decoder, Hybrid):
+                nats = damage(decoder.executor, texts, len(ingredients.kinds.names))
+                numbers["damage"] = (nats, "nats")
+            tables += [
+                outcome.condition.rows(metric, [value], unit=unit)
+                for metric, (value, unit) in numbers.items()
+                if not math.isnan(value)
+            ]
     return tables
 
 

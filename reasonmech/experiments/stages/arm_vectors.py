@@ -46,7 +46,8 @@ def forms_among(chosen: Sequence[str | ArmConfig]) -> list[str]:
         if isinstance(choice, str):
             form = FORMS.get(choice, "")
         else:
-            form = str((choice.executor or {}).get("form", ""))
+            executor = choice.executor or {}
+            form = str(executor.get("form", "")) if executor.get("kind") == "vectors" else ""
         if form:
             forms[form] = None
     return [*forms]
@@ -93,6 +94,6 @@ def vector_tensors(trainings: Sequence[TrainedVectors]) -> dict[str, Tensor]:
     tensors = {"category_vectors": first.table, "category_trained": first.trained}
     if first.scale is not None:
         tensors |= {f"scale.{name}": value for name, value in first.scale.state_dict().items()}
-    if others:
+    if others and not any(vectors.scale for vectors in (first, *others)):  # vectors alone say nothing
         tensors["trained_again"] = torch.stack([vectors.table for vectors in others])
     return tensors

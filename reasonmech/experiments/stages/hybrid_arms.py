@@ -55,6 +55,7 @@ from reasonmech.experiments.tables import ARM_PAIRS_FILE, Condition
 from reasonmech.files import write_text
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid import (
+    LESS_ORACLE,
     ORDER,
     Ingredients,
     Kinds,
@@ -110,7 +111,7 @@ class RunArms(ArmSettings):
         tables = [*arm_tables(outcomes, ordered), *first_word_rows(outcomes, words)]
         tables += bits_rows(outcomes, logs, self.resolved, ingredients)
         tables += cost_rows(outcomes, costs, notes)
-        tables += side_effect_rows(context, outcomes, logs, self.resolved, ingredients)
+        tables += side_effect_rows(context, outcomes, logs, self.resolved, ingredients, ledger)
         context.write_results([*tables, vector_rows(context.pair, kinds, outcomes["thinking"], vectors)])
         told = {name: of_arm for name, of_arm in words.items() if self.resolved[name].oracle}
         context.write_notes([*pair_notes(pairs, told).lines, *notes.lines, *arm_notes(outcomes).lines])
@@ -140,7 +141,12 @@ class RunArms(ArmSettings):
     def _less_oracle(
         self, context: StageContext, ingredients: Ingredients, ledger: Ledger, notes: Notes
     ) -> Ingredients:
-        """With what the chosen arms without an oracle are made of."""
+        """With what the chosen arms without an oracle, and those of other vectors, are made of."""
+        if self.vectors.patience or self.vectors.best_of > 1:
+            notes.add_remark(
+                "vector_agreement is of the held-out problems that also chose when a training ends, or which "
+                "of several is taken: it reads high"
+            )
         if is_needed("probe", self.arms):
             ingredients = with_probe(context, ingredients, ledger, notes)
         site, config = self.site or steering_site(context.pair), self._vector_configs(context)[0]
@@ -198,8 +204,10 @@ class RunArms(ArmSettings):
         if name in SETTINGS:
             parts += [self.steps_prompt, self.power.model_dump()]
         digest = hashlib.sha256(json.dumps(parts).encode())
-        if vectors is not None:
-            digest.update(vectors.table.detach().float().cpu().contiguous().numpy().tobytes())
+        others = [] if name in (*ORDER, *LESS_ORACLE) else [*ingredients.forms.values(), ingredients.means]
+        for made in (vectors, *others):
+            if made is not None:
+                digest.update(made.to_bytes())
         return digest.hexdigest()
 
 

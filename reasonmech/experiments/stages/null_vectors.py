@@ -14,7 +14,7 @@ from reasonmech.experiments.stages.base import StageContext
 from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.hybrid import Kinds, NeutralTexts, Vectors
 from reasonmech.hybrid.disagreements import clean_passes, find_disagreements
-from reasonmech.hybrid.matching import Matched, vectors_of_strength
+from reasonmech.hybrid.matching import Matched, Scaling, vectors_of_strength
 from reasonmech.rollout import Rollout
 from reasonmech.runtime import as_read_by
 
@@ -74,10 +74,11 @@ def _matched(vectors: Vectors, texts: Sequence[NeutralTexts], n: int, seed: int)
     table, noise = _table(vectors), _noise(vectors, n, seed)
     tables, matches = torch.zeros_like(noise), []
     for category, at in zip(_categories(vectors), texts, strict=True):
-        target = at.kl_of_vectors(table[category, None], vectors.site).expand(n)
+        one, all_draws = (Scaling.of(vectors, torch.full((k,), category)) for k in (1, n))
+        target = at.kl_of_vectors(table[category, None], vectors.site, one).expand(n)
         first = table[category].norm().expand(n)
         tables[:, category], matched = vectors_of_strength(
-            noise[:, category], target, first, vectors.site, at
+            noise[:, category], target, first, vectors.site, at, all_draws
         )
         matches.append(matched)
     joined = Matched(*(torch.cat(columns) for columns in zip(*matches, strict=True)))

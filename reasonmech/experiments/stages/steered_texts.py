@@ -106,7 +106,7 @@ def _tokens(
 ) -> Iterator[dict[str, Any]]:
     samples = len(outcome.rollouts) // len(outcome.correct)
     rollout = outcome.rollouts[problem * samples]
-    correct = bool(grade(outcome.rollouts)[problem * samples])
+    correct = bool(grade(outcome.rollouts[problem * samples : problem * samples + 1])[0])
     pieces = whole_characters(characters.token_pieces(ingredients.pair.thinking.tokenizer, rollout.ids))
     steered = {*steered_offsets(rollout)}
     for offset, piece in enumerate(pieces):
@@ -127,7 +127,8 @@ def _tokens(
 def _decided(rollout: Rollout, offset: int, log: ControllerLog, ingredients: Ingredients) -> dict[str, str]:
     """What the controller decided at a token, and what the base would have written there."""
     choice = log.at(rollout, offset)
-    instead = "" if choice.base_token < 0 else _name(ingredients, choice.base_token)
+    token = choice.base_token
+    instead = "" if token in (-1, rollout.ids[offset]) else _name(ingredients, token)
     return {"category": ingredients.kinds.names[choice.category], "instead": instead}
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from reasonmech.errors import ConfigError
 from reasonmech.hybrid.budget.scores import scores
 from reasonmech.ranges import InnerShare, Positive, Seed
 from reasonmech.settings import Settings
@@ -46,7 +47,25 @@ class BudgetConfig(Settings):
         for name in names:
             if name != MATCHED:
                 scores.get(name)
-        return tuple(dict.fromkeys(name for name in names if name != RANDOM))
+        kept = tuple(dict.fromkeys(name for name in names if name != RANDOM))
+        if names and not kept:
+            raise ValueError("nothing but random; allowed: a ranking to hold against it, such as divergence")
+        return kept
+
+    @model_validator(mode="after")
+    def _second_choices_are_ranked(self) -> Self:
+        unranked = [name for name in self.second_choice if name not in self.rankings]
+        if unranked and "second_choice" in self.model_fields_set:
+            raise ConfigError(
+                f"second_choice {', '.join(unranked)} is not among the rankings",
+                allowed=", ".join(self.rankings),
+            )
+        return self
+
+    @property
+    def second_choices(self) -> tuple[str, ...]:
+        """Those of the rankings with which the writer's own second choice is written as well."""
+        return tuple(name for name in self.second_choice if name in self.rankings and name != MATCHED)
 
     @field_validator("shares")
     @classmethod

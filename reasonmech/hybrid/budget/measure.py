@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from reasonmech.door import checked
 from reasonmech.errors import DataError
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid.budget.config import MATCHED, MODEL, OTHER, RANDOM, SECOND, BudgetConfig, Writer
-from reasonmech.hybrid.budget.gates import EntropyMatchedGate, ScoreGate, fit_rules
+from reasonmech.hybrid.budget.gates import EntropyMatchedGate, OpeningRule, ScoreGate, fit_rules
 from reasonmech.hybrid.budget.rows import ends_of, in_points, point_numbers, sentence_of
 from reasonmech.hybrid.budget.scores import RandomScore, TokenScore, scores
 from reasonmech.hybrid.budget.spending import RankedPlaces, Spending, Spent
@@ -28,6 +28,7 @@ from reasonmech.problem import ProblemSet
 from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.stats.curves import CostCurve, cost_of_half, height_above
 from reasonmech.stats.problems import check_two_problems
+from reasonmech.tasks import tasks
 
 
 @final
@@ -41,7 +42,8 @@ class Budget:
             interval, `closed` with its interval: the share of the gap to the other model that is closed.
         summary: a row per curve: `height` over the curve `over` [points, mean over the tokens up to where all
             disagreements are replaced] with its interval, `half`: tokens per text for half of what all
-            disagreements bring, with its interval.
+            disagreements bring, with its interval (NaN of the writer's own second choice, which goes
+            elsewhere).
     """
 
     points: pd.DataFrame
@@ -90,13 +92,22 @@ def measure_budget(
     """
     config, decode = config or BudgetConfig(), decode or Decode()
     check_two_problems(len(problems))
+    vocabularies = [host.tokenizer.get_vocab() for host in (pair.base, pair.thinking)]
+    if "thinking" in config.writers and vocabularies[0] != vocabularies[1]:
+        raise DataError(
+            f"the models of {pair.name!r} call tokens by other names: what the thinking model writes would "
+            "be read in the base's",
+            allowed="writers: [base]",
+            do="measure the one direction: BudgetConfig(writers=('base',))",
+        )
     both = sorted({p.id for p in problems} & {p.id for p in tuning})
     if both:
         raise DataError(
             f"{len(both)} problems are in problems and in tuning, such as {both[0]!r}",
             do="set thresholds on other problems: rm.load_task(..., split='tuning')",
         )
-    kinds, points, summary = kinds_of(pair), [], []
+    named = tasks.get(problems.task).kinds(pair.thinking.tokenizer) if problems.task else None
+    kinds, points, summary = named or kinds_of(pair), [], []
     for writer in config.writers:
         turned = pair if writer == "base" else _reversed(pair)
         curves = _Curves(writer, config, Spending(turned, kinds, decode, progress=False), problems, tuning)
@@ -109,6 +120,9 @@ def measure_budget(
 def _reversed(pair: ModelPair) -> ModelPair:
     """The pair in which the thinking model writes and the base is the other one."""
     return ModelPair(f"{pair.name}, reversed", pair.thinking, pair.base, pair.task, accept=pair.accept)
+
+
+NEVER: Final = ScoreGate(RandomScore(), (OpeningRule(1.0),))  # a uniform number is below 1
 
 
 class _Curves:
@@ -130,11 +144,11 @@ class _Curves:
     def steps(self) -> int:
         config = self._config
         nulls = config.draws * (1 + (MATCHED in config.rankings))
-        return 3 + len([r for r in config.rankings if r != MATCHED]) + nulls + 2 * len(config.second_choice)
+        return 3 + len([r for r in config.rankings if r != MATCHED]) + nulls + 2 * len(config.second_choices)
 
     @cached_property
     def _scores(self) -> dict[str, TokenScore]:
-        names = dict.fromkeys((MODEL, *self._config.rankings, *self._config.second_choice))
+        names = dict.fromkeys((MODEL, *self._config.rankings, *self._config.second_choices))
         pair, kinds = self._spending.pair, self._spending.kinds
         return {name: scores.get(name)(pair, kinds) for name in names if name != MATCHED}
 
@@ -148,7 +162,7 @@ class _Curves:
                 f"the models of {spending.pair.name!r} never disagree on {len(self._tuning)} tuning problems",
                 do="there is nothing to replace; see `rm.pairwise.divergence` for how far apart they are",
             )
-        alone = spending.alone(problems)
+        (alone,) = spending.spend(problems, NEVER, Takeover())
         bar.update()
         (whole,) = spending.spend(problems, DisagreementGate(), Takeover())
         bar.update()
@@ -158,7 +172,7 @@ class _Curves:
                 drawn.append(self._spend(self._gate(ranking, places, draw), Takeover()))
                 bar.update()
             self._spent[ranking, OTHER] = [alone, *map(_mean, zip(*drawn, strict=True)), whole]
-        for ranking in config.second_choice:
+        for ranking in config.second_choices:
             part = self._spend(self._gate(ranking, places, 0), SecondChoice())
             bar.update()
             (everywhere,) = spending.spend(problems, DisagreementGate(), SecondChoice())
@@ -202,7 +216,7 @@ class _Curves:
             over = [(RANDOM, OTHER)] if (ranking, token) != (RANDOM, OTHER) else []
             if token == OTHER and (ranking, SECOND) in curves:
                 over.append((ranking, SECOND))
-            half = cost_of_half(curve, seed=self._config.seed)
+            half = None if token == SECOND else cost_of_half(curve, seed=self._config.seed)
             for held in over or [None]:
                 height = None if held is None else height_above(curve, curves[held], seed=self._config.seed)
                 yield {
@@ -211,7 +225,7 @@ class _Curves:
                     "token": token,
                     "over": "" if held is None else SECOND if held[1] == SECOND else held[0],
                     **in_points("height", height),
-                    **ends_of("half", half),
+                    **(in_points("half", None) if half is None else ends_of("half", half)),
                 }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from reasonmech.frames import rows_where
-from reasonmech.hybrid.budget.config import OTHER, RANDOM, SECOND
+from reasonmech.hybrid.budget.config import MATCHED, OTHER, RANDOM, SECOND
 from reasonmech.hybrid.budget.spending import Spent
 from reasonmech.stats import SHARE, Interval, mean_interval, recovery
 
@@ -39,7 +39,10 @@ def ends_of(name: str, interval: Interval) -> dict[str, float]:
 def sentence_of(curves: pd.DataFrame) -> str:
     """The best ranking of one writer, beside what tokens at random do."""
     writer = str(curves["writer"].iloc[0])
-    held = rows_where(curves, (curves["over"] == RANDOM) & (curves["token"] == OTHER))
+    ranked = (curves["token"] == OTHER) & (curves["ranking"] != MATCHED)
+    held = rows_where(curves, (curves["over"] == RANDOM) & ranked)
+    if held.empty:
+        return f"budget, {writer} writes: nothing but nulls was measured"
     sign = 1 if writer == "base" else -1
     best = held.iloc[int(np.argmax(sign * held["height"].to_numpy()))]
     drawn = rows_where(curves, (curves["ranking"] == RANDOM) & (curves["token"] == OTHER)).iloc[0]

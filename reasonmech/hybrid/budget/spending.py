@@ -47,7 +47,7 @@ class Spent(NamedTuple):
 
 
 class RankedPlaces(NamedTuple):
-    """RankedPlaces where two models would write different tokens.
+    """Places where two models would write different tokens, with their scores.
 
     Attributes:
         values: score -> [place].
@@ -99,13 +99,6 @@ class Spending:
             )
         return answers
 
-    def alone(self, problems: ProblemSet) -> Spent:
-        """What the model writes by itself."""
-        written = generate(self.pair.base, problems, decode=self.decode, progress=self.progress)
-        right = grade(written).astype(float).reshape(len(problems), -1).mean(1)
-        length = float(np.mean([len(rollout.ids) for rollout in written]))
-        return Spent(np.zeros(len(problems)), right, 0.0, Bits(0.0, 0.0), length)
-
     def places(
         self, problems: ProblemSet, scores: Mapping[str, TokenScore], executor: Executor
     ) -> RankedPlaces:
@@ -126,7 +119,7 @@ class _Recorder:
     def __init__(self, scores: Mapping[str, TokenScore], *, replace_all: bool) -> None:
         self._scores, self._replace_all = scores, replace_all
         self._told = scores
-        self._rows: list[tuple[int, int, list[float]]] = []  # row of the run, its token, scores
+        self._places: dict[int, dict[int, list[float]]] = {}  # row of the run -> its token -> scores
 
     def with_ends(self, ends: tuple[int, ...]) -> _Recorder:
         """Itself: what it writes down of one batch and of the next belongs together."""
@@ -134,14 +127,22 @@ class _Recorder:
         return self
 
     def opens(self, moment: Moment) -> Bool[Tensor, " batch"]:
+        for info, position in zip(moment.rows, moment.position.tolist(), strict=True):
+            if position == info.draw_start:  # begun, or begun again in a smaller batch
+                self._places[info.index] = {}
         rows = moment.apart.nonzero()[:, 0]
         if len(rows):
             table = torch.stack([score.of(moment)[rows].double() for score in self._told.values()], dim=1)
             for row, values in zip(rows.tolist(), table.tolist(), strict=True):
                 info = moment.rows[row]
-                self._rows.append((info.index, int(moment.position[row]) - info.draw_start, values))
+                self._places[info.index][int(moment.position[row]) - info.draw_start] = values
         return moment.apart & self._replace_all
 
     def chosen(self, written: Rollouts) -> list[list[float]]:
         """Scores at tokens that a model chose: the environment's are left out."""
-        return [values for row, token, values in self._rows if not written[row].by_environment[token]]
+        return [
+            values
+            for row, of_text in sorted(self._places.items())
+            for token, values in of_text.items()
+            if not written[row].by_environment[token]
+        ]

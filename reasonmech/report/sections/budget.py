@@ -27,7 +27,7 @@ def budget_section(run: Run) -> Section | None:
     summary = curves.assign(
         height_interval=_intervals(curves, "height"),
         half_interval=_intervals(curves, "half"),
-        half_way=[number(value) if math.isfinite(value) else "never" for value in curves["half"]],
+        half_way=["never" if math.isinf(value) else number(value) for value in curves["half"]],
     )
     columns = (
         Column("writer", "who writes"),

@@ -24,8 +24,8 @@ def texts_section(run: Run) -> Section | None:
         caption = "Where in their text the tokens stand that an arm steers; controls are left out."
         figures.append(Figure("steering-figure", steering_places(places), caption))
     lead = (
-        "Problems that the two models answer differently, as each arm answered them. Where tokens are marked "
-        "the arm acted on the base; the first words of sentences among them are what is handed over."
+        "Problems that the two models answer most differently, as each arm answered them. Where tokens are "
+        "marked the arm acted on the base; the first words of sentences among them are what is handed over."
     )
     blocks = [] if texts.empty else [Markup(steered_html(texts))]
     return Section("texts", "Steered texts, side by side", lead, figures, blocks)
