@@ -47,12 +47,15 @@ class SideEffects(NamedTuple):
 
 @checked
 @torch.no_grad()
-def side_effects(base: Host, rollouts: Rollouts, log: ControllerLog | None = None) -> SideEffects:
+def side_effects(
+    base: Host, rollouts: Rollouts, log: ControllerLog | None = None, *, read: Positive | None = None
+) -> SideEffects:
     """What an arm's texts are like, whatever their answers.
 
     Args:
         base: the unsteered model.
         log: of the arm's controller; None where it has none.
+        read: texts whose surprise is measured, the first ones; None: all.
 
     Raises:
         DataError: no text, or one longer than the base has positions.
@@ -66,7 +69,7 @@ def side_effects(base: Host, rollouts: Rollouts, log: ControllerLog | None = Non
         float(np.mean([len(rollout.ids) for rollout in rollouts])),
         float(np.mean([repetition(rollout.ids) for rollout in rollouts])),
         float(np.mean([rollout.stop == "eos" for rollout in rollouts])),
-        float(np.mean(list(mean_surprises(base, Rollouts([r for r in rollouts if r.n_chosen]))))),
+        float(np.mean(list(mean_surprises(base, Rollouts([r for r in rollouts if r.n_chosen][:read]))))),
         float(sum(steered)) / max(chosen, 1),
         float(np.mean(steered)) if steered else float("nan"),
     )

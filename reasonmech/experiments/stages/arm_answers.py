@@ -29,7 +29,8 @@ from reasonmech.hybrid.side_effects import damage
 from reasonmech.rollout import Rollouts
 from reasonmech.runtime import generate
 
-DRY_RUN: Final = 8  # problems on which a gate is tried out
+DRY_RUN: Final = 8  # problems on which a gate is tried out, where there are many to answer
+WORTH_A_DRY_RUN: Final = 64
 FULL_LOG: Final = "full_log.json"  # in the stage's folder: what the controller of `full` decided
 # before the others: nulls of time steer as many tokens per problem as `full`, a text may be as long as
 # the thinking model's
@@ -114,14 +115,12 @@ def answer_all(
     return Answers(answers, ingredients, logs, costs)
 
 
-def _try_out(name: str, hybrid: Hybrid, context: StageContext) -> None:
-    """Raise DataError where a gate opens at every token of the first problems: that is no timing, and a null
-    of it none."""
-    few = context.problems[:DRY_RUN]
-    tried = percent_steered(generate(hybrid, few, decode=context.decode, progress=False))
-    if tried.steered == tried.chosen:
+def _check_closes(name: str, tried: Rollouts) -> None:
+    """Raise DataError where a gate opened at every token: that is no timing, and a null of it none."""
+    n = percent_steered(tried)
+    if n.steered == n.chosen:
         raise DataError(
-            f"arm {name!r} steers all {tried.chosen} tokens of {len(few)} problems: its gate is always open",
+            f"arm {name!r} steers all {n.chosen} tokens of {len(tried)} texts: its gate is always open",
             allowed="a gate that closes",
             do="give its gate a smaller rate, or leave it out; a null at random positions that is to "
             "steer as many tokens as `full` cannot where the base's texts are shorter than that",
@@ -142,9 +141,13 @@ def _answer(
     is_hybrid = isinstance(decoder, Hybrid)
     if isinstance(decoder, Hybrid):
         decoding.check(name, decoder, context)
-        _try_out(name, decoder, context)
+        if len(context.problems) > WORTH_A_DRY_RUN:
+            few = context.problems[:DRY_RUN]
+            _check_closes(name, generate(decoder, few, decode=context.decode, progress=False))
         decoder = decoder.logged(log).drafting(decoding.draft)
     rollouts = generate(decoder, context.problems, decode=context.decode, progress=context.progress)
+    if is_hybrid:
+        _check_closes(name, rollouts)
     if is_hybrid and not arm.silent and not percent_steered(rollouts).steered:
         raise DataError(
             f"arm {name!r} steered none of {percent_steered(rollouts).chosen} tokens: it is the base",

@@ -69,6 +69,12 @@ class ArmSettings(Stage):
         description="most that an arm may move the next token of neutral text by (KL, nats, mean over its "
         "categories); one that moves it more is not run; empty: no bound, and the report says how much",
     )
+    surprise_texts: int | None = Field(
+        None,
+        ge=1,
+        description="texts of each arm, the first ones, that the base reads again for their surprise; "
+        "empty: all",
+    )
     power: PowerConfig = Field(default_factory=PowerConfig, description="how the arm `power` moves")
     rule_tuning: int = Field(
         20,

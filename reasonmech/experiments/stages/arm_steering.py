@@ -84,17 +84,20 @@ def side_effect_rows(
     logs: Mapping[str, ControllerLog],
     arms: Mapping[str, Arm],
     ingredients: Ingredients,
-    ledger: Ledger,
+    measured: tuple[Ledger, int | None],
 ) -> list[pd.DataFrame]:
     """Rows of the run's long table: what the texts of every arm are like, and what it does to neutral text.
 
     `repetition`, `surprise`, `dose`, `dose_steered` (`hybrid.side_effects`), and `damage` of arms that edit
     the base.
+
+    Args:
+        measured: takes what fails; and how many texts of each arm the base reads again (None: all).
     """
-    texts, tables = neutral_texts(context), []
+    texts, tables, (ledger, read) = neutral_texts(context), [], measured
     for name, outcome in outcomes.items():
         with ledger.attempt("side effects", name):
-            effects = side_effects(context.pair.base, outcome.rollouts, logs[name])
+            effects = side_effects(context.pair.base, outcome.rollouts, logs[name], read=read)
             numbers = {
                 "repetition": (effects.repetition, "share"),
                 "surprise": (effects.surprise, "nats per token"),

@@ -109,9 +109,9 @@ class RunArms(ArmSettings):
         words = steered_first_words(outcomes, kinds)
         context.write_table(pair_table(pairs), ARM_PAIRS_FILE)
         tables = [*arm_tables(outcomes, ordered), *first_word_rows(outcomes, words)]
-        tables += bits_rows(outcomes, logs, self.resolved, ingredients)
-        tables += cost_rows(outcomes, costs, notes)
-        tables += side_effect_rows(context, outcomes, logs, self.resolved, ingredients, ledger)
+        tables += [*bits_rows(outcomes, logs, self.resolved, ingredients), *cost_rows(outcomes, costs, notes)]
+        measured = (ledger, self.surprise_texts)
+        tables += side_effect_rows(context, outcomes, logs, self.resolved, ingredients, measured)
         context.write_results([*tables, vector_rows(context.pair, kinds, outcomes["thinking"], vectors)])
         told = {name: of_arm for name, of_arm in words.items() if self.resolved[name].oracle}
         context.write_notes([*pair_notes(pairs, told).lines, *notes.lines, *arm_notes(outcomes).lines])
