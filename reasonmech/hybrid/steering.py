@@ -65,9 +65,9 @@ class Steering(NamedTuple):
         parameters = list(self.shift.parameters())
         total, gradients = 0.0, [torch.zeros_like(parameter) for parameter in parameters]
         weights = self._weights(disagreements, rows)
-        for part, weight in self._parts(clean, rows, weights, disagreements.rollout):
-            losses = self.losses(clean, disagreements, part)
-            loss = (losses * weight.to(losses)).sum()
+        for part in self._parts(clean, disagreements, rows):
+            losses = self.losses(clean, disagreements, rows[part])
+            loss = (losses * weights[part].to(losses)).sum()
             # not backward(): it would leave gradients on every parameter of the host
             of_part = torch.autograd.grad(loss, parameters)
             total += float(loss.detach())
@@ -88,8 +88,8 @@ class Steering(NamedTuple):
     ) -> Bool[Tensor, " row"]:
         """Whether the steered base's likeliest token, or kind, is the thinking model's."""
         isolated = self._replace(leaking=False)  # as it decodes
-        parts = isolated._parts(clean, rows, torch.zeros(len(rows)), disagreements.rollout)
-        return torch.cat([isolated._agrees(clean, disagreements, part) for part, _ in parts])
+        parts = isolated._parts(clean, disagreements, rows)
+        return torch.cat([isolated._agrees(clean, disagreements, rows[part]) for part in parts])
 
     def _agrees(self, clean: SteeredPass, disagreements: Disagreements, rows: Tensor) -> Tensor:
         logits = self.logits(clean, disagreements, rows)
@@ -118,29 +118,23 @@ class Steering(NamedTuple):
         for number in range(len(passes)):
             clean = passes[number]
             rows = disagreements.rows_in(clean)
-            for part, _ in isolated._parts(clean, rows, torch.zeros(len(rows)), disagreements.rollout):
-                total += float(isolated.losses(clean, disagreements, part).sum())
+            for part in isolated._parts(clean, disagreements, rows):
+                total += float(isolated.losses(clean, disagreements, rows[part]).sum())
         return total / len(disagreements)
 
     def _parts(
-        self,
-        clean: SteeredPass,
-        rows: Int[Tensor, " row"],
-        weights: Float[Tensor, " row"],
-        rollout_of: Int[Tensor, " row"],
-    ) -> Iterator[tuple[Int[Tensor, " part"], Float[Tensor, " part"]]]:
-        """Rows that are steered at once, and what they weigh: those of a text together where keys leak."""
+        self, clean: SteeredPass, disagreements: Disagreements, rows: Int[Tensor, " row"]
+    ) -> Iterator[Int[Tensor, " part"]]:
+        """Places in `rows` of those that are steered at once: of a text together where keys leak."""
         if not len(rows):
             return
         if self.leaking:
-            texts = rollout_of[rows].unique()
-            for few in texts.split(max(1, LEAKING_TOKENS // clean.ids.shape[1])):
-                inside = torch.isin(rollout_of[rows], few)
-                yield rows[inside], weights[inside]
+            text = disagreements.rollout[rows]
+            for few in text.unique().split(max(1, LEAKING_TOKENS // clean.ids.shape[1])):
+                yield torch.isin(text, few).nonzero()[:, 0]
             return
         logits = LOGITS_PER_ROW * 4 * self.host.vocab_size
-        at_once = max(1, ROW_BYTES // (clean.row_bytes() + logits))
-        yield from zip(rows.split(at_once), weights.split(at_once), strict=True)
+        yield from torch.arange(len(rows)).split(max(1, ROW_BYTES // (clean.row_bytes() + logits)))
 
 
 @torch.no_grad()

@@ -68,12 +68,14 @@ class Answers(NamedTuple):
         ingredients: with the rate and the times of the full arm.
         logs: what the hybrids' controllers decided; empty ones of arms without a controller.
         costs: what arms drew that draw more than they keep.
+        hybrids: of the arms that are one, each as it wrote.
     """
 
     rollouts: dict[str, Rollouts]
     ingredients: Ingredients
     logs: dict[str, ControllerLog]
     costs: dict[str, PowerTexts]
+    hybrids: dict[str, Hybrid]
 
 
 def answer_all(
@@ -91,11 +93,14 @@ def answer_all(
     answers: dict[str, Rollouts] = {}
     logs: dict[str, ControllerLog] = {}
     costs: dict[str, PowerTexts] = {}
+    hybrids: dict[str, Hybrid] = {}
     for name in sorted(arms, key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST)):
         with ledger.attempt("arm", name):
-            answers[name], logs[name], cost = _answer(context, name, arms[name], ingredients, decoding)
-            if cost is not None:
-                costs[name] = cost
+            answers[name], logs[name], made = _answer(context, name, arms[name], ingredients, decoding)
+            if isinstance(made, PowerTexts):
+                costs[name] = made
+            elif made is not None:
+                hybrids[name] = made
             answers[name].save(context.out / f"{name}.jsonl")
             if name == "full":
                 write_text(context.out / FULL_LOG, json.dumps(logs[name].to_json()))
@@ -112,7 +117,7 @@ def answer_all(
             if name == "full":
                 missing = dict.fromkeys(("rate", "times"), cause.of_item("arm full").as_error())
                 ingredients = replace(ingredients, absent={**ingredients.absent, **missing})
-    return Answers(answers, ingredients, logs, costs)
+    return Answers(answers, ingredients, logs, costs, hybrids)
 
 
 def _check_closes(name: str, tried: Rollouts) -> None:
@@ -129,8 +134,9 @@ def _check_closes(name: str, tried: Rollouts) -> None:
 
 def _answer(
     context: StageContext, name: str, arm: Arm, ingredients: Ingredients, decoding: ArmDecoding
-) -> tuple[Rollouts, ControllerLog, PowerTexts | None]:
-    """What an arm wrote, what its controller decided, and what it drew where it draws more than it keeps."""
+) -> tuple[Rollouts, ControllerLog, PowerTexts | Hybrid | None]:
+    """What an arm wrote, what its controller decided, and what it drew where it draws more than it keeps, or
+    the hybrid that it is."""
     log = ControllerLog()
     if name == "thinking":  # it has answered already, decoding as every arm does
         return read_rollouts(context, "study_thinking"), log, None
@@ -153,4 +159,4 @@ def _answer(
             f"arm {name!r} steered none of {percent_steered(rollouts).chosen} tokens: it is the base",
             do="look at its gate and its executor, or leave it out",
         )
-    return rollouts, log, None
+    return rollouts, log, decoder if isinstance(decoder, Hybrid) else None

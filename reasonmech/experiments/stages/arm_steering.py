@@ -16,6 +16,7 @@ from reasonmech.hybrid import (
     Arm,
     Bits,
     ControllerLog,
+    Guarded,
     Hybrid,
     Ingredients,
     Kinds,
@@ -39,6 +40,7 @@ def bits_rows(
     outcomes: Mapping[str, ArmOutcome],
     logs: Mapping[str, ControllerLog],
     arms: Mapping[str, Arm],
+    hybrids: Mapping[str, Hybrid],
     ingredients: Ingredients,
 ) -> list[pd.DataFrame]:
     """Rows of the run's long table: bits per rollout that the thinking model passes to the base.
@@ -54,9 +56,10 @@ def bits_rows(
         bits = Bits(0.0, 0.0 if arm.bits is None else arm.bits(ingredients))
         if arm.oracle and logs[name].choices:
             bits = bits_passed(outcome.rollouts, logs[name], ingredients.kinds)
-            asked_about = getattr(getattr(arm.decoder(ingredients), "executor", None), "candidates", 1)
-            steered = percent_steered(outcome.rollouts).steered / len(outcome.rollouts)
-            bits = bits._replace(choice=bits.choice + steered * math.log2(asked_about))
+            executor = hybrids[name].executor if name in hybrids else None
+            if isinstance(executor, Guarded):
+                steered = percent_steered(outcome.rollouts).steered / len(outcome.rollouts)
+                bits = bits._replace(choice=bits.choice + steered * math.log2(executor.candidates))
         for metric, value in {"gate": bits.gate, "choice": bits.choice, "passed": bits.total}.items():
             tables.append(outcome.condition.rows(f"bits_{metric}", [value], unit="bits"))
     return tables
@@ -82,8 +85,7 @@ def side_effect_rows(
     context: StageContext,
     outcomes: Mapping[str, ArmOutcome],
     logs: Mapping[str, ControllerLog],
-    arms: Mapping[str, Arm],
-    ingredients: Ingredients,
+    hybrids: Mapping[str, Hybrid],
     measured: tuple[Ledger, int | None],
 ) -> list[pd.DataFrame]:
     """Rows of the run's long table: what the texts of every arm are like, and what it does to neutral text.
@@ -104,9 +106,8 @@ def side_effect_rows(
                 "dose": (effects.dose, "nats per token"),
                 "dose_steered": (effects.dose_steered, "nats"),
             }
-            decoder = None if name in REFERENCES else arms[name].decoder(ingredients)
-            if isinstance(decoder, Hybrid):
-                nats = damage(decoder.executor, texts, len(ingredients.kinds.names))
+            if (hybrid := hybrids.get(name)) is not None:
+                nats = damage(hybrid.executor, texts, len(hybrid.kinds.names))
                 numbers["damage"] = (nats, "nats")
             tables += [
                 outcome.condition.rows(metric, [value], unit=unit)

@@ -92,7 +92,7 @@ class RunArms(ArmSettings):
         clamp = self._clamp(context, ingredients, ledger, notes)
         ingredients = with_clamp(ingredients, clamp, _absent(ledger, "clamp"))
         ingredients = self._less_oracle(context, ingredients, ledger, notes)
-        answers, ingredients, logs, costs = answer_all(
+        answers, ingredients, logs, costs, hybrids = answer_all(
             context, self.resolved, ingredients, ledger, self.decoding
         )
         outcomes = {
@@ -109,9 +109,9 @@ class RunArms(ArmSettings):
         words = steered_first_words(outcomes, kinds)
         context.write_table(pair_table(pairs), ARM_PAIRS_FILE)
         tables = [*arm_tables(outcomes, ordered), *first_word_rows(outcomes, words)]
-        tables += [*bits_rows(outcomes, logs, self.resolved, ingredients), *cost_rows(outcomes, costs, notes)]
-        measured = (ledger, self.surprise_texts)
-        tables += side_effect_rows(context, outcomes, logs, self.resolved, ingredients, measured)
+        tables += bits_rows(outcomes, logs, self.resolved, hybrids, ingredients)
+        tables += cost_rows(outcomes, costs, notes)
+        tables += side_effect_rows(context, outcomes, logs, hybrids, (ledger, self.surprise_texts))
         context.write_results([*tables, vector_rows(context.pair, kinds, outcomes["thinking"], vectors)])
         told = {name: of_arm for name, of_arm in words.items() if self.resolved[name].oracle}
         context.write_notes([*pair_notes(pairs, told).lines, *notes.lines, *arm_notes(outcomes).lines])
