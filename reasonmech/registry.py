@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Generic, TypeVar, cast, final
 from weakref import WeakSet
 
@@ -37,7 +38,7 @@ def load_plugins() -> None:
         if module not in _loaded_plugins:
             _loaded_plugins.add(module)
             import_module(module)
-    for point in entry_points(group=ENTRY_POINT_GROUP):
+    for point in _installed():
         if point.value in _loaded_plugins:
             continue
         _loaded_plugins.add(point.value)
@@ -57,6 +58,27 @@ def load_plugins() -> None:
                 f"plug-in {name} cannot be imported, and what it adds is not there: {_failed_plugins[name]}",
                 stacklevel=2,
             )
+
+
+_Path = tuple[tuple[str, int], ...]
+_scans: Final[dict[_Path, tuple[EntryPoint, ...]]] = {}
+
+
+def _installed() -> tuple[EntryPoint, ...]:
+    """What installed packages name in our group; looked up anew where the path or a folder of it changed, as
+    it does when something is installed while a notebook runs."""
+    state = tuple((place, _changed(place)) for place in sys.path)
+    if state not in _scans:
+        _scans.clear()
+        _scans[state] = tuple(entry_points(group=ENTRY_POINT_GROUP))
+    return _scans[state]
+
+
+def _changed(place: str) -> int:
+    try:
+        return os.stat(place or ".").st_mtime_ns
+    except OSError:
+        return 0
 
 
 def failed_plugins() -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 
 CUTOFF = 0.6  # of difflib: below it the "close" names of a long list are noise
@@ -17,14 +18,15 @@ def close_matches(name: str, valid: Iterable[str]) -> list[str]:
     return [by_lower[match] for match in get_close_matches(name.lower(), by_lower, n=3, cutoff=CUTOFF)]
 
 
-def exported(module: str) -> list[str]:
+@cache
+def exported(module: str) -> tuple[str, ...]:
     """`__all__` of a package of this library, from its source: no import for an error message."""
     path = PACKAGE.joinpath(*module.split(".")[1:])
     path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            return list(ast.literal_eval(node.value))
-    return []
+            return tuple(ast.literal_eval(node.value))
+    return ()
 
 
 def where_else(name: str, public: Collection[str], namespaces: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -121,6 +122,7 @@ def test_a_plug_in_that_fails_leaves_no_kind_behind(tmp_path: Path, monkeypatch:
     monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint("half", "half_of_it", registry.ENTRY_POINT_GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point])
+    monkeypatch.setattr(registry, "_scans", {})
     monkeypatch.setattr(registry, "_loaded_plugins", set(registry._OURS))
     monkeypatch.setattr(registry, "_failed_plugins", {})
     before = list(metrics._entries)
@@ -131,3 +133,19 @@ def test_a_plug_in_that_fails_leaves_no_kind_behind(tmp_path: Path, monkeypatch:
         metrics.get("half_of_it")
     metrics.register("half_of_it")(object)  # the name is free
     metrics.forget(frozenset({"half_of_it"}))
+
+
+def test_packages_are_looked_through_again_only_after_an_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = []
+    monkeypatch.setattr(registry, "entry_points", lambda group: scans.append(group) or [])
+    monkeypatch.setattr(registry, "_scans", {})
+    monkeypatch.syspath_prepend(tmp_path)
+    for _ in range(3):
+        metrics.kinds()
+    assert len(scans) == 1
+    (tmp_path / "theirs-1.0.dist-info").mkdir()
+    os.utime(tmp_path, ns=(1, 1))  # whatever the clock's grain
+    metrics.kinds()
+    assert len(scans) == 2

@@ -36,6 +36,7 @@ def test_a_source_tree_that_is_not_installed_says_so_wherever_versions_are_recor
 def test_a_source_tree_that_is_not_installed_has_its_own_modules(monkeypatch: pytest.MonkeyPatch) -> None:
     imported = []
     monkeypatch.setattr(registry, "entry_points", lambda **_: ())
+    monkeypatch.setattr(registry, "_scans", {})
     monkeypatch.setattr(registry, "import_module", imported.append)
     monkeypatch.setattr(registry, "_loaded_plugins", set())
     registry.load_plugins()
