@@ -138,9 +138,7 @@ def __getattr__(name: str) -> Any:
         value: Any = import_module(_NAMESPACES[name])
     elif name in _HOME:
         value = getattr(import_module(_HOME[name]), name)
-    elif name.startswith(
-        "_"
-    ):  # inspect, pytest and completion ask every module
+    elif name.startswith("_"):  # inspect, pytest and completion ask every module
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     else:
         from reasonmech.suggestions import where_else

@@ -7,7 +7,7 @@ against.
 
 from __future__ import annotations
 
-from typing import final
+from typing import Final, final
 
 import torch
 from jaxtyping import Bool, Int
@@ -26,6 +26,8 @@ from reasonmech.runtime.decoding.host_decoder import HostDecoder, HostState
 from reasonmech.runtime.decoding.prompts import read_by
 from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.tasks import tasks
+
+_ALL: Final = slice(None)
 
 
 @checked
@@ -142,24 +144,37 @@ class SplicedState:
         self._tracker, self._openings = decoder.kinds.track(len(rows)), decoder.openings
 
     def next_logits(self) -> NextLogits:
-        rows = self._decoder.rows
-        by_host = {key: state.next_logits()[:, :rows] for key, state in self._states.items()}
+        shared, boundary = self._decoder.rows, self._tracker.boundary
+        executing = {id(host) for host in self._decoder.executor.hosts}
+        by_host = {key: self._states[key].next_logits()[:, :shared] for key in executing}
         logits = self._take_turns(by_host, self._decoder.executor, "executor")
-        onset = self._take_turns(by_host, self._decoder.onset, "onset")
-        at_boundary = self._tracker.boundary.nonzero().flatten().to(logits.device)
-        if not len(at_boundary):
+        # who decides alone is asked where a sentence begins
+        deciding = {
+            key: by_host[key][boundary.to(by_host[key].device)]
+            if key in executing
+            else state.next_logits_of(boundary)[:, :shared]
+            for key, state in self._states.items()
+        }
+        if not boundary.any():
             return logits.float()
         # At a boundary nothing but the first word of a sentence, or the end, can be chosen.
-        openings = self._openings
-        kinds = openings.of_kinds(onset[at_boundary.to(onset.device)])
+        openings, at_boundary = self._openings, boundary.nonzero().flatten().to(logits.device)
+        kinds = openings.of_kinds(self._take_turns(deciding, self._decoder.onset, "onset", boundary))
         first = openings.compose(kinds, logits[at_boundary], temperature=self._temperature)
         return logits.float().index_copy(0, at_boundary, first)
 
-    def _take_turns(self, by_host: dict[int, NextLogits], dial: Dial, factor: Factor) -> NextLogits:
-        """Row by row the logits of the model whose turn it is."""
+    def _take_turns(
+        self,
+        by_host: dict[int, NextLogits],
+        dial: Dial,
+        factor: Factor,
+        rows: Bool[Tensor, " batch"] | slice = _ALL,
+    ) -> NextLogits:
+        """Row by row the logits of the model whose turn it is; `rows`: those that they are of."""
         if len(dial.hosts) == 1:
             return by_host[id(dial.hosts[0])]
-        thinking = thinking_turns(self._keys, self._sentence, share=dial.share, factor=factor)
+        keys, sentence = self._keys[rows], self._sentence[rows]
+        thinking = thinking_turns(keys, sentence, share=dial.share, factor=factor)
         base = by_host[id(dial.base)]
         return torch.where(
             thinking.to(base.device)[:, None], by_host[id(dial.thinking)].to(base.device), base

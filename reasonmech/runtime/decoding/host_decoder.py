@@ -27,7 +27,7 @@ from reasonmech.runtime.decoding.of_host import OfHost
 from reasonmech.runtime.decoding.partner import Partner
 from reasonmech.runtime.decoding.prompts import read_by
 from reasonmech.runtime.decoding.repeats import repeated_rows
-from reasonmech.runtime.decoding.watched_block import WatchedBlock, read_into
+from reasonmech.runtime.decoding.watched_block import WatchedBlock, read_into, unembedding_rows
 from reasonmech.runtime.rerun import CleanPast
 from reasonmech.shapes import Mask, NextLogits, Tokens
 from reasonmech.step import CausalLabeller, Step
@@ -149,6 +149,16 @@ class HostState:
         if self._pending > 1:
             self._edited_pass(self._hooks, self._pending - 1, readings.take(slice(None, -1)))
         return self._two_passes(self._hooks, readings.take(slice(-1, None)))[:, : self._rows_of_both]
+
+    def next_logits_of(self, rows: Bool[Tensor, " batch"]) -> NextLogits:
+        """`next_logits` of some rows (CPU), in their order; all rows are read, and those alone unembedded.
+
+        Unembedding is a fifth of a small model's pass: a model that is asked of few rows is cheaper so.
+        """
+        if self._hooks is not None or self._n_read == 0 or rows.all():
+            return self.next_logits()[rows.to(self._device)]
+        with unembedding_rows(self._host, rows.to(self._device)):
+            return self.next_logits()
 
     def _pass(self, new: int) -> NextLogits:
         """Run the next `new` of the pending columns, under whatever the hooks were told."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any, TypeAlias, final
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import DynamicCache
 
@@ -46,6 +46,22 @@ def read_into(
             ),
         )
     return out.logits
+
+
+@contextmanager
+def unembedding_rows(host: Host, rows: Bool[Tensor, " row"]) -> Iterator[None]:
+    """Passes inside have logits of these rows alone."""
+
+    def select(_: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        return inputs[0][rows], *inputs[1:]
+
+    head: nn.Module | None = host.model.get_output_embeddings()
+    assert head is not None, "a causal language model has a head"
+    handle = head.register_forward_pre_hook(OurHook(of_this_thread(select)))
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @final
