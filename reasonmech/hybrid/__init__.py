@@ -7,11 +7,19 @@ from reasonmech.hybrid.decoder import Hybrid, HybridState
 from reasonmech.hybrid.executors import ClampFeatures, Takeover, Vectors
 from reasonmech.hybrid.gates import AtRandom, DisagreementGate, FormatGate, OfThinking, WrongCategory
 from reasonmech.hybrid.guarded import Guarded
-from reasonmech.hybrid.ingredients import Ingredients
+from reasonmech.hybrid.ingredients import Ingredients, PartitionVectors
 from reasonmech.hybrid.less_oracle import LESS_ORACLE, RULES
 from reasonmech.hybrid.log import Bits, ChoiceLog, ControllerLog, bits_passed
 from reasonmech.hybrid.matching import Matched, NeutralTexts, OnsetBias
 from reasonmech.hybrid.oracle_free import OnsetProbe, OracleFreeGate, OracleFreeSelector, fit_onset_probe
+from reasonmech.hybrid.partition import (
+    OfPartition,
+    PartedTexts,
+    Partition,
+    PartitionConfig,
+    fit_partition,
+    partitions,
+)
 from reasonmech.hybrid.parts import Executor, HybridGate, Moment, Selector, executors, gates, selectors
 from reasonmech.hybrid.power import PowerConfig, PowerSampled, PowerTexts
 from reasonmech.hybrid.rules import BoundaryGate, FirstTokenGate, FixedCategory, Schedule, Times
@@ -62,6 +70,13 @@ __all__ = [
     "PowerTexts",
     "Prompted",
     "Sharpened",
+    "OfPartition",
+    "PartedTexts",
+    "Partition",
+    "PartitionConfig",
+    "PartitionVectors",
+    "fit_partition",
+    "partitions",
     "OnDisk",
     "ORDER",
     "Arm",

@@ -17,6 +17,7 @@ from reasonmech.hybrid.gates import AtRandom, DisagreementGate, KindGate, OfThin
 from reasonmech.hybrid.guarded import Guarded
 from reasonmech.hybrid.ingredients import Ingredients
 from reasonmech.hybrid.matching import as_strong_as
+from reasonmech.hybrid.partition import OfPartition
 from reasonmech.hybrid.parts import executors, gates, selectors
 from reasonmech.kinds import Openings, with_ends
 from reasonmech.registry import Registry
@@ -190,6 +191,18 @@ def _random_selector(
 def _vectors(ingredients: Ingredients, *, form: str = "") -> Vectors:
     """The trained category vectors, or those of another form, trained beside them."""
     return ingredients.trained_vectors(form)
+
+
+@selectors.register("partition")
+def _of_partition(ingredients: Ingredients, *, partition: str) -> OfPartition:
+    """The category of the thinking model's stream, under a partition by its kind."""
+    return OfPartition(ingredients.parted_vectors(partition).partition)
+
+
+@executors.register("partition")
+def _partition_vectors(ingredients: Ingredients, *, partition: str) -> Vectors:
+    """The vectors of a partition's categories."""
+    return ingredients.parted_vectors(partition).vectors
 
 
 @executors.register("guarded")

@@ -11,7 +11,16 @@ from torch import Tensor
 from reasonmech.hosts import ModelPair
 from reasonmech.hybrid.executors import ClampFeatures, Takeover
 from reasonmech.hybrid.log import ChoiceLog
-from reasonmech.hybrid.parts import Executor, HybridGate, KnowsEnds, Moment, ReadStream, Selector, WritesAt
+from reasonmech.hybrid.parts import (
+    Executor,
+    HybridGate,
+    KnowsEnds,
+    Moment,
+    NamesCategories,
+    ReadStream,
+    Selector,
+    WritesAt,
+)
 from reasonmech.kinds import Kinds, KindTracker, with_ends
 from reasonmech.runtime.decoding.decode import choose
 from reasonmech.runtime.decoding.decoder import RowInfo
@@ -73,7 +82,9 @@ class Controller:
         keys, position = self._keys.to(logits.device), (self._position + ahead).to(logits.device)
         return choose(logits, temperature=self._temperature, keys=keys, position=position).tokens.cpu()
 
-    def moment(self, base: NextLogits, thinking: NextLogits, stream: ReadStream) -> Moment:
+    def moment(
+        self, base: NextLogits, thinking: NextLogits, stream: ReadStream, thinking_stream: ReadStream
+    ) -> Moment:
         """What there is to look at, of the next-token logits of both models, on one device."""
         base_choice, thinking_choice = self.choose(base), self.choose(thinking)
         base_alone_ends = torch.isin(thinking_choice, self._ends_of_base)
@@ -92,16 +103,19 @@ class Controller:
             sentence=self._sentence + self._tracker.boundary.long(),
             rows=self._rows,
             stream=stream,
+            thinking_stream=thinking_stream,
         )
 
     def decide(self, moment: Moment) -> tuple[Bool[Tensor, " batch"], Int[Tensor, " batch"]]:
         """Which rows are steered, and the category that the selector names for each."""
-        executor = self._parts.executor
-        category = self._parts.selector.select(moment)
-        opened = self._gate.opens(moment) & executor.covers(category)
+        executor, opened = self._parts.executor, self._gate.opens(moment)
         if isinstance(executor, ClampFeatures):
             opened = opened & moment.boundary
-        return opened, category
+        selector = self._parts.selector
+        if isinstance(selector, NamesCategories) and not opened.any():  # it may cost a pass
+            return opened, torch.zeros_like(moment.category)
+        category = selector.select(moment)
+        return opened & executor.covers(category), category
 
     def steer(
         self, moment: Moment, context: CleanPast, rows: Int[Tensor, " row"], category: Int[Tensor, " row"]

@@ -16,7 +16,7 @@ from reasonmech.hosts import Host, ModelPair
 from reasonmech.hybrid.controller import Controller, Parts, watched_layer
 from reasonmech.hybrid.drafting import DraftingState
 from reasonmech.hybrid.log import ChoiceLog
-from reasonmech.hybrid.parts import Executor, HybridGate, OfOneModel, Selector, check_part
+from reasonmech.hybrid.parts import Executor, HybridGate, NamesCategories, OfOneModel, Selector, check_part
 from reasonmech.kinds import Kinds
 from reasonmech.ranges import Positive
 from reasonmech.runtime.decoding.decoder import DecoderState, RowInfo
@@ -76,6 +76,11 @@ class Hybrid:
     def parts(self) -> Parts:
         """What a controller of its texts is made of."""
         return Parts(self.pair, self.gate, self.selector, self.executor, self.kinds, self.log)
+
+    @property
+    def categories(self) -> tuple[str, ...]:
+        """What the selector tells apart: kinds of sentence, or what a partition of the stream found."""
+        return self.selector.categories if isinstance(self.selector, NamesCategories) else self.kinds.names
 
     @property
     def _words(self) -> str:
@@ -139,7 +144,9 @@ class Hybrid:
         self, prompts: Tokens, mask: Mask, rows: list[RowInfo], max_new_tokens: Positive
     ) -> DecoderState:
         if isinstance(self.executor, OfOneModel):
-            self.executor.check(self.pair.base, self.kinds.names)
+            self.executor.check(self.pair.base, self.categories)
+        if isinstance(self.selector, NamesCategories):
+            self.selector.check_thinking(self.pair.thinking)
         batch = (prompts, mask, rows, max_new_tokens)
         if self.draft > 1:
             return DraftingState(self.parts, *batch, draft=self.draft)
@@ -168,6 +175,9 @@ class HybridState:
             self._base.watch(layer)
         thinking = hybrid.pair.thinking
         self._thinking = HostDecoder.of(thinking).start(*read_by(thinking, prompts, mask, rows), room)
+        self._reader = thinking
+        if isinstance(hybrid.selector, NamesCategories):
+            self._thinking.watch(thinking.check_site(hybrid.selector.reads_thinking_at).layer)
         self._controller = Controller(hybrid.parts, rows)
         self._steered = torch.zeros(len(rows), dtype=torch.bool)
 
@@ -175,11 +185,17 @@ class HybridState:
         past = self._base.clean_past().select(rows.to(self._host.device), site=site)
         return stream_at(self._host, past, site)
 
+    def _thinking_stream(self, rows: Int[Tensor, " row"], site: Site) -> Float[Tensor, "row d_model"]:
+        past = self._thinking.clean_past()
+        if past.known is not None and site == Site("resid_post", past.known.layer):
+            return past.known.stream[rows.to(past.known.stream.device), 0]
+        return stream_at(self._reader, past.select(rows.to(self._reader.device), site=site), site)
+
     def next_logits(self) -> NextLogits:
         of_both = slice(None, self._controller.rows_of_both)
         base = self._base.next_logits()[:, of_both]
         thinking = self._thinking.next_logits()[:, of_both].to(self._host.device)
-        moment = self._controller.moment(base, thinking, self._stream)
+        moment = self._controller.moment(base, thinking, self._stream, self._thinking_stream)
         self._steered, category = self._controller.decide(moment)
         rows = self._steered.nonzero()[:, 0]
         if len(rows) == 0:

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from reasonmech.hosts import Host
 from reasonmech.hybrid.controller import Controller, Parts, PlaceInText, watched_layer
 from reasonmech.hybrid.parts import ReadStream
 from reasonmech.runtime.decoding.decoder import RowInfo
@@ -48,7 +49,7 @@ class DraftingState:
     ) -> None:
         base, thinking = parts.pair.base, parts.pair.thinking
         theirs = read_by(thinking, prompts, mask, rows)[:2]
-        self._host, self._draft, self._room = base, draft, room
+        self._host, self._reader, self._draft, self._room = base, thinking, draft, room
         self._controller = Controller(parts, rows)
         self._base = RaggedReader(base, prompts, mask, watch=watched_layer(parts.executor))
         self._thinking = RaggedReader(thinking, *theirs)
@@ -77,7 +78,8 @@ class DraftingState:
         thinking = self._checked(drafted)
         stopped_at, categories = torch.full_like(self._n_decided, -1), torch.zeros_like(self._n_decided)
         for i in range(self._draft):
-            moment = self._controller.moment(base[i], thinking[:, i], self._stream_at(i))
+            at = torch.full_like(self._n_decided, i)
+            moment = self._controller.moment(base[i], thinking[:, i], *self._streams_at(at))
             opened, category = self._controller.decide(moment)
             stopped_at[opened & going], categories[opened & going] = i, category[opened & going]
             going = going & ~opened
@@ -108,16 +110,17 @@ class DraftingState:
         """Of each row what the base read before drafted token `i`, the last of it apart."""
         return self._base.past_of(self._draft - 1 - i)
 
-    def _stream_at(self, i: int) -> ReadStream:
-        def stream(rows: Int[Tensor, " row"], site: Site) -> Float[Tensor, "row d_model"]:
-            return self._read_stream(self._past_at(torch.full_like(self._n_decided, i)), rows, site)
+    def _streams_at(self, i: Int[Tensor, " batch"]) -> tuple[ReadStream, ReadStream]:
+        """Read the streams of the base and of the thinking model before drafted token `i` of each row."""
 
-        return stream
+        def reads(reader: RaggedReader, host: Host) -> ReadStream:
+            def read(rows: Int[Tensor, " row"], site: Site) -> Float[Tensor, "row d_model"]:
+                past = reader.past_of(self._draft - 1 - i)
+                return stream_at(host, past.select(rows.to(host.device), site=site), site)
 
-    def _read_stream(
-        self, past: CleanPast, rows: Int[Tensor, " row"], site: Site
-    ) -> Float[Tensor, "row d_model"]:
-        return stream_at(self._host, past.select(rows.to(self._host.device), site=site), site)
+            return read
+
+        return reads(self._base, self._host), reads(self._thinking, self._reader)
 
     def _steer(
         self,
@@ -131,11 +134,7 @@ class DraftingState:
         rows = stopped.nonzero()[:, 0]
         before = torch.stack([base[i][row] for row, i in enumerate(at.tolist())])
         theirs = thinking[torch.arange(len(at)), at]
-
-        def stream(chosen: Int[Tensor, " row"], site: Site) -> Float[Tensor, "row d_model"]:
-            return self._read_stream(self._past_at(at), chosen, site)
-
-        moment = self._controller.moment(before, theirs, stream)
+        moment = self._controller.moment(before, theirs, *self._streams_at(at))
         steered = self._controller.steer(moment, self._past_at(at), rows, categories[rows])
         logits = before.index_copy(0, rows.to(before.device), steered)
         self._write(stopped, logits, self._controller.choose(logits), steered=True)

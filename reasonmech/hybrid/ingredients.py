@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from reasonmech.door import checked
 from reasonmech.errors import DataError
@@ -12,12 +12,20 @@ from reasonmech.hosts import ModelPair
 from reasonmech.hybrid.executors import ClampFeatures, Vectors
 from reasonmech.hybrid.matching import NeutralTexts
 from reasonmech.hybrid.oracle_free import OnsetProbe
+from reasonmech.hybrid.partition import Partition
 from reasonmech.hybrid.power import PowerConfig
 from reasonmech.hybrid.rules import Times
 from reasonmech.kinds import Kinds
 from reasonmech.ranges import Seed, Share
 
 T = TypeVar("T")
+
+
+class PartitionVectors(NamedTuple):
+    """Categories of the thinking model's stream, and a vector of the base for each."""
+
+    partition: Partition
+    vectors: Vectors
 
 
 @checked
@@ -43,6 +51,7 @@ class Ingredients:
         best: arm with a fixed category -> the category, chosen on tuning problems.
         forms: vectors of other forms (`hybrid.forms`), trained on the same texts.
         means: differences of means at first words of categories; None where there are none.
+        parted: kind of partition -> the partition, and vectors of its categories.
         absent: name of an ingredient that is None -> why there is none.
     """
 
@@ -64,6 +73,7 @@ class Ingredients:
     lengths: Mapping[tuple[str, int], int] = field(default_factory=dict)
     forms: Mapping[str, Vectors] = field(default_factory=dict)
     means: Vectors | None = None
+    parted: Mapping[str, PartitionVectors] = field(default_factory=dict)
 
     @checked
     def trained_vectors(self, form: str = "") -> Vectors:
@@ -72,6 +82,11 @@ class Ingredients:
         if form:
             return self._present(self.forms.get(form), f"vectors of form {form!r}")
         return self._present(self.vectors, "vectors")
+
+    @checked
+    def parted_vectors(self, kind: str) -> PartitionVectors:
+        """A partition of the thinking stream and its vectors. Raises DataError where there are none."""
+        return self._present(self.parted.get(kind), f"vectors of partition {kind!r}")
 
     def means_of_onsets(self) -> Vectors:
         """Differences of means. Raises DataError where there are none: the reason in `absent`."""

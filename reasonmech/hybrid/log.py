@@ -59,10 +59,15 @@ class ControllerLog:
     """Open gates of a run of a hybrid: (problem id, sample, number of the generated token) -> choice.
 
     Those at tokens that the environment then wrote are among them; whoever reads a log goes by the rollouts.
+
+    Attributes:
+        categories: names of the selector's categories; () where they are the kinds of the hybrid.
     """
 
-    def __init__(self) -> None:
+    @checked
+    def __init__(self, categories: Sequence[str] = ()) -> None:
         self.choices: dict[tuple[str, int, int], OpenGate] = {}
+        self.categories = tuple(categories)
 
     def __repr__(self) -> str:
         return f"ControllerLog({len(self.choices)} open gates)"

@@ -51,6 +51,7 @@ class Moment:
         sentence: number of the sentence that the next token stands in, from 0, CPU.
         rows: what each row is: its problem, its sample, its number in the run.
         stream: reads the base's own, unsteered stream at the last token of some rows. Costs a pass of them.
+        thinking_stream: the same of the thinking model.
     """
 
     base: NextLogits
@@ -67,6 +68,7 @@ class Moment:
     sentence: Int[Tensor, " batch"] = field(default_factory=_of_no_row)
     rows: Sequence[RowInfo] = ()
     stream: ReadStream = _no_stream
+    thinking_stream: ReadStream = _no_stream
 
     @property
     def apart(self) -> Bool[Tensor, " batch"]:
@@ -95,6 +97,23 @@ class Selector(Protocol):
     """Which: a category per row."""
 
     def select(self, moment: Moment) -> Int[Tensor, " batch"]: ...
+
+
+@runtime_checkable
+class NamesCategories(Protocol):
+    """A selector whose categories are no kinds of sentence."""
+
+    @property
+    def categories(self) -> tuple[str, ...]: ...
+
+    @property
+    def reads_thinking_at(self) -> Site:
+        """A resid_post of the thinking model, read at every token."""
+        ...
+
+    def check_thinking(self, thinking: Host) -> None:
+        """Raise MismatchError where they are of another thinking model."""
+        ...
 
 
 @runtime_checkable

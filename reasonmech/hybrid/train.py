@@ -8,7 +8,7 @@ values, exactly as it does in decoding.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +18,10 @@ from reasonmech.arguments import as_sequence, check_type
 from reasonmech.door import checked
 from reasonmech.errors import DataError, NonFiniteError
 from reasonmech.hosts import Host
-from reasonmech.hybrid.disagreements import Disagreements, clean_passes, find_disagreements
+from reasonmech.hybrid.disagreements import Disagreements, ReadPass, clean_passes, find_disagreements
 from reasonmech.hybrid.executors import Vectors
 from reasonmech.hybrid.optimisation import HeldOut, Optimisation, Steps
+from reasonmech.hybrid.partition import PartedTexts
 from reasonmech.hybrid.parts import check_part
 from reasonmech.hybrid.steering import Passes, Steering, agreement
 from reasonmech.hybrid.stored_passes import StoredPasses
@@ -59,7 +60,7 @@ def train_vectors(
     site: Site | str | OnDisk,
     rollouts: Sequence[Rollout],
     *,
-    kinds: Kinds,
+    kinds: Kinds | PartedTexts,
     config: VectorConfig | None = None,
     progress: bool = True,
 ) -> TrainedVectors:
@@ -70,11 +71,13 @@ def train_vectors(
     store instead, and computes them for one batch at a time.
 
     Args:
-        kinds: of the rollouts' task, `tasks.get(rollouts.task).kinds(tokenizer)`; one vector each.
+        kinds: of the rollouts' task, `tasks.get(rollouts.task).kinds(tokenizer)`, or categories of the
+            thinking model's stream, `PartedTexts(partition, pair.thinking, kinds)`; one vector each.
 
     Raises:
         ArgumentError: no host, rollouts or kinds. UnknownNameError: no such site.
-        DataError: the models agree on every token, or there are fewer than two problems.
+        DataError: the models agree on every token, there are fewer than two problems, or kinds are to be
+            written (by: kind) of categories that are none.
         NonFiniteError: the optimisation diverged.
         OutputError: the directory holds part of another training, or cannot be written.
         MemoryShortError: the keys and values of all texts take more memory than is free.
@@ -90,7 +93,7 @@ def train_draws(
     site: Site | str | OnDisk,
     rollouts: Sequence[Rollout],
     *,
-    kinds: Kinds,
+    kinds: Kinds | PartedTexts,
     configs: Sequence[VectorConfig],
     progress: bool = True,
 ) -> list[TrainedVectors]:
@@ -104,7 +107,7 @@ def train_draws(
         What `train_vectors` does.
     """
     check_type(host, Host, name="host", allowed="a host, such as pair.base")
-    check_part(kinds, Kinds, name="kinds")
+    _check_categories(kinds, configs)
     rollouts = as_sequence(rollouts, Rollout, name="rollouts", allowed="rollouts of the thinking model")
     at = host.check_site(site.site if isinstance(site, OnDisk) else site)
     halves = _split(as_read_by(host, rollouts), configs[0].held_out)
@@ -113,7 +116,7 @@ def train_draws(
         return [ground.train_best(at, config, None, progress=progress) for config in configs]
     work = VectorDirectory(Path(site.directory))
     texts = [*halves.train_on, *halves.held_out]
-    plan = plan_of(host, at, texts, kinds, [config.model_dump(mode="json") for config in configs])
+    plan = plan_of(host, at, texts, _told(kinds), [config.model_dump(mode="json") for config in configs])
     with work.open(plan):
         ground = _Ground.on_disk(host, halves, kinds, configs[0], _Streams(work, at, progress))
         return [
@@ -148,13 +151,15 @@ class _Ground(NamedTuple):
     """What vectors are fitted and measured on, read once for all trainings."""
 
     host: Host
-    kinds: Kinds
+    names: tuple[str, ...]
     openings: Openings | None
     train_on: _Half
     held_out: _Half
 
     @classmethod
-    def in_memory(cls, host: Host, halves: _Halves, kinds: Kinds, config: VectorConfig) -> _Ground:
+    def in_memory(
+        cls, host: Host, halves: _Halves, kinds: Kinds | PartedTexts, config: VectorConfig
+    ) -> _Ground:
         n_tokens = sum(len(rollout.all_ids) for half in halves for rollout in half)
         check_room(
             n_tokens * kv_bytes(host),
@@ -165,12 +170,17 @@ class _Ground(NamedTuple):
         openings, read = _openings(host, kinds, config), []
         for half in halves:
             passes = list(clean_passes(host, half, batch_size=config.batch_rollouts, openings=openings))
-            read.append(_Half(passes, find_disagreements(passes, half, kinds)))
-        return cls(host, kinds, openings, *read)
+            read.append(_Half(passes, _disagreements(passes, half, kinds)))
+        return cls(host, kinds.names, openings, *read)
 
     @classmethod
     def on_disk(
-        cls, host: Host, halves: _Halves, kinds: Kinds, config: VectorConfig, streams: _Streams
+        cls,
+        host: Host,
+        halves: _Halves,
+        kinds: Kinds | PartedTexts,
+        config: VectorConfig,
+        streams: _Streams,
     ) -> _Ground:
         work, site, progress = streams
         texts = [*halves.train_on, *halves.held_out]
@@ -178,9 +188,9 @@ class _Ground(NamedTuple):
         openings, offset, read = _openings(host, kinds, config), 0, []
         for name, half in halves._asdict().items():
             passes = StoredPasses(host, half, config.batch_rollouts, source, offset)
-            read.append(_Half(passes, find_disagreements(work.read(name, passes, openings), half, kinds)))
+            read.append(_Half(passes, _disagreements(work.read(name, passes, openings), half, kinds)))
             offset += len(half)
-        return cls(host, kinds, openings, *read)
+        return cls(host, kinds.names, openings, *read)
 
     def train_best(
         self, site: Site, config: VectorConfig, file: Path | None, *, progress: bool
@@ -201,7 +211,7 @@ class _Ground(NamedTuple):
 
     def train(self, site: Site, config: VectorConfig, file: Path | None, *, progress: bool) -> TrainedVectors:
         """Args: file: keeps where the training stands; None: nothing does."""
-        host, names = self.host, self.kinds.names
+        host, names = self.host, self.names
         counts = torch.bincount(self.train_on.disagreements.category, minlength=len(names))
         shift = forms.get(config.form)(len(names), host.d_model, config.seed).to(host.device)
         steering = Steering(
@@ -233,8 +243,34 @@ class _Ground(NamedTuple):
         )
 
 
-def _openings(host: Host, kinds: Kinds, config: VectorConfig) -> Openings | None:
-    return Openings(with_ends(kinds, host.eos_ids), host.vocab_size) if config.by == "kind" else None
+def _openings(host: Host, kinds: Kinds | PartedTexts, config: VectorConfig) -> Openings | None:
+    if config.by != "kind" or isinstance(kinds, PartedTexts):
+        return None
+    return Openings(with_ends(kinds, host.eos_ids), host.vocab_size)
+
+
+def _check_categories(kinds: Kinds | PartedTexts, configs: Sequence[VectorConfig]) -> None:
+    if not isinstance(kinds, PartedTexts):
+        check_part(kinds, Kinds, name="kinds")
+    elif any(config.by == "kind" for config in configs):
+        raise DataError(
+            f"vectors that are to begin sentences of a kind, for categories of {kinds.partition!r}",
+            allowed="by: token; its categories are no kinds, and no first word is theirs",
+            do="leave `by` out of the vectors' settings",
+        )
+
+
+def _disagreements(
+    passes: Iterable[ReadPass], rollouts: Sequence[Rollout], kinds: Kinds | PartedTexts
+) -> Disagreements:
+    if not isinstance(kinds, PartedTexts):
+        return find_disagreements(passes, rollouts, kinds)
+    return kinds.relabelled(find_disagreements(passes, rollouts, kinds.kinds), rollouts)
+
+
+def _told(kinds: Kinds | PartedTexts) -> list[str]:
+    """What a training that goes on must have in common with the one that was killed."""
+    return [*kinds.names, *([kinds.partition.digest] if isinstance(kinds, PartedTexts) else [])]
 
 
 def _split(rollouts: Sequence[Rollout], held_out: float) -> _Halves:

@@ -1,4 +1,5 @@
-"""Arms that differ from `full` in what is added: one vector, a bias, a scale, means, a guardrail."""
+"""Arms that differ from `full` in what is added: one vector, a bias, a scale, means, a guardrail; or in
+what its categories are."""
 
 from __future__ import annotations
 
@@ -37,4 +38,25 @@ arms.register("guarded")(
         "full at the one of ten strengths whose token the thinking model likes best (published v1)",
     )
 )
-VECTOR_ARMS: Final = (*FORMS, "mean_difference", "guarded")
+
+PARTED: Final[Mapping[str, str]] = {
+    "taxonomy": "sentence_sae",
+    "clusters": "kmeans",
+    "random_parts": "random",
+}
+"""Arm -> partition of the thinking model's stream (`hybrid.partitions`) whose categories it has."""
+
+_PARTED_WHAT: Final[Mapping[str, str]] = {
+    "taxonomy": "full with categories of a sentence SAE on the thinking model (published)",
+    "clusters": "full with categories of k-means on the thinking model's sentences",
+    "random_parts": "full with categories of random directions: what no taxonomy decides",
+}
+
+for name, partition in PARTED.items():
+    parts = {
+        "selector": {"kind": "partition", "partition": partition},
+        "executor": {"kind": "partition", "partition": partition},
+    }
+    arms.register(name)(Arm(of_parts(parts), "", _VARIANT, _PARTED_WHAT[name]))
+
+VECTOR_ARMS: Final = (*FORMS, *PARTED, "mean_difference", "guarded")

@@ -18,7 +18,7 @@ from reasonmech.door import checked
 from reasonmech.files import atomic_write, check_safetensors
 from reasonmech.hosts import Host
 from reasonmech.hybrid.stored_passes import ReadTexts, StoredPasses, StoredStream
-from reasonmech.kinds import Kinds, Openings
+from reasonmech.kinds import Openings
 from reasonmech.resumable import begin, only_writer, read_plan
 from reasonmech.rollout import Rollout
 from reasonmech.runtime.activations.activations import Activations
@@ -110,7 +110,7 @@ class VectorDirectory:
 
 
 def plan_of(
-    host: Host, site: Site, rollouts: Sequence[Rollout], kinds: Kinds, configs: Sequence[dict[str, Any]]
+    host: Host, site: Site, rollouts: Sequence[Rollout], kinds: list[str], configs: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """What a call that goes on must have in common with the one that was killed."""
     digest = hashlib.sha256()
@@ -121,6 +121,6 @@ def plan_of(
         "identity": host.fingerprint,
         "site": str(site),
         "texts": digest.hexdigest(),
-        "kinds": [*kinds.names],
+        "kinds": kinds,
         "configs": [*configs],
     }

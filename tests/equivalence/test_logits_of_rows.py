@@ -1,4 +1,4 @@
-"""A model that is asked of few rows says of them what it says when it is asked of all."""
+"""A model that is partial of few rows says of them what it says when it is partial of all."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def state_of(host: Host) -> HostState:
 def test_some_rows_are_unembedded_and_all_are_read(arch: str) -> None:
     with torch.no_grad():
         host = tiny_host(arch)
-        whole, asked, tokens = state_of(host), state_of(host), torch.tensor([5, 6, 7])
+        whole, partial, tokens = state_of(host), state_of(host), torch.tensor([5, 6, 7])
         for rows in map(torch.tensor, ASKED):  # the first pass has the prompts
             expected = whole.next_logits()[rows]
-            torch.testing.assert_close(asked.next_logits_of(rows), expected, rtol=1e-5, atol=1e-6)
+            torch.testing.assert_close(partial.next_logits_of(rows), expected, rtol=1e-5, atol=1e-6)
             whole.advance(tokens)
-            asked.advance(tokens)
-        torch.testing.assert_close(asked.next_logits(), whole.next_logits())  # no hook stays behind
+            partial.advance(tokens)
+        torch.testing.assert_close(partial.next_logits(), whole.next_logits())  # no hook stays behind
 
 
 def test_rows_that_are_not_asked_of_are_not_unembedded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ class ArmDecoding(NamedTuple):
         """Raise DataError where an arm does more damage than it may."""
         if self.max_damage is None:
             return
-        nats = damage(hybrid.executor, neutral_texts(context), len(hybrid.kinds.names))
+        nats = damage(hybrid.executor, neutral_texts(context), len(hybrid.categories))
         if nats > self.max_damage:
             raise DataError(
                 f"arm {name!r} moves the next token of neutral text by {nats:.2f} nats",
@@ -137,10 +137,10 @@ def _answer(
 ) -> tuple[Rollouts, ControllerLog, PowerTexts | Hybrid | None]:
     """What an arm wrote, what its controller decided, and what it drew where it draws more than it keeps, or
     the hybrid that it is."""
-    log = ControllerLog()
     if name == "thinking":  # it has answered already, decoding as every arm does
-        return read_rollouts(context, "study_thinking"), log, None
+        return read_rollouts(context, "study_thinking"), ControllerLog(), None
     decoder = arm.decoder(ingredients)
+    log = ControllerLog(decoder.categories if isinstance(decoder, Hybrid) else ())
     if isinstance(decoder, PowerSampled):
         cost = decoder.write(context.problems, context.decode, progress=context.progress)
         return cost.rollouts, log, cost

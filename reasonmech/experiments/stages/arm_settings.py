@@ -12,9 +12,9 @@ from reasonmech.experiments.stages.arm_answers import ArmDecoding
 from reasonmech.experiments.stages.arm_config import ArmConfig, check_controls, resolve_arms
 from reasonmech.experiments.stages.arm_ingredients import is_needed
 from reasonmech.experiments.stages.arm_tables import REFERENCES
-from reasonmech.experiments.stages.arm_vectors import forms_among
+from reasonmech.experiments.stages.arm_vectors import forms_among, partitions_among
 from reasonmech.experiments.stages.base import Stage
-from reasonmech.hybrid import ORDER, Arm, PowerConfig, VectorConfig, forms
+from reasonmech.hybrid import ORDER, Arm, PartitionConfig, PowerConfig, VectorConfig, forms, partitions
 
 
 class ArmSettings(Stage):
@@ -49,6 +49,10 @@ class ArmSettings(Stage):
         description="arm -> why none of its nulls is run",
     )
 
+    partition: PartitionConfig = Field(
+        default_factory=PartitionConfig,
+        description="of the arms `taxonomy`, `clusters` and `random_parts`: how many categories, and where",
+    )
     prompt: str = Field(
         "", description="what the arm `prompted` gives the base: a text around {problem}; empty: none"
     )
@@ -101,6 +105,8 @@ class ArmSettings(Stage):
         check_controls(self.arms, self.no_control)
         for form in forms_among(self.arms):
             forms.get(form)
+        for kind in partitions_among(self.arms):
+            partitions.get(kind)
         if self.trainings and self.vectors.form == "scaled":
             raise ConfigError(
                 f"{self.trainings} further trainings of vectors that are scaled",

@@ -107,7 +107,7 @@ def side_effect_rows(
                 "dose_steered": (effects.dose_steered, "nats"),
             }
             if (hybrid := hybrids.get(name)) is not None:
-                nats = damage(hybrid.executor, texts, len(hybrid.kinds.names))
+                nats = damage(hybrid.executor, texts, len(hybrid.categories))
                 numbers["damage"] = (nats, "nats")
             tables += [
                 outcome.condition.rows(metric, [value], unit=unit)

@@ -14,9 +14,19 @@ from reasonmech.experiments.stages.arm_ingredients import absent
 from reasonmech.experiments.stages.base import StageContext
 from reasonmech.experiments.stages.rollouts import read_rollouts
 from reasonmech.experiments.stages.vector_site import vector_site
-from reasonmech.hybrid import Ingredients, Kinds, TrainedVectors, VectorConfig, train_draws
+from reasonmech.hybrid import (
+    Ingredients,
+    Kinds,
+    PartedTexts,
+    PartitionConfig,
+    PartitionVectors,
+    TrainedVectors,
+    VectorConfig,
+    fit_partition,
+    train_draws,
+)
 from reasonmech.hybrid.means import mean_differences
-from reasonmech.hybrid.vector_arms import FORMS
+from reasonmech.hybrid.vector_arms import FORMS, PARTED
 from reasonmech.rollout import OTHER
 
 
@@ -70,6 +80,43 @@ def with_forms(
     return replace(ingredients, forms=trained)
 
 
+def partitions_among(chosen: Sequence[str | ArmConfig]) -> list[str]:
+    """Partitions of the thinking model's stream that arms ask for."""
+    kinds: dict[str, None] = {}
+    for choice in chosen:
+        parts = [{"partition": PARTED.get(choice, "")}] if isinstance(choice, str) else choice.parts.values()
+        kinds |= {str(part["partition"]): None for part in parts if part.get("partition")}
+    return [*kinds]
+
+
+def with_partitions(
+    context: StageContext,
+    ingredients: Ingredients,
+    ledger: Ledger,
+    site: str,
+    wanted: tuple[Sequence[str], PartitionConfig, VectorConfig],
+) -> Ingredients:
+    """With partitions of the thinking model's stream and vectors of their categories; what fails is in the
+    ledger.
+
+    Args:
+        wanted: kinds of partition, how they are learnt, how their vectors are trained.
+    """
+    kinds, config, vectors = wanted
+    thinking, parted = context.pair.thinking, dict(ingredients.parted)
+    if not config.site and context.pair.sae_layer is not None:
+        config = config.model_copy(update={"site": f"resid_post.{context.pair.sae_layer}"})
+    for kind in kinds:
+        name = f"vectors of partition {kind!r}"
+        with ledger.attempt("ingredient", name):
+            partition = fit_partition(thinking, read_rollouts(context, "thinking"), kind=kind, config=config)
+            categories = PartedTexts(partition, thinking, ingredients.kinds)
+            trained = _train(context, categories, site, [vectors])[0]
+            parted[kind] = PartitionVectors(partition, trained.vectors)
+        ingredients = absent(ingredients, ledger, name)
+    return replace(ingredients, parted=parted)
+
+
 def with_means(context: StageContext, ingredients: Ingredients, ledger: Ledger, site: str) -> Ingredients:
     """With differences of means, of the thinking model's fitting texts as the base reads them."""
     with ledger.attempt("ingredient", "means"):
@@ -80,7 +127,7 @@ def with_means(context: StageContext, ingredients: Ingredients, ledger: Ledger, 
 
 
 def _train(
-    context: StageContext, kinds: Kinds, site: str, configs: Sequence[VectorConfig]
+    context: StageContext, kinds: Kinds | PartedTexts, site: str, configs: Sequence[VectorConfig]
 ) -> list[TrainedVectors]:
     base, written = context.pair.base, read_rollouts(context, "thinking")
     with vector_site(context, site, written) as at:

@@ -42,10 +42,12 @@ from reasonmech.experiments.stages.arm_tables import (
 )
 from reasonmech.experiments.stages.arm_vectors import (
     forms_among,
+    partitions_among,
     train_category_vectors,
     vector_tensors,
     with_forms,
     with_means,
+    with_partitions,
 )
 from reasonmech.experiments.stages.base import Notes, StageContext, stages
 from reasonmech.experiments.stages.clamped import ClampedGroups, tune_clamp, without_clamp
@@ -60,6 +62,7 @@ from reasonmech.hybrid import (
     Ingredients,
     Kinds,
     VectorConfig,
+    Vectors,
 )
 from reasonmech.tasks import grade, tasks
 
@@ -155,6 +158,9 @@ class RunArms(ArmSettings):
         if forms := forms_among(self.arms):
             configs = [config.model_copy(update={"form": form}) for form in forms]
             ingredients = with_forms(context, ingredients, ledger, site, configs)
+        if parts := partitions_among(self.arms):
+            wanted = (parts, self.partition, config)
+            ingredients = with_partitions(context, ingredients, ledger, site, wanted)
         if is_needed("neutral", self.arms):
             ingredients = with_neutral(context, ingredients, ledger, notes)
         if rules := rules_among([*self.resolved]):
@@ -204,7 +210,10 @@ class RunArms(ArmSettings):
         if name in SETTINGS:
             parts += [self.steps_prompt, self.power.model_dump()]
         digest = hashlib.sha256(json.dumps(parts).encode())
-        others = [] if name in (*ORDER, *LESS_ORACLE) else [*ingredients.forms.values(), ingredients.means]
+        others: list[Vectors | None] = []
+        if name not in (*ORDER, *LESS_ORACLE):
+            parted = [of_parts.vectors for of_parts in ingredients.parted.values()]
+            others = [*ingredients.forms.values(), *parted, ingredients.means]
         for made in (vectors, *others):
             if made is not None:
                 digest.update(made.to_bytes())

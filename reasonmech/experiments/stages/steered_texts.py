@@ -129,7 +129,8 @@ def _decided(rollout: Rollout, offset: int, log: ControllerLog, ingredients: Ing
     choice = log.at(rollout, offset)
     token = choice.base_token
     instead = "" if token in (-1, rollout.ids[offset]) else _name(ingredients, token)
-    return {"category": ingredients.kinds.names[choice.category], "instead": instead}
+    names = log.categories or ingredients.kinds.names
+    return {"category": names[choice.category], "instead": instead}
 
 
 def _name(ingredients: Ingredients, token: int) -> str:

@@ -80,7 +80,7 @@ def test_settings_that_are_not_given_come_from_the_ingredients() -> None:
         (
             {"executor": {"kind": "clam"}},
             UnknownNameError,
-            "clamp, guarded, mean_difference, onset_bias, random_vectors, second_choice",
+            "clamp, guarded, mean_difference, onset_bias, partition, random_vectors, second_choice",
         ),
         ({"gate": {"kind": "random", "rat": 0.5}}, UnknownNameError, "rate, seed"),
         ({"gate": {"kind": "random", "rate": "often"}}, ConfigError, "'matched'"),
