@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Literal
 
 import torch
 from _models import SMOLLM2, chosen, jumprelu_coder, make_host, make_texts
@@ -120,10 +121,15 @@ class Case:
         finally:
             handle.remove()
 
-    def written(self, *plan: rm.Intervention) -> Tensor:
-        decode = rm.Decode(max_new_tokens=NEW)
+    def written(
+        self,
+        *plan: rm.Intervention,
+        compile: bool = False,
+        receipt: Literal["none", "sample"] = "none",
+    ) -> Tensor:
+        decode = rm.Decode(max_new_tokens=NEW, compile=compile)
         rollouts = rm.generate(
-            self.host, self.prompts, list(plan), decode=decode, progress=False, receipt="none"
+            self.host, self.prompts, list(plan), decode=decode, progress=False, receipt=receipt
         )
         return torch.tensor([rollout.ids for rollout in rollouts])
 

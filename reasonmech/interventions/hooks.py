@@ -66,10 +66,14 @@ class Hooks:
 
     def remove(self) -> None:
         """Take every hook out of the model."""
+        self.detach()
+        self._active = False
+
+    def detach(self) -> None:
+        """Take every hook out of the model; whoever calls `apply` itself goes on."""
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
-        self._active = False
 
     def begin(self, step: Step, readings: PartnerReadings = NOTHING) -> None:
         """Compute all masks for the pass that comes next, and the gates that need not wait for it."""

@@ -19,7 +19,7 @@ from reasonmech.runtime.decoding.truncation import Truncation
 from reasonmech.settings import Settings
 from reasonmech.shapes import NextLogits
 
-ADDED_LATER: Final = ("stop_strings", "top_k", "top_p", "min_p", "repetition_penalty")
+ADDED_LATER: Final = ("stop_strings", "top_k", "top_p", "min_p", "repetition_penalty", "compile")
 DRAWING: Final = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
 FOLLOWED: Final = ("do_sample", *DRAWING)
 """Settings of a generation config that `Decode.as_published` takes."""
@@ -71,6 +71,13 @@ class Decode(Settings):
         default=(),
         description="texts that end a row when it has written them, across borders of tokens; the token that "
         "completes one is kept whole",
+    )
+
+    compile: bool = Field(
+        default=False,
+        description="read new tokens by a step that torch.compile makes of the model, once per model, number "
+        "of rows and length (by 64 tokens): a minute at first, then faster; a token may differ where two are "
+        "nearly as likely",
     )
 
     @model_serializer(mode="wrap")

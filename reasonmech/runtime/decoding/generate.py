@@ -92,7 +92,7 @@ def generate(
     if decoder.bound.partner is not None and decoder.bound.partner_sites:
         check_same_prompts(decoder.host, decoder.bound.partner, tasks)
     recorder = ReceiptRecorder(decoder.bound, receipt, batch_size=decode.batch_size)
-    recorded = replace(decoder, recorder=recorder)
+    recorded = replace(decoder, recorder=recorder, compiled=decode.compile)
     written = _write_all(recorded, tasks, decode=decode, progress=progress, recorder=recorder)
     rows = [PassRow.of(rollout) for rollout in written]
     return recorder.finish(rows, lambda receipt: Rollouts(written, task=tasks.task, receipt=receipt))
@@ -121,7 +121,7 @@ def continue_ids(
         host.check_ids(ids, name)
     check_lengths(host, prompts, decode)
     problems = ProblemSet([Problem(name, "", "") for name in prompts], task="")
-    decoder = HostDecoder.of(host, ())
+    decoder = replace(HostDecoder.of(host, ()), compiled=decode.compile)
     return Rollouts(_write_all(decoder, problems, decode=decode, progress=progress, prompts=prompts))
 
 
@@ -143,6 +143,12 @@ def _check_choice(decoder: Decoder, decode: Decode) -> None:
             f"top_k, top_p, min_p or repetition_penalty for {writer_of(decoder)}",
             allowed="a host under a plan; other decoders draw from the whole distribution at a temperature",
             do="leave them out of decode",
+        )
+    if not isinstance(decoder, HostDecoder) and decode.compile:
+        raise DataError(
+            f"compiled steps for {writer_of(decoder)}",
+            allowed="a host under a plan; other decoders go back in what their models have read",
+            do="leave compile out of decode",
         )
 
 

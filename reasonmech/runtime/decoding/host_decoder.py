@@ -20,6 +20,7 @@ from reasonmech.interventions.intervention import Intervention
 from reasonmech.interventions.partner_readings import NOTHING, PartnerReadings
 from reasonmech.interventions.recorder import Recorder
 from reasonmech.ranges import Positive
+from reasonmech.runtime.decoding.compiled import CompiledSteps, can_compile
 from reasonmech.runtime.decoding.decoder import RowInfo
 from reasonmech.runtime.decoding.growing_cache import growing_cache
 from reasonmech.runtime.decoding.labelling import LabelBuffer
@@ -40,10 +41,12 @@ class HostDecoder(OfHost):
 
     Attributes:
         recorder: is told what the plan does; None where nobody asks.
+        compiled: whether the steps behind the prompts are compiled (`Decode.compile`).
     """
 
     bound: BoundPlan
     recorder: Recorder | None = None
+    compiled: bool = False
 
     @classmethod
     def of(
@@ -119,6 +122,7 @@ class HostState:
         self._rows = torch.tensor([row.index for row in rows])
         self._labels = LabelBuffer(decoder.bound.labellers, batch, width + room)
         self._reconsiders = decoder.bound.reconsiders
+        self._compiles, self._compiled = decoder.compiled, None
         self._watched: WatchedBlock | None = None
         self._partner = decoder.start_partner(prompts, mask, rows, room)
         # a partner whose vocabulary is padded less could not read a token beyond its rows
@@ -166,6 +170,9 @@ class HostState:
         first_pass = self._n_read == 0
         self._n_read += new
         columns = slice(start, start + new)
+        if self._compiled is not None:
+            self._pending -= new
+            return self._compiled.read(self._input)
         batch = (self._input[:, columns], self._attention[:, : self._n_read], self._positions[:, columns])
         repeats = repeated_rows(self._host.model, *batch[:2]) if first_pass and self._hooks is None else None
         if repeats is None:
@@ -176,7 +183,19 @@ class HostState:
             if self._watched is not None:
                 self._watched.select(repeats.of_row)
         self._pending -= new
+        if first_pass and self._compiles:
+            self._compile()
         return logits
+
+    def _compile(self) -> None:
+        """Go on in compiled steps; where that cannot be, a warning says why."""
+        if not can_compile(self._host, self._cache, two_pass=self._reconsiders):
+            return
+        if self._hooks is not None:
+            self._hooks.detach()
+        last = self._positions[:, -1:]
+        self._compiled = CompiledSteps(self._host, self._hooks, self._cache, self._mask, last)
+        self._cache = growing_cache(self._host.model.config)
 
     def _logits(
         self, ids: Int[Tensor, "row pos"], seen: Int[Tensor, "row past"], positions: Int[Tensor, "row pos"]
@@ -254,7 +273,10 @@ class HostState:
 
     def select(self, rows: Int[Tensor, " row"]) -> None:
         on_device = rows.to(self._device)
-        self._cache.batch_select_indices(on_device)
+        if self._compiled is None:
+            self._cache.batch_select_indices(on_device)
+        else:
+            self._compiled.select(on_device)
         self._attention, self._input, self._positions = (
             self._attention[on_device],
             self._input[on_device],
@@ -267,6 +289,8 @@ class HostState:
             self._partner.select(rows)
 
     def close(self) -> None:
+        if self._compiled is not None:
+            self._compiled.close()
         if self._partner is not None:
             self._partner.close()
         if self._hooks is not None:
