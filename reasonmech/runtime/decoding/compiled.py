@@ -6,16 +6,16 @@ back into the very hooks that act in an eager pass: what a plan may do, and what
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable
 from functools import partial
 from types import FunctionType
 from typing import Any, Final, NamedTuple, final
-from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Int
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import DynamicCache, StaticCache
 from transformers.cache_utils import DynamicLayer
 
@@ -29,14 +29,25 @@ BACKEND = "inductor"  # of torch.compile
 _GRAIN: Final = 64  # tokens by which caches differ in size: texts of like length share a graph
 _SPARE: Final = 4  # times as many rows as there are may be computed rather than compile again
 
+_KEPT: Final = 8  # graphs, the latest, each with its model and its cache
+
 Act = Callable[[int, Tensor], Tensor]
-_acting: list[Act] = []  # of the pass that runs; passes of a model take turns
+
+
+class _Acting(threading.local):
+    """What plans do in the passes that this thread is running."""
+
+    def __init__(self) -> None:
+        self.acts: list[Act] = []
+
+
+_acting: Final = _Acting()
 
 
 @torch.library.custom_op("reasonmech::act", mutates_args=())
 def _act(x: Tensor, stop: int) -> Tensor:
     """What the plan of the pass that runs makes of the stream at one of its stops."""
-    return _acting[-1](stop, x) if _acting else x.clone()
+    return _acting.acts[-1](stop, x) if _acting.acts else x.clone()
 
 
 @_act.register_fake
@@ -58,13 +69,13 @@ class CompiledStep:
 
     Attributes:
         taken: whether a batch is using the cache.
-        length: tokens of a row that it has room for.
         broken: why it runs eagerly; "" where it does not.
     """
 
     def __init__(self, host: Host, shape: Shape, stops: tuple[Stop, ...]) -> None:
-        self.taken, self.broken, self._ran, self.length = False, "", False, shape.length
-        self._host, self._stops = host, stops
+        self.shape, self.model, self.taken = shape, host.model, False
+        self._host, self._stops, self._ran = host, stops, False
+        self.broken = ""
         self.cache = StaticCache(config=host.model.config, max_cache_len=shape.length)
         model, cache = host.model, self.cache
 
@@ -106,7 +117,7 @@ class CompiledStep:
             self._host.hook_point(stop.site).attach(partial(_call, number))
             for number, stop in enumerate(self._stops)
         ]
-        _acting.append(guarded)
+        _acting.acts.append(guarded)
         try:
             if foreign or self.broken:
                 return self._eager(*batch)
@@ -125,7 +136,7 @@ class CompiledStep:
             )
             return self._eager(*batch)
         finally:
-            _acting.pop()
+            _acting.acts.pop()
             for handle in handles:
                 handle.remove()
 
@@ -140,25 +151,31 @@ def _call(stop: int, x: Tensor) -> Tensor:
     return torch.ops.reasonmech.act(x, stop)
 
 
-_steps: Final[WeakKeyDictionary[nn.Module, dict[Shape, CompiledStep]]] = WeakKeyDictionary()
+_steps: Final[list[CompiledStep]] = []  # the latest last
+_choosing: Final = threading.Lock()
 
 
-def _step_for(host: Host, rows: int, length: int, stops: tuple[Stop, ...]) -> tuple[CompiledStep, int]:
-    """A graph with room for a batch, and its number of rows: one that is there, or a new one."""
-    of_model = _steps.setdefault(host.model, {})
-    names = tuple(str(stop.site) for stop in stops)
-    length = -(-length // _GRAIN) * _GRAIN
-    fitting = [
-        shape
-        for shape, step in of_model.items()
-        if (shape.length, shape.stops) == (length, names)
-        and rows <= shape.rows <= _SPARE * rows
-        and not step.taken
-    ]
-    shape = min(fitting, default=Shape(rows, length, names))
-    if shape not in of_model or of_model[shape].taken:
-        of_model[shape] = CompiledStep(host, shape, stops)
-    return of_model[shape], shape.rows
+def _take_step(host: Host, rows: int, length: int, stops: tuple[Stop, ...]) -> CompiledStep:
+    """A graph with room for a batch, which is now taken: one that is there, or a new one."""
+    wanted = Shape(rows, -(-length // _GRAIN) * _GRAIN, tuple(str(stop.site) for stop in stops))
+    with _choosing:
+        fitting = [
+            step
+            for step in _steps
+            if step.model is host.model
+            and step.shape[1:] == wanted[1:]
+            and rows <= step.shape.rows <= _SPARE * rows
+            and not step.taken
+        ]
+        step = min(fitting, key=lambda step: step.shape.rows, default=None)
+        if step is None:
+            step = CompiledStep(host, wanted, stops)
+        else:
+            _steps.remove(step)
+        step.taken = True
+        _steps.append(step)
+        del _steps[:-_KEPT]
+    return step
 
 
 @final
@@ -185,13 +202,20 @@ class CompiledSteps:
         n, room = mask.shape
         self._host, self._hooks = host, hooks
         self._stops = () if hooks is None else tuple(hooks.bound.stops)
-        self._step, rows = _step_for(host, n, room, self._stops)
-        self._step.taken = True
+        self._step = _take_step(host, n, room, self._stops)
+        try:
+            self._begin(cache, mask, positions)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, cache: DynamicCache, mask: Mask, positions: Int[Tensor, "row pos"]) -> None:
+        host, rows, (n, room) = self._host, self._step.shape.rows, mask.shape
         filled = [*range(n), *[0] * (rows - n)]  # rows that nobody sees are copies of the first
         self._rows: Int[Tensor, " row"] | None = None if rows == n else torch.arange(n, device=host.device)
         self._ids = torch.zeros(rows, 1, dtype=torch.long, device=host.device)
         self._positions = positions[filled].clone()
-        self._mask = torch.ones(rows, self._step.length, dtype=torch.long, device=host.device)
+        self._mask = torch.ones(rows, self._step.shape.length, dtype=torch.long, device=host.device)
         self._mask[:, :room] = mask[filled].long().to(host.device)
         _fill(self._step.cache, cache, torch.tensor(filled, device=host.device))
 
