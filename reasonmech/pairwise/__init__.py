@@ -16,6 +16,7 @@ from reasonmech.pairwise.base import (
 )
 from reasonmech.pairwise.divergence import Divergence, divergence
 from reasonmech.pairwise.log_probs import chosen_log_probs, host_log_probs
+from reasonmech.pairwise.traces import Traces, locate_surprise, traces
 
 __all__ = [
     "COLUMNS",
@@ -23,9 +24,12 @@ __all__ = [
     "Divergence",
     "PairMeasure",
     "PairRollouts",
+    "Traces",
     "chosen_log_probs",
     "divergence",
     "host_log_probs",
+    "locate_surprise",
+    "traces",
     "measure_from_config",
     "measure_pair",
     "measures",

@@ -91,10 +91,10 @@ class CompiledStep:
 
         # torch.compile counts recompilations by code object, and gives up after a few: each step has its own
         code = step.__code__.replace(co_name=f"step_{id(self)}")
-        own = FunctionType(code, step.__globals__, closure=step.__closure__)
+        alone = FunctionType(code, step.__globals__, closure=step.__closure__)
         self._eager = step
         self._compiled: Callable[..., Tensor] = torch.compile(
-            own, dynamic=False, fullgraph=True, backend=BACKEND
+            alone, dynamic=False, fullgraph=True, backend=BACKEND
         )
         modules = list(host.model.modules())
         self._hooks_of = [

@@ -35,6 +35,7 @@ from reasonmech.step import CausalLabeller, Step
 
 
 @final
+@checked
 @dataclass(frozen=True, eq=False)
 class HostDecoder(OfHost):
     """One host under a bound plan; an empty one runs the plain model with no hook installed.
