@@ -173,9 +173,8 @@ def locate_surprise(table: pd.DataFrame) -> Located:
     """Where the thinking model's texts surprise the base, of the rows of `Traces`.
 
     "onsets": it has more than none there, and less than 1 nat a trace at values; "executions": more than 1
-    nat at values, and more than three times what onsets have; "both": more than 1 nat at values, and more
-    than none at onsets; "neither": less than 1 nat at either. Words alone that changed sit at onsets, too
-    (tiny-surface): what is *done* is another question, which `judge` asks.
+    nat at values; "both": both; "neither": less than 1 nat at either. Words alone that changed sit at onsets,
+    too (tiny-surface): what is *done* is another question, which `judge` asks.
 
     Raises:
         DataError: the table has no such rows.
@@ -183,10 +182,8 @@ def locate_surprise(table: pd.DataFrame) -> Located:
     check_type(table, pd.DataFrame, name="table", allowed="a table of rm.pairwise.traces")
     onset, value = (_interval(table, name) for name in ("onset", "value"))
     at_onsets, at_values = onset.low > 0, value.low > _NEAR
-    if at_values and value.mean > 3 * onset.mean:
-        return "executions"
-    if at_values and at_onsets:
-        return "both"
+    if at_values:
+        return "both" if at_onsets else "executions"
     near = value.low > -_NEAR and value.high < _NEAR
     if near and at_onsets:
         return "onsets"
@@ -196,7 +193,6 @@ def locate_surprise(table: pd.DataFrame) -> Located:
 
 
 class _Interval(NamedTuple):
-    mean: float
     low: float
     high: float
 
@@ -208,7 +204,7 @@ def _interval(table: pd.DataFrame, name: str) -> _Interval:
             f"{len(rows)} rows of the excess surprise at {name}", do="rm.pairwise.traces(pair, rollouts)"
         )
     row = rows.iloc[0]
-    return _Interval(float(row["value"]), float(row["low"]), float(row["high"]))
+    return _Interval(float(row["low"]), float(row["high"]))
 
 
 @checked
