@@ -192,6 +192,7 @@ def twin_model(name: str, *, seed: int) -> PreTrainedModel:
     return model
 
 
+@cache
 def twin_host(name: str) -> Host:
-    """A host of the twin, named after the original."""
+    """A host of the twin, named after the original; one for all tests, which change nothing in it."""
     return Host(twin_model(name, seed=len(name)), tokenizer_of(MODELS[name].layout), name=name)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import ast
 from collections import defaultdict
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-
-import pytest
+from typing import NamedTuple
 
 import reasonmech as rm
 
@@ -85,13 +84,77 @@ MODULES = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
 TOP = {"reasonmech", "reasonmech.__main__"}  # the package itself re-exports from every layer
 
 
+REPOSITORY = ROOT.parent
+WITH_TESTS = MODULES | {
+    str(path.relative_to(REPOSITORY)): path
+    for folder in ("tests", "benchmarks")
+    for path in (REPOSITORY / folder).rglob("*.py")
+}
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+class FunctionFacts(NamedTuple):
+    """What the rules ask of a function."""
+
+    name: str
+    n_lines: int  # of code: its docstring aside
+    parameters: list[str]
+
+
+class Facts(NamedTuple):
+    """What the rules ask of a module; its tree is many times as large, and not kept."""
+
+    n_lines: int
+    docstring: str | None
+    imports: list[ast.Import | ast.ImportFrom]
+    functions: list[FunctionFacts]
+    classes: list[str]
+    bound: list[tuple[int, str]]  # line and name of each variable and attribute that is assigned to
+
+
+@cache
+def facts(name: str) -> Facts:
+    """A file is parsed and walked once for all rules."""
+    text = WITH_TESTS[name].read_text()
+    tree = ast.parse(text)
+    walked = Facts(len(text.splitlines()), ast.get_docstring(tree), [], [], [], [])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            walked.imports.append(node)
+        elif isinstance(node, Function):
+            walked.functions.append(FunctionFacts(node.name, code_lines(node), parameters(node)))
+        elif isinstance(node, ast.ClassDef):
+            walked.classes.append(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            walked.bound.append((node.lineno, node.id))
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            walked.bound.append((node.lineno, node.attr.strip("_")))
+    return walked
+
+
+def code_lines(function: Function) -> int:
+    first = function.body[0]
+    documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    start = function.lineno
+    if documented and len(function.body) > 1:
+        start = function.body[1].lineno
+    return (function.end_lineno or start) - start + 1
+
+
+def parameters(function: Function) -> list[str]:
+    arguments = function.args
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
+    return [argument.arg for argument in every if argument.arg not in ("self", "cls")]
+
+
+@cache
 def imported(name: str) -> set[str]:
     """Every module that `name` imports, at its top or inside a function."""
     modules: set[str] = set()
-    for node in ast.walk(ast.parse(MODULES[name].read_text())):
+    for node in facts(name).imports:
         if isinstance(node, ast.Import):
             modules |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
+        else:
             assert node.level == 0, f"{name} imports relatively"
             base = node.module or ""
             submodules = {f"{base}.{alias.name}" for alias in node.names} & MODULES.keys()
@@ -108,22 +171,25 @@ def area(name: str) -> str:
     return name.split(".")[1]
 
 
-@pytest.mark.parametrize("name", sorted(MODULES.keys() - TOP))
-def test_imports_point_downward(name: str) -> None:
-    here = area(name)
-    assert here == "testing" or here in LAYER, f"{name}: give the new area {here!r} a layer"
-    for target in internal(name):
-        assert target not in TOP, f"{name} imports the package itself: import the module that holds the name"
-        there = area(target)
-        if here == there:
-            continue
-        if here == "testing":
-            assert there in LAYER and LAYER[there] <= TESTING_SEES, (
-                f"{name} may import layers 0-4, not {target}"
-            )
-            continue
-        allowed = LAYER[there] < LAYER[here] or (LAYER[there] == LAYER[here] and LAYER[here] in NOUN_LAYERS)
-        assert allowed, f"{name} (layer {LAYER[here]}) imports {target} (layer {LAYER[there]})"
+def upward(name: str, target: str) -> str | None:
+    """What is wrong with one import; nothing for one that points downward."""
+    if target in TOP:
+        return f"{name} imports the package itself: import the module that holds the name"
+    here, there = area(name), area(target)
+    if here == there:
+        return None
+    if here == "testing":
+        seen = there in LAYER and LAYER[there] <= TESTING_SEES
+        return None if seen else f"{name} may import layers 0-4, not {target}"
+    allowed = LAYER[there] < LAYER[here] or (LAYER[there] == LAYER[here] and LAYER[here] in NOUN_LAYERS)
+    return None if allowed else f"{name} (layer {LAYER[here]}) imports {target} (layer {LAYER[there]})"
+
+
+def test_imports_point_downward() -> None:
+    names = sorted(MODULES.keys() - TOP)
+    assert {area(name) for name in names} <= LAYER.keys() | {"testing"}, "give every new area a layer"
+    wrong = [upward(name, target) for name in names for target in sorted(internal(name))]
+    assert [line for line in wrong if line] == []
 
 
 def test_there_is_no_import_cycle() -> None:
@@ -142,32 +208,30 @@ def test_there_is_no_import_cycle() -> None:
         visit(name, ())
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_only_an_adapter_meets_its_library(name: str) -> None:
-    roots = {target.split(".")[0] for target in imported(name)}
-    for library, adapter in ADAPTERS.items():
-        assert library not in roots or name == adapter, f"{name} imports {library}: only {adapter} may"
-    assert not roots & FORBIDDEN, f"{name} imports {roots & FORBIDDEN}: nothing is pickled"
+def test_only_an_adapter_meets_its_library() -> None:
+    wrong: list[str] = []
+    for name in sorted(MODULES):
+        roots = {target.split(".")[0] for target in imported(name)}
+        for library, adapter in ADAPTERS.items():
+            if library in roots and name != adapter:
+                wrong.append(f"{name} imports {library}: only {adapter} may")
+        if roots & FORBIDDEN:
+            wrong.append(f"{name} imports {roots & FORBIDDEN}: nothing is pickled")
+    assert wrong == []
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_a_module_is_at_most_300_lines_and_a_function_50(name: str) -> None:
-    text = MODULES[name].read_text()
-    assert len(text.splitlines()) <= 300, (
-        f"{name} has {len(text.splitlines())} lines: which noun can leave it?"
-    )
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0]
-            documented = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
-            start = (
-                (node.body[1].lineno if len(node.body) > 1 else node.lineno) if documented else node.lineno
-            )
-            length = (node.end_lineno or start) - start + 1
-            assert length <= 50, f"{name}.{node.name} has {length} lines of code"
+def test_a_module_is_at_most_300_lines_and_a_function_50() -> None:
+    long = {name: facts(name).n_lines for name in MODULES if facts(name).n_lines > 300}
+    assert long == {}, "which noun can leave it?"
+    functions = {
+        f"{name}.{function.name}": function.n_lines
+        for name in MODULES
+        for function in facts(name).functions
+        if function.n_lines > 50
+    }
+    assert functions == {}
 
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
 ENTRIES = {
     "reasonmech",
     "reasonmech.__main__",
@@ -175,39 +239,24 @@ ENTRIES = {
     "reasonmech.testing",
 }  # what starts from outside
 # Names that say nothing of a value: each reads well where it is bound, and is a riddle ten lines below.
-REPOSITORY = ROOT.parent
-WITH_TESTS = MODULES | {
-    str(path.relative_to(REPOSITORY)): path
-    for folder in ("tests", "benchmarks")
-    for path in (REPOSITORY / folder).rglob("*.py")
-}
 RIDDLES = {"found", "some", "given", "asked", "own", "said"}
 
 
-def definitions(name: str) -> Iterator[ast.AST]:
-    yield from ast.walk(ast.parse(MODULES[name].read_text()))
-
-
-def parameters(function: Function) -> list[str]:
-    arguments = function.args
-    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
-    return [argument.arg for argument in every if argument.arg not in ("self", "cls")]
-
-
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_a_function_has_at_most_six_parameters(name: str) -> None:
-    for node in definitions(name):
-        if isinstance(node, Function):
-            taken = parameters(node)
-            assert len(taken) <= 6, f"{name}.{node.name} takes {', '.join(taken)}: which noun is missing?"
+def test_a_function_has_at_most_six_parameters() -> None:
+    many = {
+        f"{name}.{function.name}": function.parameters
+        for name in MODULES
+        for function in facts(name).functions
+        if len(function.parameters) > 6
+    }
+    assert many == {}, "which noun is missing?"
 
 
 def test_no_class_name_is_used_twice() -> None:
     homes: dict[str, list[str]] = defaultdict(list)
     for name in MODULES:
-        for node in definitions(name):
-            if isinstance(node, ast.ClassDef):
-                homes[node.name].append(name)
+        for class_name in facts(name).classes:
+            homes[class_name].append(name)
     assert len(homes) > 300
     assert {name: where for name, where in homes.items() if len(where) > 1} == {}
 
@@ -219,20 +268,17 @@ def test_every_module_is_imported_by_another() -> None:
     assert MODULES.keys() - imported_by_another - folders - namespaces - ENTRIES == set()
 
 
-@pytest.mark.parametrize("name", sorted(WITH_TESTS))
-def test_a_name_says_what_its_value_is(name: str) -> None:
-    for node in ast.walk(ast.parse(WITH_TESTS[name].read_text())):
-        if isinstance(node, Function):
-            assert not RIDDLES & {*parameters(node)}, f"{name}.{node.name}: {RIDDLES & {*parameters(node)}}"
-        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-            assert node.id not in RIDDLES, f"{name}, line {node.lineno}: {node.id} is no name"
-        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
-            assert node.attr.strip("_") not in RIDDLES, f"{name}, line {node.lineno}: {node.attr} is no name"
+def test_a_name_says_what_its_value_is() -> None:
+    riddles: list[str] = []
+    for name in sorted(WITH_TESTS):
+        for function in facts(name).functions:
+            riddles += [f"{name}.{function.name}: {one}" for one in RIDDLES & {*function.parameters}]
+        riddles += [f"{name}, line {line}: {one}" for line, one in facts(name).bound if one in RIDDLES]
+    assert riddles == []
 
 
-@pytest.mark.parametrize("name", sorted(MODULES))
-def test_every_module_says_what_it_is(name: str) -> None:
-    assert ast.get_docstring(ast.parse(MODULES[name].read_text())), f"{name} has no docstring"
+def test_every_module_says_what_it_is() -> None:
+    assert [name for name in MODULES if not facts(name).docstring] == []
 
 
 def test_every_folder_is_a_package_with_content() -> None:
@@ -251,7 +297,7 @@ def test_the_walk_sees_what_it_should() -> None:
 
 def summary(name: str) -> str:
     """First sentence of a module's docstring."""
-    text = ast.get_docstring(ast.parse(MODULES[name].read_text())) or ""
+    text = facts(name).docstring or ""
     return " ".join(text.split("\n\n")[0].split())
 
 

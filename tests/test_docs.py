@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import ast
-import gc
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from reasonmech.paths import organism_dir
-from reasonmech.registry import Registry
+from reasonmech.registry import _registries
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -43,7 +43,7 @@ def with_code() -> list[object]:
 @pytest.fixture
 def clean_registries() -> Iterator[None]:
     """What a page registers is forgotten after it."""
-    registries = [(thing, dict(thing._entries)) for thing in gc.get_objects() if type(thing) is Registry]
+    registries = [(registry, dict(registry._entries)) for registry in _registries]
     yield
     for registry, entries in registries:
         registry._entries = entries
@@ -70,6 +70,7 @@ def test_a_block_keeps_its_line_and_no_run_is_left_alone(tmp_path: Path) -> None
     assert caught.traceback[-1].lineno + 1 == 12
 
 
+@cache
 def functions_of(path: Path) -> set[str]:
     return {node.name for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)}
 

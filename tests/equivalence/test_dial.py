@@ -85,16 +85,22 @@ def test_at_its_ends_the_dial_is_a_pure_cell(pair: ModelPair) -> None:
     cells = {}
     for onset, executor in ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0)):
         plain = splice(onset=hosts[onset], executor=hosts[executor])
-        cells[onset, executor] = generate(plain, problems(), decode=SHORT, progress=False)
-        assert same(run(pair, onset=onset, executor=executor), cells[onset, executor])
+        cells[onset, executor] = generate(plain, problems(4), decode=SHORT, progress=False)
+        assert same(run(pair, onset=onset, executor=executor, n=4), cells[onset, executor])
     assert len({tuple(r.ids for r in runs) for runs in cells.values()}) == 4, "four cells, all different"
 
 
+@pytest.fixture(scope="module")
+def ends(pair: ModelPair) -> list[Rollouts]:
+    return [run(pair, onset=end, executor=end, n=5) for end in (0.0, 1.0)]
+
+
 @pytest.mark.parametrize("shares", [(0.5, 0.0), (0.0, 0.5), (0.3, 0.7)])
-def test_between_its_ends_the_dial_equals_a_slow_loop(pair: ModelPair, shares: tuple[float, float]) -> None:
+def test_between_its_ends_the_dial_equals_a_slow_loop(
+    pair: ModelPair, ends: list[Rollouts], shares: tuple[float, float]
+) -> None:
     onset, executor = shares
-    dialled = run(pair, onset=onset, executor=executor)
-    ends = [run(pair, onset=end, executor=end) for end in (0.0, 1.0)]
+    dialled = run(pair, onset=onset, executor=executor, n=5)
     assert not any(same(dialled, end) for end in ends), "neither model alone wrote this"
     sentences = [r.text.split().count(".") for r in dialled]
     assert max(sentences) >= 2, "more than one turn was taken"
@@ -104,14 +110,14 @@ def test_between_its_ends_the_dial_equals_a_slow_loop(pair: ModelPair, shares: t
 
 
 def test_a_batch_equals_its_rows_and_rows_leave_it(pair: ModelPair) -> None:
-    decode = Decode(max_new_tokens=40, temperature=1.0, samples=3, batch_size=24, seed=5)
-    batch = run(pair, onset=0.5, executor=0.5, decode=decode)
-    one_by_one = run(pair, onset=0.5, executor=0.5, decode=decode.model_copy(update={"batch_size": 1}))
+    decode = Decode(max_new_tokens=32, temperature=1.0, samples=2, batch_size=10, seed=5)
+    batch = run(pair, onset=0.5, executor=0.5, decode=decode, n=5)
+    one_by_one = run(pair, onset=0.5, executor=0.5, decode=decode.model_copy(update={"batch_size": 1}), n=5)
     assert len({len(r.ids) for r in batch}) > 1, (
         "rows ended at different times, so the batch shrank on its way"
     )
     assert same(batch, one_by_one)
-    other = run(pair, onset=0.5, executor=0.5, decode=decode.model_copy(update={"seed": 6}))
+    other = run(pair, onset=0.5, executor=0.5, decode=decode.model_copy(update={"seed": 6}), n=5)
     assert not same(batch, other)
 
 

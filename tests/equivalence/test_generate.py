@@ -34,19 +34,20 @@ def hugging_face(host: Host, prompt: str, new: int) -> tuple[int, ...]:
 @pytest.mark.parametrize("arch", ARCHITECTURES)
 def test_greedy_batch_equals_hugging_face_row_by_row(arch: str) -> None:
     host = tiny_host(arch)
-    batch = generate(host, PROMPTS, decode=Decode(max_new_tokens=16))
+    batch = generate(host, PROMPTS, decode=Decode(max_new_tokens=12))
     assert len({rollout.ids for rollout in batch}) > 1
-    assert ids_of(batch) == [hugging_face(host, prompt, 16) for prompt in PROMPTS]
+    assert ids_of(batch) == [hugging_face(host, prompt, 12) for prompt in PROMPTS]
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 128])
-def test_samples_do_not_depend_on_the_batch(batch_size: int) -> None:
+def test_samples_do_not_depend_on_the_batch() -> None:
     host = tiny_host("qwen3")
-    decode = Decode(max_new_tokens=20, temperature=1.0, samples=3, seed=4)
+    decode = Decode(max_new_tokens=12, temperature=1.0, samples=3, seed=4)
     whole = generate(host, PROMPTS, decode=decode)
-    parts = generate(host, PROMPTS, decode=decode.model_copy(update={"batch_size": batch_size}))
     alone = [rollout for prompt in PROMPTS for rollout in generate(host, [prompt], decode=decode)]
-    assert ids_of(whole) == ids_of(parts) == [rollout.ids for rollout in alone]
+    assert ids_of(whole) == [rollout.ids for rollout in alone]
+    for batch_size in (1, 2, 3, 128):
+        parts = generate(host, PROMPTS, decode=decode.model_copy(update={"batch_size": batch_size}))
+        assert ids_of(parts) == ids_of(whole), batch_size
     assert len({rollout.ids for rollout in whole[:3]}) == 3
     assert [(r.problem.prompt, r.sample) for r in whole] == [(p, s) for p in PROMPTS for s in range(3)]
 

@@ -44,7 +44,7 @@ def pair() -> ModelPair:
 
 @pytest.fixture(scope="module")
 def problems() -> ProblemSet:
-    return load_task("chain", n=6, seed=0)
+    return load_task("chain", n=4, seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -174,13 +174,13 @@ def test_training_steers_exactly_as_decoding_does(
 
 def test_optimised_vectors_make_the_base_write_what_the_thinking_model_wrote(pair: ModelPair) -> None:
     rollouts, kinds = (
-        run(pair.thinking, load_task("chain", n=24, seed=5)),
+        run(pair.thinking, load_task("chain", n=12, seed=5)),
         tasks.get("chain").kinds(pair.base.tokenizer),
     )
     before = {name: p.clone() for name, p in pair.base.model.named_parameters()}
     few = train_vectors(pair.base, SITE, rollouts, kinds=kinds, config=VectorConfig(steps=1), progress=False)
     many = train_vectors(
-        pair.base, SITE, rollouts, kinds=kinds, config=VectorConfig(steps=150), progress=False
+        pair.base, SITE, rollouts, kinds=kinds, config=VectorConfig(steps=60), progress=False
     )
     assert many.agreement > few.agreement
     assert 0 < many.rate < 1 and sum(many.counts.values()) > 0
@@ -220,18 +220,18 @@ def test_kinds_follow_the_parser_token_by_token() -> None:
 def test_null_gates_and_selectors_are_blind_and_keyed_by_the_row(
     pair: ModelPair, vectors: Vectors, problems: ProblemSet
 ) -> None:
-    drawn = run(hybrid(pair, vectors, gate=AtRandom(0.3)), load_task("chain", n=40, seed=2))
+    drawn = run(hybrid(pair, vectors, gate=AtRandom(0.3)), load_task("chain", n=16, seed=2))
     share = percent_steered(drawn).share
     assert abs(share - 0.3) < 4 * (0.21 / percent_steered(drawn).chosen) ** 0.5
     first_two = torch.zeros_like(vectors.trained)
     first_two[:2] = True
     few = Vectors(pair.base, SITE, table=vectors.table, trained=first_two)
     ingredients = Ingredients(pair, tasks.get("chain").kinds(pair.base.tokenizer), few, clamp=None, rate=0.3)  # type: ignore[arg-type]
-    null = run(arms.get("random_positions").decoder(ingredients), load_task("chain", n=40, seed=2))  # type: ignore[arg-type]
+    null = run(arms.get("random_positions").decoder(ingredients), load_task("chain", n=16, seed=2))  # type: ignore[arg-type]
     assert abs(percent_steered(null).share - 0.3) < 4 * (0.21 / percent_steered(null).chosen) ** 0.5, (
         "full dose"
     )
-    again = run(hybrid(pair, vectors, gate=AtRandom(0.3)), load_task("chain", n=40, seed=2), batch_size=3)
+    again = run(hybrid(pair, vectors, gate=AtRandom(0.3)), load_task("chain", n=16, seed=2), batch_size=3)
     assert [r.steered for r in drawn] == [r.steered for r in again]
     kinds = tasks.get("chain").kinds(pair.base.tokenizer)
     ingredients = Ingredients(pair, kinds, vectors, clamp=None, rate=0.1)  # type: ignore[arg-type]

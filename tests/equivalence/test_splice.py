@@ -53,7 +53,7 @@ def slow(pair: ModelPair, prompt: str) -> list[int]:
 
 
 def test_spliced_text_equals_the_slow_loop(pair: ModelPair) -> None:
-    prompts = [p.prompt for p in load_task("chain", n=8, seed=0)] + ["Q : 1 A : so it is 4 .", "mia said ."]
+    prompts = [p.prompt for p in load_task("chain", n=4, seed=0)] + ["Q : 1 A : so it is 4 .", "mia said ."]
     spliced = generate(
         splice(onset=pair.thinking, executor=pair.base), prompts, decode=DECODE, progress=False
     )
@@ -84,7 +84,7 @@ def slow_by_kinds(pair: ModelPair, prompt: str) -> list[int]:
 
 
 def test_with_several_words_per_kind_the_kind_is_decided_and_the_executor_says_it(pair: ModelPair) -> None:
-    prompts = [p.prompt for p in load_task("chain-forms", n=30, seed=0)] + ["mia said .", "tom saw a dog ."]
+    prompts = [p.prompt for p in load_task("chain-forms", n=8, seed=0)] + ["mia said .", "tom saw a dog ."]
     by_kinds = splice(onset=pair.thinking, executor=pair.base, task="chain-forms")
     spliced = [list(r.ids) for r in generate(by_kinds, prompts, decode=DECODE, progress=False)]
     assert spliced == [slow_by_kinds(pair, prompt) for prompt in prompts]

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-# Forks a child per attempt, so that the libraries are loaded once; a store that is finished before it is hit
-# does not
-# count, and another one is begun. Prints what happened as JSON.
+from tests.forks import Fork
+
+# Forks a child per attempt; a store that is finished before it is hit does not count, and another one is
+# begun. Prints what happened as JSON.
 SCRIPT = """
 import json, os, random, signal, sys, time
 from pathlib import Path
@@ -23,10 +21,10 @@ from reasonmech.testing import tiny_host
 
 folder, kills, host = Path(sys.argv[1]), int(sys.argv[2]), tiny_host()
 draw = random.Random(int(sys.argv[3]))
-texts = [" ".join(f"w{(7 * i + 3 * j) % 50}" for j in range(20 + (5 * i) % 13)) for i in range(1200)]
+texts = [" ".join(f"w{(7 * i + 3 * j) % 50}" for j in range(20 + (5 * i) % 13)) for i in range(600)]
 
 def store(name):
-    keep = Keep(shard_tokens=1500)
+    keep = Keep(shard_tokens=750)
     return capture(host, texts, ["resid_post.2"], out=folder / name, keep=keep, progress=False)
 
 began = time.monotonic()
@@ -60,14 +58,8 @@ print(json.dumps({
 
 
 def killed(folder: Path, kills: int, seed: int) -> dict:
-    out = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(folder), str(kills), str(seed)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    return json.loads(out.stdout.splitlines()[-1])
+    (folder / "go.py").write_text(SCRIPT)
+    return json.loads(Fork(folder, "go.py", str(folder), str(kills), str(seed)).finish().splitlines()[-1])
 
 
 def check(outcome: dict, kills: int) -> None:

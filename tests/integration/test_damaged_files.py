@@ -31,6 +31,7 @@ from tests.made_run import make_run
 
 HOST = tiny_host()
 MANY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+FEWER = settings(MANY, max_examples=25)  # of what takes long to read
 
 
 def read_or_refused(read: Callable[[], Any], right: Any, damage: Damage) -> None:
@@ -107,11 +108,14 @@ def test_a_store(data: st.DataObject) -> None:
         assert rehash and damage.how != "duplicate", damage
 
 
-@MANY
+@pytest.fixture(scope="module")
+def right() -> Any:
+    return read_truth(organism_dir() / "tiny-when")
+
+
+@FEWER
 @given(data=st.data())
-def test_the_truth_of_an_organism(data: st.DataObject) -> None:
-    home = organism_dir() / "tiny-when"
-    right = read_truth(home)
+def test_the_truth_of_an_organism(data: st.DataObject, right: Any) -> None:
     damage = data.draw(damages({key: right[key] for key in right if key not in ("skills", "card")}))
     with TemporaryDirectory() as directory:
         (Path(directory) / "truth.json").write_text(damage.text)
@@ -124,7 +128,7 @@ def test_the_truth_of_an_organism(data: st.DataObject) -> None:
         assert len(truth_table(truth)) == len(truth_table(right)) or damage.how == "delete"
 
 
-@MANY
+@FEWER
 @given(data=st.data())
 def test_a_run(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     made = tmp_path_factory.getbasetemp() / "made" / "run"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import re
@@ -28,6 +29,7 @@ from reasonmech.site import Site
 from reasonmech.testing import tiny_coder, tiny_host
 from reasonmech.viz import Findings, dashboard
 from reasonmech.viz.findings import DOSE_COLUMNS
+from tests.copied_run import copy_run
 from tests.made_run import make_run
 from tests.unit.cli.test_cli import command
 
@@ -92,9 +94,21 @@ def assert_harmless(page: str, name: str, *, clean: str) -> None:
     assert printable(name) in shown.text, "the name is not shown: nothing was tried"
 
 
-def hostile_run(path: Path, name: str) -> Run:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run to be copied: to make one takes longer than most tests here."""
+    return make_run(tmp_path_factory.mktemp("clean") / "made").path
+
+
+@pytest.fixture(scope="module")
+def hostile_runs(made: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Run]:
+    """One for all tests of a name: nothing but `report` writes into it."""
+    return functools.cache(lambda name: hostile_run(made, tmp_path_factory.mktemp("hostile") / "made", name))
+
+
+def hostile_run(made: Path, path: Path, name: str) -> Run:
     """A finished run whose conditions, pair, behaviour, traces, features and notes have that name."""
-    run = make_run(path)
+    run = copy_run(made, path)
     swap = {"condition": {"full": name}, "behaviour": {"check": name}, "coder": {"topk": name}}
     for file in ("results.parquet", "features.parquet"):
         pd.read_parquet(run.path / file).replace(swap).to_parquet(run.path / file)
@@ -114,13 +128,13 @@ def hostile_run(path: Path, name: str) -> Run:
 
 
 @pytest.fixture(scope="module")
-def clean_page(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return render(make_run(tmp_path_factory.mktemp("clean") / "made"))
+def clean_page(made: Path) -> str:
+    return render(load_run(made))
 
 
 @names
-def test_the_page_of_a_run(name: str, clean_page: str, tmp_path: Path) -> None:
-    page = render(hostile_run(tmp_path / "made", name))
+def test_the_page_of_a_run(name: str, clean_page: str, hostile_runs: Callable[[str], Run]) -> None:
+    page = report(hostile_runs(name)).read_text()
     assert_harmless(page, name, clean=clean_page)
     figures = re.search(r'<script type="application/json" id="figures">(.*?)</script>', page, re.S)
     assert figures is not None
@@ -129,9 +143,12 @@ def test_the_page_of_a_run(name: str, clean_page: str, tmp_path: Path) -> None:
 
 @names
 def test_the_terminal(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    hostile_runs: Callable[[str], Run],
 ) -> None:
-    run = hostile_run(tmp_path / "made", name)
+    run = hostile_runs(name)
     monkeypatch.setenv("COLUMNS", "2000")
     assert command(monkeypatch, "show", str(run.path), "--receipts") == 0
     shown = capsys.readouterr().out
@@ -143,8 +160,8 @@ def test_the_terminal(
 
 
 @names
-def test_a_coloured_terminal_has_no_colours_but_ours(name: str, tmp_path: Path) -> None:
-    run, console = hostile_run(tmp_path / "made", name), make_console()
+def test_a_coloured_terminal_has_no_colours_but_ours(name: str, hostile_runs: Callable[[str], Run]) -> None:
+    run, console = hostile_runs(name), make_console()
     console.file, console._force_terminal, console.width = io.StringIO(), True, 2000
     console.print(summary(run))
     console.print(receipts(run))
@@ -156,17 +173,17 @@ def test_a_coloured_terminal_has_no_colours_but_ours(name: str, tmp_path: Path) 
 
 @names
 def test_a_file_of_that_name(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], made: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / name.replace("/", "|").replace("\0", "")[:200]
-    run = make_run(folder)
+    run = copy_run(made, folder)
     assert command(monkeypatch, "show", str(run.path)) == 0
     assert not ACTING.search(capsys.readouterr().out)
-    page = report(run).read_text()
+    page = (run.path / "report.html").read_text()  # `show` writes it where none is
     assert not ACTING.search(Elements(page).text) and Elements(page).tags.count("img") == 0
-    for made in (lambda: rm.load_host(folder), lambda: rm.run("demo", out=folder)):
+    for refused in (lambda: rm.load_host(folder), lambda: rm.run("demo", out=folder)):
         with pytest.raises(rm.errors.ReasonmechError) as caught:
-            made()
+            refused()
         assert not ACTING.search(str(caught.value))
 
 
@@ -187,34 +204,40 @@ def test_a_model_that_writes_commands_is_quoted(tmp_path: Path, monkeypatch: pyt
     assert printable(evil.translate(DROPPED)) in written and not ACTING.search(written)
 
 
-@names
-def test_views_and_dashboards(name: str, tmp_path: Path) -> None:
-    def pages(word: str) -> dict[str, str]:
-        host = rm.load_host("organism:tiny-when/base")
-        object.__setattr__(host, "name", word)
-        coder = tiny_coder(host, "resid_post.1", k=12)
-        task = rm.load_task("chain", n=2)
-        traces = rm.parse(rm.generate(host, task, decode=rm.Decode(max_new_tokens=60), progress=False))
-        frames = [
-            pd.DataFrame([(3, word, word, word)], columns=["feature", "attempt", "outcome", "reason"]),
-            pd.DataFrame([(3, word, word, word)], columns=["feature", "claim", "verdict", "reason"]),
-        ]
-        doses = pd.DataFrame([(3, word, word, 1.0, word, 0.5, 0.4, 0.6)], columns=DOSE_COLUMNS)
-        findings = Findings(None, frames[0], doses, frames[1])
-        made = dashboard(rm.Features(coder, (3, 11)), host, traces=traces, findings=findings)
-        out = made.save(tmp_path / f"pages{len(word)}{word == 'plain'}")
-        view = viz.TokenView(word, (word, "b"), np.ones((2, 2)), (word, "other"))
-        frame = pd.DataFrame(
-            {"trace": word, "text": word, "onset": word, word: 1.0, "offset": [0]}
-            | dict.fromkeys(("environment", "steered", "slip"), False)
-        )
-        return {file.name: file.read_text() for file in out.iterdir()} | {
-            "view": view.html,
-            "inline": made._repr_html_(),
-            "traces": viz.traces_html(frame, [word]),
-        }
+def pages_naming(word: str, folder: Path) -> dict[str, str]:
+    host = rm.load_host("organism:tiny-when/base")
+    object.__setattr__(host, "name", word)
+    coder = tiny_coder(host, "resid_post.1", k=12)
+    task = rm.load_task("chain", n=2)
+    traces = rm.parse(rm.generate(host, task, decode=rm.Decode(max_new_tokens=60), progress=False))
+    frames = [
+        pd.DataFrame([(3, word, word, word)], columns=["feature", "attempt", "outcome", "reason"]),
+        pd.DataFrame([(3, word, word, word)], columns=["feature", "claim", "verdict", "reason"]),
+    ]
+    doses = pd.DataFrame([(3, word, word, 1.0, word, 0.5, 0.4, 0.6)], columns=DOSE_COLUMNS)
+    findings = Findings(None, frames[0], doses, frames[1])
+    made = dashboard(rm.Features(coder, (3, 11)), host, traces=traces, findings=findings)
+    out = made.save(folder)
+    view = viz.TokenView(word, (word, "b"), np.ones((2, 2)), (word, "other"))
+    frame = pd.DataFrame(
+        {"trace": word, "text": word, "onset": word, word: 1.0, "offset": [0]}
+        | dict.fromkeys(("environment", "steered", "slip"), False)
+    )
+    return {file.name: file.read_text() for file in out.iterdir()} | {
+        "view": view.html,
+        "inline": made._repr_html_(),
+        "traces": viz.traces_html(frame, [word]),
+    }
 
-    clean, shown = pages("plain"), pages(name)
+
+@pytest.fixture(scope="module")
+def clean_pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    return pages_naming("plain", tmp_path_factory.mktemp("clean") / "pages")
+
+
+@names
+def test_views_and_dashboards(name: str, clean_pages: dict[str, str], tmp_path: Path) -> None:
+    clean, shown = clean_pages, pages_naming(name, tmp_path / "pages")
     assert {"index.html", "feature-3.html"} < shown.keys() == clean.keys()
     for page, text in shown.items():
         assert_harmless(text, name, clean=clean[page])

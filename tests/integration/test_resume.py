@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import signal
-import subprocess
 import sys
 import textwrap
 import time
@@ -16,6 +15,7 @@ import yaml
 
 from reasonmech.errors import ConfigError, MismatchError, OutputError
 from reasonmech.experiments import load_experiment, load_run, run
+from tests.forks import Fork
 from tests.integration.test_changed_on_disk import ANOTHER_MODEL, interrupted
 
 STAGES = textwrap.dedent(
@@ -91,32 +91,24 @@ def fake_stages(project: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(project)
 
 
-def start(project: Path, **environment: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "go.py"], cwd=project, env=os.environ | environment, stderr=subprocess.PIPE
-    )
-
-
 def test_kill_9_in_a_stage_then_resume(project: Path) -> None:
-    process = start(project, WAIT="1")
+    process = Fork(project, "go.py", WAIT="1")
     half = project / "out.partial/stages/slow.unfinished/half.txt"
     for _ in range(600):
-        if half.exists():
+        if half.exists() or process.poll() is not None:
             break
         time.sleep(0.1)
-    assert half.exists(), process.communicate()[1].decode()
+    assert half.exists(), process.said()
 
-    second = start(project)
-    assert b"another process is writing" in second.communicate()[1]
+    assert "another process is writing" in Fork(project, "go.py").said()
 
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    assert process.kill(signal.SIGKILL) == -signal.SIGKILL
     assert not (project / "out").exists()
     with pytest.raises(OutputError, match=r"not finished.*quick"):
         load_run(project / "out")
     first = (project / "out.partial/stages/quick/when.txt").read_text()
 
-    assert start(project).wait() == 0
+    Fork(project, "go.py").finish()
     finished = load_run(project / "out")
     assert (finished.path / "seen.txt").read_text() == first, "the finished stage was computed again"
     assert not (project / "out.partial").exists()

@@ -3,10 +3,7 @@ for bit."""
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import textwrap
 import time
 from pathlib import Path
@@ -16,6 +13,7 @@ import pytest
 
 from reasonmech.causal.sweeps.table import SweepTable
 from reasonmech.errors import OutputError
+from tests.forks import Fork
 
 PATIENCE = 500  # seconds for a process to get going, on a machine that does other work
 N_SHARDS = 3  # that are finished when the kill comes
@@ -104,42 +102,30 @@ ROLLOUTS = textwrap.dedent(
 )
 
 
-def start(folder: Path, out: str, **environment: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, "go.py", out], cwd=folder, env=os.environ | environment, stderr=subprocess.PIPE
-    )
-
-
-def finish(process: subprocess.Popen[bytes]) -> None:
-    _, errors = process.communicate()
-    assert process.returncode == 0, errors.decode()
-
-
 @pytest.mark.parametrize(
     "script", [pytest.param(TEXTS, id="texts"), pytest.param(ROLLOUTS, id="rollouts", marks=pytest.mark.slow)]
 )
 def test_kill_9_then_resume_is_the_uninterrupted_table(tmp_path: Path, script: str) -> None:
     (tmp_path / "go.py").write_text(script)
-    undisturbed = start(tmp_path, "whole")
+    undisturbed = Fork(tmp_path, "go.py", "whole")
     shards = tmp_path / "cut.partial" / "shards"
-    killed = start(tmp_path, "cut", STAND_STILL_AFTER=str(N_SHARDS))
+    killed = Fork(tmp_path, "go.py", "cut", STAND_STILL_AFTER=str(N_SHARDS))
     deadline = time.monotonic() + PATIENCE
     while len(list(shards.glob("*.parquet"))) < N_SHARDS and killed.poll() is None:
         assert time.monotonic() < deadline, f"{N_SHARDS} shards took more than {PATIENCE} s"
         time.sleep(0.05)
-    assert killed.poll() is None, killed.communicate()[1].decode()
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    finish(undisturbed)
+    assert killed.poll() is None, killed.said()
+    assert killed.kill(signal.SIGKILL) == -signal.SIGKILL
+    undisturbed.finish()
 
     assert not (tmp_path / "cut").exists()
     assert len(list(shards.glob("*.parquet"))) == N_SHARDS
     with pytest.raises(OutputError, match=f"not finished: {N_SHARDS} shards"):
         SweepTable.load(tmp_path / "cut")
-    finish(start(tmp_path, "cut"))
+    Fork(tmp_path, "go.py", "cut").finish()
 
     assert not (tmp_path / "cut.partial").exists()
-    whole, resumed = SweepTable.load(tmp_path / "whole"), SweepTable.load(tmp_path / "cut")
+    whole, cut = SweepTable.load(tmp_path / "whole"), SweepTable.load(tmp_path / "cut")
     assert whole.table.query("configuration != 'clean'")["effect"].abs().max() > 0, "nothing was changed"
-    pd.testing.assert_frame_equal(whole.table, resumed.table, check_exact=True)
+    pd.testing.assert_frame_equal(whole.table, cut.table, check_exact=True)
     assert (tmp_path / "whole/table.parquet").read_bytes() == (tmp_path / "cut/table.parquet").read_bytes()

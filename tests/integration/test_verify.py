@@ -20,7 +20,7 @@ from reasonmech.organisms.record import read_truth, truth_record, write_truth
 from reasonmech.organisms.verify import Remeasurement, Verifier, verify
 from reasonmech.paths import organism_dir
 
-FEW = Effort(problems=24, samples=1, forced=20, coverage=8, coverage_problems=6, dialled=12)
+FEW = Effort(problems=12, samples=1, forced=8, coverage=8, coverage_problems=3, dialled=6)
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,9 @@ def differing(rows: list[Remeasurement]) -> set[str]:
 def test_verify_measures_every_recorded_rate_again_and_agrees(pair: Path) -> None:
     quick = verify(pair, progress=False)
     assert len(quick) == 2 + 1 + 2 + 4 + 2 and differing(quick) == set()
-    assert next(row for row in quick if row.quantity == "base, greedy").measured.endswith("of 24 right")
+    assert next(row for row in quick if row.quantity == "base, greedy").measured.endswith(
+        f"of {FEW.problems} right"
+    )
     full = verify(pair, full=True, progress=False)
     assert len(full) > 60 and differing(full) == set()
     assert {row["n"] for row in read_truth(pair)["dial"]} == {FEW.dialled}
@@ -86,7 +88,7 @@ def _flip(truth: Any) -> None:
 
 
 def _always(truth: Any) -> None:
-    truth["measured"]["outcomes"]["pass@8_verified"] = " ".join("8" * 6)
+    truth["measured"]["outcomes"]["pass@8_verified"] = " ".join("8" * FEW.coverage_problems)
 
 
 def _unmet(truth: Any) -> None:

@@ -20,11 +20,11 @@ from reasonmech.organisms import load_pair
 CONFIG = {
     "name": "shared",
     "pair": "tiny-when",
-    "task": {"kind": "chain", "n": 4},
+    "task": {"kind": "chain", "n": 2},
     "decode": {"max_new_tokens": 64, "batch_size": 8},
     "stages": [
-        {"kind": "rollouts", "n": 6, "samples": 2, "study_samples": 2},
-        {"kind": "judge", "n": 6},
+        {"kind": "rollouts", "n": 3, "samples": 2, "study_samples": 2},
+        {"kind": "judge", "n": 4},
     ],
 }
 
@@ -53,7 +53,7 @@ def test_a_stage_that_a_helper_cannot_do_is_done_here_and_said(
     monkeypatch.setattr("reasonmech.experiments.helper_process.sys.executable", "/bin/false")
     with pytest.warns(UserWarning, match="a second process of the run ended with code 1"):
         finished = run(
-            config, out=tmp_path / "out", overrides=["stages.judge.n=4"], workers=2, progress=False
+            config, out=tmp_path / "out", overrides=["stages.judge.n=3"], workers=2, progress=False
         )
     assert {"rollouts", "judge"} == set(finished.record["stages"])
 

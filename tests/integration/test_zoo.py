@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import reasonmech as rm
-from reasonmech.hosts import pair_config
+from reasonmech.hosts import Host, pair_config
 from reasonmech.hybrid import DisagreementGate, OfThinking, Takeover, VectorConfig, train_vectors
 from reasonmech.organisms import recipes
 from reasonmech.organisms.cache import is_untrained, recipe_hash
@@ -16,6 +16,7 @@ from reasonmech.organisms.ground_truth.splice import splice
 from reasonmech.organisms.ground_truth.truth import bits
 from reasonmech.organisms.record import read_truth
 from reasonmech.paths import organism_dir
+from reasonmech.problem import ProblemSet
 from reasonmech.tasks import tasks
 
 SHIPPED = sorted(path.parent.name for path in organism_dir().glob("*/truth.json"))
@@ -48,6 +49,19 @@ def truth(name: str) -> dict[str, Any]:
     return read_truth(organism_dir() / name)
 
 
+WRITTEN: dict[tuple[str, str], str] = {}  # (a model, problems) -> which it gets right
+
+
+def greedy(host: Host, problems: ProblemSet) -> str:
+    """Which problems a host gets right: measured once for all pairs that it is part of."""
+    key = host.fingerprint, str([problem.id for problem in problems])
+    if key not in WRITTEN:
+        decode = rm.Decode(max_new_tokens=224)
+        rollouts = rm.generate(host, problems, decode=decode, progress=False, receipt="none")
+        WRITTEN[key] = bits(rm.grade(rollouts))
+    return WRITTEN[key]
+
+
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_pair_has_the_recorded_weights_and_greedy_outcomes(name: str) -> None:
     pair, recorded = rm.load_pair(name), truth(name)
@@ -59,11 +73,8 @@ def test_a_shipped_pair_has_the_recorded_weights_and_greedy_outcomes(name: str) 
     )
     problems = rm.load_task(pair.task, n=500, seed=recorded["seed"], split=recorded["split"])[:FEW]
     for role, host in (("base", pair.base), ("thinking", pair.thinking)):
-        rollouts = rm.generate(
-            host, problems, decode=rm.Decode(max_new_tokens=224), progress=False, receipt="none"
-        )
         outcomes = recorded["measured"]["outcomes"]["greedy"][role][:FEW]
-        assert sum(a != b for a, b in zip(bits(rm.grade(rollouts)), outcomes, strict=True)) <= 1
+        assert sum(a != b for a, b in zip(greedy(host, problems), outcomes, strict=True)) <= 1
 
 
 def test_the_cache_keys_of_the_shipped_recipes_never_change() -> None:
@@ -149,14 +160,14 @@ def recovered(name: str) -> float:
     """Share of the gap that vectors trained for every category close, fired where the models disagree."""
     pair = rm.load_pair(name)
     kinds = tasks.get(pair.task).kinds(pair.base.tokenizer)
-    decode = rm.Decode(max_new_tokens=224, batch_size=128)
+    decode = rm.Decode(max_new_tokens=160, batch_size=128)
     rollouts = rm.generate(
-        pair.thinking, rm.load_task(pair.task, n=64, seed=1, split="train"), decode=decode, progress=False
+        pair.thinking, rm.load_task(pair.task, n=32, seed=1, split="train"), decode=decode, progress=False
     )
-    config = VectorConfig(steps=60)
+    config = VectorConfig(steps=50)
     site = f"resid_post.{pair.steering_layer}"
     vectors = train_vectors(pair.base, site, rollouts, kinds=kinds, config=config, progress=False).vectors
-    problems = rm.load_task(pair.task, n=60, seed=0)
+    problems = rm.load_task(pair.task, n=24, seed=0)
     hybrid = rm.Hybrid(pair, gate=DisagreementGate(), selector=OfThinking(), executor=vectors)
     base, thinking, full = (
         rm.grade(rm.generate(who, problems, decode=decode, progress=False)).mean()

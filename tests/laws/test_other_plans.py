@@ -6,8 +6,10 @@ numbers depend on, the model's weights, configuration, tokenizer and ends of tex
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -187,13 +189,22 @@ CASES = [(what, changed) for what, (_, changes) in CALLS.items() for changed in 
 MODELS = [(what, of) for what in ("capture", "sweep", "sweep of rollouts") for of in HOSTS]
 
 
-def killed(monkeypatch: pytest.MonkeyPatch, what: str, out: Path) -> dict[str, bytes]:
-    """Begin it, die when its first piece is written, and return what is left."""
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """What a call leaves that dies when its first piece is written; each is begun once."""
 
+    @cache
+    def left(what: str) -> Path:
+        return killed(what, tmp_path_factory.mktemp("interrupted") / "out")
+
+    return left
+
+
+def killed(what: str, out: Path) -> Path:
     def die(*_: object, **__: object) -> None:
         raise Killed
 
-    with monkeypatch.context() as patched, pytest.raises(Killed):
+    with pytest.MonkeyPatch.context() as patched, pytest.raises(Killed):
         for name in ("piece", "complete"):
             patched.setattr(ResumableDirectory, name, die)
         patched.setattr(import_module("reasonmech.coders.train"), "train_together", die)
@@ -204,7 +215,7 @@ def killed(monkeypatch: pytest.MonkeyPatch, what: str, out: Path) -> dict[str, b
         patched.setattr(draws, "draw_row", die)
         CALLS[what][0](out)
     assert not out.exists() and (partial_of(out) / PLAN_FILE).is_file()
-    return contents(partial_of(out))
+    return partial_of(out)
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -213,9 +224,9 @@ def contents(directory: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize(("what", "changed"), CASES)
 def test_other_arguments_are_refused_and_named(
-    what: str, changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    what: str, changed: str, interrupted: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    left = killed(monkeypatch, what, tmp_path / "out")
+    left = contents(shutil.copytree(interrupted(what), partial_of(tmp_path / "out")))
     call, changes = CALLS[what]
     arguments, named = changes[changed]
     with pytest.raises(OutputError, match=rf"holds part of another [\s\S]*({named})"):
@@ -225,9 +236,9 @@ def test_other_arguments_are_refused_and_named(
 
 @pytest.mark.parametrize(("what", "changed"), MODELS)
 def test_another_model_is_refused_and_what_changed_is_named(
-    what: str, changed: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    what: str, changed: str, interrupted: Callable[[str], Path], tmp_path: Path
 ) -> None:
-    left = killed(monkeypatch, what, tmp_path / "out")
+    left = contents(shutil.copytree(interrupted(what), partial_of(tmp_path / "out")))
     make, named = HOSTS[changed]
     with pytest.raises(OutputError, match=rf"holds part of another [\s\S]*({named})") as refused:
         CALLS[what][0](tmp_path / "out", make())
@@ -238,8 +249,10 @@ def test_another_model_is_refused_and_what_changed_is_named(
 
 
 @pytest.mark.parametrize("what", [what for what in CALLS if what not in ("run", "validation", "judgement")])
-def test_the_same_arguments_go_on(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    killed(monkeypatch, what, tmp_path / "out")
+def test_the_same_arguments_go_on(
+    what: str, interrupted: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(interrupted(what), partial_of(tmp_path / "out"))
     if what == "organism":
         monkeypatch.setattr(building, "_build", lambda *_, **__: {"requirements": []})
     CALLS[what][0](tmp_path / "out")

@@ -11,6 +11,7 @@ from torch import Tensor
 from reasonmech.errors import DataError, NoChangeError
 from reasonmech.hosts import Host
 from reasonmech.interventions import (
+    BoundPlan,
     Hooks,
     Intervention,
     Where,
@@ -42,7 +43,7 @@ from tests.laws.random_plans import (
     texts,
 )
 
-NEW = 6
+NEW = 4
 MARGIN = 1e-3  # between the two best logits: what is closer may round to another token
 FAST = settings(max_examples=4, deadline=None, derandomize=True)
 
@@ -73,15 +74,13 @@ def read(case: Case) -> ForwardResult:
         return silent.result
 
 
-def whole(
-    host: Host, ids: list[int], plan: list[Intervention], *, prompt_length: int, row: int = 0
-) -> Tensor:
+def whole(bound: BoundPlan, ids: list[int], *, prompt_length: int, row: int = 0) -> Tensor:
     """Logits of one text alone, recomputed from its beginning."""
     step = Step.of(torch.tensor([ids]), prompt_length=prompt_length)
     step.rows[:] = row
-    with Hooks(bind(plan, host)) as hooks, torch.no_grad():
+    with Hooks(bound) as hooks, torch.no_grad():
         hooks.begin(step)
-        return host.model(step.ids).logits[0]
+        return bound.host.model(step.ids).logits[0]
 
 
 def hooks_in(host: Host) -> int:
@@ -93,10 +92,11 @@ def hooks_in(host: Host) -> int:
 @FAST
 def test_cached_and_batched_is_uncached_and_alone(name: str, data: st.DataObject) -> None:
     case = data.draw(cases(name))
+    bound = bind(case.plan, case.host)
     for row, rollout in enumerate(write(case)):
         ids = list(rollout.prompt_ids)
         for token in rollout.ids:
-            logits = whole(case.host, ids, case.plan, prompt_length=len(rollout.prompt_ids), row=row)[-1]
+            logits = whole(bound, ids, prompt_length=len(rollout.prompt_ids), row=row)[-1]
             first, second = logits.topk(2).values.tolist()
             if first - second < MARGIN * max(1.0, abs(first)):
                 break
@@ -110,9 +110,10 @@ def test_cached_and_batched_is_uncached_and_alone(name: str, data: st.DataObject
 @FAST
 def test_a_padded_batch_is_its_rows_alone(name: str, data: st.DataObject) -> None:
     case = data.draw(cases(name))
+    bound = bind(case.plan, case.host)
     for row, logits in enumerate(read(case).logits):
         ids = case.host.encode(case.prompts[row])
-        alone = whole(case.host, ids, case.plan, prompt_length=len(ids), row=row)
+        alone = whole(bound, ids, prompt_length=len(ids), row=row)
         assert torch.allclose(logits, alone, **CLOSE)
     ends = tuple(range(6, 30))
     sampling = {"temperature": 1.0, "stop_tokens": ends, "seed": 3}
@@ -132,7 +133,8 @@ def test_what_comes_later_changes_nothing_before_it(name: str, data: st.DataObje
     )
     cut = data.draw(st.integers(1, len(ids) - 1))
     length = data.draw(st.integers(1, cut))
-    longer, shorter = (whole(host, text, plan, prompt_length=length) for text in (ids, ids[:cut]))
+    bound = bind(plan, host)
+    longer, shorter = (whole(bound, text, prompt_length=length) for text in (ids, ids[:cut]))
     assert torch.allclose(longer[:cut], shorter, **CLOSE)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
@@ -124,12 +126,18 @@ def contents(directory: Path) -> dict[str, bytes]:
     return {name: b"" if name == "record.json" else path.read_bytes() for name, path in files.items()}
 
 
+UNDISTURBED: dict[str, dict[str, bytes]] = {}  # of each user, by its key
+
+
 @pytest.fixture
 def undisturbed(user: User, one_thread: None, tmp_path: Path) -> dict[str, bytes]:
-    user.write(tmp_path / "undisturbed")
-    files = contents(tmp_path / "undisturbed")
-    assert files and LOCK_FILE not in files
-    return files
+    """What a user writes that nothing happens to."""
+    if user.key not in UNDISTURBED:
+        user.write(tmp_path / "undisturbed")
+        files = contents(tmp_path / "undisturbed")
+        assert files and LOCK_FILE not in files
+        UNDISTURBED[user.key] = files
+    return UNDISTURBED[user.key]
 
 
 class Killed(BaseException):
@@ -259,50 +267,67 @@ def test_what_the_old_code_left_is_gone_on_with(
     assert contents(tmp_path / "out") == undisturbed
 
 
-def die_before(n: int) -> None:
-    """End this process, as kill -9 does, right before the n-th rename or removal."""
-    left = [n]
+def sizes(directory: Path) -> dict[str, int]:
+    """Of every file but locks, which name their process."""
+    files = (path for path in directory.rglob("*") if path.is_file() and path.name != LOCK_FILE)
+    return {path.relative_to(directory).as_posix(): path.stat().st_size for path in files}
+
+
+def before_each_change(patched: pytest.MonkeyPatch, act: Callable[[int], object]) -> None:
+    """Call `act` with n right before the n-th rename or removal."""
+    numbers = count()
 
     def counted(call: Callable[..., object]) -> Callable[..., object]:
         def called(*args: object, **kwargs: object) -> object:
-            if not left[0]:
-                os._exit(9)
-            left[0] -= 1
+            act(next(numbers))
             return call(*args, **kwargs)
 
         return called
 
     for owner, name in ((Path, "rename"), (Path, "replace"), (Path, "unlink"), (os, "rmdir"), (os, "unlink")):
-        setattr(owner, name, counted(getattr(owner, name)))
+        patched.setattr(owner, name, counted(getattr(owner, name)))
+
+
+def killed_before(n: int, user: User, out: Path) -> None:
+    """End a process that writes, as kill -9 does, right before its n-th rename or removal."""
+    if not (child := os.fork()):
+        try:
+            before_each_change(pytest.MonkeyPatch(), lambda i: os._exit(9) if i == n else None)
+            user.write(out)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
 def test_a_death_before_any_rename_or_removal_costs_nothing(
     user: User, undisturbed: dict[str, bytes], tmp_path: Path
 ) -> None:
-    """The next call completes it, or says that it is complete; no working file is left."""
-    deaths = 0
-    for n in range(40):
-        parent = tmp_path / str(n)
-        parent.mkdir()
-        if not (child := os.fork()):
-            try:
-                die_before(n)
-                user.write(parent / "out")
-                os._exit(0)
-            finally:
-                os._exit(1)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        assert code in (0, 9)
-        if not code:
-            break
-        deaths += 1
+    """The next call completes it, or says that it is complete; no working file is left.
+
+    What a death leaves is what lies there at that moment: one run is copied before each of its changes, and
+    one process is really killed, to see that it leaves what was copied.
+    """
+    whole, deaths = tmp_path / "whole", []
+    whole.mkdir()
+
+    def copied(n: int) -> None:
+        deaths.append(shutil.copytree(whole, tmp_path / str(n)))
+
+    with pytest.MonkeyPatch.context() as patched:
+        before_each_change(patched, copied)
+        user.write(whole / "out")
+    assert len(deaths) > 3
+    really, n = tmp_path / "really", len(deaths) // 2
+    really.mkdir()
+    killed_before(n, user, really / "out")
+    assert sizes(really) == sizes(deaths[n])
+    for number, parent in enumerate((*deaths, really)):
         try:
             user.write(parent / "out")
         except OutputError as error:
             assert "exists already" in str(error)
-        assert contents(parent / "out") == undisturbed, f"after a death before number {n}"
+        assert contents(parent / "out") == undisturbed, f"after a death before number {number}"
         assert [path.name for path in parent.iterdir()] == ["out"]
-    assert deaths > 3
 
 
 @pytest.fixture

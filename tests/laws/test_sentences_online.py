@@ -120,7 +120,7 @@ PIECES = st.sampled_from(
         "`",
     ]
 )
-PROSE = st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=6).map("".join))
+PROSE = st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=4).map("".join))
 
 
 @pytest.mark.parametrize("name", REAL_TEXT)

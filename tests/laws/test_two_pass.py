@@ -33,6 +33,7 @@ from reasonmech.interventions import (
     uncertain_above,
 )
 from reasonmech.rollout import Rollouts
+from reasonmech.runtime.decoding.decode import Decode
 from reasonmech.runtime.decoding.generate import generate
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.forward import forward
@@ -46,6 +47,7 @@ from tests.laws.random_plans import interventions, texts
 
 PAIR: ModelPair = tiny_pair(change=0.3)
 CODER = tiny_coder(PAIR.thinking, "resid_post.2")
+FEW = 8  # tokens, where the reference reads a text again for every one of them
 
 
 def plans() -> dict[str, list[Intervention]]:
@@ -62,7 +64,7 @@ def plans() -> dict[str, list[Intervention]]:
         ],
         "beside_others": [
             steer(direction(5), 3.0),
-            clamp(v, 15.0, when=disagree()),
+            clamp(v, 8.0, when=disagree()),
             scale(direction(4, "resid_mid.2"), -2.0, when=above(direction(5, "resid_post.0"), 0.0)),
         ],
         "thinking": [steer(v, 6.0, when=above(direction(4, "resid_post.3"), 0.5, role="thinking"))],
@@ -103,16 +105,16 @@ def write(
 @pytest.mark.parametrize("name", PLANS)
 def test_cached_and_batched_equals_a_loop_that_recomputes_everything(name: str) -> None:
     plan = PLANS[name]
-    batch = write(plan)
-    assert ids_of(batch) != ids_of(generate(PAIR.base, PROMPTS, decode=DECODE))
+    batch = write(plan, max_new_tokens=FEW)
+    assert ids_of(batch) != ids_of(generate(PAIR.base, PROMPTS, decode=Decode(max_new_tokens=FEW)))
     if (
         name == "patch"
     ):  # its source is aligned with the rows of the run, those of the reference are always row 0
-        assert ids_of(batch) == ids_of(write(plan, batch_size=2))
+        assert ids_of(batch) == ids_of(write(plan, batch_size=2, max_new_tokens=FEW))
         return
     fired = [0] * len(plan)
     for rollout, text in zip(batch, PROMPTS, strict=True):
-        ids, opened = lockstep(PAIR.base, text, plan, DECODE.max_new_tokens, partner=PAIR.thinking)
+        ids, opened = lockstep(PAIR.base, text, plan, FEW, partner=PAIR.thinking)
         assert list(rollout.ids) == ids
         for i, positions in enumerate(opened):
             fired[i] += len(positions)
@@ -145,9 +147,9 @@ def test_other_architectures_too(arch: str) -> None:
         steer(direction(1), 6.0, when=disagree()),
         steer(direction(2), 4.0, when=above(direction(4, "resid_post.2"), 0.0, role="thinking")),
     ]
-    batch = write(plan, pair=pair)
-    assert ids_of(batch) != ids_of(generate(pair.base, PROMPTS, decode=DECODE))
-    expected = [lockstep(pair.base, p, plan, 14, partner=pair.thinking)[0] for p in PROMPTS]
+    batch = write(plan, pair=pair, max_new_tokens=FEW)
+    assert ids_of(batch) != ids_of(generate(pair.base, PROMPTS, decode=Decode(max_new_tokens=FEW)))
+    expected = [lockstep(pair.base, p, plan, FEW, partner=pair.thinking)[0] for p in PROMPTS]
     assert [list(r.ids) for r in batch] == expected
 
 

@@ -279,7 +279,7 @@ MUTANTS = [
     ),
     Mutant(
         noise_follows_the_place_in_the_batch,
-        lambda: generating.test_samples_do_not_depend_on_the_batch(2),
+        generating.test_samples_do_not_depend_on_the_batch,
         "samples do not depend on the batch",
     ),
     Mutant(
@@ -357,9 +357,8 @@ MUTANTS = [
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.patch.__name__)
 def test_the_named_law_kills_the_mutant(mutant: Mutant) -> None:
-    mutant.law()
     with pytest.MonkeyPatch.context() as broken:
         mutant.patch(broken)
         with pytest.raises((AssertionError, pytest.fail.Exception, NoChangeError, MismatchError)):
             mutant.law()
-    mutant.law()
+    mutant.law()  # of the library as it is; and the mutant has left nothing behind

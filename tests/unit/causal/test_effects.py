@@ -14,6 +14,7 @@ from reasonmech.hosts.host import Host
 from reasonmech.interventions import Direction, Features, Whole, at, patch
 from reasonmech.interventions.axes import Axis
 from reasonmech.metrics import answer_likelihood, logit_diff
+from reasonmech.runtime import Activations
 from reasonmech.runtime.activations.capture import capture
 from reasonmech.runtime.forward import forward
 from reasonmech.site import Site
@@ -25,11 +26,11 @@ PAIRS = TextPairs(CLEAN, CORRUPT)
 HOST = tiny_host()
 
 
-def straight_through(host: Host, axis: Axis, pair: int) -> float:
+def straight_through(host: Host, axis: Axis, acts: tuple[Activations, Activations]) -> float:
     """By hand: the stream after the last block, plus what the patch adds to it at the last token,
     unembedded."""
     top, site = f"resid_post.{host.n_layers - 1}", str(axis.at)
-    sources, runs = (capture(host, [texts[pair]], [site, top], progress=False) for texts in (CLEAN, CORRUPT))
+    sources, runs = acts
     at_target, at_source = runs.at(site)[-1:], sources.at(site)[-1:]
     added = axis.write(axis.read(at_source) - axis.read(at_target))
     if axis.at.kind == "z":
@@ -58,11 +59,16 @@ def test_the_direct_effect_is_the_change_of_the_stream_unembedded(arch: str) -> 
         Direction.along(v, "resid_pre.2"),
         Features(tiny_coder(host), tuple(range(64))),
     ]
+    sites = list(dict.fromkeys(str(axis.at) for axis in axes))  # the last block's stream among them
+    acts = [
+        tuple(capture(host, [texts[pair]], sites, progress=False) for texts in (CLEAN, CORRUPT))
+        for pair in range(len(CLEAN))
+    ]
     for axis in axes:
         split = effects(host, TextPairs(CLEAN, CORRUPT, [-1]), axis, metric=metric)
         changed = []
         for row in split.table.itertuples():
-            by_hand = straight_through(host, axis, row.text) - row.corrupt
+            by_hand = straight_through(host, axis, acts[row.text]) - row.corrupt
             assert row.direct == pytest.approx(by_hand, abs=1e-3, rel=1e-4), (axis.at, row.text)
             assert row.indirect == pytest.approx(row.total - row.direct, abs=1e-9)
             changed.append((abs(row.direct), abs(row.indirect)))

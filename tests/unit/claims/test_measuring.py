@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,15 +28,20 @@ from reasonmech.claims.shapley import PLAYERS, shapley_values
 from reasonmech.errors import CorruptFileError
 from reasonmech.hosts import Host, ModelPair
 from reasonmech.organisms import splice
+from reasonmech.problem import Problem, ProblemSet
 from reasonmech.resumable import ResumableDirectory
+from reasonmech.rollout import Rollouts
 from reasonmech.runtime.decoding.host_decoder import HostDecoder
+from tests.brief_problems import brief_problems
 from tests.chain_models import random_pair
 
 SMALL = Extent(4, fitting=3, repeated=2, max_new_tokens=50)
 
 
-def bench_of(pair: ModelPair, extent: Extent = SMALL, task: str = "chain") -> Bench:
+def bench_of(pair: ModelPair, extent: Extent = SMALL, task: str = "chain", *, brief: bool = False) -> Bench:
     questions = Questions.drawn(task, extent, split="confirmation", seed=0)
+    if brief:
+        questions = replace(questions, judged=brief_problems(task, extent.n))
     return Bench(pair, questions, extent, Runs(None, tqdm(disable=True)))
 
 
@@ -58,7 +64,7 @@ def ids(rollouts) -> list[tuple[int, ...]]:
 @pytest.mark.parametrize("which", ["trained", "random"])
 def test_a_splice_with_itself_is_what_running_it_gives(pair, which, cell, decoding) -> None:
     """Rows of the free run are taken over in a trained pair; a random one begins sentences as it likes."""
-    used = bench_of(pair if which == "trained" else random_pair(), Extent(20, samples=2, max_new_tokens=40))
+    used = bench_of(pair if which == "trained" else random_pair(), Extent(20, samples=2, max_new_tokens=20))
     host = used.pair.base if cell == "bb" else used.pair.thinking
     decode = used.decode(decoding)
     decoder = splice(onset=host, executor=host, task="chain")
@@ -71,7 +77,7 @@ def test_a_splice_with_itself_is_what_running_it_gives(pair, which, cell, decodi
 def test_rows_are_taken_over_where_a_kind_has_several_first_words_too(decoding) -> None:
     """Greedily the splice takes the likeliest kind, the free run the likeliest word: some rows differ."""
     forms = rm.load_pair("tiny-forms")
-    used = bench_of(forms, Extent(20, max_new_tokens=60), task="chain-forms")
+    used = bench_of(forms, Extent(20, max_new_tokens=30), task="chain-forms")
     decoder = splice(onset=forms.thinking, executor=forms.thinking, task="chain-forms")
     free, alike = used._free("thinking", decoding)
     written = write_texts(decoder, used.problems, used.decode(decoding))
@@ -111,33 +117,33 @@ def deepcopy_host(host: Host) -> Host:
 
 def test_more_room_is_given_to_what_was_cut_off_alone(pair) -> None:
     swapped = ModelPair("swapped", pair.thinking, pair.base, "chain")
-    used = bench_of(swapped, Extent(12, max_new_tokens=60))
+    used = bench_of(swapped, Extent(8, max_new_tokens=40), brief=True)
     free = used.free("base", "greedy")
     cut = [rollout.stop == "length" for rollout in free]
     assert any(cut)
     outcomes = measure_outcomes(used, "greedy")
-    wide = used.decode("greedy").model_copy(update={"max_new_tokens": 120})
+    wide = used.decode("greedy").model_copy(update={"max_new_tokens": 80})
     np.testing.assert_array_equal(
         outcomes.roomy_base, used.right(write_texts(pair.thinking, used.problems, wide))
     )
     assert outcomes.roomy_base.sum() > outcomes.base.sum()
-    assert any("cut off at 60 tokens" in note for note in used.notes)
+    assert any("cut off at 40 tokens" in note for note in used.notes)
 
 
 def test_the_thinking_model_has_more_room_too_and_nobody_who_needs_none(pair) -> None:
-    used = bench_of(pair, Extent(12, max_new_tokens=60))
+    used = bench_of(pair, Extent(8, max_new_tokens=40), brief=True)
     outcomes = measure_outcomes(used, "greedy")
-    wide = used.decode("greedy").model_copy(update={"max_new_tokens": 120})
+    wide = used.decode("greedy").model_copy(update={"max_new_tokens": 80})
     roomy = used.right(write_texts(pair.thinking, used.problems, wide))
     assert outcomes.roomy_thinking is not None
     np.testing.assert_array_equal(outcomes.roomy_thinking, roomy)
     assert outcomes.roomy_thinking.sum() > outcomes.thinking.sum()
-    assert any(note.startswith("thinking, greedy:") and "at 120 tokens, too" in note for note in used.notes)
+    assert any(note.startswith("thinking, greedy:") and "at 80 tokens, too" in note for note in used.notes)
 
     cut = np.mean([rollout.stop == "length" for rollout in write_texts(pair.thinking, used.problems, wide)])
     assert outcomes.endless_thinking is not None and outcomes.endless_thinking.mean() == cut < 1
 
-    used = bench_of(pair, Extent(12))
+    used = bench_of(pair, Extent(4), brief=True)
     outcomes = measure_outcomes(used, "greedy")
     assert outcomes.endless_thinking is not None and not outcomes.endless_thinking.any()
     assert outcomes.roomy_thinking is not None and "greedy.roomy.thinking" not in used.runs._rollouts
@@ -157,7 +163,7 @@ def test_texts_that_are_cut_off_at_twice_the_tokens_are_counted_and_said(pair) -
 
 def test_what_was_worked_out_counts_where_it_is_not_stated() -> None:
     format_pair = rm.load_pair("tiny-format")
-    used = bench_of(format_pair, Extent(3, max_new_tokens=120))
+    used = bench_of(format_pair, Extent(3, max_new_tokens=90), brief=True)
     outcomes = measure_outcomes(used, "greedy")
     assert outcomes.base.sum() == 0 and outcomes.reached_base.sum() >= 2
     assert (outcomes.reached_thinking >= outcomes.thinking).all()
@@ -177,7 +183,7 @@ def test_a_relay_is_the_first_the_second_and_what_lies_between(pair, bench) -> N
 
 
 def test_the_leak_curve_rises_from_the_base_to_the_thinking_model(pair) -> None:
-    bench = bench_of(pair, Extent(3, max_new_tokens=160))
+    bench = bench_of(pair, Extent(3, max_new_tokens=90), brief=True)
     curve = measure_leak(bench)
     assert list(curve) == [0, 1, 2, 4, 8, 16]
     np.testing.assert_array_equal(curve[0], bench.right(bench.free("base", "greedy")))
@@ -185,7 +191,7 @@ def test_the_leak_curve_rises_from_the_base_to_the_thinking_model(pair) -> None:
 
 
 def test_coalitions_of_nobody_and_of_all_are_the_splices_of_the_factorial(pair) -> None:
-    bench = bench_of(pair, Extent(2, max_new_tokens=160))
+    bench = bench_of(pair, Extent(2, max_new_tokens=90), brief=True)
     coalitions = measure_coalitions(bench)
     assert len(coalitions) == 16
     np.testing.assert_array_equal(coalitions[()], bench.right(bench.spliced("bb", "greedy")))
@@ -211,7 +217,7 @@ def test_a_temperature_is_fitted_and_explains_its_own_pair(pair) -> None:
 
 
 def test_what_is_too_large_to_keep_is_read_again_and_fits_the_same_temperature(pair, monkeypatch) -> None:
-    extent = Extent(6, fitting=6, max_new_tokens=60)
+    extent = Extent(4, fitting=4, max_new_tokens=30)
     kept = measure_sharpening(bench_of(pair, extent)).temperature
     monkeypatch.setattr(temperature, "_KEPT", 0)
     assert measure_sharpening(bench_of(pair, extent)).temperature == kept
@@ -229,7 +235,7 @@ def test_a_fit_reads_the_same_divergences_as_a_comparison() -> None:
 
 
 def test_execution_is_counted_by_problem(pair) -> None:
-    used = bench_of(pair, Extent(32, forced=2, max_new_tokens=100))
+    used = bench_of(pair, Extent(32, forced=2, max_new_tokens=40))
     executed = measure_execution(used)
     assert set(executed) == {"step", "check"}
     assert (executed["step"].n == 2).all()  # on every problem as often
@@ -244,8 +250,8 @@ def test_a_behaviour_with_few_places_is_left_out_and_said(bench) -> None:
     assert [note.split(":")[0] for note in few] == ["step", "check", "backtrack"]
 
 
-def test_every_check_holds_on_a_sound_pair(bench) -> None:
-    checks = integrity.check_integrity(bench, measure_sharpening(bench))
+def test_every_check_holds_on_a_sound_pair(sound) -> None:
+    checks = integrity.check_integrity(*sound)
     assert all(check.passed for check in checks), checks
     assert len({check.name for check in checks}) == len(checks) == 11
 
@@ -291,19 +297,11 @@ def _noisy(host, texts, hooked: bool) -> _Noisy:
 
 def _marked(rollouts):
     """Texts of another batch: every one has a token more, each time the same."""
-    from dataclasses import replace
-
-    from reasonmech.rollout import Rollouts
-
     return Rollouts([replace(r, ids=(*r.ids, 0)) for r in rollouts], task=rollouts.task)
 
 
 def _lengthened(rollouts):
     """An arm that was given more tokens than the others."""
-    from dataclasses import replace
-
-    from reasonmech.rollout import Rollouts
-
     more = [replace(r, ids=(*r.ids, *[0] * 60), stop="length") for r in rollouts]
     return Rollouts(more, task=rollouts.task)
 
@@ -313,10 +311,6 @@ CALLS = iter(range(10**6))
 
 def _shortened(rollouts):
     """Texts that depend on how often they were asked for."""
-    from dataclasses import replace
-
-    from reasonmech.rollout import Rollouts
-
     n = next(CALLS)
     return Rollouts([replace(r, ids=(*r.ids, n)) for r in rollouts], task=rollouts.task)
 
@@ -324,7 +318,7 @@ def _shortened(rollouts):
 @pytest.fixture(scope="module")
 def sound(pair: ModelPair) -> tuple[Bench, Sharpening]:
     """A pair on which every check holds, its runs made."""
-    used = bench_of(pair, Extent(8, fitting=2, repeated=2, max_new_tokens=50))
+    used = bench_of(pair, Extent(12, fitting=2, repeated=2, max_new_tokens=30))
     sharpening = measure_sharpening(used)
     assert all(check.passed for check in integrity.check_integrity(used, sharpening))
     return used, sharpening
@@ -334,8 +328,9 @@ def sound(pair: ModelPair) -> tuple[Bench, Sharpening]:
 def test_a_fault_fails_its_check(name, fault, sound, monkeypatch) -> None:
     used, sharpening = sound
     runs = Runs(None, tqdm(disable=True))
+    written_anew = tuple(f"repeat{time}.{name.split()[0]}" for time in (1, 2) if fault[1] == "write_texts")
     runs._rollouts |= {
-        name: made for name, made in used.runs._rollouts.items() if not name.startswith("repeat")
+        kept: made for kept, made in used.runs._rollouts.items() if not kept.startswith(written_anew)
     }
     monkeypatch.setattr(*fault)
     faulty = Bench(used.pair, used.questions, used.extent, runs)
@@ -344,8 +339,6 @@ def test_a_fault_fails_its_check(name, fault, sound, monkeypatch) -> None:
 
 
 def test_answers_that_stand_in_their_prompts_are_noticed() -> None:
-    from reasonmech.problem import Problem, ProblemSet
-
     told = [Problem(f"p{i}", f"what is {i} ? it is {i}", str(i)) for i in range(40)]
     assert not integrity._check_answers(ProblemSet(told, task="")).passed
     for task in ("chain", "chain-novel", "chain-swap"):  # of whose first 59, 12 points more do so by chance

@@ -24,6 +24,7 @@ from reasonmech.hosts import ModelPair
 from reasonmech.hybrid import Moment, OracleFreeGate, OracleFreeSelector, fit_onset_probe
 from reasonmech.hybrid.rules import Schedule
 from reasonmech.runtime.rerun import CleanPast
+from tests.brief_problems import brief_problems
 from tests.unit.claims.made_evidence import made_evidence, made_outcomes, shares
 
 N = 300
@@ -127,8 +128,9 @@ def pair() -> ModelPair:
 
 
 def bench_of(pair: ModelPair, n: int = 6) -> Bench:
-    extent = Extent(n, fitting=6, max_new_tokens=160)
+    extent = Extent(n, fitting=6, max_new_tokens=90)
     questions = Questions.drawn("chain", extent, split="confirmation", seed=0)
+    questions = replace(questions, judged=brief_problems("chain", n))
     return Bench(pair, questions, extent, Runs(None, tqdm(disable=True)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-from reasonmech.claims import Rule, judge_evidence
+from reasonmech.claims import Evidence, Rule, judge_evidence
 from reasonmech.claims.evidence import CELLS
 from reasonmech.claims.measuring import integrity
 from reasonmech.claims.validation import (
@@ -153,6 +154,16 @@ def test_texts_that_never_end_are_no_cause() -> None:
     assert verdicts[True] == {"INCONCLUSIVE"} and verdicts[False] == {"NEITHER"}
 
 
+@cache
+def sound_evidence(case: TabularCase, seed: int) -> Evidence:
+    return simulate_exhibit(case, name="x", seed=seed, size=SMALL).evidence
+
+
+@cache
+def sound_verdict(case: TabularCase, seed: int) -> str:
+    return judge_evidence(sound_evidence(case, seed)).verdict
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("case", [WHEN, HOW], ids=["when", "how"])
 def test_a_measurement_with_a_fault_is_invalid_and_says_which(case: TabularCase, fault: str) -> None:
@@ -163,9 +174,9 @@ def test_a_measurement_with_a_fault_is_invalid_and_says_which(case: TabularCase,
         assert any(fault in name for name in failed), failed
         judgement = judge_evidence(evidence)
         assert judgement.verdict == "INVALID" and fault in judgement.reason
-        sound = simulate_exhibit(case, name="x", seed=seed, size=SMALL).evidence
+        sound = sound_evidence(case, seed)
         assert all(check.passed for check in sound.checks) and len(sound.checks) == len(evidence.checks) == 7
-        assert judge_evidence(sound).verdict != "INVALID"
+        assert sound_verdict(case, seed) != "INVALID"
     assert truth_of(replace(case, fault=fault)).verdict == "INVALID"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,15 +13,26 @@ from pathlib import Path
 
 import pytest
 
+from reasonmech import registry
+from reasonmech.report import report
+from tests.copied_run import copy_run
 from tests.made_run import make_run
 from tests.unit.cli.test_cli import command
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its report, to be copied."""
+    run = make_run(tmp_path_factory.mktemp("clean") / "made")
+    report(run)
+    return run.path
+
+
 @pytest.mark.parametrize("name", ["[red]run[/red]", "a[/b]", "[link=http://x.y]z[/link]", ":smile:", "[bold"])
 def test_a_path_that_looks_like_markup_is_printed_as_it_is(
-    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], made: Path, tmp_path: Path
 ) -> None:
-    run = make_run(tmp_path / name.replace("/", "|"))
+    run = copy_run(made, tmp_path / name.replace("/", "|"))
     monkeypatch.setenv("COLUMNS", "400")
     for more in ([], ["--receipts"]):
         assert command(monkeypatch, "show", str(run.path), *more) == 0
@@ -97,37 +109,62 @@ PLUGINS = {
 }
 
 
+def install_broken(folder: Path, kind: str) -> None:
+    """A package of one plug-in that is broken in that way."""
+    module, source = f"my_plugin_that_{kind.replace(' ', '_')}", PLUGINS[kind]
+    if source is not None:
+        (folder / f"{module}.py").write_text(source)
+    package = f"their_{kind.split()[0]}"
+    info = folder / f"{package}-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.2\n")
+    (info / "entry_points.txt").write_text(f"[reasonmech]\nmine = {module}\n")
+
+
+def name_of(kind: str) -> str:
+    return f"mine = 'my_plugin_that_{kind.replace(' ', '_')}' of their_{kind.split()[0]} 1.2"
+
+
 @pytest.mark.parametrize("kind", PLUGINS)
 def test_a_plug_in_that_cannot_be_imported_is_named_and_takes_no_verb_with_it(
-    kind: str, tmp_path: Path
+    kind: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    source = PLUGINS[kind]
-    if source is not None:
-        (tmp_path / "my_broken_plugin.py").write_text(source)
-    info = tmp_path / "their_package-1.2.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text("[reasonmech]\nmine = my_broken_plugin\n")
-    environment = os.environ | {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
+    install_broken(tmp_path, kind)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("COLUMNS", "400")
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "reasonmech", *arguments],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    def run(*arguments: str) -> tuple[int, str, str]:
+        """As in a process of its own: no plug-in has been looked at."""
+        monkeypatch.setattr(registry, "_loaded_plugins", set())
+        monkeypatch.setattr(registry, "_failed_plugins", {})
+        with pytest.warns(UserWarning, match=f"{re.escape(name_of(kind))} cannot be imported"):
+            code = command(monkeypatch, *arguments)
+        return code, *capsys.readouterr()
 
-    unknown = run("organisms", "card", "theirs")
+    code, _, complaint = run("organisms", "card", "theirs")
+    assert code == 2 and f"Do: mend or uninstall plug-in {name_of(kind)}" in complaint
+    assert "Traceback" not in complaint
+    code, listed, complaint = run("organisms", "list")
+    assert code == 0 and "tiny-when" in listed, complaint
+    code, said, _ = run("doctor")
+    assert code == 1 and name_of(kind) in said
+
+
+def test_plug_ins_that_cannot_be_imported_do_not_end_the_process(tmp_path: Path) -> None:
+    """All of them at once, in one process: each start of one takes seconds."""
+    for kind in PLUGINS:
+        install_broken(tmp_path, kind)
+    unknown = subprocess.run(
+        [sys.executable, "-m", "reasonmech", "organisms", "card", "theirs"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}:{Path.cwd()}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert unknown.returncode == 2 and "Do: mend or uninstall plug-in mine" in unknown.stderr
-    assert "mine = 'my_broken_plugin' of their-package 1.2" in unknown.stderr
+    for kind in PLUGINS:
+        assert name_of(kind) in unknown.stderr
     assert "Traceback" not in unknown.stderr
-    if kind == "fails":
-        listed = run("organisms", "list")
-        assert listed.returncode == 0 and "tiny-when" in listed.stdout, listed.stderr
-        doctor = run("doctor")
-        assert doctor.returncode == 1 and "my_broken_plugin" in doctor.stdout
 
 
 def test_a_second_interrupt_changes_nothing(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from reasonmech.runtime.decoding.host_decoder import HostDecoder
 from reasonmech.runtime.decoding.prompts import as_read_by
 from reasonmech.tasks.chain import OneWordKinds
 from reasonmech.testing import move_matrices, tiny_host, tiny_tokenizer
-from tests.layouts import LAYOUTS, layout, layout_host, layout_model, smollm2_directory
+from tests.layouts import LAYOUTS, layout, layout_host, layout_model, smollm2_host
 
 WITH_BOS = ("llama2", "gemma")
 
@@ -282,7 +282,7 @@ def test_the_real_tokenizer_with_renamed_ids(tmp_path: Path) -> None:
     words = layout("smollm2")
     names = {"<repo_name>": "<think>", "<reponame>": "</think>"}
     theirs = renamed(words, names)
-    base = load_host(smollm2_directory(), dtype=torch.float32, name="base")
+    base = smollm2_host()
     thinking = load_host(base.model, tokenizer=theirs, name="thinking")
     pair = ModelPair("p", base, thinking, accept=("special_tokens", "added_tokens", "encoding"))
     prompt = "<|im_start|>user\nWhat is 2+2?<|im_end|>\n<|im_start|>assistant\n<think>\nFour.\n</think>\n\n"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -156,16 +157,19 @@ def test_a_pair_says_that_its_models_end_differently() -> None:
     assert ends.kind == "special_tokens" and "'<eos>'" in ends.what and "'w34'" in ends.what
 
 
+@cache
 def ends_that_are_written(seed: int) -> tuple[int, int]:
     """Two tokens that the thinking model of `pair_of` writes early on in several of the texts."""
-    model = pair_of(1, 1, seed=seed).thinking
-    texts = [free_text(model.model, model.encode(prompt)) for prompt in PROMPTS]
+    rollouts = generate(
+        pair_of(1, 1, seed=seed).thinking, PROMPTS, decode=Decode(max_new_tokens=N), progress=False
+    )
+    texts = [rollout.ids for rollout in rollouts]
     counts = {t: sum(t in text[1:] for text in texts) for text in texts for t in text if t != 1}
     most = sorted(counts, key=lambda t: (-counts[t], t))
     return most[0], most[1]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_takeover_is_the_thinking_model_whatever_the_ends(seed: int) -> None:
     kinds = OneWordKinds({"one": "w1"}, tiny_tokenizer())
     a, b = ends_that_are_written(seed)

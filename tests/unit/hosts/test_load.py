@@ -33,9 +33,17 @@ def saved(host: Host, path: Path) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that can be loaded, which tests copy before they damage it."""
+    path = saved(tiny_host(), tmp_path_factory.mktemp("sound") / "model")
+    assert load_host(path).n_layers
+    return path
+
+
 @pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
-    return saved(tiny_host(), tmp_path / "model")
+def checkpoint(sound: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(sound, tmp_path / "model")
 
 
 @pytest.mark.parametrize("arch", ARCHITECTURES)
@@ -443,7 +451,6 @@ Q_PROJ = "model.layers.0.self_attn.q_proj"
 def test_an_adapter_of_any_kind_is_known_by_the_names_of_its_tensors(
     tensor: str, file: str, checkpoint: Path
 ) -> None:
-    assert load_host(checkpoint).n_layers
     weights, path = {tensor: torch.ones(4, 32)}, checkpoint / file
     path.parent.mkdir(exist_ok=True)
     if path.suffix == ".safetensors":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 
@@ -13,6 +15,12 @@ from reasonmech.paths import config_dir
 from tests.public_twins import LAYOUTS, MODELS, twin_host
 
 PUBLIC = [name for name in pair_names() if pair_config(name).base in MODELS]
+
+
+@cache
+def pair_of(name: str) -> ModelPair:
+    """A public pair of twins; one for all tests, which change nothing in it."""
+    return twins_of(name)
 
 
 def twins_of(name: str, **changed: object) -> ModelPair:
@@ -32,7 +40,7 @@ def test_every_pair_whose_weights_are_on_the_hub_has_twins() -> None:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_a_pair_loads_reads_captures_and_steers_at_its_site(name: str) -> None:
-    config, pair = pair_config(name), twins_of(name)
+    config, pair = pair_config(name), pair_of(name)
     assert config.steering_layer is not None
     layout = LAYOUTS[MODELS[config.thinking].layout]
     ends = [pair.thinking.tokenizer.convert_ids_to_tokens(token) for token in pair.thinking.eos_ids]
@@ -57,7 +65,7 @@ def test_a_pair_loads_reads_captures_and_steers_at_its_site(name: str) -> None:
 
 @pytest.mark.parametrize("name", PUBLIC)
 def test_what_a_pair_says_that_it_accepts_is_what_differs(name: str) -> None:
-    differing = {difference.kind for difference in twins_of(name).differences} - {"chat_template"}
+    differing = {difference.kind for difference in pair_of(name).differences} - {"chat_template"}
     accepted = set(pair_config(name).accept)
     # Open-Reasoner-Zero's files differ by version; a twin of one of them is not to decide
     assert differing == accepted or (name.startswith("orz") and differing < accepted)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import pytest
 import torch
 from torch import Tensor
@@ -27,6 +29,12 @@ HOSTS = (*ARCHITECTURES, "gpt_neox_sequential", "gemma2", "gemma3")
 WITH_MIDDLE = tuple(name for name in HOSTS if name != "gpt_neox")
 
 
+@cache
+def host_of(name: str) -> Host:
+    """One host, with its twin in TransformerLens, for all tests: each takes its hooks away again."""
+    return every_host(name)
+
+
 def read(host: Host, site: str, ids: Tensor = IDS) -> Tensor:
     seen: list[Tensor] = []
     handle = host.hook_point(site).attach(seen.append)
@@ -42,7 +50,7 @@ def direction(host: Host, site: str, seed: int = 0) -> Direction:
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_heads_side_by_side_through_the_projection_are_what_attention_adds(name: str) -> None:
-    host = every_host(name)
+    host = host_of(name)
     z = read(host, "z.1")
     assert z.shape[-1] == host.width("z.1") == host.n_heads * host.d_head
     heads = [read(host, f"z.1.{head}") for head in range(host.n_heads)]
@@ -62,7 +70,7 @@ def test_heads_side_by_side_through_the_projection_are_what_attention_adds(name:
 
 @pytest.mark.parametrize("name", WITH_MIDDLE)
 def test_the_middle_is_what_the_second_norm_reads(name: str) -> None:
-    host = every_host(name)
+    host = host_of(name)
     norm = {"gpt2": "ln_2", "gemma2": "pre_feedforward_layernorm", "gemma3": "pre_feedforward_layernorm"}
     seen: list[Tensor] = []
     module = host.layers[1].get_submodule(norm.get(name, "post_attention_layernorm"))
@@ -74,7 +82,7 @@ def test_the_middle_is_what_the_second_norm_reads(name: str) -> None:
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_a_write_at_every_kind_is_read_there_and_reaches_the_logits(name: str) -> None:
-    host = every_host(name)
+    host = host_of(name)
     with torch.no_grad():
         plain = host.model(IDS, use_cache=False).logits
     for site in [*(f"{kind}.1" for kind in host.kinds), "z.1.2"]:
@@ -107,7 +115,7 @@ def test_a_head_is_written_alone() -> None:
 @pytest.mark.parametrize("name", WITH_MIDDLE)
 def test_writing_the_middle_is_writing_both_what_the_mlp_reads_and_what_is_carried_on(name: str) -> None:
     """resid_mid := s gives resid_post = s + mlp_out(s): the difference of two middles is carried on whole."""
-    host, source = every_host(name), torch.randn(5, 32, generator=torch.Generator().manual_seed(2))
+    host, source = host_of(name), torch.randn(5, 32, generator=torch.Generator().manual_seed(2))
     handle = host.hook_point("resid_mid.1").attach(lambda x: source.expand_as(x))
     assert torch.allclose(read(host, "resid_mid.1"), source.expand(2, 5, 32), atol=1e-5)
     after, added = read(host, "resid_post.1"), read(host, "mlp_out.1")
@@ -167,7 +175,7 @@ def test_what_a_model_has_not_is_refused_with_its_reason() -> None:
 
 @pytest.mark.parametrize("name", HOSTS)
 def test_as_hooks_is_forward_at_every_site(name: str) -> None:
-    host = every_host(name)
+    host = host_of(name)
     ids = torch.tensor([host.encode(text) for text in TEXTS])
     for site in [*(f"{kind}.1" for kind in host.kinds), "z.1.2"]:
         plan = [steer(direction(host, site), 3.0), ablate(direction(host, site, 1))]
@@ -182,7 +190,7 @@ def test_as_hooks_is_forward_at_every_site(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["llama", "gemma2", "gpt_neox_sequential"])
 def test_several_sites_of_one_block_in_a_bridge_are_forward(name: str) -> None:
-    host = every_host(name)
+    host = host_of(name)
     ids = torch.tensor([host.encode(text) for text in TEXTS])
     sites = ("resid_mid.1", "attn_out.1", "z.1.0", "resid_pre.1", "resid_post.0", "z.1")
     plan = [steer(direction(host, site), 3.0) for site in sites]
@@ -212,15 +220,16 @@ def test_heads_and_all_of_them_apply_in_the_order_of_the_plan() -> None:
 
 @pytest.mark.parametrize("name", WITH_MIDDLE)
 def test_generation_at_the_new_sites_equals_uncached_rows(name: str) -> None:
-    host = every_host(name)
+    host = host_of(name)
     plan = [
         steer(direction(host, "resid_mid.1"), 6.0, when=above(direction(host, "z.1.3"), 0.0)),
         steer(direction(host, "z.0.2"), 4.0),
         ablate(Whole("z.1.1")),
     ]
-    batch = generate(host, PROMPTS, plan, decode=DECODE, receipt="none")
-    assert ids_of(batch) != ids_of(generate(host, PROMPTS, decode=DECODE))
-    assert ids_of(batch) == [uncached(host, host.encode(p), plan, 14) for p in PROMPTS]
+    prompts = PROMPTS[1:4]
+    batch = generate(host, prompts, plan, decode=DECODE, receipt="none")
+    assert ids_of(batch) != ids_of(generate(host, prompts, decode=DECODE))
+    assert ids_of(batch) == [uncached(host, host.encode(p), plan, 14) for p in prompts]
 
 
 def test_capture_keeps_the_width_of_each_site() -> None:

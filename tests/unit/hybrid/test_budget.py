@@ -148,11 +148,12 @@ def test_a_second_choice_is_never_the_first() -> None:
 
 
 def test_the_ends_of_every_curve_are_the_two_models() -> None:
-    problems, tuning = rm.load_task("chain", n=5, seed=0), rm.load_task("chain", n=4, seed=0, split="tuning")
+    problems, tuning = rm.load_task("chain", n=4, seed=0), rm.load_task("chain", n=3, seed=0, split="tuning")
+    decode = DECODE.model_copy(update={"max_new_tokens": 9})
     config = BudgetConfig(shares=(0.3, 0.6), draws=1)
-    budget = measure_budget(PAIR, problems, tuning=tuning, config=config, decode=DECODE, progress=False)
+    budget = measure_budget(PAIR, problems, tuning=tuning, config=config, decode=decode, progress=False)
     right = {
-        writer: rm.tasks.grade(rm.generate(host, problems, decode=DECODE, progress=False)).mean()
+        writer: rm.tasks.grade(rm.generate(host, problems, decode=decode, progress=False)).mean()
         for writer, host in (("base", PAIR.base), ("thinking", PAIR.thinking))
     }
     whole = {writer: float(rows["tokens"].iloc[3]) for (writer,), rows in groups(budget.points, ["writer"])}

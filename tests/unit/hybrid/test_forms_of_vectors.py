@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from reasonmech.hybrid import (
     forms,
     train_vectors,
 )
-from reasonmech.hybrid.disagreements import clean_passes, find_disagreements
+from reasonmech.hybrid.disagreements import CleanPass, Disagreements, clean_passes, find_disagreements
 from reasonmech.hybrid.leaking import leaking_logits
 from reasonmech.hybrid.means import mean_differences
 from reasonmech.hybrid.steering import Steering
@@ -44,14 +45,21 @@ def written() -> Rollouts:
     return rm.generate(PAIR.thinking, problems, decode=rm.Decode(max_new_tokens=24), progress=False)
 
 
-def passes(written: Rollouts):
+class Passes(NamedTuple):
+    clean: list[CleanPass]
+    disagreements: Disagreements
+
+
+@pytest.fixture(scope="module")
+def passes(written: Rollouts) -> Passes:
     clean = list(clean_passes(PAIR.base, written, batch_size=4))
-    return clean, find_disagreements(clean, written, KINDS)
+    return Passes(clean, find_disagreements(clean, written, KINDS))
 
 
-def loss(vectors: Vectors, written: Rollouts) -> float:
+@torch.no_grad()
+def loss(vectors: Vectors, passes: Passes) -> float:
     """Of the vectors as a hybrid would use them."""
-    clean, disagreements = passes(written)
+    clean, disagreements = passes
     total = 0.0
     for one in clean:
         rows = disagreements.rows_in(one)
@@ -67,22 +75,25 @@ def loss(vectors: Vectors, written: Rollouts) -> float:
 
 
 @pytest.mark.parametrize("form", forms.kinds())
-def test_every_form_is_learnt_and_acts_as_it_was_trained(form: str, written: Rollouts) -> None:
-    config = VectorConfig(form=form, **(FEW | {"steps": 40}), held_out=0.1)
+def test_every_form_is_learnt_and_acts_as_it_was_trained(
+    form: str, written: Rollouts, passes: Passes
+) -> None:
+    config = VectorConfig(form=form, **(FEW | {"steps": 24}), held_out=0.1)
     trained = train_vectors(PAIR.base, SITE, written, kinds=KINDS, config=config, progress=False)
     untrained = Vectors(
         PAIR.base, SITE, table=torch.zeros(N, PAIR.base.d_model), trained=torch.ones(N, dtype=torch.bool)
     )
-    assert loss(trained.vectors, written) < loss(untrained, written)
+    as_used = loss(trained.vectors, passes)
+    assert as_used < loss(untrained, passes)
     assert (trained.vectors.scale is not None) == (form == "scaled")
     if form == "shared":
         assert (trained.vectors.table == trained.vectors.table[0]).all()
-    clean, disagreements = passes(written)
+    clean, disagreements = passes
     shift = ByCategory(*trained.vectors.table.shape)
     shift.load_state_dict({"table": trained.vectors.table})
     shift.scale = trained.vectors.scale
     steering = Steering(PAIR.base, SITE, shift)
-    assert steering.mean_loss(clean, disagreements) == pytest.approx(loss(trained.vectors, written), rel=1e-4)
+    assert steering.mean_loss(clean, disagreements) == pytest.approx(as_used, rel=1e-4)
 
 
 @pytest.mark.parametrize("form", ["bias", "scaled"])
@@ -90,14 +101,14 @@ def test_every_form_is_learnt_and_acts_as_it_was_trained(form: str, written: Rol
 def test_a_killed_training_ends_with_the_vectors_of_an_undisturbed_one(
     form: str, patience: int, written: Rollouts, tmp_path: Path, monkeypatch
 ) -> None:
-    config = VectorConfig(form=form, patience=patience, **(FEW | {"steps": 24}))
+    config = VectorConfig(form=form, patience=patience, **(FEW | {"steps": 12}))
     arguments = {"kinds": KINDS, "config": config, "progress": False}
     whole = train_vectors(PAIR.base, OnDisk(SITE, tmp_path / "a"), written, **arguments).vectors
     calls, real = [], Steering.gradient
 
     def killed(*args):
         calls.append(1)
-        if len(calls) == 14:
+        if len(calls) == 8:
             raise KeyboardInterrupt
         return real(*args)
 
@@ -139,8 +150,8 @@ def test_the_best_of_several_seeds_is_one_of_them(written: Rollouts) -> None:
     assert any(torch.equal(best.vectors.table, a.vectors.table) for a in alone)
 
 
-def test_a_balanced_step_weighs_categories_alike(written: Rollouts) -> None:
-    disagreements = passes(written)[1]
+def test_a_balanced_step_weighs_categories_alike(passes: Passes) -> None:
+    disagreements = passes.disagreements
     steering = Steering(PAIR.base, SITE, ByCategory(N, PAIR.base.d_model), balanced=True)
     rows = torch.arange(len(disagreements))
     weights = steering._weights(disagreements, rows)
@@ -209,8 +220,9 @@ def test_a_guardrail_of_one_strength_is_that_strength(temperature: float) -> Non
     table = torch.randn(N, PAIR.base.d_model, generator=torch.Generator().manual_seed(0)) * 20
     made = {"trained": torch.ones(N, dtype=torch.bool)}
     vectors, half = (Vectors(PAIR.base, SITE, table=table * c, **made) for c in (1.0, 0.5))
-    assert write(Guarded(vectors, [0.5]), temperature) == write(half, temperature)
-    assert write(Guarded(vectors, [0.5, 0.5]), temperature) == write(half, temperature)
+    by_half = write(half, temperature)
+    assert write(Guarded(vectors, [0.5]), temperature) == by_half
+    assert write(Guarded(vectors, [0.5, 0.5]), temperature) == by_half
 
 
 def test_a_guardrail_takes_the_token_that_the_thinking_model_likes_best() -> None:

@@ -43,8 +43,10 @@ from reasonmech.problem import Problem
 from reasonmech.rollout import Rollout, Rollouts
 from reasonmech.tasks.chain import OneWordKinds, word_tokenizer
 from reasonmech.tasks.chain.world import CHAIN
+from tests.brief_problems import brief_problems
 
 DECODE = rm.Decode(max_new_tokens=120)
+SHORT = rm.Decode(max_new_tokens=48)  # some sentences of each kind
 KINDS = OneWordKinds(CHAIN.onset_words, word_tokenizer())
 STEP = KINDS.names.index("step")
 
@@ -53,6 +55,10 @@ def write(decoder: object, problems: rm.ProblemSet, decode: rm.Decode = DECODE) 
     if isinstance(decoder, PowerSampled):
         return decoder.write(problems, decode, progress=False).rollouts
     return rm.generate(decoder, problems, decode=decode, progress=False)  # type: ignore[arg-type]
+
+
+def ids(rollouts: Rollouts) -> list[tuple[int, ...]]:
+    return [rollout.ids for rollout in rollouts]
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +113,9 @@ def test_arms_without_an_oracle_write_the_same_whatever_the_thinking_model_is(
     other = replace(ingredients.pair, thinking=rm.load_pair("tiny-surface").thinking)
     exchanged = replace(ingredients, pair=other)
     for name in ("full", *(n for n in (*ORDER, *LESS_ORACLE) if not arms.get(n).oracle)):
-        mine, theirs = (write(arms.get(name).decoder(made), problems) for made in (ingredients, exchanged))
+        mine, theirs = (
+            write(arms.get(name).decoder(made), problems, SHORT) for made in (ingredients, exchanged)
+        )
         same = [r.ids for r in mine] == [r.ids for r in theirs]
         assert same == (name != "full"), name
 
@@ -116,7 +124,7 @@ def test_rules_steer_where_they_say(ingredients: Ingredients, problems: rm.Probl
     for name in RULES:
         hybrid = arms.get(name).decoder(ingredients)
         assert isinstance(hybrid, Hybrid) and hybrid.selector == FixedCategory(STEP)
-        rollouts = write(hybrid, problems)
+        rollouts = write(hybrid, problems, SHORT)
         steered, starts = [r.steered for r in rollouts], sentence_starts(KINDS, [r.ids for r in rollouts])
         if name == "first_token":
             assert all(flags[0] and not any(flags[1:]) for flags in steered)
@@ -125,7 +133,7 @@ def test_rules_steer_where_they_say(ingredients: Ingredients, problems: rm.Probl
         at_starts = [flag for flag, begins in pairs if begins]
         assert sum(map(sum, steered)) == sum(at_starts) > 0, "nowhere but where a sentence begins"
         assert (len(at_starts) == sum(at_starts)) == (name == "every_boundary")
-        alone = write(hybrid, problems[:2], DECODE.model_copy(update={"batch_size": 1}))
+        alone = write(hybrid, problems[:2], SHORT.model_copy(update={"batch_size": 1}))
         assert [r.steered for r in alone] == steered[:2], "blind to the batch"
     with pytest.raises(DataError, match="a probability"):
         BoundaryGate(1.5)
@@ -175,7 +183,7 @@ def test_a_takeover_at_random_boundaries_writes_the_thinking_models_tokens_there
 ) -> None:
     hybrid = arms.get("takeover_random").decoder(ingredients)
     assert isinstance(hybrid, Hybrid) and isinstance(hybrid.executor, Takeover)
-    rollout = next(r for r in write(hybrid, problems) if any(r.steered))
+    rollout = next(r for r in write(hybrid, problems, SHORT) if any(r.steered))
     t = rollout.steered.index(True)
     text = torch.tensor([[*rollout.prompt_ids, *rollout.ids[:t]]])
     assert rollout.ids[t] == int(ingredients.pair.thinking.model(text).logits[0, -1].argmax())
@@ -185,9 +193,9 @@ def test_a_prompted_base_is_the_base_behind_that_prompt(problems: rm.ProblemSet)
     base = rm.load_pair("tiny-when").base
     reworded = [replace(p, prompt=f"careful {p.prompt}") for p in problems]
     by_hand = rm.ProblemSet(reworded, task="chain", environment=problems.environment)
-    prompted = write(Prompted(base, "careful {problem}"), problems)
-    assert [r.ids for r in prompted] == [r.ids for r in write(base, by_hand)]
-    assert [r.ids for r in prompted] != [r.ids for r in write(base, problems)]
+    prompted = write(Prompted(base, "careful {problem}"), problems, SHORT)
+    assert ids(prompted) == ids(write(base, by_hand, SHORT))
+    assert ids(prompted) != ids(write(base, problems, SHORT))
     for template in ("careful", "{problem}", "{problem} {problem}"):
         with pytest.raises(DataError, match="a prompt"):
             Prompted(base, template)
@@ -278,8 +286,8 @@ def test_bits_are_the_length_of_the_decisions() -> None:
 def test_a_log_holds_what_the_controller_decided(ingredients: Ingredients, problems: rm.ProblemSet) -> None:
     log = ControllerLog()
     hybrid = hybrid_from_config(ingredients, {"executor": {"kind": "takeover"}})
-    rollouts = write(hybrid.logged(log), problems)
-    assert [r.ids for r in rollouts] == [r.ids for r in write(hybrid, problems)], "a log changes nothing"
+    rollouts = write(hybrid.logged(log), problems, SHORT)
+    assert ids(rollouts) == ids(write(hybrid, problems, SHORT)), "a log changes nothing"
     r = rollouts[0]
     t = r.steered.index(True)
     choice = log.at(r, t)
@@ -297,7 +305,7 @@ def test_format_alone_passes_how_an_answer_comes_out_and_never_that_one_is_due(
     assert [r.ids for r in written] == [r.ids for r in base], "tiny-when's base states what it guesses"
     rambling = replace(ingredients, pair=rm.load_pair("tiny-format"))
     alone, helped = (
-        write(decoder, problems, rm.Decode(max_new_tokens=224))
+        write(decoder, brief_problems("chain", 8), rm.Decode(max_new_tokens=110))
         for decoder in (rambling.pair.base, arms.get("format_only").decoder(rambling))
     )
     assert rm.grade(alone).mean() < 0.5 and rm.grade(helped).mean() > 0.9

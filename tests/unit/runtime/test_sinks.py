@@ -18,11 +18,12 @@ from reasonmech.interventions.axes import Direction, Features, Whole
 from reasonmech.locate.feature_summary.facts import feature_facts
 from reasonmech.runtime import Activations, Keep, capture, check_fit, joined, mean_of, sinks_of
 from reasonmech.testing import tiny_coder, tiny_host
-from tests.layouts import smollm2_directory
+from tests.layouts import smollm2_host
 
 SITES = ("resid_post.1", "resid_post.2", "resid_post.3")
 N_TEXTS = 40
 CONFIG = CoderConfig(architecture="topk", d_sae=64, k=6, steps=200, batch_size=128, lr=3e-3)
+QUICK = CONFIG.model_copy(update={"steps": 30})  # for trainings that are held to each other alone
 
 
 def sink_host(factor: float = 1000) -> Host:
@@ -193,9 +194,9 @@ def test_a_store_and_a_tensor_lose_the_same_sinks(tmp_path: Path) -> None:
     stored = capture(host, texts_with(n=120), ["resid_post.2"], out=tmp_path / "store", progress=False)
     rows = acts.at("resid_post.2")
     coders = [
-        train_coder(acts, CONFIG, progress=False),
-        train_coder(stored, CONFIG, progress=False),
-        train_coder(rows, CONFIG, site="resid_post.2", host=host, progress=False),
+        train_coder(acts, QUICK, progress=False),
+        train_coder(stored, QUICK, progress=False),
+        train_coder(rows, QUICK, site="resid_post.2", host=host, progress=False),
     ]
     assert len({coder.weight_hash for coder in coders[:2]}) == 1
     for coder in coders:
@@ -208,7 +209,7 @@ def test_a_store_and_a_tensor_lose_the_same_sinks(tmp_path: Path) -> None:
 def test_the_organisms_have_no_sink_so_no_number_of_theirs_changes(name: str) -> None:
     pair = rm.load_pair(name)
     rollouts = rm.generate(
-        pair.thinking, rm.load_task("chain", n=20), decode=rm.Decode(max_new_tokens=160), progress=False
+        pair.thinking, rm.load_task("chain", n=8), decode=rm.Decode(max_new_tokens=160), progress=False
     )
     for host in (pair.base, pair.thinking):
         sites = [f"{kind}.{layer}" for layer in range(host.n_layers) for kind in host.kinds]
@@ -226,12 +227,12 @@ def test_the_organisms_have_no_sink_so_no_number_of_theirs_changes(name: str) ->
 
 @pytest.fixture(scope="module")
 def smollm2() -> Host:
-    return rm.load_host(smollm2_directory(), dtype=torch.float32)
+    return smollm2_host()
 
 
 def test_real_first_tokens_are_sinks(smollm2: Host) -> None:
     document = "".join((Path(rm.__file__).parents[1] / name).read_text() for name in ("README.md",))
-    ids = smollm2.tokenizer.encode(document, add_special_tokens=False)[: 32 * 24]
+    ids = smollm2.tokenizer.encode(document, add_special_tokens=False)[: 32 * 12]
     texts = [smollm2.decode(ids[i : i + 32]) for i in range(0, len(ids), 32)]
     acts = capture(smollm2, texts, ["resid_post.4", "resid_post.10", "resid_post.12"], progress=False)
     x, first = acts.at("resid_post.12"), positions(acts) == 0
@@ -349,7 +350,7 @@ def test_parts_of_several_captures_are_one() -> None:
     assert torch.equal(both.positions(rows), whole.positions(rows))
     columns = ["rollout", "position", "token"]
     assert both.index[columns].reset_index(drop=True).equals(whole.index[columns])
-    trained = [train_coder(acts, CONFIG, site="resid_post.2", progress=False) for acts in (both, whole)]
+    trained = [train_coder(acts, QUICK, site="resid_post.2", progress=False) for acts in (both, whole)]
     assert trained[0].weight_hash == trained[1].weight_hash
     with pytest.raises(MismatchError, match="part 1"):
         joined([parts[0], capture(host, texts, SITES[:1], progress=False)])

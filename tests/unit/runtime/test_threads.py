@@ -25,7 +25,7 @@ from reasonmech.tasks.chain import OneWordKinds
 from reasonmech.testing import tiny_coder, tiny_host, tiny_pair
 
 TEXTS = [f"w{i} w{i + 1} . w{i + 2}" for i in range(8)]
-ROUNDS = 15
+ROUNDS = 8
 NO_SINKS = Sinks(limit=float("inf"), first=False, n_tokens=1, n_sinks=0, variance_share=0.0)
 
 

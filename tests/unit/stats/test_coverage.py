@@ -233,7 +233,7 @@ def test_effects_of_a_factorial_cover(truth: str, samples: int) -> None:
     expected |= {"how_given_base": bt - bb, "how_given_thinking": tt - tb}
     if abs(total) > 1e-9:
         expected |= {"when_share": when / total, "how_share": how / total}
-    hits, rng, replicates = dict.fromkeys(expected, 0), np.random.default_rng(23), 400
+    hits, rng, replicates = dict.fromkeys(expected, 0), np.random.default_rng(23), 200
     for _ in range(replicates):
         luck = rng.random((100, samples, 1))
         swapped = rng.random((100, samples, 4)) < 0.1

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reasonmech.errors import DataError, NonFiniteError
+from reasonmech.stats import curves
 from reasonmech.stats.curves import CostCurve, _mean_height, cost_of_half, height_above
 
 
@@ -112,15 +113,15 @@ def drawn(rng: np.random.Generator, n: int, spread: float) -> tuple[CostCurve, C
     after a share of them that differs from problem to problem."""
     whole = rng.integers(1, 10, n).astype(float)
     shares = np.array([0.0, 0.25, 0.5, 0.75, 1.0])[:, None]
-    curves = []
+    made = []
     for shape in (1.0, 1.0 + spread):
         needed = rng.random(n) ** (1 / shape)
-        curves.append(CostCurve(shares * whole, ((shares >= needed) & (shares > 0)).astype(float)))
-    return curves[0], curves[1]
+        made.append(CostCurve(shares * whole, ((shares >= needed) & (shares > 0)).astype(float)))
+    return made[0], made[1]
 
 
 @pytest.mark.parametrize(("n", "spread"), [(30, 0.0), (100, 1.0)])
-def test_intervals_cover(n: int, spread: float) -> None:
+def test_intervals_cover(n: int, spread: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """150 samples: 95 % intervals of heights and halves hold the truth, which is that of 200,000 problems."""
     a, b = drawn(np.random.default_rng(7), 200_000, spread)
     means = [
@@ -128,6 +129,7 @@ def test_intervals_cover(n: int, spread: float) -> None:
         for c in (a, b)
     ]
     height, half = height_above(*means).estimate, cost_of_half(means[0]).estimate
+    monkeypatch.setattr(curves, "DRAWS", 1000)  # a tenth of the weights, for 300 intervals
     rng, inside, halves = np.random.default_rng(0), 0, 0
     for _ in range(150):
         a, b = drawn(rng, n, spread)

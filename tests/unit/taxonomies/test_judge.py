@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-import subprocess
-import sys
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -195,15 +195,16 @@ def test_any_other_answer_is_refused(answer: str, why: str) -> None:
 
 def test_a_kill_loses_at_most_the_answer_being_written(tmp_path: Path) -> None:
     path = tmp_path / "answers.jsonl"
-    script = (
-        "import os, signal, sys\n"
-        "from reasonmech.taxonomies.text import JudgeCache\n"
-        "cache = JudgeCache(sys.argv[1], judge='j')\n"
-        "for i in range(5): cache.put(f'prompt {i}', 'answer \\n é \\ud800')\n"
-        "os.kill(os.getpid(), signal.SIGKILL)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(path)], check=False)
-    assert done.returncode == -9 and len(path.read_bytes().splitlines()) == 6
+    if not (child := os.fork()):
+        try:
+            cache = JudgeCache(path, judge="j")
+            for i in range(5):
+                cache.put(f"prompt {i}", "answer \n é \ud800")
+            os.kill(os.getpid(), signal.SIGKILL)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert len(path.read_bytes().splitlines()) == 6
     whole = path.read_bytes()
     path.write_bytes(whole[:-10])
     cache = JudgeCache(path, judge="j")
