@@ -112,14 +112,14 @@ def plans(host: Host) -> list[list[Intervention]]:
 def test_packed_cells_are_forward_of_each_text_alone(arch: str) -> None:
     host, readout = tiny_host(arch), Says()
     weights = {name: tensor.clone() for name, tensor in host.model.state_dict().items()}
-    every_plan = plans(host)
-    cells = [Cell(text, tuple(plan)) for plan in every_plan for text in range(len(TEXTS))]
-    grid = CellGrid(pass_rows(host, TEXTS), cells)
+    texts = TEXTS[:3]
+    cells = [Cell(text, tuple(plan)) for plan in plans(host) for text in range(len(texts))]
+    grid = CellGrid(pass_rows(host, texts), cells)
     tables = {batch_rows: run_cells(host, grid, readout, batch_rows=batch_rows) for batch_rows in (3, 128)}
-    clean = [alone(host, text, i, [], readout)[0] for i, text in enumerate(TEXTS)]
+    clean = [alone(host, text, i, [], readout)[0] for i, text in enumerate(texts)]
     changed = 0
     for number, cell in enumerate(cells):
-        value, n_masked, n_gated = alone(host, TEXTS[cell.text], cell.text, list(cell.plan), readout)
+        value, n_masked, n_gated = alone(host, texts[cell.text], cell.text, list(cell.plan), readout)
         for batch_rows, table in tables.items():
             what = (batch_rows, number, cell.plan)
             assert float(table.value[number]) == pytest.approx(value, abs=2e-5), what

@@ -23,7 +23,7 @@ from reasonmech.tasks.chain import ONSET_WORDS, word_tokenizer
 from reasonmech.tasks.chain.grammar import EOS
 from tests.chain_models import random_model
 
-SHORT = Decode(max_new_tokens=24, batch_size=3)
+SHORT = Decode(max_new_tokens=18, batch_size=3)
 
 
 @pytest.fixture(scope="module")

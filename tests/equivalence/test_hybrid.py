@@ -220,18 +220,18 @@ def test_kinds_follow_the_parser_token_by_token() -> None:
 def test_null_gates_and_selectors_are_blind_and_keyed_by_the_row(
     pair: ModelPair, vectors: Vectors, problems: ProblemSet
 ) -> None:
-    drawn = run(hybrid(pair, vectors, gate=AtRandom(0.3)), load_task("chain", n=16, seed=2))
+    drawn = run(hybrid(pair, vectors, gate=AtRandom(0.3)), load_task("chain", n=12, seed=2))
     share = percent_steered(drawn).share
     assert abs(share - 0.3) < 4 * (0.21 / percent_steered(drawn).chosen) ** 0.5
     first_two = torch.zeros_like(vectors.trained)
     first_two[:2] = True
     few = Vectors(pair.base, SITE, table=vectors.table, trained=first_two)
     ingredients = Ingredients(pair, tasks.get("chain").kinds(pair.base.tokenizer), few, clamp=None, rate=0.3)  # type: ignore[arg-type]
-    null = run(arms.get("random_positions").decoder(ingredients), load_task("chain", n=16, seed=2))  # type: ignore[arg-type]
+    null = run(arms.get("random_positions").decoder(ingredients), load_task("chain", n=12, seed=2))  # type: ignore[arg-type]
     assert abs(percent_steered(null).share - 0.3) < 4 * (0.21 / percent_steered(null).chosen) ** 0.5, (
         "full dose"
     )
-    again = run(hybrid(pair, vectors, gate=AtRandom(0.3)), load_task("chain", n=16, seed=2), batch_size=3)
+    again = run(hybrid(pair, vectors, gate=AtRandom(0.3)), load_task("chain", n=12, seed=2), batch_size=3)
     assert [r.steered for r in drawn] == [r.steered for r in again]
     kinds = tasks.get("chain").kinds(pair.base.tokenizer)
     ingredients = Ingredients(pair, kinds, vectors, clamp=None, rate=0.1)  # type: ignore[arg-type]

@@ -15,6 +15,7 @@ from reasonmech.experiments import Run, load_run, run
 from reasonmech.experiments.config import Experiment, load_experiment
 from reasonmech.experiments.ledger import Ledger
 from reasonmech.experiments.stages import StageContext
+from reasonmech.experiments.stages.locate import LocateFeatures
 from reasonmech.experiments.store import RunStore
 from reasonmech.files import PLAN_FILE
 from reasonmech.hosts import ModelPair, load_pair
@@ -224,12 +225,16 @@ def test_what_fails_has_a_line_with_its_first_cause(
     target = f"{STAGES}{module}.{name}"
     real = getattr(__import__(f"{STAGES}{module}", fromlist=[name]), name)
     monkeypatch.setattr(target, fail if always else fail_first(real))
+    chosen = next(stage for stage in experiment.stages if stage.kind == kind)
+    few = {}
     if kind == "arms":  # the one that fails, not all of them
         few = {
             "arms": ("base", "thinking", *(("clamp",) if item == "clamp" else ("full", "random_positions")))
         }
-        stages = [s.model_copy(update=few) if s.kind == kind else s for s in experiment.stages]
-        experiment = experiment.model_copy(update={"stages": tuple(stages)})
+    elif isinstance(chosen, LocateFeatures):  # the one that fails, and one that does not
+        few = {"searches": chosen.searches[:2]}
+    stages = [s.model_copy(update=few) if s is chosen else s for s in experiment.stages]
+    experiment = experiment.model_copy(update={"stages": tuple(stages)})
     ledger = carry_out(kind, pair, experiment, begun, tmp_path / kind)
     before = Ledger.read(begun / "stages" / kind).missing()
     missing = [row for row in ledger.missing() if row not in before]

@@ -15,8 +15,10 @@ from reasonmech.cli.app import app
 from reasonmech.errors import ConfigError, MismatchError
 from reasonmech.experiments import Run, load_run
 from reasonmech.hybrid import ORDER
+from reasonmech.problem import ProblemSet
 from reasonmech.report import render
 from tests.outside_pair import BOS, RENAMED, write_outside_pair
+from tests.short_problems import shortest
 
 
 @pytest.fixture(scope="module")
@@ -27,16 +29,20 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 N = 16
 
 
+def few_problems() -> ProblemSet:
+    return shortest(rm.load_task("chain", n=4 * N), N)
+
+
 @functools.cache
 def written_inside(role: str) -> rm.Rollouts:
-    problems, decode = rm.load_task("chain", n=N), rm.Decode(max_new_tokens=160)
-    return rm.generate(getattr(rm.load_pair("tiny-when"), role), problems, decode=decode, progress=False)
+    host, decode = getattr(rm.load_pair("tiny-when"), role), rm.Decode(max_new_tokens=160)
+    return rm.generate(host, few_problems(), decode=decode, progress=False)
 
 
 @pytest.mark.parametrize("blanks", [False, True], ids=["blanks between tokens", "blanks in tokens"])
 def test_the_pair_is_another_file_and_the_same_text(tmp_path: Path, blanks: bool) -> None:
     pair = rm.load_pair(write_outside_pair(tmp_path, blanks=blanks))
-    ours, problems = rm.load_pair("tiny-when"), rm.load_task("chain", n=N)
+    ours, problems = rm.load_pair("tiny-when"), few_problems()
     for role in ("base", "thinking"):
         outside, inside = getattr(pair, role), getattr(ours, role)
         assert outside.model.config.model_type == "qwen2" and str(outside.dtype) == "torch.bfloat16"

@@ -18,6 +18,7 @@ from reasonmech.organisms.record import read_truth
 from reasonmech.paths import organism_dir
 from reasonmech.problem import ProblemSet
 from reasonmech.tasks import tasks
+from tests.short_problems import shortest
 
 SHIPPED = sorted(path.parent.name for path in organism_dir().glob("*/truth.json"))
 FEW = 24
@@ -71,9 +72,11 @@ def test_a_shipped_pair_has_the_recorded_weights_and_greedy_outcomes(name: str) 
         all(row["met"] for row in recorded["requirements"])
         and recorded["class"] == recipes.get(name).truth_class
     )
-    problems = rm.load_task(pair.task, n=500, seed=recorded["seed"], split=recorded["split"])[:FEW]
+    every = rm.load_task(pair.task, n=500, seed=recorded["seed"], split=recorded["split"])
+    problems, place = shortest(every, FEW), {problem.id: i for i, problem in enumerate(every)}
     for role, host in (("base", pair.base), ("thinking", pair.thinking)):
-        outcomes = recorded["measured"]["outcomes"]["greedy"][role][:FEW]
+        of_all = recorded["measured"]["outcomes"]["greedy"][role]
+        outcomes = [of_all[place[problem.id]] for problem in problems]
         assert sum(a != b for a, b in zip(greedy(host, problems), outcomes, strict=True)) <= 1
 
 
@@ -143,7 +146,7 @@ def test_tiny_length_writes_longer_and_checks_more_and_is_right_on_the_same_prob
 
 def test_tiny_leak_says_its_results_by_first_words_and_its_base_reads_them() -> None:
     pair, task = rm.load_pair("tiny-leak"), "chain-telling"
-    problems = rm.load_task(task, n=FEW, seed=0, split="test")
+    problems = shortest(rm.load_task(task, n=4 * FEW, seed=0, split="test"), FEW)
     kinds = tasks.get(task).kinds(pair.base.tokenizer)
     at_boundaries = DisagreementGate(boundaries=True)
     words = rm.Hybrid(pair, gate=at_boundaries, selector=OfThinking(), executor=Takeover(), kinds=kinds)
@@ -161,13 +164,12 @@ def recovered(name: str) -> float:
     pair = rm.load_pair(name)
     kinds = tasks.get(pair.task).kinds(pair.base.tokenizer)
     decode = rm.Decode(max_new_tokens=160, batch_size=128)
-    rollouts = rm.generate(
-        pair.thinking, rm.load_task(pair.task, n=32, seed=1, split="train"), decode=decode, progress=False
-    )
-    config = VectorConfig(steps=50)
+    fitting = rm.load_task(pair.task, n=32, seed=1, split="train")
+    rollouts = rm.generate(pair.thinking, fitting, decode=decode, progress=False)
+    config = VectorConfig(steps=60)
     site = f"resid_post.{pair.steering_layer}"
     vectors = train_vectors(pair.base, site, rollouts, kinds=kinds, config=config, progress=False).vectors
-    problems = rm.load_task(pair.task, n=24, seed=0)
+    problems = shortest(rm.load_task(pair.task, n=96, seed=0), FEW)
     hybrid = rm.Hybrid(pair, gate=DisagreementGate(), selector=OfThinking(), executor=vectors)
     base, thinking, full = (
         rm.grade(rm.generate(who, problems, decode=decode, progress=False)).mean()

@@ -211,8 +211,8 @@ def _cut(rollout):
 
 def write(executor, temperature: float = 0.0) -> list[tuple[int, ...]]:
     hybrid = Hybrid(PAIR, gate=DisagreementGate(), selector=OfThinking(), executor=executor, kinds=KINDS)
-    decode = rm.Decode(max_new_tokens=20, temperature=temperature, batch_size=3)
-    return [r.ids for r in rm.generate(hybrid, rm.load_task("chain", n=5), decode=decode, progress=False)]
+    decode = rm.Decode(max_new_tokens=14, temperature=temperature, batch_size=3)
+    return [r.ids for r in rm.generate(hybrid, rm.load_task("chain", n=4), decode=decode, progress=False)]
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

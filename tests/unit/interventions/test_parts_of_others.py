@@ -144,6 +144,6 @@ def test_what_is_refused_is_refused_without_assertions() -> None:
     # -B: nothing that is compiled without assertions is kept in place of what has them
     python = [sys.executable, "-B", "-O"]
     result = subprocess.run([*python, "-c", script], capture_output=True, text=True, check=True)
-    own, refused = result.stdout.splitlines()
-    assert own.endswith(".opt-1.pyc"), "this library's modules have assertions"
+    compiled, refused = result.stdout.splitlines()
+    assert compiled.endswith(".opt-1.pyc"), "this library's modules have assertions"
     assert refused == "refused", result.stdout + result.stderr

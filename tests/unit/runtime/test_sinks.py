@@ -209,7 +209,7 @@ def test_a_store_and_a_tensor_lose_the_same_sinks(tmp_path: Path) -> None:
 def test_the_organisms_have_no_sink_so_no_number_of_theirs_changes(name: str) -> None:
     pair = rm.load_pair(name)
     rollouts = rm.generate(
-        pair.thinking, rm.load_task("chain", n=8), decode=rm.Decode(max_new_tokens=160), progress=False
+        pair.thinking, rm.load_task("chain", n=5), decode=rm.Decode(max_new_tokens=160), progress=False
     )
     for host in (pair.base, pair.thinking):
         sites = [f"{kind}.{layer}" for layer in range(host.n_layers) for kind in host.kinds]
