@@ -31,8 +31,8 @@ for line in sys.stdin:
         continue
     code = 1
     try:
-        said = os.open(order["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(said, 1), os.dup2(said, 2)
+        log = os.open(order["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(log, 1), os.dup2(log, 2)
         os.chdir(order["folder"])
         os.environ.update(order["environment"])
         sys.argv = order["arguments"]
@@ -98,9 +98,9 @@ class Fork:
 
     def finish(self) -> str:
         """What it printed, once it has ended well."""
-        said = self.said()
-        assert self._code == 0, said
-        return said
+        told = self.said()
+        assert self._code == 0, told
+        return told
 
     def said(self) -> str:
         """What it printed and complained about, once it has ended."""

@@ -146,8 +146,8 @@ def test_a_plug_in_that_cannot_be_imported_is_named_and_takes_no_verb_with_it(
     assert "Traceback" not in complaint
     code, listed, complaint = run("organisms", "list")
     assert code == 0 and "tiny-when" in listed, complaint
-    code, said, _ = run("doctor")
-    assert code == 1 and name_of(kind) in said
+    code, told, _ = run("doctor")
+    assert code == 1 and name_of(kind) in told
 
 
 def test_plug_ins_that_cannot_be_imported_do_not_end_the_process(tmp_path: Path) -> None:

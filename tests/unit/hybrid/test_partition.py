@@ -84,11 +84,11 @@ def test_categories_are_learnt_from_the_sentences_and_have_names(kind: str) -> N
 @pytest.mark.parametrize("kind", ["sentence_sae", "random"])
 def test_a_training_has_the_category_before_each_disagreement(kind: str) -> None:
     parted, kinds = partition(kind), tasks.get("chain").kinds(pair().base.tokenizer)
-    found = find_disagreements(list(clean_passes(pair().base, texts())), texts(), kinds)
-    labelled = PartedTexts(parted, pair().thinking, kinds).relabelled(found, texts())
-    assert torch.equal(labelled.position, found.position) and labelled.rate == found.rate
-    for row in range(0, len(found), 7):
-        ids = texts()[int(found.rollout[row])].all_ids[: int(found.position[row]) + 1]
+    apart = find_disagreements(list(clean_passes(pair().base, texts())), texts(), kinds)
+    labelled = PartedTexts(parted, pair().thinking, kinds).relabelled(apart, texts())
+    assert torch.equal(labelled.position, apart.position) and labelled.rate == apart.rate
+    for row in range(0, len(apart), 7):
+        ids = texts()[int(apart.rollout[row])].all_ids[: int(apart.position[row]) + 1]
         assert int(labelled.category[row]) == category_after(parted, ids)
     assert len(set(labelled.category.tolist())) > 1
 
