@@ -31,7 +31,7 @@ for line in sys.stdin:
         continue
     code = 1
     try:
-        log = os.open(order["said"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        log = os.open(order["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(log, 1), os.dup2(log, 2)
         os.chdir(order["folder"])
         os.environ.update(order["environment"])
@@ -79,8 +79,8 @@ class Fork:
     """One process that runs a script in a folder, as if it had been started there."""
 
     def __init__(self, folder: Path, script: str, *arguments: str, **environment: str) -> None:
-        self._said = folder / f"{len([*folder.glob('*.log')])}.log"
-        order = {"folder": str(folder), "arguments": [script, *arguments], "said": str(self._said)}
+        self._log = folder / f"{len([*folder.glob('*.log')])}.log"
+        order = {"folder": str(folder), "arguments": [script, *arguments], "log": str(self._log)}
         pid = _ask({**order, "environment": environment})
         assert pid is not None
         self._pid = pid
@@ -105,4 +105,4 @@ class Fork:
     def said(self) -> str:
         """What it printed and complained about, once it has ended."""
         self.poll(wait=True)
-        return self._said.read_text()
+        return self._log.read_text()

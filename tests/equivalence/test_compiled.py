@@ -1,7 +1,7 @@
 """Compiled steps write what the others write, under any plan, and see what acts in the model.
 
 The graphs are traced and run by torch.compile's own interpreter (backend "eager"): what a plan meets is the
-same, and compiling takes a second. One test has the machine code.
+same, and compiling takes a second. One test, a slow one, has the machine code.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ def test_rows_that_end_leave_and_a_smaller_batch_uses_the_graph_that_is_there() 
     assert {step.shape.rows for step in graphs} == {4} and not any(step.taken for step in graphs)
 
 
+@pytest.mark.slow
 def test_the_machine_code_writes_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled, "BACKEND", "inductor")
     host, plan = tiny_host("llama", n_layers=1), rm.steer(rm.Whole("resid_post.0"), VECTOR)

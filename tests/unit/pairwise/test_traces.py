@@ -20,9 +20,9 @@ from reasonmech.tasks import parse
 
 
 @cache
-def written(name: str, *, samples: int = 6) -> PairRollouts:
+def written(name: str, *, samples: int = 4) -> PairRollouts:
     pair = load_pair(name)
-    problems = rm.load_task(pair.task or "chain", n=10, seed=3)
+    problems = rm.load_task(pair.task or "chain", n=8, seed=3)
     decode = rm.Decode(max_new_tokens=160, temperature=1.0, samples=samples)
     texts = (
         rm.generate(host, problems, decode=decode, progress=False) for host in (pair.base, pair.thinking)
@@ -64,7 +64,7 @@ def test_ranks_and_surprise_are_those_of_plain_passes() -> None:
         return -before[range(len(at)), [rollout.ids[t] for t in at]], -(before.exp() * before).sum(-1)
 
     means = [[float(surprise(r)[0].mean()) for r in side] for side in (rollouts.base, rollouts.thinking)]
-    ranks = [np.mean(np.array(means[0][i - i % 6 : i - i % 6 + 6]) < means[1][i]) for i in range(60)]
+    ranks = [np.mean(np.array(means[0][i - i % 4 : i - i % 4 + 4]) < means[1][i]) for i in range(32)]
     assert value(table("tiny-how"), "percentile", "thinking", OWN) == pytest.approx(np.mean(ranks), abs=1e-6)
     at_values = []
     for trace in parse(rollouts.thinking):
@@ -81,7 +81,7 @@ def test_a_shuffled_text_has_the_same_tokens_in_another_order() -> None:
         assert sorted(other.ids) == sorted(trace.rollout.ids) and other.ids[-1] == trace.rollout.ids[-1]
         assert sum(other.by_environment) == sum(trace.rollout.by_environment)
         changed += other.ids != trace.rollout.ids
-    assert changed > 50
+    assert changed > 25
 
 
 def test_timing_sits_at_onsets_and_execution_at_values() -> None:
