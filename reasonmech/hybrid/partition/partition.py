@@ -31,7 +31,7 @@ class Partition:
     """Categories of the thinking model's stream at a token, of which none has a name but its number.
 
     Attributes:
-        kind: how they were strongest, a key of `partitions`.
+        kind: how they were learnt, a key of `partitions`.
         site: of the thinking model.
         made_for: the thinking model; a hybrid with another one is refused.
         shares: of the sentences they were learnt from, by category.
